@@ -1,0 +1,410 @@
+package smartcar
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Sentinels for what programs branch on, matched with [errors.Is] through any
+// wrapping. API errors match by type and code, never by their text; the whole
+// table stands in the package documentation under "Errors".
+var (
+	// ErrInvalidArgument matches every [*ArgumentError].
+	ErrInvalidArgument = errors.New("smartcar: invalid argument")
+	// ErrNotConnected: nothing is stored for this user: send the owner through Connect.
+	ErrNotConnected = errors.New("smartcar: user is not connected")
+	// ErrReconnectRequired: the grant has ended (refresh token expired, revoked
+	// or spent elsewhere) and only a new run of Connect helps.
+	ErrReconnectRequired = errors.New("smartcar: the owner must connect again")
+	// ErrReauthenticate: Smartcar lost access to the owner's car account; see
+	// [Connect.StartReauth] and [Error.Resolution].
+	ErrReauthenticate = errors.New("smartcar: the owner must re-authenticate the vehicle")
+	// ErrVirtualKeyRequired matches [*VirtualKeyRequiredError] and Smartcar's
+	// VIRTUAL_KEY_REQUIRED: the owner has to add the virtual key in the Tesla app.
+	ErrVirtualKeyRequired = errors.New("smartcar: virtual key required")
+	// ErrRateLimited matches [*RateLimitError] and every RATE_LIMIT answer.
+	ErrRateLimited = errors.New("smartcar: rate limited")
+	// ErrPermission: the owner did not grant the permission this operation needs.
+	ErrPermission = errors.New("smartcar: permission not granted")
+	// ErrUnauthorized: the access token was refused, or does not cover this vehicle.
+	ErrUnauthorized = errors.New("smartcar: not authorized")
+	// ErrVehicleState matches every VEHICLE_STATE answer (asleep, in motion, charging, ...).
+	ErrVehicleState = errors.New("smartcar: vehicle state does not allow this")
+	// ErrAsleep: the car sleeps and the request was not sent to it.
+	ErrAsleep = errors.New("smartcar: vehicle is asleep")
+	// ErrNotSupported: this car, make or API version cannot do it; never retry.
+	ErrNotSupported = errors.New("smartcar: not supported")
+	// ErrBilling: the plan does not allow the request (HTTP 430).
+	ErrBilling = errors.New("smartcar: not covered by the plan")
+	// ErrNotFound: no such path, version, vehicle or record.
+	ErrNotFound = errors.New("smartcar: not found")
+	// ErrValidation: Smartcar refused the request's form; see [Error.Detail].
+	ErrValidation = errors.New("smartcar: request not valid")
+	// ErrUnavailable: Smartcar, the maker's cloud or the network failed; the
+	// same request may work later.
+	ErrUnavailable = errors.New("smartcar: temporarily unavailable")
+	// ErrUnexpectedAnswer: the answer could not be read: cut off, too large,
+	// a redirect, or not the documented JSON.
+	ErrUnexpectedAnswer = errors.New("smartcar: unexpected answer")
+	// ErrStore: the [Store] failed, so the policy or the tokens could not be consulted.
+	ErrStore = errors.New("smartcar: store failed")
+	// ErrNotRequested: the snapshot was not asked for this operation.
+	ErrNotRequested = errors.New("smartcar: operation was not part of the snapshot")
+)
+
+// An ArgumentError says which argument was refused before anything was sent,
+// and what to pass instead. It never repeats the value: it may be a secret.
+type ArgumentError struct {
+	Argument string // the parameter, field or option, as the caller wrote it: "Config.ClientID"
+	Problem  string // what is wrong and what to do
+}
+
+func (e *ArgumentError) Error() string {
+	return "smartcar: " + e.Argument + ": " + e.Problem
+}
+
+// Is reports whether target is [ErrInvalidArgument].
+func (e *ArgumentError) Is(target error) bool { return target == ErrInvalidArgument }
+
+func argumentError(argument, problem string) error {
+	return &ArgumentError{Argument: argument, Problem: problem}
+}
+
+// Resolution is Smartcar's advice. Type is an open string (RETRY_LATER,
+// REAUTHENTICATE, CONTACT_SUPPORT, ACTION_REQUIRED, ...): branch on
+// [Error.Type] and [Error.Code] instead. URL may be partial: see [Connect.CompleteURL].
+type Resolution struct {
+	Type string
+	URL  string
+}
+
+// A FieldProblem is one entry of a VALIDATION error.
+type FieldProblem struct {
+	Field   []string
+	Message string
+}
+
+// An Error is a request that reached Smartcar, or tried to, and failed. It
+// reads every shape the API answers with: v2.0, v3, OAuth, batch items and
+// bodies that are no JSON at all. Type and Code are open strings; unknown ones
+// stay readable.
+//
+// https://smartcar.com/docs/errors/api-errors
+type Error struct {
+	Operation   Operation // what was asked
+	StatusCode  int       // HTTP status, that of the item inside a batch; 0 when no answer came
+	Type        string    // VEHICLE_STATE, RATE_LIMIT, ...; an OAuth error's code stands in Code
+	Code        string    // ASLEEP, VEHICLE, ...; empty where Smartcar sends null
+	Description string    // English, for developers
+	DocURL      string
+	RequestID   string
+	Resolution  Resolution
+	Detail      []FieldProblem
+	// SuggestedUserMessage is Smartcar's text for the car owner, with a
+	// placeholder for the application's name.
+	SuggestedUserMessage string
+	// RetryAfter is the server's own word; zero when it said nothing.
+	RetryAfter time.Duration
+	// NextAllowed is set when a retry was refused by the policy: the earliest
+	// useful time to ask again.
+	NextAllowed time.Time
+	// Err is the cause when no usable answer came: a network error, a cut body.
+	Err error
+
+	command bool    // may have changed the vehicle
+	reach   reached // how far the request is known to have come
+}
+
+// reached says how far a failed request came, as far as we can be certain.
+type reached uint8
+
+const (
+	reachedServer reached = iota // an answer came
+	reachedUnsure                // it may have arrived
+	reachedNever                 // not one byte left
+)
+
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString("smartcar: ")
+	if e.Operation != "" {
+		b.WriteString(string(e.Operation))
+		b.WriteString(": ")
+	}
+	if e.StatusCode != 0 {
+		b.WriteString(strconv.Itoa(e.StatusCode))
+		b.WriteByte(' ')
+	}
+	b.WriteString(e.label())
+	if e.Description != "" {
+		b.WriteString(": ")
+		b.WriteString(printable(e.Description, 300))
+	}
+	if e.Err != nil {
+		b.WriteString(": ")
+		b.WriteString(e.Err.Error())
+	}
+	if e.RequestID != "" {
+		b.WriteString(" (request ")
+		b.WriteString(printable(e.RequestID, 64))
+		b.WriteByte(')')
+	}
+	if !e.NextAllowed.IsZero() {
+		b.WriteString("; next request allowed at ")
+		b.WriteString(e.NextAllowed.Format(time.RFC3339))
+	}
+	return b.String()
+}
+
+func (e *Error) label() string {
+	switch {
+	case e.Type != "" && e.Code != "":
+		return printable(e.Type+":"+e.Code, 100)
+	case e.Type != "" || e.Code != "":
+		return printable(e.Type+e.Code, 100)
+	case e.StatusCode == 0 && e.reach == reachedNever:
+		return "not sent"
+	case e.StatusCode == 0:
+		return "no answer"
+	default:
+		return "unexpected answer"
+	}
+}
+
+// Unwrap returns the cause, if any.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Is matches the package's sentinels by type and code.
+func (e *Error) Is(target error) bool {
+	switch target {
+	case ErrVirtualKeyRequired:
+		return e.isKeyRequired()
+	case ErrReconnectRequired:
+		return e.Type == "" && e.Code == "invalid_grant"
+	case ErrReauthenticate:
+		return e.Type == typeAccount && (e.Code == "AUTHENTICATION_FAILED" || e.Code == "PERMISSION") ||
+			e.Type == typeCompatibility && e.Code == "PLATFORM_NOT_CAPABLE"
+	case ErrRateLimited:
+		return e.Type == typeRateLimit || e.Code == "RATE_LIMIT" || e.Type == "" && e.StatusCode == 429
+	case ErrPermission:
+		return e.Type == typePermission
+	case ErrUnauthorized:
+		return e.Type == "AUTHENTICATION" || e.Type == "" && e.StatusCode == 401
+	case ErrVehicleState:
+		return e.Type == typeVehicleState
+	case ErrAsleep:
+		return e.Type == typeVehicleState && e.Code == "ASLEEP"
+	case ErrNotSupported:
+		return e.Type == typeCompatibility
+	case ErrBilling:
+		return e.Type == "BILLING" || e.StatusCode == 430
+	case ErrNotFound:
+		return e.Type == "RESOURCE_NOT_FOUND" || e.Type == "" && e.StatusCode == 404
+	case ErrValidation:
+		return e.Type == "VALIDATION"
+	case ErrUnavailable:
+		return e.unavailable()
+	case ErrUnexpectedAnswer:
+		return e.Type == "" && e.Code == "" && e.StatusCode != 0
+	}
+	return false
+}
+
+const (
+	typeRateLimit     = "RATE_LIMIT"
+	typeAccount       = "CONNECTED_SERVICES_ACCOUNT"
+	typePermission    = "PERMISSION"
+	typeVehicleState  = "VEHICLE_STATE"
+	typeCompatibility = "COMPATIBILITY"
+	codeKeyRequired   = "VIRTUAL_KEY_REQUIRED"
+)
+
+// isKeyRequired compares without case: older pages write virtual_key_required.
+func (e *Error) isKeyRequired() bool { return strings.EqualFold(e.Code, codeKeyRequired) }
+
+func (e *Error) isVehicleLimit() bool {
+	return e.Type == typeRateLimit && e.Code != "SMARTCAR_API"
+}
+
+func (e *Error) isApplicationLimit() bool {
+	return e.Type == typeRateLimit && e.Code == "SMARTCAR_API" || e.Type == "" && e.StatusCode == 429
+}
+
+// unavailable: the other side failed in a way that may pass.
+func (e *Error) unavailable() bool {
+	switch {
+	case e.StatusCode == 0:
+		return e.Type == "" && e.Code == ""
+	case e.Type == "SERVER":
+		return e.Code == "" || e.Code == "INTERNAL"
+	case e.Type == "UPSTREAM":
+		return true
+	case e.Type == "":
+		return e.StatusCode >= 500
+	}
+	return false
+}
+
+// MayHaveSucceeded implements the question of the function of the same name.
+func (e *Error) MayHaveSucceeded() bool {
+	if !e.command || e.reach == reachedNever {
+		return false
+	}
+	if e.StatusCode == 0 || e.StatusCode < 400 || e.StatusCode >= 500 && e.StatusCode != 501 {
+		return true
+	}
+	return e.Type == typeVehicleState && (e.Code == "UNKNOWN" || e.Code == "UNREACHABLE")
+}
+
+// retryable: asking again at once cannot do harm and may work.
+func (e *Error) retryable() bool {
+	if e.reach == reachedNever && e.StatusCode == 0 {
+		return !isContextError(e.Err)
+	}
+	if e.command || isContextError(e.Err) || e.Code == "RATE_LIMIT" {
+		return false
+	}
+	return e.unavailable() || e.isApplicationLimit()
+}
+
+// LogValue is an allow-list: never a URL, a body or the owner's message.
+func (e *Error) LogValue() slog.Value {
+	return slog.GroupValue(
+		slog.String("operation", string(e.Operation)),
+		slog.Int("status", e.StatusCode),
+		slog.String("type", e.Type),
+		slog.String("code", e.Code),
+		slog.String("request_id", e.RequestID),
+	)
+}
+
+// A Rule names what refused a request.
+type Rule string
+
+// The rules of the policy.
+const (
+	RuleNone        Rule = ""
+	RuleKeyless     Rule = "one data request per 8 hours without the virtual key"
+	RuleLegacy      Rule = "data of a 2020-or-earlier Model S or X refreshes every 5 minutes while awake"
+	RuleServer      Rule = "Smartcar limits this vehicle"
+	RuleApplication Rule = "Smartcar limits this application"
+	RuleStore       Rule = "the store cannot be reached, so the window of a car without the virtual key is not known"
+)
+
+// A RateLimitError says that a request was not allowed now, by which rule and
+// until when. Local errors cost nothing: no request was made.
+type RateLimitError struct {
+	Operation   Operation
+	VehicleID   string // empty for RuleApplication
+	NextAllowed time.Time
+	Rule        Rule
+	Local       bool // decided here, without asking Smartcar
+	InFlight    bool // another request holds the turn; it may be given back earlier
+	// Err is Smartcar's own answer, or the store's failure.
+	Err error
+}
+
+func (e *RateLimitError) Error() string {
+	var b strings.Builder
+	b.WriteString("smartcar: ")
+	b.WriteString(string(e.Operation))
+	b.WriteString(": not now: ")
+	b.WriteString(string(e.Rule))
+	if e.InFlight {
+		b.WriteString(" (a request is in flight)")
+	}
+	if !e.NextAllowed.IsZero() {
+		b.WriteString("; next request allowed at ")
+		b.WriteString(e.NextAllowed.Format(time.RFC3339))
+	}
+	return b.String()
+}
+
+// Unwrap returns Smartcar's own error, or nil for a local decision.
+func (e *RateLimitError) Unwrap() error { return e.Err }
+
+// Is reports whether target is [ErrRateLimited].
+func (e *RateLimitError) Is(target error) bool { return target == ErrRateLimited }
+
+// A VirtualKeyRequiredError says that the car needs the owner's virtual key
+// for this request. Show URL to the owner: it opens the Tesla app.
+type VirtualKeyRequiredError struct {
+	Operation Operation
+	VehicleID string
+	URL       VirtualKeyURL // where the owner adds the key; never a link Smartcar or the application did not vouch for
+	Local     bool          // decided here on fresh evidence, without asking Smartcar
+	Err       error         // Smartcar's own answer, if it was asked
+}
+
+func (e *VirtualKeyRequiredError) Error() string {
+	return fmt.Sprintf("smartcar: %s: the car needs the virtual key: ask the owner to open %s on the phone with the Tesla app", e.Operation, e.URL)
+}
+
+// Unwrap returns Smartcar's own error, or nil for a local decision.
+func (e *VirtualKeyRequiredError) Unwrap() error { return e.Err }
+
+// Is reports whether target is [ErrVirtualKeyRequired].
+func (e *VirtualKeyRequiredError) Is(target error) bool { return target == ErrVirtualKeyRequired }
+
+// A NotSupportedError says that an operation does not exist in the API version
+// the client speaks. Nothing was sent.
+type NotSupportedError struct {
+	Operation Operation
+	API       string // "v2.0" or "v3"
+}
+
+func (e *NotSupportedError) Error() string {
+	return "smartcar: " + string(e.Operation) + ": Smartcar API " + e.API + " cannot do this"
+}
+
+// Is reports whether target is [ErrNotSupported].
+func (e *NotSupportedError) Is(target error) bool { return target == ErrNotSupported }
+
+// MayHaveSucceeded reports whether the command that failed with err may have
+// been carried out all the same: look at the car before sending it again. It
+// sees through any wrapping and is false for reads and for nil.
+func MayHaveSucceeded(err error) bool {
+	var m interface{ MayHaveSucceeded() bool }
+	return errors.As(err, &m) && m.MayHaveSucceeded()
+}
+
+// Retryable reports whether the same request may be sent again without harm
+// and with a chance of success. It is never true for a command that may have
+// run, nor for a vehicle's rate limit: wait for [NextAllowed] there.
+func Retryable(err error) bool {
+	if e, ok := errors.AsType[*RateLimitError](err); ok && e.Rule != RuleApplication {
+		return false
+	}
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.retryable()
+}
+
+// NextAllowed returns the earliest time at which asking again is useful, as
+// far as the policy or Smartcar said one.
+func NextAllowed(err error) (time.Time, bool) {
+	if e, ok := errors.AsType[*RateLimitError](err); ok && !e.NextAllowed.IsZero() {
+		return e.NextAllowed, true
+	}
+	if e, ok := errors.AsType[*Error](err); ok && !e.NextAllowed.IsZero() {
+		return e.NextAllowed, true
+	}
+	return time.Time{}, false
+}
+
+// printable keeps hostile or endless text from reaching a terminal or a log.
+func printable(s string, limit int) string {
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r == '\u2028' || r == '\u2029' {
+			return ' '
+		}
+		return r
+	}, s)
+	if runes := []rune(s); len(runes) > limit {
+		return string(runes[:limit]) + "..."
+	}
+	return s
+}

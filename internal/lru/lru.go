@@ -1,0 +1,75 @@
+// Package lru is a bounded map that forgets what was used least recently.
+package lru
+
+import (
+	"container/list"
+	"sync"
+)
+
+// A Cache holds at most a fixed number of entries. It is safe for concurrent
+// use; a nil Cache, or one of size zero, holds nothing.
+type Cache[K comparable, V any] struct {
+	mu      sync.Mutex
+	max     int
+	order   list.List
+	entries map[K]*list.Element
+}
+
+type entry[K comparable, V any] struct {
+	key   K
+	value V
+}
+
+// New returns an empty cache for at most limit entries.
+func New[K comparable, V any](limit int) *Cache[K, V] {
+	return &Cache[K, V]{max: limit, entries: make(map[K]*list.Element)}
+}
+
+// Get returns the entry under key and marks it as used.
+func (c *Cache[K, V]) Get(key K) (V, bool) {
+	var none V
+	if c == nil {
+		return none, false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e, ok := c.entries[key]
+	if !ok {
+		return none, false
+	}
+	c.order.MoveToFront(e)
+	return e.Value.(*entry[K, V]).value, true
+}
+
+// Put stores value under key, forgetting another entry if the cache is full.
+func (c *Cache[K, V]) Put(key K, value V) {
+	if c == nil || c.max <= 0 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e, ok := c.entries[key]; ok {
+		e.Value.(*entry[K, V]).value = value
+		c.order.MoveToFront(e)
+		return
+	}
+	c.entries[key] = c.order.PushFront(&entry[K, V]{key, value})
+	if len(c.entries) > c.max {
+		oldest := c.order.Back()
+		delete(c.entries, oldest.Value.(*entry[K, V]).key)
+		c.order.Remove(oldest)
+	}
+}
+
+// Delete forgets key.
+func (c *Cache[K, V]) Delete(key K) {
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e, ok := c.entries[key]; ok {
+		delete(c.entries, key)
+		c.order.Remove(e)
+	}
+}
