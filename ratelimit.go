@@ -1,0 +1,415 @@
+package smartcar
+
+import "time"
+
+// This file is the policy as a pure state machine: (state, event, now) gives
+// (state, decision). It does no I/O and reads no clock; gate.go applies it and
+// testdata/policy.golden shows every pair of state and event.
+
+// Rules are the two windows of Smartcar's Tesla page. The defaults are the
+// truth; tests may scale them down, and everything derived scales along.
+//
+// https://smartcar.com/docs/help/oem-integrations/tesla/virtual-key-tesla
+type Rules struct {
+	// KeylessWindow is how far apart data requests to a streaming-capable
+	// Tesla without the virtual key must be. Default 8 hours.
+	KeylessWindow time.Duration
+	// LegacyRefresh is how often the data of a 2020-or-earlier Model S or X is
+	// refreshed while the car is awake. Default 5 minutes.
+	LegacyRefresh time.Duration
+}
+
+// DefaultRules returns the rules as Smartcar documents them.
+func DefaultRules() Rules {
+	return Rules{KeylessWindow: 8 * time.Hour, LegacyRefresh: 5 * time.Minute}
+}
+
+const (
+	// keyEvidenceTTL is how long a missing key is believed before a command
+	// makes us look again: owners press the button right after pairing.
+	keyEvidenceTTL = time.Minute
+	// Status reads back off from a minute to two hours, so that a car polled
+	// for a month stays below the 500 calls of the smallest plan.
+	firstKeyCheck = time.Minute
+	lastKeyCheck  = 2 * time.Hour
+	// bareLimitPause answers a vehicle's 429 that names no time.
+	bareLimitPause = time.Minute
+)
+
+// carClass is what is stored of VehicleClass.
+type carClass uint8
+
+const (
+	classUnresolved carClass = iota // never asked, or asking failed for the moment
+	classUnknown                    // asked, and it cannot be told
+	classStreaming
+	classLegacy
+	classOther
+)
+
+// keyKnowledge is KeyState with the two reasons for not knowing it.
+type keyKnowledge uint8
+
+const (
+	keyNotAsked    keyKnowledge = iota // also: asking failed for the moment
+	keyUnavailable                     // it can never be had with this connection
+	keyMissing
+	keyInstalled
+)
+
+// turnPhase of the one data request that a governed car may have under way.
+type turnPhase uint8
+
+const (
+	turnIdle     turnPhase = iota
+	turnReserved           // one replica owns the next turn; nothing can be on the wire
+	turnSent               // stored before the first byte may leave
+)
+
+type wakefulness uint8
+
+const (
+	wakeUnknown wakefulness = iota
+	wakeAwake
+	wakeAsleep
+)
+
+// carState is all that is stored about one vehicle. Nothing derived is in it:
+// when the next request is allowed follows from it, the rules and the time.
+type carState struct {
+	class     carClass
+	key       keyKnowledge
+	keySource keySourceCode
+	keyChecks uint8 // status reads in a row that did not show a key
+	wake      wakefulness
+	streams   bool // a legacy car seen recording faster than its cadence
+	proven    bool // class is what the server's answers showed, not an inference
+	phase     turnPhase
+
+	nonce      uint64    // the attempt that owns the turn
+	leaseEnd   time.Time // when that attempt counts as dead
+	usedAt     time.Time // latest instant the server may have counted a data request
+	limitedTo  time.Time // the server's own word (Retry-After)
+	limitedAt  time.Time // when it was given
+	keyAt      time.Time // when the evidence for key was asked for
+	keyCheckAt time.Time // next status read
+	recordedAt time.Time // newest data seen, by the vehicle's clock
+	fetchedAt  time.Time // when we last asked for data
+}
+
+type eventKind uint8
+
+const (
+	askData    eventKind = iota // may a data request go?
+	askCommand                  // may a command go?
+	markSent                    // the reserved request is about to leave
+	settle                      // a data request came back, or did not
+	learnClass
+	learnKey
+	keyCheckFailed
+)
+
+// outcome of a request, as the policy sees it.
+type outcome uint8
+
+const (
+	outcomeNone     outcome = iota
+	outcomeOK               // 2xx; of a batch, the strongest item
+	outcomeReleased         // for certain not counted: not sent, or refused before the car
+	outcomeAsleep           // 409 ASLEEP: documented as not sent
+	outcomeLimited          // 429 VEHICLE
+	outcomeAnswered         // an answer that may have been counted: VIRTUAL_KEY_REQUIRED, other 409, 5xx
+	outcomeUnclear          // no answer after the write: it may be counted until the lease ends
+)
+
+type event struct {
+	kind  eventKind
+	nonce uint64
+	lease time.Duration // askData, markSent: as long as the request may take
+	sent  bool          // askData: token at hand, skip the reserved phase
+
+	outcome    outcome       // settle
+	retryAfter time.Duration // settle
+	recordedAt time.Time     // settle: newest data in the answer
+	streams    bool          // settle: two recordings closer than a legacy car's cadence
+
+	class     carClass     // learnClass
+	key       keyKnowledge // learnKey
+	keySource keySourceCode
+	at        time.Time // learnKey, settle: when the request that proves it began
+}
+
+type verdict uint8
+
+const (
+	verdictNone    verdict = iota
+	verdictSend            // no turn to take
+	verdictTake            // the turn is taken once the new state is stored
+	verdictRefuse          // not before next
+	verdictKey             // refused until the owner adds the key
+	verdictRecheck         // the evidence is old: read the key status, then ask again
+	verdictLost            // somebody else owns the turn now
+)
+
+type decision struct {
+	verdict  verdict
+	rule     Rule
+	next     time.Time
+	inFlight bool
+}
+
+// step is the whole policy. maxLease is the longest lease any replica asks for.
+func step(s carState, e event, now time.Time, rules Rules, maxLease time.Duration) (carState, decision) {
+	s = s.clampFuture(now, maxLease)
+	switch e.kind {
+	case askData:
+		return s.askData(e, now, rules)
+	case askCommand:
+		return s, s.askCommand(now)
+	case markSent:
+		return s.markSent(e, now)
+	case settle:
+		return s.settle(e, now, rules), decision{}
+	case learnClass:
+		if !s.proven {
+			s.class = e.class
+		}
+		return s, decision{}
+	case learnKey:
+		return s.learnKey(e, now), decision{}
+	case keyCheckFailed:
+		return s.backOffKeyCheck(now), decision{}
+	}
+	return s, decision{}
+}
+
+// clampFuture forgets what a clock that has since jumped back wrote: no car
+// may be locked for longer than the rule and one lease.
+func (s carState) clampFuture(now time.Time, maxLease time.Duration) carState {
+	horizon := now.Add(maxLease)
+	if s.leaseEnd.After(horizon) {
+		s.leaseEnd = horizon
+	}
+	if s.usedAt.After(horizon) {
+		s.usedAt = now
+	}
+	if s.limitedAt.After(horizon) {
+		s.limitedTo = now.Add(s.limitedTo.Sub(s.limitedAt))
+		s.limitedAt = now
+	}
+	if s.keyAt.After(horizon) {
+		s.keyAt = now
+	}
+	if s.keyCheckAt.After(now.Add(lastKeyCheck + maxLease)) {
+		s.keyCheckAt = now
+	}
+	if s.fetchedAt.After(horizon) {
+		s.fetchedAt = now
+	}
+	return s
+}
+
+// keyless reports whether the one-per-window rule holds: the key is missing,
+// or might be. What is not known yet counts as missing; what can never be
+// known is left to the server.
+func (s carState) keyless() bool {
+	switch s.class {
+	case classStreaming, classUnresolved:
+		return s.key == keyMissing || s.key == keyNotAsked
+	}
+	return false
+}
+
+// wantsClass and wantsKey say what must be learned before data is asked for.
+func (s carState) wantsClass() bool { return s.class == classUnresolved }
+
+func (s carState) wantsKey(now time.Time) bool {
+	return s.class == classStreaming && s.key != keyUnavailable &&
+		(s.key != keyInstalled || !s.keyCheckAt.IsZero()) && !now.Before(s.keyCheckAt)
+}
+
+// countedAt is the latest instant at which the server may have counted a data
+// request. A sent attempt nobody settled counts at the end of its lease.
+func (s carState) countedAt() time.Time {
+	if s.phase == turnSent {
+		return later(s.usedAt, s.leaseEnd)
+	}
+	return s.usedAt
+}
+
+// nextData derives when a data request may go; a time not after now means now.
+func (s carState) nextData(now time.Time, rules Rules) decision {
+	d := decision{}
+	if s.keyless() {
+		if counted := s.countedAt(); !counted.IsZero() {
+			d.next, d.rule = counted.Add(rules.KeylessWindow), RuleKeyless
+		}
+		if s.phase == turnReserved {
+			d.next, d.rule = later(d.next, s.leaseEnd), RuleKeyless
+		}
+		d.inFlight = s.phase != turnIdle && s.leaseEnd.After(now)
+	}
+	if s.limitHolds() && s.limitedTo.After(d.next) {
+		d.next, d.rule, d.inFlight = s.limitedTo, RuleServer, false
+	}
+	if !d.next.After(now) {
+		return decision{}
+	}
+	return d
+}
+
+// limitHolds: a limit given while the key was missing does not outlive pairing.
+func (s carState) limitHolds() bool {
+	return s.class != classStreaming || s.key != keyInstalled || !s.keyAt.After(s.limitedAt)
+}
+
+func (s carState) askData(e event, now time.Time, rules Rules) (carState, decision) {
+	if d := s.nextData(now, rules); !d.next.IsZero() {
+		d.verdict = verdictRefuse
+		return s, d
+	}
+	if !s.keyless() {
+		return s, decision{verdict: verdictSend}
+	}
+	s.usedAt = s.countedAt() // fold what an unsettled attempt left behind
+	s.phase, s.nonce, s.leaseEnd = turnReserved, e.nonce, now.Add(e.lease)
+	if e.sent {
+		s.phase = turnSent
+	}
+	return s, decision{verdict: verdictTake}
+}
+
+// markSent also renews a lease, when a call is sent again with another token.
+func (s carState) markSent(e event, now time.Time) (carState, decision) {
+	if s.phase == turnIdle || s.nonce != e.nonce {
+		return s, decision{verdict: verdictLost}
+	}
+	s.phase, s.leaseEnd = turnSent, now.Add(e.lease)
+	return s, decision{verdict: verdictTake}
+}
+
+// askCommand refuses only on fresh evidence; everything else is the server's to say.
+func (s carState) askCommand(now time.Time) decision {
+	switch {
+	case s.class != classStreaming || s.key != keyMissing:
+		return decision{verdict: verdictSend}
+	case now.Sub(s.keyAt) < keyEvidenceTTL:
+		return decision{verdict: verdictKey}
+	default:
+		return decision{verdict: verdictRecheck}
+	}
+}
+
+// settle books what a data request cost. An attempt that was taken over only
+// adds what the server may have counted; it cannot give back another's turn.
+func (s carState) settle(e event, now time.Time, rules Rules) carState {
+	owner := s.phase != turnIdle && s.nonce == e.nonce && e.nonce != 0
+	end := s.leaseEnd
+	if owner {
+		s.phase = turnIdle
+	} else {
+		end = now.Add(e.lease)
+	}
+	switch e.outcome {
+	case outcomeOK, outcomeAnswered:
+		if owner || s.keyless() {
+			s.usedAt = later(s.usedAt, now)
+		}
+	case outcomeUnclear:
+		if owner || s.keyless() {
+			s.usedAt = later(s.usedAt, later(now, end))
+		}
+	case outcomeLimited:
+		s = s.limit(e, now, rules)
+	case outcomeAsleep:
+		s.wake = wakeAsleep
+	}
+	if e.outcome == outcomeOK {
+		s = s.noteData(e, now, rules)
+	}
+	return s
+}
+
+func (s carState) limit(e event, now time.Time, rules Rules) carState {
+	pause := e.retryAfter
+	if pause <= 0 {
+		pause = bareLimitPause
+		if s.keyless() {
+			pause = rules.KeylessWindow
+		}
+	}
+	s.limitedTo, s.limitedAt = later(s.limitedTo, now.Add(pause)), now
+	if s.class == classStreaming && s.key == keyInstalled {
+		s.keyCheckAt = now // a limited streaming car may have lost its key
+	}
+	return s
+}
+
+func (s carState) noteData(e event, now time.Time, rules Rules) carState {
+	s.fetchedAt = later(s.fetchedAt, now)
+	s.recordedAt = later(s.recordedAt, e.recordedAt)
+	s.streams = s.streams || e.streams && s.class == classLegacy
+	switch {
+	case e.recordedAt.IsZero():
+	case now.Sub(e.recordedAt) < awakeWithin(rules):
+		s.wake = wakeAwake
+	case s.class == classLegacy:
+		s.wake = wakeAsleep
+	}
+	return s
+}
+
+// learnKey takes evidence about the key, never backwards in time. Server
+// evidence beats inference: a car that asks for the key is a streaming one.
+func (s carState) learnKey(e event, now time.Time) carState {
+	if e.at.Before(s.keyAt) {
+		return s
+	}
+	if e.keySource == fromError && e.key == keyMissing {
+		s.class, s.proven = classStreaming, true
+	}
+	s.key, s.keySource, s.keyAt = e.key, e.keySource, e.at
+	if e.key == keyInstalled {
+		s.keyChecks, s.keyCheckAt = 0, time.Time{}
+		return s
+	}
+	return s.backOffKeyCheck(now)
+}
+
+func (s carState) backOffKeyCheck(now time.Time) carState {
+	wait := lastKeyCheck
+	if s.keyChecks < 7 {
+		wait = min(firstKeyCheck<<s.keyChecks, lastKeyCheck)
+		s.keyChecks++
+	}
+	s.keyCheckAt = now.Add(wait)
+	return s
+}
+
+// awakeWithin: data younger than two refreshes means that the car is awake.
+func awakeWithin(rules Rules) time.Duration { return 2 * rules.LegacyRefresh }
+
+// streamsBelow: recordings closer than this prove a car that streams.
+func streamsBelow(rules Rules) time.Duration { return rules.LegacyRefresh * 4 / 5 }
+
+// nextLegacy is when asking a legacy car again brings something new: just
+// after the next beat of its own clock while awake (asking exactly on the beat
+// races the poller), one refresh after the last look while asleep.
+func nextLegacy(recordedAt, fetchedAt time.Time, rules Rules) time.Time {
+	age := fetchedAt.Sub(recordedAt)
+	if recordedAt.IsZero() || age >= awakeWithin(rules) {
+		return fetchedAt.Add(rules.LegacyRefresh)
+	}
+	beat := recordedAt.Add(rules.LegacyRefresh + rules.LegacyRefresh/20)
+	for !beat.After(fetchedAt) {
+		beat = beat.Add(rules.LegacyRefresh)
+	}
+	return beat
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}

@@ -1,0 +1,122 @@
+package smartcar
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// records is the store as the rest of the package uses it: failures wrapped,
+// and unclear answers resolved instead of guessed.
+type records struct{ store Store }
+
+// unclearTries is how often a write is repeated whose answer got lost.
+const unclearTries = 3
+
+func (r records) load(ctx context.Context, key string) (Record, error) {
+	record, err := r.store.Load(ctx, key)
+	return record, storeError(err)
+}
+
+// swap is CompareAndSwap with a definite answer wherever one can be had. After
+// a failure the same write is sent again: it can only land once, and if the
+// first one had landed, the conflict shows our own value. Values must
+// therefore be unique to the write.
+func (r records) swap(ctx context.Context, key string, old Revision, value []byte, ttl time.Duration) (Record, error) {
+	var record Record
+	var err error
+	for try := range unclearTries {
+		record, err = r.store.CompareAndSwap(ctx, key, old, value, ttl)
+		switch {
+		case err == nil:
+			return record, nil
+		case errors.Is(err, ErrConflict) && try > 0 && bytes.Equal(record.Value, value):
+			return record, nil
+		case errors.Is(err, ErrConflict) || ctx.Err() != nil:
+			return record, storeError(err)
+		}
+	}
+	return record, storeError(err)
+}
+
+// remove deletes the record, at whatever revision it is.
+func (r records) remove(ctx context.Context, key string) error {
+	for {
+		record, err := r.store.Load(ctx, key)
+		if errors.Is(err, ErrRecordNotFound) {
+			return nil
+		}
+		if err == nil {
+			err = r.store.Delete(ctx, key, record.Revision)
+		}
+		if !errors.Is(err, ErrConflict) {
+			return storeError(err)
+		}
+	}
+}
+
+// storeError wraps what is neither of the two answers a store may give.
+func storeError(err error) error {
+	if err == nil || errors.Is(err, ErrRecordNotFound) || errors.Is(err, ErrConflict) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrStore, err)
+}
+
+// errUnchanged ends a change without a write and without an error.
+var errUnchanged = errors.New("nothing to change")
+
+// changeJSON loads the JSON record under key, lets change edit it and stores
+// it, again and again until nobody was faster. A record that is not there is
+// given to change as the zero T.
+func changeJSON[T any](ctx context.Context, r records, key string, ttl time.Duration, change func(v *T, found bool) error) (T, error) {
+	var none T
+	record, err := r.load(ctx, key)
+	for {
+		if err != nil && !errors.Is(err, ErrRecordNotFound) && !errors.Is(err, ErrConflict) {
+			return none, err
+		}
+		var v T
+		found := record.Revision != ""
+		if found {
+			if v, err = decodeRecord[T](record.Value); err != nil {
+				return none, err
+			}
+		}
+		if err := change(&v, found); err != nil {
+			if errors.Is(err, errUnchanged) {
+				return v, nil
+			}
+			return none, err
+		}
+		value, err2 := json.Marshal(v)
+		if err2 != nil {
+			return none, storeError(err2)
+		}
+		if record, err = r.swap(ctx, key, record.Revision, value, ttl); err == nil {
+			return v, nil
+		}
+	}
+}
+
+// loadJSON returns [ErrRecordNotFound] if there is none.
+func loadJSON[T any](ctx context.Context, r records, key string) (T, error) {
+	record, err := r.load(ctx, key)
+	if err != nil {
+		var none T
+		return none, err
+	}
+	return decodeRecord[T](record.Value)
+}
+
+// decodeRecord never repeats what it could not read: records hold tokens.
+func decodeRecord[T any](value []byte) (T, error) {
+	var v T
+	if json.Unmarshal(value, &v) != nil {
+		return v, fmt.Errorf("%w: the stored record is not what this version writes", ErrStore)
+	}
+	return v, nil
+}
