@@ -1,0 +1,268 @@
+package smartcar
+
+import "time"
+
+// The results of reads. A nil pointer means that the car did not say: that is
+// not zero. Percentages run from 0 to 100. Lengths, volumes, pressures and
+// temperatures are in the unit system of [Meta.UnitSystem]; texts that are
+// enumerations at Smartcar stay open: compare with the constants, but expect
+// others.
+//
+// Pointers also keep where a car is out of %v, %+v and %#v.
+
+// AttributesReading identifies a vehicle.
+//
+// https://smartcar.com/docs/api-reference/get-vehicle-info
+type AttributesReading struct {
+	ID    string
+	Make  string // as Smartcar writes it, mostly upper case: TESLA
+	Model string // "Model 3"
+	Year  int    // model year; 0 if not known
+	Meta
+}
+
+// VINReading is the vehicle identification number: personal data.
+//
+// https://smartcar.com/docs/api-reference/get-vin
+type VINReading struct {
+	VIN string
+	Meta
+}
+
+// OdometerReading is the distance driven.
+//
+// https://smartcar.com/docs/api-reference/get-odometer
+type OdometerReading struct {
+	Distance *float64 // km or miles
+	Meta
+}
+
+// LocationReading is where the car is.
+//
+// https://smartcar.com/docs/api-reference/get-location
+type LocationReading struct {
+	Latitude  *float64 // degrees, -90 to 90
+	Longitude *float64 // degrees, -180 to 180
+	Meta
+}
+
+// FuelReading is the state of the tank; many makes give only some of it.
+//
+// https://smartcar.com/docs/api-reference/get-fuel-tank
+type FuelReading struct {
+	Amount  *float64 // liters or US gallons
+	Percent *float64 // 0 to 100
+	Range   *float64 // km or miles
+	Meta
+}
+
+// BatteryReading is the state of the traction battery.
+//
+// https://smartcar.com/docs/api-reference/evs/get-battery-level
+type BatteryReading struct {
+	Percent *float64 // 0 to 100
+	Range   *float64 // km or miles
+	Meta
+}
+
+// BatteryCapacityReading is the capacity of the traction battery.
+//
+// https://smartcar.com/docs/api-reference/evs/get-battery-capacity
+type BatteryCapacityReading struct {
+	Capacity *float64 // kWh
+	Meta
+}
+
+// NominalCapacityReading is the rated capacity, and where it comes from.
+//
+// https://smartcar.com/docs/api-reference/evs/get-nominal-capacity
+type NominalCapacityReading struct {
+	Nominal   *float64 // kWh; nil while the owner has to choose among Available
+	Source    string   // SMARTCAR or USER_SELECTED
+	Available []CapacityOption
+	// SelectURL lets the owner choose; nil when Smartcar is sure. It holds a
+	// token and is partial: complete it with [Connect.CompleteURL].
+	SelectURL *string
+	Meta
+}
+
+// CapacityOption is one battery the car may have.
+type CapacityOption struct {
+	Capacity    *float64 // kWh
+	Description string   // "BEV:Extended Range"; empty if not known
+}
+
+// The states of [ChargeReading].
+const (
+	ChargeStateCharging     = "CHARGING"
+	ChargeStateFullyCharged = "FULLY_CHARGED"
+	ChargeStateNotCharging  = "NOT_CHARGING"
+)
+
+// ChargeReading tells whether the car charges.
+//
+// https://smartcar.com/docs/api-reference/evs/get-charge-status
+type ChargeReading struct {
+	PluggedIn *bool
+	State     string // ChargeStateCharging, ...; empty if not known
+	Meta
+}
+
+// ChargeLimitReading is how far the car will charge.
+//
+// https://smartcar.com/docs/api-reference/evs/get-charge-limit
+type ChargeLimitReading struct {
+	Percent *float64 // 0 to 100
+	Meta
+}
+
+// TirePressureReading is in kPa or psi.
+//
+// https://smartcar.com/docs/api-reference/get-tire-pressure
+type TirePressureReading struct {
+	FrontLeft  *float64
+	FrontRight *float64
+	BackLeft   *float64
+	BackRight  *float64
+	Meta
+}
+
+// EngineOilReading is the oil's remaining life.
+//
+// https://smartcar.com/docs/api-reference/get-engine-oil-life
+type EngineOilReading struct {
+	LifePercent *float64 // 0 to 100
+	Meta
+}
+
+// The states of an [Opening].
+const (
+	OpeningOpen    = "OPEN"
+	OpeningClosed  = "CLOSED"
+	OpeningLocked  = "LOCKED"
+	OpeningUnknown = "UNKNOWN" // the car has it but does not say
+)
+
+// An Opening is a door, window, trunk or flap.
+type Opening struct {
+	Type   string // "frontLeft", "rear", "chargingPort", ...
+	Status string // OpeningOpen, ...
+}
+
+// LockStatusReading tells what is locked and what stands open. Lists are empty
+// where the car does not support them.
+//
+// https://smartcar.com/docs/api-reference/get-lock-status
+type LockStatusReading struct {
+	Locked       *bool
+	Doors        []Opening
+	Windows      []Opening
+	Sunroof      []Opening
+	Storage      []Opening // "front" is the frunk of an electric car
+	ChargingPort []Opening
+	Meta
+}
+
+// ServiceHistoryReading lists what was done to the car.
+//
+// https://smartcar.com/docs/api-reference/get-service-records
+type ServiceHistoryReading struct {
+	Records []ServiceRecord
+	Meta
+}
+
+// A ServiceRecord is one visit to a workshop. Ids are texts whatever Smartcar sends.
+type ServiceRecord struct {
+	ID       string
+	Odometer *float64 // km
+	Date     time.Time
+	Tasks    []ServiceTask
+	Details  []ServiceDetail
+	Cost     *float64
+	Currency string
+}
+
+// A ServiceTask is a piece of work.
+type ServiceTask struct {
+	ID          string
+	Description string
+}
+
+// A ServiceDetail is a note on a [ServiceRecord].
+type ServiceDetail struct {
+	Type  string
+	Value string
+}
+
+// SystemStatusReading is the car's own diagnosis of its systems.
+//
+// https://smartcar.com/docs/api-reference/get-system-status
+type SystemStatusReading struct {
+	Systems []SystemState
+	Meta
+}
+
+// A SystemState is OK or ALERT.
+type SystemState struct {
+	SystemID    string // SYSTEM_TPMS, SYSTEM_AIRBAG, ...
+	Status      string
+	Description string
+}
+
+// TroubleCodesReading lists the active diagnostic trouble codes.
+//
+// https://smartcar.com/docs/api-reference/get-dtcs
+type TroubleCodesReading struct {
+	Active []TroubleCode
+	Meta
+}
+
+// A TroubleCode is active since At, which is zero if not known.
+type TroubleCode struct {
+	Code string
+	At   time.Time
+}
+
+// TeslaStatusReading is asked for without waking the car.
+//
+// https://smartcar.com/docs/api-reference/tesla/get-vehicle-status
+type TeslaStatusReading struct {
+	Status    string // ASLEEP, ONLINE, ...
+	InService *bool
+	Gear      string
+	Meta
+}
+
+// TeslaAttributesReading is what Tesla knows of the car's build and software.
+//
+// https://smartcar.com/docs/api-reference/tesla/get-ext-vehicle-info
+type TeslaAttributesReading struct {
+	ID, Make, Model     string
+	Year                int
+	Nickname            string
+	FirmwareVersion     string
+	TrimBadging         string
+	EfficiencyPackage   string
+	PerformancePackage  string
+	DriverAssistVersion string
+	AtHome              *bool // nil if not known, or the car cannot stream
+	SentryAvailable     *bool
+	SentryEnabled       *bool
+	ExteriorColor       string
+	ExteriorTrim        string
+	InteriorTrim        string
+	WheelStyle          string
+	WheelDiameter       *float64 // mm
+	DriveUnitFront      string
+	DriveUnitRear       string
+	Meta
+}
+
+// TeslaUserAccessReading is what the connected Tesla account may do.
+//
+// https://smartcar.com/docs/api-reference/tesla/get-user-access
+type TeslaUserAccessReading struct {
+	AccessType  string   // OWNER or DRIVER; only owners can add the virtual key from afar
+	Permissions []string // Tesla scopes: vehicle_cmds, vehicle_device_data, ...
+	Meta
+}

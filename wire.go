@@ -1,0 +1,126 @@
+package smartcar
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/seed-498a1bc4/smartcar/internal/lenient"
+)
+
+// A wire is one version of Smartcar's API. It takes a set of operations, makes
+// one HTTP request of it and returns a result for each: a v3 battery is two
+// signals, and a keyless car's single turn must carry everything wanted.
+type wire interface {
+	// version is how errors and logs name the API.
+	version() string
+	// base is the URL that the paths of requests are relative to.
+	base(origins Origins) *url.URL
+	// supports reports whether the API has the operation at all.
+	supports(op *operation) bool
+	// read makes one request for all ops, of which there is at least one.
+	read(vehicleID string, ops []*operation) wireRequest
+	// split takes the answer to read apart: one part for each of ops, in
+	// their order. An error concerns the answer as a whole.
+	split(ops []*operation, a *answer) ([]part, error)
+	// decode turns the body of a part into the typed result of op.
+	decode(op *operation, body json.RawMessage) (any, error)
+	// command makes the request for a command with its arguments.
+	command(vehicleID string, op *operation, args any) (wireRequest, error)
+	// commandResult reads the answer to a command. The body decides, not the status.
+	commandResult(op *operation, a *answer) (*CommandResult, error)
+}
+
+// wireRequest is one HTTP request, relative to the API's base URL. Path is
+// already escaped, segment by segment.
+type wireRequest struct {
+	method string
+	path   string
+	body   []byte
+}
+
+// answer is a complete HTTP answer.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+	at     time.Time // when it had arrived
+	parts  []part    // of a read, in the order of its operations
+}
+
+// part is what an answer holds for one operation: a body or an error.
+type part struct {
+	op   *operation
+	body json.RawMessage
+	meta Meta
+	err  *Error
+}
+
+// UnitSystem of distances, volumes, pressures and temperatures.
+type UnitSystem string
+
+// The unit systems Smartcar knows. Energy (kWh), current, voltage, power and
+// degrees are the same in both.
+const (
+	Metric   UnitSystem = "metric"   // km, liters, kPa, degrees Celsius
+	Imperial UnitSystem = "imperial" // miles, US gallons, psi, degrees Fahrenheit
+)
+
+// Source says where an answer was taken from.
+type Source string
+
+// The sources of an answer.
+const (
+	SourceLive  Source = "live"  // Smartcar was asked
+	SourceCache Source = "cache" // the last answer, kept by this client
+)
+
+// Meta stands beside every result. Its zero times mean "not known".
+//
+// https://smartcar.com/docs/api-reference/headers
+type Meta struct {
+	RequestID string
+	// RecordedAt is when the vehicle recorded the data (SC-Data-Age). Judge
+	// freshness by it, not by when you asked.
+	RecordedAt time.Time
+	// FetchedAt is when Smartcar fetched the data from the car's maker.
+	FetchedAt time.Time
+	// ReceivedAt is when this client had the answer, by its own clock.
+	ReceivedAt time.Time
+	UnitSystem UnitSystem
+	Source     Source
+	// Stale marks a cached answer handed out because the policy did not allow
+	// a request; see [AllowStale]. A cached answer that is not stale is what
+	// Smartcar would have said.
+	Stale bool
+	// PolicyOverridden marks an answer asked for with [IgnorePolicy].
+	PolicyOverridden bool
+}
+
+// metaFrom reads the documented headers; get looks one up by any case.
+func metaFrom(get func(string) string, at time.Time) Meta {
+	return Meta{
+		RequestID:  get("SC-Request-Id"),
+		RecordedAt: lenient.ParseTime(get("SC-Data-Age")),
+		FetchedAt:  lenient.ParseTime(get("SC-Fetched-At")),
+		ReceivedAt: at,
+		UnitSystem: UnitSystem(get("SC-Unit-System")),
+		Source:     SourceLive,
+	}
+}
+
+// setMeta reaches the Meta that every result embeds.
+func (m *Meta) setMeta(v Meta) { *m = v }
+
+var errNotObject = errors.New("the body is not a JSON object")
+
+// decodeObject reads a JSON object into a T, leniently where T is lenient.
+func decodeObject[T any](body json.RawMessage) (*T, error) {
+	v := new(T)
+	if err := json.Unmarshal(body, v); err != nil {
+		return nil, errNotObject // its own text could quote the body
+	}
+	return v, nil
+}
