@@ -1,0 +1,224 @@
+package smartcar
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Wakefulness says whether a car is awake.
+type Wakefulness string
+
+// The states of wakefulness. Asking for it never wakes a car.
+const (
+	WakeUnknown Wakefulness = "unknown"
+	Awake       Wakefulness = "awake"
+	Asleep      Wakefulness = "asleep"
+)
+
+// Access is what the policy knows about a car: whether it needs the key,
+// whether it has it, and when asking it for data is useful again.
+type Access struct {
+	Class VehicleClass
+	Key   KeyStatus
+	// NeedsKey is true when the owner should be asked for the key: the class
+	// needs one and it is not known to be there. Never true for a legacy car.
+	NeedsKey bool
+	// VirtualKeyURL is where the owner adds it; zero unless NeedsKey.
+	VirtualKeyURL VirtualKeyURL
+	// NextRead is when a data request is allowed and brings something new;
+	// zero means now.
+	NextRead time.Time
+	Rule     Rule // what NextRead follows from; RuleNone for now
+	// Wake is inferred from the age of the newest data, or from an answer that
+	// the car sleeps.
+	Wake Wakefulness
+	// Why says all this in one sentence, for people.
+	Why string
+}
+
+// Access explains how the policy treats the car right now. It learns the class
+// and the key status if they are not known, which takes no turn of the car,
+// and never asks for data.
+func (v *Vehicle) Access(ctx context.Context) (*Access, error) {
+	if _, err := v.newCall(ctx, opSnapshot); err != nil {
+		return nil, err
+	}
+	g := v.core.gate
+	c, err := g.load(ctx, v)
+	if err == nil {
+		c, err = g.learn(ctx, v, c)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return g.describe(ctx, v, c), nil
+}
+
+func (g *gate) describe(ctx context.Context, v *Vehicle, c car) *Access {
+	s := c.state
+	a := &Access{Class: s.class.public(), Key: s.keyStatus(), Wake: s.wake.public()}
+	next := s.nextData(c.now(), g.opts.rules)
+	a.NextRead, a.Rule = next.next, next.rule
+	if s.class == classLegacy && !s.streams && !s.fetchedAt.IsZero() {
+		if at := nextLegacy(s.recordedAt, s.fetchedAt, g.opts.rules); at.After(c.now()) && at.After(a.NextRead) {
+			a.NextRead, a.Rule = at, RuleLegacy
+		}
+	}
+	if s.class == classStreaming && s.key != keyInstalled {
+		a.NeedsKey = true
+		a.VirtualKeyURL = g.keyURL(ctx, v.userID, "")
+	}
+	a.Why = s.why()
+	return a
+}
+
+func (s carState) why() string {
+	switch s.class {
+	case classStreaming:
+		switch s.key {
+		case keyInstalled:
+			return "a streaming-capable Tesla with the virtual key: no local limit, commands are sent"
+		case keyMissing:
+			return "a streaming-capable Tesla without the virtual key: one data request per window, which does not wake it; commands need the key"
+		case keyUnavailable:
+			return "a streaming-capable Tesla whose key status cannot be read with this connection: Smartcar's answers decide"
+		}
+		return "a streaming-capable Tesla whose key status could not be read for the moment: treated as if the key were missing"
+	case classLegacy:
+		if s.streams {
+			return "a 2020-or-earlier Model S or X that streams: no local limit, commands are sent"
+		}
+		return "a 2020-or-earlier Model S or X needs no key: its data is refreshed at a fixed pace while it is awake; commands are sent"
+	case classOther:
+		return "not a Tesla: no local limit, Smartcar's answers decide"
+	case classUnknown:
+		return "it cannot be told whether this car needs a key: no local limit, Smartcar's answers decide"
+	}
+	return "make and model could not be read for the moment: treated as if the key were missing"
+}
+
+func (c carClass) public() VehicleClass {
+	switch c {
+	case classStreaming:
+		return ClassStreaming
+	case classLegacy:
+		return ClassLegacy
+	case classOther:
+		return ClassOther
+	}
+	return ClassUnknown
+}
+
+func (w wakefulness) public() Wakefulness {
+	switch w {
+	case wakeAwake:
+		return Awake
+	case wakeAsleep:
+		return Asleep
+	}
+	return WakeUnknown
+}
+
+var keySources = [...]KeySource{
+	fromNowhere: SourceNone, fromEndpoint: KeyFromEndpoint, fromSignal: KeyFromSignal, fromError: KeyFromError,
+	fromCommand: KeyFromCommand, fromWebhook: KeyFromWebhook, fromApplication: KeyFromApplication,
+}
+
+// keyStatus of a car that needs no key is unknown: an unpaired legacy car is no
+// reason to nag its owner.
+func (s carState) keyStatus() KeyStatus {
+	k := KeyStatus{At: s.keyAt}
+	if int(s.keySource) < len(keySources) {
+		k.Source = keySources[s.keySource]
+	}
+	switch {
+	case s.class != classStreaming:
+		return KeyStatus{Reason: "the virtual key plays no role for this car, or that is not known yet"}
+	case s.key == keyInstalled:
+		k.State, k.Reason = KeyInstalled, "the key is on the car"
+	case s.key == keyMissing:
+		k.State, k.Reason = KeyMissing, "the owner has not added the key, or has removed it"
+	case s.key == keyUnavailable:
+		k.Reason = "the status cannot be read: the connected account is not the owner's, a permission is missing, or the integration is Tesla's retired one"
+	default:
+		k.Reason = "the status could not be read for the moment"
+	}
+	return k
+}
+
+// KeyStatus asks Smartcar whether the virtual key is on the car, which takes no
+// turn of it, and tells the policy. When the status can never be had with this
+// connection, State is [KeyUnknown] and Reason says why. Permission
+// read_vehicle_info.
+//
+// https://smartcar.com/docs/api-reference/tesla/get-virtual-key-status
+func (v *Vehicle) KeyStatus(ctx context.Context) (KeyStatus, error) {
+	g := v.core.gate
+	_, err := readOne[virtualKeyReading](ctx, v, TeslaVirtualKey)
+	if err != nil && !keyStatusNeverHad(err) {
+		return KeyStatus{}, err
+	}
+	var c car
+	if err != nil {
+		c, err = g.update(ctx, v, event{kind: learnKey, key: keyUnavailable, keySource: fromEndpoint, at: g.now()})
+	} else if c, err = g.load(ctx, v); err == nil && c.state.wantsClass() {
+		c, err = g.learn(ctx, v, c)
+	}
+	if err != nil {
+		return KeyStatus{}, err
+	}
+	return c.state.keyStatus(), nil
+}
+
+// SetKeyStatus is the application's own word about the key, such as an owner
+// pressing "done". The policy takes it at once; later evidence beats it.
+func (v *Vehicle) SetKeyStatus(ctx context.Context, state KeyState) error {
+	if err := validateID("vehicle id", v.id); err != nil {
+		return err
+	}
+	e := event{kind: learnKey, keySource: fromApplication, at: v.core.now()}
+	switch state {
+	case KeyInstalled:
+		e.key = keyInstalled
+	case KeyMissing:
+		e.key = keyMissing
+	default:
+		return argumentError("SetKeyStatus", "takes smartcar.KeyInstalled or smartcar.KeyMissing")
+	}
+	_, err := v.core.gate.update(ctx, v, e)
+	return err
+}
+
+// Wait returns when a data request to the car is allowed and brings something
+// new. It may take hours: it is the only call, beside [Vehicle.Watch], that
+// ever waits for a window.
+func (v *Vehicle) Wait(ctx context.Context) error {
+	for {
+		a, err := v.Access(ctx)
+		if err != nil {
+			return err
+		}
+		wait := a.NextRead.Sub(v.core.now())
+		if a.NextRead.IsZero() || wait <= 0 {
+			return nil
+		}
+		// Pairing opens the window early: look again now and then.
+		if err := v.core.opts.clock.Sleep(ctx, min(wait, lastKeyCheck)); err != nil {
+			return err
+		}
+	}
+}
+
+// terminal: a program that watches a car need not go on after this.
+func terminal(err error) bool {
+	for _, target := range []error{
+		ErrInvalidArgument, ErrNotConnected, ErrReconnectRequired, ErrReauthenticate,
+		ErrPermission, ErrUnauthorized, ErrNotSupported, ErrNotFound, ErrValidation,
+	} {
+		if errors.Is(err, target) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,243 @@
+package smartcar
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/url"
+	"time"
+)
+
+// A call is one request on its way down the chain.
+type call struct {
+	op      Operation
+	kind    Kind
+	vehicle *Vehicle     // nil for calls that concern no vehicle
+	grant   string       // whose token it uses, for calls to a vehicle
+	ops     []*operation // what a read carries; nil for everything else
+	origin  *url.URL     // host and base path, API version included
+	request wireRequest
+	query   url.Values
+	auth    credential
+	units   UnitSystem
+
+	override bool                        // the caller asked to ignore the policy
+	takes    bool                        // takes a keyless car's turn: must not be sent twice by anybody
+	kept     *vehicleKept                // where the answers of this vehicle are kept
+	leaving  func(context.Context) error // called before each send of a call that takes a turn
+
+	// What the last attempt led to, for the gate to settle.
+	outcome outcome
+	failure *Error
+	began   time.Time
+}
+
+// A layer takes a call down to the next one.
+type layer func(context.Context, *call) (*answer, error)
+
+// newChain fixes the order of everything that happens to a request. The gate
+// is inside retry, because each try costs; authorization is inside the gate,
+// because a refused call must not spend a token refresh; classification is
+// inside both, so that they see types and not statuses.
+func (c *core) newChain() layer {
+	return c.retrying(c.gate.guarding(c.authorizing(c.classifying(c.transmit))))
+}
+
+// retrying repeats what is safe to repeat. When the gate refuses a repetition,
+// the original error is returned and says when to come back.
+func (c *core) retrying(next layer) layer {
+	return func(ctx context.Context, call *call) (*answer, error) {
+		var first error
+		for attempt := 1; ; attempt++ {
+			a, err := next(ctx, call)
+			if err == nil {
+				return a, nil
+			}
+			var refused *RateLimitError
+			if first != nil && errors.As(err, &refused) && refused.Local {
+				return nil, withNextAllowed(first, refused.NextAllowed)
+			}
+			wait, ok := c.retryDelay(err, attempt)
+			if !ok {
+				return nil, err
+			}
+			first = err
+			if ended := c.opts.clock.Sleep(ctx, wait); ended != nil {
+				return nil, fmt.Errorf("%w (stopped waiting to retry: %w)", err, ended)
+			}
+		}
+	}
+}
+
+func withNextAllowed(err error, at time.Time) error {
+	if e, ok := errors.AsType[*Error](err); ok {
+		e.NextAllowed = at
+	}
+	return err
+}
+
+// retryDelay says how long to wait after a failed attempt, and whether to try
+// again at all: never when it would take longer than the policy's MaxDelay.
+func (c *core) retryDelay(err error, attempt int) (time.Duration, bool) {
+	policy := c.opts.retry
+	if attempt >= policy.MaxAttempts || !Retryable(err) {
+		return 0, false
+	}
+	wait := min(policy.BaseDelay<<(attempt-1), policy.MaxDelay)
+	wait = wait/2 + rand.N(wait/2+1) // jitter, so that replicas spread
+	if at, ok := NextAllowed(err); ok {
+		wait = max(wait, at.Sub(c.now()))
+	}
+	if e, ok := errors.AsType[*Error](err); ok {
+		wait = max(wait, e.RetryAfter)
+	}
+	return wait, wait <= policy.MaxDelay
+}
+
+// A credential authorizes a request.
+type credential interface {
+	// ready reports whether header can answer without asking anybody.
+	ready() bool
+	// header returns the value of the Authorization header.
+	header(ctx context.Context) (string, error)
+	// refused is told that Smartcar did not accept value, and reports whether
+	// another one could be had.
+	refused(ctx context.Context, value string) bool
+}
+
+// fixedCredential never changes.
+type fixedCredential string
+
+func (f fixedCredential) ready() bool                            { return true }
+func (f fixedCredential) header(context.Context) (string, error) { return string(f), nil }
+func (f fixedCredential) refused(context.Context, string) bool   { return false }
+
+// authorizing adds the token. A token refused before its time is renewed and
+// the request sent once more: a 401 was never carried out.
+func (c *core) authorizing(next layer) layer {
+	return func(ctx context.Context, call *call) (*answer, error) {
+		call.outcome, call.failure = outcomeReleased, nil
+		value, err := call.auth.header(ctx)
+		if err != nil {
+			return nil, err
+		}
+		a, err := c.leave(ctx, call, value, next)
+		if e := call.failure; e != nil && e.StatusCode == 401 && call.auth.refused(ctx, value) {
+			if value, err = call.auth.header(ctx); err != nil {
+				return nil, err
+			}
+			return c.leave(ctx, call, value, next)
+		}
+		return a, err
+	}
+}
+
+// authorizationKey carries the header's value to transmit, past classifying,
+// without a field that could be printed.
+type authorizationKey struct{}
+
+func (c *core) leave(ctx context.Context, call *call, value string, next layer) (*answer, error) {
+	if call.leaving != nil {
+		if err := call.leaving(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return next(context.WithValue(ctx, authorizationKey{}, value), call)
+}
+
+// classifying turns what came back into typed errors, and notes what it means
+// for the vehicle's turn.
+func (c *core) classifying(next layer) layer {
+	return func(ctx context.Context, call *call) (*answer, error) {
+		call.began = c.now()
+		a, err := next(ctx, call)
+		if err == nil {
+			a, err = c.classify(call, a)
+		}
+		if err == nil {
+			call.outcome, call.failure = strongest(a.parts)
+			return a, nil
+		}
+		e, ok := errors.AsType[*Error](err)
+		if !ok {
+			return nil, err
+		}
+		e.command = call.kind == KindCommand
+		call.outcome, call.failure = outcomeOf(e), e
+		return nil, e
+	}
+}
+
+func (c *core) classify(call *call, a *answer) (*answer, error) {
+	if a.status < 200 || a.status > 299 {
+		e := decodeError(call.op, a.status, a.header, a.body, a.at)
+		if a.status >= 300 && a.status < 400 {
+			e.Description = "Smartcar answered with a redirect, which is never followed"
+		}
+		return nil, e
+	}
+	if call.ops == nil {
+		return a, nil
+	}
+	parts, err := c.wire.split(call.ops, a)
+	if err != nil {
+		return nil, unreadable(call.op, a, err)
+	}
+	a.parts = parts
+	return a, nil
+}
+
+// unreadable is a success that cannot be understood.
+func unreadable(op Operation, a *answer, cause error) *Error {
+	return &Error{Operation: op, StatusCode: a.status, RequestID: a.header.Get("SC-Request-Id"), Err: cause}
+}
+
+// outcomeOf says what a failed request means for the vehicle's turn.
+func outcomeOf(e *Error) outcome {
+	switch {
+	case e.reach == reachedNever:
+		return outcomeReleased
+	case e.StatusCode == 0:
+		return outcomeUnclear
+	case errors.Is(e, ErrAsleep):
+		return outcomeAsleep
+	case e.isVehicleLimit():
+		return outcomeLimited
+	case e.isApplicationLimit():
+		return outcomeReleased
+	case e.StatusCode == 400 && e.Type != typeAccount,
+		e.StatusCode == 401, e.StatusCode == 403, e.StatusCode == 404, e.StatusCode == 430, e.StatusCode == 501:
+		return outcomeReleased
+	default:
+		return outcomeAnswered
+	}
+}
+
+// strength orders outcomes by how sure it is that the server counted the request.
+var strength = [...]uint8{
+	outcomeNone: 0, outcomeReleased: 1, outcomeAsleep: 2, outcomeLimited: 3,
+	outcomeUnclear: 4, outcomeAnswered: 5, outcomeOK: 6,
+}
+
+// strongest is the outcome of an answer with parts: of a batch the strongest
+// item counts. The failure is one that carries evidence, if any does.
+func strongest(parts []part) (outcome, *Error) {
+	if len(parts) == 0 {
+		return outcomeOK, nil
+	}
+	best, failure := outcomeNone, (*Error)(nil)
+	for i := range parts {
+		o := outcomeOK
+		if e := parts[i].err; e != nil {
+			o = outcomeOf(e)
+			if failure == nil || e.isKeyRequired() || e.isVehicleLimit() && !failure.isKeyRequired() {
+				failure = e
+			}
+		}
+		if strength[o] > strength[best] {
+			best = o
+		}
+	}
+	return best, failure
+}

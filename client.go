@@ -1,0 +1,180 @@
+package smartcar
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"runtime"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/oauth2"
+)
+
+// Version of this module, as it stands in the User-Agent.
+const Version = "0.1.0"
+
+// Config is the application as the Smartcar dashboard knows it.
+type Config struct {
+	// ClientID and ClientSecret are the legacy credentials of API v2.0
+	// (Configuration, Legacy credentials). Both are required.
+	ClientID     string
+	ClientSecret string
+	// RedirectURL is where Connect returns to: absolute, and registered in the
+	// dashboard. Required.
+	RedirectURL string
+	// StateKey signs the cookie that binds a run of Connect to the browser
+	// that began it: at least 32 random bytes, the same in every replica.
+	// Required for [Connect.Start]; without it keep the state yourself and use
+	// [Connect.AuthorizeURL], [ParseCallback] and [Connect.Exchange].
+	StateKey []byte
+	// ManagementToken is the application management token. Required for
+	// [Client.Connections] and [Client.DeleteConnections] only.
+	ManagementToken string
+}
+
+// Format keeps the secrets out of every verb of package fmt.
+func (c Config) Format(f fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(f, "smartcar.Config{ClientID:%q RedirectURL:%q}", c.ClientID, c.RedirectURL)
+}
+
+// LogValue keeps the secrets out of structured logs.
+func (c Config) LogValue() slog.Value {
+	return slog.GroupValue(slog.String("client_id", c.ClientID), slog.String("redirect_url", c.RedirectURL))
+}
+
+// A Client is one application at Smartcar. It is safe for concurrent use; make
+// one and keep it. It starts no goroutine.
+type Client struct{ *core }
+
+// core holds what all handles share, behind a pointer so that printing a
+// Client, or anything that contains one, shows an address and no secret.
+type core struct {
+	config  Config
+	opts    options
+	api     *url.URL // base URL of the API version in use
+	oauth   oauth2.Config
+	http    *http.Client // a copy of the caller's, for x/oauth2
+	wire    wire
+	gate    *gate
+	tokens  *tokenKeeper
+	answers *answerCache
+	send    layer // the whole chain: see newChain
+
+	// pausedUntil is when the application-wide limit opens again, in
+	// nanoseconds since 1970.
+	pausedUntil atomic.Int64
+}
+
+// New returns a client. It makes no request. Every problem of config and opts
+// is reported here as an [*ArgumentError], not at the first call.
+func New(config Config, opts ...Option) (*Client, error) {
+	config.StateKey = slices.Clone(config.StateKey)
+	if err := config.validate(); err != nil {
+		return nil, err
+	}
+	o := defaultOptions()
+	for _, opt := range opts {
+		if opt == nil {
+			return nil, argumentError("Option", "is nil; leave it out")
+		}
+		if err := opt(&o); err != nil {
+			return nil, err
+		}
+	}
+	c := &core{config: config, opts: o, wire: o.wire}
+	if c.opts.store == nil {
+		c.opts.store = newMemoryStore(o.clock.Now)
+	}
+	c.http = o.httpClient()
+	c.oauth = oauth2.Config{
+		ClientID:     config.ClientID,
+		ClientSecret: config.ClientSecret,
+		RedirectURL:  config.RedirectURL,
+		// Probing for the style would send a one-time code twice.
+		Endpoint: oauth2.Endpoint{TokenURL: o.origins.Auth.JoinPath("oauth/token").String(), AuthStyle: oauth2.AuthStyleInHeader},
+	}
+	c.api = o.wire.base(o.origins)
+	c.answers = newAnswerCache(o.cacheSize)
+	c.tokens = newTokenKeeper(c)
+	c.gate = newGate(c)
+	c.send = c.newChain()
+	return &Client{c}, nil
+}
+
+func (c Config) validate() error {
+	switch {
+	case c.ClientID == "":
+		return argumentError("Config.ClientID", "is empty; copy it from the Smartcar dashboard, Configuration, Legacy credentials")
+	case c.ClientSecret == "":
+		return argumentError("Config.ClientSecret", "is empty; copy it from the Smartcar dashboard, Configuration, Legacy credentials")
+	case c.RedirectURL == "":
+		return argumentError("Config.RedirectURL", "is empty; use a redirect URI registered in the Smartcar dashboard")
+	}
+	if err := validateRedirectURL("Config.RedirectURL", c.RedirectURL); err != nil {
+		return err
+	}
+	if len(c.StateKey) > 0 {
+		return validStateKey(c.StateKey)
+	}
+	return nil
+}
+
+func validateRedirectURL(argument, raw string) error {
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil:
+		return argumentError(argument, "is not a URL")
+	case !u.IsAbs() || u.Host == "" || u.Scheme == "javascript" || u.Scheme == "data":
+		return argumentError(argument, "must be absolute, such as https://example.com/callback")
+	case u.Fragment != "":
+		return argumentError(argument, "must not have a fragment; OAuth forbids it")
+	case u.User != nil:
+		return argumentError(argument, "must not hold a user name or password")
+	}
+	return nil
+}
+
+// Connect returns the Smartcar Connect flow of this application.
+func (c *Client) Connect() *Connect { return &Connect{c.core} }
+
+// User returns the handle of a Smartcar user who has connected. It makes no
+// request and does not check that the user exists.
+func (c *Client) User(userID string) *User { return &User{core: c.core, id: userID} }
+
+// now is the client's clock.
+func (c *core) now() time.Time { return c.opts.clock.Now() }
+
+func userAgent(suffix string) string {
+	ua := "smartcar-go/" + Version + " (" + runtime.GOOS + "; " + runtime.GOARCH + ") " + runtime.Version()
+	if suffix != "" {
+		ua += " " + suffix
+	}
+	return ua
+}
+
+// A Clock is the client's only source of time beside the deadlines of
+// requests. The default is the computer's.
+type Clock interface {
+	Now() time.Time
+	// Sleep returns nil after d, or the cause of ctx's end.
+	Sleep(ctx context.Context, d time.Duration) error
+}
+
+type systemClock struct{}
+
+func (systemClock) Now() time.Time { return time.Now() }
+
+func (systemClock) Sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

@@ -1,0 +1,126 @@
+package smartcar
+
+import (
+	"context"
+	"math"
+)
+
+// CommandResult says that a command was sent to the vehicle, not that it has
+// been carried out: read the state to be sure.
+type CommandResult struct {
+	Status  string // "success" on v2.0, "SUCCESS" on v3
+	Message string
+	Meta
+}
+
+// Lock locks the doors. Permission control_security.
+//
+// Commands to a streaming-capable Tesla need the virtual key: without it they
+// return a [*VirtualKeyRequiredError] with the link that adds it. A command
+// that failed may have been carried out all the same: ask [MayHaveSucceeded].
+// Commands are never repeated unless they were certainly not sent.
+//
+// https://smartcar.com/docs/api-reference/control-lock-unlock
+func (v *Vehicle) Lock(ctx context.Context) (*CommandResult, error) {
+	return v.command(ctx, Lock, nil)
+}
+
+// Unlock unlocks the doors; see [Vehicle.Lock]. Permission control_security.
+func (v *Vehicle) Unlock(ctx context.Context) (*CommandResult, error) {
+	return v.command(ctx, Unlock, nil)
+}
+
+// StartCharge starts charging; see [Vehicle.Lock]. Permission control_charge.
+//
+// https://smartcar.com/docs/api-reference/evs/control-charge
+func (v *Vehicle) StartCharge(ctx context.Context) (*CommandResult, error) {
+	return v.command(ctx, StartCharge, nil)
+}
+
+// StopCharge stops charging; see [Vehicle.Lock]. Permission control_charge.
+func (v *Vehicle) StopCharge(ctx context.Context) (*CommandResult, error) {
+	return v.command(ctx, StopCharge, nil)
+}
+
+// SetChargeLimit sets how far the car charges, in percent: 50 to 100. See
+// [Vehicle.Lock]. Permission control_charge.
+//
+// https://smartcar.com/docs/api-reference/evs/set-charge-limit
+func (v *Vehicle) SetChargeLimit(ctx context.Context, percent float64) (*CommandResult, error) {
+	if math.IsNaN(percent) || percent < 50 || percent > 100 {
+		return nil, argumentError("SetChargeLimit percent", "must be 50 to 100")
+	}
+	return v.command(ctx, SetChargeLimit, percent)
+}
+
+// SendDestination sends a place to the car's navigation, in degrees: latitude
+// -90 to 90, longitude -180 to 180. See [Vehicle.Lock]. Permission control_navigation.
+//
+// https://smartcar.com/docs/api-reference/send-destination-to-vehicle
+func (v *Vehicle) SendDestination(ctx context.Context, latitude, longitude float64) (*CommandResult, error) {
+	if math.IsNaN(latitude) || math.Abs(latitude) > 90 {
+		return nil, argumentError("SendDestination latitude", "must be -90 to 90 degrees")
+	}
+	if math.IsNaN(longitude) || math.Abs(longitude) > 180 {
+		return nil, argumentError("SendDestination longitude", "must be -180 to 180 degrees")
+	}
+	return v.command(ctx, SendDestination, destination{Latitude: latitude, Longitude: longitude})
+}
+
+// Disconnect revokes the application's access to this vehicle for this user
+// and forgets its answers. Other vehicles of the same grant stay connected.
+//
+// https://smartcar.com/docs/api-reference/delete-disconnect
+func (v *Vehicle) Disconnect(ctx context.Context) error {
+	call, err := v.newCommandCall(ctx, lookup(opDisconnect), nil)
+	if err != nil {
+		return err
+	}
+	if _, err = v.core.send(ctx, call); err != nil {
+		return err
+	}
+	call.kept.dropGrant(call.grant)
+	return v.core.tokens.forgetVehicle(ctx, v.userID, v.id)
+}
+
+func (v *Vehicle) newCommandCall(ctx context.Context, op *operation, args any) (*call, error) {
+	if !v.core.wire.supports(op) {
+		return nil, &NotSupportedError{Operation: op.name, API: v.core.wire.version()}
+	}
+	call, err := v.newCall(ctx, op.name)
+	if err != nil {
+		return nil, err
+	}
+	call.kind, call.units = op.kind, ""
+	call.request, err = v.core.wire.command(v.id, op, args)
+	return call, err
+}
+
+func (v *Vehicle) command(ctx context.Context, name Operation, args any) (*CommandResult, error) {
+	op := lookup(name)
+	call, err := v.newCommandCall(ctx, op, args)
+	if err != nil {
+		return nil, err
+	}
+	a, err := v.core.send(ctx, call)
+	if err != nil {
+		return nil, err
+	}
+	result, err := v.core.wire.commandResult(op, a)
+	if err != nil {
+		return nil, v.commandFailure(ctx, call, a, err)
+	}
+	result.PolicyOverridden = v.opts.override
+	return result, nil
+}
+
+// commandFailure is for a success status whose body says otherwise, or nothing
+// that can be understood: the command may have been carried out.
+func (v *Vehicle) commandFailure(ctx context.Context, call *call, a *answer, err error) error {
+	e, ok := err.(*Error) //nolint:errorlint // made by this wire just now, never wrapped
+	if !ok {
+		e = unreadable(call.op, a, err)
+	}
+	e.command = true
+	return v.core.gate.explainVehicle(ctx, call, e)
+}

@@ -1,0 +1,312 @@
+package smartcar
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"golang.org/x/oauth2"
+)
+
+// flowLife is how long an owner may take: Connect may include pairing a car.
+const flowLife = time.Hour
+
+// Connect is Smartcar Connect: the owner is redirected to Smartcar, grants
+// access there, and comes back to the callback. It is safe for concurrent use.
+//
+// https://smartcar.com/docs/connect/redirect-to-connect
+type Connect struct{ core *core }
+
+// Start redirects the owner to Connect. It sets a cookie that binds the flow
+// to this browser for an hour; [Connect.HandleCallback] needs it. On an error
+// nothing has been written. It needs [Config.StateKey].
+func (c *Connect) Start(w http.ResponseWriter, r *http.Request, o ConnectOptions) error {
+	f := flow{Purpose: flowConnect, ExternalID: o.ExternalID, RedirectURL: c.redirectURL(o.RedirectURL)}
+	return c.start(w, r, f, func(state string) (string, error) { return c.AuthorizeURL(o, state) })
+}
+
+// StartReauth redirects the owner to renew Smartcar's access to one car, after
+// [ErrReauthenticate]. The tokens in use stay as they are.
+//
+// https://smartcar.com/docs/connect/re-auth/redirect-to-connect
+func (c *Connect) StartReauth(w http.ResponseWriter, r *http.Request, v *Vehicle, o ReauthOptions) error {
+	if v == nil {
+		return argumentError("StartReauth vehicle", "is nil")
+	}
+	o.VehicleID = v.id
+	f := flow{
+		Purpose: flowReauth, UserID: v.userID, VehicleID: v.id,
+		ExternalID: o.ExternalID, RedirectURL: c.redirectURL(o.RedirectURL),
+	}
+	return c.start(w, r, f, func(state string) (string, error) { return c.ReauthURL(o, state) })
+}
+
+func (c *Connect) start(w http.ResponseWriter, r *http.Request, f flow, link func(state string) (string, error)) error {
+	if w == nil || r == nil {
+		return argumentError("Start", "needs the response writer and the request of the handler it is called from")
+	}
+	f.State, f.Expires = newState(), c.core.now().Add(flowLife)
+	target, err := link(f.State)
+	if err != nil {
+		return err
+	}
+	sealed, err := sealFlow(c.core.config.StateKey, f)
+	if err != nil {
+		return err
+	}
+	secure := strings.HasPrefix(f.RedirectURL, "https:")
+	http.SetCookie(w, stateCookie(f.State, sealed, secure, int(flowLife/time.Second)))
+	protectCallback(w)
+	// See Other turns a posted form into the GET that Connect expects.
+	http.Redirect(w, r, target, http.StatusSeeOther)
+	return nil
+}
+
+func stateCookie(state, value string, secure bool, maxAge int) *http.Cookie {
+	return &http.Cookie{
+		Name: stateCookieName(state, secure), Value: value, Path: "/", MaxAge: maxAge,
+		HttpOnly: true, Secure: secure,
+		SameSite: http.SameSiteLaxMode, // the callback is a navigation from Smartcar's site
+	}
+}
+
+// protectCallback keeps the code in the address from caches and other sites.
+func protectCallback(w http.ResponseWriter) {
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Referrer-Policy", "no-referrer")
+}
+
+func (c *Connect) redirectURL(override string) string {
+	return cmp.Or(override, c.core.config.RedirectURL)
+}
+
+func (c *Connect) identity() appIdentity {
+	return appIdentity{clientID: c.core.config.ClientID, redirectURL: c.core.config.RedirectURL, responseType: responseCode}
+}
+
+// AuthorizeURL returns the address of Connect, for applications that keep the
+// state in a session of their own: a random text that cannot be guessed, used
+// once. Give it to [Connect.Exchange] when the owner comes back.
+func (c *Connect) AuthorizeURL(o ConnectOptions, state string) (string, error) {
+	o.Mode = cmp.Or(o.Mode, c.core.opts.mode)
+	return authorizeURL(c.core.opts.origins.Connect, c.identity(), o, state)
+}
+
+// ReauthURL is AuthorizeURL for a re-authentication; see [Connect.StartReauth].
+func (c *Connect) ReauthURL(o ReauthOptions, state string) (string, error) {
+	return reauthenticateURL(c.core.opts.origins.Connect, c.identity(), o, state)
+}
+
+// CompleteURL completes a partial link as Smartcar sends it in
+// [Error.Resolution] and [NominalCapacityReading.SelectURL]: it adds the
+// redirect URL and the state. A link to anywhere but Connect is refused.
+func (c *Connect) CompleteURL(partial, state string) (string, error) {
+	return completeURL(c.core.opts.origins.Connect, partial, c.core.config.RedirectURL, state)
+}
+
+// HandleCallback ends what [Connect.Start] or [Connect.StartReauth] began:
+// call it from the handler of the redirect URL. It verifies that this browser
+// began the flow and that it is handled for the first time, exchanges the code
+// once, asks Smartcar who the user is and stores the tokens. It sets headers
+// that protect the address, and writes nothing else.
+//
+// Errors match [ErrStateMismatch], [ErrStateExpired], [ErrStateReplayed] and
+// [ErrMalformedCallback] when the callback cannot be trusted, a
+// [*ConnectError] when Connect reports why no car was connected, a
+// [*PendingGrantError] when all went well but for the user's id, and an
+// [*Error] when the code could not be exchanged.
+//
+// https://smartcar.com/docs/connect/handle-the-response
+func (c *Connect) HandleCallback(w http.ResponseWriter, r *http.Request) (*Grant, error) {
+	if w == nil || r == nil || r.URL == nil {
+		return nil, argumentError("HandleCallback", "needs the response writer and the request of the handler it is called from")
+	}
+	if err := validStateKey(c.core.config.StateKey); err != nil {
+		return nil, err
+	}
+	protectCallback(w)
+	callback, err := c.parse(r)
+	if err != nil {
+		return nil, err
+	}
+	f, err := c.flowOf(w, r, callback)
+	if err != nil {
+		return nil, err
+	}
+	if f.Purpose == flowReauth {
+		return finishReauth(callback, f)
+	}
+	return c.exchange(r.Context(), callback, f.RedirectURL, f.ExternalID)
+}
+
+func (c *Connect) parse(r *http.Request) (*Callback, error) {
+	if r.Method != http.MethodGet {
+		return nil, &CallbackError{Problem: "the request is not a GET"}
+	}
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, &CallbackError{Problem: "the query cannot be read"}
+	}
+	return ParseCallback(query, c.core.opts.keyDomains...)
+}
+
+// flowOf finds the flow that this browser began with the callback's state, and
+// uses it up.
+func (c *Connect) flowOf(w http.ResponseWriter, r *http.Request, callback *Callback) (flow, error) {
+	state := callback.secrets().state
+	for _, secure := range []bool{true, false} {
+		cookie, err := r.Cookie(stateCookieName(state, secure))
+		if err != nil {
+			continue
+		}
+		f, err := openFlow(c.core.config.StateKey, cookie.Value, c.core.now())
+		if err != nil {
+			return flow{}, err
+		}
+		if err := callback.VerifyState(f.State); err != nil {
+			return flow{}, err
+		}
+		if err := c.useUp(r.Context(), f); err != nil {
+			return flow{}, err
+		}
+		http.SetCookie(w, stateCookie(state, "", secure, -1))
+		return f, nil
+	}
+	return flow{}, ErrStateMismatch
+}
+
+// useUp makes a state good for one callback. The record outlives the cookie.
+func (c *Connect) useUp(ctx context.Context, f flow) error {
+	sum := sha256.Sum256([]byte(f.State))
+	_, err := c.core.tokens.records.swap(ctx, "state/"+hex.EncodeToString(sum[:]), "", []byte(newState()), 2*flowLife)
+	if errors.Is(err, ErrConflict) {
+		return ErrStateReplayed
+	}
+	return err
+}
+
+func finishReauth(callback *Callback, f flow) (*Grant, error) {
+	switch {
+	case callback.Err != nil:
+		return nil, callback.Err
+	case callback.VehicleID != f.VehicleID:
+		return nil, &CallbackError{Parameter: "vehicle_id", Problem: "is not the vehicle the flow was begun for"}
+	}
+	return &Grant{UserID: f.UserID, ExternalID: f.ExternalID, VehicleID: f.VehicleID}, nil
+}
+
+// Expected is what an application remembered in its own session when it called
+// [Connect.AuthorizeURL].
+type Expected struct {
+	State       string // required
+	RedirectURL string // if it was not the client's
+	ExternalID  string // if one was given: filed with the user
+}
+
+// Format keeps the state out of every verb of package fmt.
+func (e Expected) Format(f fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(f, "smartcar.Expected{RedirectURL:%q}", e.RedirectURL)
+}
+
+// Exchange is [Connect.HandleCallback] for applications that keep the state
+// themselves: get the callback from [ParseCallback]. The state is verified
+// before anything else; using it once is up to the application, and Smartcar
+// takes a code only once in any case.
+func (c *Connect) Exchange(ctx context.Context, callback *Callback, expected Expected) (*Grant, error) {
+	switch {
+	case ctx == nil:
+		return nil, argumentError("ctx", "is nil; use context.Background()")
+	case callback == nil:
+		return nil, argumentError("Exchange callback", "is nil; get one from ParseCallback")
+	}
+	if err := callback.VerifyState(expected.State); err != nil {
+		return nil, err
+	}
+	return c.exchange(ctx, callback, c.redirectURL(expected.RedirectURL), expected.ExternalID)
+}
+
+func (c *Connect) exchange(ctx context.Context, callback *Callback, redirectURL, externalID string) (*Grant, error) {
+	switch {
+	case callback.Err != nil:
+		return nil, callback.Err
+	case !callback.HasCode():
+		return nil, &CallbackError{Parameter: "code", Problem: "is missing; was Connect started with response_type=code?"}
+	}
+	token, err := c.core.tokens.exchangeCode(ctx, callback.secrets().code, redirectURL)
+	if err != nil {
+		return nil, err
+	}
+	// From here on the code is spent: the caller's cancellation must not cost the tokens.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.core.opts.timeout)
+	defer cancel()
+	return c.admit(ctx, token, pendingGrant{ExternalID: externalID, VirtualKeyURL: callback.VirtualKeyURL.String()}, callback.VirtualKeyErr)
+}
+
+func (c *Connect) admit(ctx context.Context, token *oauth2.Token, pending pendingGrant, keyErr error) (*Grant, error) {
+	userID, err := c.core.tokens.admit(ctx, token, pending)
+	if err != nil {
+		return nil, err
+	}
+	return &Grant{
+		UserID: userID, ExternalID: pending.ExternalID,
+		VirtualKeyURL: c.core.parseKeyURL(pending.VirtualKeyURL), VirtualKeyErr: keyErr,
+	}, nil
+}
+
+// Resume finishes what a [*PendingGrantError] left open.
+func (c *Connect) Resume(ctx context.Context, grantID string) (*Grant, error) {
+	if err := validateID("grant id", grantID); err != nil {
+		return nil, err
+	}
+	pending, userID, err := c.core.tokens.resume(ctx, grantID)
+	if err != nil {
+		return nil, err
+	}
+	return &Grant{UserID: userID, ExternalID: pending.ExternalID, VirtualKeyURL: c.core.parseKeyURL(pending.VirtualKeyURL)}, nil
+}
+
+// CallbackHandler is a ready handler for the redirect URL: it calls
+// [Connect.HandleCallback] and hands the result to done, which answers the owner.
+func (c *Connect) CallbackHandler(done func(http.ResponseWriter, *http.Request, *Grant, error)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		grant, err := c.HandleCallback(w, r)
+		done(w, r, grant, err)
+	})
+}
+
+// Tokens are an existing pair to import; see [Client.ImportTokens]. They do not print.
+type Tokens struct {
+	AccessToken  string    // may be empty or expired
+	RefreshToken string    // required
+	Expires      time.Time // of the access token; zero makes it be renewed at once
+	IssuedAt     time.Time // of the refresh token; zero means now
+}
+
+// Format keeps the tokens out of every verb of package fmt.
+func (t Tokens) Format(f fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(f, "smartcar.Tokens{Expires:%v}", t.Expires)
+}
+
+// ImportTokens takes over a pair that another library has obtained. From then
+// on it belongs to this client: a refresh elsewhere would end it. Whose it is
+// is asked of Smartcar.
+func (c *Client) ImportTokens(ctx context.Context, t Tokens) (*Grant, error) {
+	switch {
+	case ctx == nil:
+		return nil, argumentError("ctx", "is nil; use context.Background()")
+	case t.RefreshToken == "":
+		return nil, argumentError("Tokens.RefreshToken", "is empty; without it the login would end within two hours")
+	}
+	userID, err := c.tokens.adopt(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	return &Grant{UserID: userID}, nil
+}

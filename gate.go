@@ -1,0 +1,388 @@
+package smartcar
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/seed-498a1bc4/smartcar/internal/lru"
+)
+
+// gate applies the policy of ratelimit.go to every request to a vehicle:
+// reserve in the store, send, settle. It never sleeps for a window.
+type gate struct {
+	*core
+	records records
+	// learning keeps callers who need the same car's class or key status from
+	// all asking for it.
+	learning flights
+	// turns are the requests of this process that hold a car's turn.
+	turns flights
+	// known remembers cars for the time that a shared store is away; nil for
+	// a MemoryStore, which is never away.
+	known *lru.Cache[string, carState]
+}
+
+const (
+	// reserveLease is how long a turn is held while nothing can be on the wire.
+	reserveLease = 30 * time.Second
+	// settleTime bounds the write after a request, which the caller's
+	// cancellation must not reach.
+	settleTime = 10 * time.Second
+	// carRecordTTL forgets cars nobody asks for. What it loses is learned again.
+	carRecordTTL = 90 * 24 * time.Hour
+	// bareApplicationPause answers an application-wide 429 that names no time:
+	// the documented bucket refills one request each 30 s.
+	bareApplicationPause = 30 * time.Second
+)
+
+func newGate(c *core) *gate {
+	g := &gate{core: c, records: records{c.opts.store}}
+	if _, ok := c.opts.store.(*MemoryStore); !ok {
+		g.known = lru.New[string, carState](c.opts.cacheSize)
+	}
+	return g
+}
+
+// guarding is the gate as a layer of the chain.
+func (g *gate) guarding(next layer) layer {
+	return func(ctx context.Context, call *call) (*answer, error) {
+		if err := g.paused(call); err != nil {
+			return nil, err
+		}
+		a, err := g.pass(ctx, call, next)
+		if err != nil {
+			err = g.explain(ctx, call, err)
+		}
+		return a, err
+	}
+}
+
+func (g *gate) pass(ctx context.Context, call *call, next layer) (*answer, error) {
+	switch {
+	case call.vehicle == nil:
+		return next(ctx, call)
+	case call.kind == KindData:
+		return g.data(ctx, call, next)
+	case call.kind == KindCommand:
+		return g.command(ctx, call, next)
+	default:
+		a, err := next(ctx, call)
+		g.learnFrom(ctx, call, a)
+		return a, err
+	}
+}
+
+// paused refuses locally while the application-wide limit is known to hold.
+func (g *gate) paused(call *call) error {
+	until := g.pausedUntil.Load()
+	if until == 0 || g.now().UnixNano() >= until {
+		return nil
+	}
+	return &RateLimitError{Operation: call.op, NextAllowed: time.Unix(0, until), Rule: RuleApplication, Local: true}
+}
+
+// explain gives limits and missing keys the types that say what to do.
+func (g *gate) explain(ctx context.Context, call *call, err error) error {
+	e, ok := errors.AsType[*Error](err)
+	if !ok || call.failure != e {
+		return err
+	}
+	switch {
+	case e.isApplicationLimit():
+		pause := e.RetryAfter
+		if pause == 0 {
+			pause = bareApplicationPause
+		}
+		until := g.now().Add(pause)
+		g.pausedUntil.Store(until.UnixNano())
+		return &RateLimitError{Operation: call.op, NextAllowed: until, Rule: RuleApplication, Err: e}
+	case call.vehicle == nil:
+		return err
+	}
+	return g.explainVehicle(ctx, call, e)
+}
+
+// explainVehicle is explain for one vehicle, or one item of a batch.
+func (g *gate) explainVehicle(ctx context.Context, call *call, e *Error) error {
+	switch {
+	case e.isVehicleLimit():
+		r := &RateLimitError{Operation: e.Operation, VehicleID: call.vehicle.id, Rule: RuleServer, Err: e}
+		if c, err := g.load(ctx, call.vehicle); err == nil {
+			d := c.state.nextData(c.now(), g.opts.rules)
+			r.NextAllowed = d.next
+		}
+		return r
+	case e.isKeyRequired():
+		return &VirtualKeyRequiredError{
+			Operation: e.Operation, VehicleID: call.vehicle.id,
+			URL: g.keyURL(ctx, call.vehicle.userID, e.Resolution.URL), Err: e,
+		}
+	}
+	return e
+}
+
+// car is a vehicle's state as loaded, with the clock it is to be judged by.
+type car struct {
+	state    carState
+	revision Revision
+	asked    time.Time // our clock, before the store was asked
+	answered time.Time // the store's clock if it has one, else asked
+	local    func() time.Time
+}
+
+// now is a lower bound of the present: right for permitting.
+func (c car) now() time.Time { return c.answered }
+
+// upper is an upper bound of the present: right for recording.
+func (c car) upper() time.Time { return c.answered.Add(c.local().Sub(c.asked)) }
+
+func (g *gate) load(ctx context.Context, v *Vehicle) (car, error) {
+	asked := g.now()
+	record, err := g.records.load(ctx, v.policyKey)
+	if err != nil && !errors.Is(err, ErrRecordNotFound) {
+		return car{}, err
+	}
+	return g.carFrom(v, record, asked)
+}
+
+func (g *gate) carFrom(v *Vehicle, record Record, asked time.Time) (car, error) {
+	c := car{revision: record.Revision, asked: asked, answered: record.Now, local: g.opts.clock.Now}
+	if c.answered.IsZero() {
+		c.answered = asked
+	}
+	if record.Revision != "" {
+		state, err := decodeCarState(record.Value)
+		if err != nil {
+			return car{}, fmt.Errorf("%w: %w", ErrStore, err)
+		}
+		c.state = state
+	}
+	g.known.Put(v.policyKey, c.state)
+	return c, nil
+}
+
+// swap stores state in place of c. When somebody else was faster it returns
+// what is stored now, and false.
+func (g *gate) swap(ctx context.Context, v *Vehicle, c car, state carState) (car, bool, error) {
+	asked := g.now()
+	record, err := g.records.swap(ctx, v.policyKey, c.revision, state.encode(randomUint64()), carRecordTTL)
+	if err != nil && !errors.Is(err, ErrConflict) {
+		return car{}, false, err
+	}
+	stored, decodeErr := g.carFrom(v, record, asked)
+	return stored, err == nil, decodeErr
+}
+
+// update applies e to the stored state, until it is there.
+func (g *gate) update(ctx context.Context, v *Vehicle, events ...event) (car, error) {
+	c, err := g.load(ctx, v)
+	for err == nil {
+		state := c.state
+		for _, e := range events {
+			state, _ = step(state, e, c.upper(), g.opts.rules, g.opts.lease())
+		}
+		if state == c.state {
+			return c, nil
+		}
+		var done bool
+		if c, done, err = g.swap(ctx, v, c, state); done {
+			return c, nil
+		}
+	}
+	return car{}, err
+}
+
+// detached outlives the caller's cancellation, but not by much.
+func detached(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), settleTime)
+}
+
+// data sends a data request if the car's rule allows one now.
+func (g *gate) data(ctx context.Context, call *call, next layer) (*answer, error) {
+	v := call.vehicle
+	if call.override {
+		a, err := next(ctx, call)
+		g.settle(ctx, call, a, 0, true)
+		return a, err
+	}
+	c, err := g.load(ctx, v)
+	if err == nil {
+		c, err = g.learn(ctx, v, c)
+	}
+	e := event{kind: askData, nonce: randomUint64(), lease: reserveLease, sent: call.auth.ready()}
+	if e.sent {
+		e.lease = g.opts.lease()
+	}
+	for err == nil {
+		call.kept.note(c.state)
+		state, d := step(c.state, e, c.now(), g.opts.rules, g.opts.lease())
+		switch d.verdict {
+		case verdictRefuse:
+			return nil, g.refuse(ctx, call, c, state, d)
+		case verdictSend:
+			a, err := next(ctx, call)
+			g.settle(ctx, call, a, 0, c.state.class == classLegacy)
+			return a, err
+		}
+		var taken bool
+		c, taken, err = g.swap(ctx, v, c, state)
+		if taken || err == nil && c.state.phase != turnIdle && c.state.nonce == e.nonce {
+			return g.sendTurn(ctx, call, e, next)
+		}
+	}
+	return g.withoutStore(ctx, call, err, next)
+}
+
+func (g *gate) refuse(ctx context.Context, call *call, c car, state carState, d decision) error {
+	if state != c.state { // a clock jumped back: what it wrote must not hold for ever
+		_, _, _ = g.swap(ctx, call.vehicle, c, state)
+	}
+	if g.opts.logger.Enabled(ctx, slog.LevelInfo) {
+		g.opts.logger.LogAttrs(ctx, slog.LevelInfo, "smartcar refused locally",
+			slog.String("operation", string(call.op)), slog.String("vehicle", call.vehicle.id),
+			slog.String("rule", string(d.rule)), slog.Time("next_allowed", d.next))
+	}
+	return &RateLimitError{
+		Operation: call.op, VehicleID: call.vehicle.id,
+		NextAllowed: d.next, Rule: d.rule, Local: true, InFlight: d.inFlight,
+	}
+}
+
+// withoutStore decides while the store is away: closed for data of a car that
+// may be without a key, open for the rest.
+func (g *gate) withoutStore(ctx context.Context, call *call, cause error, next layer) (*answer, error) {
+	if !errors.Is(cause, ErrStore) || ctx.Err() != nil {
+		return nil, cause
+	}
+	if state, ok := g.known.Get(call.vehicle.policyKey); ok && !state.keyless() && !state.wantsClass() {
+		return next(ctx, call)
+	}
+	return nil, &RateLimitError{Operation: call.op, VehicleID: call.vehicle.id, Rule: RuleStore, Local: true, Err: cause}
+}
+
+// sendTurn sends the one request that may be under way for a keyless car.
+func (g *gate) sendTurn(ctx context.Context, call *call, turn event, next layer) (*answer, error) {
+	call.takes = true
+	leave := func(ctx context.Context) error { return g.markSent(ctx, call, turn.nonce) }
+	if turn.sent {
+		// Stored as sent already; only a second send needs its own lease.
+		call.leaving = func(context.Context) error { call.leaving = leave; return nil }
+	} else {
+		call.leaving = leave
+	}
+	defer g.turns.hold(call.vehicle.policyKey)()
+	a, err := next(ctx, call)
+	g.settle(ctx, call, a, turn.nonce, true)
+	return a, err
+}
+
+// errTurnLost: the lease ran out before the request could leave, and another
+// replica took the turn.
+var errTurnLost = errors.New("the turn of this vehicle was taken over before the request could be sent")
+
+func (g *gate) markSent(ctx context.Context, call *call, nonce uint64) error {
+	c, err := g.load(ctx, call.vehicle)
+	for err == nil {
+		e := event{kind: markSent, nonce: nonce, lease: g.opts.lease()}
+		state, d := step(c.state, e, c.now(), g.opts.rules, g.opts.lease())
+		if d.verdict == verdictLost {
+			return &RateLimitError{
+				Operation: call.op, VehicleID: call.vehicle.id, Rule: RuleKeyless, Local: true, InFlight: true,
+				NextAllowed: c.state.nextData(c.now(), g.opts.rules).next, Err: errTurnLost,
+			}
+		}
+		var done bool
+		if c, done, err = g.swap(ctx, call.vehicle, c, state); done {
+			return nil
+		}
+	}
+	return err
+}
+
+// settle books what came back, with the evidence it carries. Always tells
+// whether plain successes are worth a write too: a car without a local limit
+// would only cost the store work. A failure to write is harmless: the lease
+// then ends by itself and the turn counts as used.
+func (g *gate) settle(ctx context.Context, call *call, a *answer, nonce uint64, always bool) {
+	if !always && (call.outcome == outcomeOK || call.outcome == outcomeReleased) && call.failure == nil {
+		return
+	}
+	e := event{kind: settle, nonce: nonce, outcome: call.outcome, lease: g.opts.lease()}
+	if call.failure != nil {
+		e.retryAfter = call.failure.RetryAfter
+	}
+	if a != nil {
+		e.recordedAt, e.streams = call.kept.newest(call, a.parts, g.opts.rules)
+	}
+	events := make([]event, 0, 2)
+	if call.failure != nil && call.failure.isKeyRequired() {
+		events = append(events, event{kind: learnKey, key: keyMissing, keySource: fromError, at: call.began})
+	}
+	ctx, cancel := detached(ctx)
+	defer cancel()
+	c, err := g.update(ctx, call.vehicle, append(events, e)...)
+	if err != nil {
+		g.opts.logger.LogAttrs(ctx, slog.LevelWarn, "smartcar could not settle a vehicle's turn",
+			slog.String("vehicle", call.vehicle.id), slog.String("error", err.Error()))
+		return
+	}
+	call.kept.note(c.state)
+}
+
+// command sends a command unless there is fresh evidence that it needs the key.
+func (g *gate) command(ctx context.Context, call *call, next layer) (*answer, error) {
+	if !call.override {
+		if err := g.commandAllowed(ctx, call); err != nil {
+			return nil, err
+		}
+	}
+	a, err := next(ctx, call)
+	if err == nil || MayHaveSucceeded(err) {
+		g.answers.discard(call.vehicle.id)
+	}
+	evidence := event{kind: learnKey, at: call.began}
+	switch {
+	case call.failure != nil && call.failure.isKeyRequired():
+		evidence.key, evidence.keySource = keyMissing, fromError
+	case err == nil && a.status == http.StatusOK:
+		evidence.key, evidence.keySource = keyInstalled, fromCommand
+	default:
+		return a, err
+	}
+	detached, cancel := detached(ctx)
+	defer cancel()
+	c, loadErr := g.load(detached, call.vehicle)
+	if loadErr == nil && (evidence.key == keyMissing || c.state.class == classStreaming && c.state.key != keyInstalled) {
+		_, _ = g.update(detached, call.vehicle, evidence)
+	}
+	return a, err
+}
+
+func (g *gate) commandAllowed(ctx context.Context, call *call) error {
+	c, err := g.load(ctx, call.vehicle)
+	if err != nil {
+		if errors.Is(err, ErrStore) && ctx.Err() == nil {
+			return nil // open: the server decides
+		}
+		return err
+	}
+	_, d := step(c.state, event{kind: askCommand}, c.now(), g.opts.rules, g.opts.lease())
+	if d.verdict == verdictRecheck {
+		g.readKey(ctx, call.vehicle)
+		if c, err = g.load(ctx, call.vehicle); err != nil {
+			return nil
+		}
+		_, d = step(c.state, event{kind: askCommand}, c.now(), g.opts.rules, g.opts.lease())
+	}
+	if d.verdict != verdictKey {
+		return nil
+	}
+	return &VirtualKeyRequiredError{
+		Operation: call.op, VehicleID: call.vehicle.id, Local: true,
+		URL: g.keyURL(ctx, call.vehicle.userID, ""),
+	}
+}

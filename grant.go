@@ -1,0 +1,315 @@
+package smartcar
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/seed-498a1bc4/smartcar/internal/lenient"
+	"golang.org/x/oauth2"
+)
+
+// A Grant is the result of one run of Connect. Its tokens are in the store and
+// nowhere else.
+type Grant struct {
+	// UserID is the owner's id as Smartcar's API confirmed it, not as the
+	// browser claimed it. Keep it: [Client.User] takes it.
+	UserID string
+	// ExternalID is your own id for the owner, from [ConnectOptions]: taken
+	// from the signed cookie, not from the browser's address bar.
+	ExternalID string
+	// VehicleID is set after a re-authentication, which brings no new tokens.
+	VehicleID string
+	// VirtualKeyURL is where the owner adds the virtual key, if one of the
+	// cars needs it. Show it as a link on a phone or a QR code elsewhere.
+	VirtualKeyURL VirtualKeyURL
+	// VirtualKeyErr is why a link that came along was refused: a hostile link
+	// never costs the grant.
+	VirtualKeyErr error
+}
+
+// pendingGrant is what a grant waits with for its user.
+type pendingGrant struct {
+	ExternalID    string `json:"external_id,omitempty"`
+	VirtualKeyURL string `json:"virtual_key_url,omitempty"`
+}
+
+// A PendingGrantError says that Connect succeeded and the tokens are stored,
+// but Smartcar could not be asked whose they are. Nothing is lost: call
+// [Connect.Resume] with GrantID later.
+type PendingGrantError struct {
+	GrantID string
+	Err     error
+}
+
+func (e *PendingGrantError) Error() string {
+	return "smartcar: the grant is stored but not yet linked to its user; call Resume: " + e.Err.Error()
+}
+
+// Unwrap returns why the user could not be asked for.
+func (e *PendingGrantError) Unwrap() error { return e.Err }
+
+// admit stores a new pair, then links it to its user.
+func (k *tokenKeeper) admit(ctx context.Context, token *oauth2.Token, pending pendingGrant) (userID string, err error) {
+	record := grantRecord{Pending: &pending}
+	record.setPair(token, k.core.now())
+	return k.file(ctx, record)
+}
+
+// adopt stores a pair that was obtained elsewhere.
+func (k *tokenKeeper) adopt(ctx context.Context, t Tokens) (userID string, err error) {
+	issued := t.IssuedAt
+	if issued.IsZero() {
+		issued = k.core.now()
+	}
+	return k.file(ctx, grantRecord{
+		AccessToken: t.AccessToken, RefreshToken: t.RefreshToken,
+		Expires: t.Expires, ObtainedAt: issued, Pending: &pendingGrant{},
+	})
+}
+
+// file stores the record of a new grant before anything is done with it.
+func (k *tokenKeeper) file(ctx context.Context, record grantRecord) (userID string, err error) {
+	id := newState()
+	_, err = changeJSON(ctx, k.records, grantKey(id), refreshTokenLife, func(r *grantRecord, _ bool) error {
+		*r = record
+		return nil
+	})
+	if err != nil {
+		return "", err
+	}
+	if _, userID, err = k.resume(ctx, id); err != nil {
+		return "", &PendingGrantError{GrantID: id, Err: err}
+	}
+	return userID, nil
+}
+
+// resume links a pending grant to its user; one that is linked stays so.
+func (k *tokenKeeper) resume(ctx context.Context, grant string) (pendingGrant, string, error) {
+	record, err := loadJSON[grantRecord](ctx, k.records, grantKey(grant))
+	switch {
+	case errors.Is(err, ErrRecordNotFound):
+		return pendingGrant{}, "", endedError()
+	case err != nil:
+		return pendingGrant{}, "", err
+	case record.Pending == nil:
+		return pendingGrant{}, record.UserID, nil
+	}
+	userID, err := k.link(ctx, grant, *record.Pending)
+	return *record.Pending, userID, err
+}
+
+// link asks whose the tokens of a pending grant are and files it there.
+func (k *tokenKeeper) link(ctx context.Context, grant string, pending pendingGrant) (string, error) {
+	user, err := getJSON[struct {
+		ID lenient.String `json:"id"`
+	}](ctx, k.core, opUser, grant, "/user", nil)
+	if err != nil {
+		return "", err
+	}
+	userID := string(user.ID)
+	if err := validateID("user id", userID); err != nil {
+		return "", &Error{Operation: opUser, StatusCode: 200, Description: "the answer holds no usable user id"}
+	}
+	// The user first: a grant that is filed twice is filed once.
+	err = k.changeUser(ctx, userID, func(u *userRecord) bool {
+		if u.find(grant) == nil {
+			u.Grants = append(u.Grants, grantEntry{ID: grant, ConnectedAt: k.core.now()})
+		}
+		if pending.VirtualKeyURL != "" {
+			u.VirtualKeyURL = pending.VirtualKeyURL
+		}
+		if pending.ExternalID != "" {
+			u.ExternalID = pending.ExternalID
+		}
+		return true
+	})
+	if err != nil {
+		return "", err
+	}
+	_, err = changeJSON(ctx, k.records, grantKey(grant), refreshTokenLife, func(r *grantRecord, found bool) error {
+		if !found {
+			return endedError()
+		}
+		r.UserID, r.Pending = userID, nil
+		return nil
+	})
+	return userID, err
+}
+
+// userRecord is what is stored of a user.
+type userRecord struct {
+	Grants        []grantEntry `json:"grants"` // oldest first
+	VirtualKeyURL string       `json:"virtual_key_url,omitempty"`
+	ExternalID    string       `json:"external_id,omitempty"`
+}
+
+type grantEntry struct {
+	ID          string    `json:"id"`
+	ConnectedAt time.Time `json:"connected_at"`
+	Vehicles    []string  `json:"vehicles,omitempty"` // as listed last
+}
+
+func (r *userRecord) find(grant string) *grantEntry {
+	for i := range r.Grants {
+		if r.Grants[i].ID == grant {
+			return &r.Grants[i]
+		}
+	}
+	return nil
+}
+
+func (r *userRecord) newestFirst() []grantEntry {
+	out := slices.Clone(r.Grants)
+	slices.Reverse(out)
+	return out
+}
+
+func userKey(id string) string { return "user/" + id }
+
+// cachedUser spares the store a load for each request; userCacheTime bounds
+// how long a grant added by another replica goes unseen.
+type cachedUser struct {
+	record *userRecord
+	at     time.Time
+}
+
+const userCacheTime = time.Minute
+
+// loadUser returns ErrNotConnected for a user nothing is stored about, and
+// ErrReconnectRequired for one whose grants have all ended.
+func (k *tokenKeeper) loadUser(ctx context.Context, userID string) (*userRecord, error) {
+	if err := validateID("user id", userID); err != nil {
+		return nil, err
+	}
+	r, err := loadJSON[userRecord](ctx, k.records, userKey(userID))
+	if errors.Is(err, ErrRecordNotFound) {
+		k.users.Delete(userID)
+		return nil, ErrNotConnected
+	}
+	if err != nil {
+		return nil, err
+	}
+	k.users.Put(userID, cachedUser{&r, k.core.now()})
+	if len(r.Grants) == 0 {
+		return nil, endedError()
+	}
+	return &r, nil
+}
+
+func (k *tokenKeeper) knownUser(ctx context.Context, userID string) (*userRecord, error) {
+	if c, ok := k.users.Get(userID); ok && len(c.record.Grants) > 0 && k.core.now().Sub(c.at) < userCacheTime {
+		return c.record, nil
+	}
+	return k.loadUser(ctx, userID)
+}
+
+// changeUser edits the stored user; change returns false to leave it alone.
+func (k *tokenKeeper) changeUser(ctx context.Context, userID string, change func(*userRecord) bool) error {
+	r, err := changeJSON(ctx, k.records, userKey(userID), 0, func(r *userRecord, _ bool) error {
+		if !change(r) {
+			return errUnchanged
+		}
+		return nil
+	})
+	if err == nil {
+		k.users.Put(userID, cachedUser{&r, k.core.now()})
+	}
+	return err
+}
+
+// grant finds the grant that reaches the vehicle: the one that listed it, else
+// the user's only one, else whichever lists it now, the newest first.
+func (v *Vehicle) grant(ctx context.Context) (string, error) {
+	user, err := v.core.tokens.knownUser(ctx, v.userID)
+	if err != nil {
+		return "", err
+	}
+	if v.grantID != "" && user.find(v.grantID) != nil {
+		return v.grantID, nil
+	}
+	if len(user.Grants) == 1 {
+		return user.Grants[0].ID, nil
+	}
+	grants := user.newestFirst()
+	for _, g := range grants {
+		if slices.Contains(g.Vehicles, v.id) {
+			return g.ID, nil
+		}
+	}
+	for _, g := range grants {
+		var listed []string
+		for id, err := range v.core.listVehicles(ctx, g.ID) {
+			if errors.Is(err, ErrReconnectRequired) {
+				break
+			}
+			if err != nil {
+				return "", err
+			}
+			listed = append(listed, id)
+		}
+		v.core.tokens.noteVehicles(ctx, v.userID, g.ID, listed)
+		if slices.Contains(listed, v.id) {
+			return g.ID, nil
+		}
+	}
+	return grants[0].ID, nil // none does: let Smartcar say what it thinks of it
+}
+
+// noteVehicles remembers what a grant listed. It only saves work later, so a
+// store that fails is no reason to fail.
+func (k *tokenKeeper) noteVehicles(ctx context.Context, userID, grant string, vehicles []string) {
+	_ = k.changeUser(ctx, userID, func(u *userRecord) bool {
+		g := u.find(grant)
+		if g == nil || slices.Equal(g.Vehicles, vehicles) {
+			return false
+		}
+		g.Vehicles = vehicles
+		return true
+	})
+}
+
+func (k *tokenKeeper) forgetVehicle(ctx context.Context, userID, vehicleID string) error {
+	return k.changeUser(ctx, userID, func(u *userRecord) bool {
+		changed := false
+		for i := range u.Grants {
+			before := len(u.Grants[i].Vehicles)
+			u.Grants[i].Vehicles = slices.DeleteFunc(slices.Clone(u.Grants[i].Vehicles), func(id string) bool { return id == vehicleID })
+			changed = changed || len(u.Grants[i].Vehicles) != before
+		}
+		return changed
+	})
+}
+
+// end takes a grant that Smartcar no longer honours out of use, with the
+// answers it was told. The user stays known, so that the link can be shown.
+func (k *tokenKeeper) end(ctx context.Context, grant, userID string) error {
+	if userID != "" {
+		err := k.changeUser(ctx, userID, func(u *userRecord) bool {
+			g := u.find(grant)
+			if g == nil {
+				return false
+			}
+			for _, id := range g.Vehicles {
+				k.core.answers.of(id).dropGrant(grant)
+			}
+			u.Grants = slices.DeleteFunc(slices.Clone(u.Grants), func(e grantEntry) bool { return e.ID == grant })
+			return true
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return k.forgetGrant(ctx, grant)
+}
+
+func (k *tokenKeeper) forgetGrant(ctx context.Context, grant string) error {
+	k.cached.Delete(grant)
+	return k.records.remove(ctx, grantKey(grant))
+}
+
+func (k *tokenKeeper) forgetUser(ctx context.Context, userID string) error {
+	k.users.Delete(userID)
+	return k.records.remove(ctx, userKey(userID))
+}

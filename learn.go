@@ -1,0 +1,144 @@
+package smartcar
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+)
+
+// learn finds out what the policy needs to know about a car: its class, once,
+// and the status of its key, with a back-off. Both are metadata, which cost a
+// keyless car no turn.
+func (g *gate) learn(ctx context.Context, v *Vehicle, c car) (car, error) {
+	if !c.state.wantsClass() && !c.state.wantsKey(c.now()) {
+		return c, nil
+	}
+	err := g.learning.do(ctx, v.policyKey, func() { c = g.learnNow(ctx, v, c) })
+	if err != nil {
+		return c, err
+	}
+	return g.load(ctx, v)
+}
+
+func (g *gate) learnNow(ctx context.Context, v *Vehicle, c car) car {
+	// Another caller may have learned it while we waited to ask.
+	if fresh, err := g.load(ctx, v); err == nil {
+		c = fresh
+	}
+	if c.state.wantsClass() {
+		g.readClass(ctx, v)
+		if fresh, err := g.load(ctx, v); err == nil {
+			c = fresh
+		}
+	}
+	if c.state.wantsKey(c.now()) {
+		g.readKey(ctx, v)
+	}
+	return c
+}
+
+// readClass asks for the attributes, and for the VIN only where they leave it
+// open. What it finds is stored by learnFrom; what can never be found is
+// stored here, so that it is not asked for again.
+func (g *gate) readClass(ctx context.Context, v *Vehicle) {
+	attributes, err := readOne[AttributesReading](ctx, v, Attributes)
+	if err == nil && classOf(attributes.identity()) == classUnknown && strings.EqualFold(attributes.Make, "tesla") {
+		_, err = readOne[VINReading](ctx, v, VIN)
+	}
+	if err != nil && !permanent(err) {
+		return
+	}
+	if c, err := g.load(ctx, v); err == nil && c.state.wantsClass() {
+		_, _ = g.update(ctx, v, event{kind: learnClass, class: classUnknown})
+	}
+}
+
+// readKey asks for the status of the key; learnFrom stores what comes back.
+func (g *gate) readKey(ctx context.Context, v *Vehicle) {
+	_, err := readOne[virtualKeyReading](ctx, v, TeslaVirtualKey)
+	if err == nil {
+		return
+	}
+	e := event{kind: keyCheckFailed}
+	if keyStatusNeverHad(err) {
+		e = event{kind: learnKey, key: keyUnavailable, keySource: fromEndpoint, at: g.now()}
+	}
+	_, _ = g.update(ctx, v, e)
+}
+
+// learnFrom takes the evidence out of answers that cost no turn, whoever asked
+// for them.
+func (g *gate) learnFrom(ctx context.Context, call *call, a *answer) {
+	if a == nil {
+		return
+	}
+	for _, p := range a.parts {
+		if p.err != nil {
+			continue
+		}
+		value, err := g.wire.decode(p.op, p.body)
+		if err != nil {
+			continue
+		}
+		if e, ok := evidenceOf(value, call.began); ok {
+			_, _ = g.update(ctx, call.vehicle, e)
+		}
+	}
+}
+
+func evidenceOf(value any, began time.Time) (event, bool) {
+	switch r := value.(type) {
+	case *AttributesReading:
+		class := classOf(r.identity())
+		return event{kind: learnClass, class: class}, class != classUnknown
+	case *VINReading:
+		class := classOf(VehicleIdentity{VIN: r.VIN})
+		return event{kind: learnClass, class: class}, class != classUnknown
+	case *virtualKeyReading:
+		e := event{kind: learnKey, keySource: fromEndpoint, key: keyMissing, at: began}
+		if r.Paired == nil {
+			return event{kind: keyCheckFailed}, true
+		}
+		if *r.Paired {
+			e.key = keyInstalled
+		}
+		return e, true
+	}
+	return event{}, false
+}
+
+// virtualKeyReading is the answer of the v2.0 key endpoint.
+type virtualKeyReading struct {
+	Paired *bool
+	Meta
+}
+
+func (r *AttributesReading) identity() VehicleIdentity {
+	return VehicleIdentity{Make: r.Make, Model: r.Model, Year: r.Year}
+}
+
+func classOf(identity VehicleIdentity) carClass {
+	switch identity.KeyRequirement().Class {
+	case ClassStreaming:
+		return classStreaming
+	case ClassLegacy:
+		return classLegacy
+	case ClassOther:
+		return classOther
+	}
+	return classUnknown
+}
+
+// permanent: asking again will not change the answer.
+func permanent(err error) bool {
+	return errors.Is(err, ErrPermission) || errors.Is(err, ErrNotSupported) || errors.Is(err, ErrNotFound)
+}
+
+// keyStatusNeverHad knows the endpoint's two traps: VEHICLE_MISSING there means
+// that the connected account is not the owner's, PLATFORM_NOT_CAPABLE that the
+// car is connected through Tesla's retired integration.
+func keyStatusNeverHad(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return permanent(err) || ok && e.Type == typeAccount && e.Code == "VEHICLE_MISSING"
+}

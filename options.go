@@ -1,0 +1,329 @@
+package smartcar
+
+import (
+	"log/slog"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+)
+
+// An Option changes how [New] makes a client.
+type Option func(*options) error
+
+type options struct {
+	client     http.Client // a copy: the caller's is never edited
+	origins    Origins
+	units      UnitSystem
+	logger     *slog.Logger
+	retry      RetryPolicy
+	store      Store
+	keyDomains []string
+	keyDomain  string
+	cacheSize  int
+	mode       ConnectMode
+	clock      Clock
+	rules      Rules
+	timeout    time.Duration
+	userAgent  string
+	wire       wire
+
+	replayable bool // tests only: lets net/http repeat requests by itself
+}
+
+// attemptMargin is how much longer than a request its lease is held.
+const attemptMargin = 10 * time.Second
+
+// lease is how long a data request may keep a keyless car's turn.
+func (o *options) lease() time.Duration { return o.timeout + attemptMargin }
+
+func defaultOptions() options {
+	return options{
+		origins:   DefaultOrigins(),
+		units:     Metric,
+		logger:    slog.New(slog.DiscardHandler),
+		retry:     RetryPolicy{MaxAttempts: 3, BaseDelay: 500 * time.Millisecond, MaxDelay: 10 * time.Second},
+		keyDomain: defaultKeyDomain,
+		cacheSize: 10_000,
+		clock:     systemClock{},
+		rules:     DefaultRules(),
+		timeout:   310 * time.Second,
+		userAgent: userAgent(""),
+		wire:      wireV2{},
+	}
+}
+
+// httpClient returns the client that x/oauth2 uses: the caller's transport,
+// no redirects, and a bound on the body and on the time.
+func (o *options) httpClient() *http.Client {
+	return &http.Client{
+		Transport:     tokenTransport{o},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// WithHTTPClient sets the transport, and the timeout of each request if the
+// client has one and it is shorter. The client is copied. Redirects are never
+// followed and cookies never kept, whatever the client says.
+func WithHTTPClient(client *http.Client) Option {
+	return func(o *options) error {
+		if client == nil {
+			return argumentError("WithHTTPClient", "the client is nil; leave the option out for the default")
+		}
+		if client.Timeout < 0 {
+			return argumentError("WithHTTPClient", "the client's Timeout is negative")
+		}
+		o.client = *client
+		return nil
+	}
+}
+
+// WithTimeout bounds each HTTP request, from connecting to the last byte of
+// the answer. Default 310 s: Smartcar may take 300 s to reach a car. It is
+// also how long a request whose process died keeps a keyless car's turn.
+func WithTimeout(d time.Duration) Option {
+	return func(o *options) error {
+		if d <= 0 || d > time.Hour {
+			return argumentError("WithTimeout", "must be above zero and at most an hour")
+		}
+		o.timeout = d
+		return nil
+	}
+}
+
+// Origins are the base URLs of Smartcar's hosts, without the API version.
+// A nil URL keeps the default.
+type Origins struct {
+	Connect    *url.URL // https://connect.smartcar.com
+	Auth       *url.URL // https://auth.smartcar.com
+	API        *url.URL // https://api.smartcar.com
+	APIv3      *url.URL // https://vehicle.api.smartcar.com
+	Management *url.URL // https://management.smartcar.com
+}
+
+// DefaultOrigins returns the public hosts.
+func DefaultOrigins() Origins {
+	host := func(h string) *url.URL { return &url.URL{Scheme: "https", Host: h} }
+	return Origins{
+		Connect:    host("connect.smartcar.com"),
+		Auth:       host("auth.smartcar.com"),
+		API:        host("api.smartcar.com"),
+		APIv3:      host("vehicle.api.smartcar.com"),
+		Management: host("management.smartcar.com"),
+	}
+}
+
+// WithOrigins points the client elsewhere: at a simulator or a proxy.
+func WithOrigins(origins Origins) Option {
+	return func(o *options) error {
+		for _, s := range []struct {
+			name string
+			from *url.URL
+			to   **url.URL
+		}{
+			{"Connect", origins.Connect, &o.origins.Connect},
+			{"Auth", origins.Auth, &o.origins.Auth},
+			{"API", origins.API, &o.origins.API},
+			{"APIv3", origins.APIv3, &o.origins.APIv3},
+			{"Management", origins.Management, &o.origins.Management},
+		} {
+			if s.from == nil {
+				continue
+			}
+			if err := validateOrigin("Origins."+s.name, s.from); err != nil {
+				return err
+			}
+			*s.to = s.from.JoinPath() // a copy, cleaned
+		}
+		return nil
+	}
+}
+
+func validateOrigin(argument string, u *url.URL) error {
+	switch {
+	case u.Scheme != "https" && u.Scheme != "http" || u.Host == "":
+		return argumentError(argument, "must be an http or https URL with a host")
+	case u.RawQuery != "" || u.Fragment != "" || u.User != nil:
+		return argumentError(argument, "must have neither query nor fragment nor user")
+	}
+	return nil
+}
+
+// WithEnvironment takes the origins from the environment, under the names that
+// Smartcar's own SDKs read: SMARTCAR_CONNECT_ORIGIN, SMARTCAR_AUTH_ORIGIN,
+// SMARTCAR_API_ORIGIN, SMARTCAR_API_V3_ORIGIN and
+// SMARTCAR_MANAGEMENT_API_ORIGIN. Unset ones keep what they were.
+func WithEnvironment() Option {
+	return func(o *options) error {
+		var origins Origins
+		for _, e := range []struct {
+			name string
+			to   **url.URL
+		}{
+			{"SMARTCAR_CONNECT_ORIGIN", &origins.Connect},
+			{"SMARTCAR_AUTH_ORIGIN", &origins.Auth},
+			{"SMARTCAR_API_ORIGIN", &origins.API},
+			{"SMARTCAR_API_V3_ORIGIN", &origins.APIv3},
+			{"SMARTCAR_MANAGEMENT_API_ORIGIN", &origins.Management},
+		} {
+			value := os.Getenv(e.name)
+			if value == "" {
+				continue
+			}
+			u, err := url.Parse(value)
+			if err != nil {
+				return argumentError(e.name, "is not a URL")
+			}
+			if err := validateOrigin(e.name, u); err != nil {
+				return err
+			}
+			*e.to = u
+		}
+		return WithOrigins(origins)(o)
+	}
+}
+
+// WithUnitSystem sets the units of every read; default [Metric]. See [InUnits]
+// for a single call.
+func WithUnitSystem(units UnitSystem) Option {
+	return func(o *options) error {
+		if err := validateUnits("WithUnitSystem", units); err != nil {
+			return err
+		}
+		o.units = units
+		return nil
+	}
+}
+
+func validateUnits(argument string, units UnitSystem) error {
+	if units != Metric && units != Imperial {
+		return argumentError(argument, "must be smartcar.Metric or smartcar.Imperial")
+	}
+	return nil
+}
+
+// WithLogger logs every HTTP request at debug level and every refusal of the
+// policy at info level. What is logged is an allow-list: operation, status,
+// duration, vehicle id, request id; never a URL, body, token or location.
+func WithLogger(logger *slog.Logger) Option {
+	return func(o *options) error {
+		if logger == nil {
+			return argumentError("WithLogger", "the logger is nil; leave the option out for no logs")
+		}
+		o.logger = logger
+		return nil
+	}
+}
+
+// A RetryPolicy bounds the repetition of requests that are safe to repeat:
+// reads that met a SERVER or UPSTREAM error or a broken connection, anything
+// that was certainly not sent, and what the application-wide limit refused.
+// Its details may change between versions.
+type RetryPolicy struct {
+	MaxAttempts int           // 1 to 10; 1 never retries. Default 3
+	BaseDelay   time.Duration // before the first repetition, doubled each time, with jitter. Default 500 ms
+	MaxDelay    time.Duration // no call ever sleeps longer between two attempts. Default 10 s
+}
+
+// WithRetry sets the retry policy.
+func WithRetry(policy RetryPolicy) Option {
+	return func(o *options) error {
+		switch {
+		case policy.MaxAttempts < 1 || policy.MaxAttempts > 10:
+			return argumentError("RetryPolicy.MaxAttempts", "must be 1 to 10; 1 never retries")
+		case policy.BaseDelay < 0 || policy.MaxDelay < policy.BaseDelay:
+			return argumentError("RetryPolicy.BaseDelay", "must not be negative, nor above MaxDelay")
+		}
+		o.retry = policy
+		return nil
+	}
+}
+
+// WithStore keeps tokens and policy state in store; default is a
+// [MemoryStore] of this client's own.
+func WithStore(store Store) Option {
+	return func(o *options) error {
+		if store == nil {
+			return argumentError("WithStore", "the store is nil; leave the option out for memory")
+		}
+		o.store = store
+		return nil
+	}
+}
+
+// WithVirtualKeyDomain is for applications whose virtual key lives on a domain
+// of their own (Enterprise, <name>.app.car): links to it are trusted, and it
+// is the one shown when Smartcar sent no link. Default smartcar.com.
+//
+// https://smartcar.com/docs/help/oem-integrations/tesla/virtual-key-tesla
+func WithVirtualKeyDomain(domain string) Option {
+	return func(o *options) error {
+		domain = strings.ToLower(domain)
+		if !validKeyDomain(domain) {
+			return argumentError("WithVirtualKeyDomain", "must be a plain DNS name such as example.app.car")
+		}
+		o.keyDomain = domain
+		o.keyDomains = []string{domain}
+		return nil
+	}
+}
+
+// WithAnswerCache sets for how many vehicles the last answers are kept in
+// memory; default 10,000. Zero keeps none: reads of a legacy car that bring
+// nothing new are then sent all the same, and [AllowStale] has nothing to give.
+func WithAnswerCache(vehicles int) Option {
+	return func(o *options) error {
+		if vehicles < 0 {
+			return argumentError("WithAnswerCache", "must not be negative; 0 keeps no answers")
+		}
+		o.cacheSize = vehicles
+		return nil
+	}
+}
+
+// WithMode sets the mode of every run of Connect that names none; default is
+// Smartcar's own default, live.
+func WithMode(mode ConnectMode) Option {
+	return func(o *options) error {
+		if err := mode.validate("WithMode"); err != nil {
+			return err
+		}
+		o.mode = mode
+		return nil
+	}
+}
+
+// WithClock replaces the computer's clock, for tests and simulations.
+func WithClock(clock Clock) Option {
+	return func(o *options) error {
+		if clock == nil {
+			return argumentError("WithClock", "the clock is nil; leave the option out for the computer's")
+		}
+		o.clock = clock
+		return nil
+	}
+}
+
+// WithRules scales the two windows of the policy, for tests against a
+// simulator that is scaled the same way. Against Smartcar the defaults are right.
+func WithRules(rules Rules) Option {
+	return func(o *options) error {
+		if rules.KeylessWindow <= 0 || rules.LegacyRefresh <= 0 {
+			return argumentError("WithRules", "both windows must be above zero; start from smartcar.DefaultRules()")
+		}
+		o.rules = rules
+		return nil
+	}
+}
+
+// WithUserAgent appends to the User-Agent, such as "myapp/1.2".
+func WithUserAgent(suffix string) Option {
+	return func(o *options) error {
+		if suffix == "" || strings.ContainsFunc(suffix, func(r rune) bool { return r < ' ' || r > '~' }) {
+			return argumentError("WithUserAgent", "must be printable ASCII such as myapp/1.2")
+		}
+		o.userAgent = userAgent(suffix)
+		return nil
+	}
+}

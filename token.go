@@ -1,0 +1,373 @@
+package smartcar
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/seed-498a1bc4/smartcar/internal/lru"
+	"golang.org/x/oauth2"
+)
+
+const (
+	// refreshTokenLife is documented; the answer does not say it.
+	refreshTokenLife = 60 * 24 * time.Hour
+	// tokenSkew renews an access token before its end, so that none runs out
+	// on its way.
+	tokenSkew = time.Minute
+	// refreshLease is how long one replica may keep the others from
+	// refreshing. It is shorter than the time for which Smartcar honours a
+	// used refresh token (a minute), so that a successor is in time.
+	refreshLease = 15 * time.Second
+	// refreshTimeout bounds one request to the token endpoint.
+	refreshTimeout = 10 * time.Second
+	// refreshTries is how often one refresh token is tried on unclear answers.
+	refreshTries = 3
+	// refreshPoll is how often a waiting replica looks.
+	refreshPoll = 200 * time.Millisecond
+)
+
+// grantRecord is what is stored of a grant. It never leaves this file.
+type grantRecord struct {
+	UserID       string    `json:"user_id,omitempty"`
+	AccessToken  string    `json:"access_token"`
+	RefreshToken string    `json:"refresh_token"`
+	Expires      time.Time `json:"expires"`
+	ObtainedAt   time.Time `json:"obtained_at"`
+	// A refresh under way: whose it is and until when the others wait.
+	LeaseID    string    `json:"lease_id,omitempty"`
+	LeaseUntil time.Time `json:"lease_until,omitzero"`
+	// What Connect brought, until the grant is linked to its user.
+	Pending *pendingGrant `json:"pending,omitempty"`
+}
+
+func (r *grantRecord) fresh(now time.Time) bool {
+	return r.AccessToken != "" && now.Before(r.Expires.Add(-tokenSkew))
+}
+
+func grantKey(id string) string { return "grant/" + id }
+
+// tokenKeeper owns the tokens of all grants: it stores a new pair before using
+// it, refreshes once for all callers, and never drops a pair before the new
+// one is safe.
+type tokenKeeper struct {
+	core    *core
+	records records
+	// cached holds access tokens, to spare the store a load for each request.
+	cached     *lru.Cache[string, *grantRecord]
+	users      *lru.Cache[string, cachedUser]
+	refreshing flights
+}
+
+func newTokenKeeper(c *core) *tokenKeeper {
+	return &tokenKeeper{
+		core: c, records: records{c.opts.store},
+		cached: lru.New[string, *grantRecord](10_000),
+		users:  lru.New[string, cachedUser](10_000),
+	}
+}
+
+// grantCredential authorizes with the access token of a grant.
+type grantCredential struct {
+	keeper *tokenKeeper
+	grant  string
+}
+
+func (k *tokenKeeper) credential(grant string) credential { return grantCredential{k, grant} }
+
+func (g grantCredential) ready() bool {
+	r, ok := g.keeper.cached.Get(g.grant)
+	return ok && r.fresh(g.keeper.core.now())
+}
+
+func (g grantCredential) header(ctx context.Context) (string, error) {
+	r, err := g.keeper.valid(ctx, g.grant)
+	if err != nil {
+		return "", err
+	}
+	return "Bearer " + r.AccessToken, nil
+}
+
+// refused renews a token that Smartcar no longer takes, unless it is brand
+// new: then the token is fine and does not cover the vehicle.
+func (g grantCredential) refused(ctx context.Context, value string) bool {
+	r, err := loadJSON[grantRecord](ctx, g.keeper.records, grantKey(g.grant))
+	if err != nil {
+		return false
+	}
+	if "Bearer "+r.AccessToken != value {
+		g.keeper.cached.Put(g.grant, &r) // another replica has renewed it
+		return true
+	}
+	if g.keeper.core.now().Sub(r.ObtainedAt) < tokenSkew {
+		return false
+	}
+	renewed, err := g.keeper.refreshed(ctx, g.grant, func(now grantRecord) bool { return now.AccessToken != r.AccessToken })
+	return err == nil && renewed.AccessToken != r.AccessToken
+}
+
+// valid returns a record whose access token can be used now.
+func (k *tokenKeeper) valid(ctx context.Context, grant string) (*grantRecord, error) {
+	now := k.core.now()
+	if r, ok := k.cached.Get(grant); ok && r.fresh(now) {
+		return r, nil
+	}
+	r, err := k.refreshed(ctx, grant, func(r grantRecord) bool { return r.fresh(k.core.now()) })
+	if err == nil {
+		return r, nil
+	}
+	// A token endpoint that is down does not matter before the token's end.
+	if old, ok := k.cached.Get(grant); ok && now.Before(old.Expires) && !errors.Is(err, ErrReconnectRequired) {
+		return old, nil
+	}
+	return nil, err
+}
+
+// refreshed refreshes grant unless enough says that the stored pair will do.
+// Inside this process one caller does it for all; across processes a lease in
+// the store does the same.
+func (k *tokenKeeper) refreshed(ctx context.Context, grant string, enough func(grantRecord) bool) (*grantRecord, error) {
+	for {
+		var done *grantRecord
+		var failed error
+		mine := false
+		err := k.refreshing.do(ctx, grant, func() {
+			mine = true
+			// The caller's cancellation must not lose an answer on its way:
+			// it holds the only copy of the next refresh token.
+			done, failed = k.refreshShared(context.WithoutCancel(ctx), grant, enough)
+		})
+		if err != nil {
+			return nil, err
+		}
+		if mine {
+			if failed == nil && ctx.Err() != nil {
+				failed = context.Cause(ctx)
+			}
+			return done, failed
+		}
+		// Somebody else did it: see whether that is enough.
+		r, err := loadJSON[grantRecord](ctx, k.records, grantKey(grant))
+		if errors.Is(err, ErrRecordNotFound) {
+			return nil, endedError()
+		}
+		if err != nil {
+			return nil, err
+		}
+		if enough(r) {
+			k.cached.Put(grant, &r)
+			return &r, nil
+		}
+	}
+}
+
+// refreshShared takes the lease, or waits for whoever holds it.
+func (k *tokenKeeper) refreshShared(ctx context.Context, grant string, enough func(grantRecord) bool) (*grantRecord, error) {
+	id := newState()
+	deadline := k.core.now().Add(refreshTries * refreshLease)
+	for {
+		wait := false
+		r, err := changeJSON(ctx, k.records, grantKey(grant), refreshTokenLife, func(r *grantRecord, found bool) error {
+			now := k.core.now()
+			wait = false
+			switch {
+			case !found:
+				return endedError()
+			case enough(*r):
+				return errUnchanged
+			case r.LeaseID != "" && now.Before(r.LeaseUntil) && r.LeaseUntil.Sub(now) <= refreshLease:
+				wait = true
+				return errUnchanged
+			}
+			r.LeaseID, r.LeaseUntil = id, now.Add(refreshLease)
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case wait && k.core.now().After(deadline):
+			return nil, &Error{Operation: opRefresh, reach: reachedNever, Err: errRefreshHeld}
+		case wait:
+			if err := k.core.opts.clock.Sleep(ctx, refreshPoll); err != nil {
+				return nil, err
+			}
+		case r.LeaseID == id:
+			return k.refreshLeased(ctx, grant, r, id)
+		default:
+			k.cached.Put(grant, &r)
+			return &r, nil
+		}
+	}
+}
+
+var errRefreshHeld = errors.New("another process keeps refreshing this grant without result")
+
+// refreshLeased asks for a new pair. On an unclear answer it tries the same
+// refresh token again at once, well inside the time for which it is honoured.
+func (k *tokenKeeper) refreshLeased(ctx context.Context, grant string, r grantRecord, lease string) (*grantRecord, error) {
+	var failed error
+	for try := range refreshTries {
+		if try > 0 {
+			if err := k.core.opts.clock.Sleep(ctx, k.core.opts.retry.BaseDelay); err != nil {
+				break
+			}
+			if !k.extendLease(ctx, grant, lease) {
+				break // somebody took over; what they get is theirs to store
+			}
+		}
+		token, err := k.exchangeRefresh(ctx, r.RefreshToken)
+		if err == nil {
+			return k.storePair(ctx, grant, r, token)
+		}
+		failed = err
+		if errors.Is(err, ErrReconnectRequired) {
+			return k.rejected(ctx, grant, r, err)
+		}
+		if !Retryable(err) && !errors.Is(err, context.DeadlineExceeded) {
+			break
+		}
+	}
+	k.releaseLease(ctx, grant, lease)
+	return nil, failed
+}
+
+func (k *tokenKeeper) exchangeRefresh(ctx context.Context, refreshToken string) (*oauth2.Token, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, refreshTimeout, errAttemptTime)
+	defer cancel()
+	ctx = context.WithValue(ctx, oauth2.HTTPClient, k.core.http)
+	token, err := k.core.oauth.TokenSource(ctx, &oauth2.Token{RefreshToken: refreshToken}).Token()
+	if err != nil {
+		return nil, tokenError(opRefresh, err, k.core.now())
+	}
+	return token, nil
+}
+
+// storePair stores the new pair before anybody uses it. If another replica
+// stored one meanwhile, the pair obtained last is the one Smartcar honours.
+func (k *tokenKeeper) storePair(ctx context.Context, grant string, used grantRecord, token *oauth2.Token) (*grantRecord, error) {
+	obtained := k.core.now()
+	r, err := changeJSON(ctx, k.records, grantKey(grant), refreshTokenLife, func(r *grantRecord, found bool) error {
+		if !found {
+			return endedError() // forgotten meanwhile: nothing may be kept
+		}
+		if r.RefreshToken != used.RefreshToken && r.ObtainedAt.After(obtained) {
+			return errUnchanged
+		}
+		r.setPair(token, obtained)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	k.cached.Put(grant, &r)
+	return &r, nil
+}
+
+func (r *grantRecord) setPair(token *oauth2.Token, now time.Time) {
+	r.AccessToken, r.RefreshToken = token.AccessToken, token.RefreshToken
+	r.ObtainedAt, r.Expires = now, now.Add(accessTokenLife(token))
+	r.LeaseID, r.LeaseUntil = "", time.Time{}
+}
+
+// accessTokenLife uses the number of seconds that was sent, not x/oauth2's
+// reading of the computer's clock.
+func accessTokenLife(token *oauth2.Token) time.Duration {
+	if token.ExpiresIn > 0 && token.ExpiresIn < 1<<31 {
+		return time.Duration(token.ExpiresIn) * time.Second
+	}
+	return 2 * time.Hour
+}
+
+// rejected handles invalid_grant: final, unless another replica has rotated
+// the token that we used.
+func (k *tokenKeeper) rejected(ctx context.Context, grant string, used grantRecord, cause error) (*grantRecord, error) {
+	r, err := loadJSON[grantRecord](ctx, k.records, grantKey(grant))
+	if err == nil && r.RefreshToken != used.RefreshToken {
+		k.cached.Put(grant, &r)
+		return &r, nil
+	}
+	if err == nil {
+		err = k.end(ctx, grant, r.UserID)
+	}
+	return nil, errors.Join(cause, err)
+}
+
+func (k *tokenKeeper) extendLease(ctx context.Context, grant, lease string) bool {
+	_, err := changeJSON(ctx, k.records, grantKey(grant), refreshTokenLife, func(r *grantRecord, found bool) error {
+		if !found || r.LeaseID != lease {
+			return errRefreshHeld
+		}
+		r.LeaseUntil = k.core.now().Add(refreshLease)
+		return nil
+	})
+	return err == nil
+}
+
+func (k *tokenKeeper) releaseLease(ctx context.Context, grant, lease string) {
+	_, _ = changeJSON(ctx, k.records, grantKey(grant), refreshTokenLife, func(r *grantRecord, _ bool) error {
+		if r.LeaseID != lease {
+			return errUnchanged
+		}
+		r.LeaseID, r.LeaseUntil = "", time.Time{}
+		return nil
+	})
+}
+
+// renew refreshes a grant whose refresh token has less than within to live.
+func (k *tokenKeeper) renew(ctx context.Context, grant string, within time.Duration) error {
+	due := func(r grantRecord) bool {
+		return r.ObtainedAt.Add(refreshTokenLife).Sub(k.core.now()) < within
+	}
+	_, err := k.refreshed(ctx, grant, func(r grantRecord) bool { return !due(r) })
+	return err
+}
+
+func endedError() error {
+	return &Error{Operation: opRefresh, Code: "invalid_grant", Description: "the grant has ended; send the owner through Connect again"}
+}
+
+// tokenError turns x/oauth2's errors into ours, without the body it keeps.
+func tokenError(op Operation, err error, now time.Time) error {
+	var answered *oauth2.RetrieveError
+	if errors.As(err, &answered) && answered.Response != nil && answered.Response.StatusCode >= 300 {
+		return decodeError(op, answered.Response.StatusCode, answered.Response.Header, answered.Body, now)
+	}
+	e := &Error{Operation: op, reach: reachedUnsure, Err: errTokenAnswer}
+	var failed *url.Error
+	if errors.As(err, &failed) {
+		e.Err = failed.Err
+	}
+	if certainlyNotSent(err) {
+		e.reach = reachedNever
+	}
+	return e
+}
+
+// errTokenAnswer stands for x/oauth2's own texts, which could quote the answer.
+var errTokenAnswer = errors.New("the token endpoint's answer cannot be read")
+
+// exchangeCode trades the one-time code for the first pair. Only what was
+// certainly not sent is sent again.
+func (k *tokenKeeper) exchangeCode(ctx context.Context, code, redirectURL string) (*oauth2.Token, error) {
+	for try := 1; ; try++ {
+		attempt, cancel := context.WithTimeoutCause(ctx, 3*refreshTimeout, errAttemptTime)
+		attempt = context.WithValue(attempt, oauth2.HTTPClient, k.core.http)
+		token, err := k.core.oauth.Exchange(attempt, code, oauth2.SetAuthURLParam("redirect_uri", redirectURL))
+		cancel()
+		if err == nil {
+			return token, nil
+		}
+		e := tokenError(opExchange, err, k.core.now())
+		if failed, ok := errors.AsType[*Error](e); !ok || failed.reach != reachedNever || try >= refreshTries || ctx.Err() != nil {
+			return nil, e
+		}
+		if k.core.opts.clock.Sleep(ctx, k.core.opts.retry.BaseDelay) != nil {
+			return nil, e
+		}
+	}
+}
+
+var _ http.RoundTripper = tokenTransport{}

@@ -1,0 +1,196 @@
+package smartcar
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// Bodies are bounded: the largest documented answer is a batch of some 30 kB.
+const (
+	maxBody      = 8 << 20
+	maxErrorBody = 1 << 20
+)
+
+var (
+	errBodyTooLarge = errors.New("the body is larger than this client reads")
+	errAttemptTime  = fmt.Errorf("no complete answer in time: %w", context.DeadlineExceeded)
+)
+
+// transmit makes the HTTP request and reads the whole answer. It is the only
+// place that touches the network, except for the token endpoint.
+func (c *core) transmit(ctx context.Context, call *call) (*answer, error) {
+	began := c.now()
+	if err := ctx.Err(); err != nil {
+		return nil, &Error{Operation: call.op, reach: reachedNever, Err: context.Cause(ctx)}
+	}
+	timeout := c.opts.timeout
+	if t := c.opts.client.Timeout; t > 0 {
+		timeout = min(timeout, t)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errAttemptTime)
+	defer cancel()
+	var watch *sendWatch
+	if call.takes || call.kind == KindCommand {
+		watch = new(sendWatch)
+		ctx = watch.attach(ctx)
+	}
+	req, err := c.newRequest(ctx, call)
+	if err != nil {
+		return nil, &Error{Operation: call.op, reach: reachedNever, Err: err}
+	}
+	resp, err := c.opts.transport().RoundTrip(req)
+	if err != nil {
+		e := &Error{Operation: call.op, reach: reachedUnsure, Err: causeOf(ctx, err)}
+		if certainlyNotSent(err) || watch.neverConnected() {
+			e.reach = reachedNever
+		}
+		c.logCall(ctx, call, 0, "", began)
+		return nil, e
+	}
+	a, err := c.readAnswer(ctx, resp)
+	c.logCall(ctx, call, resp.StatusCode, resp.Header.Get("SC-Request-Id"), began)
+	if err != nil {
+		e := &Error{Operation: call.op, RequestID: resp.Header.Get("SC-Request-Id"), Err: err, reach: reachedUnsure}
+		if errors.Is(err, errBodyTooLarge) {
+			e.StatusCode, e.reach = resp.StatusCode, reachedServer
+		}
+		return nil, e
+	}
+	return a, nil
+}
+
+func (o *options) transport() http.RoundTripper {
+	if o.client.Transport != nil {
+		return o.client.Transport
+	}
+	return http.DefaultTransport
+}
+
+func (c *core) newRequest(ctx context.Context, call *call) (*http.Request, error) {
+	target := call.origin.String() + call.request.path
+	if len(call.query) > 0 {
+		target += "?" + call.query.Encode()
+	}
+	var body io.Reader
+	if call.request.body != nil {
+		body = bytes.NewReader(call.request.body)
+	}
+	req, err := http.NewRequestWithContext(ctx, call.request.method, target, body)
+	if err != nil {
+		return nil, err
+	}
+	if call.takes && body == nil && !c.opts.replayable {
+		// net/http repeats a GET by itself when a kept-alive connection breaks;
+		// one with a body it cannot rewind is left alone. It reads as empty.
+		req.Body = io.NopCloser(eofReader{})
+	}
+	authorization, _ := ctx.Value(authorizationKey{}).(string)
+	req.Header["Authorization"] = []string{authorization}
+	req.Header["User-Agent"] = []string{c.opts.userAgent}
+	if call.units != "" {
+		req.Header["Sc-Unit-System"] = []string{string(call.units)}
+	}
+	if body != nil {
+		req.Header["Content-Type"] = []string{"application/json"}
+	}
+	return req, nil
+}
+
+type eofReader struct{}
+
+func (eofReader) Read([]byte) (int, error) { return 0, io.EOF }
+
+// readAnswer reads the whole body, so that the connection can be used again.
+func (c *core) readAnswer(ctx context.Context, resp *http.Response) (*answer, error) {
+	defer func() { _ = resp.Body.Close() }()
+	limit := int64(maxBody)
+	if resp.StatusCode >= 300 {
+		limit = maxErrorBody
+	}
+	var buf bytes.Buffer
+	if n := resp.ContentLength; n > 0 && n <= limit {
+		buf.Grow(int(n) + bytes.MinRead)
+	}
+	n, err := buf.ReadFrom(io.LimitReader(resp.Body, limit+1))
+	switch {
+	case err != nil:
+		return nil, causeOf(ctx, err)
+	case n > limit && resp.StatusCode < 300:
+		return nil, errBodyTooLarge
+	}
+	body := buf.Bytes()
+	if n > limit {
+		body = body[:limit]
+	}
+	return &answer{status: resp.StatusCode, header: resp.Header, body: body, at: c.now()}, nil
+}
+
+// causeOf says why ctx ended, if that is why err happened.
+func causeOf(ctx context.Context, err error) error {
+	if ctx.Err() == nil || !isContextError(err) {
+		return err
+	}
+	return context.Cause(ctx)
+}
+
+// certainlyNotSent knows the errors that come before the first byte leaves.
+func certainlyNotSent(err error) bool {
+	var dns *net.DNSError
+	var op *net.OpError
+	return errors.As(err, &dns) || errors.As(err, &op) && op.Op == "dial"
+}
+
+// sendWatch notes whether a connection was ever handed to the request. It only
+// knows with transports that report, such as net/http's own.
+type sendWatch struct{ asked, connected atomic.Bool }
+
+func (w *sendWatch) attach(ctx context.Context) context.Context {
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GetConn: func(string) { w.asked.Store(true) },
+		GotConn: func(httptrace.GotConnInfo) { w.connected.Store(true) },
+	})
+}
+
+func (w *sendWatch) neverConnected() bool { return w != nil && w.asked.Load() && !w.connected.Load() }
+
+func (c *core) logCall(ctx context.Context, call *call, status int, requestID string, began time.Time) {
+	if !c.opts.logger.Enabled(ctx, slog.LevelDebug) {
+		return
+	}
+	c.opts.logger.LogAttrs(ctx, slog.LevelDebug, "smartcar request",
+		slog.String("operation", string(call.op)),
+		slog.String("vehicle", call.vehicleID()),
+		slog.Int("status", status),
+		slog.Duration("took", c.now().Sub(began)),
+		slog.String("request_id", printable(requestID, 64)))
+}
+
+func (c *call) vehicleID() string {
+	if c.vehicle == nil {
+		return ""
+	}
+	return c.vehicle.id
+}
+
+// tokenTransport is what x/oauth2 sends through.
+type tokenTransport struct{ o *options }
+
+func (t tokenTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	req = req.Clone(req.Context())
+	req.Header.Set("User-Agent", t.o.userAgent)
+	resp, err := t.o.transport().RoundTrip(req)
+	if err == nil && strings.EqualFold(resp.Header.Get("Content-Type"), "") {
+		resp.Header.Set("Content-Type", "application/json") // x/oauth2 would guess a form
+	}
+	return resp, err
+}

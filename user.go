@@ -1,0 +1,225 @@
+package smartcar
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"net/url"
+	"time"
+
+	"github.com/seed-498a1bc4/smartcar/internal/lenient"
+)
+
+// A User is a person who connected cars through Connect, possibly several
+// times: each run is a grant of its own, and the handle knows them all. It is
+// safe for concurrent use.
+type User struct {
+	core *core
+	id   string
+}
+
+// ID is Smartcar's id of the user.
+func (u *User) ID() string { return u.id }
+
+// Vehicle returns the handle of one of the user's cars. It makes no request:
+// an id that is not valid, or not the user's, shows at the first call.
+func (u *User) Vehicle(id string) *Vehicle { return u.vehicle(id, "") }
+
+func (u *User) vehicle(id, grant string) *Vehicle {
+	return &Vehicle{core: u.core, userID: u.id, id: id, grantID: grant, policyKey: "car/" + id}
+}
+
+// vehiclesPage is the largest page /vehicles gives.
+const vehiclesPage = 50
+
+// Vehicles yields the cars of all the user's grants, each once, asking for
+// page after page as the loop goes on. After an error it stops; a grant that
+// has ended is passed over as long as another one works.
+//
+// https://smartcar.com/docs/api-reference/all-vehicles
+func (u *User) Vehicles(ctx context.Context) iter.Seq2[*Vehicle, error] {
+	return func(yield func(*Vehicle, error) bool) {
+		if ctx == nil {
+			yield(nil, argumentError("ctx", "is nil; use context.Background()"))
+			return
+		}
+		record, err := u.core.tokens.loadUser(ctx, u.id)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		seen := make(map[string]bool)
+		var ended error
+		for _, g := range record.newestFirst() {
+			var listed []string
+			for id, err := range u.core.listVehicles(ctx, g.ID) {
+				if errors.Is(err, ErrReconnectRequired) {
+					ended = err
+					break
+				}
+				if err != nil {
+					yield(nil, err)
+					return
+				}
+				listed = append(listed, id)
+				if seen[id] {
+					continue
+				}
+				seen[id] = true
+				if !yield(u.vehicle(id, g.ID), nil) {
+					return
+				}
+			}
+			u.core.tokens.noteVehicles(ctx, u.id, g.ID, listed)
+		}
+		if len(seen) == 0 && ended != nil {
+			yield(nil, ended)
+		}
+	}
+}
+
+// listVehicles yields the ids of the cars that one grant reaches.
+func (c *core) listVehicles(ctx context.Context, grant string) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		for offset := 0; ; {
+			page, err := getJSON[struct {
+				Paging   lenient.Object[pagingV2]     `json:"paging"`
+				Vehicles lenient.List[lenient.String] `json:"vehicles"`
+			}](ctx, c, opVehicles, grant, "/vehicles", url.Values{"limit": {itoa(vehiclesPage)}, "offset": {itoa(offset)}})
+			if err != nil {
+				yield("", err)
+				return
+			}
+			for _, id := range page.Vehicles {
+				if !yield(string(id), nil) {
+					return
+				}
+			}
+			offset += len(page.Vehicles)
+			if len(page.Vehicles) == 0 || offset >= int(page.Paging.Value.Count) {
+				return
+			}
+		}
+	}
+}
+
+// getJSON asks for something that concerns a grant but no vehicle.
+func getJSON[T any](ctx context.Context, c *core, op Operation, grant, path string, query url.Values) (*T, error) {
+	a, err := c.send(ctx, &call{
+		op: op, kind: KindMetadata, origin: c.api, query: query,
+		request: wireRequest{method: "GET", path: path}, auth: c.tokens.credential(grant),
+	})
+	if err != nil {
+		return nil, err
+	}
+	v, err := decodeObject[T](a.body)
+	if err != nil {
+		return nil, unreadable(op, a, err)
+	}
+	return v, nil
+}
+
+// VirtualKeyURL is the link that came back from the user's last run of
+// Connect, to be shown again; zero when none of the cars needed the key.
+func (u *User) VirtualKeyURL(ctx context.Context) (VirtualKeyURL, error) {
+	record, err := u.core.tokens.loadUser(ctx, u.id)
+	if err != nil {
+		return VirtualKeyURL{}, err
+	}
+	return u.core.parseKeyURL(record.VirtualKeyURL), nil
+}
+
+// parseKeyURL returns the zero value for a link that is not trusted (any more).
+func (c *core) parseKeyURL(raw string) VirtualKeyURL {
+	parsed, err := ParseVirtualKeyURL(raw, c.opts.keyDomains...)
+	if err != nil {
+		return VirtualKeyURL{}
+	}
+	return parsed
+}
+
+// keyURL is the link to show for a car: the server's word, then what Connect
+// brought, then the configured domain.
+func (c *core) keyURL(ctx context.Context, userID, fromError string) VirtualKeyURL {
+	if parsed := c.parseKeyURL(fromError); !parsed.IsZero() {
+		return parsed
+	}
+	if record, err := c.tokens.loadUser(ctx, userID); err == nil {
+		if parsed := c.parseKeyURL(record.VirtualKeyURL); !parsed.IsZero() {
+			return parsed
+		}
+	}
+	return virtualKeyURLFor(c.opts.keyDomain)
+}
+
+// Renew refreshes every grant of the user whose refresh token would expire
+// within the given time, so that an idle user need not connect again. Refresh
+// tokens live 60 days; calling it once a day with a week is plenty.
+func (u *User) Renew(ctx context.Context, within time.Duration) error {
+	if within <= 0 {
+		return argumentError("Renew within", "must be above zero, such as 7*24*time.Hour")
+	}
+	record, err := u.core.tokens.loadUser(ctx, u.id)
+	if err != nil {
+		return err
+	}
+	var failed []error
+	for _, g := range record.Grants {
+		failed = append(failed, u.core.tokens.renew(ctx, g.ID, within))
+	}
+	return errors.Join(failed...)
+}
+
+// Forget removes everything kept about the user: tokens, key link, answers and
+// what is known of the cars. Only an open window of a keyless car stays until
+// it closes by itself: it protects the car, not the user. Smartcar is not
+// told: call [Vehicle.Disconnect] first to revoke the access.
+func (u *User) Forget(ctx context.Context) error {
+	record, err := u.core.tokens.loadUser(ctx, u.id)
+	if errors.Is(err, ErrNotConnected) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, g := range record.Grants {
+		for _, id := range g.Vehicles {
+			u.core.answers.of(id).dropGrant(g.ID)
+			if err := u.core.gate.forget(ctx, u.vehicle(id, g.ID)); err != nil {
+				return err
+			}
+		}
+		if err := u.core.tokens.forgetGrant(ctx, g.ID); err != nil {
+			return err
+		}
+	}
+	return u.core.tokens.forgetUser(ctx, u.id)
+}
+
+// forget removes what is known of a car, but for a window that is still open.
+func (g *gate) forget(ctx context.Context, v *Vehicle) error {
+	for {
+		c, err := g.load(ctx, v)
+		if err != nil || c.revision == "" {
+			return err
+		}
+		if g.known != nil {
+			g.known.Delete(v.policyKey)
+		}
+		now := c.upper()
+		rest := c.state.nextData(now, g.opts.rules).next.Sub(now)
+		if rest <= 0 {
+			err = g.opts.store.Delete(ctx, v.policyKey, c.revision)
+		} else {
+			s := c.state
+			left := carState{
+				class: s.class, proven: s.proven, key: s.key, phase: s.phase, nonce: s.nonce,
+				leaseEnd: s.leaseEnd, usedAt: s.usedAt, limitedTo: s.limitedTo, limitedAt: s.limitedAt,
+			}
+			_, err = g.records.swap(ctx, v.policyKey, c.revision, left.encode(randomUint64()), rest)
+		}
+		if !errors.Is(err, ErrConflict) {
+			return storeError(err)
+		}
+	}
+}

@@ -1,0 +1,302 @@
+package smartcar
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// A Vehicle is a car as one user's connection reaches it. Every request goes
+// through the policy: see the package documentation. A Vehicle is immutable
+// and safe for concurrent use; getting one costs nothing.
+//
+// Reads that the policy refuses return a [*RateLimitError] with the time of
+// the next useful request. All other failures are an [*Error] or one of the
+// types beside it.
+type Vehicle struct {
+	core      *core
+	userID    string
+	id        string
+	grantID   string // the grant that listed it; empty until looked up
+	policyKey string
+	opts      callOptions
+}
+
+// ID is Smartcar's id of the vehicle: opaque, mostly a UUID.
+func (v *Vehicle) ID() string { return v.id }
+
+// UserID is the user whose connection reaches the vehicle.
+func (v *Vehicle) UserID() string { return v.userID }
+
+// With returns the same vehicle with options for the calls made through it:
+//
+//	v.With(smartcar.AllowStale()).Battery(ctx)
+//
+// An option that is not valid makes those calls fail.
+func (v *Vehicle) With(opts ...CallOption) *Vehicle {
+	changed := *v
+	for _, opt := range opts {
+		if opt == nil {
+			changed.opts.err = argumentError("CallOption", "is nil; leave it out")
+			continue
+		}
+		opt(&changed.opts)
+	}
+	return &changed
+}
+
+// A CallOption changes the calls of one [Vehicle] handle: see [Vehicle.With].
+type CallOption func(*callOptions)
+
+type callOptions struct {
+	units      UnitSystem
+	allowStale bool
+	override   bool
+	share      bool
+	every      time.Duration
+	err        error
+}
+
+// InUnits overrides the client's unit system.
+func InUnits(units UnitSystem) CallOption {
+	return func(o *callOptions) {
+		if err := validateUnits("InUnits", units); err != nil {
+			o.err = err
+		}
+		o.units = units
+	}
+}
+
+// AllowStale hands out the last answer, marked [Meta.Stale], where the policy
+// or Smartcar's limit would refuse a read.
+func AllowStale() CallOption { return func(o *callOptions) { o.allowStale = true } }
+
+// ShareInFlight makes a read wait for another one of this process that holds a
+// keyless car's turn, and take its answer, instead of being refused.
+func ShareInFlight() CallOption { return func(o *callOptions) { o.share = true } }
+
+// IgnorePolicy sends the request whatever the policy says. The answer says so
+// in [Meta.PolicyOverridden], and what it cost is booked all the same.
+func IgnorePolicy() CallOption { return func(o *callOptions) { o.override = true } }
+
+// Every sets the pace of [Vehicle.Watch] for cars without a rule of their own:
+// paired streaming Teslas (default 3 minutes) and other makes (default 30).
+func Every(d time.Duration) CallOption {
+	return func(o *callOptions) {
+		if d < time.Second {
+			o.err = argumentError("Every", "must be at least a second; mind the monthly allowance")
+		}
+		o.every = d
+	}
+}
+
+// Attributes reads make, model and year. Permission read_vehicle_info.
+func (v *Vehicle) Attributes(ctx context.Context) (*AttributesReading, error) {
+	return readOne[AttributesReading](ctx, v, Attributes)
+}
+
+// VIN reads the vehicle identification number. Permission read_vin.
+func (v *Vehicle) VIN(ctx context.Context) (*VINReading, error) {
+	return readOne[VINReading](ctx, v, VIN)
+}
+
+// Odometer reads the distance driven. Permission read_odometer.
+func (v *Vehicle) Odometer(ctx context.Context) (*OdometerReading, error) {
+	return readOne[OdometerReading](ctx, v, Odometer)
+}
+
+// Location reads where the car is. Permission read_location.
+func (v *Vehicle) Location(ctx context.Context) (*LocationReading, error) {
+	return readOne[LocationReading](ctx, v, Location)
+}
+
+// Fuel reads the state of the tank. Permission read_fuel.
+func (v *Vehicle) Fuel(ctx context.Context) (*FuelReading, error) {
+	return readOne[FuelReading](ctx, v, Fuel)
+}
+
+// Battery reads the state of charge and the range. Permission read_battery.
+func (v *Vehicle) Battery(ctx context.Context) (*BatteryReading, error) {
+	return readOne[BatteryReading](ctx, v, Battery)
+}
+
+// BatteryCapacity reads the battery's capacity. Permission read_battery.
+func (v *Vehicle) BatteryCapacity(ctx context.Context) (*BatteryCapacityReading, error) {
+	return readOne[BatteryCapacityReading](ctx, v, BatteryCapacity)
+}
+
+// NominalCapacity reads the rated capacity. Permission read_battery; US and EU only.
+func (v *Vehicle) NominalCapacity(ctx context.Context) (*NominalCapacityReading, error) {
+	return readOne[NominalCapacityReading](ctx, v, NominalCapacity)
+}
+
+// Charge reads whether the car is plugged in and charging. Permission read_charge.
+func (v *Vehicle) Charge(ctx context.Context) (*ChargeReading, error) {
+	return readOne[ChargeReading](ctx, v, Charge)
+}
+
+// ChargeLimit reads how far the car will charge. Permission read_charge.
+func (v *Vehicle) ChargeLimit(ctx context.Context) (*ChargeLimitReading, error) {
+	return readOne[ChargeLimitReading](ctx, v, ChargeLimit)
+}
+
+// TirePressure reads the four tires. Permission read_tires.
+func (v *Vehicle) TirePressure(ctx context.Context) (*TirePressureReading, error) {
+	return readOne[TirePressureReading](ctx, v, TirePressure)
+}
+
+// EngineOil reads the oil's remaining life. Permission read_engine_oil.
+func (v *Vehicle) EngineOil(ctx context.Context) (*EngineOilReading, error) {
+	return readOne[EngineOilReading](ctx, v, EngineOil)
+}
+
+// LockStatus reads what is locked and what is open. Permission read_security.
+func (v *Vehicle) LockStatus(ctx context.Context) (*LockStatusReading, error) {
+	return readOne[LockStatusReading](ctx, v, LockStatus)
+}
+
+// SystemStatus reads the car's own diagnosis. Permission read_diagnostics.
+func (v *Vehicle) SystemStatus(ctx context.Context) (*SystemStatusReading, error) {
+	return readOne[SystemStatusReading](ctx, v, SystemStatus)
+}
+
+// TroubleCodes reads the active diagnostic trouble codes. Permission read_diagnostics.
+func (v *Vehicle) TroubleCodes(ctx context.Context) (*TroubleCodesReading, error) {
+	return readOne[TroubleCodesReading](ctx, v, TroubleCodes)
+}
+
+// TeslaStatus reads whether a Tesla sleeps, without waking it. Permission
+// read_extended_vehicle_info.
+func (v *Vehicle) TeslaStatus(ctx context.Context) (*TeslaStatusReading, error) {
+	return readOne[TeslaStatusReading](ctx, v, TeslaStatus)
+}
+
+// TeslaAttributes reads a Tesla's build and software. Permission read_extended_vehicle_info.
+func (v *Vehicle) TeslaAttributes(ctx context.Context) (*TeslaAttributesReading, error) {
+	return readOne[TeslaAttributesReading](ctx, v, TeslaAttributes)
+}
+
+// TeslaUserAccess reads what the connected Tesla account may do.
+func (v *Vehicle) TeslaUserAccess(ctx context.Context) (*TeslaUserAccessReading, error) {
+	return readOne[TeslaUserAccessReading](ctx, v, TeslaUserAccess)
+}
+
+// ServiceHistory reads the records from one day to another; zero times leave
+// the period to Smartcar, which gives the last year. Permission read_service_history.
+func (v *Vehicle) ServiceHistory(ctx context.Context, from, to time.Time) (*ServiceHistoryReading, error) {
+	if !from.IsZero() && !to.IsZero() && to.Before(from) {
+		return nil, argumentError("ServiceHistory to", "lies before from")
+	}
+	query := url.Values{}
+	if !from.IsZero() {
+		query.Set("start_date", from.Format(time.DateOnly))
+	}
+	if !to.IsZero() {
+		query.Set("end_date", to.Format(time.DateOnly))
+	}
+	return readWithQuery[ServiceHistoryReading](ctx, v, ServiceHistory, query)
+}
+
+// Permissions lists what the owner granted to the application for this car.
+func (v *Vehicle) Permissions(ctx context.Context) ([]string, error) {
+	var all []string
+	for {
+		query := url.Values{"limit": {"50"}, "offset": {itoa(len(all))}}
+		page, err := readWithQuery[permissionsV2](ctx, v, Permissions, query)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range page.Permissions {
+			all = append(all, string(p))
+		}
+		if len(page.Permissions) == 0 || len(all) >= int(page.Paging.Value.Count) {
+			return all, nil
+		}
+	}
+}
+
+// A Request is anything the typed methods do not cover, such as a
+// make-specific endpoint: see [Vehicle.Request].
+type Request struct {
+	// Method defaults to GET.
+	Method string
+	// Path below the vehicle, such as "tesla/climate/cabin". Each segment is
+	// escaped; "." and ".." are refused.
+	Path  string
+	Query url.Values
+	// Body is sent as JSON unless nil.
+	Body any
+	// Kind tells the policy how to treat the request; the default takes a GET
+	// for data and everything else for a command.
+	Kind Kind
+}
+
+// A Response is the answer to a [Request]. It keeps the body out of %v and %#v:
+// it may tell where the car is.
+type Response struct {
+	StatusCode int
+	Meta
+	body *[]byte
+}
+
+// Bytes returns a copy of the body.
+func (r *Response) Bytes() []byte { return append([]byte(nil), *r.body...) }
+
+// Decode reads the JSON body into v, as [json.Unmarshal] does.
+func (r *Response) Decode(v any) error { return json.Unmarshal(*r.body, v) }
+
+// Request sends a request to the vehicle that has no method of its own. It
+// goes through the same policy, errors and retries as the typed ones, but its
+// answers are not kept.
+func (v *Vehicle) Request(ctx context.Context, r Request) (*Response, error) {
+	path, err := requestPath(r.Path)
+	if err != nil {
+		return nil, err
+	}
+	call, err := v.newCall(ctx, opRequest)
+	if err != nil {
+		return nil, err
+	}
+	if r.Method == "" {
+		r.Method = http.MethodGet
+	}
+	switch {
+	case r.Kind > KindCommand:
+		return nil, argumentError("Request.Kind", "is not one of the package's kinds")
+	case r.Kind != KindDefault:
+		call.kind = r.Kind
+	case r.Method == http.MethodGet:
+		call.kind = KindData
+	default:
+		call.kind = KindCommand
+	}
+	call.query = r.Query
+	call.request = wireRequest{method: r.Method, path: vehiclePath(v.id, path)}
+	if r.Body != nil {
+		if call.request.body, err = json.Marshal(r.Body); err != nil {
+			return nil, argumentError("Request.Body", "cannot be written as JSON")
+		}
+	}
+	a, err := v.core.send(ctx, call)
+	if err != nil {
+		return nil, err
+	}
+	meta := metaFrom(a.header.Get, a.at)
+	meta.PolicyOverridden = v.opts.override && call.kind != KindMetadata
+	return &Response{StatusCode: a.status, Meta: meta, body: &a.body}, nil
+}
+
+// requestPath escapes each segment of a path the caller wrote.
+func requestPath(path string) (string, error) {
+	segments := strings.Split(strings.Trim(path, "/"), "/")
+	for i, s := range segments {
+		if s == "" || s == "." || s == ".." {
+			return "", argumentError("Request.Path", `must be segments such as "tesla/climate/cabin", none of them empty, "." or ".."`)
+		}
+		segments[i] = url.PathEscape(s)
+	}
+	return "/" + strings.Join(segments, "/"), nil
+}
