@@ -393,14 +393,16 @@ func awakeWithin(rules Rules) time.Duration { return 2 * rules.LegacyRefresh }
 func streamsBelow(rules Rules) time.Duration { return rules.LegacyRefresh * 4 / 5 }
 
 // nextLegacy is when asking a legacy car again brings something new: just
-// after the next beat of its own clock while awake (asking exactly on the beat
-// races the poller), one refresh after the last look while asleep.
+// after the next beat of its own clock while awake, one refresh after the last
+// look while asleep. The margin keeps us from asking exactly on a beat, which
+// races the poller, and a day's reads below the number of its beats.
 func nextLegacy(recordedAt, fetchedAt time.Time, rules Rules) time.Time {
-	age := fetchedAt.Sub(recordedAt)
-	if recordedAt.IsZero() || age >= awakeWithin(rules) {
-		return fetchedAt.Add(rules.LegacyRefresh)
+	const marginShare = 20 // 15 s of 5 min
+	step := rules.LegacyRefresh + rules.LegacyRefresh/marginShare
+	if recordedAt.IsZero() || fetchedAt.Sub(recordedAt) >= awakeWithin(rules) {
+		return fetchedAt.Add(step)
 	}
-	beat := recordedAt.Add(rules.LegacyRefresh + rules.LegacyRefresh/20)
+	beat := recordedAt.Add(step)
 	for !beat.After(fetchedAt) {
 		beat = beat.Add(rules.LegacyRefresh)
 	}
