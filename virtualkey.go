@@ -1,0 +1,401 @@
+package smartcar
+
+import (
+	"errors"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/seed-498a1bc4/smartcar/internal/vin"
+)
+
+// ErrUntrustedVirtualKeyURL matches every [*VirtualKeyURLError].
+var ErrUntrustedVirtualKeyURL = errors.New("smartcar: untrusted virtual key URL")
+
+// A VirtualKeyURLError says why a virtual key URL was refused. It never
+// repeats the URL, which may come from an attacker.
+type VirtualKeyURLError struct {
+	Reason string
+}
+
+func (e *VirtualKeyURLError) Error() string {
+	return "smartcar: virtual key URL refused: " + e.Reason
+}
+
+// Is reports whether target is [ErrUntrustedVirtualKeyURL].
+func (e *VirtualKeyURLError) Is(target error) bool { return target == ErrUntrustedVirtualKeyURL }
+
+// A VirtualKeyURL is a link that asks a Tesla owner to add a virtual key to
+// the car. It is opened on a phone with the Tesla app. The zero value is no
+// link; any other came from [ParseVirtualKeyURL] and is safe to redirect to or
+// to show. Values can be compared with ==.
+//
+// https://smartcar.com/docs/help/oem-integrations/tesla/virtual-key-tesla
+type VirtualKeyURL struct {
+	host, domain, vin string
+}
+
+const (
+	defaultKeyDomain = "smartcar.com"
+	customKeySuffix  = ".app.car" // an Enterprise application has one label in front of it
+	defaultKeyHost   = "www.tesla.com"
+	keyPathPrefix    = "/_ak/"
+	maxVirtualKeyURL = 512
+)
+
+// ParseVirtualKeyURL accepts a link of Tesla's that adds the key of Smartcar,
+// of an Enterprise application below app.car, or of one of allowedDomains. An
+// empty raw is no link and no error.
+//
+// The link usually arrives as a query parameter that anybody can forge. A
+// genuine tesla.com link for a foreign domain would hand the car to that
+// domain, so the domain is pinned as well as the host, and the result is built
+// anew instead of repeating what came in. Errors match
+// [ErrUntrustedVirtualKeyURL], or [ErrInvalidArgument] for a domain in
+// allowedDomains that is none.
+//
+// https://smartcar.com/docs/connect/other-actions/tesla-virtual-key
+func ParseVirtualKeyURL(raw string, allowedDomains ...string) (VirtualKeyURL, error) {
+	if err := checkKeyDomains("allowedDomains", allowedDomains); err != nil {
+		return VirtualKeyURL{}, err
+	}
+	if raw == "" {
+		return VirtualKeyURL{}, nil
+	}
+	u, err := parsePlainHTTPS(raw)
+	if err != nil {
+		return VirtualKeyURL{}, err
+	}
+	host := strings.ToLower(u.Host)
+	if !isKeyHost(host) {
+		return VirtualKeyURL{}, untrustedKeyURL("the host is not Tesla's")
+	}
+	domain, err := keyDomain(u.Path, allowedDomains)
+	if err != nil {
+		return VirtualKeyURL{}, err
+	}
+	number, err := keyVIN(u.RawQuery)
+	if err != nil {
+		return VirtualKeyURL{}, err
+	}
+	return VirtualKeyURL{host: host, domain: domain, vin: number}, nil
+}
+
+// virtualKeyURLFor links to the key of a domain that the application itself configured.
+func virtualKeyURLFor(domain string) VirtualKeyURL {
+	return VirtualKeyURL{host: defaultKeyHost, domain: domain}
+}
+
+// String returns the link, or "" for the zero value.
+func (u VirtualKeyURL) String() string {
+	if u.IsZero() {
+		return ""
+	}
+	link := "https://" + u.host + keyPathPrefix + u.domain
+	if u.vin != "" {
+		link += "?vin=" + u.vin
+	}
+	return link
+}
+
+// MarshalText makes the link a string in JSON.
+func (u VirtualKeyURL) MarshalText() ([]byte, error) { return []byte(u.String()), nil }
+
+// IsZero reports whether there is no link.
+func (u VirtualKeyURL) IsZero() bool { return u == VirtualKeyURL{} }
+
+// Domain returns the domain whose key the link adds, such as "smartcar.com".
+func (u VirtualKeyURL) Domain() string { return u.domain }
+
+// WithVIN returns the link with the car already chosen, which spares an owner
+// of several cars from choosing it in the Tesla app first. A VIN is personal
+// data: it goes to tesla.com and stays in the history of the browser and in
+// every picture of the QR code. Use it only where that is fine.
+func (u VirtualKeyURL) WithVIN(number string) (VirtualKeyURL, error) {
+	if u.IsZero() {
+		return VirtualKeyURL{}, argumentError("VirtualKeyURL", "is the zero value: there is no link to put a VIN into")
+	}
+	number, err := vin.Normalize(number)
+	if err != nil {
+		return VirtualKeyURL{}, argumentError("vin", err.Error())
+	}
+	u.vin = number
+	return u, nil
+}
+
+func untrustedKeyURL(reason string) error { return &VirtualKeyURLError{Reason: reason} }
+
+// parsePlainHTTPS refuses everything by which two readers of the same text
+// could see two different URLs.
+func parsePlainHTTPS(raw string) (*url.URL, error) {
+	if len(raw) > maxVirtualKeyURL {
+		return nil, untrustedKeyURL("it is too long")
+	}
+	if strings.ContainsFunc(raw, isAmbiguousInURL) {
+		return nil, untrustedKeyURL("it has an escape, a backslash, a fragment, a space or another character that no key link needs")
+	}
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil:
+		return nil, untrustedKeyURL("it is not a URL") // the cause would repeat the URL
+	case u.Scheme != "https":
+		return nil, untrustedKeyURL("it is not an https link")
+	case u.User != nil:
+		return nil, untrustedKeyURL("it has a user name")
+	}
+	return u, nil
+}
+
+func isAmbiguousInURL(r rune) bool {
+	return isNotVisibleASCII(r) || strings.ContainsRune(`%\#`, r)
+}
+
+func isNotVisibleASCII(r rune) bool { return r <= ' ' || '~' < r }
+
+// isKeyHost compares the whole authority, so a port is refused too.
+func isKeyHost(host string) bool {
+	switch host {
+	case "tesla.com", "www.tesla.com", "tesla.cn", "www.tesla.cn":
+		return true
+	}
+	return false
+}
+
+func keyDomain(path string, allowed []string) (string, error) {
+	domain, ok := strings.CutPrefix(path, keyPathPrefix)
+	switch {
+	case !ok:
+		return "", untrustedKeyURL("the path does not add a key")
+	case !validKeyDomain(domain):
+		return "", untrustedKeyURL("the path does not end in a lower-case domain name")
+	case domain != defaultKeyDomain && !isCustomKeyDomain(domain) && !slices.Contains(allowed, domain):
+		return "", untrustedKeyURL("the key belongs to a domain that is not allowed")
+	}
+	return domain, nil
+}
+
+func isCustomKeyDomain(domain string) bool {
+	label, ok := strings.CutSuffix(domain, customKeySuffix)
+	return ok && !strings.Contains(label, ".")
+}
+
+func keyVIN(query string) (string, error) {
+	if query == "" {
+		return "", nil
+	}
+	number, ok := strings.CutPrefix(query, "vin=")
+	if !ok {
+		return "", untrustedKeyURL("the query has something else than a VIN")
+	}
+	number, err := vin.Normalize(number)
+	if err != nil {
+		return "", untrustedKeyURL(err.Error())
+	}
+	return number, nil
+}
+
+// checkKeyDomains refuses a list in which a domain could never match.
+func checkKeyDomains(argument string, domains []string) error {
+	for _, domain := range domains {
+		if !validKeyDomain(domain) {
+			return argumentError(argument, `must hold lower-case domain names such as "keys.example.com", without scheme, port, path or wildcard`)
+		}
+	}
+	return nil
+}
+
+// validKeyDomain reports whether d is a lower-case DNS name of two labels or
+// more. The last label is never a number, so that no IP address passes.
+func validKeyDomain(d string) bool {
+	const maxName = 253
+	labels := strings.Split(d, ".")
+	if len(d) > maxName || len(labels) < 2 {
+		return false
+	}
+	for _, label := range labels {
+		if !isDNSLabel(label) {
+			return false
+		}
+	}
+	return strings.Trim(labels[len(labels)-1], "0123456789") != ""
+}
+
+func isDNSLabel(label string) bool {
+	const maxLabel = 63
+	const characters = "abcdefghijklmnopqrstuvwxyz0123456789-"
+	return 0 < len(label) && len(label) <= maxLabel &&
+		strings.Trim(label, characters) == "" &&
+		!strings.HasPrefix(label, "-") && !strings.HasSuffix(label, "-")
+}
+
+// A VehicleClass says which of Smartcar's rules for data requests apply.
+type VehicleClass string
+
+// The classes of vehicles.
+const (
+	// ClassUnknown: not enough is known about the vehicle; the server's answer counts.
+	ClassUnknown VehicleClass = "unknown"
+	// ClassStreaming: a Tesla that streams its data once it has the virtual
+	// key, and answers one data request in eight hours before.
+	ClassStreaming VehicleClass = "streaming Tesla"
+	// ClassLegacy: a Model S or X from before the 2021 refresh. It needs no
+	// key; its data is refreshed every five minutes while it is awake.
+	ClassLegacy VehicleClass = "legacy Tesla"
+	// ClassOther: any other make.
+	ClassOther VehicleClass = "other make"
+)
+
+// A KeyNeed says whether a vehicle needs the virtual key at all.
+type KeyNeed string
+
+// The answers to whether a vehicle needs the virtual key. Ask an owner to add
+// one only on [KeyRequired]: the Tesla app refuses a key for a car that takes none.
+const (
+	KeyNeedUnknown KeyNeed = "unknown"
+	KeyRequired    KeyNeed = "required"
+	KeyNotRequired KeyNeed = "not required"
+)
+
+// A KeyRequirement is what can be told about a vehicle without asking
+// anybody. What Smartcar answers later outweighs it.
+type KeyRequirement struct {
+	Need   KeyNeed
+	Class  VehicleClass
+	Reason string // a sentence for a log; it does not identify the car
+}
+
+// A VehicleIdentity is what is known about a vehicle. Every field may be empty.
+type VehicleIdentity struct {
+	VIN   string
+	Make  string
+	Model string
+	Year  int // the model year; 0 is not known
+}
+
+// KeyRequirement tells whether the vehicle needs the virtual key. A Tesla's
+// VIN decides; without one the make, the model and the year do. The VIN alone
+// can tell apart the old and the new hardware of a 2021 Model S or X.
+//
+// https://smartcar.com/docs/help/brand-quirks
+func (v VehicleIdentity) KeyRequirement() KeyRequirement {
+	if number, err := vin.Parse(v.VIN); err == nil && number.IsTesla() {
+		return teslaKeyRequirement(number.Model, number.Year, number.DriveUnit)
+	}
+	words := strings.Fields(strings.ToUpper(v.Make))
+	switch {
+	case len(words) == 0:
+		return keyNeedUnknown("The make of the vehicle is not known.")
+	case words[0] != "TESLA":
+		return KeyRequirement{KeyNotRequired, ClassOther, "Only a Tesla can need the virtual key."}
+	}
+	return teslaKeyRequirement(teslaModelLetter(v.Model), v.Year, driveUnitNotKnown)
+}
+
+const driveUnitNotKnown = 0
+
+// teslaKeyRequirement takes the model as position 4 of a VIN spells it.
+func teslaKeyRequirement(model byte, year int, driveUnit byte) KeyRequirement {
+	switch model {
+	case '3', 'Y', 'C':
+		return keyRequired("Every Model 3, Model Y and Cybertruck needs the virtual key.")
+	case 'S', 'X':
+		return modelSXKeyRequirement(year, driveUnit)
+	case 'R', 'T', 'A':
+		return keyNeedUnknown("Nothing is documented about the virtual key of a Roadster, Semi or Cybercab.")
+	}
+	return keyNeedUnknown("The Tesla model is not known.")
+}
+
+func modelSXKeyRequirement(year int, driveUnit byte) KeyRequirement {
+	const firstTesla, refresh = 2008, 2021
+	switch {
+	case year < firstTesla:
+		return keyNeedUnknown("A Model S or Model X needs the virtual key since the 2021 refresh; its model year is not known.")
+	case year < refresh:
+		return keyNotRequired("A Model S or Model X of model year 2020 or earlier needs no virtual key.")
+	case year > refresh:
+		return keyRequired("A Model S or Model X of model year 2022 or later needs the virtual key.")
+	}
+	switch driveUnit {
+	case '1', '2', '3', '4':
+		return keyNotRequired("This 2021 Model S or Model X has the drive unit from before the refresh and needs no virtual key.")
+	case '5', '6':
+		return keyRequired("This 2021 Model S or Model X has the drive unit of the refresh and needs the virtual key.")
+	}
+	return keyNeedUnknown("A 2021 Model S or Model X can be from before or after the refresh; what is known of its VIN does not tell.")
+}
+
+func keyRequired(reason string) KeyRequirement {
+	return KeyRequirement{KeyRequired, ClassStreaming, reason}
+}
+
+func keyNotRequired(reason string) KeyRequirement {
+	return KeyRequirement{KeyNotRequired, ClassLegacy, reason}
+}
+
+func keyNeedUnknown(reason string) KeyRequirement {
+	return KeyRequirement{KeyNeedUnknown, ClassUnknown, reason}
+}
+
+// teslaModelLetter reads "Model S", "MODEL S Plaid", "ModelS" or "S", and
+// returns 0 for a name it does not know.
+func teslaModelLetter(model string) byte {
+	name := strings.TrimPrefix(strings.ToUpper(strings.TrimSpace(model)), "TESLA ")
+	name = strings.TrimLeft(strings.TrimPrefix(name, "MODEL"), " -_")
+	name, _, _ = strings.Cut(name, " ")
+	switch name {
+	case "S", "3", "X", "Y":
+		return name[0]
+	case "CYBERTRUCK":
+		return 'C'
+	case "ROADSTER":
+		return 'R'
+	case "SEMI":
+		return 'T'
+	case "CYBERCAB":
+		return 'A'
+	}
+	return 0
+}
+
+// A KeyState says whether the virtual key is on the car.
+type KeyState string
+
+// The states of a virtual key. The zero value is [KeyUnknown].
+const (
+	KeyUnknown   KeyState = ""
+	KeyInstalled KeyState = "installed"
+	KeyMissing   KeyState = "missing"
+)
+
+// String returns the state as text, "unknown" for [KeyUnknown].
+func (s KeyState) String() string {
+	if s == KeyUnknown {
+		return "unknown"
+	}
+	return string(s)
+}
+
+// A KeySource says where a [KeyState] was learned.
+type KeySource string
+
+// The sources of a [KeyState].
+const (
+	SourceNone         KeySource = ""              // nobody has said anything yet
+	KeyFromEndpoint    KeySource = "key endpoint"  // https://smartcar.com/docs/api-reference/tesla/get-virtual-key-status
+	KeyFromSignal      KeySource = "key signal"    // https://smartcar.com/docs/api-reference/signals/connectivitystatus
+	KeyFromError       KeySource = "API error"     // a request answered with VIRTUAL_KEY_REQUIRED
+	KeyFromCommand     KeySource = "command"       // a command that worked
+	KeyFromWebhook     KeySource = "webhook event" // https://smartcar.com/docs/api-reference/webhooks/events/vehicle-error
+	KeyFromApplication KeySource = "application"   // the application's own word
+)
+
+// A KeyStatus is what is known about the virtual key of one car. An owner can
+// remove a key at any time, so At matters as much as State.
+type KeyStatus struct {
+	State  KeyState
+	Source KeySource
+	At     time.Time // when it was learned
+	Reason string    // why nothing is known, or what was seen
+}

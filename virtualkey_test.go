@@ -1,0 +1,337 @@
+package smartcar
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const (
+	streamingVIN = "5YJ3E1EA7KF000001" // Model 3
+	legacyVIN    = "5YJXCCE23MF000001" // Model X of 2021 with the old drive unit
+)
+
+func TestVirtualKeyURLIsRebuiltFromItsParts(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct{ raw, want, domain string }{
+		"Smartcar's key":              {"https://www.tesla.com/_ak/smartcar.com", "https://www.tesla.com/_ak/smartcar.com", "smartcar.com"},
+		"without www":                 {"https://tesla.com/_ak/smartcar.com", "https://tesla.com/_ak/smartcar.com", "smartcar.com"},
+		"China":                       {"https://tesla.cn/_ak/smartcar.com", "https://tesla.cn/_ak/smartcar.com", "smartcar.com"},
+		"China with www":              {"https://www.tesla.cn/_ak/smartcar.com", "https://www.tesla.cn/_ak/smartcar.com", "smartcar.com"},
+		"scheme and host in any case": {"HTTPS://WWW.Tesla.COM/_ak/smartcar.com", "https://www.tesla.com/_ak/smartcar.com", "smartcar.com"},
+		"Enterprise application":      {"https://www.tesla.com/_ak/acme-1.app.car", "https://www.tesla.com/_ak/acme-1.app.car", "acme-1.app.car"},
+		"allowed domain":              {"https://www.tesla.com/_ak/keys.example.com", "https://www.tesla.com/_ak/keys.example.com", "keys.example.com"},
+		"empty query":                 {"https://www.tesla.com/_ak/smartcar.com?", "https://www.tesla.com/_ak/smartcar.com", "smartcar.com"},
+		"VIN in lower case":           {"https://tesla.com/_ak/smartcar.com?vin=5yj3e1ea7kf000001", "https://tesla.com/_ak/smartcar.com?vin=" + streamingVIN, "smartcar.com"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, err := ParseVirtualKeyURL(tt.raw, "keys.example.com")
+			require.NoError(t, err)
+			require.Equal(t, tt.want, got.String())
+			require.Equal(t, tt.domain, got.Domain())
+			require.False(t, got.IsZero())
+		})
+	}
+}
+
+func TestNoVirtualKeyURLIsNoError(t *testing.T) {
+	t.Parallel()
+	got, err := ParseVirtualKeyURL("")
+	require.NoError(t, err)
+	require.True(t, got.IsZero())
+	require.Empty(t, got.String())
+	require.Equal(t, VirtualKeyURL{}, got)
+}
+
+func TestHostileVirtualKeyURLIsRefusedAndNotRepeated(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct{ raw, reason string }{
+		"not https":              {"http://www.tesla.com/_ak/smartcar.com", "not an https link"},
+		"script":                 {"javascript:alert(1)//tesla.com/_ak/smartcar.com", "not an https link"},
+		"no scheme":              {"//www.tesla.com/_ak/smartcar.com", "not an https link"},
+		"opaque":                 {"https:www.tesla.com/_ak/smartcar.com", "host is not Tesla's"},
+		"not a URL":              {"https://[::1", "not a URL"},
+		"other host":             {"https://evil.example/_ak/smartcar.com", "host is not Tesla's"},
+		"host with the suffix":   {"https://eviltesla.com/_ak/smartcar.com", "host is not Tesla's"},
+		"subdomain":              {"https://evil.www.tesla.com/_ak/smartcar.com", "host is not Tesla's"},
+		"host as a prefix":       {"https://www.tesla.com.evil.example/_ak/smartcar.com", "host is not Tesla's"},
+		"host with a final dot":  {"https://www.tesla.com./_ak/smartcar.com", "host is not Tesla's"},
+		"look-alike host":        {"https://www.teslа.com/_ak/smartcar.com", "another character"}, // Cyrillic a
+		"default port":           {"https://www.tesla.com:443/_ak/smartcar.com", "host is not Tesla's"},
+		"empty port":             {"https://www.tesla.com:/_ak/smartcar.com", "host is not Tesla's"},
+		"user name":              {"https://www.tesla.com@evil.example/_ak/smartcar.com", "user name"},
+		"empty user name":        {"https://@www.tesla.com/_ak/smartcar.com", "user name"},
+		"fragment":               {"https://www.tesla.com/_ak/smartcar.com#x", "fragment"},
+		"empty fragment":         {"https://www.tesla.com/_ak/smartcar.com#", "fragment"},
+		"backslash":              {`https://www.tesla.com\@evil.example/_ak/smartcar.com`, "backslash"},
+		"escape in the path":     {"https://www.tesla.com/_ak/smartcar%2ecom", "escape"},
+		"escape in the host":     {"https://www.tesla%2ecom/_ak/smartcar.com", "escape"},
+		"escaped slash":          {"https://www.tesla.com/_ak%2fsmartcar.com", "escape"},
+		"space before":           {" https://www.tesla.com/_ak/smartcar.com", "space"},
+		"delete character":       {"https://www.tesla.com/_ak/smartcar.com?vin=\x7f", "space"},
+		"new line":               {"https://www.tesla.com/_ak/smartcar.com\n", "space"},
+		"other path":             {"https://www.tesla.com/oauth/smartcar.com", "does not add a key"},
+		"path in upper case":     {"https://www.tesla.com/_AK/smartcar.com", "does not add a key"},
+		"no path":                {"https://www.tesla.com", "does not add a key"},
+		"no domain":              {"https://www.tesla.com/_ak/", "lower-case domain"},
+		"two segments":           {"https://www.tesla.com/_ak/smartcar.com/evil.example", "lower-case domain"},
+		"final slash":            {"https://www.tesla.com/_ak/smartcar.com/", "lower-case domain"},
+		"dot segments":           {"https://www.tesla.com/_ak/../smartcar.com", "lower-case domain"},
+		"path parameters":        {"https://www.tesla.com/_ak/smartcar.com;x=1", "lower-case domain"},
+		"domain in upper case":   {"https://www.tesla.com/_ak/Smartcar.com", "lower-case domain"},
+		"domain with final dot":  {"https://www.tesla.com/_ak/smartcar.com.", "lower-case domain"},
+		"foreign domain":         {"https://www.tesla.com/_ak/evil.example", "not allowed"},
+		"domain with the suffix": {"https://www.tesla.com/_ak/evilsmartcar.com", "not allowed"},
+		"subdomain of ours":      {"https://www.tesla.com/_ak/evil.smartcar.com", "not allowed"},
+		"app.car itself":         {"https://www.tesla.com/_ak/app.car", "not allowed"},
+		"two labels under it":    {"https://www.tesla.com/_ak/a.b.app.car", "not allowed"},
+		"no label under it":      {"https://www.tesla.com/_ak/.app.car", "lower-case domain"},
+		"app.car as a suffix":    {"https://www.tesla.com/_ak/evilapp.car", "not allowed"},
+		"other parameter":        {"https://www.tesla.com/_ak/smartcar.com?next=evil", "something else than a VIN"},
+		"VIN and more":           {"https://www.tesla.com/_ak/smartcar.com?vin=" + streamingVIN + "&x=1", "17 characters"},
+		"empty VIN":              {"https://www.tesla.com/_ak/smartcar.com?vin=", "17 characters"},
+		"VIN with a quote":       {`https://www.tesla.com/_ak/smartcar.com?vin="YJ3E1EA7KF000001`, "letters A-Z"},
+		"too long":               {"https://www.tesla.com/_ak/smartcar.com?vin=" + strings.Repeat("1", 512), "too long"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, err := ParseVirtualKeyURL(tt.raw, "keys.example.com")
+			require.Zero(t, got)
+			require.ErrorIs(t, err, ErrUntrustedVirtualKeyURL)
+			require.ErrorContains(t, err, tt.reason)
+			require.NotContains(t, err.Error(), "evil")
+			require.NotContains(t, err.Error(), "tesla")
+			require.NotContains(t, err.Error(), streamingVIN)
+		})
+	}
+}
+
+func TestAllowedKeyDomainsMustBeDomainNames(t *testing.T) {
+	t.Parallel()
+	const label63 = "a23456789012345678901234567890123456789012345678901234567890123"
+	tests := map[string]bool{
+		"example.com":                   true,
+		"a.b.c.example.com":             true,
+		"xn--bcher-kva.example":         true,
+		"1.example.com":                 true,
+		label63 + ".com":                true,
+		label63 + "4.com":               false,
+		strings.Repeat("a.", 126) + "a": true,
+		strings.Repeat("a.", 127) + "a": false,
+		"":                              false,
+		"localhost":                     false,
+		"Example.com":                   false,
+		"example.com.":                  false,
+		".example.com":                  false,
+		"-a.example.com":                false,
+		"a-.example.com":                false,
+		"a_b.example.com":               false,
+		"bücher.example":                false,
+		"*.example.com":                 false,
+		"https://example.com":           false,
+		"example.com:443":               false,
+		"example.com/path":              false,
+		"192.0.2.1":                     false,
+	}
+	for domain, valid := range tests {
+		t.Run(domain, func(t *testing.T) {
+			t.Parallel()
+			_, err := ParseVirtualKeyURL("", domain)
+			if valid {
+				require.NoError(t, err)
+				return
+			}
+			require.ErrorIs(t, err, ErrInvalidArgument)
+			require.NotErrorIs(t, err, ErrUntrustedVirtualKeyURL)
+		})
+	}
+}
+
+func TestVirtualKeyURLsCompareByValue(t *testing.T) {
+	t.Parallel()
+	parsed, err := ParseVirtualKeyURL("https://WWW.TESLA.COM/_ak/keys.example.com", "keys.example.com")
+	require.NoError(t, err)
+	same := parsed == virtualKeyURLFor("keys.example.com")
+	require.True(t, same)
+}
+
+func TestVirtualKeyURLWithVIN(t *testing.T) {
+	t.Parallel()
+	plain := virtualKeyURLFor("smartcar.com")
+	withVIN, err := plain.WithVIN(" 5yj3e1ea7kf000001 ")
+	require.NoError(t, err)
+	require.Equal(t, "https://www.tesla.com/_ak/smartcar.com?vin="+streamingVIN, withVIN.String())
+	require.Equal(t, "https://www.tesla.com/_ak/smartcar.com", plain.String(), "the receiver keeps its value")
+
+	parsed, err := ParseVirtualKeyURL(withVIN.String())
+	require.NoError(t, err)
+	require.Equal(t, withVIN, parsed)
+}
+
+func TestVirtualKeyURLWithVINRefusesWhatMakesNoLink(t *testing.T) {
+	t.Parallel()
+	for _, number := range []string{"", "5YJ3E1EA7KF00000", "5YJ3E1EA7KF0000&x"} {
+		got, err := virtualKeyURLFor("smartcar.com").WithVIN(number)
+		require.ErrorIs(t, err, ErrInvalidArgument)
+		require.Zero(t, got)
+		require.NotContains(t, err.Error(), "5YJ")
+	}
+	_, err := VirtualKeyURL{}.WithVIN(streamingVIN)
+	require.ErrorIs(t, err, ErrInvalidArgument)
+}
+
+func TestVirtualKeyURLIsAStringInJSON(t *testing.T) {
+	t.Parallel()
+	type grant struct {
+		Key  VirtualKeyURL `json:"key"`
+		None VirtualKeyURL `json:"none,omitzero"`
+	}
+	got, err := json.Marshal(grant{Key: virtualKeyURLFor("smartcar.com")})
+	require.NoError(t, err)
+	require.JSONEq(t, `{"key":"https://www.tesla.com/_ak/smartcar.com"}`, string(got))
+}
+
+func TestKeyRequirementFromTheVIN(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		vin   string
+		need  KeyNeed
+		class VehicleClass
+	}{
+		"Model 3":                              {"5YJ3E1EA7KF000001", KeyRequired, ClassStreaming},
+		"Model 3 from Shanghai":                {"LRW3E7EK4MC000001", KeyRequired, ClassStreaming},
+		"Model Y from Berlin":                  {"XP7YGCEK1PB000001", KeyRequired, ClassStreaming},
+		"Cybertruck":                           {"7G2CEHED3RA000001", KeyRequired, ClassStreaming},
+		"first Model S code":                   {"5YJSA1E14AF000001", KeyNotRequired, ClassLegacy},
+		"Model S 2020":                         {"5YJSA1E24LF000001", KeyNotRequired, ClassLegacy},
+		"Model X 2020":                         {"5YJXCDE26LF000001", KeyNotRequired, ClassLegacy},
+		"Model X 2021 drive unit 1":            {"5YJXCCE13MF000001", KeyNotRequired, ClassLegacy},
+		"Model X 2021 drive unit 2":            {legacyVIN, KeyNotRequired, ClassLegacy},
+		"Model S 2021 drive unit 3":            {"5YJSA1E33MF000001", KeyNotRequired, ClassLegacy},
+		"Model S 2021 drive unit 4":            {"5YJSA1E43MF000001", KeyNotRequired, ClassLegacy},
+		"Model S 2021 drive unit 5":            {"5YJSA1E53MF000001", KeyRequired, ClassStreaming},
+		"Model X 2021 drive unit 6":            {"5YJXCCE63MF000001", KeyRequired, ClassStreaming},
+		"Model S 2021 drive unit of no record": {"5YJSA1E73MF000001", KeyNeedUnknown, ClassUnknown},
+		"Model S 2022":                         {"5YJSA1E24NF000001", KeyRequired, ClassStreaming},
+		"Model X 2030":                         {"7SAXCCE23YF000001", KeyRequired, ClassStreaming},
+		"Model S 2031":                         {"5YJSA1E241F000001", KeyRequired, ClassStreaming},
+		"Model S 2039":                         {"5YJSA1E249F000001", KeyRequired, ClassStreaming},
+		"Model S with a code for no year":      {"5YJSA1E24UF000001", KeyNeedUnknown, ClassUnknown},
+		"Roadster":                             {"SFZRE2B1483000001", KeyNeedUnknown, ClassUnknown},
+		"Semi":                                 {"7G2TEHED3RN000001", KeyNeedUnknown, ClassUnknown},
+		"Cybercab":                             {"5YJAEHED3TA000001", KeyNeedUnknown, ClassUnknown},
+		"model of no record":                   {"5YJBEHED3TA000001", KeyNeedUnknown, ClassUnknown},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			contradicted := VehicleIdentity{VIN: strings.ToLower(tt.vin), Make: "BMW", Model: "i3", Year: 2015}
+			for _, identity := range []VehicleIdentity{{VIN: tt.vin}, contradicted} {
+				got := identity.KeyRequirement()
+				require.Equal(t, tt.need, got.Need)
+				require.Equal(t, tt.class, got.Class)
+				require.NotEmpty(t, got.Reason)
+				require.NotContains(t, got.Reason, tt.vin)
+			}
+		})
+	}
+}
+
+func TestKeyRequirementFromMakeModelAndYear(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		identity VehicleIdentity
+		need     KeyNeed
+		class    VehicleClass
+	}{
+		"Model 3":                      {VehicleIdentity{Make: "TESLA", Model: "Model 3", Year: 2019}, KeyRequired, ClassStreaming},
+		"Model 3 of unknown year":      {VehicleIdentity{Make: "Tesla", Model: "3"}, KeyRequired, ClassStreaming},
+		"Model Y with a trim":          {VehicleIdentity{Make: "tesla", Model: "Model Y Long Range", Year: 2024}, KeyRequired, ClassStreaming},
+		"Cybertruck":                   {VehicleIdentity{Make: "TESLA", Model: "Cybertruck", Year: 2024}, KeyRequired, ClassStreaming},
+		"Model S 2020":                 {VehicleIdentity{Make: "TESLA", Model: "Model S", Year: 2020}, KeyNotRequired, ClassLegacy},
+		"Model S 2021":                 {VehicleIdentity{Make: "TESLA", Model: "Model S", Year: 2021}, KeyNeedUnknown, ClassUnknown},
+		"Model S 2022":                 {VehicleIdentity{Make: "TESLA", Model: "Model S", Year: 2022}, KeyRequired, ClassStreaming},
+		"Model X in capitals":          {VehicleIdentity{Make: "TESLA", Model: "MODEL X", Year: 2018}, KeyNotRequired, ClassLegacy},
+		"Model S in one word":          {VehicleIdentity{Make: "TESLA", Model: "models", Year: 2018}, KeyNotRequired, ClassLegacy},
+		"Model S with the make":        {VehicleIdentity{Make: " Tesla Motors ", Model: " Tesla Model-S ", Year: 2018}, KeyNotRequired, ClassLegacy},
+		"Model S by its letter":        {VehicleIdentity{Make: "TESLA", Model: "s", Year: 2023}, KeyRequired, ClassStreaming},
+		"Model S of unknown year":      {VehicleIdentity{Make: "TESLA", Model: "Model S"}, KeyNeedUnknown, ClassUnknown},
+		"Model S with half a year":     {VehicleIdentity{Make: "TESLA", Model: "Model S", Year: 22}, KeyNeedUnknown, ClassUnknown},
+		"Model S of the first year":    {VehicleIdentity{Make: "TESLA", Model: "Model S", Year: 2008}, KeyNotRequired, ClassLegacy},
+		"Model S before any Tesla":     {VehicleIdentity{Make: "TESLA", Model: "Model S", Year: 2007}, KeyNeedUnknown, ClassUnknown},
+		"Roadster":                     {VehicleIdentity{Make: "TESLA", Model: "Roadster", Year: 2010}, KeyNeedUnknown, ClassUnknown},
+		"Semi":                         {VehicleIdentity{Make: "TESLA", Model: "Semi", Year: 2024}, KeyNeedUnknown, ClassUnknown},
+		"Cybercab":                     {VehicleIdentity{Make: "TESLA", Model: "Cybercab", Year: 2026}, KeyNeedUnknown, ClassUnknown},
+		"model of no record":           {VehicleIdentity{Make: "TESLA", Model: "Model 2", Year: 2027}, KeyNeedUnknown, ClassUnknown},
+		"no model":                     {VehicleIdentity{Make: "TESLA", Year: 2019}, KeyNeedUnknown, ClassUnknown},
+		"other make":                   {VehicleIdentity{Make: "MAZDA", Model: "3", Year: 2019}, KeyNotRequired, ClassOther},
+		"nothing":                      {VehicleIdentity{}, KeyNeedUnknown, ClassUnknown},
+		"model without a make":         {VehicleIdentity{Model: "3", Year: 2019}, KeyNeedUnknown, ClassUnknown},
+		"simulated VIN":                {VehicleIdentity{VIN: "0SCLR0002E8896323", Make: "TESLA", Model: "Model S", Year: 2019}, KeyNotRequired, ClassLegacy},
+		"simulated VIN, other make":    {VehicleIdentity{VIN: "1SCLR0002E8896323", Make: "FORD", Model: "Mustang"}, KeyNotRequired, ClassOther},
+		"simulated VIN alone":          {VehicleIdentity{VIN: "0SC30002NE8896323"}, KeyNeedUnknown, ClassUnknown},
+		"VIN of a factory not known":   {VehicleIdentity{VIN: "MEX3E1EA7KF000001", Make: "TESLA", Model: "Model Y"}, KeyRequired, ClassStreaming},
+		"VIN of a foreign maker alone": {VehicleIdentity{VIN: "WBA3A5C51CF256551"}, KeyNeedUnknown, ClassUnknown},
+		"masked VIN":                   {VehicleIdentity{VIN: "5YJSA1E2********", Make: "TESLA", Model: "Model S", Year: 2019}, KeyNotRequired, ClassLegacy},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got := tt.identity.KeyRequirement()
+			require.Equal(t, tt.need, got.Need)
+			require.Equal(t, tt.class, got.Class)
+			require.NotEmpty(t, got.Reason)
+		})
+	}
+}
+
+func TestKeyStateIsUnknownUntilLearned(t *testing.T) {
+	t.Parallel()
+	var status KeyStatus
+	require.Equal(t, KeyUnknown, status.State)
+	require.Equal(t, "unknown", status.State.String())
+	require.Equal(t, "installed", KeyInstalled.String())
+	require.Equal(t, "missing", KeyMissing.String())
+}
+
+func FuzzParseVirtualKeyURL(f *testing.F) {
+	const allowed = "keys.example.com"
+	for _, seed := range []string{
+		"", "https://www.tesla.com/_ak/smartcar.com", "HTTPS://TESLA.CN/_ak/acme.app.car?vin=" + streamingVIN,
+		"https://tesla.com/_ak/" + allowed + "?", "https://www.tesla.com@evil.example/_ak/smartcar.com",
+		`https://www.tesla.com\@evil.example/_ak/smartcar.com`, "https://www.tesla.com/_ak/evil.example",
+		"https://www.tesla.com:443/_ak/smartcar.com#x", "https://tesla.com/_ak/../_ak/smartcar%2ecom",
+	} {
+		f.Add(seed)
+	}
+	hosts := []string{"tesla.com", "www.tesla.com", "tesla.cn", "www.tesla.cn"}
+	f.Fuzz(func(t *testing.T, raw string) {
+		got, err := ParseVirtualKeyURL(raw, allowed)
+		if err != nil {
+			require.ErrorIs(t, err, ErrUntrustedVirtualKeyURL)
+			require.Zero(t, got)
+			return
+		}
+		again, err := ParseVirtualKeyURL(got.String(), allowed)
+		require.NoError(t, err, "what was accepted is accepted again")
+		require.Equal(t, got, again)
+		if got.IsZero() {
+			require.Empty(t, raw)
+			return
+		}
+		scheme, rest, _ := strings.Cut(got.String(), "://")
+		host, path, _ := strings.Cut(rest, "/")
+		domain, _, _ := strings.Cut(strings.TrimPrefix(path, "_ak/"), "?")
+		require.Equal(t, "https", scheme)
+		require.True(t, slices.Contains(hosts, host))
+		require.Equal(t, got.Domain(), domain)
+		require.True(t, domain == "smartcar.com" || domain == allowed ||
+			strings.Count(domain, ".") == 2 && strings.HasSuffix(domain, ".app.car"))
+	})
+}
