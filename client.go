@@ -50,29 +50,36 @@ func (c Config) LogValue() slog.Value {
 // one and keep it. It starts no goroutine.
 type Client struct{ *core }
 
-// core holds what all handles share, behind a pointer so that printing a
-// Client, or anything that contains one, shows an address and no secret.
+// core holds what all handles share. What is secret in it sits behind
+// functions: package fmt prints nothing of what one holds, whatever the verb
+// and however deep.
 type core struct {
-	config  Config
-	opts    options
-	api     *url.URL // base URL of the API version in use
-	oauth   oauth2.Config
-	http    *http.Client // a copy of the caller's, for x/oauth2
-	wire    wire
-	gate    *gate
-	tokens  *tokenKeeper
-	answers *answerCache
-	send    layer // the whole chain: see newChain
+	appID       string // the client id, which is public
+	redirectURL string
+	secrets     func() secrets
+	opts        options
+	api         *url.URL // base URL of the API version in use
+	oauth       func() *oauth2.Config
+	http        *http.Client // a copy of the caller's, for x/oauth2
+	wire        wire
+	gate        *gate
+	tokens      *tokenKeeper
+	answers     *answerCache
+	send        layer // the whole chain: see newChain
 
 	// pausedUntil is when the application-wide limit opens again, in
 	// nanoseconds since 1970.
 	pausedUntil atomic.Int64
 }
 
+type secrets struct {
+	clientSecret, managementToken string
+	stateKey                      []byte
+}
+
 // New returns a client. It makes no request. Every problem of config and opts
 // is reported here as an [*ArgumentError], not at the first call.
 func New(config Config, opts ...Option) (*Client, error) {
-	config.StateKey = slices.Clone(config.StateKey)
 	if err := config.validate(); err != nil {
 		return nil, err
 	}
@@ -85,19 +92,22 @@ func New(config Config, opts ...Option) (*Client, error) {
 			return nil, err
 		}
 	}
-	c := &core{config: config, opts: o, wire: o.wire}
+	hidden := secrets{config.ClientSecret, config.ManagementToken, slices.Clone(config.StateKey)}
+	c := &core{
+		appID: config.ClientID, redirectURL: config.RedirectURL,
+		secrets: func() secrets { return hidden },
+		opts:    o, wire: o.wire, api: o.wire.base(o.origins), http: o.httpClient(),
+	}
 	if c.opts.store == nil {
 		c.opts.store = newMemoryStore(o.clock.Now)
 	}
-	c.http = o.httpClient()
-	c.oauth = oauth2.Config{
-		ClientID:     config.ClientID,
-		ClientSecret: config.ClientSecret,
-		RedirectURL:  config.RedirectURL,
-		// Probing for the style would send a one-time code twice.
-		Endpoint: oauth2.Endpoint{TokenURL: o.origins.Auth.JoinPath("oauth/token").String(), AuthStyle: oauth2.AuthStyleInHeader},
+	c.oauth = func() *oauth2.Config {
+		return &oauth2.Config{
+			ClientID: config.ClientID, ClientSecret: config.ClientSecret, RedirectURL: config.RedirectURL,
+			// Probing for the style would send a one-time code twice.
+			Endpoint: oauth2.Endpoint{TokenURL: o.origins.Auth.JoinPath("oauth/token").String(), AuthStyle: oauth2.AuthStyleInHeader},
+		}
 	}
-	c.api = o.wire.base(o.origins)
 	c.answers = newAnswerCache(o.cacheSize)
 	c.tokens = newTokenKeeper(c)
 	c.gate = newGate(c)

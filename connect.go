@@ -57,7 +57,7 @@ func (c *Connect) start(w http.ResponseWriter, r *http.Request, f flow, link fun
 	if err != nil {
 		return err
 	}
-	sealed, err := sealFlow(c.core.config.StateKey, f)
+	sealed, err := sealFlow(c.core.secrets().stateKey, f)
 	if err != nil {
 		return err
 	}
@@ -84,11 +84,11 @@ func protectCallback(w http.ResponseWriter) {
 }
 
 func (c *Connect) redirectURL(override string) string {
-	return cmp.Or(override, c.core.config.RedirectURL)
+	return cmp.Or(override, c.core.redirectURL)
 }
 
 func (c *Connect) identity() appIdentity {
-	return appIdentity{clientID: c.core.config.ClientID, redirectURL: c.core.config.RedirectURL, responseType: responseCode}
+	return appIdentity{clientID: c.core.appID, redirectURL: c.core.redirectURL, responseType: responseCode}
 }
 
 // AuthorizeURL returns the address of Connect, for applications that keep the
@@ -108,7 +108,7 @@ func (c *Connect) ReauthURL(o ReauthOptions, state string) (string, error) {
 // [Error.Resolution] and [NominalCapacityReading.SelectURL]: it adds the
 // redirect URL and the state. A link to anywhere but Connect is refused.
 func (c *Connect) CompleteURL(partial, state string) (string, error) {
-	return completeURL(c.core.opts.origins.Connect, partial, c.core.config.RedirectURL, state)
+	return completeURL(c.core.opts.origins.Connect, partial, c.core.redirectURL, state)
 }
 
 // HandleCallback ends what [Connect.Start] or [Connect.StartReauth] began:
@@ -128,7 +128,7 @@ func (c *Connect) HandleCallback(w http.ResponseWriter, r *http.Request) (*Grant
 	if w == nil || r == nil || r.URL == nil {
 		return nil, argumentError("HandleCallback", "needs the response writer and the request of the handler it is called from")
 	}
-	if err := validStateKey(c.core.config.StateKey); err != nil {
+	if err := validStateKey(c.core.secrets().stateKey); err != nil {
 		return nil, err
 	}
 	protectCallback(w)
@@ -166,9 +166,13 @@ func (c *Connect) flowOf(w http.ResponseWriter, r *http.Request, callback *Callb
 		if err != nil {
 			continue
 		}
-		f, err := openFlow(c.core.config.StateKey, cookie.Value, c.core.now())
+		f, err := openFlow(c.core.secrets().stateKey, cookie.Value, c.core.now())
 		if err != nil {
 			return flow{}, err
+		}
+		if secure != strings.HasPrefix(f.RedirectURL, "https:") {
+			// A sibling domain can plant a cookie without the __Host- prefix.
+			return flow{}, ErrStateMismatch
 		}
 		if err := callback.VerifyState(f.State); err != nil {
 			return flow{}, err

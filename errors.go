@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // Sentinels for what programs branch on, matched with [errors.Is] through any
@@ -398,10 +399,10 @@ func NextAllowed(err error) (time.Time, bool) {
 // printable keeps hostile or endless text from reaching a terminal or a log.
 func printable(s string, limit int) string {
 	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r == '\u2028' || r == '\u2029' {
-			return ' '
+		if unicode.IsPrint(r) {
+			return r
 		}
-		return r
+		return ' '
 	}, s)
 	if runes := []rune(s); len(runes) > limit {
 		return string(runes[:limit]) + "..."

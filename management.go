@@ -115,13 +115,13 @@ func (c *Client) connections(ctx context.Context, op Operation, method string, q
 	switch {
 	case ctx == nil:
 		return nil, argumentError("ctx", "is nil; use context.Background()")
-	case c.config.ManagementToken == "":
+	case c.secrets().managementToken == "":
 		return nil, argumentError("Config.ManagementToken", "is empty; copy it from the Smartcar dashboard, Configuration, API credentials")
 	}
 	return applicationJSON[connectionsPage](ctx, c.core, &call{
 		op: op, origin: c.opts.origins.Management.JoinPath("v2.0/management"), query: query,
 		request: wireRequest{method: method, path: "/connections"},
-		auth:    basicAuth("default", c.config.ManagementToken),
+		auth:    basicAuth("default", c.secrets().managementToken),
 	})
 }
 
@@ -144,7 +144,6 @@ type Compatibility struct {
 	Compatible   *bool  // nil if the answer did not say
 	Reason       string // VEHICLE_NOT_COMPATIBLE, MAKE_NOT_COMPATIBLE or empty
 	Capabilities []Capability
-	Meta
 }
 
 // A Capability says whether the vehicle can do what a permission is for. Only
@@ -185,7 +184,7 @@ func (c *Client) Compatibility(ctx context.Context, number string, o Compatibili
 	call := &call{
 		op: opCompatible, origin: c.api, query: query,
 		request: wireRequest{method: "GET", path: "/compatibility"},
-		auth:    basicAuth(c.config.ClientID, c.config.ClientSecret),
+		auth:    basicAuth(c.appID, c.secrets().clientSecret),
 	}
 	w, err := applicationJSON[compatibilityV2](ctx, c.core, call)
 	if err != nil {

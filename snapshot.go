@@ -12,7 +12,7 @@ import (
 // safe for concurrent use.
 type Snapshot struct {
 	core  *core
-	parts []readPart
+	parts func() []readPart // a function, so that no verb of fmt prints them
 }
 
 // Snapshot reads several things in one request, which is one turn of a keyless
@@ -39,7 +39,7 @@ func (v *Vehicle) Snapshot(ctx context.Context, want ...Operation) (*Snapshot, e
 	if err != nil {
 		return nil, err
 	}
-	return &Snapshot{core: v.core, parts: parts}, nil
+	return &Snapshot{core: v.core, parts: func() []readPart { return parts }}, nil
 }
 
 func contains(ops []*operation, op *operation) bool {
@@ -54,7 +54,7 @@ func contains(ops []*operation, op *operation) bool {
 // Operations yields what was asked for, with the error each met, if any.
 func (s *Snapshot) Operations() iter.Seq2[Operation, error] {
 	return func(yield func(Operation, error) bool) {
-		for _, p := range s.parts {
+		for _, p := range s.parts() {
 			if !yield(p.op.name, p.failure) {
 				return
 			}
@@ -65,7 +65,7 @@ func (s *Snapshot) Operations() iter.Seq2[Operation, error] {
 // Format names the operations and nothing of what they said.
 func (s *Snapshot) Format(f fmt.State, _ rune) {
 	_, _ = io.WriteString(f, "smartcar.Snapshot[")
-	for i, p := range s.parts {
+	for i, p := range s.parts() {
 		if i > 0 {
 			_, _ = io.WriteString(f, " ")
 		}
@@ -75,7 +75,7 @@ func (s *Snapshot) Format(f fmt.State, _ rune) {
 }
 
 func fromSnapshot[T any](s *Snapshot, op Operation) (*T, error) {
-	for _, p := range s.parts {
+	for _, p := range s.parts() {
 		if p.op.name == op {
 			return result[T](s.core, p)
 		}

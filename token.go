@@ -238,7 +238,7 @@ func (k *tokenKeeper) exchangeRefresh(ctx context.Context, refreshToken string) 
 	ctx, cancel := context.WithTimeoutCause(ctx, refreshTimeout, errAttemptTime)
 	defer cancel()
 	ctx = context.WithValue(ctx, oauth2.HTTPClient, k.core.http)
-	token, err := k.core.oauth.TokenSource(ctx, &oauth2.Token{RefreshToken: refreshToken}).Token()
+	token, err := k.core.oauth().TokenSource(ctx, &oauth2.Token{RefreshToken: refreshToken}).Token()
 	if err != nil {
 		return nil, tokenError(opRefresh, err, k.core.now())
 	}
@@ -355,7 +355,7 @@ func (k *tokenKeeper) exchangeCode(ctx context.Context, code, redirectURL string
 	for try := 1; ; try++ {
 		attempt, cancel := context.WithTimeoutCause(ctx, 3*refreshTimeout, errAttemptTime)
 		attempt = context.WithValue(attempt, oauth2.HTTPClient, k.core.http)
-		token, err := k.core.oauth.Exchange(attempt, code, oauth2.SetAuthURLParam("redirect_uri", redirectURL))
+		token, err := k.core.oauth().Exchange(attempt, code, oauth2.SetAuthURLParam("redirect_uri", redirectURL))
 		cancel()
 		if err == nil {
 			return token, nil

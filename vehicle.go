@@ -234,19 +234,19 @@ type Request struct {
 	Kind Kind
 }
 
-// A Response is the answer to a [Request]. It keeps the body out of %v and %#v:
-// it may tell where the car is.
+// A Response is the answer to a [Request]. It does not print its body, which
+// may tell where the car is.
 type Response struct {
 	StatusCode int
 	Meta
-	body *[]byte
+	body func() []byte
 }
 
 // Bytes returns a copy of the body.
-func (r *Response) Bytes() []byte { return append([]byte(nil), *r.body...) }
+func (r *Response) Bytes() []byte { return append([]byte(nil), r.body()...) }
 
 // Decode reads the JSON body into v, as [json.Unmarshal] does.
-func (r *Response) Decode(v any) error { return json.Unmarshal(*r.body, v) }
+func (r *Response) Decode(v any) error { return json.Unmarshal(r.body(), v) }
 
 // Request sends a request to the vehicle that has no method of its own. It
 // goes through the same policy, errors and retries as the typed ones, but its
@@ -286,7 +286,7 @@ func (v *Vehicle) Request(ctx context.Context, r Request) (*Response, error) {
 	}
 	meta := metaFrom(a.header.Get, a.at)
 	meta.PolicyOverridden = v.opts.override && call.kind != KindMetadata
-	return &Response{StatusCode: a.status, Meta: meta, body: &a.body}, nil
+	return &Response{StatusCode: a.status, Meta: meta, body: func() []byte { return a.body }}, nil
 }
 
 // requestPath escapes each segment of a path the caller wrote.

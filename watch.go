@@ -90,7 +90,7 @@ func clampWait(d time.Duration) time.Duration {
 // recordedAt is the newest recording in the snapshot; dated is false if nothing
 // in it says when it was recorded.
 func (s *Snapshot) recordedAt() (at time.Time, dated bool) {
-	for _, p := range s.parts {
+	for _, p := range s.parts() {
 		if p.failure == nil && !p.meta.RecordedAt.IsZero() {
 			at, dated = later(at, p.meta.RecordedAt), true
 		}
