@@ -1,0 +1,107 @@
+package smartcartest
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// item is one sub-request of a batch.
+type item struct {
+	path  string
+	op    *operation
+	query url.Values
+	err   *apiError // known before the car is asked
+}
+
+// batch is POST /vehicles/{id}/batch: one turn of the car for all items, and
+// an answer or an error for each.
+func (s *Server) batch(c *call, v *vehicle, g *grant) *response {
+	items, err := s.items(c, v, g.vehicles[v.ID])
+	if err != nil {
+		return c.fail(err)
+	}
+	rec, refused := recording{at: c.now, fetched: c.now}, (*apiError)(nil)
+	kind := Metadata
+	for _, it := range items {
+		c.entry.Items = append(c.entry.Items, it.path)
+		if it.op == nil || it.op.kind == Data {
+			kind = Data
+		}
+		if it.err == nil && it.op.kind == Data && !c.entry.AtGate && refused == nil {
+			rec, refused = v.gate(c.now, c.entry)
+		}
+	}
+	c.entry.Kind = kind
+	if refused != nil && refused.status == http.StatusTooManyRequests {
+		return c.fail(refused) // a limit concerns the whole request
+	}
+	responses := make([]object, 0, len(items))
+	for _, it := range items {
+		if it.err == nil && it.op.kind == Data {
+			it.err = refused
+		}
+		responses = append(responses, it.answer(s, c, v, g, rec))
+	}
+	return c.ok(object{"responses": responses})
+}
+
+// items reads the request and finds out what each item may do.
+func (s *Server) items(c *call, v *vehicle, perms []string) ([]item, *apiError) {
+	var body struct {
+		Requests []struct {
+			Path string `json:"path"`
+		} `json:"requests"`
+	}
+	if json.Unmarshal(c.body, &body) != nil || body.Requests == nil {
+		return nil, invalid("requests", "is required")
+	}
+	if len(body.Requests) == 0 {
+		return nil, invalid("requests", "must contain at least 1 item")
+	}
+	items := make([]item, 0, len(body.Requests))
+	for _, r := range body.Requests {
+		u, err := url.Parse(r.Path)
+		if err != nil || !strings.HasPrefix(r.Path, "/") {
+			return nil, invalid("path", "must begin with a slash")
+		}
+		it := item{path: r.Path, query: u.Query()}
+		it.op = s.operation(http.MethodGet, strings.Split(strings.Trim(u.Path, "/"), "/"))
+		if it.op == nil {
+			it.err = newError("RESOURCE_NOT_FOUND", "PATH")
+		} else {
+			it.err = it.op.admit(v, perms, it.query)
+		}
+		items = append(items, it)
+	}
+	return items, nil
+}
+
+// answer is the item's response; its header names are in lower case.
+func (it item) answer(s *Server, c *call, v *vehicle, g *grant, rec recording) object {
+	fail := func(e *apiError) object {
+		return object{"path": it.path, "code": e.status, "body": e.v2(c.id), "headers": object{}}
+	}
+	if it.err != nil {
+		return fail(it.err)
+	}
+	if it.op.handle != nil { // the list of permissions: the only one among the GETs
+		res := it.op.handle(s, c, v, g)
+		return object{"path": it.path, "code": res.status, "body": json.RawMessage(res.body), "headers": object{}}
+	}
+	w := c.viewOf(v, g)
+	w.query = it.query
+	if it.op.kind == Metadata {
+		rec = recording{at: c.now, fetched: c.now}
+	}
+	body, err := it.op.read(w.as(rec))
+	if err != nil {
+		return fail(err)
+	}
+	out := object{"path": it.path, "code": http.StatusOK, "body": body, "headers": object{}}
+	if it.op.kind == Data {
+		out["headers"] = dates(rec, w.unitSystem(it.op))
+	}
+	return out
+}

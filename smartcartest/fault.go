@@ -1,0 +1,159 @@
+package smartcartest
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Fault spoils requests. Inject one; the first injected fault that matches a
+// request and still has a turn left is the only one that spoils it.
+type Fault struct {
+	// Match picks the requests; nil is all. It is called without any lock,
+	// possibly by several requests at once, and may read the body.
+	Match func(r *http.Request) bool
+	// Path picks the requests whose path contains it; empty is all.
+	Path string
+	// Times is how many matching requests are spoiled; 0 is one, below zero
+	// is all from now on.
+	Times int
+	// Probability, above 0 and below 1, spoils a matching request only by
+	// chance, drawn from the server's seeded source. 0 is always.
+	Probability float64
+
+	// Latency passes before the request is processed. A client that leaves
+	// meanwhile has not been heard: nothing is processed.
+	Latency time.Duration
+	// LatencyAfter passes between processing and answer: a slow answer. A
+	// client that leaves meanwhile has spent its turn.
+	LatencyAfter time.Duration
+
+	// Status answers with this status, Body and Header. A Body that begins
+	// with { or [ is sent as JSON, any other as HTML; empty with a status is
+	// a short HTML page, as proxies write them.
+	Status int
+	Body   string
+	Header http.Header
+	// ErrorType and ErrorCode answer a documented error in the shape of the
+	// called API version, e.g. "UPSTREAM" and "NO_RESPONSE" ("" is code null),
+	// with its documented status unless Status says otherwise. At a token
+	// endpoint ErrorType is the OAuth error, e.g. "invalid_grant" or
+	// "server_error".
+	ErrorType, ErrorCode string
+	// AfterProcessing processes the request before Status or ErrorType
+	// replaces its answer: the car was read, the command ran, the code is
+	// used. Without it the request goes nowhere.
+	AfterProcessing bool
+
+	// DropBefore closes the connection without processing, DropAfter after
+	// processing and before the answer. Both are an error of the transport.
+	DropBefore, DropAfter bool
+	// Malformed cuts the answer's body in half, under a right Content-Length.
+	Malformed bool
+}
+
+type activeFault struct {
+	Fault
+	left int // below zero: forever
+}
+
+// Inject adds a fault behind those already injected. f.Header is copied.
+func (s *Server) Inject(f Fault) {
+	f.Header = f.Header.Clone()
+	a := &activeFault{Fault: f, left: f.Times}
+	if f.Times == 0 {
+		a.left = 1
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults = append(s.faults, a)
+}
+
+// ClearFaults removes all faults, used or not.
+func (s *Server) ClearFaults() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults = nil
+}
+
+// pick claims the fault for a request; the zero Fault spoils nothing.
+func (s *Server) pick(c *call) Fault {
+	s.mu.Lock()
+	candidates := slices.Clone(s.faults)
+	s.mu.Unlock()
+	for _, a := range candidates {
+		if !strings.Contains(c.r.URL.Path, a.Path) {
+			continue
+		}
+		if a.Match != nil { // somebody else's code: never under the lock
+			c.r.Body = bodyOf(c.body)
+			if !a.Match(c.r) {
+				continue
+			}
+		}
+		if s.claim(a) {
+			return a.Fault
+		}
+	}
+	return Fault{}
+}
+
+func (s *Server) claim(a *activeFault) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a.left == 0 || a.Probability > 0 && s.random.Float64() >= a.Probability {
+		return false
+	}
+	if a.left > 0 {
+		a.left--
+		if a.left == 0 {
+			s.faults = slices.DeleteFunc(s.faults, func(b *activeFault) bool { return b == a })
+		}
+	}
+	return true
+}
+
+func (f *Fault) answers() bool { return f.Status != 0 || f.ErrorType != "" }
+
+// response is what the fault answers instead.
+func (f *Fault) response(c *call) *response {
+	var r *response
+	switch {
+	case f.ErrorType == "":
+		r = f.plain(c)
+	case c.path[0] == "oauth" || c.path[0] == "oauth2":
+		r = oauthError(http.StatusBadRequest, f.ErrorType, "Injected by a test.")
+		if f.ErrorType == "server_error" {
+			r.status = http.StatusInternalServerError
+		}
+		if f.Status != 0 {
+			r.status = f.Status
+		}
+	default:
+		e := newError(f.ErrorType, f.ErrorCode)
+		if f.Status != 0 {
+			e.status = f.Status
+		}
+		r = c.fail(e)
+	}
+	for name, values := range f.Header {
+		if r.headers == nil {
+			r.headers = http.Header{}
+		}
+		r.headers[http.CanonicalHeaderKey(name)] = slices.Clone(values)
+	}
+	return r
+}
+
+func (f *Fault) plain(c *call) *response {
+	r := &response{status: f.Status, contentType: "text/html; charset=utf-8", body: []byte(f.Body)}
+	switch {
+	case f.Body == "":
+		r.body = fmt.Appendf(nil, "<html><head><title>%d %s</title></head></html>\n", f.Status, statusText(f.Status))
+	case strings.ContainsAny(f.Body[:1], "{["):
+		r.contentType = "application/json; charset=utf-8"
+	}
+	return r.header("SC-Request-Id", c.id)
+}

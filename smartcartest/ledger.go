@@ -1,0 +1,201 @@
+package smartcartest
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// logKept is how many entries a ledger and the request log keep; the oldest go
+// first, so that a simulator may run for weeks.
+const logKept = 100_000
+
+// Kind says what a request does to a car.
+type Kind string
+
+const (
+	// Metadata is answered by the vendor itself and never limited by a car.
+	Metadata Kind = "metadata"
+	// Data reads the car. A batch or a signals request is one data request.
+	Data Kind = "data"
+	// Command changes the car.
+	Command Kind = "command"
+)
+
+// Entry is one request for a car that reached the vehicle API. Requests that
+// were dropped before processing never did.
+type Entry struct {
+	// Time is when it was processed, in simulated time.
+	Time   time.Time `json:"time"`
+	Kind   Kind      `json:"kind"`
+	Method string    `json:"method"`
+	// Path is below the base path, e.g. /v2.0/vehicles/{id}/battery.
+	Path string `json:"path"`
+	// Items are the paths of a batch, e.g. /battery.
+	Items []string `json:"items,omitempty"`
+	// Status is the HTTP status that was sent; with Dropped the one that would
+	// have been.
+	Status  int  `json:"status"`
+	Dropped bool `json:"dropped,omitempty"`
+	// AtGate is true for a data request that passed authentication, permission,
+	// capability and validation, whatever came back then. BrokenWindows looks
+	// at these.
+	AtGate bool `json:"atGate"`
+	// Counted is true when the request spent a turn: of a keyless car the
+	// first of its window, of any other car every request at the gate.
+	Counted bool `json:"counted"`
+	// Live is true when the request got data fetched later than all data given
+	// out for the car before.
+	Live bool `json:"live"`
+	// Keyless is true when the car then was a streaming Tesla without the key.
+	Keyless bool `json:"keyless"`
+	// Executed is true for a command that the car carried out, even when its
+	// answer was lost or replaced.
+	Executed bool `json:"executed,omitempty"`
+	// RecordedAt is when the car recorded the data of the answer; zero without
+	// data.
+	RecordedAt time.Time `json:"recordedAt,omitzero"`
+
+	epoch int // of the key: windows do not reach across
+}
+
+// Broken is a data request of a keyless car that came inside the window which
+// an earlier one had opened. The earlier request comes first.
+type Broken struct {
+	First  Entry `json:"first"`
+	Second Entry `json:"second"`
+}
+
+// Request is one request that reached the server, on any path but /_sim/. It
+// never holds a secret: the query values of codes and tokens are masked.
+type Request struct {
+	Time   time.Time `json:"time"`
+	Method string    `json:"method"`
+	Path   string    `json:"path"`
+	Query  string    `json:"query,omitempty"`
+	// Status is 0 when the request was dropped before it was processed.
+	Status  int  `json:"status"`
+	Dropped bool `json:"dropped,omitempty"`
+}
+
+// Ledger returns a copy of what reached the vehicle API for a car, in order of
+// processing; nil for an unknown car. The newest 100,000 entries are kept.
+func (s *Server) Ledger(vehicleID string) []Entry {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v := s.vehicles[vehicleID]
+	if v == nil {
+		return nil
+	}
+	out := slices.Clone(v.ledger)
+	for i := range out {
+		out[i].Items = slices.Clone(out[i].Items)
+	}
+	return out
+}
+
+// BrokenWindows returns every wasted data request of a keyless car, each with
+// the request that had opened the window: requests that arrived at the car's
+// gate less than the window after one that spent a turn, the car having been
+// without the key all the time between. It does not matter what they were
+// answered, nor whether the answer arrived.
+func (s *Server) BrokenWindows(vehicleID string) []Broken {
+	var out []Broken
+	var opened *Entry
+	ledger := s.Ledger(vehicleID)
+	for i := range ledger {
+		e := &ledger[i]
+		if !e.AtGate || !e.Keyless {
+			continue
+		}
+		if opened != nil && opened.epoch == e.epoch && e.Time.Sub(opened.Time) < s.cfg.rules.keyless {
+			out = append(out, Broken{First: *opened, Second: *e})
+		}
+		if e.Counted {
+			opened = e
+		}
+	}
+	return out
+}
+
+// Requests returns a copy of the log of all requests, oldest first. The newest
+// 100,000 are kept.
+func (s *Server) Requests() []Request {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.requests)
+}
+
+// TokenRequests counts the requests at the v2 token endpoint that were
+// processed, whatever they were answered.
+func (s *Server) TokenRequests() int { return s.count(func(c counts) int { return c.token }) }
+
+// AppTokenRequests counts the requests at the v3 token endpoint likewise.
+func (s *Server) AppTokenRequests() int { return s.count(func(c counts) int { return c.appToken }) }
+
+// CodeReuse counts the authorization codes that were presented again after
+// they had been exchanged.
+func (s *Server) CodeReuse() int { return s.count(func(c counts) int { return c.codeReuse }) }
+
+func (s *Server) count(pick func(counts) int) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return pick(s.counts)
+}
+
+// log needs the lock.
+func (s *Server) log(c *call, status int, dropped bool) {
+	s.requests = capped(s.requests, Request{
+		Time: c.now, Method: c.r.Method, Path: c.r.URL.Path, Query: masked(c.query),
+		Status: status, Dropped: dropped,
+	})
+}
+
+// masked is a query without the values that open something.
+func masked(q url.Values) string {
+	clean := make(url.Values, len(q))
+	for name, values := range q {
+		switch strings.ToLower(name) {
+		case "code", "token", "access_token", "refresh_token", "client_secret":
+			values = []string{"***"}
+		}
+		clean[name] = values
+	}
+	return clean.Encode()
+}
+
+// capped appends and forgets the oldest, a tenth at a time.
+func capped[T any](list []T, e T) []T {
+	if len(list) >= logKept {
+		list = append(list[:0], list[logKept/10:]...)
+	}
+	return append(list, e)
+}
+
+// name opens the ledger entry of a request whose path names a car, and returns
+// the car and its operation; either may be nil. It needs the lock.
+func (s *Server) name(c *call) (*vehicle, *operation) {
+	if len(c.path) < 3 || c.path[1] != "vehicles" || (c.path[0] != "v2.0" && c.path[0] != "v3") {
+		return nil, nil
+	}
+	v := s.vehicles[c.path[2]]
+	var op *operation
+	kind := Data
+	if c.r.Method != http.MethodGet {
+		kind = Command
+	}
+	if c.v3 {
+		if len(c.path) == 3 {
+			kind = Metadata
+		}
+	} else if op = s.operation(c.r.Method, c.path[3:]); op != nil {
+		kind = op.kind
+	}
+	if v != nil {
+		c.ledger = v
+		c.entry = &Entry{Time: c.now, Kind: kind, Method: c.r.Method, Path: "/" + strings.Join(c.path, "/")}
+	}
+	return v, op
+}

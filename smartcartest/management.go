@@ -1,0 +1,134 @@
+package smartcartest
+
+import (
+	"encoding/base64"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// managed says whether the request carries the management token: as the
+// password of the user "default", or as a bearer token, which the webhook
+// endpoints document.
+func (c *call) managed() bool {
+	return c.basic("default", managementToken) || same(c.bearer(), managementToken)
+}
+
+// management is GET and DELETE /v2.0/management/connections.
+func (s *Server) management(c *call) *response {
+	if !c.basic("default", managementToken) {
+		return c.fail(newError("AUTHENTICATION", ""))
+	}
+	if !s.allowed(c) {
+		return c.fail(newError("RATE_LIMIT", "SMARTCAR_API"))
+	}
+	switch c.r.Method {
+	case http.MethodGet:
+		return s.listConnections(c)
+	case http.MethodDelete:
+		return s.deleteConnections(c)
+	default:
+		return c.fail(newError("RESOURCE_NOT_FOUND", "PATH"))
+	}
+}
+
+// filter matches the connections that the query names.
+func (c *call) filter(n *connection) bool {
+	for name, value := range map[string]string{"user_id": n.user, "vehicle_id": n.vehicle, "mode": n.mode} {
+		if c.query.Has(name) && c.query.Get(name) != value {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *Server) listConnections(c *call) *response {
+	limit, err := c.number("limit", 10, 1, 100)
+	if err != nil {
+		return c.fail(err)
+	}
+	before := s.connected + 1
+	if c.query.Get("cursor") != "" {
+		var ok bool
+		if before, ok = position(c.query.Get("cursor")); !ok {
+			return c.fail(invalid("cursor", "is invalid"))
+		}
+	}
+	found := s.newest(func(n *connection) bool { return n.seq < before && c.filter(n) })
+	var next any // null on the last page
+	if len(found) > limit {
+		found = found[:limit]
+		next = cursor(found[limit-1].seq)
+	}
+	list := []object{}
+	for _, n := range found {
+		list = append(list, object{"vehicleId": n.vehicle, "userId": n.user, "connectedAt": n.at.Format(stamp), "mode": n.mode})
+	}
+	return c.ok(object{"connections": list, "paging": object{"cursor": next, "count": len(list)}})
+}
+
+// The cursor looks like the vendor's: opaque, and in need of URL encoding.
+const cursorPrefix, cursorSuffix = "AES-256-CBC::", "+/=::utf8"
+
+func cursor(seq int) string {
+	return cursorPrefix + base64.StdEncoding.EncodeToString([]byte(strconv.Itoa(seq))) + cursorSuffix
+}
+
+func position(cursor string) (seq int, ok bool) {
+	inner, prefix := strings.CutPrefix(cursor, cursorPrefix)
+	inner, suffix := strings.CutSuffix(inner, cursorSuffix)
+	plain, err := base64.StdEncoding.DecodeString(inner)
+	if err != nil || !prefix || !suffix {
+		return 0, false
+	}
+	seq, err = strconv.Atoi(string(plain))
+	return seq, err == nil
+}
+
+func (s *Server) deleteConnections(c *call) *response {
+	if !c.query.Has("vehicle_id") && !c.query.Has("user_id") {
+		return c.fail(invalid("vehicle_id", "or \"user_id\" is required"))
+	}
+	gone := s.newest(c.filter)
+	s.disconnect(gone)
+	list := []object{}
+	for _, n := range gone {
+		list = append(list, object{"vehicleId": n.vehicle, "userId": n.user})
+	}
+	return c.ok(object{"connections": list})
+}
+
+// compatibility is GET /v2.0/compatibility, by VIN.
+func (s *Server) compatibility(c *call) *response {
+	if !c.basic(clientID, clientSecret) {
+		return c.fail(newError("AUTHENTICATION", ""))
+	}
+	if !s.allowed(c) {
+		return c.fail(newError("RATE_LIMIT", "SMARTCAR_API"))
+	}
+	vin, scope := c.query.Get("vin"), strings.Fields(c.query.Get("scope"))
+	if len(vin) != 17 {
+		return c.fail(invalid("vin", "must be 17 characters"))
+	}
+	if len(scope) == 0 {
+		return c.fail(invalid("scope", "is required"))
+	}
+	i := slices.IndexFunc(s.order, func(id string) bool { return s.vehicles[id].VIN == vin })
+	if i < 0 {
+		return c.ok(object{"compatible": false, "reason": "VEHICLE_NOT_COMPATIBLE", "capabilities": []object{}})
+	}
+	capabilities := []object{}
+	if country := c.query.Get("country"); country == "" || country == "US" { // elsewhere only the flag is answered
+		for _, op := range s.operations {
+			if slices.Contains(scope, op.permission) && !strings.HasPrefix(op.path, "/tesla/") {
+				reason := any(nil)
+				if op.capable(s.vehicles[s.order[i]]) != nil {
+					reason = "VEHICLE_NOT_CAPABLE"
+				}
+				capabilities = append(capabilities, object{"permission": op.permission, "endpoint": op.path, "capable": reason == nil, "reason": reason})
+			}
+		}
+	}
+	return c.ok(object{"compatible": true, "reason": nil, "capabilities": capabilities})
+}

@@ -1,0 +1,215 @@
+package smartcartest
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// view is a car as one request sees it.
+type view struct {
+	*vehicle
+	condition
+	recording
+	now      time.Time
+	imperial bool
+	driver   bool // the token's account is a driver's
+	query    url.Values
+}
+
+func (c *call) viewOf(v *vehicle, g *grant) *view {
+	_, driver := v.reachedBy(g.account)
+	return &view{
+		vehicle: v, now: c.now, driver: driver, query: c.query,
+		imperial: strings.EqualFold(c.r.Header.Get("SC-Unit-System"), "imperial"),
+	}
+}
+
+// as is the view with the values of a recording.
+func (w *view) as(rec recording) *view {
+	w.recording = rec
+	w.condition = w.vehicle.at(rec.at)
+	return w
+}
+
+func (w *view) unitSystem(op *operation) string {
+	switch {
+	case !op.units:
+		return ""
+	case w.imperial:
+		return "imperial"
+	default:
+		return "metric"
+	}
+}
+
+func (w *view) scaled(v, imperial float64) float64 {
+	if w.imperial {
+		v *= imperial
+	}
+	return round(v, 3)
+}
+
+func (w *view) km(v float64) float64     { return w.scaled(v, 0.621371192) }
+func (w *view) liters(v float64) float64 { return w.scaled(v, 0.264172052) }
+func (w *view) kPa(v float64) float64    { return w.scaled(v, 0.145037738) }
+
+func (w *view) celsius(v float64) float64 {
+	if w.imperial {
+		v = v*9/5 + 32
+	}
+	return round(v, 2)
+}
+
+func (w *view) soc() float64 { return w.condition.percent(w.recording.at) }
+
+// remaining is the range left, in km.
+func (w *view) remaining() float64 { return round(w.RangeKm*w.soc(), 1) }
+
+func (w *view) charge() string { return w.condition.chargeState(w.recording.at) }
+
+// coreReads are the v2 endpoints that every make shares.
+func coreReads() []operation {
+	get := func(path, permission string, units bool, read func(*view) any) operation {
+		return operation{
+			method: http.MethodGet, path: path, permission: permission, kind: Data, units: units,
+			read: func(w *view) (any, *apiError) { return read(w), nil },
+		}
+	}
+	attributes := get("/", "read_vehicle_info", false, func(w *view) any {
+		return object{"id": w.ID, "make": w.Make, "model": w.Model, "year": w.Year}
+	})
+	attributes.kind = Metadata
+	return []operation{
+		attributes,
+		{method: http.MethodGet, path: "/vin", permission: "read_vin", kind: Metadata, read: func(w *view) (any, *apiError) {
+			if w.VIN == "" {
+				return nil, newError("COMPATIBILITY", "VEHICLE_NOT_CAPABLE")
+			}
+			return object{"vin": w.VIN}, nil
+		}},
+		{method: http.MethodGet, path: "/service/history", permission: "read_service_history", kind: Data, read: serviceHistory, check: func(q url.Values) *apiError {
+			_, _, err := period(q, time.Time{})
+			return err
+		}},
+		get("/odometer", "read_odometer", true, func(w *view) any {
+			return object{"distance": w.km(round(w.odometer(w.recording.at), 2))}
+		}),
+		get("/location", "read_location", false, func(w *view) any {
+			return object{"latitude": w.Latitude, "longitude": w.Longitude}
+		}),
+		get("/fuel", "read_fuel", true, func(w *view) any {
+			return object{"amountRemaining": w.liters(53.2), "percentRemaining": 0.3, "range": w.km(40.5)}
+		}),
+		get("/battery", "read_battery", true, func(w *view) any {
+			return object{"percentRemaining": w.soc(), "range": w.km(w.remaining())}
+		}),
+		get("/battery/capacity", "read_battery", false, func(w *view) any {
+			return object{"capacity": w.CapacityKWh}
+		}),
+		get("/battery/nominal_capacity", "read_battery", false, func(w *view) any {
+			return object{
+				"availableCapacities": []object{
+					{"capacity": w.CapacityKWh, "description": nil},
+					{"capacity": w.CapacityKWh + 10, "description": "BEV:Extended Range"},
+				},
+				"capacity": object{"nominal": w.CapacityKWh, "source": "SMARTCAR"},
+				"url":      nil,
+			}
+		}),
+		get("/charge", "read_charge", false, func(w *view) any {
+			return object{"isPluggedIn": w.plugged, "state": w.charge()}
+		}),
+		get("/charge/limit", "read_charge", false, func(w *view) any {
+			return object{"limit": w.limit}
+		}),
+		get("/tires/pressure", "read_tires", true, func(w *view) any {
+			return object{"backLeft": w.kPa(219.3), "backRight": w.kPa(219.2), "frontLeft": w.kPa(219.1), "frontRight": w.kPa(219)}
+		}),
+		get("/engine/oil", "read_engine_oil", false, func(*view) any {
+			return object{"lifeRemaining": 0.35}
+		}),
+		get("/security", "read_security", false, security),
+		get("/diagnostics/system_status", "read_diagnostics", false, func(*view) any {
+			return object{"systems": []object{
+				{"systemId": "SYSTEM_TPMS", "status": "ALERT", "description": "Left rear tire sensor battery low"},
+				{"systemId": "SYSTEM_ABS", "status": "OK", "description": nil},
+			}}
+		}),
+		get("/diagnostics/dtcs", "read_diagnostics", false, func(w *view) any {
+			return object{"activeCodes": []object{
+				{"code": "P302D", "timestamp": w.born.Add(-48 * time.Hour).Format(stamp)},
+				{"code": "P303D", "timestamp": nil},
+			}}
+		}),
+	}
+}
+
+type object = map[string]any
+
+func security(w *view) any {
+	closed := "CLOSED"
+	if w.locked {
+		closed = "LOCKED"
+	}
+	each := func(status string, types ...string) []object {
+		out := []object{}
+		for _, t := range types {
+			out = append(out, object{"type": t, "status": status})
+		}
+		return out
+	}
+	corners := []string{"frontLeft", "frontRight", "backLeft", "backRight"}
+	return object{
+		"isLocked":     w.locked,
+		"doors":        each(closed, corners...),
+		"windows":      each("CLOSED", corners...),
+		"sunroof":      each("CLOSED"),
+		"storage":      each("CLOSED", "front", "rear"),
+		"chargingPort": each("CLOSED", "chargingPort"),
+	}
+}
+
+// period reads the dates of the service history; by default the last year.
+func period(q url.Values, now time.Time) (from, to time.Time, err *apiError) {
+	from, to = now.AddDate(-1, 0, 0), now
+	for name, t := range map[string]*time.Time{"start_date": &from, "end_date": &to} {
+		if !q.Has(name) {
+			continue
+		}
+		parsed, bad := time.Parse(time.DateOnly, q.Get(name))
+		if bad != nil {
+			parsed, bad = time.Parse(stamp, q.Get(name))
+		}
+		if bad != nil {
+			return from, to, invalid(name, "must be a date or a time")
+		}
+		*t = parsed
+	}
+	return from, to, nil
+}
+
+// serviceHistory keeps km whatever the unit system, as documented.
+func serviceHistory(w *view) (any, *apiError) {
+	from, to, err := period(w.query, w.now)
+	if err != nil {
+		return nil, err
+	}
+	records := []object{}
+	for i := range 3 { // one each 90 days
+		when := w.born.AddDate(0, 0, -90*(i+1))
+		if when.Before(from) || when.After(to) {
+			continue
+		}
+		records = append(records, object{
+			"serviceId":        nil,
+			"odometerDistance": round(w.odometer(when), 2),
+			"serviceDate":      when.Format(stamp),
+			"serviceTasks":     []object{{"taskId": "3262", "taskDescription": "Tires rotated"}},
+			"serviceDetails":   []object{{"type": "Provider", "value": nil}},
+			"serviceCost":      object{"totalCost": nil, "currency": nil},
+		})
+	}
+	return records, nil
+}

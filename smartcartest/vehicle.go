@@ -1,0 +1,277 @@
+package smartcartest
+
+import (
+	"math"
+	"time"
+)
+
+const (
+	streamBeat  = time.Minute     // how often a streaming car records
+	pollDelay   = 5 * time.Second // from the beat of a legacy car until the poller has stored it
+	asleepSince = 3 * time.Hour   // age of the values of a car that starts asleep
+	historyKept = 64              // changes of a car that are remembered
+)
+
+// sleepMode is who decides whether a car sleeps.
+type sleepMode int
+
+const (
+	bySchedule sleepMode = iota
+	keptAwake
+	keptAsleep
+)
+
+// vehicle is a car at run time. The server's mutex guards it.
+type vehicle struct {
+	Car
+	rules rules
+	born  time.Time // drift counts from here
+
+	mode   sleepMode
+	since  time.Time // when mode was chosen; zero: has always been so
+	anchor time.Time // what the beats of a kept-awake car align to
+	floor  time.Time // recorded before since, or by waking for a command
+
+	keyEpoch int       // changes with every pairing and unpairing
+	turn     time.Time // when the open window of a keyless car began
+	turnUsed bool
+	kept     recording // what that turn fetched
+
+	served  time.Time // fetch time of the newest answer given
+	changes []change
+	ledger  []Entry
+}
+
+// rules are the two windows.
+type rules struct {
+	keyless time.Duration
+	refresh time.Duration
+	answer  KeylessAnswer
+}
+
+// recording is when values were recorded by the car and fetched by the vendor.
+type recording struct{ at, fetched time.Time }
+
+// condition is what commands change.
+type condition struct {
+	battery    float64 // at since
+	since      time.Time
+	charging   bool
+	plugged    bool
+	locked     bool
+	limit      float64
+	amperage   float64
+	climateOn  bool
+	climateSet float64 // degrees Celsius
+}
+
+type change struct {
+	at time.Time
+	condition
+}
+
+func newVehicle(c Car, r rules, now time.Time) *vehicle {
+	v := &vehicle{Car: c, rules: r, born: now}
+	v.changes = []change{{condition: condition{
+		battery: c.Battery, since: now, charging: c.Charging, plugged: c.Plugged,
+		locked: !c.Unlocked, limit: c.ChargeLimit, amperage: 16, climateSet: 21,
+	}}}
+	if c.Asleep {
+		v.mode, v.since = keptAsleep, now
+		v.floor = now.Add(-asleepSince).Truncate(v.beat())
+	}
+	return v
+}
+
+// keyless says whether the one-per-window rule holds for the car now.
+func (v *vehicle) keyless() bool { return v.Integration == Streaming && !v.Paired }
+
+// polled says whether the vendor's poller fetches the car's data.
+func (v *vehicle) polled() bool { return v.Integration == Legacy && !v.DataSharing }
+
+func (v *vehicle) beat() time.Duration {
+	if v.polled() {
+		return v.rules.refresh
+	}
+	return streamBeat
+}
+
+func (v *vehicle) delay() time.Duration {
+	if v.polled() {
+		return pollDelay
+	}
+	return 0
+}
+
+// period is the latest stretch of wakefulness that began at or before t. The
+// third result is false when there is none since the mode was chosen.
+func (v *vehicle) period(t time.Time) (start, end time.Time, ok bool) {
+	forever := t.Add(24 * time.Hour)
+	switch v.mode {
+	case keptAsleep:
+		return time.Time{}, time.Time{}, false
+	case keptAwake:
+		return v.anchor, forever, !t.Before(v.anchor)
+	}
+	if v.AwakeFor <= 0 || v.AwakeFor >= 24*time.Hour {
+		return later(time.Unix(0, 0).UTC(), v.since), forever, !t.Before(v.since)
+	}
+	start = t.Truncate(24 * time.Hour).Add(v.AwakeFrom)
+	for start.After(t) { // AwakeFrom may be beyond a day
+		start = start.Add(-24 * time.Hour)
+	}
+	end = start.Add(v.AwakeFor)
+	return later(start, v.since), end, end.After(v.since)
+}
+
+func (v *vehicle) asleep(now time.Time) bool {
+	_, end, ok := v.period(now)
+	return !ok || !now.Before(end)
+}
+
+// recorded is when the newest values that the vendor has were recorded.
+func (v *vehicle) recorded(now time.Time) time.Time {
+	newest := v.floor
+	visible := now.Add(-v.delay())
+	if start, end, ok := v.period(visible); ok {
+		t := visible
+		if t.After(end) {
+			t = end
+		}
+		newest = later(newest, start.Add(t.Sub(start).Truncate(v.beat())))
+	}
+	if !v.polled() && !v.asleep(now) { // these report a change when it happens
+		newest = later(newest, v.changes[len(v.changes)-1].at)
+	}
+	if newest.After(now) { // the clock was put back
+		newest = now
+	}
+	if newest.IsZero() {
+		newest = v.born.Add(-asleepSince)
+	}
+	return newest
+}
+
+// setMode keeps what was recorded so far and hands the sleep to somebody else.
+func (v *vehicle) setMode(mode sleepMode, now time.Time) {
+	start, _, awake := v.period(now)
+	if !awake || v.asleep(now) {
+		start = now
+	}
+	v.floor = later(v.floor, v.recorded(now))
+	v.mode, v.since, v.anchor = mode, now, start
+}
+
+// setPaired starts a new key epoch: windows never reach across one.
+func (v *vehicle) setPaired(paired bool) {
+	if v.Paired == paired {
+		return
+	}
+	v.Paired = paired
+	v.keyEpoch++
+	v.turnUsed = false
+}
+
+// gate lets a data request in and says what it may see. The entry learns how
+// the car answered. An error means that the car was not read.
+func (v *vehicle) gate(now time.Time, e *Entry) (recording, *apiError) {
+	if v.AsleepError && v.asleep(now) {
+		return recording{}, newError("VEHICLE_STATE", "ASLEEP") // not sent: no turn
+	}
+	e.AtGate, e.Keyless, e.epoch = true, v.keyless(), v.keyEpoch
+	r := recording{at: v.recorded(now), fetched: now}
+	if e.Keyless {
+		left := v.rules.keyless
+		if gone := now.Sub(v.turn); gone > 0 { // negative: the clock was put back
+			left -= gone
+		}
+		if v.turnUsed && left > 0 {
+			r = v.kept
+			switch v.rules.answer {
+			case StaleData:
+				e.RecordedAt = r.at
+				return r, nil
+			case KeyRequired:
+				return r, newError("CONNECTED_SERVICES_ACCOUNT", "VIRTUAL_KEY_REQUIRED")
+			default:
+				err := newError("RATE_LIMIT", "VEHICLE")
+				err.retryAfter = left
+				return r, err
+			}
+		}
+		v.turn, v.turnUsed, v.kept = now, true, r
+	} else if v.Integration != Other { // pushed or polled, not fetched for this request
+		r.fetched = r.at.Add(v.delay())
+		if r.fetched.After(now) {
+			r.fetched = now
+		}
+	}
+	e.Counted, e.RecordedAt = true, r.at
+	e.Live = r.fetched.After(v.served)
+	v.served = later(v.served, r.fetched)
+	return r, nil
+}
+
+// at is the condition of the car at a time.
+func (v *vehicle) at(t time.Time) condition {
+	for i := len(v.changes) - 1; i > 0; i-- {
+		if !v.changes[i].at.After(t) {
+			return v.changes[i].condition
+		}
+	}
+	return v.changes[0].condition
+}
+
+// apply carries a command out. The car reports once, even when it was asleep.
+func (v *vehicle) apply(now time.Time, effect func(*condition)) {
+	c := v.at(now)
+	c.battery, c.since = c.percent(now), now
+	effect(&c)
+	v.changes = append(v.changes, change{at: now, condition: c})
+	if len(v.changes) > historyKept {
+		v.changes = append(v.changes[:0], v.changes[1:]...)
+	}
+	if v.asleep(now) {
+		v.floor = later(v.floor, now)
+	}
+}
+
+func (v *vehicle) odometer(t time.Time) float64 {
+	return math.Max(0, v.OdometerKm+v.KmPerDay*t.Sub(v.born).Hours()/24)
+}
+
+// percent is the charge at t, 0 to 1.
+func (c condition) percent(t time.Time) float64 {
+	hours := math.Max(0, t.Sub(c.since).Hours())
+	p := c.battery - 0.01*math.Mod(hours, 24)
+	if c.charging {
+		p = math.Min(math.Max(c.limit, c.battery), c.battery+0.1*hours)
+	}
+	return round(math.Max(0, p), 2)
+}
+
+// chargeState is CHARGING, FULLY_CHARGED or NOT_CHARGING.
+func (c condition) chargeState(t time.Time) string {
+	switch {
+	case !c.plugged:
+		return "NOT_CHARGING"
+	case c.percent(t) >= c.limit:
+		return "FULLY_CHARGED"
+	case c.charging:
+		return "CHARGING"
+	default:
+		return "NOT_CHARGING"
+	}
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+func round(v float64, places int) float64 {
+	p := math.Pow10(places)
+	return math.Round(v*p) / p
+}
