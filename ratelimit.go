@@ -271,7 +271,6 @@ func (s carState) askData(e event, now time.Time, rules Rules) (carState, decisi
 	if !s.keyless() {
 		return s, decision{verdict: verdictSend}
 	}
-	s.usedAt = s.countedAt() // fold what an unsettled attempt left behind
 	s.phase, s.nonce, s.leaseEnd = turnReserved, e.nonce, now.Add(e.lease)
 	if e.sent {
 		s.phase = turnSent

@@ -1,0 +1,248 @@
+package smartcar_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-498a1bc4/smartcar"
+	"github.com/seed-498a1bc4/smartcar/smartcartest"
+	"github.com/stretchr/testify/require"
+)
+
+// steppingClock is the wall clock of a machine that is set back now and then.
+type steppingClock struct{ offset, steppedAt atomic.Int64 }
+
+func (c *steppingClock) Now() time.Time { return time.Now().Add(time.Duration(c.offset.Load())) }
+
+func (c *steppingClock) Sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (c *steppingClock) stepBack(d time.Duration) {
+	c.offset.Add(-int64(d))
+	c.steppedAt.Store(time.Now().UnixNano())
+}
+
+// crashingTransport ends the goroutine in the middle of a request, as a killed
+// process would: nothing after it runs that would settle the turn. It notes
+// when a vehicle's path was last on the wire.
+type crashingTransport struct {
+	http.RoundTripper
+	mu      sync.Mutex
+	last    map[string]time.Time // by vehicle id
+	refused map[string]time.Time // first refusal since then
+}
+
+func (c *crashingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	c.note(r)
+	defer c.note(r)
+	crash := rand.IntN(60) == 0 && r.URL.Path != "/oauth/token"
+	if crash && rand.IntN(2) == 0 {
+		runtime.Goexit()
+	}
+	resp, err := c.RoundTripper.RoundTrip(r)
+	if crash {
+		runtime.Goexit()
+	}
+	return resp, err
+}
+
+func (c *crashingTransport) note(r *http.Request) {
+	segments := strings.Split(r.URL.Path, "/")
+	if len(segments) < 5 || segments[4] == "tesla" { // not a request for data
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.last[segments[3]] = time.Now()
+}
+
+// blocked is for how long the car has been refused, with nothing sent and no
+// clock set back in between.
+func (c *crashingTransport) blocked(vehicleID string, stepped time.Time) time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	first := c.refused[vehicleID]
+	if !first.After(c.last[vehicleID]) || !first.After(stepped) {
+		c.refused[vehicleID] = time.Now()
+	}
+	return time.Since(c.refused[vehicleID])
+}
+
+const (
+	window = 8 * time.Hour
+	// maxBlocked is what a car may be refused after the last thing that
+	// counted: the rule, one lease of a request, and rounding.
+	maxBlocked = window + 320*time.Second + time.Second
+)
+
+// TestNeverTwoDataRequestsInAWindow drives keyless cars through random
+// interleavings of replicas that share a store: crashes between reserve and
+// settle, dropped connections before and after processing, slow answers past
+// the timeout, errors, cancelled callers and clocks set back.
+func TestNeverTwoDataRequestsInAWindow(t *testing.T) {
+	cars := []string{smartcartest.ModelY, smartcartest.Cybertruck}
+	for seed := range uint64(8) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				sim := smartcartest.New(smartcartest.WithSeed(seed))
+				clock := new(steppingClock)
+				store := smartcar.NewMemoryStore()
+				transport := &crashingTransport{RoundTripper: sim.Transport(), last: make(map[string]time.Time), refused: make(map[string]time.Time)}
+				replicas := make([]*smartcar.Client, 3)
+				for i := range replicas {
+					replicas[i] = newClientOver(t, sim, transport, smartcar.WithStore(store), smartcar.WithClock(clock))
+				}
+				userID := connect(t, sim, newClient(t, sim, smartcar.WithStore(store), smartcar.WithClock(clock))).UserID
+				injectChaos(sim)
+
+				var workers sync.WaitGroup
+				deadline := time.Now().Add(14 * 24 * time.Hour)
+				for w := range 9 {
+					workers.Go(func() {
+						random := rand.New(rand.NewPCG(seed, uint64(w)))
+						user := replicas[w%len(replicas)].User(userID)
+						for time.Now().Before(deadline) {
+							time.Sleep(time.Duration(random.Int64N(int64(2 * time.Hour))))
+							if random.IntN(40) == 0 {
+								clock.stepBack(time.Duration(random.Int64N(int64(3 * time.Hour))))
+							}
+							oneRequest(t, transport, clock, user.Vehicle(cars[random.IntN(len(cars))]), random)
+						}
+					})
+				}
+				workers.Wait()
+				for _, id := range cars {
+					require.Empty(t, sim.BrokenWindows(id))
+					require.Greater(t, countedData(sim, id), 20, "the cars were hardly asked: the test proves nothing")
+				}
+			})
+		})
+	}
+}
+
+// injectChaos spoils a good part of the requests to the API.
+func injectChaos(sim *smartcartest.Server) {
+	for _, f := range []smartcartest.Fault{
+		{DropBefore: true, Probability: 0.05},
+		{DropAfter: true, Probability: 0.10},
+		{Status: 502, Probability: 0.05},
+		{Status: 500, AfterProcessing: true, Probability: 0.05},
+		{LatencyAfter: 400 * time.Second, Probability: 0.03},
+		{Latency: 20 * time.Second, Probability: 0.10},
+		{LatencyAfter: 40 * time.Second, Probability: 0.10},
+		{Malformed: true, Probability: 0.03},
+		{ErrorType: "RATE_LIMIT", ErrorCode: "SMARTCAR_API", Probability: 0.02},
+	} {
+		f.Times = -1
+		f.Path = "/v2.0/"
+		sim.Inject(f)
+	}
+}
+
+// oneRequest is a caller who may be gone before the answer, in a goroutine of
+// its own because the process may die in it.
+func oneRequest(t *testing.T, transport *crashingTransport, clock *steppingClock, v *smartcar.Vehicle, random *rand.Rand) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	if random.IntN(5) == 0 {
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(random.Int64N(int64(time.Minute))))
+		defer cancel()
+	}
+	which := random.IntN(6)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		var err error
+		switch which {
+		case 0:
+			_, err = v.Snapshot(ctx, smartcar.Battery, smartcar.Odometer, smartcar.ChargeLimit)
+		case 1:
+			_, err = v.Lock(ctx)
+		case 2:
+			_, err = v.Odometer(ctx)
+		default:
+			_, err = v.Battery(ctx)
+		}
+		notBlockedTooLong(t, transport, clock, v.ID(), err)
+	}()
+	<-done
+}
+
+func notBlockedTooLong(t *testing.T, transport *crashingTransport, clock *steppingClock, vehicleID string, err error) {
+	var limited *smartcar.RateLimitError
+	if !errors.As(err, &limited) || !limited.Local || limited.Rule != smartcar.RuleKeyless {
+		return
+	}
+	if blocked := transport.blocked(vehicleID, time.Unix(0, clock.steppedAt.Load())); blocked > maxBlocked {
+		t.Errorf("%s has been refused for %v", vehicleID, blocked)
+	}
+	if wait := limited.NextAllowed.Sub(clock.Now()); wait > maxBlocked {
+		t.Errorf("%s is to wait for %v", vehicleID, wait)
+	}
+}
+
+// TestNoReplayBelowTheClient cuts kept-alive connections after the server has
+// processed the request, where net/http would send a GET again by itself.
+func TestNoReplayBelowTheClient(t *testing.T) {
+	require.Zero(t, brokenByCutConnections(t))
+}
+
+// TestReplayBelowTheClientWouldBreakWindows proves that the test above can fail.
+func TestReplayBelowTheClientWouldBreakWindows(t *testing.T) {
+	require.NotZero(t, brokenByCutConnections(t, smartcar.Replayable()))
+}
+
+func brokenByCutConnections(t *testing.T, opts ...smartcar.Option) int {
+	clock := &simClock{}
+	sim := smartcartest.New(smartcartest.WithClock(clock.Now))
+	origin, stop, err := sim.Start()
+	require.NoError(t, err)
+	defer stop()
+	base := mustParse(t, origin)
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	opts = append(opts, smartcar.WithClock(clock), smartcar.WithOrigins(smartcar.Origins{Connect: base, Auth: base, API: base}))
+	client := newClientOver(t, sim, transport, opts...)
+	user := client.User(connect(t, sim, client).UserID)
+
+	v := user.Vehicle(smartcartest.Cybertruck)
+	for range 10 {
+		_, err := v.Attributes(t.Context()) // leaves a kept-alive connection
+		require.NoError(t, err)
+		sim.Inject(smartcartest.Fault{DropAfter: true, Path: "/battery"})
+		_, err = v.Battery(t.Context())
+		require.Error(t, err)
+		clock.advance(9 * time.Hour)
+	}
+	return len(sim.BrokenWindows(smartcartest.Cybertruck))
+}
+
+// simClock only moves when told to.
+type simClock struct{ offset atomic.Int64 }
+
+func (c *simClock) Now() time.Time {
+	return time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(c.offset.Load()))
+}
+
+func (c *simClock) Sleep(ctx context.Context, d time.Duration) error {
+	c.advance(d)
+	return ctx.Err()
+}
+
+func (c *simClock) advance(d time.Duration) { c.offset.Add(int64(d)) }
