@@ -22,7 +22,8 @@ type Access struct {
 	Class VehicleClass
 	Key   KeyStatus
 	// NeedsKey is true when the owner should be asked for the key: the class
-	// needs one and it is not known to be there. Never true for a legacy car.
+	// needs one and it is missing, or could not be read for the moment. Never
+	// true for a legacy car, nor where the status can never be read.
 	NeedsKey bool
 	// VirtualKeyURL is where the owner adds it; zero unless NeedsKey.
 	VirtualKeyURL VirtualKeyURL
@@ -65,7 +66,7 @@ func (g *gate) describe(ctx context.Context, v *Vehicle, c car) *Access {
 			a.NextRead, a.Rule = at, RuleLegacy
 		}
 	}
-	if s.class == classStreaming && s.key != keyInstalled {
+	if s.class == classStreaming && (s.key == keyMissing || s.key == keyNotAsked) {
 		a.NeedsKey = true
 		a.VirtualKeyURL = g.keyURL(ctx, v.userID, "")
 	}
@@ -174,7 +175,7 @@ func (v *Vehicle) KeyStatus(ctx context.Context) (KeyStatus, error) {
 // SetKeyStatus is the application's own word about the key, such as an owner
 // pressing "done". The policy takes it at once; later evidence beats it.
 func (v *Vehicle) SetKeyStatus(ctx context.Context, state KeyState) error {
-	if err := validateID("vehicle id", v.id); err != nil {
+	if err := errors.Join(checkContext(ctx), validateID("vehicle id", v.id)); err != nil {
 		return err
 	}
 	e := event{kind: learnKey, keySource: fromApplication, at: v.core.now()}

@@ -100,6 +100,7 @@ func (k *vehicleKept) put(key answerKey, p part) {
 	if k.answers == nil {
 		k.answers = make(map[answerKey]part)
 	}
+	p.value = nil // the caller's
 	k.answers[key] = p
 }
 
@@ -152,5 +153,5 @@ func (k *vehicleKept) newest(call *call, parts []part, rules Rules) (at time.Tim
 }
 
 func (c *call) answerKey(op Operation) answerKey {
-	return answerKey{grant: c.grant, op: op, units: c.units}
+	return answerKey{grant: c.grant.grant, op: op, units: c.units}
 }

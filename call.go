@@ -13,14 +13,15 @@ import (
 type call struct {
 	op      Operation
 	kind    Kind
-	vehicle *Vehicle     // nil for calls that concern no vehicle
-	grant   string       // whose token it uses, for calls to a vehicle
-	ops     []*operation // what a read carries; nil for everything else
-	origin  *url.URL     // host and base path, API version included
+	vehicle *Vehicle        // nil for calls that concern no vehicle
+	grant   grantCredential // of calls to a vehicle
+	ops     []operation     // what a read carries; nil for everything else
+	base    string          // the URL that request.path is relative to
 	request wireRequest
 	query   url.Values
 	auth    credential
 	units   UnitSystem
+	bearer  []string // the Authorization header; calls are never printed
 
 	override bool                        // the caller asked to ignore the policy
 	takes    bool                        // takes a keyless car's turn: must not be sent twice by anybody
@@ -54,8 +55,7 @@ func (c *core) retrying(next layer) layer {
 			if err == nil {
 				return a, nil
 			}
-			var refused *RateLimitError
-			if first != nil && errors.As(err, &refused) && refused.Local {
+			if refused, ok := errors.AsType[*RateLimitError](err); ok && refused.Local && first != nil {
 				return nil, withNextAllowed(first, refused.NextAllowed)
 			}
 			wait, ok := c.retryDelay(err, attempt)
@@ -99,51 +99,44 @@ func (c *core) retryDelay(err error, attempt int) (time.Duration, bool) {
 type credential interface {
 	// ready reports whether header can answer without asking anybody.
 	ready() bool
-	// header returns the value of the Authorization header.
-	header(ctx context.Context) (string, error)
-	// refused is told that Smartcar did not accept value, and reports whether
+	// header returns the Authorization header, as package http keeps it.
+	header(ctx context.Context) ([]string, error)
+	// refused is told that Smartcar did not accept header, and reports whether
 	// another one could be had.
-	refused(ctx context.Context, value string) bool
+	refused(ctx context.Context, header []string) bool
 }
 
 // fixedCredential never changes.
 type fixedCredential string
 
-func (f fixedCredential) ready() bool                            { return true }
-func (f fixedCredential) header(context.Context) (string, error) { return string(f), nil }
-func (f fixedCredential) refused(context.Context, string) bool   { return false }
+func (f fixedCredential) ready() bool                              { return true }
+func (f fixedCredential) header(context.Context) ([]string, error) { return []string{string(f)}, nil }
+func (f fixedCredential) refused(context.Context, []string) bool   { return false }
 
 // authorizing adds the token. A token refused before its time is renewed and
 // the request sent once more: a 401 was never carried out.
 func (c *core) authorizing(next layer) layer {
 	return func(ctx context.Context, call *call) (*answer, error) {
 		call.outcome, call.failure = outcomeReleased, nil
-		value, err := call.auth.header(ctx)
-		if err != nil {
-			return nil, err
-		}
-		a, err := c.leave(ctx, call, value, next)
-		if e := call.failure; e != nil && e.StatusCode == 401 && call.auth.refused(ctx, value) {
-			if value, err = call.auth.header(ctx); err != nil {
-				return nil, err
-			}
-			return c.leave(ctx, call, value, next)
+		a, err := c.authorized(ctx, call, next)
+		if e := call.failure; e != nil && e.StatusCode == 401 && call.auth.refused(ctx, call.bearer) {
+			return c.authorized(ctx, call, next)
 		}
 		return a, err
 	}
 }
 
-// authorizationKey carries the header's value to transmit, past classifying,
-// without a field that could be printed.
-type authorizationKey struct{}
-
-func (c *core) leave(ctx context.Context, call *call, value string, next layer) (*answer, error) {
+func (c *core) authorized(ctx context.Context, call *call, next layer) (*answer, error) {
+	var err error
+	if call.bearer, err = call.auth.header(ctx); err != nil {
+		return nil, err
+	}
 	if call.leaving != nil {
 		if err := call.leaving(ctx); err != nil {
 			return nil, err
 		}
 	}
-	return next(context.WithValue(ctx, authorizationKey{}, value), call)
+	return next(ctx, call)
 }
 
 // classifying turns what came back into typed errors, and notes what it means
@@ -185,12 +178,34 @@ func (c *core) classify(call *call, a *answer) (*answer, error) {
 		return nil, unreadable(call.op, a, err)
 	}
 	a.parts = parts
+	for i := range parts {
+		c.decode(&parts[i], call, a)
+	}
 	return a, nil
+}
+
+// decode turns the body of a part into its typed result, or into an error of
+// that part: what cannot be read must not be kept as what the car said.
+func (c *core) decode(p *part, call *call, a *answer) {
+	if p.err != nil {
+		return
+	}
+	if p.meta.UnitSystem == "" {
+		p.meta.UnitSystem = call.units
+	}
+	p.meta.PolicyOverridden = call.override && call.kind == KindData
+	value, err := c.wire.decode(p.op, p.body)
+	if err != nil {
+		p.err = unreadable(p.op.name, a, err)
+		return
+	}
+	value.(interface{ setMeta(Meta) }).setMeta(p.meta)
+	p.value = value
 }
 
 // unreadable is a success that cannot be understood.
 func unreadable(op Operation, a *answer, cause error) *Error {
-	return &Error{Operation: op, StatusCode: a.status, RequestID: a.header.Get("SC-Request-Id"), Err: cause}
+	return &Error{Operation: op, StatusCode: a.status, RequestID: a.header.Get(headerRequestID), Err: cause}
 }
 
 // outcomeOf says what a failed request means for the vehicle's turn.

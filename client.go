@@ -58,7 +58,7 @@ type core struct {
 	redirectURL string
 	secrets     func() secrets
 	opts        options
-	api         *url.URL // base URL of the API version in use
+	api         string // base URL of the API version in use
 	oauth       func() *oauth2.Config
 	http        *http.Client // a copy of the caller's, for x/oauth2
 	wire        wire
@@ -96,7 +96,7 @@ func New(config Config, opts ...Option) (*Client, error) {
 	c := &core{
 		appID: config.ClientID, redirectURL: config.RedirectURL,
 		secrets: func() secrets { return hidden },
-		opts:    o, wire: o.wire, api: o.wire.base(o.origins), http: o.httpClient(),
+		opts:    o, wire: o.wire, api: o.wire.base(o.origins).String(), http: o.httpClient(),
 	}
 	if c.opts.store == nil {
 		c.opts.store = newMemoryStore(o.clock.Now)
@@ -156,7 +156,7 @@ func (c *Client) Connect() *Connect { return &Connect{c.core} }
 func (c *Client) User(userID string) *User { return &User{core: c.core, id: userID} }
 
 // now is the client's clock.
-func (c *core) now() time.Time { return c.opts.clock.Now() }
+func (c *core) now() time.Time { return c.opts.clock.Now().UTC() }
 
 func userAgent(suffix string) string {
 	ua := "smartcar-go/" + Version + " (" + runtime.GOOS + "; " + runtime.GOARCH + ") " + runtime.Version()
@@ -185,6 +185,6 @@ func (systemClock) Sleep(ctx context.Context, d time.Duration) error {
 	case <-timer.C:
 		return nil
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return endOf(ctx)
 	}
 }

@@ -72,14 +72,14 @@ func (v *Vehicle) SendDestination(ctx context.Context, latitude, longitude float
 //
 // https://smartcar.com/docs/api-reference/delete-disconnect
 func (v *Vehicle) Disconnect(ctx context.Context) error {
-	call, err := v.newCommandCall(ctx, lookup(opDisconnect), nil)
+	call, err := v.newCommandCall(ctx, &lookup(opDisconnect)[0], nil)
 	if err != nil {
 		return err
 	}
 	if _, err = v.core.send(ctx, call); err != nil {
 		return err
 	}
-	call.kept.dropGrant(call.grant)
+	call.kept.dropGrant(call.grant.grant)
 	return v.core.tokens.forgetVehicle(ctx, v.userID, v.id)
 }
 
@@ -92,12 +92,12 @@ func (v *Vehicle) newCommandCall(ctx context.Context, op *operation, args any) (
 		return nil, err
 	}
 	call.kind, call.units = op.kind, ""
-	call.request, err = v.core.wire.command(v.id, op, args)
+	call.request, err = v.core.wire.command(op, args)
 	return call, err
 }
 
 func (v *Vehicle) command(ctx context.Context, name Operation, args any) (*CommandResult, error) {
-	op := lookup(name)
+	op := &lookup(name)[0]
 	call, err := v.newCommandCall(ctx, op, args)
 	if err != nil {
 		return nil, err

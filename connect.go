@@ -224,10 +224,10 @@ func (e Expected) Format(f fmt.State, _ rune) {
 // before anything else; using it once is up to the application, and Smartcar
 // takes a code only once in any case.
 func (c *Connect) Exchange(ctx context.Context, callback *Callback, expected Expected) (*Grant, error) {
-	switch {
-	case ctx == nil:
-		return nil, argumentError("ctx", "is nil; use context.Background()")
-	case callback == nil:
+	if err := checkContext(ctx); err != nil {
+		return nil, err
+	}
+	if callback == nil {
 		return nil, argumentError("Exchange callback", "is nil; get one from ParseCallback")
 	}
 	if err := callback.VerifyState(expected.State); err != nil {
@@ -266,7 +266,7 @@ func (c *Connect) admit(ctx context.Context, token *oauth2.Token, pending pendin
 
 // Resume finishes what a [*PendingGrantError] left open.
 func (c *Connect) Resume(ctx context.Context, grantID string) (*Grant, error) {
-	if err := validateID("grant id", grantID); err != nil {
+	if err := errors.Join(checkContext(ctx), validateID("grant id", grantID)); err != nil {
 		return nil, err
 	}
 	pending, userID, err := c.core.tokens.resume(ctx, grantID)
@@ -302,10 +302,10 @@ func (t Tokens) Format(f fmt.State, _ rune) {
 // on it belongs to this client: a refresh elsewhere would end it. Whose it is
 // is asked of Smartcar.
 func (c *Client) ImportTokens(ctx context.Context, t Tokens) (*Grant, error) {
-	switch {
-	case ctx == nil:
-		return nil, argumentError("ctx", "is nil; use context.Background()")
-	case t.RefreshToken == "":
+	if err := checkContext(ctx); err != nil {
+		return nil, err
+	}
+	if t.RefreshToken == "" {
 		return nil, argumentError("Tokens.RefreshToken", "is empty; without it the login would end within two hours")
 	}
 	userID, err := c.tokens.adopt(ctx, t)

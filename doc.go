@@ -1,2 +1,294 @@
-// Package smartcar is a client for the Smartcar API that knows about Tesla's virtual key.
+// Package smartcar is a client for Smartcar's vehicle API that knows Tesla's
+// virtual key.
+//
+// Whether a Tesla may be asked for data, and whether it would say anything new,
+// depends on the car and on whether its owner has added a virtual key. Every
+// request to a vehicle goes through one policy that knows both, so that a
+// program wastes no call, never nags an owner whose car needs no key, and
+// always learns when to come back and why.
+//
+// # Quick start
+//
+// Make one [Client] and keep it. Send the owner to Connect, handle the
+// callback, keep the user's id:
+//
+//	client, err := smartcar.New(smartcar.Config{ClientID: id, ClientSecret: secret, RedirectURL: url, StateKey: key})
+//	err = client.Connect().Start(w, r, smartcar.ConnectOptions{}) // in the handler of a page of yours
+//	grant, err := client.Connect().HandleCallback(w, r)           // in the handler of the redirect URL
+//
+// Then, at any time, read and command the cars:
+//
+//	for v, err := range client.User(grant.UserID).Vehicles(ctx) {
+//		battery, err := v.Battery(ctx) // or a *RateLimitError with NextAllowed
+//		_, err = v.Lock(ctx)           // or a *VirtualKeyRequiredError with the link to show
+//	}
+//
+// The examples of this page run against package smartcartest, a Smartcar that
+// lives in your test, and so does "go run ./examples/quickstart".
+//
+// # Rules
+//
+// The policy holds the rules of Smartcar's page on [Tesla's virtual key]:
+//
+//	vehicle                                  key               reads of data           commands
+//	Tesla Model 3, Y, Cybertruck;            installed         sent                    sent
+//	Model S and X of 2021 and later          missing           one per 8 hours         refused, with the link
+//	                                         not known now     as if missing           sent
+//	                                         never to be known sent                    sent
+//	Tesla Model S and X of 2020 and earlier  needs none        when there can be       sent
+//	                                                           something new
+//	other makes, and what cannot be told     -                 sent                    sent
+//
+// A refused read is a [*RateLimitError]; a refused command is a
+// [*VirtualKeyRequiredError]. Where its field Local is true, it was decided here
+// and cost nothing. No call waits for a window, except [Vehicle.Wait] and
+// [Vehicle.Watch].
+//
+// Which class a car belongs to is read from its make, model and year, and from
+// its VIN where those leave it open: a Model S or X of 2021 can be old or new
+// hardware. [VehicleIdentity.KeyRequirement] tells it without asking anybody.
+// While make and model cannot be read for the moment, its data is treated as
+// that of a car without its key.
+//
+// Whether the key is on the car is asked of Smartcar, which takes no turn of
+// the car: before the first read, then after a minute, two, four and so on up
+// to two hours. It can never be known when the connected account is only a
+// driver's, when the permission read_vehicle_info is missing, or over Tesla's
+// retired integration; then what Smartcar answers decides. Evidence that the
+// key is there opens the gate at once: a status read by [Vehicle.KeyStatus], a
+// command that worked, or the application's own word, [Vehicle.SetKeyStatus].
+// Evidence that it is missing closes it. A command is refused only on evidence
+// of the last minute; older evidence is looked up again first. What Smartcar
+// answers outweighs what was inferred.
+//
+// The data of a Model S or X of 2020 and earlier is refreshed every 5 minutes
+// while the car is awake. Until it can be newer, a read returns the last answer
+// without a request, marked [SourceCache] but not Stale: Smartcar would say the
+// same. Two recordings less than 4 minutes apart prove that the car streams,
+// and lift this.
+//
+// A limit that Smartcar itself sets, on one vehicle or on the application, is
+// kept in the same way, and refused locally until it ends.
+//
+// [Vehicle.Access] explains all of this for one car, and [Vehicle.With] takes
+// the options that change it: [AllowStale], [ShareInFlight], [IgnorePolicy].
+//
+// # Kinds of requests
+//
+// Metadata is answered by Smartcar itself and not limited by the rules above:
+// attributes, VIN, permissions, the status of the key, disconnecting, the users
+// and their vehicles, connections, compatibility. Data reads the vehicle and
+// takes its turn, where turns are limited. A command changes it.
+//
+// A [Vehicle.Snapshot] is one request and one turn for many reads, though each
+// of them counts against the plan's monthly allowance. A keyless car has three
+// turns a day: ask for everything at once.
+//
+// [Vehicle.Request] takes a GET for data and anything else for a command,
+// unless [Request.Kind] says otherwise.
+//
+// A turn is reserved in the store before the request is sent, and settled by
+// what came back. It is used up by an answer with data, by an error that may
+// have come from the car, and by silence after the request was sent; it is
+// given back when the request was certainly not sent, or was refused before the
+// car (400 other than the car account's, 401, 403, 404, 430, 501, ASLEEP). If
+// the process dies, the turn is held for as long as a request may take, see
+// [WithTimeout], and the window after that. Requests that take a turn are never
+// sent twice by net/http.
+//
+// # Tokens and grants
+//
+// Each run of Connect is a grant with tokens of its own; a [User] may have
+// several, and a [Vehicle] knows the one that reaches it. The user's id is what
+// Smartcar's API says with the fresh token, not what came through the browser.
+//
+// An access token lives 2 hours and is refreshed by itself, by one caller for
+// all, in this process and across replicas that share a store. The new pair is
+// stored before it is used. A refresh token lives 60 days: call [User.Renew]
+// daily for users who may be idle for longer. When a grant has ended, errors
+// match [ErrReconnectRequired], and only Connect helps. [Client.ImportTokens]
+// takes over a pair that another library obtained, and [User.Forget] removes
+// everything kept about a user.
+//
+// The link to add the key comes with the callback: [Grant.VirtualKeyURL]. It is
+// accepted only if it leads to Tesla and to a key of Smartcar's or of the
+// application, see [WithVirtualKeyDomain]. A link that is not costs nothing but
+// itself: [Grant.VirtualKeyErr].
+//
+// # Errors
+//
+// Every failed request is an [*Error], in whichever shape Smartcar answered, or
+// one of these types, which may wrap one:
+//
+//	*RateLimitError           not now: NextAllowed says when, Rule says why
+//	*VirtualKeyRequiredError  the owner has to add the key: show URL
+//	*NotSupportedError        this API version cannot do it; nothing was sent
+//	*ArgumentError            refused before anything was sent
+//	*ConnectError             Connect reports why no car was connected
+//	*CallbackError            the callback cannot be used
+//	*PendingGrantError        connected and stored, but whose it is is not known yet: Connect.Resume
+//	*VirtualKeyURLError       the link to add the key cannot be trusted
+//
+// Match them with [errors.As], and sentinels with [errors.Is]. Texts may
+// change; types, codes and sentinels do not. [NextAllowed] finds the time in
+// any error, [Retryable] says whether the same request may be sent again at
+// once, and [MayHaveSucceeded] whether a command that failed may have been
+// carried out.
+//
+// What the API answers, as [Error.Type] and [Error.Code]:
+//
+//	AUTHENTICATION                          ErrUnauthorized
+//	                                        The token was refused, though it is fresh: it does not cover this car.
+//	BILLING                                 ErrBilling
+//	  INVALID_PLAN, VEHICLE_LIMIT,          The plan does not allow it; see the dashboard.
+//	  VEHICLE_REQUEST_LIMIT,
+//	  ACCOUNT_SUSPENDED
+//	COMPATIBILITY                           ErrNotSupported
+//	  MAKE_NOT_COMPATIBLE,                  Never for this car. Do not ask again.
+//	  SMARTCAR_NOT_CAPABLE,
+//	  VEHICLE_NOT_CAPABLE
+//	  PLATFORM_NOT_CAPABLE                  ErrReauthenticate, too: it works once the owner has re-authenticated.
+//	CONNECTED_SERVICES_ACCOUNT
+//	  VIRTUAL_KEY_REQUIRED                  ErrVirtualKeyRequired, *VirtualKeyRequiredError
+//	                                        Show the owner its URL.
+//	  AUTHENTICATION_FAILED, PERMISSION     ErrReauthenticate
+//	                                        The owner has to log in to the car's account again: Connect.StartReauth.
+//	  ACCOUNT_ISSUE, NO_VEHICLES,           ErrAccount: the owner has to put the account in order.
+//	  SUBSCRIPTION, VEHICLE_MISSING         VEHICLE_MISSING of the key's status: the account is not the owner's.
+//	PERMISSION                              ErrPermission
+//	                                        Not granted: send the owner through Connect with that scope.
+//	RATE_LIMIT                              ErrRateLimited, *RateLimitError
+//	  VEHICLE                               RuleServer: not before NextAllowed.
+//	  SMARTCAR_API                          RuleApplication: all calls are refused locally until NextAllowed.
+//	RESOURCE_NOT_FOUND                      ErrNotFound
+//	  PATH, VERSION                         A wrong Request.Path, or an API version that was switched off.
+//	SERVER
+//	  INTERNAL                              ErrUnavailable. Reads have been retried.
+//	  RECORD_NOT_FOUND,                     No sentinel: ask Smartcar's support, with Error.RequestID.
+//	  MULTIPLE_RECORDS_FOUND
+//	UPSTREAM                                ErrUnavailable
+//	  INVALID_DATA, KNOWN_ISSUE,            The maker's cloud failed. Reads have been retried; try again in some minutes.
+//	  NO_RESPONSE, UNKNOWN_ISSUE
+//	  RATE_LIMIT                            ErrRateLimited, too: the maker's limit. Wait for long.
+//	VALIDATION                              ErrValidation
+//	  PARAMETER, or no code                 Error.Detail names the fields.
+//	VEHICLE_STATE                           ErrVehicleState
+//	  ASLEEP                                ErrAsleep, too: the car was not asked. Try again later.
+//	  CHARGING_IN_PROGRESS, CHARGE_FAULT, CHARGING_PLUG_CONNECTED, CHARGING_PLUG_NOT_CONNECTED, DOOR_OPEN,
+//	  FULLY_CHARGED, HOOD_OPEN, IGNITION_ON, IN_MOTION, LOW_BATTERY, NOT_CHARGING, REMOTE_ACCESS_DISABLED,
+//	  TRUNK_OPEN, VEHICLE_OFFLINE_FOR_SERVICE
+//	                                        The owner can change it; tell them.
+//	  UNKNOWN, UNREACHABLE                  Try again later. A command may have been carried out: MayHaveSucceeded.
+//
+// The token endpoint answers without a type:
+//
+//	invalid_grant                           ErrReconnectRequired: the grant has ended, or the code was used or too old.
+//	invalid_client                          ErrUnauthorized: look at Config.ClientID and ClientSecret.
+//	invalid_request                         No sentinel: compare the code.
+//	server_error                            ErrUnavailable
+//
+// And when there is neither type nor code:
+//
+//	any status                              ErrUnexpectedAnswer: a proxy's page, a redirect, a body that is too large or not the
+//	                                        documented JSON.
+//	401, 404, 429, 430, 500 and above       ErrUnauthorized, ErrNotFound, ErrRateLimited, ErrBilling, ErrUnavailable, too.
+//	no answer                               ErrUnavailable, with StatusCode 0; but if the caller's context has ended, its error.
+//	an answer that broke off                ErrUnavailable, too.
+//
+// What Connect reports, as [ConnectError.Code]:
+//
+//	access_denied                           ErrAccessDenied
+//	user_manually_returned_to_application,  ErrUserCancelled
+//	user_cancelled
+//	vehicle_incompatible                    ErrVehicleIncompatible: the error may name the car.
+//	invalid_subscription                    ErrInvalidSubscription: the owner's connected services are not active.
+//	no_vehicles                             ErrNoVehicles
+//	configuration_error                     ErrConnectConfiguration: see Message and the dashboard.
+//	server_error                            ErrConnectServer: try again.
+//
+// What this package decides by itself:
+//
+//	ErrInvalidArgument                      A mistake in the program.
+//	ErrNotConnected                         Nothing is stored about the user: send them through Connect.
+//	ErrStateMismatch, ErrStateExpired,      The callback is not that of a flow which this browser began within the hour.
+//	ErrStateReplayed                        Offer to start again; do not complete anything.
+//	ErrMalformedCallback                    The same.
+//	ErrUntrustedVirtualKeyURL               Somebody may have tampered with the link. Do not show it.
+//	ErrStore                                The store failed; see below.
+//	ErrNotRequested                         The snapshot was not asked for this.
+//
+// # Retries
+//
+// Reads that met a SERVER or UPSTREAM error or a broken connection are sent
+// again, up to three times in all, and so is everything that was certainly not
+// sent, and what the application-wide limit refused if that ends soon. A read
+// that got no answer in time is not, see [WithTimeout]. A command that may have
+// been carried out is never repeated, nor is a request that a vehicle's limit
+// refused. On a car whose turn it was, a repetition that the policy refuses
+// returns the first error, with the time at which it may be repeated. See
+// [WithRetry]; how long the pauses are may change between versions.
+//
+// # Stores
+//
+// Tokens, users, the state of the policy and used Connect states are kept in a
+// [Store]. The default is a [MemoryStore]: nothing survives a restart. A store
+// only compares and swaps, so that a database behind it is quickly written;
+// replicas that share one share grants and windows. [ErrRecordNotFound] and
+// [ErrConflict] are its two answers, any other failure is wrapped in
+// [ErrStore]. While it cannot be reached, data of cars that may be without the
+// key is refused ([RuleStore]), and the rest is sent as long as the tokens it
+// needs are still in memory.
+//
+// Values hold tokens: keep them from readers. Records of cars are dropped 90
+// days after their last change, and learned again.
+//
+// # Time
+//
+// There are two seams. [WithClock] replaces the time, and the sleeping between
+// retries and in Wait and Watch; deadlines of requests stay those of the
+// computer. [WithRules] scales the two windows, for tests against a simulator
+// that is scaled in the same way. Inside a testing/synctest bubble, with an
+// in-memory transport, neither is needed.
+//
+// Times in results and errors are in UTC.
+//
+// # Memory
+//
+// The client keeps the last answer to each read of 10,000 vehicles, by grant
+// and unit system, so that a car with two owners leaks nothing between them:
+// see [WithAnswerCache]. A command that may have been carried out discards the
+// answers of its car, the end of a grant those it was told. Besides, it keeps
+// the tokens of 10,000 grants, what is stored about 10,000 users for a minute
+// and, with a store other than a [MemoryStore], what is known of as many cars
+// as answers. All of it can be lost without harm. A client starts no goroutine
+// and needs no closing.
+//
+// # Units
+//
+// Percentages run from 0 to 100, both in what is read and in
+// [Vehicle.SetChargeLimit]. Lengths, volumes, pressures and temperatures are
+// metric unless [WithUnitSystem] or [InUnits] says otherwise; [Meta] tells
+// which. A nil pointer means that the car did not say: that is not zero. Judge
+// how fresh data is by [Meta.RecordedAt], not by when you asked.
+//
+// # Privacy
+//
+// This package puts no token, code, secret or state into an error, a log line or
+// what package fmt prints of its types. [WithLogger] logs an allow-list:
+// operation, status, duration, vehicle id, request id, rule and time. Errors
+// repeat Smartcar's English description, never a URL or a body. Readings print
+// their numbers as pointers, which keeps where a car is out of logs; a
+// [VINReading] prints its VIN, which is personal data, and so does the vehicle
+// of a [ConnectError] when you print its fields.
+//
+// # Stability
+//
+// Before version 1.0.0 a new minor version may break programs; the changelog
+// says how to mend them. Texts of errors and logs, the length of pauses between
+// retries and the format of stored records may change at any time. Type, Code
+// and other texts that are enumerations at Smartcar are open: expect new ones.
+//
+// This version speaks API v2.0. It needs Go 1.26.
+//
+// [Tesla's virtual key]: https://smartcar.com/docs/help/oem-integrations/tesla/virtual-key-tesla
 package smartcar

@@ -24,6 +24,9 @@ var (
 	// ErrReauthenticate: Smartcar lost access to the owner's car account; see
 	// [Connect.StartReauth] and [Error.Resolution].
 	ErrReauthenticate = errors.New("smartcar: the owner must re-authenticate the vehicle")
+	// ErrAccount: the owner has to settle something with the car's maker:
+	// ACCOUNT_ISSUE, NO_VEHICLES, SUBSCRIPTION or VEHICLE_MISSING.
+	ErrAccount = errors.New("smartcar: the owner's car account needs attention")
 	// ErrVirtualKeyRequired matches [*VirtualKeyRequiredError] and Smartcar's
 	// VIRTUAL_KEY_REQUIRED: the owner has to add the virtual key in the Tesla app.
 	ErrVirtualKeyRequired = errors.New("smartcar: virtual key required")
@@ -41,7 +44,7 @@ var (
 	ErrNotSupported = errors.New("smartcar: not supported")
 	// ErrBilling: the plan does not allow the request (HTTP 430).
 	ErrBilling = errors.New("smartcar: not covered by the plan")
-	// ErrNotFound: no such path, version, vehicle or record.
+	// ErrNotFound: no such path, version, vehicle or signal.
 	ErrNotFound = errors.New("smartcar: not found")
 	// ErrValidation: Smartcar refused the request's form; see [Error.Detail].
 	ErrValidation = errors.New("smartcar: request not valid")
@@ -125,7 +128,7 @@ type reached uint8
 
 const (
 	reachedServer reached = iota // an answer came
-	reachedUnsure                // it may have arrived
+	reachedUnsure                // no answer, or not all of it: it may have arrived
 	reachedNever                 // not one byte left
 )
 
@@ -189,6 +192,8 @@ func (e *Error) Is(target error) bool {
 	case ErrReauthenticate:
 		return e.Type == typeAccount && (e.Code == "AUTHENTICATION_FAILED" || e.Code == "PERMISSION") ||
 			e.Type == typeCompatibility && e.Code == "PLATFORM_NOT_CAPABLE"
+	case ErrAccount:
+		return e.Type == typeAccount && (e.Code == "ACCOUNT_ISSUE" || e.Code == "NO_VEHICLES" || e.Code == "SUBSCRIPTION" || e.Code == "VEHICLE_MISSING")
 	case ErrRateLimited:
 		return e.Type == typeRateLimit || e.Code == "RATE_LIMIT" || e.Type == "" && e.StatusCode == 429
 	case ErrPermission:
@@ -238,7 +243,9 @@ func (e *Error) isApplicationLimit() bool {
 // unavailable: the other side failed in a way that may pass.
 func (e *Error) unavailable() bool {
 	switch {
-	case e.StatusCode == 0:
+	case isContextError(e.Err) && !errors.Is(e.Err, errAttemptTime):
+		return false // the caller's patience ended, not the other side's strength
+	case e.StatusCode == 0 || e.reach == reachedUnsure:
 		return e.Type == "" && e.Code == ""
 	case e.Type == "SERVER":
 		return e.Code == "" || e.Code == "INTERNAL"

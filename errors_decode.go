@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"net/http"
 	"strconv"
@@ -51,11 +52,12 @@ func decodeError(op Operation, status int, header http.Header, body []byte, now 
 		e = &Error{Description: "the body is not JSON (" + mediaType(header) + ", " + strconv.Itoa(len(body)) + " bytes)"}
 	}
 	e.Operation = op
-	if e.StatusCode == 0 {
+	// Only a success status may be contradicted by its body (v3's streamed answers).
+	if status >= 400 || e.StatusCode < 400 || e.StatusCode > 599 {
 		e.StatusCode = status
 	}
 	if e.RequestID == "" {
-		e.RequestID = header.Get("SC-Request-Id")
+		e.RequestID = header.Get(headerRequestID)
 	}
 	e.RetryAfter = parseRetryAfter(header.Get("Retry-After"), now)
 	return e
@@ -179,6 +181,16 @@ func parseRetryAfter(s string, now time.Time) time.Duration {
 
 func clampRetryAfter(d time.Duration) time.Duration {
 	return min(max(d, 0), maxRetryAfter)
+}
+
+// endOf says why ctx ended. Whatever cause it was given, the result matches
+// context.Canceled or context.DeadlineExceeded too.
+func endOf(ctx context.Context) error {
+	err, cause := ctx.Err(), context.Cause(ctx)
+	if cause == nil || errors.Is(cause, err) {
+		return cause
+	}
+	return fmt.Errorf("%w: %w", err, cause)
 }
 
 func isContextError(err error) bool {

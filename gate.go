@@ -112,8 +112,10 @@ func (g *gate) explainVehicle(ctx context.Context, call *call, e *Error) error {
 	case e.isVehicleLimit():
 		r := &RateLimitError{Operation: e.Operation, VehicleID: call.vehicle.id, Rule: RuleServer, Err: e}
 		if c, err := g.load(ctx, call.vehicle); err == nil {
-			d := c.state.nextData(c.now(), g.opts.rules)
-			r.NextAllowed = d.next
+			r.NextAllowed = c.state.nextData(c.now(), g.opts.rules).next
+		}
+		if r.NextAllowed.IsZero() { // a command's limit is not booked
+			r.NextAllowed = g.now().Add(max(e.RetryAfter, bareLimitPause))
 		}
 		return r
 	case e.isKeyRequired():
@@ -131,14 +133,14 @@ type car struct {
 	revision Revision
 	asked    time.Time // our clock, before the store was asked
 	answered time.Time // the store's clock if it has one, else asked
-	local    func() time.Time
+	clock    Clock
 }
 
 // now is a lower bound of the present: right for permitting.
 func (c car) now() time.Time { return c.answered }
 
 // upper is an upper bound of the present: right for recording.
-func (c car) upper() time.Time { return c.answered.Add(c.local().Sub(c.asked)) }
+func (c car) upper() time.Time { return c.answered.Add(c.clock.Now().Sub(c.asked)) }
 
 func (g *gate) load(ctx context.Context, v *Vehicle) (car, error) {
 	asked := g.now()
@@ -150,7 +152,7 @@ func (g *gate) load(ctx context.Context, v *Vehicle) (car, error) {
 }
 
 func (g *gate) carFrom(v *Vehicle, record Record, asked time.Time) (car, error) {
-	c := car{revision: record.Revision, asked: asked, answered: record.Now, local: g.opts.clock.Now}
+	c := car{revision: record.Revision, asked: asked, answered: record.Now, clock: g.opts.clock}
 	if c.answered.IsZero() {
 		c.answered = asked
 	}
@@ -255,7 +257,7 @@ func (g *gate) refuse(ctx context.Context, call *call, c car, state carState, d 
 // withoutStore decides while the store is away: closed for data of a car that
 // may be without a key, open for the rest.
 func (g *gate) withoutStore(ctx context.Context, call *call, cause error, next layer) (*answer, error) {
-	if !errors.Is(cause, ErrStore) || ctx.Err() != nil {
+	if !errors.Is(cause, ErrStore) {
 		return nil, cause
 	}
 	if state, ok := g.known.Get(call.vehicle.policyKey); ok && !state.keyless() && !state.wantsClass() {
@@ -319,12 +321,17 @@ func (g *gate) settle(ctx context.Context, call *call, a *answer, nonce uint64, 
 		e.recordedAt, e.streams = call.kept.newest(call, a.parts, g.opts.rules)
 	}
 	events := make([]event, 0, 2)
-	if call.failure != nil && call.failure.isKeyRequired() {
+	switch f := call.failure; {
+	case f == nil:
+	case f.isKeyRequired(): // first, because it decides what the turn costs
 		events = append(events, event{kind: learnKey, key: keyMissing, keySource: fromError, at: call.began})
+	case f.isVehicleLimit() && call.outcome != outcomeLimited: // one item of a batch
+		events = append(events, event{kind: settle, outcome: outcomeLimited, retryAfter: f.RetryAfter})
 	}
+	events = append(events, e)
 	ctx, cancel := detached(ctx)
 	defer cancel()
-	c, err := g.update(ctx, call.vehicle, append(events, e)...)
+	c, err := g.update(ctx, call.vehicle, events...)
 	if err != nil {
 		g.opts.logger.LogAttrs(ctx, slog.LevelWarn, "smartcar could not settle a vehicle's turn",
 			slog.String("vehicle", call.vehicle.id), slog.String("error", err.Error()))
@@ -365,7 +372,7 @@ func (g *gate) command(ctx context.Context, call *call, next layer) (*answer, er
 func (g *gate) commandAllowed(ctx context.Context, call *call) error {
 	c, err := g.load(ctx, call.vehicle)
 	if err != nil {
-		if errors.Is(err, ErrStore) && ctx.Err() == nil {
+		if errors.Is(err, ErrStore) {
 			return nil // open: the server decides
 		}
 		return err

@@ -3,6 +3,7 @@ module github.com/seed-498a1bc4/smartcar
 go 1.26.0
 
 require (
+	github.com/jarcoal/httpmock v1.4.2
 	github.com/stretchr/testify v1.12.1
 	golang.org/x/oauth2 v0.37.0
 )

@@ -180,7 +180,7 @@ const userCacheTime = time.Minute
 // loadUser returns ErrNotConnected for a user nothing is stored about, and
 // ErrReconnectRequired for one whose grants have all ended.
 func (k *tokenKeeper) loadUser(ctx context.Context, userID string) (*userRecord, error) {
-	if err := validateID("user id", userID); err != nil {
+	if err := errors.Join(checkContext(ctx), validateID("user id", userID)); err != nil {
 		return nil, err
 	}
 	r, err := loadJSON[userRecord](ctx, k.records, userKey(userID))

@@ -74,14 +74,7 @@ func (g *gate) learnFrom(ctx context.Context, call *call, a *answer) {
 		return
 	}
 	for _, p := range a.parts {
-		if p.err != nil {
-			continue
-		}
-		value, err := g.wire.decode(p.op, p.body)
-		if err != nil {
-			continue
-		}
-		if e, ok := evidenceOf(value, call.began); ok {
+		if e, ok := evidenceOf(p.value, call.began); ok {
 			_, _ = g.update(ctx, call.vehicle, e)
 		}
 	}

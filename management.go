@@ -71,6 +71,7 @@ func (c *Client) Connections(ctx context.Context, filter ConnectionFilter) iter.
 	return func(yield func(Connection, error) bool) {
 		query := filter.query()
 		query.Set("limit", "100")
+		seen := make(map[string]bool) // cursors, so that a list that bites its tail ends
 		for {
 			page, err := c.connections(ctx, opConnections, "GET", query)
 			if err != nil {
@@ -83,9 +84,10 @@ func (c *Client) Connections(ctx context.Context, filter ConnectionFilter) iter.
 				}
 			}
 			cursor := string(page.Paging.Value.Cursor)
-			if cursor == "" || len(page.Connections) == 0 || cursor == query.Get("cursor") {
+			if cursor == "" || len(page.Connections) == 0 || seen[cursor] {
 				return
 			}
+			seen[cursor] = true
 			query.Set("cursor", cursor)
 		}
 	}
@@ -112,14 +114,14 @@ func (c *Client) DeleteConnections(ctx context.Context, filter ConnectionFilter)
 }
 
 func (c *Client) connections(ctx context.Context, op Operation, method string, query url.Values) (*connectionsPage, error) {
-	switch {
-	case ctx == nil:
-		return nil, argumentError("ctx", "is nil; use context.Background()")
-	case c.secrets().managementToken == "":
+	if err := checkContext(ctx); err != nil {
+		return nil, err
+	}
+	if c.secrets().managementToken == "" {
 		return nil, argumentError("Config.ManagementToken", "is empty; copy it from the Smartcar dashboard, Configuration, API credentials")
 	}
 	return applicationJSON[connectionsPage](ctx, c.core, &call{
-		op: op, origin: c.opts.origins.Management.JoinPath("v2.0/management"), query: query,
+		op: op, base: c.opts.origins.Management.JoinPath("v2.0/management").String(), query: query,
 		request: wireRequest{method: method, path: "/connections"},
 		auth:    basicAuth("default", c.secrets().managementToken),
 	})
@@ -165,8 +167,8 @@ type CompatibilityOptions struct {
 //
 // https://smartcar.com/docs/api-reference/compatibility/by-vin
 func (c *Client) Compatibility(ctx context.Context, number string, o CompatibilityOptions) (*Compatibility, error) {
-	if ctx == nil {
-		return nil, argumentError("ctx", "is nil; use context.Background()")
+	if err := checkContext(ctx); err != nil {
+		return nil, err
 	}
 	number, err := vin.Normalize(number)
 	if err != nil {
@@ -182,7 +184,7 @@ func (c *Client) Compatibility(ctx context.Context, number string, o Compatibili
 	query := url.Values{"vin": {number}, "scope": {scope}}
 	setPresent(query, map[string]string{"country": strings.ToUpper(o.Country)})
 	call := &call{
-		op: opCompatible, origin: c.api, query: query,
+		op: opCompatible, base: c.api, query: query,
 		request: wireRequest{method: "GET", path: "/compatibility"},
 		auth:    basicAuth(c.appID, c.secrets().clientSecret),
 	}

@@ -121,11 +121,12 @@ var operations = [...]operation{
 	{name: SendDestination, kind: KindCommand, method: "POST", v2: "/navigation/destination", permission: "control_navigation", call: "SendDestination"},
 }
 
-// lookup returns the row of op, or nil.
-func lookup(op Operation) *operation {
+// lookup returns the row of op, as a slice of that one row; it is empty if
+// there is none.
+func lookup(op Operation) []operation {
 	for i := range operations {
 		if operations[i].name == op {
-			return &operations[i]
+			return operations[i : i+1 : i+1]
 		}
 	}
 	return nil

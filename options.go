@@ -26,8 +26,10 @@ type options struct {
 	clock      Clock
 	rules      Rules
 	timeout    time.Duration
-	userAgent  string
 	wire       wire
+
+	// Header values that every request shares.
+	userAgent, metric, imperial []string
 
 	replayable bool // tests only: lets net/http repeat requests by itself
 }
@@ -49,8 +51,10 @@ func defaultOptions() options {
 		clock:     systemClock{},
 		rules:     DefaultRules(),
 		timeout:   310 * time.Second,
-		userAgent: userAgent(""),
 		wire:      wireV2{},
+		userAgent: []string{userAgent("")},
+		metric:    []string{string(Metric)},
+		imperial:  []string{string(Imperial)},
 	}
 }
 
@@ -323,7 +327,7 @@ func WithUserAgent(suffix string) Option {
 		if suffix == "" || strings.ContainsFunc(suffix, func(r rune) bool { return r < ' ' || r > '~' }) {
 			return argumentError("WithUserAgent", "must be printable ASCII such as myapp/1.2")
 		}
-		o.userAgent = userAgent(suffix)
+		o.userAgent = []string{userAgent(suffix)}
 		return nil
 	}
 }

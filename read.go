@@ -13,8 +13,8 @@ func itoa(n int) string { return strconv.Itoa(n) }
 
 // newCall fills in what every call to the vehicle has.
 func (v *Vehicle) newCall(ctx context.Context, op Operation) (*call, error) {
-	if ctx == nil {
-		return nil, argumentError("ctx", "is nil; use context.Background()")
+	if err := checkContext(ctx); err != nil {
+		return nil, err
 	}
 	if v.opts.err != nil {
 		return nil, v.opts.err
@@ -30,10 +30,19 @@ func (v *Vehicle) newCall(ctx context.Context, op Operation) (*call, error) {
 	if units == "" {
 		units = v.core.opts.units
 	}
-	return &call{
-		op: op, vehicle: v, grant: grant, units: units, override: v.opts.override,
-		origin: v.core.api, auth: v.core.tokens.credential(grant), kept: v.core.answers.of(v.id),
-	}, nil
+	c := &call{
+		op: op, vehicle: v, base: v.base, units: units, override: v.opts.override,
+		grant: grantCredential{v.core.tokens, grant}, kept: v.core.answers.of(v.id),
+	}
+	c.auth = &c.grant
+	return c, nil
+}
+
+func checkContext(ctx context.Context) error {
+	if ctx == nil {
+		return argumentError("ctx", "is nil; use context.Background()")
+	}
+	return nil
 }
 
 // validateID refuses what could leave its segment of a path or a store's key.
@@ -57,42 +66,39 @@ func readOne[T any](ctx context.Context, v *Vehicle, op Operation) (*T, error) {
 }
 
 func readWithQuery[T any](ctx context.Context, v *Vehicle, op Operation, query url.Values) (*T, error) {
-	parts, err := v.read(ctx, op, []*operation{lookup(op)}, query)
+	parts, err := v.read(ctx, op, lookup(op), query)
 	if err != nil {
 		return nil, err
 	}
-	return result[T](v.core, parts[0])
+	return result[T](v.core, &parts[0])
 }
 
 // result turns a part into the typed result of its operation.
-func result[T any](c *core, p readPart) (*T, error) {
-	if p.failure != nil {
-		return nil, p.failure
+func result[T any](c *core, p *part) (*T, error) {
+	if p.refused != nil {
+		return nil, p.refused
 	}
-	value, err := c.wire.decode(p.op, p.body)
-	if err != nil {
-		return nil, &Error{Operation: p.op.name, StatusCode: 200, RequestID: p.meta.RequestID, Err: err}
+	value := p.value
+	if value == nil {
+		var err error
+		if value, err = c.wire.decode(p.op, p.body); err != nil {
+			return nil, &Error{Operation: p.op.name, Err: err}
+		}
+		value.(interface{ setMeta(Meta) }).setMeta(p.meta)
 	}
 	typed, ok := value.(*T)
 	if !ok {
 		return nil, &NotSupportedError{Operation: p.op.name, API: c.wire.version()}
 	}
-	any(typed).(interface{ setMeta(Meta) }).setMeta(p.meta)
 	return typed, nil
-}
-
-// readPart is a part with the error as the caller will see it.
-type readPart struct {
-	part
-	failure error
 }
 
 // read asks for all ops in one request and returns a part for each, in order.
 // Answers that Smartcar would only repeat are taken from what is kept.
-func (v *Vehicle) read(ctx context.Context, op Operation, ops []*operation, query url.Values) ([]readPart, error) {
-	for _, o := range ops {
-		if !v.core.wire.supports(o) {
-			return nil, &NotSupportedError{Operation: o.name, API: v.core.wire.version()}
+func (v *Vehicle) read(ctx context.Context, op Operation, ops []operation, query url.Values) ([]part, error) {
+	for i := range ops {
+		if !v.core.wire.supports(&ops[i]) {
+			return nil, &NotSupportedError{Operation: ops[i].name, API: v.core.wire.version()}
 		}
 	}
 	call, err := v.newCall(ctx, op)
@@ -100,121 +106,121 @@ func (v *Vehicle) read(ctx context.Context, op Operation, ops []*operation, quer
 		return nil, err
 	}
 	call.query = query
-	parts := make([]readPart, len(ops))
-	missing := v.takeCurrent(call, ops, parts)
+	known, missing := v.current(call, ops)
 	if len(missing) == 0 {
-		return parts, nil
+		return known, nil
 	}
-	if err := v.fetch(ctx, call, missing, parts); err != nil {
-		if err = v.instead(ctx, call, missing, parts, err); err != nil {
+	fetched, err := v.fetch(ctx, call, missing)
+	if err != nil {
+		if fetched, err = v.instead(ctx, call, missing, err); err != nil {
 			return nil, err
 		}
 	}
-	return parts, nil
+	if len(known) == 0 {
+		return fetched, nil
+	}
+	return inOrder(ops, known, fetched), nil
 }
 
-// takeCurrent fills in what need not be asked again and returns the rest. A
-// nil op in the result of parts means that it is still wanted.
-func (v *Vehicle) takeCurrent(call *call, ops []*operation, parts []readPart) []*operation {
+// current returns the kept answers that Smartcar would only repeat, and what
+// is left to be asked for.
+func (v *Vehicle) current(call *call, ops []operation) (known []part, missing []operation) {
 	if call.override || call.query != nil || !call.kept.legacy() {
-		return ops
+		return nil, ops
 	}
-	var missing []*operation
-	for i, op := range ops {
-		if p, ok := call.kept.current(call.answerKey(op.name), v.core.now(), v.core.opts.rules); ok && op.kind == KindData {
-			p.meta.Source = SourceCache
-			parts[i] = readPart{part: p}
+	for _, op := range ops {
+		p, ok := call.kept.current(call.answerKey(op.name), v.core.now(), v.core.opts.rules)
+		if !ok || op.kind != KindData {
+			missing = append(missing, op)
 			continue
 		}
-		missing = append(missing, op)
+		p.meta.Source = SourceCache
+		known = append(known, p)
 	}
-	return missing
+	return known, missing
 }
 
-// fetch asks for ops and puts their parts into the free places.
-func (v *Vehicle) fetch(ctx context.Context, call *call, ops []*operation, parts []readPart) error {
+// inOrder puts the parts of two sources back into the order of ops.
+func inOrder(ops []operation, known, fetched []part) []part {
+	parts := make([]part, 0, len(ops))
+	for i := range ops {
+		if len(known) > 0 && known[0].op.name == ops[i].name {
+			parts, known = append(parts, known[0]), known[1:]
+			continue
+		}
+		parts, fetched = append(parts, fetched[0]), fetched[1:]
+	}
+	return parts
+}
+
+// fetch asks for ops and keeps what comes back.
+func (v *Vehicle) fetch(ctx context.Context, call *call, ops []operation) ([]part, error) {
 	call.ops = ops
-	call.request = v.core.wire.read(v.id, ops)
+	call.request = v.core.wire.read(ops)
 	call.kind = KindMetadata
-	for _, op := range ops {
-		if op.kind == KindData {
+	for i := range ops {
+		if ops[i].kind == KindData {
 			call.kind = KindData
 		}
 	}
 	a, err := v.core.send(ctx, call)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	for _, p := range a.parts {
-		if p.meta.UnitSystem == "" {
-			p.meta.UnitSystem = call.units
-		}
-		p.meta.PolicyOverridden = call.override && call.kind == KindData
-		done := readPart{part: p}
+	for i := range a.parts {
+		p := &a.parts[i]
 		if p.err != nil {
-			done.failure = v.core.gate.explainVehicle(ctx, call, p.err)
+			p.refused = v.core.gate.explainVehicle(ctx, call, p.err)
 		} else if p.op.kind == KindData && call.query == nil {
-			call.kept.put(call.answerKey(p.op.name), p)
-		}
-		place(parts, done)
-	}
-	return nil
-}
-
-// place puts p into the first free place; fetch and takeCurrent keep the order.
-func place(parts []readPart, p readPart) {
-	for i := range parts {
-		if parts[i].op == nil {
-			parts[i] = p
-			return
+			call.kept.put(call.answerKey(p.op.name), *p)
 		}
 	}
+	return a.parts, nil
 }
 
 // instead answers a refused read by other means, if the caller allowed any.
-func (v *Vehicle) instead(ctx context.Context, call *call, ops []*operation, parts []readPart, refused error) error {
-	var limit *RateLimitError
-	if !errors.As(refused, &limit) || call.query != nil {
-		return refused
+func (v *Vehicle) instead(ctx context.Context, call *call, ops []operation, refused error) ([]part, error) {
+	limit, ok := errors.AsType[*RateLimitError](refused)
+	if !ok || call.query != nil {
+		return nil, refused
 	}
-	asked := v.core.now()
 	if v.opts.share && limit.InFlight {
+		asked := v.core.now()
 		if err := v.core.gate.turns.wait(ctx, v.policyKey); err != nil {
-			return err
+			return nil, err
 		}
-		if v.takeKept(call, ops, parts, limit, asked) {
-			return nil
+		if parts := v.lastAnswers(call, ops, limit, asked); parts != nil {
+			return parts, nil
 		}
 	}
-	if v.opts.allowStale && v.takeKept(call, ops, parts, limit, time.Time{}) {
-		return nil
+	if v.opts.allowStale {
+		if parts := v.lastAnswers(call, ops, limit, time.Time{}); parts != nil {
+			return parts, nil
+		}
 	}
-	return refused
+	return nil, refused
 }
 
-// takeKept fills the free places with the last answers that were received at
-// since or later; those from before it was asked for are stale. An operation
-// without one fails by itself; takeKept returns false if none has one.
-func (v *Vehicle) takeKept(call *call, ops []*operation, parts []readPart, limit *RateLimitError, since time.Time) bool {
-	kept := make([]readPart, len(ops))
+// lastAnswers returns the kept answers that were received at since or later;
+// without a since they are stale. An operation without one fails by itself; if
+// none has one, lastAnswers returns nil.
+func (v *Vehicle) lastAnswers(call *call, ops []operation, limit *RateLimitError, since time.Time) []part {
+	parts := make([]part, len(ops))
 	found := false
-	for i, op := range ops {
-		p, ok := call.kept.get(call.answerKey(op.name))
+	for i := range ops {
+		p, ok := call.kept.get(call.answerKey(ops[i].name))
 		if !ok || p.meta.ReceivedAt.Before(since) {
 			refused := *limit
-			refused.Operation = op.name
-			kept[i] = readPart{part: part{op: op}, failure: &refused}
+			refused.Operation = ops[i].name
+			parts[i] = part{op: &ops[i], refused: &refused}
 			continue
 		}
 		found = true
 		p.meta.Source, p.meta.Stale = SourceCache, since.IsZero()
-		kept[i] = readPart{part: p}
+		parts[i] = p
 	}
 	if !found {
-		return false
+		return nil
 	}
-	for _, p := range kept {
-		place(parts, p)
-	}
-	return true
+	return parts
 }

@@ -90,7 +90,7 @@ func readTime(b []byte) time.Time {
 	var raw [8]byte
 	copy(raw[8-timeSize:], b[:timeSize])
 	if ms := binary.BigEndian.Uint64(raw[:]); ms != 0 {
-		return time.UnixMilli(int64(ms))
+		return time.UnixMilli(int64(ms)).UTC()
 	}
 	return time.Time{}
 }

@@ -18,7 +18,7 @@ const unclearTries = 3
 
 func (r records) load(ctx context.Context, key string) (Record, error) {
 	record, err := r.store.Load(ctx, key)
-	return record, storeError(err)
+	return record, storeError(ctx, err)
 }
 
 // swap is CompareAndSwap with a definite answer wherever one can be had. After
@@ -36,10 +36,10 @@ func (r records) swap(ctx context.Context, key string, old Revision, value []byt
 		case errors.Is(err, ErrConflict) && try > 0 && bytes.Equal(record.Value, value):
 			return record, nil
 		case errors.Is(err, ErrConflict) || ctx.Err() != nil:
-			return record, storeError(err)
+			return record, storeError(ctx, err)
 		}
 	}
-	return record, storeError(err)
+	return record, storeError(ctx, err)
 }
 
 // remove deletes the record, at whatever revision it is.
@@ -53,15 +53,19 @@ func (r records) remove(ctx context.Context, key string) error {
 			err = r.store.Delete(ctx, key, record.Revision)
 		}
 		if !errors.Is(err, ErrConflict) {
-			return storeError(err)
+			return storeError(ctx, err)
 		}
 	}
 }
 
-// storeError wraps what is neither of the two answers a store may give.
-func storeError(err error) error {
-	if err == nil || errors.Is(err, ErrRecordNotFound) || errors.Is(err, ErrConflict) {
+// storeError wraps what is neither of the two answers a store may give, nor the
+// end of the caller's patience.
+func storeError(ctx context.Context, err error) error {
+	switch {
+	case err == nil || errors.Is(err, ErrRecordNotFound) || errors.Is(err, ErrConflict):
 		return err
+	case ctx.Err() != nil:
+		return endOf(ctx)
 	}
 	return fmt.Errorf("%w: %w", ErrStore, err)
 }
@@ -94,7 +98,7 @@ func changeJSON[T any](ctx context.Context, r records, key string, ttl time.Dura
 		}
 		value, err2 := json.Marshal(v)
 		if err2 != nil {
-			return none, storeError(err2)
+			return none, storeError(ctx, err2)
 		}
 		if record, err = r.swap(ctx, key, record.Revision, value, ttl); err == nil {
 			return v, nil

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"slices"
 )
 
 // A Snapshot is the answer to many reads in one request: for each operation a
@@ -12,7 +13,7 @@ import (
 // safe for concurrent use.
 type Snapshot struct {
 	core  *core
-	parts func() []readPart // a function, so that no verb of fmt prints them
+	parts func() []part // a function, so that no verb of fmt prints them
 }
 
 // Snapshot reads several things in one request, which is one turn of a keyless
@@ -25,37 +26,28 @@ func (v *Vehicle) Snapshot(ctx context.Context, want ...Operation) (*Snapshot, e
 	if len(want) == 0 {
 		return nil, argumentError("Snapshot", "needs at least one operation, such as smartcar.Battery")
 	}
-	ops := make([]*operation, 0, len(want))
-	for _, op := range want {
+	ops := make([]operation, 0, len(want))
+	for i, op := range want {
 		row := lookup(op)
-		if row == nil || !row.isRead() {
+		if len(row) == 0 || !row[0].isRead() {
 			return nil, argumentError("Snapshot", "takes reads such as smartcar.Battery; commands have methods of their own")
 		}
-		if !contains(ops, row) {
-			ops = append(ops, row)
+		if !slices.Contains(want[:i], op) {
+			ops = append(ops, row[0])
 		}
 	}
 	parts, err := v.read(ctx, opSnapshot, ops, nil)
 	if err != nil {
 		return nil, err
 	}
-	return &Snapshot{core: v.core, parts: func() []readPart { return parts }}, nil
-}
-
-func contains(ops []*operation, op *operation) bool {
-	for _, o := range ops {
-		if o == op {
-			return true
-		}
-	}
-	return false
+	return &Snapshot{core: v.core, parts: func() []part { return parts }}, nil
 }
 
 // Operations yields what was asked for, with the error each met, if any.
 func (s *Snapshot) Operations() iter.Seq2[Operation, error] {
 	return func(yield func(Operation, error) bool) {
 		for _, p := range s.parts() {
-			if !yield(p.op.name, p.failure) {
+			if !yield(p.op.name, p.refused) {
 				return
 			}
 		}
@@ -75,9 +67,15 @@ func (s *Snapshot) Format(f fmt.State, _ rune) {
 }
 
 func fromSnapshot[T any](s *Snapshot, op Operation) (*T, error) {
-	for _, p := range s.parts() {
-		if p.op.name == op {
-			return result[T](s.core, p)
+	parts := s.parts()
+	for i := range parts {
+		if parts[i].op.name == op {
+			r, err := result[T](s.core, &parts[i])
+			if err != nil {
+				return nil, err
+			}
+			own := *r // callers must not see each other's changes
+			return &own, nil
 		}
 	}
 	return nil, fmt.Errorf("%w: %s", ErrNotRequested, op)

@@ -56,7 +56,7 @@ type tokenKeeper struct {
 	core    *core
 	records records
 	// cached holds access tokens, to spare the store a load for each request.
-	cached     *lru.Cache[string, *grantRecord]
+	cached     *lru.Cache[string, *cachedGrant]
 	users      *lru.Cache[string, cachedUser]
 	refreshing flights
 }
@@ -64,7 +64,7 @@ type tokenKeeper struct {
 func newTokenKeeper(c *core) *tokenKeeper {
 	return &tokenKeeper{
 		core: c, records: records{c.opts.store},
-		cached: lru.New[string, *grantRecord](10_000),
+		cached: lru.New[string, *cachedGrant](10_000),
 		users:  lru.New[string, cachedUser](10_000),
 	}
 }
@@ -75,31 +75,28 @@ type grantCredential struct {
 	grant  string
 }
 
-func (k *tokenKeeper) credential(grant string) credential { return grantCredential{k, grant} }
-
-func (g grantCredential) ready() bool {
+func (g *grantCredential) ready() bool {
 	r, ok := g.keeper.cached.Get(g.grant)
 	return ok && r.fresh(g.keeper.core.now())
 }
 
-func (g grantCredential) header(ctx context.Context) (string, error) {
+func (g *grantCredential) header(ctx context.Context) ([]string, error) {
 	r, err := g.keeper.valid(ctx, g.grant)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	return "Bearer " + r.AccessToken, nil
+	return r.header, nil
 }
 
 // refused renews a token that Smartcar no longer takes, unless it is brand
 // new: then the token is fine and does not cover the vehicle.
-func (g grantCredential) refused(ctx context.Context, value string) bool {
-	r, err := loadJSON[grantRecord](ctx, g.keeper.records, grantKey(g.grant))
+func (g *grantCredential) refused(ctx context.Context, header []string) bool {
+	r, err := g.keeper.load(ctx, g.grant)
 	if err != nil {
 		return false
 	}
-	if "Bearer "+r.AccessToken != value {
-		g.keeper.cached.Put(g.grant, &r) // another replica has renewed it
-		return true
+	if r.header[0] != header[0] {
+		return true // another replica has renewed it
 	}
 	if g.keeper.core.now().Sub(r.ObtainedAt) < tokenSkew {
 		return false
@@ -108,8 +105,32 @@ func (g grantCredential) refused(ctx context.Context, value string) bool {
 	return err == nil && renewed.AccessToken != r.AccessToken
 }
 
+// cachedGrant is a record with the header that its access token makes.
+type cachedGrant struct {
+	grantRecord
+	header []string
+}
+
+// keep caches a record that is stored.
+func (k *tokenKeeper) keep(grant string, r grantRecord) *cachedGrant {
+	c := &cachedGrant{r, []string{"Bearer " + r.AccessToken}}
+	k.cached.Put(grant, c)
+	return c
+}
+
+func (k *tokenKeeper) load(ctx context.Context, grant string) (*cachedGrant, error) {
+	r, err := loadJSON[grantRecord](ctx, k.records, grantKey(grant))
+	if errors.Is(err, ErrRecordNotFound) {
+		return nil, endedError()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return k.keep(grant, r), nil
+}
+
 // valid returns a record whose access token can be used now.
-func (k *tokenKeeper) valid(ctx context.Context, grant string) (*grantRecord, error) {
+func (k *tokenKeeper) valid(ctx context.Context, grant string) (*cachedGrant, error) {
 	now := k.core.now()
 	if r, ok := k.cached.Get(grant); ok && r.fresh(now) {
 		return r, nil
@@ -128,9 +149,9 @@ func (k *tokenKeeper) valid(ctx context.Context, grant string) (*grantRecord, er
 // refreshed refreshes grant unless enough says that the stored pair will do.
 // Inside this process one caller does it for all; across processes a lease in
 // the store does the same.
-func (k *tokenKeeper) refreshed(ctx context.Context, grant string, enough func(grantRecord) bool) (*grantRecord, error) {
+func (k *tokenKeeper) refreshed(ctx context.Context, grant string, enough func(grantRecord) bool) (*cachedGrant, error) {
 	for {
-		var done *grantRecord
+		var done *cachedGrant
 		var failed error
 		mine := false
 		err := k.refreshing.do(ctx, grant, func() {
@@ -144,27 +165,23 @@ func (k *tokenKeeper) refreshed(ctx context.Context, grant string, enough func(g
 		}
 		if mine {
 			if failed == nil && ctx.Err() != nil {
-				failed = context.Cause(ctx)
+				failed = endOf(ctx)
 			}
 			return done, failed
 		}
 		// Somebody else did it: see whether that is enough.
-		r, err := loadJSON[grantRecord](ctx, k.records, grantKey(grant))
-		if errors.Is(err, ErrRecordNotFound) {
-			return nil, endedError()
-		}
+		r, err := k.load(ctx, grant)
 		if err != nil {
 			return nil, err
 		}
-		if enough(r) {
-			k.cached.Put(grant, &r)
-			return &r, nil
+		if enough(r.grantRecord) {
+			return r, nil
 		}
 	}
 }
 
 // refreshShared takes the lease, or waits for whoever holds it.
-func (k *tokenKeeper) refreshShared(ctx context.Context, grant string, enough func(grantRecord) bool) (*grantRecord, error) {
+func (k *tokenKeeper) refreshShared(ctx context.Context, grant string, enough func(grantRecord) bool) (*cachedGrant, error) {
 	id := newState()
 	deadline := k.core.now().Add(refreshTries * refreshLease)
 	for {
@@ -197,8 +214,7 @@ func (k *tokenKeeper) refreshShared(ctx context.Context, grant string, enough fu
 		case r.LeaseID == id:
 			return k.refreshLeased(ctx, grant, r, id)
 		default:
-			k.cached.Put(grant, &r)
-			return &r, nil
+			return k.keep(grant, r), nil
 		}
 	}
 }
@@ -207,7 +223,7 @@ var errRefreshHeld = errors.New("another process keeps refreshing this grant wit
 
 // refreshLeased asks for a new pair. On an unclear answer it tries the same
 // refresh token again at once, well inside the time for which it is honoured.
-func (k *tokenKeeper) refreshLeased(ctx context.Context, grant string, r grantRecord, lease string) (*grantRecord, error) {
+func (k *tokenKeeper) refreshLeased(ctx context.Context, grant string, r grantRecord, lease string) (*cachedGrant, error) {
 	var failed error
 	for try := range refreshTries {
 		if try > 0 {
@@ -247,7 +263,7 @@ func (k *tokenKeeper) exchangeRefresh(ctx context.Context, refreshToken string) 
 
 // storePair stores the new pair before anybody uses it. If another replica
 // stored one meanwhile, the pair obtained last is the one Smartcar honours.
-func (k *tokenKeeper) storePair(ctx context.Context, grant string, used grantRecord, token *oauth2.Token) (*grantRecord, error) {
+func (k *tokenKeeper) storePair(ctx context.Context, grant string, used grantRecord, token *oauth2.Token) (*cachedGrant, error) {
 	obtained := k.core.now()
 	r, err := changeJSON(ctx, k.records, grantKey(grant), refreshTokenLife, func(r *grantRecord, found bool) error {
 		if !found {
@@ -262,8 +278,7 @@ func (k *tokenKeeper) storePair(ctx context.Context, grant string, used grantRec
 	if err != nil {
 		return nil, err
 	}
-	k.cached.Put(grant, &r)
-	return &r, nil
+	return k.keep(grant, r), nil
 }
 
 func (r *grantRecord) setPair(token *oauth2.Token, now time.Time) {
@@ -283,11 +298,10 @@ func accessTokenLife(token *oauth2.Token) time.Duration {
 
 // rejected handles invalid_grant: final, unless another replica has rotated
 // the token that we used.
-func (k *tokenKeeper) rejected(ctx context.Context, grant string, used grantRecord, cause error) (*grantRecord, error) {
-	r, err := loadJSON[grantRecord](ctx, k.records, grantKey(grant))
+func (k *tokenKeeper) rejected(ctx context.Context, grant string, used grantRecord, cause error) (*cachedGrant, error) {
+	r, err := k.load(ctx, grant)
 	if err == nil && r.RefreshToken != used.RefreshToken {
-		k.cached.Put(grant, &r)
-		return &r, nil
+		return r, nil
 	}
 	if err == nil {
 		err = k.end(ctx, grant, r.UserID)
@@ -333,7 +347,9 @@ func endedError() error {
 func tokenError(op Operation, err error, now time.Time) error {
 	var answered *oauth2.RetrieveError
 	if errors.As(err, &answered) && answered.Response != nil && answered.Response.StatusCode >= 300 {
-		return decodeError(op, answered.Response.StatusCode, answered.Response.Header, answered.Body, now)
+		e := decodeError(op, answered.Response.StatusCode, answered.Response.Header, answered.Body, now)
+		e.Description = "" // it may quote the code or the token
+		return e
 	}
 	e := &Error{Operation: op, reach: reachedUnsure, Err: errTokenAnswer}
 	var failed *url.Error

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -31,7 +32,7 @@ var (
 func (c *core) transmit(ctx context.Context, call *call) (*answer, error) {
 	began := c.now()
 	if err := ctx.Err(); err != nil {
-		return nil, &Error{Operation: call.op, reach: reachedNever, Err: context.Cause(ctx)}
+		return nil, &Error{Operation: call.op, reach: reachedNever, Err: endOf(ctx)}
 	}
 	timeout := c.opts.timeout
 	if t := c.opts.client.Timeout; t > 0 {
@@ -58,11 +59,14 @@ func (c *core) transmit(ctx context.Context, call *call) (*answer, error) {
 		return nil, e
 	}
 	a, err := c.readAnswer(ctx, resp)
-	c.logCall(ctx, call, resp.StatusCode, resp.Header.Get("SC-Request-Id"), began)
+	c.logCall(ctx, call, resp.StatusCode, resp.Header.Get(headerRequestID), began)
 	if err != nil {
-		e := &Error{Operation: call.op, RequestID: resp.Header.Get("SC-Request-Id"), Err: err, reach: reachedUnsure}
+		e := &Error{
+			Operation: call.op, StatusCode: resp.StatusCode, Err: err,
+			RequestID: resp.Header.Get(headerRequestID), reach: reachedUnsure,
+		}
 		if errors.Is(err, errBodyTooLarge) {
-			e.StatusCode, e.reach = resp.StatusCode, reachedServer
+			e.reach = reachedServer // asking again would not make it smaller
 		}
 		return nil, e
 	}
@@ -77,7 +81,7 @@ func (o *options) transport() http.RoundTripper {
 }
 
 func (c *core) newRequest(ctx context.Context, call *call) (*http.Request, error) {
-	target := call.origin.String() + call.request.path
+	target := call.base + call.request.path
 	if len(call.query) > 0 {
 		target += "?" + call.query.Encode()
 	}
@@ -94,11 +98,13 @@ func (c *core) newRequest(ctx context.Context, call *call) (*http.Request, error
 		// one with a body it cannot rewind is left alone. It reads as empty.
 		req.Body = io.NopCloser(eofReader{})
 	}
-	authorization, _ := ctx.Value(authorizationKey{}).(string)
-	req.Header["Authorization"] = []string{authorization}
-	req.Header["User-Agent"] = []string{c.opts.userAgent}
-	if call.units != "" {
-		req.Header["Sc-Unit-System"] = []string{string(call.units)}
+	req.Header["Authorization"] = call.bearer
+	req.Header["User-Agent"] = c.opts.userAgent
+	switch call.units {
+	case Metric:
+		req.Header[headerUnits] = c.opts.metric
+	case Imperial:
+		req.Header[headerUnits] = c.opts.imperial
 	}
 	if body != nil {
 		req.Header["Content-Type"] = []string{"application/json"}
@@ -113,34 +119,47 @@ func (eofReader) Read([]byte) (int, error) { return 0, io.EOF }
 // readAnswer reads the whole body, so that the connection can be used again.
 func (c *core) readAnswer(ctx context.Context, resp *http.Response) (*answer, error) {
 	defer func() { _ = resp.Body.Close() }()
-	limit := int64(maxBody)
+	limit := maxBody
 	if resp.StatusCode >= 300 {
 		limit = maxErrorBody
 	}
-	var buf bytes.Buffer
-	if n := resp.ContentLength; n > 0 && n <= limit {
-		buf.Grow(int(n) + bytes.MinRead)
-	}
-	n, err := buf.ReadFrom(io.LimitReader(resp.Body, limit+1))
-	switch {
-	case err != nil:
+	body, err := readAtMost(resp.Body, limit, resp.ContentLength)
+	if err != nil && (resp.StatusCode < 300 || !errors.Is(err, errBodyTooLarge)) {
 		return nil, causeOf(ctx, err)
-	case n > limit && resp.StatusCode < 300:
-		return nil, errBodyTooLarge
-	}
-	body := buf.Bytes()
-	if n > limit {
-		body = body[:limit]
 	}
 	return &answer{status: resp.StatusCode, header: resp.Header, body: body, at: c.now()}, nil
 }
 
+// readAtMost returns what it could read, with errBodyTooLarge if there is more
+// than limit. Announced is the length the sender promised, below zero if none.
+func readAtMost(r io.Reader, limit int, announced int64) ([]byte, error) {
+	size := 4 << 10
+	if announced >= 0 && announced < int64(limit) {
+		size = int(announced) + 1 // room to see the end
+	}
+	body := make([]byte, 0, size)
+	for {
+		n, err := r.Read(body[len(body):cap(body)])
+		body = body[:len(body)+n]
+		switch {
+		case err == io.EOF: //nolint:errorlint // io.Reader promises EOF itself
+			return body, nil
+		case err != nil:
+			return body, err
+		case len(body) > limit:
+			return body[:limit], errBodyTooLarge
+		case len(body) == cap(body):
+			body = slices.Grow(body, min(len(body), limit+1-len(body)))
+		}
+	}
+}
+
 // causeOf says why ctx ended, if that is why err happened.
 func causeOf(ctx context.Context, err error) error {
-	if ctx.Err() == nil || !isContextError(err) {
+	if ctx.Err() == nil {
 		return err
 	}
-	return context.Cause(ctx)
+	return endOf(ctx)
 }
 
 // certainlyNotSent knows the errors that come before the first byte leaves.
@@ -187,7 +206,7 @@ type tokenTransport struct{ o *options }
 
 func (t tokenTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	req = req.Clone(req.Context())
-	req.Header.Set("User-Agent", t.o.userAgent)
+	req.Header["User-Agent"] = t.o.userAgent
 	resp, err := t.o.transport().RoundTrip(req)
 	if err == nil && strings.EqualFold(resp.Header.Get("Content-Type"), "") {
 		resp.Header.Set("Content-Type", "application/json") // x/oauth2 would guess a form

@@ -26,7 +26,11 @@ func (u *User) ID() string { return u.id }
 func (u *User) Vehicle(id string) *Vehicle { return u.vehicle(id, "") }
 
 func (u *User) vehicle(id, grant string) *Vehicle {
-	return &Vehicle{core: u.core, userID: u.id, id: id, grantID: grant, policyKey: "car/" + id}
+	return &Vehicle{
+		core: u.core, userID: u.id, id: id, grantID: grant, policyKey: "car/" + id,
+		// Escaped, whatever the id holds stays one segment.
+		base: u.core.api + "/vehicles/" + url.PathEscape(id),
+	}
 }
 
 // vehiclesPage is the largest page /vehicles gives.
@@ -39,10 +43,6 @@ const vehiclesPage = 50
 // https://smartcar.com/docs/api-reference/all-vehicles
 func (u *User) Vehicles(ctx context.Context) iter.Seq2[*Vehicle, error] {
 	return func(yield func(*Vehicle, error) bool) {
-		if ctx == nil {
-			yield(nil, argumentError("ctx", "is nil; use context.Background()"))
-			return
-		}
 		record, err := u.core.tokens.loadUser(ctx, u.id)
 		if err != nil {
 			yield(nil, err)
@@ -106,8 +106,8 @@ func (c *core) listVehicles(ctx context.Context, grant string) iter.Seq2[string,
 // getJSON asks for something that concerns a grant but no vehicle.
 func getJSON[T any](ctx context.Context, c *core, op Operation, grant, path string, query url.Values) (*T, error) {
 	a, err := c.send(ctx, &call{
-		op: op, kind: KindMetadata, origin: c.api, query: query,
-		request: wireRequest{method: "GET", path: path}, auth: c.tokens.credential(grant),
+		op: op, kind: KindMetadata, base: c.api, query: query,
+		request: wireRequest{method: "GET", path: path}, auth: &grantCredential{c.tokens, grant},
 	})
 	if err != nil {
 		return nil, err
@@ -219,7 +219,7 @@ func (g *gate) forget(ctx context.Context, v *Vehicle) error {
 			_, err = g.records.swap(ctx, v.policyKey, c.revision, left.encode(randomUint64()), rest)
 		}
 		if !errors.Is(err, ErrConflict) {
-			return storeError(err)
+			return storeError(ctx, err)
 		}
 	}
 }

@@ -20,6 +20,7 @@ type Vehicle struct {
 	core      *core
 	userID    string
 	id        string
+	base      string // its URL
 	grantID   string // the grant that listed it; empty until looked up
 	policyKey string
 	opts      callOptions
@@ -263,6 +264,9 @@ func (v *Vehicle) Request(ctx context.Context, r Request) (*Response, error) {
 	if r.Method == "" {
 		r.Method = http.MethodGet
 	}
+	if strings.ContainsFunc(r.Method, func(c rune) bool { return c < 'A' || c > 'Z' }) {
+		return nil, argumentError("Request.Method", "must be an HTTP method in capitals, such as POST")
+	}
 	switch {
 	case r.Kind > KindCommand:
 		return nil, argumentError("Request.Kind", "is not one of the package's kinds")
@@ -274,7 +278,7 @@ func (v *Vehicle) Request(ctx context.Context, r Request) (*Response, error) {
 		call.kind = KindCommand
 	}
 	call.query = r.Query
-	call.request = wireRequest{method: r.Method, path: vehiclePath(v.id, path)}
+	call.request = wireRequest{method: r.Method, path: path}
 	if r.Body != nil {
 		if call.request.body, err = json.Marshal(r.Body); err != nil {
 			return nil, argumentError("Request.Body", "cannot be written as JSON")
@@ -284,7 +288,7 @@ func (v *Vehicle) Request(ctx context.Context, r Request) (*Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	meta := metaFrom(a.header.Get, a.at)
+	meta := metaFrom(a.header, a.at)
 	meta.PolicyOverridden = v.opts.override && call.kind != KindMetadata
 	return &Response{StatusCode: a.status, Meta: meta, body: func() []byte { return a.body }}, nil
 }

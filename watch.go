@@ -25,6 +25,10 @@ const (
 // that will not, and when ctx ends, it yields that error and stops.
 func (v *Vehicle) Watch(ctx context.Context, want ...Operation) iter.Seq2[*Snapshot, error] {
 	return func(yield func(*Snapshot, error) bool) {
+		if err := checkContext(ctx); err != nil {
+			yield(nil, err)
+			return
+		}
 		var last time.Time
 		for {
 			snapshot, err := v.Snapshot(ctx, want...)
@@ -38,7 +42,7 @@ func (v *Vehicle) Watch(ctx context.Context, want ...Operation) iter.Seq2[*Snaps
 					}
 				}
 			case ctx.Err() != nil:
-				yield(nil, context.Cause(ctx))
+				yield(nil, endOf(ctx))
 				return
 			case isLocalLimit(err): // woken early to look for the key: not an error
 			default:
@@ -91,7 +95,7 @@ func clampWait(d time.Duration) time.Duration {
 // in it says when it was recorded.
 func (s *Snapshot) recordedAt() (at time.Time, dated bool) {
 	for _, p := range s.parts() {
-		if p.failure == nil && !p.meta.RecordedAt.IsZero() {
+		if p.refused == nil && !p.meta.RecordedAt.IsZero() {
 			at, dated = later(at, p.meta.RecordedAt), true
 		}
 	}

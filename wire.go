@@ -1,6 +1,7 @@
 package smartcar
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -21,20 +22,20 @@ type wire interface {
 	// supports reports whether the API has the operation at all.
 	supports(op *operation) bool
 	// read makes one request for all ops, of which there is at least one.
-	read(vehicleID string, ops []*operation) wireRequest
+	read(ops []operation) wireRequest
 	// split takes the answer to read apart: one part for each of ops, in
 	// their order. An error concerns the answer as a whole.
-	split(ops []*operation, a *answer) ([]part, error)
+	split(ops []operation, a *answer) ([]part, error)
 	// decode turns the body of a part into the typed result of op.
 	decode(op *operation, body json.RawMessage) (any, error)
 	// command makes the request for a command with its arguments.
-	command(vehicleID string, op *operation, args any) (wireRequest, error)
+	command(op *operation, args any) (wireRequest, error)
 	// commandResult reads the answer to a command. The body decides, not the status.
 	commandResult(op *operation, a *answer) (*CommandResult, error)
 }
 
-// wireRequest is one HTTP request, relative to the API's base URL. Path is
-// already escaped, segment by segment.
+// wireRequest is one HTTP request. Path is relative to the vehicle it is for,
+// else to the API's base URL, and already escaped, segment by segment.
 type wireRequest struct {
 	method string
 	path   string
@@ -52,10 +53,12 @@ type answer struct {
 
 // part is what an answer holds for one operation: a body or an error.
 type part struct {
-	op   *operation
-	body json.RawMessage
-	meta Meta
-	err  *Error
+	op      *operation
+	body    json.RawMessage
+	value   any // body decoded, with meta; nil for a kept part, which is decoded anew
+	meta    Meta
+	err     *Error
+	refused error // err as the caller will see it, or why nobody was asked
 }
 
 // UnitSystem of distances, volumes, pressures and temperatures.
@@ -99,14 +102,21 @@ type Meta struct {
 	PolicyOverridden bool
 }
 
-// metaFrom reads the documented headers; get looks one up by any case.
-func metaFrom(get func(string) string, at time.Time) Meta {
+// The documented headers, in the case in which net/http keeps them.
+const (
+	headerRequestID = "Sc-Request-Id"
+	headerDataAge   = "Sc-Data-Age"
+	headerFetchedAt = "Sc-Fetched-At"
+	headerUnits     = "Sc-Unit-System"
+)
+
+func metaFrom(h http.Header, at time.Time) Meta {
 	return Meta{
-		RequestID:  get("SC-Request-Id"),
-		RecordedAt: lenient.ParseTime(get("SC-Data-Age")),
-		FetchedAt:  lenient.ParseTime(get("SC-Fetched-At")),
+		RequestID:  h.Get(headerRequestID),
+		RecordedAt: lenient.ParseTime(h.Get(headerDataAge)),
+		FetchedAt:  lenient.ParseTime(h.Get(headerFetchedAt)),
 		ReceivedAt: at,
-		UnitSystem: UnitSystem(get("SC-Unit-System")),
+		UnitSystem: UnitSystem(h.Get(headerUnits)),
 		Source:     SourceLive,
 	}
 }
@@ -119,8 +129,8 @@ var errNotObject = errors.New("the body is not a JSON object")
 // decodeObject reads a JSON object into a T, leniently where T is lenient.
 func decodeObject[T any](body json.RawMessage) (*T, error) {
 	v := new(T)
-	if err := json.Unmarshal(body, v); err != nil {
-		return nil, errNotObject // its own text could quote the body
+	if body = bytes.TrimSpace(body); !isObject(body) || json.Unmarshal(body, v) != nil {
+		return nil, errNotObject // encoding/json's own text could quote the body
 	}
 	return v, nil
 }

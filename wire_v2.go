@@ -21,18 +21,18 @@ func (wireV2) base(o Origins) *url.URL { return o.API.JoinPath("v2.0") }
 
 func (wireV2) supports(op *operation) bool { return op.v2 != "" }
 
-// vehiclePath escapes the id, so that whatever it holds stays one segment.
-func vehiclePath(vehicleID, below string) string {
-	path := "/vehicles/" + url.PathEscape(vehicleID)
-	if below == "/" {
-		return path
+// belowVehicle is a path of the operations table as it is sent: the vehicle
+// itself has none.
+func belowVehicle(path string) string {
+	if path == "/" {
+		return ""
 	}
-	return path + below
+	return path
 }
 
-func (wireV2) read(vehicleID string, ops []*operation) wireRequest {
+func (wireV2) read(ops []operation) wireRequest {
 	if len(ops) == 1 {
-		return wireRequest{method: http.MethodGet, path: vehiclePath(vehicleID, ops[0].v2)}
+		return wireRequest{method: http.MethodGet, path: belowVehicle(ops[0].v2)}
 	}
 	type item struct {
 		Path string `json:"path"`
@@ -40,16 +40,16 @@ func (wireV2) read(vehicleID string, ops []*operation) wireRequest {
 	batch := struct {
 		Requests []item `json:"requests"`
 	}{Requests: make([]item, len(ops))}
-	for i, op := range ops {
-		batch.Requests[i].Path = op.v2
+	for i := range ops {
+		batch.Requests[i].Path = ops[i].v2
 	}
 	body, _ := json.Marshal(batch) // texts only: cannot fail
-	return wireRequest{method: http.MethodPost, path: vehiclePath(vehicleID, "/batch"), body: body}
+	return wireRequest{method: http.MethodPost, path: "/batch", body: body}
 }
 
-func (wireV2) split(ops []*operation, a *answer) ([]part, error) {
+func (wireV2) split(ops []operation, a *answer) ([]part, error) {
 	if len(ops) == 1 {
-		return []part{{op: ops[0], body: a.body, meta: metaFrom(a.header.Get, a.at)}}, nil
+		return []part{{op: &ops[0], body: a.body, meta: metaFrom(a.header, a.at)}}, nil
 	}
 	return splitBatch(ops, a)
 }
@@ -64,15 +64,15 @@ type batchAnswer struct {
 	}] `json:"responses"`
 }
 
-func splitBatch(ops []*operation, a *answer) ([]part, error) {
+func splitBatch(ops []operation, a *answer) ([]part, error) {
 	batch, err := decodeObject[batchAnswer](a.body)
 	if err != nil {
 		return nil, err
 	}
 	parts := make([]part, len(ops))
-	for i, op := range ops {
-		parts[i] = part{op: op, err: &Error{
-			Operation: op.name, StatusCode: a.status, RequestID: a.header.Get("SC-Request-Id"),
+	for i := range ops {
+		parts[i] = part{op: &ops[i], err: &Error{
+			Operation: ops[i].name, StatusCode: a.status, RequestID: a.header.Get(headerRequestID),
 			Description: "the batch answer holds no item for this path",
 		}}
 	}
@@ -82,11 +82,11 @@ func splitBatch(ops []*operation, a *answer) ([]part, error) {
 			continue
 		}
 		header := make(http.Header, len(item.Headers.Value)+1)
-		header.Set("SC-Request-Id", a.header.Get("SC-Request-Id"))
+		header.Set(headerRequestID, a.header.Get(headerRequestID))
 		for name, value := range item.Headers.Value {
 			header.Set(name, string(value))
 		}
-		parts[i] = part{op: ops[i], body: item.Body, meta: metaFrom(header.Get, a.at)}
+		parts[i] = part{op: &ops[i], body: item.Body, meta: metaFrom(header, a.at)}
 		if item.Code < 200 || item.Code > 299 {
 			parts[i].err = decodeError(ops[i].name, int(item.Code), header, item.Body, a.at)
 		}
@@ -94,16 +94,16 @@ func splitBatch(ops []*operation, a *answer) ([]part, error) {
 	return parts, nil
 }
 
-func indexOfPath(ops []*operation, path string) int {
-	for i, op := range ops {
-		if strings.Trim(op.v2, "/") == strings.Trim(path, "/") {
+func indexOfPath(ops []operation, path string) int {
+	for i := range ops {
+		if strings.Trim(ops[i].v2, "/") == strings.Trim(path, "/") {
 			return i
 		}
 	}
 	return -1
 }
 
-func (wireV2) command(vehicleID string, op *operation, args any) (wireRequest, error) {
+func (wireV2) command(op *operation, args any) (wireRequest, error) {
 	body := args
 	switch op.name {
 	case Lock, Unlock:
@@ -117,7 +117,7 @@ func (wireV2) command(vehicleID string, op *operation, args any) (wireRequest, e
 			Limit float64 `json:"limit"`
 		}{percentToFraction(args.(float64))}
 	}
-	request := wireRequest{method: op.method, path: vehiclePath(vehicleID, op.v2)}
+	request := wireRequest{method: op.method, path: belowVehicle(op.v2)}
 	if body == nil {
 		return request, nil
 	}
@@ -147,7 +147,7 @@ func (wireV2) commandResult(_ *operation, a *answer) (*CommandResult, error) {
 		}
 		body = nil // 204: nothing to say
 	}
-	result := &CommandResult{Meta: metaFrom(a.header.Get, a.at)}
+	result := &CommandResult{Meta: metaFrom(a.header, a.at)}
 	if body != nil {
 		result.Status, result.Message = string(body.Status), string(body.Message)
 	}

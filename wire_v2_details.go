@@ -1,6 +1,7 @@
 package smartcar
 
 import (
+	"bytes"
 	"encoding/json"
 	"strings"
 
@@ -62,7 +63,8 @@ type serviceRecordV2 struct {
 // the documentation prints.
 func decodeServiceHistory(body json.RawMessage) (any, error) {
 	var list lenient.List[serviceRecordV2]
-	if !json.Valid(body) {
+	body = bytes.TrimSpace(body)
+	if !json.Valid(body) || body[0] != '[' && body[0] != '{' {
 		return nil, errNotObject
 	}
 	_ = list.UnmarshalJSON(body)

@@ -21,7 +21,7 @@ func (wireV3) base(o Origins) *url.URL { return o.APIv3.JoinPath("v3") }
 
 func (wireV3) supports(op *operation) bool { return op.v3 != "" || len(op.signals) > 0 }
 
-func (wireV3) read(vehicleID string, ops []*operation) wireRequest {
+func (wireV3) read(ops []operation) wireRequest {
 	path := "/signals"
 	if len(ops) == 1 {
 		switch {
@@ -31,7 +31,7 @@ func (wireV3) read(vehicleID string, ops []*operation) wireRequest {
 			path += "/" + ops[0].signals[0]
 		}
 	}
-	return wireRequest{method: http.MethodGet, path: vehiclePath(vehicleID, path)}
+	return wireRequest{method: http.MethodGet, path: belowVehicle(path)}
 }
 
 // signalV3 is an entry of the signals list; old answers put the fields of
@@ -67,14 +67,17 @@ func (s signalV3) attributes() signalAttributesV3 {
 }
 
 type signalsAnswerV3 struct {
-	Data lenient.List[signalV3] `json:"data"`
+	Data     lenient.List[signalV3] `json:"data"`
+	Included lenient.Object[struct {
+		Vehicle json.RawMessage `json:"vehicle"`
+	}] `json:"included"`
 }
 
 // split collects for each operation the signals it is made of. The body of a
 // part is a JSON object from signal code to that signal's body.
-func (w wireV3) split(ops []*operation, a *answer) ([]part, error) {
+func (w wireV3) split(ops []operation, a *answer) ([]part, error) {
 	if len(ops) == 1 && ops[0].v3 != "" {
-		return []part{{op: ops[0], body: a.body, meta: metaFrom(a.header.Get, a.at)}}, nil
+		return []part{{op: &ops[0], body: a.body, meta: metaFrom(a.header, a.at)}}, nil
 	}
 	list, err := decodeObject[signalsAnswerV3](a.body)
 	if err != nil {
@@ -90,8 +93,13 @@ func (w wireV3) split(ops []*operation, a *answer) ([]part, error) {
 		signals[string(s.attributes().Code)] = s
 	}
 	parts := make([]part, len(ops))
-	for i, op := range ops {
-		parts[i] = w.part(op, signals, a)
+	for i := range ops {
+		if vehicle := list.Included.Value.Vehicle; ops[i].name == Attributes && isObject(vehicle) {
+			body := append(append([]byte(`{"data":`), vehicle...), '}')
+			parts[i] = part{op: &ops[i], body: body, meta: metaFrom(a.header, a.at)}
+			continue
+		}
+		parts[i] = w.part(&ops[i], signals, a)
 	}
 	return parts, nil
 }
@@ -100,7 +108,7 @@ func (w wireV3) split(ops []*operation, a *answer) ([]part, error) {
 // it fails only if none of them can be used: a stale body beside an ERROR
 // status is not data.
 func (wireV3) part(op *operation, signals map[string]signalV3, a *answer) part {
-	p := part{op: op, meta: metaFrom(a.header.Get, a.at)}
+	p := part{op: op, meta: metaFrom(a.header, a.at)}
 	bodies := make(map[string]json.RawMessage, len(op.signals))
 	for _, code := range op.signals {
 		s, ok := signals[code]
@@ -110,7 +118,7 @@ func (wireV3) part(op *operation, signals map[string]signalV3, a *answer) part {
 		attributes := s.attributes()
 		if status := attributes.Status.Value; status.Value != "" && status.Value != "SUCCESS" {
 			if p.err == nil {
-				p.err = decodeError(op.name, a.status, a.header, status.Error, a.at)
+				p.err = statusErrorV3(op, string(status.Value), status.Error, a)
 			}
 			continue
 		}
@@ -124,7 +132,7 @@ func (wireV3) part(op *operation, signals map[string]signalV3, a *answer) part {
 	case p.err == nil:
 		p.err = &Error{
 			Operation: op.name, StatusCode: http.StatusNotFound, Type: "RESOURCE_NOT_FOUND", Code: "SIGNAL_NOT_FOUND",
-			RequestID: a.header.Get("SC-Request-Id"), Description: "Smartcar has not stored this signal yet",
+			RequestID: a.header.Get(headerRequestID), Description: "Smartcar has not stored this signal yet",
 		}
 	}
 	return p
@@ -176,11 +184,24 @@ func (w vehicleV3) reading() *AttributesReading {
 	return r
 }
 
-func (wireV3) command(vehicleID string, op *operation, _ any) (wireRequest, error) {
-	return wireRequest{method: http.MethodPost, path: vehiclePath(vehicleID, op.v3)}, nil
+func (wireV3) command(op *operation, _ any) (wireRequest, error) {
+	return wireRequest{method: http.MethodPost, path: op.v3}, nil
 }
 
-// commandResult reads the body, which decides: a 202 may carry an error.
+// statusErrorV3 reads the error beside a status that is not SUCCESS.
+func statusErrorV3(op *operation, status string, body json.RawMessage, a *answer) *Error {
+	if !isObject(body) {
+		body = []byte("{}")
+	}
+	e := decodeError(op.name, a.status, a.header, body, a.at)
+	if e.Description == "" {
+		e.Description = "the status is " + status
+	}
+	return e
+}
+
+// commandResult reads the body, which decides: a 202 may carry an error, as
+// errors[], as error, or as a bare object.
 func (wireV3) commandResult(op *operation, a *answer) (*CommandResult, error) {
 	body, err := decodeObject[struct {
 		Data lenient.Object[struct {
@@ -191,24 +212,16 @@ func (wireV3) commandResult(op *operation, a *answer) (*CommandResult, error) {
 				}] `json:"status"`
 			}] `json:"attributes"`
 		}] `json:"data"`
-		Errors json.RawMessage `json:"errors"`
-		Error  json.RawMessage `json:"error"`
 	}](a.body)
 	if err != nil {
 		return nil, err
 	}
 	status := body.Data.Value.Attributes.Value.Status.Value
-	switch {
-	case len(body.Errors) > 0 || len(body.Error) > 0:
-		return nil, decodeError(op.name, a.status, a.header, a.body, a.at)
-	case status.Value == "":
-		return nil, errNotObject
-	case status.Value != "SUCCESS":
-		e := decodeError(op.name, a.status, a.header, status.Error, a.at)
-		if e.Description == "" {
-			e.Description = "the command ended with status " + string(status.Value)
-		}
-		return nil, e
+	if status.Value == "SUCCESS" {
+		return &CommandResult{Status: string(status.Value), Meta: metaFrom(a.header, a.at)}, nil
 	}
-	return &CommandResult{Status: string(status.Value), Meta: metaFrom(a.header.Get, a.at)}, nil
+	if status.Value != "" {
+		return nil, statusErrorV3(op, string(status.Value), status.Error, a)
+	}
+	return nil, decodeError(op.name, a.status, a.header, a.body, a.at)
 }

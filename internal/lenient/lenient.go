@@ -73,6 +73,9 @@ func (t *Time) UnmarshalJSON(b []byte) error {
 // ParseTime reads what [Time] reads, from a plain text such as a header.
 func ParseTime(s string) time.Time {
 	s = strings.TrimSpace(s)
+	if s == "" {
+		return time.Time{}
+	}
 	if at, err := time.Parse(time.RFC3339Nano, s); err == nil {
 		return at.UTC()
 	}
