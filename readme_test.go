@@ -1,0 +1,226 @@
+package smartcar
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const (
+	tableBegin = "<!-- Generated from operations.go: go test . -run TestREADME -update -->\n"
+	tableEnd   = "<!-- End of the generated part -->\n"
+)
+
+func readREADME(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("README.md")
+	require.NoError(t, err)
+	return string(text)
+}
+
+// blocks returns the fenced blocks of a language, in order.
+func blocks(text, language string) []string {
+	var found []string
+	for _, m := range regexp.MustCompile("(?ms)^```"+language+"\n(.*?)^```$").FindAllStringSubmatch(text, -1) {
+		found = append(found, m[1])
+	}
+	return found
+}
+
+func TestREADMETable(t *testing.T) {
+	text := readREADME(t)
+	before, rest, ok := strings.Cut(text, tableBegin)
+	require.True(t, ok, "the mark %q is missing", tableBegin)
+	got, after, ok := strings.Cut(rest, tableEnd)
+	require.True(t, ok, "the mark %q is missing", tableEnd)
+	want := "\n" + operationsTable() + "\n"
+	if *update {
+		require.NoError(t, os.WriteFile("README.md", []byte(before+tableBegin+want+tableEnd+after), 0o600))
+		return
+	}
+	require.Equal(t, want, got, "run go test . -run TestREADME -update and review the difference")
+}
+
+func operationsTable() string {
+	kinds := map[Kind]string{KindMetadata: "metadata", KindData: "data", KindCommand: "command"}
+	var b strings.Builder
+	b.WriteString("| Method of `Vehicle` | Kind | Permission | API v2.0, below `/vehicles/{id}` |\n| --- | --- | --- | --- |\n")
+	for _, op := range operations {
+		permission := "–"
+		if op.permission != "" {
+			permission = "`" + op.permission + "`"
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s | `%s %s` |\n", op.call, kinds[op.kind], permission, op.method, op.v2)
+	}
+	b.WriteString("\n*Metadata* is answered by Smartcar itself and not limited; *data* reads the car and takes its turn;\na *command* changes it.\n")
+	return b.String()
+}
+
+func TestREADMEQuickStart(t *testing.T) {
+	_, section, ok := strings.Cut(readREADME(t), "\n## Quick start\n")
+	require.True(t, ok)
+	commands := blocks(section, "sh")
+	require.NotEmpty(t, commands)
+	require.Equal(t, "go run ./examples/quickstart\ngo test ./...\n", commands[0])
+}
+
+// TestREADMESnippets: a program or a test is compiled, and run if it is a
+// test, in a module of its own as a user would have it. Any other block is a
+// part of an example, which runs with the tests of this package.
+func TestREADMESnippets(t *testing.T) {
+	examples, err := os.ReadFile("example_test.go")
+	require.NoError(t, err)
+	var files []string
+	for _, block := range blocks(readREADME(t), "go") {
+		switch {
+		case strings.HasPrefix(block, "package "):
+			files = append(files, block)
+		case strings.HasPrefix(block, "func Test"):
+			files = append(files, "package app_test\n\n"+importsOf(block)+block)
+		default:
+			require.True(t, strings.Contains(unindented(string(examples)), unindented(block)), "not in example_test.go:\n%s", block)
+		}
+	}
+	require.NotEmpty(t, files)
+	if testing.Short() {
+		t.Skip("does not compile the programs of the README")
+	}
+	compileOutside(t, files)
+}
+
+// importsOf spares the README the imports that an editor adds by itself.
+func importsOf(code string) string {
+	var imports strings.Builder
+	for _, path := range []string{
+		"errors", "net/http", "testing", "time", "github.com/jarcoal/httpmock",
+		"github.com/seed-498a1bc4/smartcar", "github.com/seed-498a1bc4/smartcar/smartcartest",
+	} {
+		if regexp.MustCompile(`\b` + filepath.Base(path) + `\.[A-Z]`).MatchString(code) {
+			fmt.Fprintf(&imports, "import %q\n", path)
+		}
+	}
+	return imports.String() + "\n"
+}
+
+func unindented(code string) string {
+	return regexp.MustCompile(`(?m)^\t+`).ReplaceAllString(code, "")
+}
+
+func compileOutside(t *testing.T, files []string) {
+	t.Helper()
+	root, err := filepath.Abs(".")
+	require.NoError(t, err)
+	goMod, err := os.ReadFile("go.mod")
+	require.NoError(t, err)
+	goSum, err := os.ReadFile("go.sum")
+	require.NoError(t, err)
+
+	const module = "github.com/seed-498a1bc4/smartcar"
+	dir := t.TempDir()
+	write := func(name, text string) {
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o700))
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+	}
+	write("go.mod", strings.Replace(string(goMod), "module "+module, "module example.com/app", 1)+
+		fmt.Sprintf("\nrequire %s v0.0.0\n\nreplace %s => %s\n", module, module, root))
+	write("go.sum", string(goSum))
+	for i, file := range files {
+		if strings.Contains(file, "github.com/jarcoal/httpmock") && !bytes.Contains(goMod, []byte("github.com/jarcoal/httpmock")) {
+			t.Log("httpmock is not among the requirements of go.mod: its snippet is not compiled")
+			continue
+		}
+		name := "main.go"
+		if strings.Contains(file, "func Test") {
+			name = "app_test.go"
+		}
+		write(fmt.Sprintf("block%d/%s", i+1, name), file)
+	}
+	for _, args := range [][]string{{"vet", "./..."}, {"test", "./..."}} {
+		cmd := exec.CommandContext(t.Context(), "go", args...)
+		cmd.Dir = dir
+		cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=-mod=mod -buildvcs=false")
+		out, err := cmd.CombinedOutput()
+		require.NoError(t, err, "%s", out)
+	}
+}
+
+func TestREADMELinks(t *testing.T) {
+	for _, m := range regexp.MustCompile(`\]\(([^)]+)\)`).FindAllStringSubmatch(readREADME(t), -1) {
+		if strings.HasPrefix(m[1], "https://") {
+			continue
+		}
+		_, err := os.Stat(m[1])
+		require.NoError(t, err)
+	}
+}
+
+// The package documentation names every sentinel, and every type and code of
+// Smartcar's errors that there is a fixture for.
+func TestManualNamesEveryError(t *testing.T) {
+	manual, err := os.ReadFile("doc.go")
+	require.NoError(t, err)
+	fixtures, err := filepath.Glob("testdata/v2/errors/*.json")
+	require.NoError(t, err)
+	require.NotEmpty(t, fixtures)
+	for _, path := range fixtures {
+		var fixture struct {
+			Want struct{ Type, Code string }
+		}
+		text, err := os.ReadFile(path)
+		require.NoError(t, err)
+		require.NoError(t, json.Unmarshal(text, &fixture), path)
+		documented := strings.ReplaceAll(strings.ToLower(strings.Trim(fixture.Want.Type+"."+fixture.Want.Code, ".")), "_", "-")
+		if !strings.HasPrefix(filepath.Base(path), documented) {
+			continue // an odd shape, not a type or code of its own
+		}
+		require.True(t, bytes.Contains(manual, []byte(fixture.Want.Type)), path)
+		require.True(t, bytes.Contains(manual, []byte(fixture.Want.Code)), path)
+	}
+	for _, name := range sentinels(t) {
+		require.True(t, bytes.Contains(manual, []byte(name)), "%s is not in doc.go", name)
+	}
+}
+
+// sentinels are the exported variables of this package, all of them errors.
+func sentinels(t *testing.T) []string {
+	t.Helper()
+	sources, err := filepath.Glob("*.go")
+	require.NoError(t, err)
+	var names []string
+	for _, path := range sources {
+		if strings.HasSuffix(path, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+		require.NoError(t, err)
+		for _, decl := range file.Decls {
+			group, ok := decl.(*ast.GenDecl)
+			if !ok || group.Tok != token.VAR {
+				continue
+			}
+			for _, spec := range group.Specs {
+				for _, name := range spec.(*ast.ValueSpec).Names {
+					if name.IsExported() {
+						names = append(names, name.Name)
+					}
+				}
+			}
+		}
+	}
+	slices.Sort(names)
+	require.NotEmpty(t, names)
+	return names
+}
