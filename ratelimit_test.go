@@ -169,3 +169,21 @@ func inFlight(d decision) string {
 	}
 	return ""
 }
+
+func TestDecisionAllocatesNothing(t *testing.T) {
+	s := carState{class: classStreaming, key: keyMissing, usedAt: policyNow.Add(-time.Hour)}
+	e := event{kind: askData, nonce: 9, lease: testLease, sent: true}
+	require.Zero(t, testing.AllocsPerRun(1000, func() {
+		_, d := step(s, e, policyNow, DefaultRules(), testLease)
+		require.Equal(t, verdictRefuse, d.verdict)
+	}))
+}
+
+func BenchmarkDecision(b *testing.B) {
+	s := carState{class: classStreaming, key: keyMissing, usedAt: policyNow.Add(-time.Hour)}
+	e := event{kind: askData, nonce: 9, lease: testLease, sent: true}
+	b.ReportAllocs()
+	for b.Loop() {
+		step(s, e, policyNow, DefaultRules(), testLease)
+	}
+}
