@@ -16,6 +16,7 @@ type call struct {
 	vehicle *Vehicle        // nil for calls that concern no vehicle
 	grant   grantCredential // of calls to a vehicle
 	ops     []operation     // what a read carries; nil for everything else
+	command *operation      // a typed command; nil for everything else
 	base    string          // the URL that request.path is relative to
 	request wireRequest
 	query   url.Values
@@ -170,6 +171,9 @@ func (c *core) classify(call *call, a *answer) (*answer, error) {
 		}
 		return nil, e
 	}
+	if call.command != nil {
+		return a, c.classifyCommand(call, a)
+	}
 	if call.ops == nil {
 		return a, nil
 	}
@@ -182,6 +186,18 @@ func (c *core) classify(call *call, a *answer) (*answer, error) {
 		c.decode(&parts[i], call, a)
 	}
 	return a, nil
+}
+
+// classifyCommand lets the body decide whether a command succeeded.
+func (c *core) classifyCommand(call *call, a *answer) error {
+	var err error
+	if a.result, err = c.wire.commandResult(call.command, a); err == nil {
+		return nil
+	}
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e
+	}
+	return unreadable(call.op, a, err)
 }
 
 // decode turns the body of a part into its typed result, or into an error of

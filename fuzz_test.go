@@ -1,6 +1,7 @@
 package smartcar
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"math"
@@ -178,6 +179,7 @@ func FuzzCarRecord(f *testing.F) {
 	}
 	f.Add([]byte(nil))
 	f.Add(make([]byte, carRecordSize))
+	f.Add(append(states[0].encode(1)[:24], bytes.Repeat([]byte{0xff}, carRecordSize-24)...)) // times in the year 10889
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		s, err := decodeCarState(raw)
 		if err != nil {
@@ -200,6 +202,23 @@ func FuzzCarRecord(f *testing.F) {
 		s.keyStatus()
 		_ = s.why()
 	})
+}
+
+// A car whose clock is wrong by thousands of years is stored like any other.
+func TestCarRecordKeepsAbsurdTimes(t *testing.T) {
+	for _, at := range []time.Time{
+		time.Date(1969, 12, 31, 0, 0, 0, 0, time.UTC), time.Date(1, 1, 1, 0, 0, 0, 1, time.UTC), time.UnixMilli(1),
+		time.Date(2262, 4, 12, 0, 0, 0, 0, time.UTC), time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC),
+	} {
+		again, err := decodeCarState(carState{recordedAt: at, usedAt: fuzzTime}.encode(1))
+		require.NoError(t, err)
+		require.True(t, again.usedAt.Equal(fuzzTime))
+		if at.Unix() <= 0 && !at.Equal(time.UnixMilli(1)) {
+			require.Zero(t, again.recordedAt, "before 1970 is not known")
+			continue
+		}
+		require.True(t, again.recordedAt.Equal(at), "%v became %v", at, again.recordedAt)
+	}
 }
 
 // Times are rounded up, so that no window opens early.

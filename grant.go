@@ -282,7 +282,7 @@ func (k *tokenKeeper) forgetVehicle(ctx context.Context, userID, vehicleID strin
 	})
 }
 
-// end takes a grant that Smartcar no longer honours out of use, with the
+// end takes a grant that Smartcar no longer honors out of use, with the
 // answers it was told. The user stays known, so that the link can be shown.
 func (k *tokenKeeper) end(ctx context.Context, grant, userID string) error {
 	if userID != "" {

@@ -123,7 +123,7 @@ func (s tornStore) CompareAndSwap(ctx context.Context, key string, old smartcar.
 // TestNeverTwoDataRequestsInAWindow drives keyless cars through random
 // interleavings of replicas that share a store: crashes between reserve and
 // settle, dropped connections before and after processing, slow answers past
-// the timeout, errors, cancelled callers and clocks set back.
+// the timeout, errors, canceled callers and clocks set back.
 func TestNeverTwoDataRequestsInAWindow(t *testing.T) {
 	for seed := range uint64(6) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
@@ -200,7 +200,7 @@ func injectChaos(sim *smartcartest.Server) {
 // oneRequest is a caller who may be gone before the answer, in a goroutine of
 // its own because the process may die in it.
 func oneRequest(t *testing.T, transport *crashingTransport, clock *steppingClock, v *smartcar.Vehicle, random *rand.Rand) {
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	if random.IntN(5) == 0 {
 		ctx, cancel = context.WithTimeout(ctx, time.Duration(random.Int64N(int64(time.Minute))))

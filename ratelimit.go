@@ -398,6 +398,9 @@ func streamsBelow(rules Rules) time.Duration { return rules.LegacyRefresh * 4 / 
 func nextLegacy(recordedAt, fetchedAt time.Time, rules Rules) time.Time {
 	const marginShare = 20 // 15 s of 5 min
 	step := rules.LegacyRefresh + rules.LegacyRefresh/marginShare
+	if recordedAt.After(fetchedAt) {
+		recordedAt = fetchedAt // a car whose clock is ahead
+	}
 	if recordedAt.IsZero() || fetchedAt.Sub(recordedAt) >= awakeWithin(rules) {
 		return fetchedAt.Add(step)
 	}

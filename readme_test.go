@@ -90,7 +90,7 @@ func TestREADMESnippets(t *testing.T) {
 		case strings.HasPrefix(block, "func Test"):
 			files = append(files, "package app_test\n\n"+importsOf(block)+block)
 		default:
-			require.True(t, strings.Contains(unindented(string(examples)), unindented(block)), "not in example_test.go:\n%s", block)
+			require.Contains(t, unindented(string(examples)), unindented(block), "not in example_test.go")
 		}
 	}
 	require.NotEmpty(t, files)

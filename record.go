@@ -77,12 +77,13 @@ func decodeCarState(b []byte) (carState, error) {
 }
 
 func appendTime(b []byte, t time.Time) []byte {
-	var ms uint64
-	if t.Unix() > 0 {
-		ms = uint64((t.UnixNano() + int64(time.Millisecond) - 1) / int64(time.Millisecond))
+	ms := t.UnixMilli()
+	if t.Nanosecond()%int(time.Millisecond) != 0 {
+		ms++
 	}
+	ms = min(max(ms, 0), 1<<(8*timeSize)-1)
 	var raw [8]byte
-	binary.BigEndian.PutUint64(raw[:], ms)
+	binary.BigEndian.PutUint64(raw[:], uint64(ms))
 	return append(b, raw[8-timeSize:]...)
 }
 

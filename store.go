@@ -37,7 +37,7 @@ type Record struct {
 // compares and swaps: what the bytes mean is decided once, in this package.
 //
 // All methods are called concurrently, from every process that shares the
-// store, and must honour ctx. A write that was answered without error must
+// store, and must honor ctx. A write that was answered without error must
 // be seen by every later Load, in every process, and must survive whatever the
 // store promises to survive: a lost write can cost a car its window or a user
 // its login. Any other failure than the two named errors is passed on, wrapped

@@ -18,7 +18,7 @@ const (
 	// on its way.
 	tokenSkew = time.Minute
 	// refreshLease is how long one replica may keep the others from
-	// refreshing. It is shorter than the time for which Smartcar honours a
+	// refreshing. It is shorter than the time for which Smartcar honors a
 	// used refresh token (a minute), so that a successor is in time.
 	refreshLease = 15 * time.Second
 	// refreshTimeout bounds one request to the token endpoint.
@@ -222,7 +222,7 @@ func (k *tokenKeeper) refreshShared(ctx context.Context, grant string, enough fu
 var errRefreshHeld = errors.New("another process keeps refreshing this grant without result")
 
 // refreshLeased asks for a new pair. On an unclear answer it tries the same
-// refresh token again at once, well inside the time for which it is honoured.
+// refresh token again at once, well inside the time for which it is honored.
 func (k *tokenKeeper) refreshLeased(ctx context.Context, grant string, r grantRecord, lease string) (*cachedGrant, error) {
 	var failed error
 	for try := range refreshTries {
@@ -262,7 +262,7 @@ func (k *tokenKeeper) exchangeRefresh(ctx context.Context, refreshToken string) 
 }
 
 // storePair stores the new pair before anybody uses it. If another replica
-// stored one meanwhile, the pair obtained last is the one Smartcar honours.
+// stored one meanwhile, the pair obtained last is the one Smartcar honors.
 func (k *tokenKeeper) storePair(ctx context.Context, grant string, used grantRecord, token *oauth2.Token) (*cachedGrant, error) {
 	obtained := k.core.now()
 	r, err := changeJSON(ctx, k.records, grantKey(grant), refreshTokenLife, func(r *grantRecord, found bool) error {

@@ -49,7 +49,7 @@ func (c *core) transmit(ctx context.Context, call *call) (*answer, error) {
 	if err != nil {
 		return nil, &Error{Operation: call.op, reach: reachedNever, Err: err}
 	}
-	resp, err := c.opts.transport().RoundTrip(req)
+	resp, err := c.opts.transport().RoundTrip(req) //nolint:bodyclose // readAnswer closes it
 	if err != nil {
 		e := &Error{Operation: call.op, reach: reachedUnsure, Err: causeOf(ctx, err)}
 		if certainlyNotSent(err) || watch.neverConnected() {
@@ -142,7 +142,7 @@ func readAtMost(r io.Reader, limit int, announced int64) ([]byte, error) {
 		n, err := r.Read(body[len(body):cap(body)])
 		body = body[:len(body)+n]
 		switch {
-		case err == io.EOF: //nolint:errorlint // io.Reader promises EOF itself
+		case err == io.EOF:
 			return body, nil
 		case err != nil:
 			return body, err

@@ -35,8 +35,8 @@ func (v *Vehicle) Watch(ctx context.Context, want ...Operation) iter.Seq2[*Snaps
 			switch {
 			case err == nil:
 				at, dated := snapshot.recordedAt()
-				if at.After(last) || !dated {
-					last = later(last, at)
+				if !at.Equal(last) || !dated {
+					last = at
 					if !yield(snapshot, nil) {
 						return
 					}

@@ -47,8 +47,9 @@ type answer struct {
 	status int
 	header http.Header
 	body   []byte
-	at     time.Time // when it had arrived
-	parts  []part    // of a read, in the order of its operations
+	at     time.Time      // when it had arrived
+	parts  []part         // of a read, in the order of its operations
+	result *CommandResult // of a typed command
 }
 
 // part is what an answer holds for one operation: a body or an error.
