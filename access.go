@@ -42,7 +42,7 @@ type Access struct {
 // and the key status if they are not known, which takes no turn of the car,
 // and never asks for data.
 func (v *Vehicle) Access(ctx context.Context) (*Access, error) {
-	if _, err := v.newCall(ctx, opSnapshot); err != nil {
+	if _, err := v.newCall(ctx, TeslaVirtualKey); err != nil {
 		return nil, err
 	}
 	g := v.core.gate
@@ -175,7 +175,7 @@ func (v *Vehicle) KeyStatus(ctx context.Context) (KeyStatus, error) {
 // SetKeyStatus is the application's own word about the key, such as an owner
 // pressing "done". The policy takes it at once; later evidence beats it.
 func (v *Vehicle) SetKeyStatus(ctx context.Context, state KeyState) error {
-	if err := errors.Join(checkContext(ctx), validateID("vehicle id", v.id)); err != nil {
+	if _, err := v.newCall(ctx, TeslaVirtualKey); err != nil {
 		return err
 	}
 	e := event{kind: learnKey, keySource: fromApplication, at: v.core.now()}

@@ -120,14 +120,14 @@ func TestNilContextIsAnArgumentError(t *testing.T) {
 	for name, call := range vehicleCalls() {
 		t.Run(name, func(t *testing.T) {
 			require.NotPanics(t, func() {
-				require.ErrorIs(t, call(nil, v), smartcar.ErrInvalidArgument) //nolint:staticcheck // a nil context is the point
+				require.ErrorIs(t, call(nil, v), smartcar.ErrInvalidArgument)
 			})
 		})
 	}
 	for name, call := range accountCalls(cannedClient(t, transport)) {
 		t.Run(name, func(t *testing.T) {
 			require.NotPanics(t, func() {
-				require.ErrorIs(t, call(nil), smartcar.ErrInvalidArgument) //nolint:staticcheck // a nil context is the point
+				require.ErrorIs(t, call(nil), smartcar.ErrInvalidArgument)
 			})
 		})
 	}
@@ -339,6 +339,7 @@ func TestEveryWrongClientOptionIsRefused(t *testing.T) {
 		"unknown mode":       smartcar.WithMode("dream"),
 		"user agent":         smartcar.WithUserAgent("me\r\nX-Evil: 1"),
 		"origin with a path": smartcar.WithOrigins(smartcar.Origins{API: &url.URL{Path: "/only"}}),
+		"origin with a ?":    smartcar.WithOrigins(smartcar.Origins{API: &url.URL{Scheme: "https", Host: "h", ForceQuery: true}}),
 		"origin with a user": smartcar.WithOrigins(smartcar.Origins{API: &url.URL{Scheme: "https", Host: "h", User: url.UserPassword("me", "hunter2")}}),
 	} {
 		t.Run(name, func(t *testing.T) {

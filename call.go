@@ -102,17 +102,19 @@ type credential interface {
 	ready() bool
 	// header returns the Authorization header, as package http keeps it.
 	header(ctx context.Context) ([]string, error)
-	// refused is told that Smartcar did not accept header, and reports whether
-	// another one could be had.
-	refused(ctx context.Context, header []string) bool
+	// refused is told that Smartcar did not accept header; nil means that
+	// there is another one now.
+	refused(ctx context.Context, header []string) error
 }
+
+var errNoOtherToken = errors.New("there is no other token to try")
 
 // fixedCredential never changes.
 type fixedCredential string
 
 func (f fixedCredential) ready() bool                              { return true }
 func (f fixedCredential) header(context.Context) ([]string, error) { return []string{string(f)}, nil }
-func (f fixedCredential) refused(context.Context, []string) bool   { return false }
+func (f fixedCredential) refused(context.Context, []string) error  { return errNoOtherToken }
 
 // authorizing adds the token. A token refused before its time is renewed and
 // the request sent once more: a 401 was never carried out.
@@ -120,8 +122,15 @@ func (c *core) authorizing(next layer) layer {
 	return func(ctx context.Context, call *call) (*answer, error) {
 		call.outcome, call.failure = outcomeReleased, nil
 		a, err := c.authorized(ctx, call, next)
-		if e := call.failure; e != nil && e.StatusCode == 401 && call.auth.refused(ctx, call.bearer) {
+		if e := call.failure; e == nil || e.StatusCode != 401 {
+			return a, err
+		}
+		renewed := call.auth.refused(ctx, call.bearer)
+		switch {
+		case renewed == nil:
 			return c.authorized(ctx, call, next)
+		case errors.Is(renewed, ErrReconnectRequired):
+			return nil, renewed // says what helps
 		}
 		return a, err
 	}

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
@@ -219,6 +220,11 @@ func (e Expected) Format(f fmt.State, _ rune) {
 	_, _ = fmt.Fprintf(f, "smartcar.Expected{RedirectURL:%q}", e.RedirectURL)
 }
 
+// LogValue keeps the state out of structured logs.
+func (e Expected) LogValue() slog.Value {
+	return slog.GroupValue(slog.String("redirect_url", e.RedirectURL))
+}
+
 // Exchange is [Connect.HandleCallback] for applications that keep the state
 // themselves: get the callback from [ParseCallback]. The state is verified
 // before anything else; using it once is up to the application, and Smartcar
@@ -297,6 +303,9 @@ type Tokens struct {
 func (t Tokens) Format(f fmt.State, _ rune) {
 	_, _ = fmt.Fprintf(f, "smartcar.Tokens{Expires:%v}", t.Expires)
 }
+
+// LogValue keeps the tokens out of structured logs.
+func (t Tokens) LogValue() slog.Value { return slog.GroupValue(slog.Time("expires", t.Expires)) }
 
 // ImportTokens takes over a pair that another library has obtained. From then
 // on it belongs to this client: a refresh elsewhere would end it. Whose it is

@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar"
+	"github.com/seed-498a1bc4/smartcar/smartcartest"
 	"github.com/stretchr/testify/require"
 )
 
@@ -141,7 +143,10 @@ func batchSnapshot(t *testing.T, name string, opts ...smartcar.Option) *smartcar
 	require.JSONEq(t, string(f.Request.Body), sent[0].body)
 	require.Equal(t, "application/json", sent[0].header.Get("Content-Type"))
 	var got []smartcar.Operation
-	for op := range snapshot.Operations() {
+	for op, err := range snapshot.Operations() {
+		if err != nil {
+			require.Contains(t, err.Error(), string(op), "an item's error names its operation")
+		}
 		got = append(got, op)
 	}
 	require.Equal(t, want, got, "one result for each operation, in the order asked")
@@ -307,4 +312,24 @@ func TestSnapshotAsksForEachOperationOnce(t *testing.T) {
 	require.NoError(t, err)
 	requireBattery(t, s, 30, 40.5)
 	require.Len(t, transport.requests(batteryPath), 1)
+}
+
+// The key's status is evidence, also as one item of a batch: it opens the gate
+// at once.
+func TestSnapshotOfTheKeyStatusIsEvidence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		_, user := connected(t, sim)
+		v := user.Vehicle(smartcartest.ModelY)
+		_, err := v.Battery(t.Context())
+		require.NoError(t, err)
+		_, err = v.Odometer(t.Context())
+		require.ErrorIs(t, err, smartcar.ErrRateLimited)
+		require.NoError(t, sim.Pair(smartcartest.ModelY))
+		_, err = v.With(smartcar.IgnorePolicy()).Snapshot(t.Context(), smartcar.TeslaVirtualKey, smartcar.Battery)
+		require.NoError(t, err)
+		_, err = v.Odometer(t.Context())
+		require.NoError(t, err)
+		require.Empty(t, sim.BrokenWindows(smartcartest.ModelY))
+	})
 }

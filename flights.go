@@ -2,6 +2,7 @@ package smartcar
 
 import (
 	"context"
+	"errors"
 	"sync"
 )
 
@@ -9,21 +10,44 @@ import (
 // on their own context: nothing is held but a channel. The zero value is ready.
 type flights struct {
 	mu       sync.Mutex
-	underway map[string]chan struct{}
+	underway map[string]*flight
 }
 
-// do runs fn unless it is being run for key already; then it waits for that.
-func (f *flights) do(ctx context.Context, key string, fn func()) error {
-	f.mu.Lock()
-	if done, ok := f.underway[key]; ok {
+type flight struct {
+	done chan struct{}
+	err  error // what the leader met; read after done is closed
+}
+
+// errAbandoned: the leader's goroutine ended in the middle of it.
+var errAbandoned = errors.New("the caller that did this for all has died")
+
+// do runs fn unless it is being run for key already; then it waits for that
+// and returns the same error. If the leader dies, a waiter takes over.
+func (f *flights) do(ctx context.Context, key string, fn func() error) error {
+	for {
+		f.mu.Lock()
+		current, ok := f.underway[key]
+		if !ok {
+			f.start(key)
+		}
 		f.mu.Unlock()
-		return wait(ctx, done)
+		if !ok {
+			return f.lead(key, fn)
+		}
+		if err := wait(ctx, current.done); err != nil {
+			return err
+		}
+		if current.err != errAbandoned { //nolint:errorlint // set here, never wrapped
+			return current.err
+		}
 	}
-	f.start(key)
-	f.mu.Unlock()
-	defer f.finish(key)
-	fn()
-	return nil
+}
+
+func (f *flights) lead(key string, fn func() error) error {
+	err := errAbandoned
+	defer func() { f.finish(key, err) }()
+	err = fn()
+	return err
 }
 
 // hold marks key as under way until the returned function is called. If it is
@@ -35,31 +59,32 @@ func (f *flights) hold(key string) (release func()) {
 		return func() {}
 	}
 	f.start(key)
-	return func() { f.finish(key) }
+	return func() { f.finish(key, nil) }
 }
 
 // wait returns once nothing is under way for key.
 func (f *flights) wait(ctx context.Context, key string) error {
 	f.mu.Lock()
-	done, ok := f.underway[key]
+	current, ok := f.underway[key]
 	f.mu.Unlock()
 	if !ok {
 		return nil
 	}
-	return wait(ctx, done)
+	return wait(ctx, current.done)
 }
 
 func (f *flights) start(key string) {
 	if f.underway == nil {
-		f.underway = make(map[string]chan struct{})
+		f.underway = make(map[string]*flight)
 	}
-	f.underway[key] = make(chan struct{})
+	f.underway[key] = &flight{done: make(chan struct{})}
 }
 
-func (f *flights) finish(key string) {
+func (f *flights) finish(key string, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	close(f.underway[key])
+	f.underway[key].err = err
+	close(f.underway[key].done)
 	delete(f.underway, key)
 }
 

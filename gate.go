@@ -39,7 +39,7 @@ const (
 )
 
 func newGate(c *core) *gate {
-	g := &gate{core: c, records: records{c.opts.store}}
+	g := &gate{core: c, records: records{c.opts.store, c.opts.clock}}
 	if _, ok := c.opts.store.(*MemoryStore); !ok {
 		g.known = lru.New[string, carState](c.opts.cacheSize)
 	}
@@ -54,9 +54,10 @@ func (g *gate) guarding(next layer) layer {
 		}
 		a, err := g.pass(ctx, call, next)
 		if err != nil {
-			err = g.explain(ctx, call, err)
+			return nil, g.explain(ctx, call, err)
 		}
-		return a, err
+		g.learnFrom(ctx, call, a)
+		return a, nil
 	}
 }
 
@@ -69,9 +70,7 @@ func (g *gate) pass(ctx context.Context, call *call, next layer) (*answer, error
 	case call.kind == KindCommand:
 		return g.command(ctx, call, next)
 	default:
-		a, err := next(ctx, call)
-		g.learnFrom(ctx, call, a)
-		return a, err
+		return next(ctx, call)
 	}
 }
 
@@ -169,6 +168,9 @@ func (g *gate) carFrom(v *Vehicle, record Record, asked time.Time) (car, error) 
 // swap stores state in place of c. When somebody else was faster it returns
 // what is stored now, and false.
 func (g *gate) swap(ctx context.Context, v *Vehicle, c car, state carState) (car, bool, error) {
+	if !g.tokens.noteCar(ctx, v.userID, v.id) && (c.revision == "" || !state.keyless()) {
+		return c, false, ErrNotConnected // of a user who was forgotten, only an open window is kept
+	}
 	asked := g.now()
 	record, err := g.records.swap(ctx, v.policyKey, c.revision, state.encode(randomUint64()), carRecordTTL)
 	if err != nil && !errors.Is(err, ErrConflict) {
@@ -331,6 +333,9 @@ func (g *gate) settle(ctx context.Context, call *call, a *answer, nonce uint64, 
 	ctx, cancel := detached(ctx)
 	defer cancel()
 	c, err := g.update(ctx, call.vehicle, events...)
+	if errors.Is(err, ErrNotConnected) {
+		return // the user was forgotten meanwhile
+	}
 	if err != nil {
 		g.opts.logger.LogAttrs(ctx, slog.LevelWarn, "smartcar could not settle a vehicle's turn",
 			slog.String("vehicle", call.vehicle.id), slog.String("error", err.Error()))

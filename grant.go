@@ -65,21 +65,24 @@ func (k *tokenKeeper) adopt(ctx context.Context, t Tokens) (userID string, err e
 	}
 	return k.file(ctx, grantRecord{
 		AccessToken: t.AccessToken, RefreshToken: t.RefreshToken,
-		Expires: t.Expires, ObtainedAt: issued, Pending: &pendingGrant{},
+		Expires: t.Expires, ObtainedAt: issued, Imported: true, Pending: &pendingGrant{},
 	})
 }
 
 // file stores the record of a new grant before anything is done with it.
 func (k *tokenKeeper) file(ctx context.Context, record grantRecord) (userID string, err error) {
 	id := newState()
-	_, err = changeJSON(ctx, k.records, grantKey(id), refreshTokenLife, func(r *grantRecord, _ bool) error {
+	_, err = changeJSON(ctx, k.records, grantKey(id), refreshTokenLife, func(r *grantRecord, _ bool, _ time.Time) error {
 		*r = record
 		return nil
 	})
 	if err != nil {
 		return "", err
 	}
-	if _, userID, err = k.resume(ctx, id); err != nil {
+	switch _, userID, err = k.resume(ctx, id); {
+	case errors.Is(err, ErrReconnectRequired):
+		return "", err // worth nothing, and gone already
+	case err != nil:
 		return "", &PendingGrantError{GrantID: id, Err: err}
 	}
 	return userID, nil
@@ -128,7 +131,7 @@ func (k *tokenKeeper) link(ctx context.Context, grant string, pending pendingGra
 	if err != nil {
 		return "", err
 	}
-	_, err = changeJSON(ctx, k.records, grantKey(grant), refreshTokenLife, func(r *grantRecord, found bool) error {
+	_, err = changeJSON(ctx, k.records, grantKey(grant), refreshTokenLife, func(r *grantRecord, found bool, _ time.Time) error {
 		if !found {
 			return endedError()
 		}
@@ -143,6 +146,8 @@ type userRecord struct {
 	Grants        []grantEntry `json:"grants"` // oldest first
 	VirtualKeyURL string       `json:"virtual_key_url,omitempty"`
 	ExternalID    string       `json:"external_id,omitempty"`
+	// Cars are those the policy has a record of because of this user.
+	Cars []string `json:"cars,omitempty"`
 }
 
 type grantEntry struct {
@@ -177,9 +182,8 @@ type cachedUser struct {
 
 const userCacheTime = time.Minute
 
-// loadUser returns ErrNotConnected for a user nothing is stored about, and
-// ErrReconnectRequired for one whose grants have all ended.
-func (k *tokenKeeper) loadUser(ctx context.Context, userID string) (*userRecord, error) {
+// storedUser returns ErrNotConnected for a user nothing is stored about.
+func (k *tokenKeeper) storedUser(ctx context.Context, userID string) (*userRecord, error) {
 	if err := errors.Join(checkContext(ctx), validateID("user id", userID)); err != nil {
 		return nil, err
 	}
@@ -192,10 +196,17 @@ func (k *tokenKeeper) loadUser(ctx context.Context, userID string) (*userRecord,
 		return nil, err
 	}
 	k.users.Put(userID, cachedUser{&r, k.core.now()})
-	if len(r.Grants) == 0 {
+	return &r, nil
+}
+
+// loadUser is storedUser for what needs a grant: it returns
+// ErrReconnectRequired for a user whose grants have all ended.
+func (k *tokenKeeper) loadUser(ctx context.Context, userID string) (*userRecord, error) {
+	r, err := k.storedUser(ctx, userID)
+	if err == nil && len(r.Grants) == 0 {
 		return nil, endedError()
 	}
-	return &r, nil
+	return r, err
 }
 
 func (k *tokenKeeper) knownUser(ctx context.Context, userID string) (*userRecord, error) {
@@ -207,7 +218,7 @@ func (k *tokenKeeper) knownUser(ctx context.Context, userID string) (*userRecord
 
 // changeUser edits the stored user; change returns false to leave it alone.
 func (k *tokenKeeper) changeUser(ctx context.Context, userID string, change func(*userRecord) bool) error {
-	r, err := changeJSON(ctx, k.records, userKey(userID), 0, func(r *userRecord, _ bool) error {
+	r, err := changeJSON(ctx, k.records, userKey(userID), 0, func(r *userRecord, _ bool, _ time.Time) error {
 		if !change(r) {
 			return errUnchanged
 		}
@@ -268,6 +279,26 @@ func (k *tokenKeeper) noteVehicles(ctx context.Context, userID, grant string, ve
 		g.Vehicles = vehicles
 		return true
 	})
+}
+
+// noteCar remembers that the policy has a record of a car because of this
+// user, so that Forget finds it. It returns false if the user is not known.
+func (k *tokenKeeper) noteCar(ctx context.Context, userID, vehicleID string) (known bool) {
+	if c, ok := k.users.Get(userID); ok && slices.Contains(c.record.Cars, vehicleID) {
+		return true
+	}
+	u, err := changeJSON(ctx, k.records, userKey(userID), 0, func(u *userRecord, found bool, _ time.Time) error {
+		known = found
+		if !found || slices.Contains(u.Cars, vehicleID) {
+			return errUnchanged
+		}
+		u.Cars = append(u.Cars, vehicleID)
+		return nil
+	})
+	if err == nil && known {
+		k.users.Put(userID, cachedUser{&u, k.core.now()})
+	}
+	return known || err != nil
 }
 
 func (k *tokenKeeper) forgetVehicle(ctx context.Context, userID, vehicleID string) error {

@@ -14,14 +14,14 @@ func (g *gate) learn(ctx context.Context, v *Vehicle, c car) (car, error) {
 	if !c.state.wantsClass() && !c.state.wantsKey(c.now()) {
 		return c, nil
 	}
-	err := g.learning.do(ctx, v.policyKey, func() { c = g.learnNow(ctx, v, c) })
+	err := g.learning.do(ctx, v.policyKey, func() error { g.learnNow(ctx, v, c); return nil })
 	if err != nil {
 		return c, err
 	}
 	return g.load(ctx, v)
 }
 
-func (g *gate) learnNow(ctx context.Context, v *Vehicle, c car) car {
+func (g *gate) learnNow(ctx context.Context, v *Vehicle, c car) {
 	// Another caller may have learned it while we waited to ask.
 	if fresh, err := g.load(ctx, v); err == nil {
 		c = fresh
@@ -35,7 +35,6 @@ func (g *gate) learnNow(ctx context.Context, v *Vehicle, c car) car {
 	if c.state.wantsKey(c.now()) {
 		g.readKey(ctx, v)
 	}
-	return c
 }
 
 // readClass asks for the attributes, and for the VIN only where they leave it
@@ -70,9 +69,6 @@ func (g *gate) readKey(ctx context.Context, v *Vehicle) {
 // learnFrom takes the evidence out of answers that cost no turn, whoever asked
 // for them.
 func (g *gate) learnFrom(ctx context.Context, call *call, a *answer) {
-	if a == nil {
-		return
-	}
 	for _, p := range a.parts {
 		if e, ok := evidenceOf(p.value, call.began); ok {
 			_, _ = g.update(ctx, call.vehicle, e)

@@ -3,7 +3,6 @@ package smartcar_test
 import (
 	"context"
 	"encoding/base64"
-	"errors"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -294,7 +293,7 @@ func TestWrongManagementToken(t *testing.T) {
 	require.ErrorIs(t, err, smartcar.ErrUnauthorized)
 	_, err = client.DeleteConnections(t.Context(), smartcar.ConnectionFilter{UserID: grant.UserID})
 	require.ErrorIs(t, err, smartcar.ErrUnauthorized)
-	require.False(t, errors.Is(err, smartcar.ErrReconnectRequired))
+	require.NotErrorIs(t, err, smartcar.ErrReconnectRequired)
 	_, err = client.User(grant.UserID).Vehicle(smartcartest.MachE).Odometer(t.Context())
 	require.NoError(t, err)
 }

@@ -23,7 +23,7 @@ import (
 
 // Printing an error edited the caller's URL.
 func TestModels05_PrintingAnErrorChangesNothing(t *testing.T) {
-	origin := mustParse(t, "https://api.example/base?")
+	origin := mustParse(t, "https://api.example/base")
 	before := *origin
 	var sent []*http.Request
 	var addresses []string

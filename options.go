@@ -148,7 +148,7 @@ func validateOrigin(argument string, u *url.URL) error {
 	switch {
 	case u.Scheme != "https" && u.Scheme != "http" || u.Host == "":
 		return argumentError(argument, "must be an http or https URL with a host")
-	case u.RawQuery != "" || u.Fragment != "" || u.User != nil:
+	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || u.User != nil:
 		return argumentError(argument, "must have neither query nor fragment nor user")
 	}
 	return nil

@@ -11,7 +11,10 @@ import (
 
 // records is the store as the rest of the package uses it: failures wrapped,
 // and unclear answers resolved instead of guessed.
-type records struct{ store Store }
+type records struct {
+	store Store
+	clock Clock
+}
 
 // unclearTries is how often a write is repeated whose answer got lost.
 const unclearTries = 3
@@ -75,8 +78,8 @@ var errUnchanged = errors.New("nothing to change")
 
 // changeJSON loads the JSON record under key, lets change edit it and stores
 // it, again and again until nobody was faster. A record that is not there is
-// given to change as the zero T.
-func changeJSON[T any](ctx context.Context, r records, key string, ttl time.Duration, change func(v *T, found bool) error) (T, error) {
+// given to change as the zero T. The time is the store's where it has a clock.
+func changeJSON[T any](ctx context.Context, r records, key string, ttl time.Duration, change func(v *T, found bool, now time.Time) error) (T, error) {
 	var none T
 	record, err := r.load(ctx, key)
 	for {
@@ -90,7 +93,11 @@ func changeJSON[T any](ctx context.Context, r records, key string, ttl time.Dura
 				return none, err
 			}
 		}
-		if err := change(&v, found); err != nil {
+		now := record.Now
+		if now.IsZero() {
+			now = r.clock.Now()
+		}
+		if err := change(&v, found, now); err != nil {
 			if errors.Is(err, errUnchanged) {
 				return v, nil
 			}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"sync"
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/lru"
@@ -36,6 +37,7 @@ type grantRecord struct {
 	RefreshToken string    `json:"refresh_token"`
 	Expires      time.Time `json:"expires"`
 	ObtainedAt   time.Time `json:"obtained_at"`
+	Imported     bool      `json:"imported,omitempty"` // obtained elsewhere, not renewed since
 	// A refresh under way: whose it is and until when the others wait.
 	LeaseID    string    `json:"lease_id,omitempty"`
 	LeaseUntil time.Time `json:"lease_until,omitzero"`
@@ -59,11 +61,13 @@ type tokenKeeper struct {
 	cached     *lru.Cache[string, *cachedGrant]
 	users      *lru.Cache[string, cachedUser]
 	refreshing flights
+	// unstored holds new pairs that the store would not take yet, by grant.
+	unstored sync.Map
 }
 
 func newTokenKeeper(c *core) *tokenKeeper {
 	return &tokenKeeper{
-		core: c, records: records{c.opts.store},
+		core: c, records: records{c.opts.store, c.opts.clock},
 		cached: lru.New[string, *cachedGrant](10_000),
 		users:  lru.New[string, cachedUser](10_000),
 	}
@@ -90,19 +94,18 @@ func (g *grantCredential) header(ctx context.Context) ([]string, error) {
 
 // refused renews a token that Smartcar no longer takes, unless it is brand
 // new: then the token is fine and does not cover the vehicle.
-func (g *grantCredential) refused(ctx context.Context, header []string) bool {
+func (g *grantCredential) refused(ctx context.Context, header []string) error {
 	r, err := g.keeper.load(ctx, g.grant)
-	if err != nil {
-		return false
+	switch {
+	case err != nil:
+		return err
+	case r.header[0] != header[0]:
+		return nil // another replica has renewed it
+	case !r.Imported && g.keeper.core.now().Sub(r.ObtainedAt) < tokenSkew:
+		return errNoOtherToken
 	}
-	if r.header[0] != header[0] {
-		return true // another replica has renewed it
-	}
-	if g.keeper.core.now().Sub(r.ObtainedAt) < tokenSkew {
-		return false
-	}
-	renewed, err := g.keeper.refreshed(ctx, g.grant, func(now grantRecord) bool { return now.AccessToken != r.AccessToken })
-	return err == nil && renewed.AccessToken != r.AccessToken
+	_, err = g.keeper.refreshed(ctx, g.grant, func(now grantRecord) bool { return now.AccessToken != r.AccessToken })
+	return err
 }
 
 // cachedGrant is a record with the header that its access token makes.
@@ -131,8 +134,7 @@ func (k *tokenKeeper) load(ctx context.Context, grant string) (*cachedGrant, err
 
 // valid returns a record whose access token can be used now.
 func (k *tokenKeeper) valid(ctx context.Context, grant string) (*cachedGrant, error) {
-	now := k.core.now()
-	if r, ok := k.cached.Get(grant); ok && r.fresh(now) {
+	if r, ok := k.cached.Get(grant); ok && r.fresh(k.core.now()) {
 		return r, nil
 	}
 	r, err := k.refreshed(ctx, grant, func(r grantRecord) bool { return r.fresh(k.core.now()) })
@@ -140,8 +142,10 @@ func (k *tokenKeeper) valid(ctx context.Context, grant string) (*cachedGrant, er
 		return r, nil
 	}
 	// A token endpoint that is down does not matter before the token's end.
-	if old, ok := k.cached.Get(grant); ok && now.Before(old.Expires) && !errors.Is(err, ErrReconnectRequired) {
-		return old, nil
+	if !errors.Is(err, ErrReconnectRequired) {
+		if old, loadErr := k.load(ctx, grant); loadErr == nil && old.AccessToken != "" && k.core.now().Before(old.Expires) {
+			return old, nil
+		}
 	}
 	return nil, err
 }
@@ -151,23 +155,20 @@ func (k *tokenKeeper) valid(ctx context.Context, grant string) (*cachedGrant, er
 // the store does the same.
 func (k *tokenKeeper) refreshed(ctx context.Context, grant string, enough func(grantRecord) bool) (*cachedGrant, error) {
 	for {
-		var done *cachedGrant
-		var failed error
-		mine := false
-		err := k.refreshing.do(ctx, grant, func() {
-			mine = true
+		var mine *cachedGrant
+		err := k.refreshing.do(ctx, grant, func() (err error) {
 			// The caller's cancellation must not lose an answer on its way:
 			// it holds the only copy of the next refresh token.
-			done, failed = k.refreshShared(context.WithoutCancel(ctx), grant, enough)
+			mine, err = k.refreshShared(context.WithoutCancel(ctx), grant, enough)
+			return err
 		})
-		if err != nil {
+		switch {
+		case err != nil:
 			return nil, err
-		}
-		if mine {
-			if failed == nil && ctx.Err() != nil {
-				failed = endOf(ctx)
-			}
-			return done, failed
+		case ctx.Err() != nil:
+			return nil, endOf(ctx)
+		case mine != nil:
+			return mine, nil
 		}
 		// Somebody else did it: see whether that is enough.
 		r, err := k.load(ctx, grant)
@@ -182,19 +183,21 @@ func (k *tokenKeeper) refreshed(ctx context.Context, grant string, enough func(g
 
 // refreshShared takes the lease, or waits for whoever holds it.
 func (k *tokenKeeper) refreshShared(ctx context.Context, grant string, enough func(grantRecord) bool) (*cachedGrant, error) {
+	if pair, ok := k.unstored.Load(grant); ok {
+		return k.storePair(ctx, grant, pair.(newPair))
+	}
 	id := newState()
 	deadline := k.core.now().Add(refreshTries * refreshLease)
 	for {
 		wait := false
-		r, err := changeJSON(ctx, k.records, grantKey(grant), refreshTokenLife, func(r *grantRecord, found bool) error {
-			now := k.core.now()
+		r, err := changeJSON(ctx, k.records, grantKey(grant), refreshTokenLife, func(r *grantRecord, found bool, now time.Time) error {
 			wait = false
 			switch {
 			case !found:
 				return endedError()
 			case enough(*r):
 				return errUnchanged
-			case r.LeaseID != "" && now.Before(r.LeaseUntil) && r.LeaseUntil.Sub(now) <= refreshLease:
+			case r.LeaseID != "" && now.Before(r.LeaseUntil) && r.LeaseUntil.Sub(now) <= 2*refreshLease: // more is a clock set back
 				wait = true
 				return errUnchanged
 			}
@@ -236,7 +239,7 @@ func (k *tokenKeeper) refreshLeased(ctx context.Context, grant string, r grantRe
 		}
 		token, err := k.exchangeRefresh(ctx, r.RefreshToken)
 		if err == nil {
-			return k.storePair(ctx, grant, r, token)
+			return k.storePair(ctx, grant, newPair{token, r.RefreshToken, k.core.now()})
 		}
 		failed = err
 		if errors.Is(err, ErrReconnectRequired) {
@@ -261,20 +264,32 @@ func (k *tokenKeeper) exchangeRefresh(ctx context.Context, refreshToken string) 
 	return token, nil
 }
 
-// storePair stores the new pair before anybody uses it. If another replica
-// stored one meanwhile, the pair obtained last is the one Smartcar honors.
-func (k *tokenKeeper) storePair(ctx context.Context, grant string, used grantRecord, token *oauth2.Token) (*cachedGrant, error) {
-	obtained := k.core.now()
-	r, err := changeJSON(ctx, k.records, grantKey(grant), refreshTokenLife, func(r *grantRecord, found bool) error {
+// newPair is what a refresh token was traded for, not stored yet.
+type newPair struct {
+	token    *oauth2.Token
+	used     string // the refresh token it replaces
+	obtained time.Time
+}
+
+// storePair stores the new pair before anybody uses it, and keeps it while the
+// store is away. If another replica stored one meanwhile, the pair obtained
+// last is the one Smartcar honors.
+func (k *tokenKeeper) storePair(ctx context.Context, grant string, pair newPair) (*cachedGrant, error) {
+	r, err := changeJSON(ctx, k.records, grantKey(grant), refreshTokenLife, func(r *grantRecord, found bool, _ time.Time) error {
 		if !found {
 			return endedError() // forgotten meanwhile: nothing may be kept
 		}
-		if r.RefreshToken != used.RefreshToken && r.ObtainedAt.After(obtained) {
+		if r.RefreshToken != pair.used && r.ObtainedAt.After(pair.obtained) {
 			return errUnchanged
 		}
-		r.setPair(token, obtained)
+		r.setPair(pair.token, pair.obtained)
 		return nil
 	})
+	if errors.Is(err, ErrStore) {
+		k.unstored.Store(grant, pair)
+		return nil, err
+	}
+	k.unstored.Delete(grant)
 	if err != nil {
 		return nil, err
 	}
@@ -284,7 +299,7 @@ func (k *tokenKeeper) storePair(ctx context.Context, grant string, used grantRec
 func (r *grantRecord) setPair(token *oauth2.Token, now time.Time) {
 	r.AccessToken, r.RefreshToken = token.AccessToken, token.RefreshToken
 	r.ObtainedAt, r.Expires = now, now.Add(accessTokenLife(token))
-	r.LeaseID, r.LeaseUntil = "", time.Time{}
+	r.LeaseID, r.LeaseUntil, r.Imported = "", time.Time{}, false
 }
 
 // accessTokenLife uses the number of seconds that was sent, not x/oauth2's
@@ -310,18 +325,18 @@ func (k *tokenKeeper) rejected(ctx context.Context, grant string, used grantReco
 }
 
 func (k *tokenKeeper) extendLease(ctx context.Context, grant, lease string) bool {
-	_, err := changeJSON(ctx, k.records, grantKey(grant), refreshTokenLife, func(r *grantRecord, found bool) error {
+	_, err := changeJSON(ctx, k.records, grantKey(grant), refreshTokenLife, func(r *grantRecord, found bool, now time.Time) error {
 		if !found || r.LeaseID != lease {
 			return errRefreshHeld
 		}
-		r.LeaseUntil = k.core.now().Add(refreshLease)
+		r.LeaseUntil = now.Add(refreshLease)
 		return nil
 	})
 	return err == nil
 }
 
 func (k *tokenKeeper) releaseLease(ctx context.Context, grant, lease string) {
-	_, _ = changeJSON(ctx, k.records, grantKey(grant), refreshTokenLife, func(r *grantRecord, _ bool) error {
+	_, _ = changeJSON(ctx, k.records, grantKey(grant), refreshTokenLife, func(r *grantRecord, _ bool, _ time.Time) error {
 		if r.LeaseID != lease {
 			return errUnchanged
 		}

@@ -122,7 +122,7 @@ func getJSON[T any](ctx context.Context, c *core, op Operation, grant, path stri
 // VirtualKeyURL is the link that came back from the user's last run of
 // Connect, to be shown again; zero when none of the cars needed the key.
 func (u *User) VirtualKeyURL(ctx context.Context) (VirtualKeyURL, error) {
-	record, err := u.core.tokens.loadUser(ctx, u.id)
+	record, err := u.core.tokens.storedUser(ctx, u.id)
 	if err != nil {
 		return VirtualKeyURL{}, err
 	}
@@ -144,7 +144,7 @@ func (c *core) keyURL(ctx context.Context, userID, fromError string) VirtualKeyU
 	if parsed := c.parseKeyURL(fromError); !parsed.IsZero() {
 		return parsed
 	}
-	if record, err := c.tokens.loadUser(ctx, userID); err == nil {
+	if record, err := c.tokens.storedUser(ctx, userID); err == nil {
 		if parsed := c.parseKeyURL(record.VirtualKeyURL); !parsed.IsZero() {
 			return parsed
 		}
@@ -175,25 +175,33 @@ func (u *User) Renew(ctx context.Context, within time.Duration) error {
 // it closes by itself: it protects the car, not the user. Smartcar is not
 // told: call [Vehicle.Disconnect] first to revoke the access.
 func (u *User) Forget(ctx context.Context) error {
-	record, err := u.core.tokens.loadUser(ctx, u.id)
+	record, err := u.core.tokens.storedUser(ctx, u.id)
 	if errors.Is(err, ErrNotConnected) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
+	// The user first: what is in flight then writes nothing new about them.
+	if err := u.core.tokens.forgetUser(ctx, u.id); err != nil {
+		return err
+	}
+	cars := record.Cars
 	for _, g := range record.Grants {
-		for _, id := range g.Vehicles {
-			u.core.answers.of(id).dropGrant(g.ID)
-			if err := u.core.gate.forget(ctx, u.vehicle(id, g.ID)); err != nil {
-				return err
-			}
-		}
 		if err := u.core.tokens.forgetGrant(ctx, g.ID); err != nil {
 			return err
 		}
+		cars = append(cars, g.Vehicles...)
 	}
-	return u.core.tokens.forgetUser(ctx, u.id)
+	for _, id := range cars {
+		for _, g := range record.Grants {
+			u.core.answers.of(id).dropGrant(g.ID)
+		}
+		if err := u.core.gate.forget(ctx, u.vehicle(id, "")); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // forget removes what is known of a car, but for a window that is still open.

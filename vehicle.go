@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 )
@@ -244,10 +245,15 @@ type Response struct {
 }
 
 // Bytes returns a copy of the body.
-func (r *Response) Bytes() []byte { return append([]byte(nil), r.body()...) }
+func (r *Response) Bytes() []byte {
+	if r.body == nil {
+		return nil
+	}
+	return slices.Clone(r.body())
+}
 
 // Decode reads the JSON body into v, as [json.Unmarshal] does.
-func (r *Response) Decode(v any) error { return json.Unmarshal(r.body(), v) }
+func (r *Response) Decode(v any) error { return json.Unmarshal(r.Bytes(), v) }
 
 // Request sends a request to the vehicle that has no method of its own. It
 // goes through the same policy, errors and retries as the typed ones, but its

@@ -1,0 +1,267 @@
+package smartcar_test
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-498a1bc4/smartcar"
+	"github.com/seed-498a1bc4/smartcar/smartcartest"
+	"github.com/stretchr/testify/require"
+)
+
+const day = 24 * time.Hour
+
+func TestRenewKeepsIdleGrantsAlive(t *testing.T) {
+	for name, renew := range map[string]bool{"renewed daily": true, "left alone": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				sim := smartcartest.New()
+				client := newClient(t, sim)
+				user := client.User(connectAs(t, sim, client, "", smartcartest.MachE).UserID)
+				connectAs(t, sim, client, "", smartcartest.Model3)
+				for range 130 {
+					time.Sleep(day)
+					if renew {
+						require.NoError(t, user.Renew(t.Context(), 7*day))
+					}
+				}
+				for _, id := range []string{smartcartest.MachE, smartcartest.Model3} {
+					_, err := user.Vehicle(id).Odometer(t.Context())
+					if renew {
+						require.NoError(t, err)
+					} else {
+						require.ErrorIs(t, err, smartcar.ErrReconnectRequired)
+					}
+				}
+				if renew {
+					require.LessOrEqual(t, sim.TokenRequests(), 2+2*2+2, "renewed without need")
+				}
+			})
+		})
+	}
+}
+
+func TestRenewRefreshesWhatIsDueAndNothingElse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		client := newClient(t, sim)
+		user := client.User(connectAs(t, sim, client, "", smartcartest.MachE).UserID)
+		time.Sleep(30 * day)
+		connectAs(t, sim, client, "", smartcartest.Model3)
+		time.Sleep(24 * day) // the first grant has 6 days left, the second 36
+		exchanges := sim.TokenRequests()
+
+		require.NoError(t, user.Renew(t.Context(), 5*day))
+		require.Equal(t, exchanges, sim.TokenRequests())
+		require.NoError(t, user.Renew(t.Context(), 7*day))
+		require.Equal(t, exchanges+1, sim.TokenRequests())
+		require.NoError(t, user.Renew(t.Context(), 7*day))
+		require.Equal(t, exchanges+1, sim.TokenRequests())
+		require.NoError(t, user.Renew(t.Context(), 37*day))
+		require.Equal(t, exchanges+2, sim.TokenRequests())
+
+		for _, within := range []time.Duration{0, -time.Hour} {
+			require.ErrorIs(t, user.Renew(t.Context(), within), smartcar.ErrInvalidArgument)
+		}
+		require.ErrorIs(t, client.User("nobody").Renew(t.Context(), day), smartcar.ErrNotConnected)
+	})
+}
+
+func TestImportedTokensWork(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change    func(*smartcar.Tokens)
+		refreshes int
+	}{
+		"fresh":                           {func(*smartcar.Tokens) {}, 0},
+		"no access token":                 {func(p *smartcar.Tokens) { p.AccessToken = "" }, 1},
+		"no expiry":                       {func(p *smartcar.Tokens) { p.Expires = time.Time{} }, 1},
+		"expired access token":            {func(p *smartcar.Tokens) { p.AccessToken, p.Expires = "long-gone", time.Now().Add(-day) }, 1},
+		"access token of another refresh": {func(p *smartcar.Tokens) { p.AccessToken = "superseded" }, 1},
+		"issued long ago": {func(p *smartcar.Tokens) {
+			p.AccessToken, p.IssuedAt = "superseded", time.Now().Add(-50*day)
+		}, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				sim := smartcartest.New()
+				client := newClient(t, sim)
+				pair := foreignPair(t, sim, client)
+				tt.change(&pair)
+				grant, err := client.ImportTokens(t.Context(), pair)
+				require.NoError(t, err)
+				require.Equal(t, sim.UserID(), grant.UserID)
+				require.Equal(t, 1+tt.refreshes, sim.TokenRequests())
+				requireLoggedIn(t, client.User(grant.UserID).Vehicle(smartcartest.MachE))
+			})
+		})
+	}
+}
+
+func TestRenewKnowsHowOldImportedTokensAre(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		client := newClient(t, sim)
+		pair := foreignPair(t, sim, client)
+		time.Sleep(55 * day)
+		pair.IssuedAt = time.Now().Add(-55 * day)
+		pair.AccessToken = ""
+		grant, err := client.ImportTokens(t.Context(), pair)
+		require.NoError(t, err)
+		time.Sleep(10 * day)
+		requireLoggedIn(t, client.User(grant.UserID).Vehicle(smartcartest.MachE))
+	})
+}
+
+func TestImportOfTokensThatAreWorthNothing(t *testing.T) {
+	for name, pair := range map[string]smartcar.Tokens{
+		"expired access token":   {AccessToken: "a-secret-access", RefreshToken: "a-secret-refresh", Expires: time.Unix(0, 0)},
+		"claimed to be good yet": {AccessToken: "a-secret-access", RefreshToken: "a-secret-refresh", Expires: time.Now().Add(1e6 * time.Hour)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				sim := smartcartest.New()
+				store := newSpoiledStore()
+				client := newClient(t, sim, smartcar.WithStore(store))
+				grant, err := client.ImportTokens(t.Context(), pair)
+				require.Nil(t, grant)
+				require.ErrorIs(t, err, smartcar.ErrReconnectRequired)
+				require.NotContains(t, fmt.Sprintf("%v %+v %#v", err, err, err), "a-secret")
+				require.Empty(t, store.live(t))
+			})
+		})
+	}
+	_, err := newClient(t, smartcartest.New()).ImportTokens(t.Context(), smartcar.Tokens{AccessToken: "a-secret-access"})
+	var problem *smartcar.ArgumentError
+	require.ErrorAs(t, err, &problem)
+	require.Equal(t, "Tokens.RefreshToken", problem.Argument)
+}
+
+// Whose the tokens are, the API says; what it says goes into keys of the store.
+func TestUserIDsThatCannotBeUsedAreRefused(t *testing.T) {
+	for name, answer := range map[string]smartcartest.Fault{
+		"unknown user":      {ErrorType: "RESOURCE_NOT_FOUND"},
+		"no id":             {Status: 200, Body: `{}`},
+		"null":              {Status: 200, Body: `{"id":null}`},
+		"object":            {Status: 200, Body: `{"id":{"id":"x"}}`},
+		"line break":        {Status: 200, Body: `{"id":"user\n1"}`},
+		"zero byte":         {Status: 200, Body: `{"id":"user\u0000"}`},
+		"dots":              {Status: 200, Body: `{"id":".."}`},
+		"endless":           {Status: 200, Body: `{"id":"` + strings.Repeat("x", 1000) + `"}`},
+		"not UTF-8":         {Status: 200, Body: "{\"id\":\"\xff\"}"},
+		"a page":            {Status: 200, Body: `<html>`},
+		"list of two users": {Status: 200, Body: `[{"id":"a"},{"id":"b"}]`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				sim := smartcartest.New()
+				store := newSpoiledStore()
+				client := newClient(t, sim, smartcar.WithStore(store))
+				answer.Path = "/v2.0/user"
+				sim.Inject(answer)
+				grant, err := client.ImportTokens(t.Context(), foreignPair(t, sim, client))
+				require.Nil(t, grant)
+				var pending *smartcar.PendingGrantError
+				require.ErrorAs(t, err, &pending)
+				require.Equal(t, []string{"grant/" + pending.GrantID}, store.live(t))
+
+				grant, err = client.Connect().Resume(t.Context(), pending.GrantID)
+				require.NoError(t, err)
+				require.Equal(t, sim.UserID(), grant.UserID)
+			})
+		})
+	}
+}
+
+// An id with a slash is odd, but nobody else's: it must stay one key.
+func TestOddUserIDIsKeptApart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		client := newClient(t, sim)
+		sim.Inject(smartcartest.Fault{Path: "/v2.0/user", Status: 200, Body: `{"id":"../grant/x y"}`})
+		grant := connect(t, sim, client)
+		require.Equal(t, "../grant/x y", grant.UserID)
+		_, err := client.User(grant.UserID).Vehicle(smartcartest.MachE).Odometer(t.Context())
+		require.NoError(t, err)
+		_, err = client.User(sim.UserID()).Vehicle(smartcartest.MachE).Odometer(t.Context())
+		require.ErrorIs(t, err, smartcar.ErrNotConnected)
+	})
+}
+
+func TestPendingGrantIsResumed(t *testing.T) {
+	for name, wait := range map[string]time.Duration{"at once": 0, "after the access token's end": 3 * time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				sim := smartcartest.New()
+				store := smartcar.WithStore(smartcar.NewMemoryStore())
+				client := newClient(t, sim, store)
+				authorizeURL, cookies := begin(t, client, smartcar.ConnectOptions{ExternalID: "acct-42"})
+				callback, err := sim.Grant(authorizeURL)
+				require.NoError(t, err)
+				sim.Inject(smartcartest.Fault{Path: "/v2.0/user", Status: 503, Times: -1})
+				grant, err := finish(client, callback, cookies)
+				require.Nil(t, grant)
+				var pending *smartcar.PendingGrantError
+				require.ErrorAs(t, err, &pending)
+				require.ErrorIs(t, err, smartcar.ErrUnavailable)
+				require.NotEmpty(t, pending.GrantID)
+
+				_, err = client.Connect().Resume(t.Context(), pending.GrantID)
+				require.ErrorIs(t, err, smartcar.ErrUnavailable, "still down")
+				sim.ClearFaults()
+				time.Sleep(wait)
+				another := newClient(t, sim, store)
+				grant, err = another.Connect().Resume(t.Context(), pending.GrantID)
+				require.NoError(t, err)
+				require.Equal(t, sim.UserID(), grant.UserID)
+				require.Equal(t, "acct-42", grant.ExternalID)
+				require.Equal(t, "https://www.tesla.com/_ak/smartcar.com", grant.VirtualKeyURL.String())
+				again, err := client.Connect().Resume(t.Context(), pending.GrantID)
+				require.NoError(t, err)
+				require.Equal(t, grant.UserID, again.UserID)
+				require.Zero(t, sim.CodeReuse())
+
+				ids, err := listedVehicles(t.Context(), another.User(grant.UserID))
+				require.NoError(t, err)
+				require.Len(t, ids, 7)
+				require.Equal(t, 1, countPath(sim, "/v2.0/vehicles"), "the grant is filed once")
+			})
+		})
+	}
+}
+
+func countPath(sim *smartcartest.Server, path string) int { return len(statuses(sim, path)) }
+
+func TestResumeOfWhatIsNotThere(t *testing.T) {
+	client := newClient(t, smartcartest.New())
+	for id, want := range map[string]error{
+		"nothing": smartcar.ErrReconnectRequired, "": smartcar.ErrInvalidArgument, "a\nb": smartcar.ErrInvalidArgument,
+	} {
+		grant, err := client.Connect().Resume(t.Context(), id)
+		require.ErrorIs(t, err, want)
+		require.Nil(t, grant)
+	}
+}
+
+func TestPendingGrantThatHasEndedMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		store := newSpoiledStore()
+		client := newClient(t, sim, smartcar.WithStore(store))
+		sim.Inject(smartcartest.Fault{Path: "/v2.0/user", Status: http.StatusServiceUnavailable, Times: 3})
+		authorizeURL, cookies := begin(t, client, smartcar.ConnectOptions{})
+		callback, err := sim.Grant(authorizeURL)
+		require.NoError(t, err)
+		_, err = finish(client, callback, cookies)
+		var pending *smartcar.PendingGrantError
+		require.ErrorAs(t, err, &pending)
+		time.Sleep(3 * time.Hour)
+		sim.RevokeGrants()
+		_, err = client.Connect().Resume(t.Context(), pending.GrantID)
+		require.ErrorIs(t, err, smartcar.ErrReconnectRequired)
+		require.Empty(t, store.live(t))
+	})
+}
