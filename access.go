@@ -48,7 +48,7 @@ func (v *Vehicle) Access(ctx context.Context) (*Access, error) {
 	g := v.core.gate
 	c, err := g.load(ctx, v)
 	if err == nil {
-		c, err = g.learn(ctx, v, c)
+		c, _, err = g.learn(ctx, v, c, true)
 	}
 	if err != nil {
 		return nil, err
@@ -162,9 +162,9 @@ func (v *Vehicle) KeyStatus(ctx context.Context) (KeyStatus, error) {
 	}
 	var c car
 	if err != nil {
-		c, err = g.update(ctx, v, event{kind: learnKey, key: keyUnavailable, keySource: fromEndpoint, at: g.now()})
+		c, err = g.update(ctx, v, car{}, event{kind: learnKey, key: keyUnavailable, keySource: fromEndpoint, at: g.now()})
 	} else if c, err = g.load(ctx, v); err == nil && c.state.wantsClass() {
-		c, err = g.learn(ctx, v, c)
+		c, _, err = g.learn(ctx, v, c, true)
 	}
 	if err != nil {
 		return KeyStatus{}, err
@@ -187,7 +187,7 @@ func (v *Vehicle) SetKeyStatus(ctx context.Context, state KeyState) error {
 	default:
 		return argumentError("SetKeyStatus", "takes smartcar.KeyInstalled or smartcar.KeyMissing")
 	}
-	_, err := v.core.gate.update(ctx, v, e)
+	_, err := v.core.gate.update(ctx, v, car{}, e)
 	return err
 }
 

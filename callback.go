@@ -90,7 +90,7 @@ func (e *ConnectError) Is(target error) bool {
 	switch e.Code {
 	case "access_denied":
 		return target == ErrAccessDenied
-	case "user_manually_returned_to_application", "user_cancelled": //nolint:misspell // as Smartcar spells it
+	case "user_manually_returned_to_application", "user_cancelled":
 		return target == ErrUserCancelled
 	case "vehicle_incompatible":
 		return target == ErrVehicleIncompatible

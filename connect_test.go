@@ -15,7 +15,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-const loopbackURL = "http://localhost:8000/callback"
+const (
+	loopbackURL = "http://localhost:8000/callback"
+	secureURL   = "https://app.example/callback"
+)
 
 // started is what Start answered.
 func started(t *testing.T, client *smartcar.Client, o smartcar.ConnectOptions) *http.Response {
@@ -29,9 +32,9 @@ func TestCookieOfAFlow(t *testing.T) {
 	for name, tt := range map[string]struct {
 		redirect string
 		secure   bool
-	}{"https": {"", true}, "http on loopback": {loopbackURL, false}} {
+	}{"https": {secureURL, true}, "http on loopback": {loopbackURL, false}} {
 		t.Run(name, func(t *testing.T) {
-			sim := smartcartest.New()
+			sim := smartcartest.New(smartcartest.WithRedirectURLs(secureURL))
 			client := newClient(t, sim)
 			resp := started(t, client, smartcar.ConnectOptions{RedirectURL: tt.redirect, ExternalID: "acct-42"})
 			require.Equal(t, http.StatusSeeOther, resp.StatusCode)
@@ -162,9 +165,9 @@ func TestCookiesThatProveNothing(t *testing.T) {
 		"name of another flow": func(c *http.Cookie) { c.Name += "0" },
 	} {
 		t.Run(name, func(t *testing.T) {
-			sim := smartcartest.New()
+			sim := smartcartest.New(smartcartest.WithRedirectURLs(secureURL))
 			client := newClient(t, sim)
-			link, cookies := begin(t, client, smartcar.ConnectOptions{})
+			link, cookies := begin(t, client, smartcar.ConnectOptions{RedirectURL: secureURL})
 			callback, err := sim.Grant(link)
 			require.NoError(t, err)
 			good := *cookies[0]

@@ -3,7 +3,6 @@ package smartcar
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"time"
 
@@ -20,9 +19,10 @@ type gate struct {
 	learning flights
 	// turns are the requests of this process that hold a car's turn.
 	turns flights
-	// known remembers cars for the time that a shared store is away; nil for
-	// a MemoryStore, which is never away.
-	known *lru.Cache[string, carState]
+	// known remembers the records of cars in a shared store: a refusal that
+	// follows from them needs no round trip, and when the store is away they
+	// tell which cars are open. It is nil for a MemoryStore.
+	known *lru.Cache[string, car]
 }
 
 const (
@@ -33,6 +33,9 @@ const (
 	settleTime = 10 * time.Second
 	// carRecordTTL forgets cars nobody asks for. What it loses is learned again.
 	carRecordTTL = 90 * 24 * time.Hour
+	// knownFor bounds how long this replica refuses by what it knows before it
+	// looks whether another one has learned better.
+	knownFor = time.Minute
 	// bareApplicationPause answers an application-wide 429 that names no time:
 	// the documented bucket refills one request each 30 s.
 	bareApplicationPause = 30 * time.Second
@@ -41,7 +44,7 @@ const (
 func newGate(c *core) *gate {
 	g := &gate{core: c, records: records{c.opts.store, c.opts.clock}}
 	if _, ok := c.opts.store.(*MemoryStore); !ok {
-		g.known = lru.New[string, carState](c.opts.cacheSize)
+		g.known = lru.New[string, car](c.opts.cacheSize)
 	}
 	return g
 }
@@ -62,6 +65,7 @@ func (g *gate) guarding(next layer) layer {
 }
 
 func (g *gate) pass(ctx context.Context, call *call, next layer) (*answer, error) {
+	call.takes, call.leaving = false, nil // what an earlier attempt held
 	switch {
 	case call.vehicle == nil:
 		return next(ctx, call)
@@ -109,7 +113,7 @@ func (g *gate) explainVehicle(ctx context.Context, call *call, e *Error) error {
 	switch {
 	case e.isVehicleLimit():
 		r := &RateLimitError{Operation: e.Operation, VehicleID: call.vehicle.id, Rule: RuleServer, Err: e}
-		if c, err := g.load(ctx, call.vehicle); err == nil {
+		if c, _, err := g.lookUp(ctx, call.vehicle); err == nil {
 			r.NextAllowed = c.state.nextData(c.now(), g.opts.rules).next
 		}
 		if r.NextAllowed.IsZero() { // a command's limit is not booked
@@ -125,96 +129,17 @@ func (g *gate) explainVehicle(ctx context.Context, call *call, e *Error) error {
 	return e
 }
 
-// car is a vehicle's state as loaded, with the clock it is to be judged by.
-type car struct {
-	state    carState
-	revision Revision
-	asked    time.Time // our clock, before the store was asked
-	answered time.Time // the store's clock if it has one, else asked
-	clock    Clock
-}
-
-// now is a lower bound of the present: right for permitting.
-func (c car) now() time.Time { return c.answered }
-
-// upper is an upper bound of the present: right for recording.
-func (c car) upper() time.Time { return c.answered.Add(c.clock.Now().Sub(c.asked)) }
-
-func (g *gate) load(ctx context.Context, v *Vehicle) (car, error) {
-	asked := g.now()
-	record, err := g.records.load(ctx, v.policyKey)
-	if err != nil && !errors.Is(err, ErrRecordNotFound) {
-		return car{}, err
-	}
-	return g.carFrom(v, record, asked)
-}
-
-func (g *gate) carFrom(v *Vehicle, record Record, asked time.Time) (car, error) {
-	c := car{revision: record.Revision, asked: asked, answered: record.Now, clock: g.opts.clock}
-	if c.answered.IsZero() {
-		c.answered = asked
-	}
-	if record.Revision != "" {
-		state, err := decodeCarState(record.Value)
-		if err != nil {
-			return car{}, fmt.Errorf("%w: %w", ErrStore, err)
-		}
-		c.state = state
-	}
-	g.known.Put(v.policyKey, c.state)
-	return c, nil
-}
-
-// swap stores state in place of c. When somebody else was faster it returns
-// what is stored now, and false.
-func (g *gate) swap(ctx context.Context, v *Vehicle, c car, state carState) (car, bool, error) {
-	if !g.tokens.noteCar(ctx, v.userID, v.id) && (c.revision == "" || !state.keyless()) {
-		return c, false, ErrNotConnected // of a user who was forgotten, only an open window is kept
-	}
-	asked := g.now()
-	record, err := g.records.swap(ctx, v.policyKey, c.revision, state.encode(randomUint64()), carRecordTTL)
-	if err != nil && !errors.Is(err, ErrConflict) {
-		return car{}, false, err
-	}
-	stored, decodeErr := g.carFrom(v, record, asked)
-	return stored, err == nil, decodeErr
-}
-
-// update applies e to the stored state, until it is there.
-func (g *gate) update(ctx context.Context, v *Vehicle, events ...event) (car, error) {
-	c, err := g.load(ctx, v)
-	for err == nil {
-		state := c.state
-		for _, e := range events {
-			state, _ = step(state, e, c.upper(), g.opts.rules, g.opts.lease())
-		}
-		if state == c.state {
-			return c, nil
-		}
-		var done bool
-		if c, done, err = g.swap(ctx, v, c, state); done {
-			return c, nil
-		}
-	}
-	return car{}, err
-}
-
-// detached outlives the caller's cancellation, but not by much.
-func detached(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), settleTime)
-}
-
 // data sends a data request if the car's rule allows one now.
 func (g *gate) data(ctx context.Context, call *call, next layer) (*answer, error) {
 	v := call.vehicle
 	if call.override {
 		a, err := next(ctx, call)
-		g.settle(ctx, call, a, 0, true)
+		g.settle(ctx, call, a, car{}, 0, true)
 		return a, err
 	}
-	c, err := g.load(ctx, v)
+	c, fresh, err := g.lookUp(ctx, v)
 	if err == nil {
-		c, err = g.learn(ctx, v, c)
+		c, fresh, err = g.learn(ctx, v, c, fresh)
 	}
 	e := event{kind: askData, nonce: randomUint64(), lease: reserveLease, sent: call.auth.ready()}
 	if e.sent {
@@ -223,18 +148,24 @@ func (g *gate) data(ctx context.Context, call *call, next layer) (*answer, error
 	for err == nil {
 		call.kept.note(c.state)
 		state, d := step(c.state, e, c.now(), g.opts.rules, g.opts.lease())
-		switch d.verdict {
-		case verdictRefuse:
+		switch {
+		case d.verdict == verdictRefuse:
 			return nil, g.refuse(ctx, call, c, state, d)
-		case verdictSend:
+		case d.verdict == verdictSend && fresh:
 			a, err := next(ctx, call)
-			g.settle(ctx, call, a, 0, c.state.class == classLegacy)
+			g.settle(ctx, call, a, c, 0, c.state.class == classLegacy)
 			return a, err
+		case d.verdict == verdictSend:
+			// Another replica may have seen that the key is gone.
+			c, err = g.load(ctx, v)
+			fresh = true
+			continue
 		}
 		var taken bool
 		c, taken, err = g.swap(ctx, v, c, state)
-		if taken || err == nil && c.state.phase != turnIdle && c.state.nonce == e.nonce {
-			return g.sendTurn(ctx, call, e, next)
+		fresh = true
+		if taken || err == nil && c.state.holds(e.nonce) {
+			return g.sendTurn(ctx, call, c, e, next)
 		}
 	}
 	return g.withoutStore(ctx, call, err, next)
@@ -261,25 +192,30 @@ func (g *gate) withoutStore(ctx context.Context, call *call, cause error, next l
 	if !errors.Is(cause, ErrStore) {
 		return nil, cause
 	}
-	if state, ok := g.known.Get(call.vehicle.policyKey); ok && !state.keyless() && !state.wantsClass() {
+	if c, ok := g.known.Get(call.vehicle.policyKey); ok && !c.state.keyless() {
 		return next(ctx, call)
 	}
 	return nil, &RateLimitError{Operation: call.op, VehicleID: call.vehicle.id, Rule: RuleStore, Local: true, Err: cause}
 }
 
-// sendTurn sends the one request that may be under way for a keyless car.
-func (g *gate) sendTurn(ctx context.Context, call *call, turn event, next layer) (*answer, error) {
+// sendTurn sends the one request that may be under way for a keyless car. C is
+// the record in which the turn was taken.
+func (g *gate) sendTurn(ctx context.Context, call *call, c car, turn event, next layer) (*answer, error) {
 	call.takes = true
-	leave := func(ctx context.Context) error { return g.markSent(ctx, call, turn.nonce) }
-	if turn.sent {
-		// Stored as sent already; only a second send needs its own lease.
-		call.leaving = func(context.Context) error { call.leaving = leave; return nil }
-	} else {
-		call.leaving = leave
+	stored := turn.sent
+	call.leaving = func(ctx context.Context) (err error) {
+		// The lease of a turn that was stored as sent covers a request that
+		// leaves at once, and no second one.
+		if stored && g.now().Sub(c.replied) < attemptMargin/2 {
+			stored = false
+			return nil
+		}
+		c, err = g.markSent(ctx, call, c, turn.nonce)
+		return err
 	}
 	defer g.turns.hold(call.vehicle.policyKey)()
 	a, err := next(ctx, call)
-	g.settle(ctx, call, a, turn.nonce, true)
+	g.settle(ctx, call, a, c, turn.nonce, true)
 	return a, err
 }
 
@@ -287,30 +223,30 @@ func (g *gate) sendTurn(ctx context.Context, call *call, turn event, next layer)
 // replica took the turn.
 var errTurnLost = errors.New("the turn of this vehicle was taken over before the request could be sent")
 
-func (g *gate) markSent(ctx context.Context, call *call, nonce uint64) error {
-	c, err := g.load(ctx, call.vehicle)
+func (g *gate) markSent(ctx context.Context, call *call, c car, nonce uint64) (car, error) {
+	var err error
 	for err == nil {
 		e := event{kind: markSent, nonce: nonce, lease: g.opts.lease()}
 		state, d := step(c.state, e, c.now(), g.opts.rules, g.opts.lease())
 		if d.verdict == verdictLost {
-			return &RateLimitError{
+			return c, &RateLimitError{
 				Operation: call.op, VehicleID: call.vehicle.id, Rule: RuleKeyless, Local: true, InFlight: true,
 				NextAllowed: c.state.nextData(c.now(), g.opts.rules).next, Err: errTurnLost,
 			}
 		}
 		var done bool
 		if c, done, err = g.swap(ctx, call.vehicle, c, state); done {
-			return nil
+			return c, nil
 		}
 	}
-	return err
+	return c, err
 }
 
 // settle books what came back, with the evidence it carries. Always tells
 // whether plain successes are worth a write too: a car without a local limit
 // would only cost the store work. A failure to write is harmless: the lease
 // then ends by itself and the turn counts as used.
-func (g *gate) settle(ctx context.Context, call *call, a *answer, nonce uint64, always bool) {
+func (g *gate) settle(ctx context.Context, call *call, a *answer, c car, nonce uint64, always bool) {
 	if !always && (call.outcome == outcomeOK || call.outcome == outcomeReleased) && call.failure == nil {
 		return
 	}
@@ -332,7 +268,7 @@ func (g *gate) settle(ctx context.Context, call *call, a *answer, nonce uint64, 
 	events = append(events, e)
 	ctx, cancel := detached(ctx)
 	defer cancel()
-	c, err := g.update(ctx, call.vehicle, events...)
+	c, err := g.update(ctx, call.vehicle, c, events...)
 	if errors.Is(err, ErrNotConnected) {
 		return // the user was forgotten meanwhile
 	}
@@ -366,15 +302,15 @@ func (g *gate) command(ctx context.Context, call *call, next layer) (*answer, er
 	}
 	detached, cancel := detached(ctx)
 	defer cancel()
-	c, loadErr := g.load(detached, call.vehicle)
-	if loadErr == nil && (evidence.key == keyMissing || c.state.class == classStreaming && c.state.key != keyInstalled) {
-		_, _ = g.update(detached, call.vehicle, evidence)
+	c, _, lookErr := g.lookUp(detached, call.vehicle)
+	if lookErr == nil && (evidence.key == keyMissing || c.state.class == classStreaming && c.state.key != keyInstalled) {
+		_, _ = g.update(detached, call.vehicle, c, evidence)
 	}
 	return a, err
 }
 
 func (g *gate) commandAllowed(ctx context.Context, call *call) error {
-	c, err := g.load(ctx, call.vehicle)
+	c, _, err := g.lookUp(ctx, call.vehicle)
 	if err != nil {
 		if errors.Is(err, ErrStore) {
 			return nil // open: the server decides

@@ -184,7 +184,7 @@ func TestFailedDisconnectKeepsTheCar(t *testing.T) {
 		v := user.Vehicle(smartcartest.ModelS2018)
 		_, err := v.Odometer(t.Context())
 		require.NoError(t, err)
-		sim.Inject(smartcartest.Fault{Path: "/application", Status: 501})
+		sim.Inject(smartcartest.Fault{Path: "/application", ErrorType: "PERMISSION"})
 		require.Error(t, v.Disconnect(t.Context()))
 		again, err := v.Odometer(t.Context())
 		require.NoError(t, err)

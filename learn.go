@@ -10,15 +10,16 @@ import (
 // learn finds out what the policy needs to know about a car: its class, once,
 // and the status of its key, with a back-off. Both are metadata, which cost a
 // keyless car no turn.
-func (g *gate) learn(ctx context.Context, v *Vehicle, c car) (car, error) {
+func (g *gate) learn(ctx context.Context, v *Vehicle, c car, fresh bool) (car, bool, error) {
 	if !c.state.wantsClass() && !c.state.wantsKey(c.now()) {
-		return c, nil
+		return c, fresh, nil
 	}
 	err := g.learning.do(ctx, v.policyKey, func() error { g.learnNow(ctx, v, c); return nil })
 	if err != nil {
-		return c, err
+		return c, fresh, err
 	}
-	return g.load(ctx, v)
+	c, err = g.load(ctx, v)
+	return c, true, err
 }
 
 func (g *gate) learnNow(ctx context.Context, v *Vehicle, c car) {
@@ -49,7 +50,7 @@ func (g *gate) readClass(ctx context.Context, v *Vehicle) {
 		return
 	}
 	if c, err := g.load(ctx, v); err == nil && c.state.wantsClass() {
-		_, _ = g.update(ctx, v, event{kind: learnClass, class: classUnknown})
+		_, _ = g.update(ctx, v, c, event{kind: learnClass, class: classUnknown})
 	}
 }
 
@@ -63,7 +64,7 @@ func (g *gate) readKey(ctx context.Context, v *Vehicle) {
 	if keyStatusNeverHad(err) {
 		e = event{kind: learnKey, key: keyUnavailable, keySource: fromEndpoint, at: g.now()}
 	}
-	_, _ = g.update(ctx, v, e)
+	_, _ = g.update(ctx, v, car{}, e)
 }
 
 // learnFrom takes the evidence out of answers that cost no turn, whoever asked
@@ -71,7 +72,7 @@ func (g *gate) readKey(ctx context.Context, v *Vehicle) {
 func (g *gate) learnFrom(ctx context.Context, call *call, a *answer) {
 	for _, p := range a.parts {
 		if e, ok := evidenceOf(p.value, call.began); ok {
-			_, _ = g.update(ctx, call.vehicle, e)
+			_, _ = g.update(ctx, call.vehicle, car{}, e)
 		}
 	}
 }

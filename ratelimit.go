@@ -278,9 +278,12 @@ func (s carState) askData(e event, now time.Time, rules Rules) (carState, decisi
 	return s, decision{verdict: verdictTake}
 }
 
+// holds reports whether the attempt owns the turn.
+func (s carState) holds(nonce uint64) bool { return s.phase != turnIdle && s.nonce == nonce }
+
 // markSent also renews a lease, when a call is sent again with another token.
 func (s carState) markSent(e event, now time.Time) (carState, decision) {
-	if s.phase == turnIdle || s.nonce != e.nonce {
+	if !s.holds(e.nonce) {
 		return s, decision{verdict: verdictLost}
 	}
 	s.phase, s.leaseEnd = turnSent, now.Add(e.lease)
@@ -302,7 +305,7 @@ func (s carState) askCommand(now time.Time) decision {
 // settle books what a data request cost. An attempt that was taken over only
 // adds what the server may have counted; it cannot give back another's turn.
 func (s carState) settle(e event, now time.Time, rules Rules) carState {
-	owner := s.phase != turnIdle && s.nonce == e.nonce && e.nonce != 0
+	owner := s.holds(e.nonce)
 	end := s.leaseEnd
 	if owner {
 		s.phase = turnIdle

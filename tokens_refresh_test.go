@@ -218,6 +218,7 @@ func TestLoginSurvivesAProcessKilledBetweenAnswerAndStore(t *testing.T) {
 func TestPairIsStoredBeforeItIsUsed(t *testing.T) {
 	for name, outage := range map[string]time.Duration{
 		"one write": 0, "half a minute": 30 * time.Second, "longer than the old refresh token is honored": 10 * time.Minute,
+		"longer than the new access token lives": 3 * time.Hour,
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -248,6 +249,7 @@ func TestPairIsStoredBeforeItIsUsed(t *testing.T) {
 				require.True(t, failed)
 				time.Sleep(time.Until(until) + time.Second)
 				requireLoggedIn(t, v)
+				requireNoExpiredToken(t, sim)
 			})
 		})
 	}

@@ -211,9 +211,7 @@ func (g *gate) forget(ctx context.Context, v *Vehicle) error {
 		if err != nil || c.revision == "" {
 			return err
 		}
-		if g.known != nil {
-			g.known.Delete(v.policyKey)
-		}
+		g.known.Delete(v.policyKey)
 		now := c.upper()
 		rest := c.state.nextData(now, g.opts.rules).next.Sub(now)
 		if rest <= 0 {

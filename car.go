@@ -1,0 +1,106 @@
+package smartcar
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// car is a vehicle's record in the store, with the clock it is to be judged by.
+type car struct {
+	state    carState
+	revision Revision
+	asked    time.Time // our clock, before the store was asked
+	replied  time.Time // our clock, when it had answered
+	answered time.Time // the store's clock while it answered; ours if it has none
+	clock    Clock
+}
+
+// now is a lower bound of the store's present: right for permitting.
+func (c car) now() time.Time { return c.answered.Add(c.clock.Now().Sub(c.replied)) }
+
+// upper is an upper bound of the store's present: right for recording.
+func (c car) upper() time.Time { return c.answered.Add(c.clock.Now().Sub(c.asked)) }
+
+func (c car) loaded() bool { return !c.asked.IsZero() }
+
+func (g *gate) load(ctx context.Context, v *Vehicle) (car, error) {
+	asked := g.now()
+	record, err := g.records.load(ctx, v.policyKey)
+	if err != nil && !errors.Is(err, ErrRecordNotFound) {
+		return car{}, err
+	}
+	return g.carFrom(v, record, asked)
+}
+
+// lookUp is load, except that it spares the round trip while what was loaded
+// before is recent. Fresh says whether the store was asked.
+func (g *gate) lookUp(ctx context.Context, v *Vehicle) (c car, fresh bool, err error) {
+	if c, ok := g.known.Get(v.policyKey); ok && g.now().Sub(c.replied).Abs() < knownFor {
+		return c, false, nil
+	}
+	c, err = g.load(ctx, v)
+	return c, true, err
+}
+
+func (g *gate) carFrom(v *Vehicle, record Record, asked time.Time) (car, error) {
+	c := car{revision: record.Revision, asked: asked, replied: g.now(), answered: record.Now, clock: g.opts.clock}
+	if c.answered.IsZero() {
+		c.answered = c.replied
+		c.asked = c.replied
+	}
+	if record.Revision != "" {
+		state, err := decodeCarState(record.Value)
+		if err != nil {
+			return car{}, fmt.Errorf("%w: %w", ErrStore, err)
+		}
+		c.state = state
+	}
+	g.known.Put(v.policyKey, c)
+	return c, nil
+}
+
+// swap stores state in place of c. When somebody else was faster it returns
+// what is stored now, and false.
+func (g *gate) swap(ctx context.Context, v *Vehicle, c car, state carState) (car, bool, error) {
+	if !g.tokens.noteCar(ctx, v.userID, v.id) && (c.revision == "" || !state.keyless()) {
+		return c, false, ErrNotConnected // of a user who was forgotten, only an open window is kept
+	}
+	asked := g.now()
+	record, err := g.records.swap(ctx, v.policyKey, c.revision, state.encode(randomUint64()), carRecordTTL)
+	if err != nil && !errors.Is(err, ErrConflict) {
+		g.known.Delete(v.policyKey) // it may have landed
+		return car{}, false, err
+	}
+	stored, decodeErr := g.carFrom(v, record, asked)
+	return stored, err == nil, decodeErr
+}
+
+// update applies events to the stored state, until they are there. It begins
+// with c if that was loaded, which saves a round trip while nobody was faster.
+func (g *gate) update(ctx context.Context, v *Vehicle, c car, events ...event) (car, error) {
+	var err error
+	if !c.loaded() {
+		c, err = g.load(ctx, v)
+	}
+	for err == nil {
+		state := c.state
+		for _, e := range events {
+			state, _ = step(state, e, c.upper(), g.opts.rules, g.opts.lease())
+		}
+		if state == c.state {
+			return c, nil
+		}
+		var done bool
+		if c, done, err = g.swap(ctx, v, c, state); done {
+			return c, nil
+		}
+	}
+	return car{}, err
+}
+
+// detached outlives the caller's cancellation, but not by much.
+func detached(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), settleTime)
+}

@@ -1,0 +1,285 @@
+package smartcar_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-498a1bc4/smartcar"
+	"github.com/seed-498a1bc4/smartcar/smartcartest"
+	"github.com/stretchr/testify/require"
+)
+
+// failNth makes the nth write to keys with the prefix fail once, after or
+// before it has happened, and counts them.
+func failNth(store *spoiledStore, prefix string, n int64, landed bool) (writes *atomic.Int64) {
+	writes = new(atomic.Int64)
+	hook := func(key string, _ []byte) error {
+		if strings.HasPrefix(key, prefix) && writes.Add(1) == n {
+			return errStoreDown
+		}
+		return nil
+	}
+	if landed {
+		store.after = hook
+	} else {
+		store.before = hook
+	}
+	return writes
+}
+
+// What a program does in its life: one write whose answer is lost, or that
+// fails, must not be noticed, wherever it happens.
+func TestOneFailedWriteIsNotNoticed(t *testing.T) {
+	for _, landed := range []bool{true, false} {
+		for n := int64(1); ; n++ {
+			var writes int64
+			t.Run(fmt.Sprintf("write %d, landed %t", n, landed), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					sim := smartcartest.New()
+					store := newSpoiledStore()
+					count := failNth(store, "", n, landed)
+					client, user := connected(t, sim, smartcar.WithStore(store))
+					ids, err := listedVehicles(t.Context(), user)
+					require.NoError(t, err)
+					require.Len(t, ids, 7)
+					keyless, paired := user.Vehicle(smartcartest.ModelY), user.Vehicle(smartcartest.Model3)
+
+					_, err = keyless.Odometer(t.Context())
+					require.NoError(t, err)
+					refusedUntil(t, keyless, time.Now().Add(window))
+					_, err = paired.Lock(t.Context())
+					require.NoError(t, err)
+					time.Sleep(window + time.Second)
+					_, err = keyless.Odometer(t.Context()) // refreshes the tokens, too
+					require.NoError(t, err)
+					refusedUntil(t, keyless, time.Now().Add(window))
+					require.Equal(t, 2, countedData(sim, smartcartest.ModelY))
+					require.Empty(t, sim.BrokenWindows(smartcartest.ModelY))
+					require.Equal(t, 2, sim.TokenRequests())
+
+					require.NoError(t, user.Forget(t.Context()))
+					connect(t, sim, client)
+					writes = count.Load()
+				})
+			})
+			if t.Failed() {
+				t.FailNow()
+			}
+			if n > writes {
+				require.Greater(t, n, int64(10), "hardly anything was written: the test proves nothing")
+				break
+			}
+		}
+	}
+}
+
+func refusedUntil(t *testing.T, v *smartcar.Vehicle, at time.Time) {
+	t.Helper()
+	_, err := v.Battery(t.Context())
+	var limited *smartcar.RateLimitError
+	require.ErrorAs(t, err, &limited)
+	require.True(t, limited.Local)
+	require.Equal(t, smartcar.RuleKeyless, limited.Rule)
+	require.WithinDuration(t, at, limited.NextAllowed, time.Second)
+}
+
+// knownCars is a client that has met every kind of car, and can lose its store.
+func knownCars(t *testing.T, sim *smartcartest.Server) (*smartcar.User, *spoiledStore) {
+	t.Helper()
+	store := newSpoiledStore()
+	_, user := connected(t, sim, smartcar.WithStore(store))
+	for _, id := range []string{smartcartest.Model3, smartcartest.ModelS2018, smartcartest.MachE, smartcartest.ModelY} {
+		_, err := user.Vehicle(id).Odometer(t.Context())
+		require.NoError(t, err)
+	}
+	return user, store
+}
+
+func TestWithoutItsStore(t *testing.T) {
+	read := func(t *testing.T, v *smartcar.Vehicle) error { _, err := v.Odometer(t.Context()); return err }
+	batch := func(t *testing.T, v *smartcar.Vehicle) error {
+		_, err := v.Snapshot(t.Context(), smartcar.Odometer, smartcar.Battery)
+		return err
+	}
+	lock := func(t *testing.T, v *smartcar.Vehicle) error { _, err := v.Lock(t.Context()); return err }
+	closed := func(t *testing.T, err error, _ time.Duration) {
+		var limited *smartcar.RateLimitError
+		require.ErrorAs(t, err, &limited)
+		require.Equal(t, smartcar.RuleStore, limited.Rule)
+		require.True(t, limited.Local)
+		require.True(t, limited.NextAllowed.IsZero())
+		require.ErrorIs(t, err, smartcar.ErrStore)
+		require.ErrorIs(t, err, errStoreDown)
+		require.False(t, smartcar.Retryable(err))
+	}
+	// For a minute, a replica may go by what it has seen itself.
+	known := func(t *testing.T, err error, away time.Duration) {
+		var limited *smartcar.RateLimitError
+		if away >= time.Minute {
+			closed(t, err, away)
+		} else if require.ErrorAs(t, err, &limited); limited.Rule != smartcar.RuleKeyless {
+			closed(t, err, away)
+		}
+	}
+	open := func(t *testing.T, err error, _ time.Duration) { require.NoError(t, err) }
+	asked := func(t *testing.T, err error, away time.Duration) {
+		var missing *smartcar.VirtualKeyRequiredError
+		require.ErrorAs(t, err, &missing)
+		require.Equal(t, away < time.Minute, missing.Local, "Smartcar is asked where the evidence is old")
+	}
+	for name, tt := range map[string]struct {
+		id   string
+		call func(*testing.T, *smartcar.Vehicle) error
+		want func(*testing.T, error, time.Duration)
+		sent bool
+	}{
+		"data of a car without the key":     {smartcartest.ModelY, read, known, false},
+		"snapshot of a car without the key": {smartcartest.ModelY, batch, known, false},
+		"data of a car not met before":      {smartcartest.Cybertruck, read, closed, false},
+		"data of a car with the key":        {smartcartest.Model3, read, open, true},
+		"data of a legacy car":              {smartcartest.ModelS2018, read, open, true},
+		"data of another make":              {smartcartest.MachE, read, open, true},
+		"command to a car with the key":     {smartcartest.Model3, lock, open, true},
+		"command to another make":           {smartcartest.MachE, lock, open, true},
+		"command to a car without the key":  {smartcartest.ModelY, lock, asked, true},
+		"metadata":                          {smartcartest.ModelY, func(t *testing.T, v *smartcar.Vehicle) error { _, err := v.VIN(t.Context()); return err }, open, true},
+	} {
+		for _, away := range []time.Duration{10 * time.Second, 6 * time.Minute, 90 * time.Minute, accessLife - 30*time.Second} {
+			t.Run(fmt.Sprintf("%s, %v", name, away), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					sim := smartcartest.New()
+					user, store := knownCars(t, sim)
+					back := store.goDown()
+					time.Sleep(away)
+					before := len(sim.Ledger(tt.id))
+					tt.want(t, tt.call(t, user.Vehicle(tt.id)), away)
+					if away >= time.Minute {
+						require.Equal(t, tt.sent, len(sim.Ledger(tt.id)) > before)
+					}
+					back()
+					require.Empty(t, sim.BrokenWindows(tt.id))
+				})
+			})
+		}
+	}
+}
+
+// Once the tokens have ended, nothing can be sent, and nothing is lost.
+func TestStoreIsAwayLongerThanTheTokensLast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		user, store := knownCars(t, sim)
+		back := store.goDown()
+		time.Sleep(3 * time.Hour)
+		_, err := user.Vehicle(smartcartest.MachE).Odometer(t.Context())
+		require.ErrorIs(t, err, smartcar.ErrStore)
+		require.NotErrorIs(t, err, smartcar.ErrReconnectRequired)
+		require.Equal(t, 1, sim.TokenRequests(), "a refresh that cannot be stored must not begin")
+		back()
+		requireLoggedIn(t, user.Vehicle(smartcartest.MachE))
+	})
+}
+
+// Away in the middle of a request, the turn counts as used: never two in a window.
+func TestStoreThatGoesAwayDuringTheRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		store := newSpoiledStore()
+		_, user := connected(t, sim, smartcar.WithStore(store))
+		v := user.Vehicle(smartcartest.ModelY)
+		_, err := v.Access(t.Context())
+		require.NoError(t, err)
+		var down atomic.Bool
+		store.load = func(string) error {
+			if down.Load() {
+				return errStoreDown
+			}
+			return nil
+		}
+		store.before = func(key string, _ []byte) error { return store.load(key) }
+		sim.Inject(smartcartest.Fault{Path: "/odometer", Latency: time.Second, Match: nil})
+		go func() { time.Sleep(time.Millisecond); down.Store(true) }()
+		_, err = v.Odometer(t.Context())
+		require.NoError(t, err, "the answer is there, whatever the store says")
+		time.Sleep(time.Minute)
+		down.Store(false)
+		_, err = v.Odometer(t.Context())
+		require.ErrorIs(t, err, smartcar.ErrRateLimited)
+		at, ok := smartcar.NextAllowed(err)
+		require.True(t, ok)
+		require.LessOrEqual(t, time.Until(at), maxBlocked)
+		time.Sleep(time.Until(at) + time.Second)
+		_, err = v.Odometer(t.Context())
+		require.NoError(t, err)
+		require.Empty(t, sim.BrokenWindows(smartcartest.ModelY))
+	})
+}
+
+// hangingStore answers nothing before the caller's patience ends, and then
+// something of its own.
+type hangingStore struct {
+	smartcar.Store
+	hangs atomic.Bool
+}
+
+func (s *hangingStore) Load(ctx context.Context, key string) (smartcar.Record, error) {
+	if s.hangs.Load() {
+		<-ctx.Done()
+		return smartcar.Record{}, errors.New("driver: statement was canceled")
+	}
+	return s.Store.Load(ctx, key)
+}
+
+func (s *hangingStore) CompareAndSwap(ctx context.Context, key string, old smartcar.Revision, value []byte, ttl time.Duration) (smartcar.Record, error) {
+	if s.hangs.Load() {
+		<-ctx.Done()
+		return smartcar.Record{}, errors.New("driver: statement was canceled")
+	}
+	return s.Store.CompareAndSwap(ctx, key, old, value, ttl)
+}
+
+func TestCallerWhoLeavesWhileTheStoreHangs(t *testing.T) {
+	errGone := errors.New("the browser is gone")
+	for name, call := range map[string]func(context.Context, *smartcar.User) error{
+		"read": func(ctx context.Context, u *smartcar.User) error {
+			_, err := u.Vehicle(smartcartest.ModelY).Odometer(ctx)
+			return err
+		},
+		"command": func(ctx context.Context, u *smartcar.User) error {
+			_, err := u.Vehicle(smartcartest.ModelY).Lock(ctx)
+			return err
+		},
+		"list":   func(ctx context.Context, u *smartcar.User) error { _, err := listedVehicles(ctx, u); return err },
+		"renew":  func(ctx context.Context, u *smartcar.User) error { return u.Renew(ctx, time.Hour) },
+		"forget": func(ctx context.Context, u *smartcar.User) error { return u.Forget(ctx) },
+		"access": func(ctx context.Context, u *smartcar.User) error {
+			_, err := u.Vehicle(smartcartest.ModelY).Access(ctx)
+			return err
+		},
+		"key status": func(ctx context.Context, u *smartcar.User) error {
+			return u.Vehicle(smartcartest.ModelY).SetKeyStatus(ctx, smartcar.KeyMissing)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store := &hangingStore{Store: smartcar.NewMemoryStore()}
+				_, user := connected(t, smartcartest.New(), smartcar.WithStore(store))
+				store.hangs.Store(true)
+				ctx, cancel := context.WithCancelCause(t.Context())
+				go func() { time.Sleep(time.Second); cancel(errGone) }()
+				began := time.Now()
+				err := call(ctx, user)
+				require.ErrorIs(t, err, context.Canceled)
+				require.ErrorIs(t, err, errGone)
+				require.NotErrorIs(t, err, smartcar.ErrStore)
+				require.Equal(t, time.Second, time.Since(began))
+			})
+		})
+	}
+}
