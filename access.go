@@ -60,10 +60,13 @@ func (g *gate) describe(ctx context.Context, v *Vehicle, c car) *Access {
 	s := c.state
 	a := &Access{Class: s.class.public(), Key: s.keyStatus(), Wake: s.wake.public()}
 	next := s.nextData(c.now(), g.opts.rules)
-	a.NextRead, a.Rule = next.next, next.rule
+	a.NextRead, a.Rule = c.ours(next.next), next.rule
+	if until := time.Unix(0, g.pausedUntil.Load()).UTC(); until.After(g.now()) && until.After(a.NextRead) {
+		a.NextRead, a.Rule = until, RuleApplication
+	}
 	if s.class == classLegacy && !s.streams && !s.fetchedAt.IsZero() {
-		if at := nextLegacy(s.recordedAt, s.fetchedAt, g.opts.rules); at.After(c.now()) && at.After(a.NextRead) {
-			a.NextRead, a.Rule = at, RuleLegacy
+		if at := nextLegacy(s.recordedAt, s.fetchedAt, g.opts.rules); at.After(c.now()) && c.ours(at).After(a.NextRead) {
+			a.NextRead, a.Rule = c.ours(at), RuleLegacy
 		}
 	}
 	if s.class == classStreaming && (s.key == keyMissing || s.key == keyNotAsked) {
@@ -163,7 +166,7 @@ func (v *Vehicle) KeyStatus(ctx context.Context) (KeyStatus, error) {
 	var c car
 	if err != nil {
 		c, err = g.update(ctx, v, car{}, event{kind: learnKey, key: keyUnavailable, keySource: fromEndpoint, at: g.now()})
-	} else if c, err = g.load(ctx, v); err == nil && c.state.wantsClass() {
+	} else if c, err = g.load(ctx, v); err == nil && c.state.wantsClass(c.now()) {
 		c, _, err = g.learn(ctx, v, c, true)
 	}
 	if err != nil {
@@ -215,7 +218,7 @@ func (v *Vehicle) Wait(ctx context.Context) error {
 func terminal(err error) bool {
 	for _, target := range []error{
 		ErrInvalidArgument, ErrNotConnected, ErrReconnectRequired, ErrReauthenticate,
-		ErrPermission, ErrUnauthorized, ErrNotSupported, ErrNotFound, ErrValidation,
+		ErrPermission, ErrUnauthorized, ErrNotSupported, ErrNotFound, ErrValidation, ErrBilling,
 	} {
 		if errors.Is(err, target) {
 			return true

@@ -91,8 +91,9 @@ func (k *vehicleKept) get(key answerKey) (part, bool) {
 	return p, ok
 }
 
-func (k *vehicleKept) put(key answerKey, p part) {
-	if k == nil {
+// keep stores what the car said, for the next caller of the same grant.
+func (k *vehicleKept) keep(call *call, parts []part) {
+	if k == nil || call.query != nil {
 		return
 	}
 	k.mu.Lock()
@@ -100,8 +101,12 @@ func (k *vehicleKept) put(key answerKey, p part) {
 	if k.answers == nil {
 		k.answers = make(map[answerKey]part)
 	}
-	p.value = nil // the caller's
-	k.answers[key] = p
+	for _, p := range parts {
+		if p.err == nil && p.op.kind == KindData {
+			p.value = nil // the caller's
+			k.answers[call.answerKey(p.op.name)] = p
+		}
+	}
 }
 
 // current returns the answer that Smartcar would give again: that of a legacy

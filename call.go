@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"net/url"
 	"time"
 )
@@ -105,6 +106,8 @@ type credential interface {
 	// refused is told that Smartcar did not accept header; nil means that
 	// there is another one now.
 	refused(ctx context.Context, header []string) error
+	// renewalHelped is told whether that other one was accepted.
+	renewalHelped(bool)
 }
 
 var errNoOtherToken = errors.New("there is no other token to try")
@@ -115,6 +118,7 @@ type fixedCredential string
 func (f fixedCredential) ready() bool                              { return true }
 func (f fixedCredential) header(context.Context) ([]string, error) { return []string{string(f)}, nil }
 func (f fixedCredential) refused(context.Context, []string) error  { return errNoOtherToken }
+func (f fixedCredential) renewalHelped(bool)                       {}
 
 // authorizing adds the token. A token refused before its time is renewed and
 // the request sent once more: a 401 was never carried out.
@@ -128,7 +132,9 @@ func (c *core) authorizing(next layer) layer {
 		renewed := call.auth.refused(ctx, call.bearer)
 		switch {
 		case renewed == nil:
-			return c.authorized(ctx, call, next)
+			a, err = c.authorized(ctx, call, next)
+			call.auth.renewalHelped(call.failure == nil || call.failure.StatusCode != 401)
+			return a, err
 		case errors.Is(renewed, ErrReconnectRequired):
 			return nil, renewed // says what helps
 		}
@@ -159,7 +165,7 @@ func (c *core) classifying(next layer) layer {
 			a, err = c.classify(call, a)
 		}
 		if err == nil {
-			call.outcome, call.failure = strongest(a.parts)
+			call.outcome, call.failure = strongest(call.kind, a.parts)
 			return a, nil
 		}
 		e, ok := errors.AsType[*Error](err)
@@ -167,6 +173,7 @@ func (c *core) classifying(next layer) layer {
 			return nil, err
 		}
 		e.command = call.kind == KindCommand
+		e.read = call.ops != nil || call.request.method == http.MethodGet && !e.command
 		call.outcome, call.failure = outcomeOf(e), e
 		return nil, e
 	}
@@ -213,6 +220,7 @@ func (c *core) classifyCommand(call *call, a *answer) error {
 // that part: what cannot be read must not be kept as what the car said.
 func (c *core) decode(p *part, call *call, a *answer) {
 	if p.err != nil {
+		p.err.read = true
 		return
 	}
 	if p.meta.UnitSystem == "" {
@@ -261,13 +269,17 @@ var strength = [...]uint8{
 }
 
 // strongest is the outcome of an answer with parts: of a batch the strongest
-// item counts. The failure is one that carries evidence, if any does.
-func strongest(parts []part) (outcome, *Error) {
+// item counts, where it concerns the car. The failure is one that carries
+// evidence, if any does.
+func strongest(kind Kind, parts []part) (outcome, *Error) {
 	if len(parts) == 0 {
 		return outcomeOK, nil
 	}
 	best, failure := outcomeNone, (*Error)(nil)
 	for i := range parts {
+		if kind == KindData && parts[i].op.kind != KindData {
+			continue
+		}
 		o := outcomeOK
 		if e := parts[i].err; e != nil {
 			o = outcomeOf(e)

@@ -3,7 +3,6 @@ package smartcar
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 )
 
@@ -15,6 +14,8 @@ type car struct {
 	replied  time.Time // our clock, when it had answered
 	answered time.Time // the store's clock while it answered; ours if it has none
 	clock    Clock
+
+	unreadable bool // the record is not what this version writes; state stands in for it
 }
 
 // now is a lower bound of the store's present: right for permitting.
@@ -22,6 +23,15 @@ func (c car) now() time.Time { return c.answered.Add(c.clock.Now().Sub(c.replied
 
 // upper is an upper bound of the store's present: right for recording.
 func (c car) upper() time.Time { return c.answered.Add(c.clock.Now().Sub(c.asked)) }
+
+// ours turns a time of the store's clock into one of ours, which is the one the
+// caller goes by.
+func (c car) ours(t time.Time) time.Time {
+	if t.IsZero() {
+		return t
+	}
+	return t.Add(c.replied.Sub(c.answered))
+}
 
 func (c car) loaded() bool { return !c.asked.IsZero() }
 
@@ -31,7 +41,7 @@ func (g *gate) load(ctx context.Context, v *Vehicle) (car, error) {
 	if err != nil && !errors.Is(err, ErrRecordNotFound) {
 		return car{}, err
 	}
-	return g.carFrom(v, record, asked)
+	return g.carFrom(v, record, asked), nil
 }
 
 // lookUp is load, except that it spares the round trip while what was loaded
@@ -44,21 +54,21 @@ func (g *gate) lookUp(ctx context.Context, v *Vehicle) (c car, fresh bool, err e
 	return c, true, err
 }
 
-func (g *gate) carFrom(v *Vehicle, record Record, asked time.Time) (car, error) {
+func (g *gate) carFrom(v *Vehicle, record Record, asked time.Time) car {
 	c := car{revision: record.Revision, asked: asked, replied: g.now(), answered: record.Now, clock: g.opts.clock}
 	if c.answered.IsZero() {
-		c.answered = c.replied
-		c.asked = c.replied
+		c.answered, c.replied = asked, asked
 	}
 	if record.Revision != "" {
 		state, err := decodeCarState(record.Value)
 		if err != nil {
-			return car{}, fmt.Errorf("%w: %w", ErrStore, err)
+			// Written by another version: closed for a window, then overwritten.
+			c.unreadable, state = true, carState{usedAt: c.answered}
 		}
 		c.state = state
 	}
 	g.known.Put(v.policyKey, c)
-	return c, nil
+	return c
 }
 
 // swap stores state in place of c. When somebody else was faster it returns
@@ -73,8 +83,7 @@ func (g *gate) swap(ctx context.Context, v *Vehicle, c car, state carState) (car
 		g.known.Delete(v.policyKey) // it may have landed
 		return car{}, false, err
 	}
-	stored, decodeErr := g.carFrom(v, record, asked)
-	return stored, err == nil, decodeErr
+	return g.carFrom(v, record, asked), err == nil, nil
 }
 
 // update applies events to the stored state, until they are there. It begins
@@ -87,9 +96,12 @@ func (g *gate) update(ctx context.Context, v *Vehicle, c car, events ...event) (
 	for err == nil {
 		state := c.state
 		for _, e := range events {
+			if !e.at.IsZero() {
+				e.at = c.upper().Add(-g.now().Sub(e.at)) // by the store's clock
+			}
 			state, _ = step(state, e, c.upper(), g.opts.rules, g.opts.lease())
 		}
-		if state == c.state {
+		if state == c.state && !c.unreadable {
 			return c, nil
 		}
 		var done bool

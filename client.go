@@ -2,6 +2,7 @@ package smartcar
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -39,6 +40,11 @@ type Config struct {
 // Format keeps the secrets out of every verb of package fmt.
 func (c Config) Format(f fmt.State, _ rune) {
 	_, _ = fmt.Fprintf(f, "smartcar.Config{ClientID:%q RedirectURL:%q}", c.ClientID, c.RedirectURL)
+}
+
+// MarshalJSON keeps the secrets out of logs that write JSON.
+func (c Config) MarshalJSON() ([]byte, error) {
+	return json.Marshal(map[string]any{"ClientID": c.ClientID, "RedirectURL": c.RedirectURL})
 }
 
 // LogValue keeps the secrets out of structured logs.

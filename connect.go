@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -62,7 +63,7 @@ func (c *Connect) start(w http.ResponseWriter, r *http.Request, f flow, link fun
 	if err != nil {
 		return err
 	}
-	secure := strings.HasPrefix(f.RedirectURL, "https:")
+	secure := isHTTPS(f.RedirectURL)
 	http.SetCookie(w, stateCookie(f.State, sealed, secure, int(flowLife/time.Second)))
 	protectCallback(w)
 	// See Other turns a posted form into the GET that Connect expects.
@@ -76,6 +77,11 @@ func stateCookie(state, value string, secure bool, maxAge int) *http.Cookie {
 		HttpOnly: true, Secure: secure,
 		SameSite: http.SameSiteLaxMode, // the callback is a navigation from Smartcar's site
 	}
+}
+
+func isHTTPS(raw string) bool {
+	scheme, _, _ := strings.Cut(raw, ":")
+	return strings.EqualFold(scheme, "https")
 }
 
 // protectCallback keeps the code in the address from caches and other sites.
@@ -171,7 +177,7 @@ func (c *Connect) flowOf(w http.ResponseWriter, r *http.Request, callback *Callb
 		if err != nil {
 			return flow{}, err
 		}
-		if secure != strings.HasPrefix(f.RedirectURL, "https:") {
+		if secure != isHTTPS(f.RedirectURL) {
 			// A sibling domain can plant a cookie without the __Host- prefix.
 			return flow{}, ErrStateMismatch
 		}
@@ -220,6 +226,11 @@ func (e Expected) Format(f fmt.State, _ rune) {
 	_, _ = fmt.Fprintf(f, "smartcar.Expected{RedirectURL:%q}", e.RedirectURL)
 }
 
+// MarshalJSON keeps the state out of logs that write JSON.
+func (e Expected) MarshalJSON() ([]byte, error) {
+	return json.Marshal(map[string]any{"RedirectURL": e.RedirectURL})
+}
+
 // LogValue keeps the state out of structured logs.
 func (e Expected) LogValue() slog.Value {
 	return slog.GroupValue(slog.String("redirect_url", e.RedirectURL))
@@ -249,13 +260,14 @@ func (c *Connect) exchange(ctx context.Context, callback *Callback, redirectURL,
 	case !callback.HasCode():
 		return nil, &CallbackError{Parameter: "code", Problem: "is missing; was Connect started with response_type=code?"}
 	}
+	// The state is used up and the code is good for once: an owner who leaves
+	// the page meanwhile must not cost the tokens.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.core.opts.timeout)
+	defer cancel()
 	token, err := c.core.tokens.exchangeCode(ctx, callback.secrets().code, redirectURL)
 	if err != nil {
 		return nil, err
 	}
-	// From here on the code is spent: the caller's cancellation must not cost the tokens.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.core.opts.timeout)
-	defer cancel()
 	return c.admit(ctx, token, pendingGrant{ExternalID: externalID, VirtualKeyURL: callback.VirtualKeyURL.String()}, callback.VirtualKeyErr)
 }
 
@@ -302,6 +314,11 @@ type Tokens struct {
 // Format keeps the tokens out of every verb of package fmt.
 func (t Tokens) Format(f fmt.State, _ rune) {
 	_, _ = fmt.Fprintf(f, "smartcar.Tokens{Expires:%v}", t.Expires)
+}
+
+// MarshalJSON keeps the tokens out of logs that write JSON.
+func (t Tokens) MarshalJSON() ([]byte, error) {
+	return json.Marshal(map[string]any{"Expires": t.Expires})
 }
 
 // LogValue keeps the tokens out of structured logs.

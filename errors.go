@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -120,6 +121,7 @@ type Error struct {
 	Err error
 
 	command bool    // may have changed the vehicle
+	read    bool    // changes nothing, however often it is sent
 	reach   reached // how far the request is known to have come
 }
 
@@ -273,10 +275,24 @@ func (e *Error) retryable() bool {
 	if e.reach == reachedNever && e.StatusCode == 0 {
 		return !isContextError(e.Err)
 	}
-	if e.command || isContextError(e.Err) || e.Code == "RATE_LIMIT" {
+	if !e.read || isContextError(e.Err) || e.Code == "RATE_LIMIT" {
 		return false
 	}
 	return e.unavailable() || e.isApplicationLimit()
+}
+
+// anyOf looks for an error with the property in everything that err wraps or joins.
+func anyOf(err error, property func(error) bool) bool {
+	if err == nil || property(err) {
+		return err != nil
+	}
+	switch wrapped := err.(type) { //nolint:errorlint // this is what walks the tree
+	case interface{ Unwrap() error }:
+		return anyOf(wrapped.Unwrap(), property)
+	case interface{ Unwrap() []error }:
+		return slices.ContainsFunc(wrapped.Unwrap(), func(e error) bool { return anyOf(e, property) })
+	}
+	return false
 }
 
 // LogValue is an allow-list: never a URL, a body or the owner's message.
@@ -376,8 +392,10 @@ func (e *NotSupportedError) Is(target error) bool { return target == ErrNotSuppo
 // been carried out all the same: look at the car before sending it again. It
 // sees through any wrapping and is false for reads and for nil.
 func MayHaveSucceeded(err error) bool {
-	var m interface{ MayHaveSucceeded() bool }
-	return errors.As(err, &m) && m.MayHaveSucceeded()
+	return anyOf(err, func(e error) bool {
+		m, ok := e.(interface{ MayHaveSucceeded() bool })
+		return ok && m.MayHaveSucceeded()
+	})
 }
 
 // Retryable reports whether the same request may be sent again without harm

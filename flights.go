@@ -32,7 +32,7 @@ func (f *flights) do(ctx context.Context, key string, fn func() error) error {
 		}
 		f.mu.Unlock()
 		if !ok {
-			return f.lead(key, fn)
+			return f.lead(ctx, key, fn)
 		}
 		if err := wait(ctx, current.done); err != nil {
 			return err
@@ -43,10 +43,13 @@ func (f *flights) do(ctx context.Context, key string, fn func() error) error {
 	}
 }
 
-func (f *flights) lead(key string, fn func() error) error {
-	err := errAbandoned
-	defer func() { f.finish(key, err) }()
-	err = fn()
+func (f *flights) lead(ctx context.Context, key string, fn func() error) error {
+	shared := errAbandoned
+	defer func() { f.finish(key, shared) }()
+	err := fn()
+	if ctx.Err() == nil || !isContextError(err) { // else the leader only left early
+		shared = err
+	}
 	return err
 }
 

@@ -146,7 +146,7 @@ func requireParts(t *testing.T, ops []operation, parts []part, w wire) {
 			requireRealNumbers(t, value)
 		}
 	}
-	_, _ = strongest(parts)
+	_, _ = strongest(KindData, parts)
 }
 
 func FuzzDecodeV3(f *testing.F) {

@@ -3,6 +3,7 @@ package smartcar
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -81,10 +82,10 @@ func (g *gate) pass(ctx context.Context, call *call, next layer) (*answer, error
 // paused refuses locally while the application-wide limit is known to hold.
 func (g *gate) paused(call *call) error {
 	until := g.pausedUntil.Load()
-	if until == 0 || g.now().UnixNano() >= until {
+	if until == 0 || call.override || g.now().UnixNano() >= until {
 		return nil
 	}
-	return &RateLimitError{Operation: call.op, NextAllowed: time.Unix(0, until), Rule: RuleApplication, Local: true}
+	return &RateLimitError{Operation: call.op, NextAllowed: time.Unix(0, until).UTC(), Rule: RuleApplication, Local: true}
 }
 
 // explain gives limits and missing keys the types that say what to do.
@@ -95,26 +96,37 @@ func (g *gate) explain(ctx context.Context, call *call, err error) error {
 	}
 	switch {
 	case e.isApplicationLimit():
-		pause := e.RetryAfter
-		if pause == 0 {
-			pause = bareApplicationPause
-		}
-		until := g.now().Add(pause)
-		g.pausedUntil.Store(until.UnixNano())
-		return &RateLimitError{Operation: call.op, NextAllowed: until, Rule: RuleApplication, Err: e}
+		return g.pauseAll(call.op, e)
 	case call.vehicle == nil:
 		return err
 	}
 	return g.explainVehicle(ctx, call, e)
 }
 
+// pauseAll notes the application-wide limit. What a proxy says, and not
+// Smartcar, is believed for a moment only.
+func (g *gate) pauseAll(op Operation, e *Error) error {
+	pause := e.RetryAfter
+	if pause == 0 {
+		pause = bareApplicationPause
+	}
+	if e.Type == "" {
+		pause = min(pause, bareLimitPause)
+	}
+	until := g.now().Add(pause)
+	g.pausedUntil.Store(until.UnixNano())
+	return &RateLimitError{Operation: op, NextAllowed: until, Rule: RuleApplication, Err: e}
+}
+
 // explainVehicle is explain for one vehicle, or one item of a batch.
 func (g *gate) explainVehicle(ctx context.Context, call *call, e *Error) error {
 	switch {
+	case e.isApplicationLimit():
+		return g.pauseAll(e.Operation, e)
 	case e.isVehicleLimit():
 		r := &RateLimitError{Operation: e.Operation, VehicleID: call.vehicle.id, Rule: RuleServer, Err: e}
 		if c, _, err := g.lookUp(ctx, call.vehicle); err == nil {
-			r.NextAllowed = c.state.nextData(c.now(), g.opts.rules).next
+			r.NextAllowed = c.ours(c.state.nextData(c.now(), g.opts.rules).next)
 		}
 		if r.NextAllowed.IsZero() { // a command's limit is not booked
 			r.NextAllowed = g.now().Add(max(e.RetryAfter, bareLimitPause))
@@ -161,28 +173,31 @@ func (g *gate) data(ctx context.Context, call *call, next layer) (*answer, error
 			fresh = true
 			continue
 		}
+		release := g.turns.hold(v.policyKey)
 		var taken bool
 		c, taken, err = g.swap(ctx, v, c, state)
 		fresh = true
 		if taken || err == nil && c.state.holds(e.nonce) {
+			defer release()
 			return g.sendTurn(ctx, call, c, e, next)
 		}
+		release()
 	}
 	return g.withoutStore(ctx, call, err, next)
 }
 
 func (g *gate) refuse(ctx context.Context, call *call, c car, state carState, d decision) error {
-	if state != c.state { // a clock jumped back: what it wrote must not hold for ever
+	if state != c.state || c.unreadable { // a clock jumped back: what it wrote must not hold for ever
 		_, _, _ = g.swap(ctx, call.vehicle, c, state)
 	}
 	if g.opts.logger.Enabled(ctx, slog.LevelInfo) {
 		g.opts.logger.LogAttrs(ctx, slog.LevelInfo, "smartcar refused locally",
 			slog.String("operation", string(call.op)), slog.String("vehicle", call.vehicle.id),
-			slog.String("rule", string(d.rule)), slog.Time("next_allowed", d.next))
+			slog.String("rule", string(d.rule)), slog.Time("next_allowed", c.ours(d.next)))
 	}
 	return &RateLimitError{
 		Operation: call.op, VehicleID: call.vehicle.id,
-		NextAllowed: d.next, Rule: d.rule, Local: true, InFlight: d.inFlight,
+		NextAllowed: c.ours(d.next), Rule: d.rule, Local: true, InFlight: d.inFlight,
 	}
 }
 
@@ -192,7 +207,7 @@ func (g *gate) withoutStore(ctx context.Context, call *call, cause error, next l
 	if !errors.Is(cause, ErrStore) {
 		return nil, cause
 	}
-	if c, ok := g.known.Get(call.vehicle.policyKey); ok && !c.state.keyless() {
+	if c, ok := g.known.Get(call.vehicle.policyKey); ok && !c.state.keyless() && !c.unreadable {
 		return next(ctx, call)
 	}
 	return nil, &RateLimitError{Operation: call.op, VehicleID: call.vehicle.id, Rule: RuleStore, Local: true, Err: cause}
@@ -206,14 +221,13 @@ func (g *gate) sendTurn(ctx context.Context, call *call, c car, turn event, next
 	call.leaving = func(ctx context.Context) (err error) {
 		// The lease of a turn that was stored as sent covers a request that
 		// leaves at once, and no second one.
-		if stored && g.now().Sub(c.replied) < attemptMargin/2 {
+		if stored && g.now().Sub(c.asked) < attemptMargin/2 {
 			stored = false
 			return nil
 		}
 		c, err = g.markSent(ctx, call, c, turn.nonce)
 		return err
 	}
-	defer g.turns.hold(call.vehicle.policyKey)()
 	a, err := next(ctx, call)
 	g.settle(ctx, call, a, c, turn.nonce, true)
 	return a, err
@@ -223,61 +237,68 @@ func (g *gate) sendTurn(ctx context.Context, call *call, c car, turn event, next
 // replica took the turn.
 var errTurnLost = errors.New("the turn of this vehicle was taken over before the request could be sent")
 
+// errStoreSlow: the store took so long to note that the request leaves that its
+// lease would not cover it.
+var errStoreSlow = errors.New("the store answers too slowly for a turn to be taken")
+
 func (g *gate) markSent(ctx context.Context, call *call, c car, nonce uint64) (car, error) {
 	var err error
-	for err == nil {
+	for range 3 {
 		e := event{kind: markSent, nonce: nonce, lease: g.opts.lease()}
 		state, d := step(c.state, e, c.now(), g.opts.rules, g.opts.lease())
 		if d.verdict == verdictLost {
 			return c, &RateLimitError{
 				Operation: call.op, VehicleID: call.vehicle.id, Rule: RuleKeyless, Local: true, InFlight: true,
-				NextAllowed: c.state.nextData(c.now(), g.opts.rules).next, Err: errTurnLost,
+				NextAllowed: c.ours(c.state.nextData(c.now(), g.opts.rules).next), Err: errTurnLost,
 			}
 		}
 		var done bool
-		if c, done, err = g.swap(ctx, call.vehicle, c, state); done {
-			return c, nil
+		c, done, err = g.swap(ctx, call.vehicle, c, state)
+		if err != nil || done && g.now().Sub(c.asked) < attemptMargin/2 {
+			return c, err
 		}
 	}
-	return c, err
+	return c, fmt.Errorf("%w: %w", ErrStore, errStoreSlow)
 }
 
-// settle books what came back, with the evidence it carries. Always tells
-// whether plain successes are worth a write too: a car without a local limit
-// would only cost the store work. A failure to write is harmless: the lease
-// then ends by itself and the turn counts as used.
+// settle keeps the answers and books what they cost, with the evidence they
+// carry. Always tells whether plain successes are worth a write too: a car
+// without a local limit would only cost the store work. A failure to write is
+// harmless: the lease then ends by itself and the turn counts as used.
 func (g *gate) settle(ctx context.Context, call *call, a *answer, c car, nonce uint64, always bool) {
-	if !always && (call.outcome == outcomeOK || call.outcome == outcomeReleased) && call.failure == nil {
-		return
-	}
 	e := event{kind: settle, nonce: nonce, outcome: call.outcome, lease: g.opts.lease()}
-	if call.failure != nil {
-		e.retryAfter = call.failure.RetryAfter
-	}
 	if a != nil {
 		e.recordedAt, e.streams = call.kept.newest(call, a.parts, g.opts.rules)
+		call.kept.keep(call, a.parts)
 	}
-	events := make([]event, 0, 2)
-	switch f := call.failure; {
-	case f == nil:
-	case f.isKeyRequired(): // first, because it decides what the turn costs
-		events = append(events, event{kind: learnKey, key: keyMissing, keySource: fromError, at: call.began})
-	case f.isVehicleLimit() && call.outcome != outcomeLimited: // one item of a batch
-		events = append(events, event{kind: settle, outcome: outcomeLimited, retryAfter: f.RetryAfter})
+	if !always && (call.outcome == outcomeOK || call.outcome == outcomeReleased) && call.failure == nil {
+		if c.state.class != classStreaming || call.outcome == outcomeReleased {
+			return
+		}
+		// The key may have gone while the request was under way.
+		var err error
+		if c, err = g.load(context.WithoutCancel(ctx), call.vehicle); err != nil || !c.state.keyless() {
+			return
+		}
 	}
-	events = append(events, e)
 	ctx, cancel := detached(ctx)
 	defer cancel()
-	c, err := g.update(ctx, call.vehicle, c, events...)
-	if errors.Is(err, ErrNotConnected) {
-		return // the user was forgotten meanwhile
+	events := make([]event, 0, 2)
+	if f := call.failure; f != nil {
+		e.retryAfter = f.RetryAfter
+		switch {
+		case f.isKeyRequired(): // first, because it decides what the turn costs
+			events = append(events, event{kind: learnKey, key: keyMissing, keySource: fromError, at: call.began})
+		case f.isVehicleLimit() && call.outcome != outcomeLimited: // one item of a batch
+			events = append(events, event{kind: settle, outcome: outcomeLimited, retryAfter: f.RetryAfter})
+		}
 	}
-	if err != nil {
-		g.opts.logger.LogAttrs(ctx, slog.LevelWarn, "smartcar could not settle a vehicle's turn",
-			slog.String("vehicle", call.vehicle.id), slog.String("error", err.Error()))
-		return
+	c, err := g.update(ctx, call.vehicle, c, append(events, e)...)
+	if err == nil {
+		call.kept.note(c.state)
+	} else if !errors.Is(err, ErrNotConnected) { // else the user was forgotten meanwhile
+		g.opts.logger.LogAttrs(ctx, slog.LevelWarn, "smartcar could not settle a vehicle's turn", slog.String("vehicle", call.vehicle.id))
 	}
-	call.kept.note(c.state)
 }
 
 // command sends a command unless there is fresh evidence that it needs the key.
@@ -295,7 +316,7 @@ func (g *gate) command(ctx context.Context, call *call, next layer) (*answer, er
 	switch {
 	case call.failure != nil && call.failure.isKeyRequired():
 		evidence.key, evidence.keySource = keyMissing, fromError
-	case err == nil:
+	case err == nil && call.command != nil: // what else a POST may be proves nothing
 		evidence.key, evidence.keySource = keyInstalled, fromCommand
 	default:
 		return a, err
@@ -310,22 +331,26 @@ func (g *gate) command(ctx context.Context, call *call, next layer) (*answer, er
 }
 
 func (g *gate) commandAllowed(ctx context.Context, call *call) error {
-	c, _, err := g.lookUp(ctx, call.vehicle)
-	if err != nil {
-		if errors.Is(err, ErrStore) {
-			return nil // open: the server decides
-		}
-		return err
+	c, fresh, err := g.lookUp(ctx, call.vehicle)
+	ask := func() verdict {
+		_, d := step(c.state, event{kind: askCommand}, c.now(), g.opts.rules, g.opts.lease())
+		return d.verdict
 	}
-	_, d := step(c.state, event{kind: askCommand}, c.now(), g.opts.rules, g.opts.lease())
-	if d.verdict == verdictRecheck {
+	if err == nil && !fresh && ask() != verdictSend {
+		if latest, err := g.load(ctx, call.vehicle); err == nil {
+			c = latest // another replica may have seen the key
+		}
+	}
+	if err == nil && ask() == verdictRecheck {
 		g.readKey(ctx, call.vehicle)
-		if c, err = g.load(ctx, call.vehicle); err != nil {
-			return nil //nolint:nilerr // open while the store is away: the server decides
-		}
-		_, d = step(c.state, event{kind: askCommand}, c.now(), g.opts.rules, g.opts.lease())
+		c, err = g.load(ctx, call.vehicle)
 	}
-	if d.verdict != verdictKey {
+	switch {
+	case errors.Is(err, ErrStore):
+		return nil // open: the server decides
+	case err != nil:
+		return err
+	case ask() != verdictKey:
 		return nil
 	}
 	return &VirtualKeyRequiredError{

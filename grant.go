@@ -35,8 +35,9 @@ type pendingGrant struct {
 	VirtualKeyURL string `json:"virtual_key_url,omitempty"`
 }
 
-// A PendingGrantError says that Connect succeeded and the tokens are stored,
-// but Smartcar could not be asked whose they are. Nothing is lost: call
+// A PendingGrantError says that Connect succeeded and the tokens are kept, but
+// Smartcar could not be asked whose they are, or the store would not take them
+// yet and they are in this process's memory. Nothing is lost: call
 // [Connect.Resume] with GrantID later.
 type PendingGrantError struct {
 	GrantID string
@@ -69,17 +70,20 @@ func (k *tokenKeeper) adopt(ctx context.Context, t Tokens) (userID string, err e
 	})
 }
 
-// file stores the record of a new grant before anything is done with it.
+// file stores the record of a new grant before anything is done with it. A
+// store that is away for a moment must not cost a code that is spent.
 func (k *tokenKeeper) file(ctx context.Context, record grantRecord) (userID string, err error) {
 	id := newState()
-	_, err = changeJSON(ctx, k.records, grantKey(id), refreshTokenLife, func(r *grantRecord, _ bool, _ time.Time) error {
-		*r = record
-		return nil
-	})
-	if err != nil {
-		return "", err
+	for pause := k.core.opts.retry.BaseDelay; ; pause *= 2 {
+		err = k.storeGrant(ctx, id, record)
+		if !errors.Is(err, ErrStore) || pause > k.core.opts.retry.MaxDelay || k.core.opts.clock.Sleep(ctx, pause) != nil {
+			break
+		}
 	}
-	switch _, userID, err = k.resume(ctx, id); {
+	if err == nil {
+		_, userID, err = k.resume(ctx, id)
+	}
+	switch {
 	case errors.Is(err, ErrReconnectRequired):
 		return "", err // worth nothing, and gone already
 	case err != nil:
@@ -88,8 +92,29 @@ func (k *tokenKeeper) file(ctx context.Context, record grantRecord) (userID stri
 	return userID, nil
 }
 
+// storeGrant keeps a new grant in memory while the store will not take it.
+func (k *tokenKeeper) storeGrant(ctx context.Context, id string, record grantRecord) error {
+	_, err := changeJSON(ctx, k.records, grantKey(id), refreshTokenLife, func(r *grantRecord, _ bool, _ time.Time) error {
+		*r = record
+		return nil
+	})
+	if err != nil {
+		k.unstored.Store(id, record)
+		return err
+	}
+	k.unstored.Delete(id)
+	return nil
+}
+
 // resume links a pending grant to its user; one that is linked stays so.
 func (k *tokenKeeper) resume(ctx context.Context, grant string) (pendingGrant, string, error) {
+	if unstored, ok := k.unstored.Load(grant); ok {
+		if record, isNew := unstored.(grantRecord); isNew {
+			if err := k.storeGrant(ctx, grant, record); err != nil {
+				return pendingGrant{}, "", err
+			}
+		}
+	}
 	record, err := loadJSON[grantRecord](ctx, k.records, grantKey(grant))
 	switch {
 	case errors.Is(err, ErrRecordNotFound):
@@ -107,13 +132,19 @@ func (k *tokenKeeper) resume(ctx context.Context, grant string) (pendingGrant, s
 func (k *tokenKeeper) link(ctx context.Context, grant string, pending pendingGrant) (string, error) {
 	user, err := getJSON[struct {
 		ID lenient.String `json:"id"`
-	}](ctx, k.core, opUser, grant, "/user", nil)
+	}](ctx, k.core, opUser, grantCredential{keeper: k, grant: grant}, "/user", nil)
 	if err != nil {
 		return "", err
 	}
 	userID := string(user.ID)
 	if err := validateID("user id", userID); err != nil {
 		return "", &Error{Operation: opUser, StatusCode: 200, Description: "the answer holds no usable user id"}
+	}
+	if old, err := k.anyUser(ctx, userID); err == nil && old.Forgotten {
+		// Forget was cut off: finish it before the user is known again.
+		if err := (&User{core: k.core, id: userID}).Forget(ctx); err != nil {
+			return "", err
+		}
 	}
 	// The user first: a grant that is filed twice is filed once.
 	err = k.changeUser(ctx, userID, func(u *userRecord) bool {
@@ -148,6 +179,8 @@ type userRecord struct {
 	ExternalID    string       `json:"external_id,omitempty"`
 	// Cars are those the policy has a record of because of this user.
 	Cars []string `json:"cars,omitempty"`
+	// Forgotten users are being removed; see User.Forget.
+	Forgotten bool `json:"forgotten,omitempty"`
 }
 
 type grantEntry struct {
@@ -184,6 +217,16 @@ const userCacheTime = time.Minute
 
 // storedUser returns ErrNotConnected for a user nothing is stored about.
 func (k *tokenKeeper) storedUser(ctx context.Context, userID string) (*userRecord, error) {
+	r, err := k.anyUser(ctx, userID)
+	if err == nil && r.Forgotten {
+		k.users.Delete(userID)
+		return nil, ErrNotConnected
+	}
+	return r, err
+}
+
+// anyUser is storedUser, users who are being forgotten included.
+func (k *tokenKeeper) anyUser(ctx context.Context, userID string) (*userRecord, error) {
 	if err := errors.Join(checkContext(ctx), validateID("user id", userID)); err != nil {
 		return nil, err
 	}
@@ -209,11 +252,19 @@ func (k *tokenKeeper) loadUser(ctx context.Context, userID string) (*userRecord,
 	return r, err
 }
 
+// knownUser is loadUser without a round trip for what was loaded recently, or
+// while the store is away.
 func (k *tokenKeeper) knownUser(ctx context.Context, userID string) (*userRecord, error) {
-	if c, ok := k.users.Get(userID); ok && len(c.record.Grants) > 0 && k.core.now().Sub(c.at) < userCacheTime {
+	c, ok := k.users.Get(userID)
+	ok = ok && len(c.record.Grants) > 0 && !c.record.Forgotten
+	if ok && k.core.now().Sub(c.at) < userCacheTime {
 		return c.record, nil
 	}
-	return k.loadUser(ctx, userID)
+	r, err := k.loadUser(ctx, userID)
+	if ok && errors.Is(err, ErrStore) {
+		return c.record, nil
+	}
+	return r, err
 }
 
 // changeUser edits the stored user; change returns false to leave it alone.
@@ -251,7 +302,7 @@ func (v *Vehicle) grant(ctx context.Context) (string, error) {
 	}
 	for _, g := range grants {
 		var listed []string
-		for id, err := range v.core.listVehicles(ctx, g.ID) {
+		for id, err := range v.core.listVehicles(ctx, v.userID, g.ID) {
 			if errors.Is(err, ErrReconnectRequired) {
 				break
 			}
@@ -288,8 +339,8 @@ func (k *tokenKeeper) noteCar(ctx context.Context, userID, vehicleID string) (kn
 		return true
 	}
 	u, err := changeJSON(ctx, k.records, userKey(userID), 0, func(u *userRecord, found bool, _ time.Time) error {
-		known = found
-		if !found || slices.Contains(u.Cars, vehicleID) {
+		known = found && !u.Forgotten
+		if !known || slices.Contains(u.Cars, vehicleID) {
 			return errUnchanged
 		}
 		u.Cars = append(u.Cars, vehicleID)
@@ -335,7 +386,15 @@ func (k *tokenKeeper) end(ctx context.Context, grant, userID string) error {
 	return k.forgetGrant(ctx, grant)
 }
 
+func (k *tokenKeeper) markForgotten(ctx context.Context, userID string) error {
+	return k.changeUser(ctx, userID, func(u *userRecord) bool {
+		u.Forgotten = true
+		return true
+	})
+}
+
 func (k *tokenKeeper) forgetGrant(ctx context.Context, grant string) error {
+	k.unstored.Delete(grant)
 	k.cached.Delete(grant)
 	return k.records.remove(ctx, grantKey(grant))
 }

@@ -10,11 +10,14 @@ import (
 // learn finds out what the policy needs to know about a car: its class, once,
 // and the status of its key, with a back-off. Both are metadata, which cost a
 // keyless car no turn.
+//
+// It fails only where asking for data would fail alike: the car is not this
+// user's, or the connection has ended.
 func (g *gate) learn(ctx context.Context, v *Vehicle, c car, fresh bool) (car, bool, error) {
-	if !c.state.wantsClass() && !c.state.wantsKey(c.now()) {
+	if !c.state.wantsClass(c.now()) && !c.state.wantsKey(c.now()) {
 		return c, fresh, nil
 	}
-	err := g.learning.do(ctx, v.policyKey, func() error { g.learnNow(ctx, v, c); return nil })
+	err := g.learning.do(ctx, v.policyKey, func() error { return g.learnNow(ctx, v, c) })
 	if err != nil {
 		return c, fresh, err
 	}
@@ -22,13 +25,15 @@ func (g *gate) learn(ctx context.Context, v *Vehicle, c car, fresh bool) (car, b
 	return c, true, err
 }
 
-func (g *gate) learnNow(ctx context.Context, v *Vehicle, c car) {
+func (g *gate) learnNow(ctx context.Context, v *Vehicle, c car) error {
 	// Another caller may have learned it while we waited to ask.
 	if fresh, err := g.load(ctx, v); err == nil {
 		c = fresh
 	}
-	if c.state.wantsClass() {
-		g.readClass(ctx, v)
+	if c.state.wantsClass(c.now()) {
+		if err := g.readClass(ctx, v); err != nil {
+			return err
+		}
 		if fresh, err := g.load(ctx, v); err == nil {
 			c = fresh
 		}
@@ -36,22 +41,34 @@ func (g *gate) learnNow(ctx context.Context, v *Vehicle, c car) {
 	if c.state.wantsKey(c.now()) {
 		g.readKey(ctx, v)
 	}
+	return nil
 }
 
 // readClass asks for the attributes, and for the VIN only where they leave it
-// open. What it finds is stored by learnFrom; what can never be found is
-// stored here, so that it is not asked for again.
-func (g *gate) readClass(ctx context.Context, v *Vehicle) {
+// open. What it finds is stored by learnFrom, what it does not find here.
+func (g *gate) readClass(ctx context.Context, v *Vehicle) error {
 	attributes, err := readOne[AttributesReading](ctx, v, Attributes)
+	if notReachable(err) {
+		return err
+	}
 	if err == nil && classOf(attributes.identity()) == classUnknown && strings.EqualFold(attributes.Make, "tesla") {
 		_, err = readOne[VINReading](ctx, v, VIN)
 	}
+	e := event{kind: learnClass, class: classUnknown}
 	if err != nil && !permanent(err) {
-		return
+		e = event{kind: classCheckFailed}
 	}
-	if c, err := g.load(ctx, v); err == nil && c.state.wantsClass() {
-		_, _ = g.update(ctx, v, c, event{kind: learnClass, class: classUnknown})
+	if c, err := g.load(ctx, v); err == nil && c.state.wantsClass(c.now()) {
+		_, _ = g.update(ctx, v, c, e)
 	}
+	return nil
+}
+
+// notReachable: this user cannot reach the car at all, whatever is asked.
+func notReachable(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.Type != "" && (errors.Is(e, ErrUnauthorized) || errors.Is(e, ErrNotFound)) ||
+		errors.Is(err, ErrReconnectRequired) || errors.Is(err, ErrNotConnected)
 }
 
 // readKey asks for the status of the key; learnFrom stores what comes back.
@@ -84,7 +101,7 @@ func evidenceOf(value any, began time.Time) (event, bool) {
 		return event{kind: learnClass, class: class}, class != classUnknown
 	case *VINReading:
 		class := classOf(VehicleIdentity{VIN: r.VIN})
-		return event{kind: learnClass, class: class}, class != classUnknown
+		return event{kind: learnClass, class: class, byVIN: true}, class != classUnknown
 	case *virtualKeyReading:
 		e := event{kind: learnKey, keySource: fromEndpoint, key: keyMissing, at: began}
 		if r.Paired == nil {
@@ -120,9 +137,10 @@ func classOf(identity VehicleIdentity) carClass {
 	return classUnknown
 }
 
-// permanent: asking again will not change the answer.
+// permanent: asking again soon will not change the answer. A page of a proxy,
+// whatever its status, is not Smartcar's answer.
 func permanent(err error) bool {
-	return errors.Is(err, ErrPermission) || errors.Is(err, ErrNotSupported) || errors.Is(err, ErrNotFound)
+	return errors.Is(err, ErrPermission) || errors.Is(err, ErrNotSupported)
 }
 
 // keyStatusNeverHad knows the endpoint's two traps: VEHICLE_MISSING there means

@@ -110,7 +110,11 @@ func (c *Client) DeleteConnections(ctx context.Context, filter ConnectionFilter)
 	if err != nil {
 		return nil, err
 	}
-	return page.list(), nil
+	removed := page.list()
+	for _, r := range append(removed, Connection{VehicleID: filter.VehicleID}) {
+		c.answers.discard(r.VehicleID)
+	}
+	return removed, nil
 }
 
 func (c *Client) connections(ctx context.Context, op Operation, method string, query url.Values) (*connectionsPage, error) {

@@ -37,6 +37,14 @@ type options struct {
 // attemptMargin is how much longer than a request its lease is held.
 const attemptMargin = 10 * time.Second
 
+// attemptTimeout bounds one HTTP request.
+func (o *options) attemptTimeout() time.Duration {
+	if o.client.Timeout > 0 {
+		return min(o.timeout, o.client.Timeout)
+	}
+	return o.timeout
+}
+
 // lease is how long a data request may keep a keyless car's turn.
 func (o *options) lease() time.Duration { return o.timeout + attemptMargin }
 

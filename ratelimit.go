@@ -32,6 +32,11 @@ const (
 	// for a month stays below the 500 calls of the smallest plan.
 	firstKeyCheck = time.Minute
 	lastKeyCheck  = 2 * time.Hour
+	// neverHadCheck is how often what could not be had is tried again after
+	// all: the owner may have granted a permission.
+	neverHadCheck = 24 * time.Hour
+	// classCheck is when make and model are read again that could not be read.
+	classCheck = 5 * time.Minute
 	// bareLimitPause answers a vehicle's 429 that names no time.
 	bareLimitPause = time.Minute
 )
@@ -84,6 +89,7 @@ type carState struct {
 	wake      wakefulness
 	streams   bool // a legacy car seen recording faster than its cadence
 	proven    bool // class is what the server's answers showed, not an inference
+	byVIN     bool // class is what the VIN showed, which make and year cannot outweigh
 	phase     turnPhase
 
 	nonce      uint64    // the attempt that owns the turn
@@ -93,6 +99,7 @@ type carState struct {
 	limitedAt  time.Time // when it was given
 	keyAt      time.Time // when the evidence for key was asked for
 	keyCheckAt time.Time // next status read
+	classAt    time.Time // next read of what tells the class
 	recordedAt time.Time // newest data seen, by the vehicle's clock
 	fetchedAt  time.Time // when we last asked for data
 }
@@ -107,6 +114,7 @@ const (
 	learnClass
 	learnKey
 	keyCheckFailed
+	classCheckFailed
 )
 
 // outcome of a request, as the policy sees it.
@@ -134,6 +142,7 @@ type event struct {
 	streams    bool          // settle: two recordings closer than a legacy car's cadence
 
 	class     carClass     // learnClass
+	byVIN     bool         // learnClass
 	key       keyKnowledge // learnKey
 	keySource keySourceCode
 	at        time.Time // learnKey, settle: when the request that proves it began
@@ -171,14 +180,14 @@ func step(s carState, e event, now time.Time, rules Rules, maxLease time.Duratio
 	case settle:
 		return s.settle(e, now, rules), decision{}
 	case learnClass:
-		if !s.proven {
-			s.class = e.class
-		}
-		return s, decision{}
+		return s.learnClass(e, now), decision{}
 	case learnKey:
 		return s.learnKey(e, now), decision{}
 	case keyCheckFailed:
 		return s.backOffKeyCheck(now), decision{}
+	case classCheckFailed:
+		s.classAt = now.Add(classCheck)
+		return s, decision{}
 	}
 	return s, decision{}
 }
@@ -200,8 +209,11 @@ func (s carState) clampFuture(now time.Time, maxLease time.Duration) carState {
 	if s.keyAt.After(horizon) {
 		s.keyAt = now
 	}
-	if s.keyCheckAt.After(now.Add(lastKeyCheck + maxLease)) {
+	if s.keyCheckAt.After(now.Add(neverHadCheck + maxLease)) {
 		s.keyCheckAt = now
+	}
+	if s.classAt.After(now.Add(neverHadCheck + maxLease)) {
+		s.classAt = now
 	}
 	if s.fetchedAt.After(horizon) {
 		s.fetchedAt = now
@@ -221,11 +233,12 @@ func (s carState) keyless() bool {
 }
 
 // wantsClass and wantsKey say what must be learned before data is asked for.
-func (s carState) wantsClass() bool { return s.class == classUnresolved }
+func (s carState) wantsClass(now time.Time) bool {
+	return s.class <= classUnknown && !now.Before(s.classAt)
+}
 
 func (s carState) wantsKey(now time.Time) bool {
-	return s.class == classStreaming && s.key != keyUnavailable &&
-		(s.key != keyInstalled || !s.keyCheckAt.IsZero()) && !now.Before(s.keyCheckAt)
+	return s.class == classStreaming && (s.key != keyInstalled || !s.keyCheckAt.IsZero()) && !now.Before(s.keyCheckAt)
 }
 
 // countedAt is the latest instant at which the server may have counted a data
@@ -361,21 +374,41 @@ func (s carState) noteData(e event, now time.Time, rules Rules) carState {
 	return s
 }
 
+// learnClass takes an inference, which the server's own answers outweigh, and
+// the VIN make and year. Not to be known for good is tried again once a day.
+func (s carState) learnClass(e event, now time.Time) carState {
+	switch {
+	case s.proven || s.byVIN && !e.byVIN:
+		return s
+	case e.class == classUnknown:
+		s.classAt = now.Add(neverHadCheck)
+	}
+	s.class, s.byVIN = e.class, e.byVIN
+	return s
+}
+
 // learnKey takes evidence about the key, never backwards in time. Server
 // evidence beats inference: a car that asks for the key is a streaming one.
+// That one connection cannot read the status is no evidence about the key.
 func (s carState) learnKey(e event, now time.Time) carState {
-	if e.at.Before(s.keyAt) {
+	switch {
+	case e.at.Before(s.keyAt):
 		return s
-	}
-	if e.keySource == fromError && e.key == keyMissing {
+	case e.key == keyUnavailable && s.key > keyUnavailable:
+		return s.backOffKeyCheck(now)
+	case e.keySource == fromError && e.key == keyMissing:
 		s.class, s.proven = classStreaming, true
 	}
 	s.key, s.keySource, s.keyAt = e.key, e.keySource, e.at
-	if e.key == keyInstalled {
+	switch e.key {
+	case keyInstalled:
 		s.keyChecks, s.keyCheckAt = 0, time.Time{}
-		return s
+	case keyUnavailable:
+		s.keyCheckAt = now.Add(neverHadCheck)
+	default:
+		return s.backOffKeyCheck(now)
 	}
-	return s.backOffKeyCheck(now)
+	return s
 }
 
 func (s carState) backOffKeyCheck(now time.Time) carState {

@@ -13,6 +13,9 @@ func itoa(n int) string { return strconv.Itoa(n) }
 
 // newCall fills in what every call to the vehicle has.
 func (v *Vehicle) newCall(ctx context.Context, op Operation) (*call, error) {
+	if v == nil || v.core == nil {
+		return nil, argumentError("Vehicle", "must come from User.Vehicle or User.Vehicles")
+	}
 	if err := checkContext(ctx); err != nil {
 		return nil, err
 	}
@@ -32,7 +35,7 @@ func (v *Vehicle) newCall(ctx context.Context, op Operation) (*call, error) {
 	}
 	c := &call{
 		op: op, vehicle: v, base: v.base, units: units, override: v.opts.override,
-		grant: grantCredential{v.core.tokens, grant}, kept: v.core.answers.of(v.id),
+		grant: grantCredential{v.core.tokens, grant, v.userID, v.id}, kept: v.core.answers.of(v.id),
 	}
 	c.auth = &c.grant
 	return c, nil
@@ -96,23 +99,24 @@ func result[T any](c *core, p *part) (*T, error) {
 // read asks for all ops in one request and returns a part for each, in order.
 // Answers that Smartcar would only repeat are taken from what is kept.
 func (v *Vehicle) read(ctx context.Context, op Operation, ops []operation, query url.Values) ([]part, error) {
+	call, err := v.newCall(ctx, op)
+	if err != nil {
+		return nil, err
+	}
 	for i := range ops {
 		if !v.core.wire.supports(&ops[i]) {
 			return nil, &NotSupportedError{Operation: ops[i].name, API: v.core.wire.version()}
 		}
-	}
-	call, err := v.newCall(ctx, op)
-	if err != nil {
-		return nil, err
 	}
 	call.query = query
 	known, missing := v.current(call, ops)
 	if len(missing) == 0 {
 		return known, nil
 	}
+	asked := v.core.now()
 	fetched, err := v.fetch(ctx, call, missing)
 	if err != nil {
-		if fetched, err = v.instead(ctx, call, missing, err); err != nil {
+		if fetched, err = v.instead(ctx, call, missing, asked, err); err != nil {
 			return nil, err
 		}
 	}
@@ -171,21 +175,18 @@ func (v *Vehicle) fetch(ctx context.Context, call *call, ops []operation) ([]par
 		p := &a.parts[i]
 		if p.err != nil {
 			p.refused = v.core.gate.explainVehicle(ctx, call, p.err)
-		} else if p.op.kind == KindData && call.query == nil {
-			call.kept.put(call.answerKey(p.op.name), *p)
 		}
 	}
 	return a.parts, nil
 }
 
 // instead answers a refused read by other means, if the caller allowed any.
-func (v *Vehicle) instead(ctx context.Context, call *call, ops []operation, refused error) ([]part, error) {
+func (v *Vehicle) instead(ctx context.Context, call *call, ops []operation, asked time.Time, refused error) ([]part, error) {
 	limit, ok := errors.AsType[*RateLimitError](refused)
 	if !ok || call.query != nil {
 		return nil, refused
 	}
 	if v.opts.share && limit.InFlight {
-		asked := v.core.now()
 		if err := v.core.gate.turns.wait(ctx, v.policyKey); err != nil {
 			return nil, err
 		}

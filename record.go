@@ -6,16 +6,17 @@ import (
 	"time"
 )
 
-// A car's record is 72 bytes, so that a million cars fit in memory: a version,
-// seven small fields, two random numbers and eight times of six bytes
+// A car's record is 78 bytes, so that a million cars fit in memory: a version,
+// seven small fields, two random numbers and nine times of six bytes
 // (milliseconds since 1970).
 const (
 	carRecordVersion = 1
-	carRecordSize    = 8 + 8 + 8 + 8*timeSize
+	carRecordSize    = 8 + 8 + 8 + 9*timeSize
 	timeSize         = 6
 
 	flagStreams = 1 << 0
 	flagProven  = 1 << 1
+	flagByVIN   = 1 << 2
 )
 
 var errCarRecord = errors.New("the stored policy record was written by another version")
@@ -50,10 +51,13 @@ func (s carState) encode(writeID uint64) []byte {
 	if s.proven {
 		b[7] |= flagProven
 	}
+	if s.byVIN {
+		b[7] |= flagByVIN
+	}
 	b = binary.BigEndian.AppendUint64(b, writeID)
 	b = binary.BigEndian.AppendUint64(b, s.nonce)
 	// Rounding up never opens a window early.
-	for _, t := range [...]time.Time{s.leaseEnd, s.usedAt, s.limitedTo, s.limitedAt, s.keyAt, s.keyCheckAt, s.recordedAt, s.fetchedAt} {
+	for _, t := range [...]time.Time{s.leaseEnd, s.usedAt, s.limitedTo, s.limitedAt, s.keyAt, s.keyCheckAt, s.recordedAt, s.fetchedAt, s.classAt} {
 		b = appendTime(b, t)
 	}
 	return b
@@ -67,12 +71,12 @@ func decodeCarState(b []byte) (carState, error) {
 	s := carState{
 		class: carClass(b[1]), key: keyKnowledge(b[2]), keySource: keySourceCode(b[3]), keyChecks: b[4],
 		wake: wakefulness(b[5]), phase: turnPhase(b[6]),
-		streams: b[7]&flagStreams != 0, proven: b[7]&flagProven != 0,
+		streams: b[7]&flagStreams != 0, proven: b[7]&flagProven != 0, byVIN: b[7]&flagByVIN != 0,
 		nonce: binary.BigEndian.Uint64(b[16:]),
 	}
 	at := func(i int) time.Time { return readTime(b[24+i*timeSize:]) }
 	s.leaseEnd, s.usedAt, s.limitedTo, s.limitedAt = at(0), at(1), at(2), at(3)
-	s.keyAt, s.keyCheckAt, s.recordedAt, s.fetchedAt = at(4), at(5), at(6), at(7)
+	s.keyAt, s.keyCheckAt, s.recordedAt, s.fetchedAt, s.classAt = at(4), at(5), at(6), at(7), at(8)
 	return s, nil
 }
 

@@ -20,6 +20,9 @@ type records struct {
 const unclearTries = 3
 
 func (r records) load(ctx context.Context, key string) (Record, error) {
+	if ctx.Err() != nil {
+		return Record{}, endOf(ctx)
+	}
 	record, err := r.store.Load(ctx, key)
 	return record, storeError(ctx, err)
 }
@@ -32,6 +35,9 @@ func (r records) swap(ctx context.Context, key string, old Revision, value []byt
 	var record Record
 	var err error
 	for try := range unclearTries {
+		if ctx.Err() != nil {
+			return Record{}, endOf(ctx)
+		}
 		record, err = r.store.CompareAndSwap(ctx, key, old, value, ttl)
 		switch {
 		case err == nil:
@@ -48,15 +54,15 @@ func (r records) swap(ctx context.Context, key string, old Revision, value []byt
 // remove deletes the record, at whatever revision it is.
 func (r records) remove(ctx context.Context, key string) error {
 	for {
-		record, err := r.store.Load(ctx, key)
+		record, err := r.load(ctx, key)
 		if errors.Is(err, ErrRecordNotFound) {
 			return nil
 		}
 		if err == nil {
-			err = r.store.Delete(ctx, key, record.Revision)
+			err = storeError(ctx, r.store.Delete(ctx, key, record.Revision))
 		}
 		if !errors.Is(err, ErrConflict) {
-			return storeError(ctx, err)
+			return err
 		}
 	}
 }

@@ -46,7 +46,7 @@ func (v *Vehicle) Snapshot(ctx context.Context, want ...Operation) (*Snapshot, e
 // Operations yields what was asked for, with the error each met, if any.
 func (s *Snapshot) Operations() iter.Seq2[Operation, error] {
 	return func(yield func(Operation, error) bool) {
-		for _, p := range s.parts() {
+		for _, p := range s.all() {
 			if !yield(p.op.name, p.refused) {
 				return
 			}
@@ -57,7 +57,7 @@ func (s *Snapshot) Operations() iter.Seq2[Operation, error] {
 // Format names the operations and nothing of what they said.
 func (s *Snapshot) Format(f fmt.State, _ rune) {
 	_, _ = io.WriteString(f, "smartcar.Snapshot[")
-	for i, p := range s.parts() {
+	for i, p := range s.all() {
 		if i > 0 {
 			_, _ = io.WriteString(f, " ")
 		}
@@ -66,16 +66,18 @@ func (s *Snapshot) Format(f fmt.State, _ rune) {
 	_, _ = io.WriteString(f, "]")
 }
 
+func (s *Snapshot) all() []part {
+	if s == nil || s.parts == nil {
+		return nil
+	}
+	return s.parts()
+}
+
 func fromSnapshot[T any](s *Snapshot, op Operation) (*T, error) {
-	parts := s.parts()
-	for i := range parts {
-		if parts[i].op.name == op {
-			r, err := result[T](s.core, &parts[i])
-			if err != nil {
-				return nil, err
-			}
-			own := *r // callers must not see each other's changes
-			return &own, nil
+	for _, p := range s.all() {
+		if p.op.name == op {
+			p.value = nil // decoded anew: callers must not see each other's changes
+			return result[T](s.core, &p)
 		}
 	}
 	return nil, fmt.Errorf("%w: %s", ErrNotRequested, op)
@@ -88,6 +90,15 @@ func (s *Snapshot) Attributes() (*AttributesReading, error) {
 
 // VIN returns what [Vehicle.VIN] would.
 func (s *Snapshot) VIN() (*VINReading, error) { return fromSnapshot[VINReading](s, VIN) }
+
+// Permissions returns the first page of what [Vehicle.Permissions] would.
+func (s *Snapshot) Permissions() ([]string, error) {
+	page, err := fromSnapshot[permissionsV2](s, Permissions)
+	if err != nil {
+		return nil, err
+	}
+	return page.list(), nil
+}
 
 // Odometer returns what [Vehicle.Odometer] would.
 func (s *Snapshot) Odometer() (*OdometerReading, error) {

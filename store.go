@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash/maphash"
 	"sync"
 	"time"
@@ -28,9 +29,15 @@ type Revision string
 type Record struct {
 	Value    []byte   // the caller's to keep and change
 	Revision Revision // never empty for a stored record
-	// Now is the store's own clock, read while it answered, where it has one
-	// that all its users share; zero makes the client use its own clock.
+	// Now is the store's own clock, read while it answered. A store that
+	// several machines share must give it: windows and leases are judged by
+	// it. Zero makes the client use its own clock.
 	Now time.Time
+}
+
+// Format prints the size and not the value, which may hold tokens.
+func (r Record) Format(f fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(f, "smartcar.Record(%d bytes)", len(r.Value))
 }
 
 // A Store keeps tokens, Connect states and the state of the policy. It only

@@ -37,6 +37,7 @@ type grantRecord struct {
 	RefreshToken string    `json:"refresh_token"`
 	Expires      time.Time `json:"expires"`
 	ObtainedAt   time.Time `json:"obtained_at"`
+	Spare        string    `json:"spare,omitempty"`    // another refresh token, if it is not clear which of two is alive
 	Imported     bool      `json:"imported,omitempty"` // obtained elsewhere, not renewed since
 	// A refresh under way: whose it is and until when the others wait.
 	LeaseID    string    `json:"lease_id,omitempty"`
@@ -61,8 +62,11 @@ type tokenKeeper struct {
 	cached     *lru.Cache[string, *cachedGrant]
 	users      *lru.Cache[string, cachedUser]
 	refreshing flights
-	// unstored holds new pairs that the store would not take yet, by grant.
+	// unstored holds what the store would not take yet, by grant: a newPair, or
+	// the grantRecord of a new grant.
 	unstored sync.Map
+	// notCovered is when a renewed token was refused for a car, by grant/vehicle.
+	notCovered *lru.Cache[string, time.Time]
 }
 
 func newTokenKeeper(c *core) *tokenKeeper {
@@ -70,13 +74,16 @@ func newTokenKeeper(c *core) *tokenKeeper {
 		core: c, records: records{c.opts.store, c.opts.clock},
 		cached: lru.New[string, *cachedGrant](10_000),
 		users:  lru.New[string, cachedUser](10_000),
+
+		notCovered: lru.New[string, time.Time](1000),
 	}
 }
 
 // grantCredential authorizes with the access token of a grant.
 type grantCredential struct {
-	keeper *tokenKeeper
-	grant  string
+	keeper          *tokenKeeper
+	grant           string
+	userID, vehicle string // whose, and for which car; empty where it plays no role
 }
 
 func (g *grantCredential) ready() bool {
@@ -86,6 +93,13 @@ func (g *grantCredential) ready() bool {
 
 func (g *grantCredential) header(ctx context.Context) ([]string, error) {
 	r, err := g.keeper.valid(ctx, g.grant)
+	if errors.Is(err, ErrReconnectRequired) && g.userID != "" {
+		// Whoever noticed the end may not have known the user: the next call
+		// shall use another grant.
+		detached, cancel := detached(ctx)
+		defer cancel()
+		err = errors.Join(err, g.keeper.end(detached, g.grant, g.userID))
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -104,8 +118,19 @@ func (g *grantCredential) refused(ctx context.Context, header []string) error {
 	case !r.Imported && g.keeper.core.now().Sub(r.ObtainedAt) < tokenSkew:
 		return errNoOtherToken
 	}
+	if at, ok := g.keeper.notCovered.Get(g.grant + "/" + g.vehicle); ok && g.keeper.core.now().Sub(at) < time.Hour {
+		return errNoOtherToken // renewing did not help this car before
+	}
 	_, err = g.keeper.refreshed(ctx, g.grant, func(now grantRecord) bool { return now.AccessToken != r.AccessToken })
 	return err
+}
+
+// renewalHelped remembers a car that the grant does not cover, so that asking
+// for it does not rotate the tokens each time.
+func (g *grantCredential) renewalHelped(helped bool) {
+	if !helped && g.vehicle != "" {
+		g.keeper.notCovered.Put(g.grant+"/"+g.vehicle, g.keeper.core.now())
+	}
 }
 
 // cachedGrant is a record with the header that its access token makes.
@@ -142,12 +167,20 @@ func (k *tokenKeeper) valid(ctx context.Context, grant string) (*cachedGrant, er
 		return r, nil
 	}
 	// A token endpoint that is down does not matter before the token's end.
-	if !errors.Is(err, ErrReconnectRequired) {
-		if old, loadErr := k.load(ctx, grant); loadErr == nil && old.AccessToken != "" && k.core.now().Before(old.Expires) {
-			return old, nil
+	if errors.Is(err, ErrReconnectRequired) {
+		return nil, err
+	}
+	old, ok := k.cached.Get(grant)
+	if !ok {
+		var loadErr error
+		if old, loadErr = k.load(ctx, grant); loadErr != nil {
+			return nil, err
 		}
 	}
-	return nil, err
+	if old.AccessToken == "" || !k.core.now().Before(old.Expires) {
+		return nil, err
+	}
+	return old, nil
 }
 
 // refreshed refreshes grant unless enough says that the stored pair will do.
@@ -157,9 +190,7 @@ func (k *tokenKeeper) refreshed(ctx context.Context, grant string, enough func(g
 	for {
 		var mine *cachedGrant
 		err := k.refreshing.do(ctx, grant, func() (err error) {
-			// The caller's cancellation must not lose an answer on its way:
-			// it holds the only copy of the next refresh token.
-			mine, err = k.refreshShared(context.WithoutCancel(ctx), grant, enough)
+			mine, err = k.refreshShared(ctx, grant, enough)
 			return err
 		})
 		switch {
@@ -181,60 +212,80 @@ func (k *tokenKeeper) refreshed(ctx context.Context, grant string, enough func(g
 	}
 }
 
+// errLeaseTaken: another replica took the refresh over; wait for what it gets.
+var errLeaseTaken = errors.New("another process has taken the refresh over")
+
 // refreshShared takes the lease, or waits for whoever holds it.
 func (k *tokenKeeper) refreshShared(ctx context.Context, grant string, enough func(grantRecord) bool) (*cachedGrant, error) {
-	if pair, ok := k.unstored.Load(grant); ok {
-		return k.storePair(ctx, grant, pair.(newPair))
+	if unstored, ok := k.unstored.Load(grant); ok {
+		if pair, isPair := unstored.(newPair); isPair {
+			r, err := k.storePair(ctx, grant, pair)
+			if err != nil || enough(r.grantRecord) {
+				return r, err
+			}
+		}
 	}
 	id := newState()
-	deadline := k.core.now().Add(refreshTries * refreshLease)
-	for {
-		wait := false
-		r, err := changeJSON(ctx, k.records, grantKey(grant), refreshTokenLife, func(r *grantRecord, found bool, now time.Time) error {
-			wait = false
-			switch {
-			case !found:
-				return endedError()
-			case enough(*r):
-				return errUnchanged
-			case r.LeaseID != "" && now.Before(r.LeaseUntil) && r.LeaseUntil.Sub(now) <= 2*refreshLease: // more is a clock set back
-				wait = true
-				return errUnchanged
-			}
-			r.LeaseID, r.LeaseUntil = id, now.Add(refreshLease)
-			return nil
-		})
-		if err != nil {
-			return nil, err
-		}
+	for waited := time.Duration(0); ; waited += refreshPoll {
+		r, err := k.takeLease(ctx, grant, id, enough)
 		switch {
-		case wait && k.core.now().After(deadline):
-			return nil, &Error{Operation: opRefresh, reach: reachedNever, Err: errRefreshHeld}
-		case wait:
+		case errors.Is(err, errLeaseTaken) && waited < refreshTries*refreshLease:
 			if err := k.core.opts.clock.Sleep(ctx, refreshPoll); err != nil {
 				return nil, err
 			}
-		case r.LeaseID == id:
-			return k.refreshLeased(ctx, grant, r, id)
-		default:
-			return k.keep(grant, r), nil
+			continue
+		case errors.Is(err, errLeaseTaken):
+			return nil, &Error{Operation: opRefresh, reach: reachedNever, Err: err}
+		case err != nil:
+			return nil, err
+		case r.LeaseID != id:
+			return k.keep(grant, r), nil // enough
+		}
+		done, err := k.refreshLeased(ctx, grant, r, id)
+		if !errors.Is(err, errLeaseTaken) {
+			return done, err
 		}
 	}
 }
 
-var errRefreshHeld = errors.New("another process keeps refreshing this grant without result")
+// takeLease returns the record with our lease in it, or as it is if that is
+// enough, or errLeaseTaken while somebody else refreshes.
+func (k *tokenKeeper) takeLease(ctx context.Context, grant, id string, enough func(grantRecord) bool) (grantRecord, error) {
+	return changeJSON(ctx, k.records, grantKey(grant), refreshTokenLife, func(r *grantRecord, found bool, now time.Time) error {
+		switch {
+		case !found:
+			return endedError()
+		case enough(*r):
+			return errUnchanged
+		case r.leased(now):
+			return errLeaseTaken
+		}
+		r.LeaseID, r.LeaseUntil = id, now.Add(refreshLease)
+		return nil
+	})
+}
+
+// leased reports whether somebody refreshes. A lease that ends far from now was
+// written by a clock that is off, and does not count.
+func (r *grantRecord) leased(now time.Time) bool {
+	return r.LeaseID != "" && now.Before(r.LeaseUntil) && r.LeaseUntil.Sub(now) <= 2*refreshLease
+}
 
 // refreshLeased asks for a new pair. On an unclear answer it tries the same
 // refresh token again at once, well inside the time for which it is honored.
 func (k *tokenKeeper) refreshLeased(ctx context.Context, grant string, r grantRecord, lease string) (*cachedGrant, error) {
+	// From here on the caller's cancellation must not lose an answer on its
+	// way: it holds the only copy of the next refresh token.
+	// Every step is bounded by itself.
+	ctx = context.WithoutCancel(ctx)
 	var failed error
 	for try := range refreshTries {
 		if try > 0 {
 			if err := k.core.opts.clock.Sleep(ctx, k.core.opts.retry.BaseDelay); err != nil {
 				break
 			}
-			if !k.extendLease(ctx, grant, lease) {
-				break // somebody took over; what they get is theirs to store
+			if err := k.extendLease(ctx, grant, lease); err != nil {
+				return nil, err
 			}
 		}
 		token, err := k.exchangeRefresh(ctx, r.RefreshToken)
@@ -243,6 +294,10 @@ func (k *tokenKeeper) refreshLeased(ctx context.Context, grant string, r grantRe
 		}
 		failed = err
 		if errors.Is(err, ErrReconnectRequired) {
+			if spare, ok := k.useSpare(ctx, grant, r); ok {
+				r = spare
+				continue
+			}
 			return k.rejected(ctx, grant, r, err)
 		}
 		if !Retryable(err) && !errors.Is(err, context.DeadlineExceeded) {
@@ -254,7 +309,7 @@ func (k *tokenKeeper) refreshLeased(ctx context.Context, grant string, r grantRe
 }
 
 func (k *tokenKeeper) exchangeRefresh(ctx context.Context, refreshToken string) (*oauth2.Token, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, refreshTimeout, errAttemptTime)
+	ctx, cancel := context.WithTimeoutCause(ctx, min(refreshTimeout, k.core.opts.attemptTimeout()), errAttemptTime)
 	defer cancel()
 	ctx = context.WithValue(ctx, oauth2.HTTPClient, k.core.http)
 	token, err := k.core.oauth().TokenSource(ctx, &oauth2.Token{RefreshToken: refreshToken}).Token()
@@ -271,16 +326,20 @@ type newPair struct {
 	obtained time.Time
 }
 
-// storePair stores the new pair before anybody uses it, and keeps it while the
-// store is away. If another replica stored one meanwhile, the pair obtained
-// last is the one Smartcar honors.
+// storePair stores the new pair before anybody uses it, and keeps it while
+// that cannot be done. If another replica stored a pair for the same refresh
+// token meanwhile, Smartcar honors the one that it gave last. Which that is no
+// clock of ours can tell: both are kept until one of them has worked.
 func (k *tokenKeeper) storePair(ctx context.Context, grant string, pair newPair) (*cachedGrant, error) {
+	ctx, cancel := detached(ctx)
+	defer cancel()
 	r, err := changeJSON(ctx, k.records, grantKey(grant), refreshTokenLife, func(r *grantRecord, found bool, _ time.Time) error {
-		if !found {
+		switch {
+		case !found:
 			return endedError() // forgotten meanwhile: nothing may be kept
-		}
-		if r.RefreshToken != pair.used && r.ObtainedAt.After(pair.obtained) {
-			return errUnchanged
+		case r.RefreshToken != pair.used:
+			r.Spare = pair.token.RefreshToken
+			return nil
 		}
 		r.setPair(pair.token, pair.obtained)
 		return nil
@@ -296,10 +355,24 @@ func (k *tokenKeeper) storePair(ctx context.Context, grant string, pair newPair)
 	return k.keep(grant, r), nil
 }
 
+// useSpare puts the spare refresh token in the place of one that was refused.
+func (k *tokenKeeper) useSpare(ctx context.Context, grant string, refused grantRecord) (grantRecord, bool) {
+	ctx, cancel := detached(ctx)
+	defer cancel()
+	r, err := changeJSON(ctx, k.records, grantKey(grant), refreshTokenLife, func(r *grantRecord, found bool, now time.Time) error {
+		if !found || r.RefreshToken != refused.RefreshToken || r.Spare == "" {
+			return errUnchanged
+		}
+		r.RefreshToken, r.Spare, r.LeaseUntil = r.Spare, "", now.Add(refreshLease)
+		return nil
+	})
+	return r, err == nil && r.RefreshToken != refused.RefreshToken && r.LeaseID == refused.LeaseID
+}
+
 func (r *grantRecord) setPair(token *oauth2.Token, now time.Time) {
 	r.AccessToken, r.RefreshToken = token.AccessToken, token.RefreshToken
 	r.ObtainedAt, r.Expires = now, now.Add(accessTokenLife(token))
-	r.LeaseID, r.LeaseUntil, r.Imported = "", time.Time{}, false
+	r.LeaseID, r.LeaseUntil, r.Imported, r.Spare = "", time.Time{}, false, ""
 }
 
 // accessTokenLife uses the number of seconds that was sent, not x/oauth2's
@@ -314,6 +387,8 @@ func accessTokenLife(token *oauth2.Token) time.Duration {
 // rejected handles invalid_grant: final, unless another replica has rotated
 // the token that we used.
 func (k *tokenKeeper) rejected(ctx context.Context, grant string, used grantRecord, cause error) (*cachedGrant, error) {
+	ctx, cancel := detached(ctx)
+	defer cancel()
 	r, err := k.load(ctx, grant)
 	if err == nil && r.RefreshToken != used.RefreshToken {
 		return r, nil
@@ -324,18 +399,25 @@ func (k *tokenKeeper) rejected(ctx context.Context, grant string, used grantReco
 	return nil, errors.Join(cause, err)
 }
 
-func (k *tokenKeeper) extendLease(ctx context.Context, grant, lease string) bool {
+func (k *tokenKeeper) extendLease(ctx context.Context, grant, lease string) error {
+	ctx, cancel := detached(ctx)
+	defer cancel()
 	_, err := changeJSON(ctx, k.records, grantKey(grant), refreshTokenLife, func(r *grantRecord, found bool, now time.Time) error {
-		if !found || r.LeaseID != lease {
-			return errRefreshHeld
+		switch {
+		case !found:
+			return endedError()
+		case r.LeaseID != lease:
+			return errLeaseTaken
 		}
 		r.LeaseUntil = now.Add(refreshLease)
 		return nil
 	})
-	return err == nil
+	return err
 }
 
 func (k *tokenKeeper) releaseLease(ctx context.Context, grant, lease string) {
+	ctx, cancel := detached(ctx)
+	defer cancel()
 	_, _ = changeJSON(ctx, k.records, grantKey(grant), refreshTokenLife, func(r *grantRecord, _ bool, _ time.Time) error {
 		if r.LeaseID != lease {
 			return errUnchanged
@@ -364,9 +446,11 @@ func tokenError(op Operation, err error, now time.Time) error {
 	if errors.As(err, &answered) && answered.Response != nil && answered.Response.StatusCode >= 300 {
 		e := decodeError(op, answered.Response.StatusCode, answered.Response.Header, answered.Body, now)
 		e.Description = "" // it may quote the code or the token
+		e.read = op == opRefresh
 		return e
 	}
-	e := &Error{Operation: op, reach: reachedUnsure, Err: errTokenAnswer}
+	// The same refresh token may be sent again, a code never.
+	e := &Error{Operation: op, reach: reachedUnsure, Err: errTokenAnswer, read: op == opRefresh}
 	var failed *url.Error
 	if errors.As(err, &failed) {
 		e.Err = failed.Err
@@ -384,7 +468,7 @@ var errTokenAnswer = errors.New("the token endpoint's answer cannot be read")
 // certainly not sent is sent again.
 func (k *tokenKeeper) exchangeCode(ctx context.Context, code, redirectURL string) (*oauth2.Token, error) {
 	for try := 1; ; try++ {
-		attempt, cancel := context.WithTimeoutCause(ctx, 3*refreshTimeout, errAttemptTime)
+		attempt, cancel := context.WithTimeoutCause(ctx, min(3*refreshTimeout, k.core.opts.attemptTimeout()), errAttemptTime)
 		attempt = context.WithValue(attempt, oauth2.HTTPClient, k.core.http)
 		token, err := k.core.oauth().Exchange(attempt, code, oauth2.SetAuthURLParam("redirect_uri", redirectURL))
 		cancel()

@@ -34,11 +34,7 @@ func (c *core) transmit(ctx context.Context, call *call) (*answer, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, &Error{Operation: call.op, reach: reachedNever, Err: endOf(ctx)}
 	}
-	timeout := c.opts.timeout
-	if t := c.opts.client.Timeout; t > 0 {
-		timeout = min(timeout, t)
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errAttemptTime)
+	ctx, cancel := context.WithTimeoutCause(ctx, c.opts.attemptTimeout(), errAttemptTime)
 	defer cancel()
 	var watch *sendWatch
 	if call.takes || call.kind == KindCommand {
@@ -57,6 +53,12 @@ func (c *core) transmit(ctx context.Context, call *call) (*answer, error) {
 		}
 		c.logCall(ctx, call, 0, "", began)
 		return nil, e
+	}
+	if resp.Body == nil {
+		resp.Body = http.NoBody // some transports in tests leave it out, or the header
+	}
+	if resp.Header == nil {
+		resp.Header = http.Header{}
 	}
 	a, err := c.readAnswer(ctx, resp)
 	c.logCall(ctx, call, resp.StatusCode, resp.Header.Get(headerRequestID), began)
@@ -93,10 +95,13 @@ func (c *core) newRequest(ctx context.Context, call *call) (*http.Request, error
 	if err != nil {
 		return nil, err
 	}
-	if call.takes && body == nil && !c.opts.replayable {
+	if (call.takes || call.kind == KindCommand) && !c.opts.replayable {
 		// net/http repeats a GET by itself when a kept-alive connection breaks;
 		// one with a body it cannot rewind is left alone. It reads as empty.
-		req.Body = io.NopCloser(eofReader{})
+		req.GetBody = nil
+		if body == nil && req.Method == http.MethodGet {
+			req.Body = io.NopCloser(eofReader{})
+		}
 	}
 	req.Header["Authorization"] = call.bearer
 	req.Header["User-Agent"] = c.opts.userAgent

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/lenient"
@@ -52,7 +53,7 @@ func (u *User) Vehicles(ctx context.Context) iter.Seq2[*Vehicle, error] {
 		var ended error
 		for _, g := range record.newestFirst() {
 			var listed []string
-			for id, err := range u.core.listVehicles(ctx, g.ID) {
+			for id, err := range u.core.listVehicles(ctx, u.id, g.ID) {
 				if errors.Is(err, ErrReconnectRequired) {
 					ended = err
 					break
@@ -79,13 +80,13 @@ func (u *User) Vehicles(ctx context.Context) iter.Seq2[*Vehicle, error] {
 }
 
 // listVehicles yields the ids of the cars that one grant reaches.
-func (c *core) listVehicles(ctx context.Context, grant string) iter.Seq2[string, error] {
+func (c *core) listVehicles(ctx context.Context, userID, grant string) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		for offset := 0; ; {
 			page, err := getJSON[struct {
 				Paging   lenient.Object[pagingV2]     `json:"paging"`
 				Vehicles lenient.List[lenient.String] `json:"vehicles"`
-			}](ctx, c, opVehicles, grant, "/vehicles", url.Values{"limit": {itoa(vehiclesPage)}, "offset": {itoa(offset)}})
+			}](ctx, c, opVehicles, grantCredential{keeper: c.tokens, grant: grant, userID: userID}, "/vehicles", url.Values{"limit": {itoa(vehiclesPage)}, "offset": {itoa(offset)}})
 			if err != nil {
 				yield("", err)
 				return
@@ -104,10 +105,10 @@ func (c *core) listVehicles(ctx context.Context, grant string) iter.Seq2[string,
 }
 
 // getJSON asks for something that concerns a grant but no vehicle.
-func getJSON[T any](ctx context.Context, c *core, op Operation, grant, path string, query url.Values) (*T, error) {
+func getJSON[T any](ctx context.Context, c *core, op Operation, auth grantCredential, path string, query url.Values) (*T, error) {
 	a, err := c.send(ctx, &call{
 		op: op, kind: KindMetadata, base: c.api, query: query,
-		request: wireRequest{method: "GET", path: path}, auth: &grantCredential{c.tokens, grant},
+		request: wireRequest{method: "GET", path: path}, auth: &auth,
 	})
 	if err != nil {
 		return nil, err
@@ -146,6 +147,7 @@ func (c *core) keyURL(ctx context.Context, userID, fromError string) VirtualKeyU
 	}
 	if record, err := c.tokens.storedUser(ctx, userID); err == nil {
 		if parsed := c.parseKeyURL(record.VirtualKeyURL); !parsed.IsZero() {
+			parsed.vin = "" // of whichever car it came with
 			return parsed
 		}
 	}
@@ -175,23 +177,24 @@ func (u *User) Renew(ctx context.Context, within time.Duration) error {
 // it closes by itself: it protects the car, not the user. Smartcar is not
 // told: call [Vehicle.Disconnect] first to revoke the access.
 func (u *User) Forget(ctx context.Context) error {
-	record, err := u.core.tokens.storedUser(ctx, u.id)
+	record, err := u.core.tokens.anyUser(ctx, u.id)
 	if errors.Is(err, ErrNotConnected) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	// The user first: what is in flight then writes nothing new about them.
-	if err := u.core.tokens.forgetUser(ctx, u.id); err != nil {
+	// The user is marked first, so that what is in flight writes nothing new,
+	// and removed last: cut off in between, Forget can be called again.
+	if err := u.core.tokens.markForgotten(ctx, u.id); err != nil {
 		return err
 	}
-	cars := record.Cars
+	cars := slices.Clone(record.Cars)
 	for _, g := range record.Grants {
+		cars = append(cars, g.Vehicles...)
 		if err := u.core.tokens.forgetGrant(ctx, g.ID); err != nil {
 			return err
 		}
-		cars = append(cars, g.Vehicles...)
 	}
 	for _, id := range cars {
 		for _, g := range record.Grants {
@@ -201,7 +204,7 @@ func (u *User) Forget(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return u.core.tokens.forgetUser(ctx, u.id)
 }
 
 // forget removes what is known of a car, but for a window that is still open.
@@ -210,6 +213,9 @@ func (g *gate) forget(ctx context.Context, v *Vehicle) error {
 		c, err := g.load(ctx, v)
 		if err != nil || c.revision == "" {
 			return err
+		}
+		if c.unreadable {
+			c.state = carState{}
 		}
 		g.known.Delete(v.policyKey)
 		now := c.upper()

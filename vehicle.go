@@ -211,9 +211,7 @@ func (v *Vehicle) Permissions(ctx context.Context) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		for _, p := range page.Permissions {
-			all = append(all, string(p))
-		}
+		all = append(all, page.list()...)
 		if len(page.Permissions) == 0 || len(all) >= int(page.Paging.Value.Count) {
 			return all, nil
 		}

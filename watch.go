@@ -94,7 +94,7 @@ func clampWait(d time.Duration) time.Duration {
 // recordedAt is the newest recording in the snapshot; dated is false if nothing
 // in it says when it was recorded.
 func (s *Snapshot) recordedAt() (at time.Time, dated bool) {
-	for _, p := range s.parts() {
+	for _, p := range s.all() {
 		if p.refused == nil && !p.meta.RecordedAt.IsZero() {
 			at, dated = later(at, p.meta.RecordedAt), true
 		}

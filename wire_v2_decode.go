@@ -92,6 +92,14 @@ type permissionsV2 struct {
 
 func (w permissionsV2) reading() *permissionsV2 { return &w }
 
+func (w permissionsV2) list() []string {
+	list := make([]string, 0, len(w.Permissions))
+	for _, p := range w.Permissions {
+		list = append(list, string(p))
+	}
+	return list
+}
+
 // setMeta does nothing: a page of permissions is not handed out as such.
 func (*permissionsV2) setMeta(Meta) {}
 

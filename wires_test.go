@@ -317,6 +317,7 @@ func requireWanted(t *testing.T, f fixtureFile, e *Error) {
 	require.Equal(t, f.Want.RequestID, e.RequestID)
 	require.Equal(t, f.Want.ResolutionType, e.Resolution.Type)
 	require.Equal(t, f.Want.ResolutionURL, e.Resolution.URL)
+	e.read = true
 	require.Equal(t, f.Want.Retryable, Retryable(e))
 	if e.Type != "" {
 		require.NotEmpty(t, e.Description)
