@@ -12,7 +12,6 @@ import (
 // between its owners.
 type answerCache struct {
 	vehicles *lru.Cache[string, *vehicleKept]
-	mu       sync.Mutex // makes get-or-create one step
 }
 
 func newAnswerCache(vehicles int) *answerCache {
@@ -45,14 +44,7 @@ func (c *answerCache) of(vehicleID string) *vehicleKept {
 	if k, ok := c.vehicles.Get(vehicleID); ok {
 		return k
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if k, ok := c.vehicles.Get(vehicleID); ok {
-		return k
-	}
-	k := new(vehicleKept)
-	c.vehicles.Put(vehicleID, k)
-	return k
+	return c.vehicles.GetOrPut(vehicleID, new(vehicleKept))
 }
 
 // discard forgets a vehicle's answers after a command that may have changed it.

@@ -169,7 +169,7 @@ func TestConnectErrorsMatchTheirSentinel(t *testing.T) {
 	for code, want := range map[string]error{
 		"access_denied":                         ErrAccessDenied,
 		"user_manually_returned_to_application": ErrUserCancelled,
-		"user_cancelled":                        ErrUserCancelled, //nolint:misspell // as Smartcar spells it
+		"user_cancelled":                        ErrUserCancelled,
 		"vehicle_incompatible":                  ErrVehicleIncompatible,
 		"invalid_subscription":                  ErrInvalidSubscription,
 		"no_vehicles":                           ErrNoVehicles,

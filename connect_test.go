@@ -270,7 +270,7 @@ func TestErrorsOfConnect(t *testing.T) {
 			require.Equal(t, code, reported.Code)
 			require.NotEmpty(t, reported.Description)
 			for _, sentinel := range sentinels {
-				require.Equal(t, sentinel == tt.want, errors.Is(err, sentinel), "%v", sentinel)
+				require.Equal(t, errors.Is(sentinel, tt.want), errors.Is(err, sentinel), "%v", sentinel)
 			}
 			if tt.vehicle != "" {
 				require.Equal(t, []any{"FORD", "Mustang Mach-E", 2022, "3FMTK3SU0NMA00007"}, []any{reported.Make, reported.Model, reported.Year, reported.VIN})

@@ -67,8 +67,9 @@
 // same. Two recordings less than 4 minutes apart prove that the car streams,
 // and lift this.
 //
-// A limit that Smartcar itself sets, on one vehicle or on the application, is
-// kept in the same way, and refused locally until it ends.
+// A limit that Smartcar itself sets is kept in the same way: until it ends,
+// reads of a limited vehicle, and every call of a limited application, are
+// refused locally.
 //
 // [Vehicle.Access] explains all of this for one car, and [Vehicle.With] takes
 // the options that change it: [AllowStale], [ShareInFlight], [IgnorePolicy].

@@ -110,7 +110,7 @@ type Origins struct {
 	Connect    *url.URL // https://connect.smartcar.com
 	Auth       *url.URL // https://auth.smartcar.com
 	API        *url.URL // https://api.smartcar.com
-	APIv3      *url.URL // https://vehicle.api.smartcar.com
+	APIv3      *url.URL // https://vehicle.api.smartcar.com; not used by API v2.0
 	Management *url.URL // https://management.smartcar.com
 }
 
@@ -215,8 +215,9 @@ func validateUnits(argument string, units UnitSystem) error {
 	return nil
 }
 
-// WithLogger logs every HTTP request at debug level and every refusal of the
-// policy at info level. What is logged is an allow-list: operation, status,
+// WithLogger logs every HTTP request at debug level, every refusal of the
+// policy at info level, and a turn that could not be booked as a warning. What
+// is logged is an allow-list: operation, status,
 // duration, vehicle id, request id; never a URL, body, token or location.
 func WithLogger(logger *slog.Logger) Option {
 	return func(o *options) error {

@@ -89,7 +89,7 @@ func TestMemoryStoreRecordsExpire(t *testing.T) {
 		time.Sleep(time.Minute - 1)
 		_, err := s.Load(t.Context(), "k")
 		require.NoError(t, err)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		_, err = s.Load(t.Context(), "k")
 		require.ErrorIs(t, err, ErrRecordNotFound)
 		current, err := s.CompareAndSwap(t.Context(), "k", r.Revision, []byte("w"), 0)

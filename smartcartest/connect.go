@@ -282,7 +282,7 @@ func describe(name string) string {
 		return "There has been an error in the configuration of your application."
 	case "server_error":
 		return "An unexpected error occurred."
-	case "user_manually_returned_to_application", "user_cancelled": //nolint:misspell // the name on the wire
+	case "user_manually_returned_to_application", "user_cancelled":
 		return "The user exited Connect before granting your application access"
 	default:
 		return "An error asked for by the form."

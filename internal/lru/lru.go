@@ -41,6 +41,21 @@ func (c *Cache[K, V]) Get(key K) (V, bool) {
 	return e.Value.(*entry[K, V]).value, true
 }
 
+// GetOrPut returns the entry under key, after storing value if there is none.
+func (c *Cache[K, V]) GetOrPut(key K, value V) V {
+	if c == nil || c.max <= 0 {
+		return value
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e, ok := c.entries[key]; ok {
+		c.order.MoveToFront(e)
+		return e.Value.(*entry[K, V]).value
+	}
+	c.put(key, value)
+	return value
+}
+
 // Put stores value under key, forgetting another entry if the cache is full.
 func (c *Cache[K, V]) Put(key K, value V) {
 	if c == nil || c.max <= 0 {
@@ -53,6 +68,11 @@ func (c *Cache[K, V]) Put(key K, value V) {
 		c.order.MoveToFront(e)
 		return
 	}
+	c.put(key, value)
+}
+
+// put adds an entry that is not there yet.
+func (c *Cache[K, V]) put(key K, value V) {
 	c.entries[key] = c.order.PushFront(&entry[K, V]{key, value})
 	if len(c.entries) > c.max {
 		oldest := c.order.Back()

@@ -1,0 +1,5 @@
+//go:build !race
+
+package smartcar_test
+
+const raceEnabled = false
