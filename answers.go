@@ -131,22 +131,14 @@ func (k *vehicleKept) note(s carState) {
 	k.class, k.streams = s.class, s.streams
 }
 
-// newest returns the latest recording among parts, and whether one of them
-// came so soon after the one kept that the car must be streaming.
-func (k *vehicleKept) newest(call *call, parts []part, rules Rules) (at time.Time, streams bool) {
+// newest returns the latest recording among parts.
+func newest(parts []part) (at time.Time) {
 	for _, p := range parts {
-		if p.err != nil {
-			continue
+		if p.err == nil {
+			at = later(at, p.meta.RecordedAt)
 		}
-		at = later(at, p.meta.RecordedAt)
-		old, ok := k.get(call.answerKey(p.op.name))
-		if !ok || old.meta.RecordedAt.IsZero() {
-			continue
-		}
-		apart := p.meta.RecordedAt.Sub(old.meta.RecordedAt)
-		streams = streams || apart > 0 && apart < streamsBelow(rules)
 	}
-	return at, streams
+	return at
 }
 
 func (c *call) answerKey(op Operation) answerKey {

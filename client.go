@@ -159,7 +159,9 @@ func (c *Client) Connect() *Connect { return &Connect{c.core} }
 
 // User returns the handle of a Smartcar user who has connected. It makes no
 // request and does not check that the user exists.
-func (c *Client) User(userID string) *User { return &User{core: c.core, id: userID} }
+func (c *Client) User(userID string) *User { return c.user(userID) }
+
+func (c *core) user(id string) *User { return &User{core: c, id: id} }
 
 // now is the client's clock.
 func (c *core) now() time.Time { return c.opts.clock.Now().UTC() }

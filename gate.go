@@ -268,7 +268,7 @@ func (g *gate) markSent(ctx context.Context, call *call, c car, nonce uint64) (c
 func (g *gate) settle(ctx context.Context, call *call, a *answer, c car, nonce uint64, always bool) {
 	e := event{kind: settle, nonce: nonce, outcome: call.outcome, lease: g.opts.lease()}
 	if a != nil {
-		e.recordedAt, e.streams = call.kept.newest(call, a.parts, g.opts.rules)
+		e.recordedAt = newest(a.parts)
 		call.kept.keep(call, a.parts)
 	}
 	if !always && (call.outcome == outcomeOK || call.outcome == outcomeReleased) && call.failure == nil {

@@ -142,7 +142,7 @@ func (k *tokenKeeper) link(ctx context.Context, grant string, pending pendingGra
 	}
 	if old, err := k.anyUser(ctx, userID); err == nil && old.Forgotten {
 		// Forget was cut off: finish it before the user is known again.
-		if err := (&User{core: k.core, id: userID}).Forget(ctx); err != nil {
+		if err := k.core.user(userID).Forget(ctx); err != nil {
 			return "", err
 		}
 	}
@@ -169,6 +169,9 @@ func (k *tokenKeeper) link(ctx context.Context, grant string, pending pendingGra
 		r.UserID, r.Pending = userID, nil
 		return nil
 	})
+	if err == nil {
+		k.core.gate.accessChanged(ctx, k.core.user(userID))
+	}
 	return userID, err
 }
 

@@ -84,6 +84,19 @@ func (g *gate) readKey(ctx context.Context, v *Vehicle) {
 	_, _ = g.update(ctx, v, car{}, e)
 }
 
+// accessChanged makes what could not be known about a user's cars be asked for
+// again: the new grant may have the permission. It only saves time, so that a
+// failure is none.
+func (g *gate) accessChanged(ctx context.Context, u *User) {
+	record, err := g.tokens.storedUser(ctx, u.id)
+	if err != nil {
+		return
+	}
+	for _, id := range record.Cars {
+		_, _ = g.update(ctx, u.vehicle(id, ""), car{}, event{kind: accessChanged})
+	}
+}
+
 // learnFrom takes the evidence out of answers that cost no turn, whoever asked
 // for them.
 func (g *gate) learnFrom(ctx context.Context, call *call, a *answer) {

@@ -115,6 +115,7 @@ const (
 	learnKey
 	keyCheckFailed
 	classCheckFailed
+	accessChanged // the owner connected again: what could not be known may be now
 )
 
 // outcome of a request, as the policy sees it.
@@ -139,7 +140,6 @@ type event struct {
 	outcome    outcome       // settle
 	retryAfter time.Duration // settle
 	recordedAt time.Time     // settle: newest data in the answer
-	streams    bool          // settle: two recordings closer than a legacy car's cadence
 
 	class     carClass     // learnClass
 	byVIN     bool         // learnClass
@@ -187,6 +187,12 @@ func step(s carState, e event, now time.Time, rules Rules, maxLease time.Duratio
 		return s.backOffKeyCheck(now), decision{}
 	case classCheckFailed:
 		s.classAt = now.Add(classCheck)
+		return s, decision{}
+	case accessChanged:
+		s.classAt = time.Time{}
+		if s.key == keyUnavailable {
+			s.keyCheckAt = time.Time{}
+		}
 		return s, decision{}
 	}
 	return s, decision{}
@@ -362,8 +368,10 @@ func (s carState) limit(e event, now time.Time, rules Rules) carState {
 
 func (s carState) noteData(e event, now time.Time, rules Rules) carState {
 	s.fetchedAt = later(s.fetchedAt, now)
+	if apart := e.recordedAt.Sub(s.recordedAt); s.class == classLegacy && !s.recordedAt.IsZero() {
+		s.streams = s.streams || apart > streamsAbove(rules) && apart < streamsBelow(rules)
+	}
 	s.recordedAt = later(s.recordedAt, e.recordedAt)
-	s.streams = s.streams || e.streams && s.class == classLegacy
 	switch {
 	case e.recordedAt.IsZero():
 	case now.Sub(e.recordedAt) < awakeWithin(rules):
@@ -424,8 +432,10 @@ func (s carState) backOffKeyCheck(now time.Time) carState {
 // awakeWithin: data younger than two refreshes means that the car is awake.
 func awakeWithin(rules Rules) time.Duration { return 2 * rules.LegacyRefresh }
 
-// streamsBelow: recordings closer than this prove a car that streams.
+// streamsBelow and streamsAbove: recordings that lie apart by a time between
+// them prove a car that streams. The parts of one recording may differ a little.
 func streamsBelow(rules Rules) time.Duration { return rules.LegacyRefresh * 4 / 5 }
+func streamsAbove(rules Rules) time.Duration { return rules.LegacyRefresh / 10 }
 
 // nextLegacy is when asking a legacy car again brings something new: just
 // after the next beat of its own clock while awake, one refresh after the last

@@ -80,6 +80,8 @@ var policyEvents = []struct {
 	{"Smartcar answers VIRTUAL_KEY_REQUIRED", event{kind: learnKey, key: keyMissing, keySource: fromError, at: policyNow}},
 	{"the status can never be had", event{kind: learnKey, key: keyUnavailable, keySource: fromEndpoint, at: policyNow}},
 	{"the status failed for the moment", event{kind: keyCheckFailed}},
+	{"the owner connects again", event{kind: accessChanged}},
+	{"make and model could not be read for the moment", event{kind: classCheckFailed}},
 	{"older evidence than the one known: paired", event{kind: learnKey, key: keyInstalled, keySource: fromWebhook, at: policyNow.Add(-72 * time.Hour)}},
 }
 

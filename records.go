@@ -16,8 +16,11 @@ type records struct {
 	clock Clock
 }
 
-// unclearTries is how often a write is repeated whose answer got lost.
-const unclearTries = 3
+// A write whose answer got lost is repeated after a moment, twice.
+const (
+	unclearTries = 3
+	unclearPause = 50 * time.Millisecond
+)
 
 func (r records) load(ctx context.Context, key string) (Record, error) {
 	if ctx.Err() != nil {
@@ -44,8 +47,11 @@ func (r records) swap(ctx context.Context, key string, old Revision, value []byt
 			return record, nil
 		case errors.Is(err, ErrConflict) && try > 0 && bytes.Equal(record.Value, value):
 			return record, nil
-		case errors.Is(err, ErrConflict) || ctx.Err() != nil:
+		case errors.Is(err, ErrConflict) || ctx.Err() != nil || try == unclearTries-1:
 			return record, storeError(ctx, err)
+		}
+		if ended := r.clock.Sleep(ctx, unclearPause<<(2*try)); ended != nil {
+			return record, ended
 		}
 	}
 	return record, storeError(ctx, err)

@@ -24,6 +24,7 @@ const (
 
 var (
 	errBodyTooLarge = errors.New("the body is larger than this client reads")
+	errNoResponse   = errors.New("the transport returned neither an answer nor an error")
 	errAttemptTime  = fmt.Errorf("no complete answer in time: %w", context.DeadlineExceeded)
 )
 
@@ -45,7 +46,7 @@ func (c *core) transmit(ctx context.Context, call *call) (*answer, error) {
 	if err != nil {
 		return nil, &Error{Operation: call.op, reach: reachedNever, Err: err}
 	}
-	resp, err := c.opts.transport().RoundTrip(req) //nolint:bodyclose // readAnswer closes it
+	resp, err := c.opts.roundTrip(req) //nolint:bodyclose // readAnswer closes it
 	if err != nil {
 		e := &Error{Operation: call.op, reach: reachedUnsure, Err: causeOf(ctx, err)}
 		if certainlyNotSent(err) || watch.neverConnected() {
@@ -53,12 +54,6 @@ func (c *core) transmit(ctx context.Context, call *call) (*answer, error) {
 		}
 		c.logCall(ctx, call, 0, "", began)
 		return nil, e
-	}
-	if resp.Body == nil {
-		resp.Body = http.NoBody // some transports in tests leave it out, or the header
-	}
-	if resp.Header == nil {
-		resp.Header = http.Header{}
 	}
 	a, err := c.readAnswer(ctx, resp)
 	c.logCall(ctx, call, resp.StatusCode, resp.Header.Get(headerRequestID), began)
@@ -80,6 +75,25 @@ func (o *options) transport() http.RoundTripper {
 		return o.client.Transport
 	}
 	return http.DefaultTransport
+}
+
+// roundTrip sends through the caller's transport, and fills in what simple
+// transports in tests leave out.
+func (o *options) roundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := o.transport().RoundTrip(req)
+	switch {
+	case err != nil:
+		return nil, err
+	case resp == nil:
+		return nil, errNoResponse
+	}
+	if resp.Body == nil {
+		resp.Body = http.NoBody
+	}
+	if resp.Header == nil {
+		resp.Header = http.Header{}
+	}
+	return resp, nil
 }
 
 func (c *core) newRequest(ctx context.Context, call *call) (*http.Request, error) {
@@ -212,7 +226,7 @@ type tokenTransport struct{ o *options }
 func (t tokenTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	req = req.Clone(req.Context())
 	req.Header["User-Agent"] = t.o.userAgent
-	resp, err := t.o.transport().RoundTrip(req)
+	resp, err := t.o.roundTrip(req)
 	if err == nil && strings.EqualFold(resp.Header.Get("Content-Type"), "") {
 		resp.Header.Set("Content-Type", "application/json") // x/oauth2 would guess a form
 	}
