@@ -44,15 +44,19 @@ func (g *gate) load(ctx context.Context, v *Vehicle) (car, error) {
 	return g.carFrom(v, record, asked), nil
 }
 
-// lookUp is load, except that it spares the round trip while what was loaded
-// before is recent. Fresh says whether the store was asked.
+// lookUp is load, except that it spares the round trip where the record is
+// known from before: a swap finds out by itself that it is outdated. Fresh says
+// whether the store was asked.
 func (g *gate) lookUp(ctx context.Context, v *Vehicle) (c car, fresh bool, err error) {
-	if c, ok := g.known.Get(v.policyKey); ok && g.now().Sub(c.replied).Abs() < knownFor {
+	if c, ok := g.known.Get(v.policyKey); ok {
 		return c, false, nil
 	}
 	c, err = g.load(ctx, v)
 	return c, true, err
 }
+
+// recent: what was loaded so lately is good enough to refuse by.
+func (c car) recent() bool { return c.clock.Now().Sub(c.replied).Abs() < knownFor }
 
 func (g *gate) carFrom(v *Vehicle, record Record, asked time.Time) car {
 	c := car{revision: record.Revision, asked: asked, replied: g.now(), answered: record.Now, clock: g.opts.clock}

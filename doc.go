@@ -216,6 +216,7 @@
 //	ErrMalformedCallback                    The same.
 //	ErrUntrustedVirtualKeyURL               Somebody may have tampered with the link. Do not show it.
 //	ErrStore                                The store failed; see below.
+//	ErrSealed                               Inside an ErrStore: the keys given to NewSealedStore do not open a record.
 //	ErrNotRequested                         The snapshot was not asked for this.
 //
 // # Retries
@@ -238,10 +239,11 @@
 // [ErrConflict] are its two answers, any other failure is wrapped in
 // [ErrStore]. While it cannot be reached, data of cars that may be without the
 // key is refused ([RuleStore]), and the rest is sent as long as the tokens it
-// needs are still in memory.
+// needs are still in memory; [WithStorePolicy] changes both.
 //
-// Values hold tokens: keep them from readers. Records of cars are dropped 90
-// days after their last change, and learned again.
+// Values hold tokens: keep them from readers, or wrap the store with
+// [NewSealedStore]. Records of cars are dropped 90 days after their last change,
+// and learned again.
 //
 // # Time
 //

@@ -161,14 +161,14 @@ func (g *gate) data(ctx context.Context, call *call, next layer) (*answer, error
 		call.kept.note(c.state)
 		state, d := step(c.state, e, c.now(), g.opts.rules, g.opts.lease())
 		switch {
-		case d.verdict == verdictRefuse:
+		case d.verdict == verdictRefuse && (fresh || c.recent()):
 			return nil, g.refuse(ctx, call, c, state, d)
 		case d.verdict == verdictSend && fresh:
 			a, err := next(ctx, call)
 			g.settle(ctx, call, a, c, 0, c.state.class == classLegacy)
 			return a, err
-		case d.verdict == verdictSend:
-			// Another replica may have seen that the key is gone.
+		case d.verdict != verdictTake:
+			// Another replica may have seen that the key has come, or gone.
 			c, err = g.load(ctx, v)
 			fresh = true
 			continue
@@ -201,16 +201,23 @@ func (g *gate) refuse(ctx context.Context, call *call, c car, state carState, d 
 	}
 }
 
-// withoutStore decides while the store is away: closed for data of a car that
-// may be without a key, open for the rest.
+// withoutStore decides about data while the store is away: closed for a car
+// that may be without a key, open for the rest, unless the StorePolicy says
+// otherwise.
 func (g *gate) withoutStore(ctx context.Context, call *call, cause error, next layer) (*answer, error) {
 	if !errors.Is(cause, ErrStore) {
 		return nil, cause
 	}
-	if c, ok := g.known.Get(call.vehicle.policyKey); ok && !c.state.keyless() && !c.unreadable {
+	c, ok := g.known.Get(call.vehicle.policyKey)
+	keyless := !ok || c.state.keyless() || c.unreadable
+	if keyless && g.opts.storePolicy.SendKeyless || !keyless && !g.opts.storePolicy.RefuseOthers {
 		return next(ctx, call)
 	}
-	return nil, &RateLimitError{Operation: call.op, VehicleID: call.vehicle.id, Rule: RuleStore, Local: true, Err: cause}
+	return nil, g.storeAway(call, cause)
+}
+
+func (g *gate) storeAway(call *call, cause error) error {
+	return &RateLimitError{Operation: call.op, VehicleID: call.vehicle.id, Rule: RuleStore, Local: true, Err: cause}
 }
 
 // sendTurn sends the one request that may be under way for a keyless car. C is
@@ -336,9 +343,12 @@ func (g *gate) commandAllowed(ctx context.Context, call *call) error {
 		_, d := step(c.state, event{kind: askCommand}, c.now(), g.opts.rules, g.opts.lease())
 		return d.verdict
 	}
-	if err == nil && !fresh && ask() != verdictSend {
-		if latest, err := g.load(ctx, call.vehicle); err == nil {
+	if strict := g.opts.storePolicy.RefuseOthers; err == nil && !fresh && (strict || ask() != verdictSend) {
+		var latest car
+		if latest, err = g.load(ctx, call.vehicle); err == nil {
 			c = latest // another replica may have seen the key
+		} else if !strict {
+			err = nil // what is known here has to do
 		}
 	}
 	if err == nil && ask() == verdictRecheck {
@@ -346,6 +356,8 @@ func (g *gate) commandAllowed(ctx context.Context, call *call) error {
 		c, err = g.load(ctx, call.vehicle)
 	}
 	switch {
+	case errors.Is(err, ErrStore) && g.opts.storePolicy.RefuseOthers:
+		return g.storeAway(call, err)
 	case errors.Is(err, ErrStore):
 		return nil // open: the server decides
 	case err != nil:

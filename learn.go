@@ -14,10 +14,17 @@ import (
 // It fails only where asking for data would fail alike: the car is not this
 // user's, or the connection has ended.
 func (g *gate) learn(ctx context.Context, v *Vehicle, c car, fresh bool) (car, bool, error) {
-	if !c.state.wantsClass(c.now()) && !c.state.wantsKey(c.now()) {
+	wants := func() bool { return c.state.wantsClass(c.now()) || c.state.wantsKey(c.now()) }
+	if !wants() {
 		return c, fresh, nil
 	}
-	err := g.learning.do(ctx, v.policyKey, func() error { return g.learnNow(ctx, v, c) })
+	var err error
+	if !fresh { // another replica may know; and what is learned must be stored
+		if c, err = g.load(ctx, v); err != nil || !wants() {
+			return c, true, err
+		}
+	}
+	err = g.learning.do(ctx, v.policyKey, func() error { return g.learnNow(ctx, v, c) })
 	if err != nil {
 		return c, fresh, err
 	}

@@ -13,20 +13,22 @@ import (
 type Option func(*options) error
 
 type options struct {
-	client     http.Client // a copy: the caller's is never edited
-	origins    Origins
-	units      UnitSystem
-	logger     *slog.Logger
-	retry      RetryPolicy
-	store      Store
-	keyDomains []string
-	keyDomain  string
-	cacheSize  int
-	mode       ConnectMode
-	clock      Clock
-	rules      Rules
-	timeout    time.Duration
-	wire       wire
+	client  http.Client // a copy: the caller's is never edited
+	origins Origins
+	units   UnitSystem
+	logger  *slog.Logger
+	retry   RetryPolicy
+	store   Store
+
+	storePolicy StorePolicy
+	keyDomains  []string
+	keyDomain   string
+	cacheSize   int
+	mode        ConnectMode
+	clock       Clock
+	rules       Rules
+	timeout     time.Duration
+	wire        wire
 
 	// Header values that every request shares.
 	userAgent, metric, imperial []string
@@ -263,6 +265,24 @@ func WithStore(store Store) Option {
 		o.store = store
 		return nil
 	}
+}
+
+// A StorePolicy says what happens to requests to a vehicle while the store
+// cannot be reached. The zero value is the default. What is refused is a
+// [*RateLimitError] with [RuleStore].
+type StorePolicy struct {
+	// SendKeyless sends data requests to cars that may be without the key,
+	// although nobody can tell whether their window is open. Default: refused.
+	SendKeyless bool
+	// RefuseOthers refuses commands, and data of cars known to be open, too.
+	// Default: sent.
+	RefuseOthers bool
+}
+
+// WithStorePolicy chooses between breaking windows and refusing requests while
+// the store is away.
+func WithStorePolicy(policy StorePolicy) Option {
+	return func(o *options) error { o.storePolicy = policy; return nil }
 }
 
 // WithVirtualKeyDomain is for applications whose virtual key lives on a domain

@@ -1,0 +1,118 @@
+package smartcar_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/seed-498a1bc4/smartcar"
+	"github.com/seed-498a1bc4/smartcar/smartcartest"
+	"github.com/stretchr/testify/require"
+)
+
+var (
+	firstSealKey  = bytes.Repeat([]byte{1}, 32)
+	secondSealKey = bytes.Repeat([]byte{2}, 32)
+)
+
+func sealed(t *testing.T, store smartcar.Store, keys ...[]byte) *smartcar.SealedStore {
+	t.Helper()
+	s, err := smartcar.NewSealedStore(store, keys...)
+	require.NoError(t, err)
+	return s
+}
+
+func TestSealedStoreHidesTokens(t *testing.T) {
+	plain := newSpoiledStore()
+	var written [][]byte
+	plain.before = func(_ string, value []byte) error {
+		written = append(written, bytes.Clone(value))
+		return nil
+	}
+	store := sealed(t, plain, firstSealKey)
+	sim := smartcartest.New()
+	_, user := connected(t, sim, smartcar.WithStore(store))
+	_, err := user.Vehicle(smartcartest.Model3).Battery(t.Context())
+	require.NoError(t, err)
+	require.NotEmpty(t, written)
+	for _, value := range written {
+		require.NotContains(t, string(value), "access_token")
+		require.NotContains(t, string(value), user.ID())
+	}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%d"} {
+		require.NotContains(t, fmt.Sprintf(verb, store), "01010101")
+	}
+}
+
+func TestSealedStoreRotatesKeys(t *testing.T) {
+	ctx, plain := context.Background(), smartcar.NewMemoryStore()
+	r, err := sealed(t, plain, firstSealKey).CompareAndSwap(ctx, "k", "", []byte("value"), 0)
+	require.NoError(t, err)
+	require.Equal(t, "value", string(r.Value))
+
+	both := sealed(t, plain, secondSealKey, firstSealKey)
+	r, err = both.Load(ctx, "k")
+	require.NoError(t, err)
+	require.Equal(t, "value", string(r.Value))
+	_, err = both.CompareAndSwap(ctx, "k", r.Revision, []byte("again"), 0)
+	require.NoError(t, err)
+
+	r, err = sealed(t, plain, secondSealKey).Load(ctx, "k")
+	require.NoError(t, err, "the new key alone opens what was written since")
+	require.Equal(t, "again", string(r.Value))
+	_, err = sealed(t, plain, firstSealKey).Load(ctx, "k")
+	require.ErrorIs(t, err, smartcar.ErrSealed)
+}
+
+func TestSealedRecordsCannotBeSwappedOrChanged(t *testing.T) {
+	ctx, plain := context.Background(), smartcar.NewMemoryStore()
+	store := sealed(t, plain, firstSealKey)
+	_, err := store.CompareAndSwap(ctx, "grant/alice", "", []byte("alice's tokens"), 0)
+	require.NoError(t, err)
+	raw, err := plain.Load(ctx, "grant/alice")
+	require.NoError(t, err)
+	for i := range raw.Value {
+		changed := bytes.Clone(raw.Value)
+		changed[i] ^= 0x40
+		_, err = plain.CompareAndSwap(ctx, fmt.Sprint("changed", i), "", changed, 0)
+		require.NoError(t, err)
+		_, err = store.Load(ctx, fmt.Sprint("changed", i))
+		require.ErrorIs(t, err, smartcar.ErrSealed)
+	}
+	for _, value := range [][]byte{raw.Value, nil, []byte("plain"), raw.Value[:20]} {
+		key := fmt.Sprint("grant/bob", len(value))
+		_, err = plain.CompareAndSwap(ctx, key, "", value, 0)
+		require.NoError(t, err)
+		_, err = store.Load(ctx, key)
+		require.ErrorIs(t, err, smartcar.ErrSealed, "moved or not sealed")
+	}
+}
+
+func TestSealedStoreReportsConflictsWithTheOpenedRecord(t *testing.T) {
+	ctx := context.Background()
+	store := sealed(t, smartcar.NewMemoryStore(), firstSealKey)
+	first, err := store.CompareAndSwap(ctx, "k", "", []byte("first"), 0)
+	require.NoError(t, err)
+	current, err := store.CompareAndSwap(ctx, "k", "", []byte("second"), 0)
+	require.ErrorIs(t, err, smartcar.ErrConflict)
+	require.Equal(t, first, current)
+	require.ErrorIs(t, store.Delete(ctx, "k", "other"), smartcar.ErrConflict)
+	require.NoError(t, store.Delete(ctx, "k", first.Revision))
+	_, err = store.Load(ctx, "k")
+	require.ErrorIs(t, err, smartcar.ErrRecordNotFound)
+	none, err := store.CompareAndSwap(ctx, "k", first.Revision, []byte("third"), 0)
+	require.ErrorIs(t, err, smartcar.ErrConflict)
+	require.Zero(t, none)
+}
+
+func TestSealedStoreRefusesBadKeys(t *testing.T) {
+	for name, keys := range map[string][][]byte{"none": nil, "short": {firstSealKey, []byte("short")}, "empty": {{}}, "nil": {nil}} {
+		t.Run(name, func(t *testing.T) {
+			_, err := smartcar.NewSealedStore(smartcar.NewMemoryStore(), keys...)
+			require.ErrorIs(t, err, smartcar.ErrInvalidArgument)
+		})
+	}
+	_, err := smartcar.NewSealedStore(nil, firstSealKey)
+	require.ErrorIs(t, err, smartcar.ErrInvalidArgument)
+}
