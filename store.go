@@ -31,7 +31,8 @@ type Record struct {
 	Revision Revision // never empty for a stored record
 	// Now is the store's own clock, read while it answered. A store that
 	// several machines share must give it: windows and leases are judged by
-	// it. Zero makes the client use its own clock.
+	// it. It stands in every Record that is returned, also beside
+	// ErrRecordNotFound and ErrConflict. Zero makes the client use its own clock.
 	Now time.Time
 }
 
@@ -49,7 +50,7 @@ func (r Record) Format(f fmt.State, _ rune) {
 // store promises to survive: a lost write can cost a car its window or a user
 // its login. Any other failure than the two named errors is passed on, wrapped
 // in [ErrStore]; after it the write may or may not have happened, and the
-// client finds out by loading.
+// client finds out by swapping again or by loading.
 //
 // Keys are up to 512 bytes of any printable characters. Values hold secrets
 // (tokens): wrap a store that others can read.
@@ -59,8 +60,10 @@ type Store interface {
 	// CompareAndSwap writes value under key if the record is at revision old,
 	// where the zero Revision means that there must be none, and returns the
 	// record as written. Otherwise it changes nothing and returns
-	// [ErrConflict] with the current record, zero if there is none. After ttl
-	// the record is gone; a ttl of zero keeps it.
+	// [ErrConflict] with the current record, without value and revision if
+	// there is none; so it does for a revision that this store never gave.
+	// After ttl, rounded up to what the store can count, the record is gone; a
+	// ttl of zero keeps it.
 	CompareAndSwap(ctx context.Context, key string, old Revision, value []byte, ttl time.Duration) (Record, error)
 	// Delete removes the record if it is at revision old, else it returns
 	// [ErrConflict]. A record that is absent is no error.

@@ -344,7 +344,7 @@ func (k *tokenKeeper) storePair(ctx context.Context, grant string, pair newPair)
 		r.setPair(pair.token, pair.obtained)
 		return nil
 	})
-	if errors.Is(err, ErrStore) {
+	if err != nil && !errors.Is(err, ErrReconnectRequired) {
 		k.unstored.Store(grant, pair)
 		return nil, err
 	}

@@ -1,0 +1,364 @@
+package redisstore_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/seed-498a1bc4/smartcar"
+	"github.com/seed-498a1bc4/smartcar/redisstore"
+	"github.com/stretchr/testify/require"
+)
+
+func TestNewRefusesWhatLosesRecords(t *testing.T) {
+	good := &redis.Options{ContextTimeoutEnabled: true}
+	client := redis.NewClient(good)
+	defer client.Close()
+	_, err := redisstore.New(client)
+	require.NoError(t, err)
+	for name, c := range map[string]redis.UniversalClient{
+		"nil":                        nil,
+		"nil client":                 (*redis.Client)(nil),
+		"nil cluster client":         (*redis.ClusterClient)(nil),
+		"without deadlines":          redis.NewClient(&redis.Options{}),
+		"cluster without deadlines":  redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{"127.0.0.1:1"}}),
+		"sentinel without deadlines": redis.NewFailoverClient(&redis.FailoverOptions{MasterName: "m", SentinelAddrs: []string{"127.0.0.1:1"}}),
+		"ring":                       redis.NewRing(&redis.RingOptions{Addrs: map[string]string{"a": "127.0.0.1:1"}, ContextTimeoutEnabled: true}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			if !strings.HasPrefix(name, "nil") {
+				defer c.Close()
+			}
+			store, err := redisstore.New(c)
+			require.ErrorContains(t, err, "redisstore: ")
+			require.Nil(t, store)
+		})
+	}
+	_, err = redisstore.New(client, nil)
+	require.Error(t, err)
+	_, err = redisstore.New(client, redisstore.WithPrefix(""))
+	require.Error(t, err)
+}
+
+// plain asserts that err claims to know nothing about the record.
+func plain(t *testing.T, err error) {
+	t.Helper()
+	require.Error(t, err)
+	require.NotErrorIs(t, err, smartcar.ErrConflict)
+	require.NotErrorIs(t, err, smartcar.ErrRecordNotFound)
+	require.NotErrorIs(t, err, context.Canceled)
+	require.NotErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorContains(t, err, "redisstore: ")
+	require.NotContains(t, err.Error(), "secret")
+}
+
+func TestServerGoneAndBack(t *testing.T) {
+	eachServer(t, func(t *testing.T, binary string) {
+		ctx := t.Context()
+		s := startServer(t, binary, "--appendonly", "yes", "--appendfsync", "always")
+		client := s.client(t)
+		store := newStore(t, client)
+		kept, err := store.CompareAndSwap(ctx, "kept", "", []byte("secret"), 0)
+		require.NoError(t, err)
+		mortal, err := store.CompareAndSwap(ctx, "mortal", "", []byte("secret"), time.Hour)
+		require.NoError(t, err)
+
+		for i := range 3 {
+			s.kill()
+			_, err = store.Load(ctx, "kept")
+			plain(t, err)
+			_, err = store.CompareAndSwap(ctx, "kept", kept.Revision, []byte("secret, lost"), 0)
+			plain(t, err)
+			plain(t, store.Delete(ctx, "kept", kept.Revision))
+
+			require.True(t, s.start(t))
+			loaded, err := store.Load(ctx, "kept")
+			require.NoError(t, err)
+			require.Equal(t, kept.Value, loaded.Value)
+			require.Equal(t, kept.Revision, loaded.Revision)
+			ttl, err := client.PTTL(ctx, "smartcar:mortal").Result()
+			require.NoError(t, err)
+			require.Greater(t, ttl, 50*time.Minute)
+			require.LessOrEqual(t, ttl, time.Hour)
+
+			// The last answered write of each life is there in the next.
+			kept, err = store.CompareAndSwap(ctx, "kept", kept.Revision, fmt.Append(nil, "secret", i), 0)
+			require.NoError(t, err)
+		}
+		require.NoError(t, store.Delete(ctx, "mortal", mortal.Revision))
+	})
+}
+
+func TestScriptFlush(t *testing.T) {
+	eachServer(t, func(t *testing.T, binary string) {
+		ctx := t.Context()
+		client := startServer(t, binary).client(t)
+		store := newStore(t, client)
+		flush := func() { require.NoError(t, client.ScriptFlush(ctx).Err()) }
+		var r smartcar.Record
+		for i := range 3 {
+			flush()
+			value := fmt.Append(nil, i)
+			written, err := store.CompareAndSwap(ctx, "key", r.Revision, value, 0)
+			require.NoError(t, err)
+			flush()
+			r, err = store.Load(ctx, "key")
+			require.NoError(t, err)
+			require.Equal(t, value, r.Value)
+			require.Equal(t, written.Revision, r.Revision)
+		}
+		flush()
+		require.NoError(t, store.Delete(ctx, "key", r.Revision))
+		_, err := store.Load(ctx, "key")
+		require.ErrorIs(t, err, smartcar.ErrRecordNotFound)
+	})
+}
+
+// calls is how often the server carried out EVALSHA.
+func calls(t *testing.T, client *redis.Client) int {
+	t.Helper()
+	stats, err := client.Info(t.Context(), "commandstats").Result()
+	require.NoError(t, err)
+	_, after, _ := strings.Cut(stats, "cmdstat_evalsha:calls=")
+	var n int
+	_, err = fmt.Sscanf(after, "%d", &n)
+	require.NoError(t, err)
+	return n
+}
+
+// The script ran, and its reply got lost.
+func TestLostReplyIsAnErrorAndNoRepetition(t *testing.T) {
+	eachServer(t, func(t *testing.T, binary string) {
+		ctx := t.Context()
+		s := startServer(t, binary)
+		network := startProxy(t, s.addr)
+		direct, far := s.client(t), clientOf(t, network.addr)
+		near, store := newStore(t, direct), newStore(t, far)
+
+		// What go-redis does by itself, so that the rest proves something.
+		require.NoError(t, far.Incr(ctx, "counter").Err())
+		network.lose.Store(1)
+		counted, err := far.Incr(ctx, "counter").Result()
+		require.NoError(t, err)
+		require.EqualValues(t, 3, counted, "go-redis repeats a command whose reply got lost")
+
+		_, err = store.Load(ctx, "key")
+		require.ErrorIs(t, err, smartcar.ErrRecordNotFound)
+		_, err = store.CompareAndSwap(ctx, "warm", "", nil, 0)
+		require.NoError(t, err)
+		require.NoError(t, store.Delete(ctx, "absent", ""))
+		// lose makes sure of a connection, so that the reply lost is not the one
+		// that would have made one.
+		lose := func() {
+			_, err := store.Load(ctx, "warm")
+			require.NoError(t, err)
+			network.lose.Store(1)
+		}
+
+		lose()
+		before := calls(t, direct)
+		_, err = store.CompareAndSwap(ctx, "key", "", []byte("secret 1"), 0)
+		plain(t, err)
+		require.Equal(t, before+1, calls(t, direct), "the swap was repeated")
+		landed, err := store.Load(ctx, "key")
+		require.NoError(t, err)
+		require.Equal(t, "secret 1", string(landed.Value))
+
+		lose()
+		_, err = store.CompareAndSwap(ctx, "key", "", []byte("secret 2"), 0)
+		plain(t, err)
+		lose()
+		_, err = store.Load(ctx, "key")
+		plain(t, err)
+
+		lose()
+		before = calls(t, direct)
+		plain(t, store.Delete(ctx, "key", landed.Revision))
+		require.Equal(t, before+1, calls(t, direct), "the delete was repeated")
+		_, err = near.Load(ctx, "key")
+		require.ErrorIs(t, err, smartcar.ErrRecordNotFound)
+	})
+}
+
+func TestLostReplyOfACluster(t *testing.T) {
+	eachServer(t, func(t *testing.T, binary string) {
+		ctx := t.Context()
+		s := startServer(t, binary)
+		network := startProxy(t, s.addr)
+		// A cluster of one shard that is reached through the proxy only.
+		cluster := redis.NewClusterClient(&redis.ClusterOptions{
+			ContextTimeoutEnabled: true,
+			ClusterSlots: func(context.Context) ([]redis.ClusterSlot, error) {
+				return []redis.ClusterSlot{{Start: 0, End: 16383, Nodes: []redis.ClusterNode{{Addr: network.addr}}}}, nil
+			},
+		})
+		t.Cleanup(func() { cluster.Close() })
+		store, direct := newStore(t, cluster), s.client(t)
+		_, err := store.CompareAndSwap(ctx, "warm", "", nil, 0)
+		require.NoError(t, err)
+		before := calls(t, direct)
+		network.lose.Store(1)
+		_, err = store.CompareAndSwap(ctx, "key", "", []byte("secret"), 0)
+		plain(t, err)
+		require.Equal(t, before+1, calls(t, direct), "the swap was repeated")
+	})
+}
+
+// repeating is a hook that sends every command twice and shows the second
+// answer, as a proxy might.
+type repeating struct{}
+
+func (repeating) DialHook(next redis.DialHook) redis.DialHook { return next }
+func (repeating) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		_ = next(ctx, cmd)
+		return next(ctx, cmd)
+	}
+}
+func (repeating) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func TestRepeatedScriptAnswersTheSame(t *testing.T) {
+	eachServer(t, func(t *testing.T, binary string) {
+		ctx := t.Context()
+		client := startServer(t, binary).client(t)
+		client.AddHook(repeating{})
+		store := newStore(t, client)
+		first, err := store.CompareAndSwap(ctx, "key", "", []byte("1"), 0)
+		require.NoError(t, err)
+		second, err := store.CompareAndSwap(ctx, "key", first.Revision, []byte("2"), time.Hour)
+		require.NoError(t, err)
+		_, err = store.CompareAndSwap(ctx, "key", first.Revision, []byte("3"), 0)
+		require.ErrorIs(t, err, smartcar.ErrConflict)
+		require.ErrorIs(t, store.Delete(ctx, "key", first.Revision), smartcar.ErrConflict)
+		require.NoError(t, store.Delete(ctx, "key", second.Revision))
+	})
+}
+
+func TestDeadlineEndsACallThatHangs(t *testing.T) {
+	eachServer(t, func(t *testing.T, binary string) {
+		s := startServer(t, binary)
+		store := newStore(t, s.client(t))
+		r, err := store.CompareAndSwap(t.Context(), "key", "", nil, 0)
+		require.NoError(t, err)
+		require.NoError(t, s.client(t).Do(t.Context(), "client", "pause", 3000, "all").Err())
+		began := time.Now()
+		for range 3 {
+			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			_, err = store.Load(ctx, "key")
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			_, err = store.CompareAndSwap(ctx, "key", r.Revision, nil, 0)
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			require.ErrorIs(t, store.Delete(ctx, "key", r.Revision), context.DeadlineExceeded)
+			cancel()
+		}
+		require.Less(t, time.Since(began), 2*time.Second)
+	})
+}
+
+func TestForeignValuesAreLeftAlone(t *testing.T) {
+	eachServer(t, func(t *testing.T, binary string) {
+		ctx := t.Context()
+		client := startServer(t, binary).client(t)
+		store := newStore(t, client)
+		require.NoError(t, client.Set(ctx, "smartcar:short", "secret", 0).Err())
+		require.NoError(t, client.Set(ctx, "smartcar:long", strings.Repeat("secret", 10), 0).Err())
+		require.NoError(t, client.HSet(ctx, "smartcar:hash", "secret", "secret").Err())
+		for _, key := range []string{"short", "long", "hash"} {
+			_, err := store.Load(ctx, key)
+			plain(t, err)
+			_, err = store.CompareAndSwap(ctx, key, "", []byte("mine"), 0)
+			plain(t, err)
+			require.Error(t, store.Delete(ctx, key, "never-a-revision"))
+			exists, err := client.Exists(ctx, "smartcar:"+key).Result()
+			require.NoError(t, err)
+			require.EqualValues(t, 1, exists)
+		}
+	})
+}
+
+func TestPrefixesKeepApart(t *testing.T) {
+	eachServer(t, func(t *testing.T, binary string) {
+		ctx := t.Context()
+		client := startServer(t, binary).client(t)
+		one, two := newStore(t, client, redisstore.WithPrefix("one:")), newStore(t, client, redisstore.WithPrefix("two:"))
+		_, err := one.CompareAndSwap(ctx, "key", "", []byte("1"), 0)
+		require.NoError(t, err)
+		_, err = two.Load(ctx, "key")
+		require.ErrorIs(t, err, smartcar.ErrRecordNotFound)
+		_, err = newStore(t, client).CompareAndSwap(ctx, "key", "", []byte("2"), 0)
+		require.NoError(t, err)
+		keys, err := client.Keys(ctx, "*").Result()
+		require.NoError(t, err)
+		require.ElementsMatch(t, []string{"one:key", "smartcar:key"}, keys)
+	})
+}
+
+// With noeviction a full server refuses writes and keeps what it has.
+func TestFullServer(t *testing.T) {
+	eachServer(t, func(t *testing.T, binary string) {
+		ctx := t.Context()
+		s := startServer(t, binary, "--maxmemory", "8mb", "--maxmemory-policy", "noeviction")
+		store := newStore(t, s.client(t))
+		var kept []smartcar.Record
+		var err error
+		for len(kept) < 100 && err == nil {
+			var r smartcar.Record
+			if r, err = store.CompareAndSwap(ctx, fmt.Sprint(len(kept)), "", make([]byte, 1<<18), 0); err == nil {
+				kept = append(kept, r)
+			}
+		}
+		plain(t, err)
+		require.NotEmpty(t, kept)
+		for i, want := range kept {
+			r, err := store.Load(ctx, fmt.Sprint(i))
+			require.NoError(t, err)
+			require.Equal(t, want.Revision, r.Revision)
+		}
+		_, err = store.Load(ctx, fmt.Sprint(len(kept)))
+		require.ErrorIs(t, err, smartcar.ErrRecordNotFound)
+		require.NoError(t, store.Delete(ctx, "0", kept[0].Revision))
+	})
+}
+
+// A hook that logs commands must not log tokens.
+type commandLog struct {
+	repeating
+	lines []string
+}
+
+func (l *commandLog) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		err := next(ctx, cmd)
+		l.lines = append(l.lines, cmd.String(), fmt.Sprint(cmd), fmt.Sprintf("%+v", cmd))
+		return err
+	}
+}
+
+func TestCommandsPrintWithoutValues(t *testing.T) {
+	eachServer(t, func(t *testing.T, binary string) {
+		client := startServer(t, binary).client(t)
+		var log commandLog
+		client.AddHook(&log)
+		store := newStore(t, client)
+		_, err := store.CompareAndSwap(t.Context(), "key", "", []byte("secret"), 0)
+		require.NoError(t, err)
+		_, err = store.Load(t.Context(), "key")
+		require.NoError(t, err)
+		require.NotEmpty(t, log.lines)
+		require.NotContains(t, strings.Join(log.lines, "\n"), "secret")
+	})
+}
+
+func TestClosedClient(t *testing.T) {
+	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", ContextTimeoutEnabled: true})
+	store := newStore(t, client)
+	require.NoError(t, client.Close())
+	_, err := store.Load(t.Context(), "key")
+	plain(t, err)
+	require.ErrorIs(t, err, redis.ErrClosed)
+}
