@@ -1,0 +1,222 @@
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"hash/crc32"
+	"strings"
+	"time"
+
+	"github.com/seed-498a1bc4/smartcar"
+)
+
+// postgres is one statement a call. All parts of a statement share a snapshot,
+// but under READ COMMITTED an UPDATE that had to wait for another transaction
+// sees what that one wrote, while the rest of the statement does not. What
+// such a statement reports as current would be out of date; it shows by
+// contradicting the refusal, and then the statement is run again, with a new
+// snapshot. Each repetition means that somebody else's write succeeded.
+type postgres struct {
+	db    *sql.DB
+	table string
+
+	loadSQL, insertSQL, updateSQL, deleteSQL, purgeSQL string
+}
+
+// The time is read once a statement: clock_timestamp() moves while it runs.
+// TABLE is replaced by the quoted name.
+const (
+	pgLoad = `
+SELECT t.now, r.revision, r.value
+FROM (SELECT clock_timestamp() AS now) t
+LEFT JOIN TABLE r ON r.key = $1 AND (r.expires_at IS NULL OR r.expires_at > t.now)`
+
+	// The WHERE NOT EXISTS keeps ON CONFLICT, which locks the row that is in
+	// its way, for races and for expired rows.
+	pgInsert = `
+WITH t AS (SELECT clock_timestamp() AS now),
+live AS (
+	SELECT r.revision, r.value FROM TABLE r, t
+	WHERE r.key = $1 AND (r.expires_at IS NULL OR r.expires_at > t.now)
+), written AS (
+	INSERT INTO TABLE AS r (key, value, revision, expires_at)
+	SELECT $1, $2, $3, t.now + $4::bigint * interval '1 microsecond'
+	FROM t WHERE NOT EXISTS (SELECT FROM live)
+	ON CONFLICT (key) DO UPDATE
+	SET value = excluded.value, revision = excluded.revision, expires_at = excluded.expires_at
+	WHERE r.expires_at <= (SELECT t.now FROM t)
+	RETURNING 1
+)
+SELECT t.now, EXISTS (SELECT FROM written), live.revision, live.value
+FROM t LEFT JOIN live ON true`
+
+	pgUpdate = `
+WITH t AS (SELECT clock_timestamp() AS now),
+written AS (
+	UPDATE TABLE r
+	SET value = $2, revision = $3, expires_at = t.now + $4::bigint * interval '1 microsecond'
+	FROM t
+	WHERE r.key = $1 AND r.revision = $5 AND (r.expires_at IS NULL OR r.expires_at > t.now)
+	RETURNING 1
+)
+SELECT t.now, EXISTS (SELECT FROM written), r.revision, r.value
+FROM t LEFT JOIN TABLE r ON r.key = $1 AND (r.expires_at IS NULL OR r.expires_at > t.now)
+	AND NOT EXISTS (SELECT FROM written)`
+
+	pgDelete = `
+WITH deleted AS (
+	DELETE FROM TABLE r WHERE r.key = $1 AND r.revision = $2 RETURNING 1
+)
+SELECT EXISTS (SELECT FROM deleted), r.revision
+FROM (SELECT clock_timestamp() AS now) t
+LEFT JOIN TABLE r ON r.key = $1 AND (r.expires_at IS NULL OR r.expires_at > t.now)`
+
+	// An array and not IN: it is computed once, whatever the plan. Rows that
+	// somebody is working on are left for the next time.
+	pgPurge = `
+DELETE FROM TABLE WHERE expires_at <= statement_timestamp() AND key = ANY (ARRAY (
+	SELECT key FROM TABLE WHERE expires_at <= statement_timestamp()
+	ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED))`
+)
+
+func newPostgres(db *sql.DB, table string) *postgres {
+	named := func(text string) string {
+		return strings.ReplaceAll(strings.TrimSpace(text), "TABLE", `"`+table+`"`)
+	}
+	return &postgres{
+		db: db, table: table,
+		loadSQL: named(pgLoad), insertSQL: named(pgInsert), updateSQL: named(pgUpdate),
+		deleteSQL: named(pgDelete), purgeSQL: named(pgPurge),
+	}
+}
+
+func (p *postgres) load(ctx context.Context, key string) (smartcar.Record, error) {
+	var now time.Time
+	var revision, value []byte
+	if err := p.db.QueryRowContext(ctx, p.loadSQL, key).Scan(&now, &revision, &value); err != nil {
+		return smartcar.Record{}, ended(ctx, err)
+	}
+	if revision == nil {
+		return smartcar.Record{Now: now}, smartcar.ErrRecordNotFound
+	}
+	return smartcar.Record{Value: value, Revision: smartcar.Revision(revision), Now: now}, nil
+}
+
+func (p *postgres) swap(ctx context.Context, key string, old, fresh, value []byte, ttl time.Duration) (smartcar.Record, error) {
+	query, args := p.insertSQL, []any{key, value, fresh, microseconds(ttl)}
+	if len(old) > 0 {
+		query, args = p.updateSQL, append(args, old)
+	}
+	for {
+		var now time.Time
+		var written bool
+		var revision, current []byte
+		err := p.db.QueryRowContext(ctx, query, args...).Scan(&now, &written, &revision, &current)
+		switch {
+		case err != nil && !serializationFailed(err):
+			return smartcar.Record{}, ended(ctx, err)
+		case err != nil || !written && string(revision) == string(old):
+			continue // overtaken
+		case written:
+			return smartcar.Record{Now: now}, nil
+		}
+		return smartcar.Record{Value: current, Revision: smartcar.Revision(revision), Now: now}, smartcar.ErrConflict
+	}
+}
+
+func (p *postgres) remove(ctx context.Context, key string, old []byte) error {
+	for {
+		var deleted bool
+		var revision []byte
+		err := p.db.QueryRowContext(ctx, p.deleteSQL, key, old).Scan(&deleted, &revision)
+		switch {
+		case err != nil && !serializationFailed(err):
+			return ended(ctx, err)
+		case err != nil || !deleted && len(old) > 0 && string(revision) == string(old):
+			continue // overtaken
+		case deleted || revision == nil:
+			return nil
+		}
+		return smartcar.ErrConflict
+	}
+}
+
+func (p *postgres) purge(ctx context.Context, limit int) (int64, error) {
+	result, err := p.db.ExecContext(ctx, p.purgeSQL, limit)
+	if err != nil {
+		return 0, ended(ctx, err)
+	}
+	return result.RowsAffected()
+}
+
+// microseconds rounds up, so that the shortest ttl is not none.
+func microseconds(ttl time.Duration) any {
+	if ttl == 0 {
+		return nil
+	}
+	return int64((ttl-1)/time.Microsecond) + 1
+}
+
+// serializationFailed: where the user raised the isolation level, a statement
+// that was overtaken fails, and has done nothing.
+func serializationFailed(err error) bool {
+	var state interface{ SQLState() string }
+	return errors.As(err, &state) && state.SQLState() == "40001"
+}
+
+// ended adds the context's error if that is why a driver gave up: not all of
+// them say so.
+func ended(ctx context.Context, err error) error {
+	if cause := ctx.Err(); cause != nil && !errors.Is(err, cause) {
+		return errors.Join(cause, err)
+	}
+	return err
+}
+
+// advisoryClass keeps our advisory locks from those of others.
+const advisoryClass = 0x736d6361
+
+func (p *postgres) inTransaction(ctx context.Context, work func(execer) error) error {
+	tx, err := p.db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }()
+	lock := int32(crc32.ChecksumIEEE([]byte(p.table)))
+	if _, err := tx.ExecContext(ctx, "SELECT pg_advisory_xact_lock($1::integer, $2::integer)", advisoryClass, lock); err != nil {
+		return err
+	}
+	if err := work(tx); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// hasTable reads the catalog as a table. to_regclass may answer from the
+// connection's cache, in which a table that was made by another starter while
+// we waited for the lock is not there yet.
+func (p *postgres) hasTable(ctx context.Context, e execer, name string) (bool, error) {
+	var found bool
+	err := e.QueryRowContext(ctx, `
+SELECT EXISTS (
+	SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+	WHERE c.relname = $1::text AND c.relkind IN ('r', 'p') AND n.nspname = ANY (current_schemas(false)))`, name).Scan(&found)
+	return found, err
+}
+
+func (p *postgres) database() execer { return p.db }
+
+// steps: revision is bytea because callers may pass any bytes as one; collation
+// "C" compares keys as bytes.
+func (p *postgres) steps() []string {
+	return []string{`
+CREATE TABLE "` + p.table + `" (
+	key        text COLLATE "C" NOT NULL PRIMARY KEY,
+	value      bytea NOT NULL,
+	revision   bytea NOT NULL,
+	expires_at timestamptz
+);
+CREATE INDEX "` + p.table + `_expiry" ON "` + p.table + `" (expires_at) WHERE expires_at IS NOT NULL`,
+	}
+}
