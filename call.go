@@ -133,7 +133,11 @@ func (c *core) authorizing(next layer) layer {
 		switch {
 		case renewed == nil:
 			a, err = c.authorized(ctx, call, next)
-			call.auth.renewalHelped(call.failure == nil || call.failure.StatusCode != 401)
+			helped := call.failure == nil || call.failure.StatusCode != 401
+			if !helped && call.vehicle != nil {
+				call.failure.Description = "the user's token is good, but does not reach this vehicle; " + call.failure.Description
+			}
+			call.auth.renewalHelped(helped)
 			return a, err
 		case errors.Is(renewed, ErrReconnectRequired):
 			return nil, renewed // says what helps

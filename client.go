@@ -157,8 +157,9 @@ func validateRedirectURL(argument, raw string) error {
 // Connect returns the Smartcar Connect flow of this application.
 func (c *Client) Connect() *Connect { return &Connect{c.core} }
 
-// User returns the handle of a Smartcar user who has connected. It makes no
-// request and does not check that the user exists.
+// User returns the handle of a Smartcar user who has connected: see
+// [Grant.UserID]. It makes no request: a user who is not known shows at the
+// first call, as [ErrNotConnected], and an empty id as [ErrInvalidArgument].
 func (c *Client) User(userID string) *User { return c.user(userID) }
 
 func (c *core) user(id string) *User { return &User{core: c, id: id} }

@@ -143,7 +143,7 @@ func (c *Connect) HandleCallback(w http.ResponseWriter, r *http.Request) (*Grant
 	if err != nil {
 		return nil, err
 	}
-	f, err := c.flowOf(w, r, callback)
+	f, err := c.flowOf(r, callback)
 	if err != nil {
 		return nil, err
 	}
@@ -166,7 +166,7 @@ func (c *Connect) parse(r *http.Request) (*Callback, error) {
 
 // flowOf finds the flow that this browser began with the callback's state, and
 // uses it up.
-func (c *Connect) flowOf(w http.ResponseWriter, r *http.Request, callback *Callback) (flow, error) {
+func (c *Connect) flowOf(r *http.Request, callback *Callback) (flow, error) {
 	state := callback.secrets().state
 	for _, secure := range []bool{true, false} {
 		cookie, err := r.Cookie(stateCookieName(state, secure))
@@ -187,7 +187,8 @@ func (c *Connect) flowOf(w http.ResponseWriter, r *http.Request, callback *Callb
 		if err := c.useUp(r.Context(), f); err != nil {
 			return flow{}, err
 		}
-		http.SetCookie(w, stateCookie(state, "", secure, -1))
+		// The cookie stays until it expires, so that a page that is loaded
+		// again is told apart from an attack.
 		return f, nil
 	}
 	return flow{}, ErrStateMismatch

@@ -66,7 +66,7 @@ func (k *tokenKeeper) adopt(ctx context.Context, t Tokens) (userID string, err e
 	}
 	return k.file(ctx, grantRecord{
 		AccessToken: t.AccessToken, RefreshToken: t.RefreshToken,
-		Expires: t.Expires, ObtainedAt: issued, Imported: true, Pending: &pendingGrant{},
+		Expires: t.Expires, ObtainedAt: issued, Pending: &pendingGrant{},
 	})
 }
 

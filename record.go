@@ -56,8 +56,12 @@ func (s carState) encode(writeID uint64) []byte {
 	}
 	b = binary.BigEndian.AppendUint64(b, writeID)
 	b = binary.BigEndian.AppendUint64(b, s.nonce)
-	// Rounding up never opens a window early.
-	for _, t := range [...]time.Time{s.leaseEnd, s.usedAt, s.limitedTo, s.limitedAt, s.keyAt, s.keyCheckAt, s.recordedAt, s.fetchedAt, s.classAt} {
+	// Rounding up never opens a window early; rounding down never makes
+	// evidence look newer than what comes in the same millisecond.
+	for _, t := range [...]time.Time{s.leaseEnd, s.usedAt, s.limitedTo} {
+		b = appendTime(b, t.Add(time.Millisecond-1))
+	}
+	for _, t := range [...]time.Time{s.limitedAt, s.keyAt, s.keyCheckAt, s.recordedAt, s.fetchedAt, s.classAt} {
 		b = appendTime(b, t)
 	}
 	return b
@@ -80,12 +84,9 @@ func decodeCarState(b []byte) (carState, error) {
 	return s, nil
 }
 
+// appendTime rounds down; times before 1970 count as none.
 func appendTime(b []byte, t time.Time) []byte {
-	ms := t.UnixMilli()
-	if t.Nanosecond()%int(time.Millisecond) != 0 {
-		ms++
-	}
-	ms = min(max(ms, 0), 1<<(8*timeSize)-1)
+	ms := min(max(t.UnixMilli(), 0), 1<<(8*timeSize)-1)
 	var raw [8]byte
 	binary.BigEndian.PutUint64(raw[:], uint64(ms))
 	return append(b, raw[8-timeSize:]...)

@@ -52,3 +52,28 @@ func TestKeylessTeslaFromConnectToPairing(t *testing.T) {
 		require.Empty(t, sim.BrokenWindows(smartcartest.ModelY))
 	})
 }
+
+// Pairing is seen within the same millisecond as the refusal before it, by a
+// clock that counts nanoseconds.
+func TestPairingIsSeenAtOnceByAnyClock(t *testing.T) {
+	for _, offset := range []time.Duration{0, 1, 300, 999_999, time.Millisecond + 1} {
+		t.Run(offset.String(), func(t *testing.T) {
+			clock := new(simClock)
+			clock.advance(offset)
+			sim := smartcartest.New(smartcartest.WithClock(clock.Now))
+			_, user := connected(t, sim, smartcar.WithClock(clock))
+			v := user.Vehicle(smartcartest.ModelY)
+			_, err := v.Lock(t.Context())
+			require.ErrorIs(t, err, smartcar.ErrVirtualKeyRequired)
+			_, err = v.Battery(t.Context())
+			require.NoError(t, err)
+
+			require.NoError(t, sim.Pair(smartcartest.ModelY))
+			status, err := v.KeyStatus(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, smartcar.KeyInstalled, status.State)
+			_, err = v.Lock(t.Context())
+			require.NoError(t, err)
+		})
+	}
+}

@@ -37,8 +37,7 @@ type grantRecord struct {
 	RefreshToken string    `json:"refresh_token"`
 	Expires      time.Time `json:"expires"`
 	ObtainedAt   time.Time `json:"obtained_at"`
-	Spare        string    `json:"spare,omitempty"`    // another refresh token, if it is not clear which of two is alive
-	Imported     bool      `json:"imported,omitempty"` // obtained elsewhere, not renewed since
+	Spare        string    `json:"spare,omitempty"` // another refresh token, if it is not clear which of two is alive
 	// A refresh under way: whose it is and until when the others wait.
 	LeaseID    string    `json:"lease_id,omitempty"`
 	LeaseUntil time.Time `json:"lease_until,omitzero"`
@@ -106,8 +105,8 @@ func (g *grantCredential) header(ctx context.Context) ([]string, error) {
 	return r.header, nil
 }
 
-// refused renews a token that Smartcar no longer takes, unless it is brand
-// new: then the token is fine and does not cover the vehicle.
+// refused renews a token that Smartcar no longer takes, unless that has not
+// helped this car before: then the token is fine and does not cover it.
 func (g *grantCredential) refused(ctx context.Context, header []string) error {
 	r, err := g.keeper.load(ctx, g.grant)
 	switch {
@@ -115,8 +114,6 @@ func (g *grantCredential) refused(ctx context.Context, header []string) error {
 		return err
 	case r.header[0] != header[0]:
 		return nil // another replica has renewed it
-	case !r.Imported && g.keeper.core.now().Sub(r.ObtainedAt) < tokenSkew:
-		return errNoOtherToken
 	}
 	if at, ok := g.keeper.notCovered.Get(g.grant + "/" + g.vehicle); ok && g.keeper.core.now().Sub(at) < time.Hour {
 		return errNoOtherToken // renewing did not help this car before
@@ -372,7 +369,7 @@ func (k *tokenKeeper) useSpare(ctx context.Context, grant string, refused grantR
 func (r *grantRecord) setPair(token *oauth2.Token, now time.Time) {
 	r.AccessToken, r.RefreshToken = token.AccessToken, token.RefreshToken
 	r.ObtainedAt, r.Expires = now, now.Add(accessTokenLife(token))
-	r.LeaseID, r.LeaseUntil, r.Imported, r.Spare = "", time.Time{}, false, ""
+	r.LeaseID, r.LeaseUntil, r.Spare = "", time.Time{}, ""
 }
 
 // accessTokenLife uses the number of seconds that was sent, not x/oauth2's

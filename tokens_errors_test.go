@@ -101,7 +101,7 @@ func TestTokenRefusedBeforeItsTimeCostsAKeylessCarOneTurn(t *testing.T) {
 	})
 }
 
-func TestBrandNewTokenThatIsRefusedIsNotRenewedAgain(t *testing.T) {
+func TestTokenThatDoesNotCoverACarIsRenewedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
 		client := newClient(t, sim)
@@ -110,9 +110,10 @@ func TestBrandNewTokenThatIsRefusedIsNotRenewedAgain(t *testing.T) {
 		_, err := v.Odometer(t.Context())
 		require.ErrorIs(t, err, smartcar.ErrUnauthorized)
 		require.NotErrorIs(t, err, smartcar.ErrReconnectRequired)
-		require.Equal(t, 1, sim.TokenRequests())
+		require.ErrorContains(t, err, "does not reach this vehicle")
+		require.Equal(t, 2, sim.TokenRequests())
 
-		// Later once, not for every call, and the grant's own car is not affected.
+		// Once, not for every call, and the grant's own car is not affected.
 		time.Sleep(10 * time.Minute)
 		for range 20 {
 			_, err = v.Odometer(t.Context())
@@ -258,5 +259,21 @@ func TestTokenRequestsAuthenticateInTheHeaderOnly(t *testing.T) {
 		for _, form := range watch.forms {
 			require.Empty(t, form.Get("client_secret"))
 		}
+	})
+}
+
+// A grant revoked a moment after Connect, and the owner connects again at once.
+func TestRevokedAtOnceAndConnectedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		client, user := connected(t, sim)
+		sim.RevokeGrants()
+		_, err := listedVehicles(t.Context(), user)
+		require.ErrorIs(t, err, smartcar.ErrReconnectRequired)
+		connect(t, sim, client)
+		ids, err := listedVehicles(t.Context(), user)
+		require.NoError(t, err)
+		require.Len(t, ids, 7)
+		requireLoggedIn(t, user.Vehicle(smartcartest.MachE))
 	})
 }

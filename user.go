@@ -54,7 +54,7 @@ func (u *User) Vehicles(ctx context.Context) iter.Seq2[*Vehicle, error] {
 		for _, g := range record.newestFirst() {
 			var listed []string
 			for id, err := range u.core.listVehicles(ctx, u.id, g.ID) {
-				if errors.Is(err, ErrReconnectRequired) {
+				if errors.Is(err, ErrReconnectRequired) || errors.Is(err, ErrUnauthorized) {
 					ended = err
 					break
 				}
