@@ -23,7 +23,7 @@ func Example() {
 		ClientSecret: sim.ClientSecret(),
 		RedirectURL:  sim.RedirectURL(),
 		StateKey:     []byte("32 random bytes or more, kept secret"),
-	}, smartcar.WithHTTPClient(&http.Client{Transport: sim.Transport()}), smartcar.WithClock(exampleClock{sim}))
+	}, smartcar.WithHTTPClient(&http.Client{Transport: sim.Transport()}), smartcar.WithClock(sim.Clock()))
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -343,7 +343,7 @@ func Example_errors() {
 		switch {
 		case errors.As(err, &key):
 			return "show the owner this link: " + key.URL.String()
-		case errors.Is(err, smartcar.ErrReconnectRequired):
+		case errors.Is(err, smartcar.ErrReconnectRequired), errors.Is(err, smartcar.ErrNotConnected):
 			return "send the owner through Connect again"
 		case errors.Is(err, smartcar.ErrReauthenticate):
 			return "the owner must log in to the car's account again: Connect.StartReauth"
@@ -388,15 +388,26 @@ func Example_simulator() {
 	sim := smartcartest.New()
 	client, err := smartcar.New(smartcar.Config{
 		ClientID: sim.ClientID(), ClientSecret: sim.ClientSecret(), RedirectURL: sim.RedirectURL(),
-	}, smartcar.WithHTTPClient(&http.Client{Transport: sim.Transport()}))
+		StateKey: []byte("at least 32 bytes, random outside of a test"),
+	}, smartcar.WithHTTPClient(&http.Client{Transport: sim.Transport()}), smartcar.WithClock(sim.Clock()))
 	if err != nil {
 		log.Fatal(err)
 	}
-	modelY := client.User(exampleConnect(client, sim)).Vehicle(smartcartest.ModelY)
+	var grant *smartcar.Grant // walk the owner through Connect, from your start handler to your callback
+	start := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_ = client.Connect().Start(w, r, smartcar.ConnectOptions{})
+	})
+	callback := client.Connect().CallbackHandler(func(_ http.ResponseWriter, _ *http.Request, g *smartcar.Grant, _ error) { grant = g })
+	if _, err := sim.Walk(start, callback); err != nil {
+		log.Fatal(err)
+	}
+	modelY := client.User(grant.UserID).Vehicle(smartcartest.ModelY)
 	_, first := modelY.Battery(ctx)
 	_, second := modelY.Battery(ctx)
-	fmt.Println(first, errors.Is(second, smartcar.ErrRateLimited), sim.BrokenWindows(smartcartest.ModelY))
-	// Output: <nil> true []
+	sim.Advance(9 * time.Hour)
+	_, third := modelY.Battery(ctx)
+	fmt.Println(first, errors.Is(second, smartcar.ErrRateLimited), third, sim.BrokenWindows(smartcartest.ModelY))
+	// Output: <nil> true <nil> []
 }
 
 // exampleOwner is an owner who has connected a car of each kind, at nine o'clock.
@@ -404,7 +415,7 @@ func exampleOwner() (*smartcartest.Server, *smartcar.User) {
 	sim := smartcartest.New(smartcartest.WithClock(exampleMorning))
 	client, err := smartcar.New(smartcar.Config{
 		ClientID: sim.ClientID(), ClientSecret: sim.ClientSecret(), RedirectURL: sim.RedirectURL(),
-	}, smartcar.WithHTTPClient(&http.Client{Transport: sim.Transport()}), smartcar.WithClock(exampleClock{sim}))
+	}, smartcar.WithHTTPClient(&http.Client{Transport: sim.Transport()}), smartcar.WithClock(sim.Clock()))
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -412,19 +423,6 @@ func exampleOwner() (*smartcartest.Server, *smartcar.User) {
 }
 
 func exampleMorning() time.Time { return time.Date(2026, time.November, 23, 9, 0, 0, 0, time.UTC) }
-
-// exampleClock makes the client live in the simulator's time. Sleeping moves it.
-type exampleClock struct{ sim *smartcartest.Server }
-
-func (c exampleClock) Now() time.Time { return c.sim.Now() }
-
-func (c exampleClock) Sleep(ctx context.Context, d time.Duration) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	c.sim.Advance(d)
-	return nil
-}
 
 // exampleConnect walks Connect without a browser and without cookies.
 func exampleConnect(client *smartcar.Client, sim *smartcartest.Server) (userID string) {
