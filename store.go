@@ -49,10 +49,10 @@ func (r Record) Format(f fmt.State, _ rune) {
 // be seen by every later Load, in every process, and must survive whatever the
 // store promises to survive: a lost write can cost a car its window or a user
 // its login. Any other failure than the two named errors is passed on, wrapped
-// in [ErrStore]; after it the write may or may not have happened, and the
-// client finds out by swapping again or by loading.
+// in [ErrStore]; after it the write may have happened, or may still land, and
+// the client finds out by swapping again.
 //
-// Keys are up to 512 bytes of any printable characters. Values hold secrets
+// Keys are up to 512 bytes of printable UTF-8. Values hold secrets
 // (tokens): wrap a store that others can read.
 type Store interface {
 	// Load returns the record under key, or [ErrRecordNotFound].
@@ -92,7 +92,11 @@ type memoryRecord struct {
 	expires int64 // nanoseconds since 1970; 0 = never
 }
 
-const revisionSize = 8
+const (
+	revisionSize = 8
+	// maxMemoryTTL and more is for ever: nanoseconds since 1970 end in 2262.
+	maxMemoryTTL = 100 * 365 * 24 * time.Hour
+)
 
 // NewMemoryStore returns an empty store.
 func NewMemoryStore() *MemoryStore { return newMemoryStore(time.Now) }
@@ -146,7 +150,7 @@ func (m *MemoryStore) CompareAndSwap(ctx context.Context, key string, old Revisi
 	data := make([]byte, revisionSize, revisionSize+len(value))
 	binary.BigEndian.PutUint64(data, randomUint64())
 	written := memoryRecord{data: string(append(data, value...))}
-	if ttl > 0 {
+	if ttl > 0 && ttl < maxMemoryTTL {
 		written.expires = now.Add(ttl).UnixNano()
 	}
 	s := m.shard(key)

@@ -31,6 +31,9 @@ func (s *Server) commandCall(c *call, v *vehicle, op *operation, w *view) *respo
 
 // execute sends a command to the car, if it takes any.
 func (v *vehicle) execute(c *call, e effect) *apiError {
+	if c.entry != nil {
+		c.entry.Keyless = v.keyless()
+	}
 	switch {
 	case v.AsleepError && v.asleep(c.now):
 		return newError("VEHICLE_STATE", "ASLEEP")

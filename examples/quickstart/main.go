@@ -59,7 +59,7 @@ func simulated(ctx context.Context, out io.Writer) error {
 		ClientSecret: sim.ClientSecret(),
 		RedirectURL:  sim.RedirectURL(),
 		StateKey:     newStateKey(),
-	}, smartcar.WithHTTPClient(&http.Client{Transport: sim.Transport()}), smartcar.WithClock(clock{sim}))
+	}, smartcar.WithHTTPClient(&http.Client{Transport: sim.Transport()}), smartcar.WithClock(sim.Clock()))
 	if err != nil {
 		return err
 	}

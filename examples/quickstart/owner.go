@@ -1,43 +1,25 @@
 package main
 
 import (
-	"context"
 	"net/http"
-	"net/http/httptest"
-	"time"
 
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
 )
 
-// walkConnect is an owner with a browser: it opens the application's page, says
-// yes at Smartcar, and comes back with the cookie it was given.
-func walkConnect(client *smartcar.Client, sim *smartcartest.Server) (*smartcar.Grant, error) {
-	there := httptest.NewRecorder()
-	visit := httptest.NewRequest(http.MethodGet, "/", nil)
-	if err := client.Connect().Start(there, visit, smartcar.ConnectOptions{}); err != nil {
-		return nil, err
+// walkConnect sends an owner with a browser through Connect: from the
+// application's page to Smartcar, where they say yes, and back to the callback.
+func walkConnect(client *smartcar.Client, sim *smartcartest.Server) (grant *smartcar.Grant, err error) {
+	start := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := client.Connect().Start(w, r, smartcar.ConnectOptions{}); err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+		}
+	})
+	callback := client.Connect().CallbackHandler(func(_ http.ResponseWriter, _ *http.Request, g *smartcar.Grant, failed error) {
+		grant, err = g, failed
+	})
+	if _, walked := sim.Walk(start, callback); walked != nil {
+		return nil, walked
 	}
-	callbackURL, err := sim.Grant(there.Header().Get("Location"))
-	if err != nil {
-		return nil, err
-	}
-	back := httptest.NewRequest(http.MethodGet, callbackURL, nil)
-	for _, cookie := range there.Result().Cookies() {
-		back.AddCookie(cookie)
-	}
-	return client.Connect().HandleCallback(httptest.NewRecorder(), back)
-}
-
-// clock makes the client live in the simulator's time. Sleeping moves it.
-type clock struct{ sim *smartcartest.Server }
-
-func (c clock) Now() time.Time { return c.sim.Now() }
-
-func (c clock) Sleep(ctx context.Context, d time.Duration) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	c.sim.Advance(d)
-	return nil
+	return grant, err
 }
