@@ -66,13 +66,14 @@ func readBare(ctx context.Context, client *http.Client, origin, vehicleID string
 // switchedTransport lets a client connect to the simulator first.
 type switchedTransport struct{ http.RoundTripper }
 
-// pairedVehicle is a car without a local limit whose class and key are known.
-func pairedVehicle(tb testing.TB, transport *switchedTransport) *smartcar.Vehicle {
+// readVehicle is a car that has just been read: its class and key are known,
+// and its turn is used where turns are limited.
+func readVehicle(tb testing.TB, transport *switchedTransport, id string) *smartcar.Vehicle {
 	tb.Helper()
 	sim := smartcartest.New()
 	transport.RoundTripper = sim.Transport()
 	client := newClientOver(tb, sim, transport)
-	v := client.User(connect(tb, sim, client).UserID).Vehicle(smartcartest.Model3)
+	v := client.User(connect(tb, sim, client).UserID).Vehicle(id)
 	_, err := v.Odometer(tb.Context())
 	require.NoError(tb, err)
 	return v
@@ -88,7 +89,7 @@ func BenchmarkOdometer(b *testing.B) {
 	})
 	b.Run("smartcar", func(b *testing.B) {
 		transport := new(switchedTransport)
-		v := pairedVehicle(b, transport)
+		v := readVehicle(b, transport, smartcartest.Model3)
 		transport.RoundTripper = cannedOdometer()
 		b.ReportAllocs()
 		for b.Loop() {
@@ -106,7 +107,7 @@ func TestOdometerAllocatesAtMostAQuarterMoreThanBare(t *testing.T) {
 		_, _ = readBare(t.Context(), client, "https://api.smartcar.com", smartcartest.Model3)
 	})
 	transport := new(switchedTransport)
-	v := pairedVehicle(t, transport)
+	v := readVehicle(t, transport, smartcartest.Model3)
 	transport.RoundTripper = cannedOdometer()
 	reading, err := v.Odometer(t.Context())
 	require.NoError(t, err)
@@ -121,27 +122,15 @@ func TestRefusalAllocatesAtMostThreeTimes(t *testing.T) {
 		t.Skip("the race detector allocates by itself")
 	}
 	transport := new(switchedTransport)
-	v := keylessVehicle(t, transport)
+	v := readVehicle(t, transport, smartcartest.Cybertruck)
 	_, err := v.Odometer(t.Context())
 	require.ErrorIs(t, err, smartcar.ErrRateLimited)
 	allocs := allocations(func() { _, _ = v.Odometer(t.Context()) })
 	require.LessOrEqual(t, allocs, 3.0)
 }
 
-// keylessVehicle is a car whose turn has just been used.
-func keylessVehicle(tb testing.TB, transport *switchedTransport) *smartcar.Vehicle {
-	tb.Helper()
-	sim := smartcartest.New()
-	transport.RoundTripper = sim.Transport()
-	client := newClientOver(tb, sim, transport)
-	v := client.User(connect(tb, sim, client).UserID).Vehicle(smartcartest.Cybertruck)
-	_, err := v.Odometer(tb.Context())
-	require.NoError(tb, err)
-	return v
-}
-
 func BenchmarkRefusal(b *testing.B) {
-	v := keylessVehicle(b, new(switchedTransport))
+	v := readVehicle(b, new(switchedTransport), smartcartest.Cybertruck)
 	b.ReportAllocs()
 	for b.Loop() {
 		_, _ = v.Odometer(b.Context())
@@ -164,7 +153,7 @@ func TestNoMoreConnectionsThanBare(t *testing.T) {
 			defer ourTransport.CloseIdleConnections()
 
 			transport := new(switchedTransport)
-			v := pairedVehicle(t, transport)
+			v := readVehicle(t, transport, smartcartest.Model3)
 			origin := mustParse(t, server.URL)
 			transport.RoundTripper = redirected{ourTransport, origin.Host}
 			// The override asks although the first 429 said to wait.

@@ -48,13 +48,14 @@
 // its VIN where those leave it open: a Model S or X of 2021 can be old or new
 // hardware. [VehicleIdentity.KeyRequirement] tells it without asking anybody.
 // While make and model cannot be read for the moment, its data is treated as
-// that of a car without its key.
+// that of a car without its key, and they are tried again after 5 minutes.
 //
 // Whether the key is on the car is asked of Smartcar, which takes no turn of
 // the car: before the first read, then after a minute, two, four and so on up
 // to two hours. It can never be known when the connected account is only a
 // driver's, when the permission read_vehicle_info is missing, or over Tesla's
-// retired integration; then what Smartcar answers decides. Evidence that the
+// retired integration; then what Smartcar answers decides, and the status is
+// tried again once a day and after the owner has connected again. Evidence that the
 // key is there opens the gate at once: a status read by [Vehicle.KeyStatus], a
 // command that worked, or the application's own word, [Vehicle.SetKeyStatus].
 // Evidence that it is missing closes it. A command is refused only on evidence
@@ -64,8 +65,8 @@
 // The data of a Model S or X of 2020 and earlier is refreshed every 5 minutes
 // while the car is awake. Until it can be newer, a read returns the last answer
 // without a request, marked [SourceCache] but not Stale: Smartcar would say the
-// same. Two recordings less than 4 minutes apart prove that the car streams,
-// and lift this.
+// same. Two recordings between half a minute and 4 minutes apart prove that the
+// car streams, and lift this.
 //
 // A limit that Smartcar itself sets is kept in the same way: until it ends,
 // reads of a limited vehicle, and every call of a limited application, are
