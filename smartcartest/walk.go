@@ -10,18 +10,17 @@ import (
 
 // Walk is an owner's browser going through Connect and consenting: it asks
 // start, follows it to Connect, grants there, and comes back to callback with
-// the cookies that start has set. It returns callback's answer; its Body need
-// not be closed.
+// the cookies that start has set. It returns callback's answer.
 //
 // Start is the application's handler that redirects to Connect, callback the
 // one behind its redirect URL. Without a network both are called directly.
-func (s *Server) Walk(start, callback http.Handler) (*http.Response, error) {
+func (s *Server) Walk(start, callback http.Handler) (*httptest.ResponseRecorder, error) {
 	return s.WalkAs(start, callback, url.Values{"decision": {"grant"}})
 }
 
 // WalkAs is Walk with the owner's choices, as the fields of Connect's form:
 // decision=deny, error=no_vehicles, user=, vehicle=; see [Server.AnswerConnect].
-func (s *Server) WalkAs(start, callback http.Handler, form url.Values) (*http.Response, error) {
+func (s *Server) WalkAs(start, callback http.Handler, form url.Values) (*httptest.ResponseRecorder, error) {
 	started := httptest.NewRecorder()
 	start.ServeHTTP(started, httptest.NewRequest(http.MethodGet, "/", nil))
 	back, err := s.AnswerConnect(started.Header().Get("Location"), form)
@@ -34,7 +33,7 @@ func (s *Server) WalkAs(start, callback http.Handler, form url.Values) (*http.Re
 	}
 	done := httptest.NewRecorder()
 	callback.ServeHTTP(done, returned)
-	return done.Result(), nil
+	return done, nil
 }
 
 // Clock is the simulated time as a clock for the client under test: what

@@ -145,7 +145,7 @@ func appendEntries(ctx context.Context, store smartcar.Store, key string, worker
 	var links []link
 	current, err := store.Load(ctx, key)
 	if err != nil && !errors.Is(err, smartcar.ErrRecordNotFound) {
-		return nil, fmt.Errorf("Load: %w", err)
+		return nil, fmt.Errorf("a load: %w", err)
 	}
 	for len(links) < swapsOfEach {
 		entry := fmt.Sprintf("%d.%d;", worker, len(links))
@@ -167,7 +167,7 @@ func appendEntries(ctx context.Context, store smartcar.Store, key string, worker
 		current = written
 		if err == nil && len(links)%2 == 0 { // by turns from an answer and from a Load
 			if current, err = store.Load(ctx, key); err != nil {
-				return nil, fmt.Errorf("Load: %w", err)
+				return nil, fmt.Errorf("a load: %w", err)
 			}
 		}
 	}
