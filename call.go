@@ -72,11 +72,16 @@ func (c *core) retrying(next layer) layer {
 	}
 }
 
+// withNextAllowed returns a copy: several callers may share the failure of one
+// token refresh.
 func withNextAllowed(err error, at time.Time) error {
-	if e, ok := errors.AsType[*Error](err); ok {
-		e.NextAllowed = at
+	e, ok := err.(*Error) //nolint:errorlint // what wraps an Error says when to come back itself
+	if !ok {
+		return err
 	}
-	return err
+	dated := *e
+	dated.NextAllowed = at
+	return &dated
 }
 
 // retryDelay says how long to wait after a failed attempt, and whether to try
