@@ -109,8 +109,8 @@ type Error struct {
 	RequestID   string
 	Resolution  Resolution
 	Detail      []FieldProblem
-	// SuggestedUserMessage is Smartcar's text for the car owner, with a
-	// placeholder for the application's name.
+	// SuggestedUserMessage is Smartcar's text for the car owner, with
+	// "<app name>" where the application's name belongs.
 	SuggestedUserMessage string
 	// RetryAfter is the server's own word; zero when it said nothing.
 	RetryAfter time.Duration

@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"sync"
 	"time"
 )
@@ -72,10 +71,10 @@ type Store interface {
 
 // MemoryStore keeps records in this process: nothing survives a restart and
 // nothing is shared with other replicas. It is safe for concurrent use, starts
-// no goroutine, and removes expired records as it is written to.
+// no goroutine, and removes expired records as it is written to. The zero
+// MemoryStore is empty and ready.
 type MemoryStore struct {
-	now    func() time.Time
-	seed   maphash.Seed
+	clock  func() time.Time // time.Now if nil
 	shards [64]memoryShard
 }
 
@@ -102,11 +101,23 @@ const (
 func NewMemoryStore() *MemoryStore { return newMemoryStore(time.Now) }
 
 func newMemoryStore(now func() time.Time) *MemoryStore {
-	return &MemoryStore{now: now, seed: maphash.MakeSeed()}
+	return &MemoryStore{clock: now}
 }
 
+func (m *MemoryStore) now() time.Time {
+	if m.clock == nil {
+		return time.Now()
+	}
+	return m.clock()
+}
+
+// shard spreads the keys by their FNV-1a hash.
 func (m *MemoryStore) shard(key string) *memoryShard {
-	return &m.shards[maphash.String(m.seed, key)%uint64(len(m.shards))]
+	hash := uint32(2166136261)
+	for i := range len(key) {
+		hash = (hash ^ uint32(key[i])) * 16777619
+	}
+	return &m.shards[hash%uint32(len(m.shards))]
 }
 
 // live returns the record under key unless it has expired. Call with s.mu held.

@@ -258,3 +258,12 @@ func TestRecordOfAnotherVersionIsAStoreError(t *testing.T) {
 	_, err = changeJSON(t.Context(), r, "k", 0, func(*grantRecord, bool, time.Time) error { return nil })
 	require.ErrorIs(t, err, ErrStore)
 }
+
+func TestZeroMemoryStoreIsReady(t *testing.T) {
+	var store MemoryStore
+	written, err := store.CompareAndSwap(t.Context(), "k", "", []byte("v"), time.Hour)
+	require.NoError(t, err)
+	read, err := store.Load(t.Context(), "k")
+	require.NoError(t, err)
+	require.Equal(t, written, read)
+}
