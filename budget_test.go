@@ -98,7 +98,7 @@ func BenchmarkOdometer(b *testing.B) {
 	})
 }
 
-func TestOdometerAllocatesAtMostAQuarterMoreThanBare(t *testing.T) {
+func TestReadAllocatesAtMostAQuarterMoreThanBare(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates by itself")
 	}

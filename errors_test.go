@@ -155,7 +155,7 @@ func TestSentinelsMatchByTypeAndCode(t *testing.T) {
 }
 
 // The types that say what to do come with the answer they stand for.
-func TestErrorsThatSayWhatToDo(t *testing.T) {
+func TestErrorsThatNameTheRemedy(t *testing.T) {
 	err := failedRead(t, readFixture(t, "v2/errors/rate-limit.vehicle"))
 	var limited *smartcar.RateLimitError
 	require.ErrorAs(t, err, &limited)

@@ -284,6 +284,17 @@ func (k *tokenKeeper) changeUser(ctx context.Context, userID string, change func
 	return err
 }
 
+// rewriteUser stores what is stored already; a user who is gone stays gone.
+func (k *tokenKeeper) rewriteUser(ctx context.Context, userID string) error {
+	_, err := changeJSON(ctx, k.records, userKey(userID), 0, func(u *userRecord, found bool, _ time.Time) error {
+		if !found || u.Forgotten {
+			return errUnchanged
+		}
+		return nil
+	})
+	return err
+}
+
 // grant finds the grant that reaches the vehicle: the one that listed it, else
 // the user's only one, else whichever lists it now, the newest first.
 func (v *Vehicle) grant(ctx context.Context) (string, error) {

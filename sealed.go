@@ -40,9 +40,10 @@ const (
 )
 
 // NewSealedStore wraps store. The first of keys, 32 random bytes each, seals;
-// all of them open. To rotate, put a new key in front, and drop the old one
-// when every record has been written anew or has expired: tokens within 60
-// days, everything else within 90.
+// all of them open. To rotate, put a new key in front, and drop the old one only
+// when every record has been written anew or has expired. Tokens and cars are
+// within 90 days; what is stored about a user does not expire, and is written
+// anew by [User.Renew]: call it for every user in between.
 func NewSealedStore(store Store, keys ...[]byte) (*SealedStore, error) {
 	if store == nil {
 		return nil, argumentError("NewSealedStore store", "is nil")

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
@@ -114,4 +115,23 @@ func TestSealedStoreRefusesBadKeys(t *testing.T) {
 	}
 	_, err := smartcar.NewSealedStore(nil, firstSealKey)
 	require.ErrorIs(t, err, smartcar.ErrInvalidArgument)
+}
+
+// The old key can go once every user has been renewed: records of users do not
+// expire by themselves.
+func TestRenewMovesAUserToTheNewestKey(t *testing.T) {
+	plain := smartcar.NewMemoryStore()
+	sim := smartcartest.New()
+	_, user := connected(t, sim, smartcar.WithStore(sealed(t, plain, firstSealKey)))
+
+	early := newClient(t, sim, smartcar.WithStore(sealed(t, plain, secondSealKey)))
+	_, err := early.User(user.ID()).VirtualKeyURL(t.Context())
+	require.ErrorIs(t, err, smartcar.ErrSealed, "without the old key nothing opens yet")
+
+	both := newClient(t, sim, smartcar.WithStore(sealed(t, plain, secondSealKey, firstSealKey)))
+	require.NoError(t, both.User(user.ID()).Renew(t.Context(), 61*24*time.Hour))
+
+	rotated := newClient(t, sim, smartcar.WithStore(sealed(t, plain, secondSealKey)))
+	_, err = rotated.User(user.ID()).Vehicle(smartcartest.Model3).Battery(t.Context())
+	require.NoError(t, err)
 }

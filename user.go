@@ -155,7 +155,9 @@ func (c *core) keyURL(ctx context.Context, userID, fromError string) VirtualKeyU
 }
 
 // Renew refreshes every grant of the user whose refresh token would expire
-// within the given time, so that an idle user need not connect again. Refresh
+// within the given time, so that an idle user need not connect again, and
+// writes what is stored about the user anew, under the newest key of a
+// [SealedStore]. Refresh
 // tokens live 60 days; calling it once a day with a week is plenty.
 func (u *User) Renew(ctx context.Context, within time.Duration) error {
 	if within <= 0 {
@@ -169,6 +171,7 @@ func (u *User) Renew(ctx context.Context, within time.Duration) error {
 	for _, g := range record.Grants {
 		failed = append(failed, u.core.tokens.renew(ctx, g.ID, within))
 	}
+	failed = append(failed, u.core.tokens.rewriteUser(ctx, u.id))
 	return errors.Join(failed...)
 }
 
