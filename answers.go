@@ -1,6 +1,7 @@
 package smartcar
 
 import (
+	"context"
 	"sync"
 	"time"
 
@@ -11,14 +12,19 @@ import (
 // operation and units below the vehicle, so that a shared car leaks nothing
 // between its owners.
 type answerCache struct {
-	vehicles *lru.Cache[string, *vehicleKept]
+	vehicles *lru.Cache[string, *vehicleKept] // nil keeps none
+	stored   *storedAnswers                   // nil shares none
 }
 
-func newAnswerCache(vehicles int) *answerCache {
-	if vehicles == 0 {
+func newAnswerCache(c *core) *answerCache {
+	if c.opts.cacheSize == 0 {
 		return &answerCache{}
 	}
-	return &answerCache{vehicles: lru.New[string, *vehicleKept](vehicles)}
+	cache := &answerCache{vehicles: lru.New[string, *vehicleKept](c.opts.cacheSize)}
+	if c.opts.storedAnswers != nil {
+		cache.stored = &storedAnswers{c, records{c.opts.store, c.opts.clock}, *c.opts.storedAnswers}
+	}
+	return cache
 }
 
 // vehicleKept is what is kept of one vehicle. A command replaces it whole: an
@@ -26,6 +32,7 @@ func newAnswerCache(vehicles int) *answerCache {
 type vehicleKept struct {
 	mu      sync.Mutex
 	answers map[answerKey]part
+	since   time.Time // answers stored elsewhere and received until then are worthless
 	class   carClass
 	streams bool
 }
@@ -47,19 +54,35 @@ func (c *answerCache) of(vehicleID string) *vehicleKept {
 	return c.vehicles.GetOrPut(vehicleID, new(vehicleKept))
 }
 
-// discard forgets a vehicle's answers after a command that may have changed it.
-func (c *answerCache) discard(vehicleID string) {
-	old, ok := c.vehicles.Get(vehicleID)
-	if !ok {
-		return
-	}
-	old.mu.Lock()
-	fresh := &vehicleKept{class: old.class, streams: old.streams}
-	old.mu.Unlock()
-	c.vehicles.Put(vehicleID, fresh)
+// keep stores what the car said, for the next caller of the same grant.
+func (c *answerCache) keep(ctx context.Context, call *call, parts []part) {
+	call.kept.keep(call, parts)
+	c.stored.keep(ctx, call, parts)
 }
 
-// dropGrant forgets what one grant was told: its connection has ended.
+// discard forgets a vehicle's answers after a command that may have changed it.
+// Should the store be away, what it holds is not believed by this process.
+func (c *answerCache) discard(ctx context.Context, vehicleID string, now time.Time) {
+	old, ok := c.vehicles.Get(vehicleID)
+	if !ok && c.stored == nil {
+		return
+	}
+	fresh := &vehicleKept{since: now}
+	if ok {
+		old.mu.Lock()
+		fresh.class, fresh.streams = old.class, old.streams
+		old.mu.Unlock()
+	}
+	c.vehicles.Put(vehicleID, fresh)
+	_ = c.stored.discard(ctx, vehicleID)
+}
+
+// dropGrant forgets what one grant was told about a car: its connection has ended.
+func (c *answerCache) dropGrant(ctx context.Context, vehicleID, grant string) error {
+	c.of(vehicleID).dropGrant(grant)
+	return c.stored.dropGrant(ctx, vehicleID, grant)
+}
+
 func (k *vehicleKept) dropGrant(grant string) {
 	if k == nil {
 		return
@@ -83,7 +106,6 @@ func (k *vehicleKept) get(key answerKey) (part, bool) {
 	return p, ok
 }
 
-// keep stores what the car said, for the next caller of the same grant.
 func (k *vehicleKept) keep(call *call, parts []part) {
 	if k == nil || call.query != nil {
 		return
@@ -97,6 +119,31 @@ func (k *vehicleKept) keep(call *call, parts []part) {
 		if p.err == nil && p.op.kind == KindData {
 			p.value = nil // the caller's
 			k.answers[call.answerKey(p.op.name)] = p
+		}
+	}
+}
+
+// putNewer stores an answer from elsewhere unless it is outdated.
+func (k *vehicleKept) putNewer(key answerKey, p part) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if old, ok := k.answers[key]; !p.meta.ReceivedAt.After(k.since) || ok && !p.meta.ReceivedAt.After(old.meta.ReceivedAt) {
+		return
+	}
+	if k.answers == nil {
+		k.answers = make(map[answerKey]part)
+	}
+	k.answers[key] = p
+}
+
+// dropUntil forgets what was received until a command elsewhere.
+func (k *vehicleKept) dropUntil(at time.Time) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.since = later(k.since, at)
+	for key, p := range k.answers {
+		if !p.meta.ReceivedAt.After(k.since) {
+			delete(k.answers, key)
 		}
 	}
 }
@@ -119,6 +166,15 @@ func (k *vehicleKept) legacy() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.class == classLegacy && !k.streams
+}
+
+func (k *vehicleKept) unclassified() bool {
+	if k == nil {
+		return false
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.class == classUnresolved
 }
 
 // note remembers of the car's state what decides whether an answer is current.

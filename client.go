@@ -114,7 +114,7 @@ func New(config Config, opts ...Option) (*Client, error) {
 			Endpoint: oauth2.Endpoint{TokenURL: o.origins.Auth.JoinPath("oauth/token").String(), AuthStyle: oauth2.AuthStyleInHeader},
 		}
 	}
-	c.answers = newAnswerCache(o.cacheSize)
+	c.answers = newAnswerCache(c)
 	c.tokens = newTokenKeeper(c)
 	c.gate = newGate(c)
 	c.send = c.newChain()

@@ -2,6 +2,7 @@ package smartcar
 
 import (
 	"context"
+	"errors"
 	"math"
 )
 
@@ -79,8 +80,10 @@ func (v *Vehicle) Disconnect(ctx context.Context) error {
 	if _, err = v.core.send(ctx, call); err != nil {
 		return err
 	}
-	call.kept.dropGrant(call.grant.grant)
-	return v.core.tokens.forgetVehicle(ctx, v.userID, v.id)
+	return errors.Join(
+		v.core.answers.dropGrant(ctx, v.id, call.grant.grant),
+		v.core.tokens.forgetVehicle(ctx, v.userID, v.id),
+	)
 }
 
 func (v *Vehicle) newCommandCall(ctx context.Context, op *operation, args any) (*call, error) {

@@ -265,7 +265,8 @@
 // the tokens of 10,000 grants, what is stored about 10,000 users for a minute
 // and, with a store other than a [MemoryStore], what is known of as many cars
 // as answers. All of it can be lost without harm. A client starts no goroutine
-// and needs no closing.
+// and needs no closing. [WithStoredAnswers] keeps answers in the store as well,
+// for all replicas and beyond a restart, but for those that tell where a car is.
 //
 // # Units
 //

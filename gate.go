@@ -268,15 +268,21 @@ func (g *gate) markSent(ctx context.Context, call *call, c car, nonce uint64) (c
 	return c, fmt.Errorf("%w: %w", ErrStore, errStoreSlow)
 }
 
-// settle keeps the answers and books what they cost, with the evidence they
-// carry. Always tells whether plain successes are worth a write too: a car
+// settle books what a request cost and keeps its answers.
+func (g *gate) settle(ctx context.Context, call *call, a *answer, c car, nonce uint64, always bool) {
+	g.book(ctx, call, a, c, nonce, always)
+	if a != nil {
+		g.answers.keep(ctx, call, a.parts)
+	}
+}
+
+// book stores what a request cost, with the evidence it brought. Always tells whether plain successes are worth a write too: a car
 // without a local limit would only cost the store work. A failure to write is
 // harmless: the lease then ends by itself and the turn counts as used.
-func (g *gate) settle(ctx context.Context, call *call, a *answer, c car, nonce uint64, always bool) {
+func (g *gate) book(ctx context.Context, call *call, a *answer, c car, nonce uint64, always bool) {
 	e := event{kind: settle, nonce: nonce, outcome: call.outcome, lease: g.opts.lease()}
 	if a != nil {
 		e.recordedAt = newest(a.parts)
-		call.kept.keep(call, a.parts)
 	}
 	if !always && (call.outcome == outcomeOK || call.outcome == outcomeReleased) && call.failure == nil {
 		if c.state.class != classStreaming || call.outcome == outcomeReleased {
@@ -317,7 +323,7 @@ func (g *gate) command(ctx context.Context, call *call, next layer) (*answer, er
 	}
 	a, err := next(ctx, call)
 	if err == nil || MayHaveSucceeded(err) {
-		g.answers.discard(call.vehicle.id)
+		g.answers.discard(ctx, call.vehicle.id, g.now())
 	}
 	evidence := event{kind: learnKey, at: call.began}
 	switch {

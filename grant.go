@@ -382,17 +382,19 @@ func (k *tokenKeeper) forgetVehicle(ctx context.Context, userID, vehicleID strin
 // answers it was told. The user stays known, so that the link can be shown.
 func (k *tokenKeeper) end(ctx context.Context, grant, userID string) error {
 	if userID != "" {
+		var reached []string
 		err := k.changeUser(ctx, userID, func(u *userRecord) bool {
 			g := u.find(grant)
 			if g == nil {
 				return false
 			}
-			for _, id := range g.Vehicles {
-				k.core.answers.of(id).dropGrant(grant)
-			}
+			reached = g.Vehicles
 			u.Grants = slices.DeleteFunc(slices.Clone(u.Grants), func(e grantEntry) bool { return e.ID == grant })
 			return true
 		})
+		for _, id := range reached {
+			err = errors.Join(err, k.core.answers.dropGrant(ctx, id, grant))
+		}
 		if err != nil {
 			return err
 		}

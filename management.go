@@ -112,7 +112,7 @@ func (c *Client) DeleteConnections(ctx context.Context, filter ConnectionFilter)
 	}
 	removed := page.list()
 	for _, r := range append(removed, Connection{VehicleID: filter.VehicleID}) {
-		c.answers.discard(r.VehicleID)
+		c.answers.discard(ctx, r.VehicleID, c.now())
 	}
 	return removed, nil
 }

@@ -84,6 +84,7 @@ type operation struct {
 	v3         string   // path below the vehicle on v3, where it is no signal
 	signals    []string // the v3 signals that make up the result
 	permission string
+	tellsPlace bool   // the answer may tell where the car is: stored only when asked for
 	call       string // how the README shows it
 }
 
@@ -96,7 +97,7 @@ var operations = [...]operation{
 	{name: opDisconnect, kind: KindMetadata, method: "DELETE", v2: "/application", call: "Disconnect"},
 
 	{name: Odometer, kind: KindData, method: "GET", v2: "/odometer", signals: []string{"odometer-traveleddistance"}, permission: "read_odometer", call: "Odometer"},
-	{name: Location, kind: KindData, method: "GET", v2: "/location", permission: "read_location", call: "Location"},
+	{name: Location, kind: KindData, method: "GET", v2: "/location", tellsPlace: true, permission: "read_location", call: "Location"},
 	{name: Fuel, kind: KindData, method: "GET", v2: "/fuel", permission: "read_fuel", call: "Fuel"},
 	{name: Battery, kind: KindData, method: "GET", v2: "/battery", signals: []string{"tractionbattery-stateofcharge", "tractionbattery-range"}, permission: "read_battery", call: "Battery"},
 	{name: BatteryCapacity, kind: KindData, method: "GET", v2: "/battery/capacity", permission: "read_battery", call: "BatteryCapacity"},

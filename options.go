@@ -24,11 +24,13 @@ type options struct {
 	keyDomains  []string
 	keyDomain   string
 	cacheSize   int
-	mode        ConnectMode
-	clock       Clock
-	rules       Rules
-	timeout     time.Duration
-	wire        wire
+	// storedAnswers is nil unless answers are kept in the store.
+	storedAnswers *StoredAnswers
+	mode          ConnectMode
+	clock         Clock
+	rules         Rules
+	timeout       time.Duration
+	wire          wire
 
 	// Header values that every request shares.
 	userAgent, metric, imperial []string

@@ -109,7 +109,7 @@ func (v *Vehicle) read(ctx context.Context, op Operation, ops []operation, query
 		}
 	}
 	call.query = query
-	known, missing := v.current(call, ops)
+	known, missing := v.current(ctx, call, ops)
 	if len(missing) == 0 {
 		return known, nil
 	}
@@ -128,10 +128,19 @@ func (v *Vehicle) read(ctx context.Context, op Operation, ops []operation, query
 
 // current returns the kept answers that Smartcar would only repeat, and what
 // is left to be asked for.
-func (v *Vehicle) current(call *call, ops []operation) (known []part, missing []operation) {
-	if call.override || call.query != nil || !call.kept.legacy() {
+func (v *Vehicle) current(ctx context.Context, call *call, ops []operation) (known []part, missing []operation) {
+	if call.override || call.query != nil {
 		return nil, ops
 	}
+	if v.core.answers.stored != nil && call.kept.unclassified() { // another replica may know the car
+		if c, _, err := v.core.gate.lookUp(ctx, v); err == nil {
+			call.kept.note(c.state)
+		}
+	}
+	if !call.kept.legacy() {
+		return nil, ops
+	}
+	v.core.answers.stored.sync(ctx, call)
 	for _, op := range ops {
 		p, ok := call.kept.current(call.answerKey(op.name), v.core.now(), v.core.opts.rules)
 		if !ok || op.kind != KindData {
@@ -195,6 +204,7 @@ func (v *Vehicle) instead(ctx context.Context, call *call, ops []operation, aske
 		}
 	}
 	if v.opts.allowStale {
+		v.core.answers.stored.sync(ctx, call)
 		if parts := v.lastAnswers(call, ops, limit, time.Time{}); parts != nil {
 			return parts, nil
 		}

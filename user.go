@@ -201,7 +201,9 @@ func (u *User) Forget(ctx context.Context) error {
 	}
 	for _, id := range cars {
 		for _, g := range record.Grants {
-			u.core.answers.of(id).dropGrant(g.ID)
+			if err := u.core.answers.dropGrant(ctx, id, g.ID); err != nil {
+				return err
+			}
 		}
 		if err := u.core.gate.forget(ctx, u.vehicle(id, "")); err != nil {
 			return err

@@ -1,0 +1,211 @@
+package smartcar
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"slices"
+	"time"
+)
+
+// StoredAnswers bounds what [WithStoredAnswers] keeps of each vehicle.
+type StoredAnswers struct {
+	// MaxAge is how long an answer is kept at most, up to 90 days. Default a day.
+	MaxAge time.Duration
+	// MaxBytes is the size of all answers of one vehicle, up to 1 MiB; the
+	// oldest go first. Default 64 KiB, which is more than a car has to say.
+	MaxBytes int
+	// Location keeps answers that may tell where the car is, too. They stand
+	// in the store as Smartcar sent them: consider a [SealedStore].
+	Location bool
+}
+
+const (
+	maxAnswerAge   = 90 * 24 * time.Hour
+	maxAnswerBytes = 1 << 20
+)
+
+// WithStoredAnswers keeps the last answers in the store too, so that replicas
+// share them and a restart does not forget them: a legacy car is then asked
+// once a refresh by all replicas together, and [AllowStale] works anywhere.
+// Each answer costs a read and a write of the store, so does each command, and
+// each answer that is handed out a read. A store that is away costs nothing but
+// the sharing. Without an answer cache, [WithAnswerCache] at zero, none are kept.
+func WithStoredAnswers(bounds StoredAnswers) Option {
+	return func(o *options) error {
+		bounds.MaxAge = cmp.Or(bounds.MaxAge, 24*time.Hour)
+		bounds.MaxBytes = cmp.Or(bounds.MaxBytes, 64<<10)
+		switch {
+		case bounds.MaxAge < 0 || bounds.MaxAge > maxAnswerAge:
+			return argumentError("StoredAnswers.MaxAge", "must be above zero and at most 90 days; zero is a day")
+		case bounds.MaxBytes < 0 || bounds.MaxBytes > maxAnswerBytes:
+			return argumentError("StoredAnswers.MaxBytes", "must be above zero and at most 1 MiB; zero is 64 KiB")
+		}
+		o.storedAnswers = &bounds
+		return nil
+	}
+}
+
+// storedAnswers is the part of the answer cache that replicas share. A nil one
+// keeps nothing.
+type storedAnswers struct {
+	core    *core
+	records records
+	bounds  StoredAnswers
+}
+
+// answersRecord is what is stored of one vehicle. All times are the store's.
+type answersRecord struct {
+	// DiscardedAt is when a command made everything older worthless, which
+	// holds for answers that were on their way, too.
+	DiscardedAt time.Time      `json:"discarded_at,omitzero"`
+	Answers     []storedAnswer `json:"answers,omitempty"`
+	Write       uint64         `json:"write"` // makes every write distinct; see records.swap
+}
+
+type storedAnswer struct {
+	Grant      string          `json:"grant"`
+	Operation  Operation       `json:"operation"`
+	Units      UnitSystem      `json:"units"` // as asked for
+	Body       json.RawMessage `json:"body"`
+	RequestID  string          `json:"request_id,omitempty"`
+	RecordedAt time.Time       `json:"recorded_at,omitzero"`
+	FetchedAt  time.Time       `json:"fetched_at,omitzero"`
+	ReceivedAt time.Time       `json:"received_at"`
+	UnitSystem UnitSystem      `json:"unit_system,omitempty"` // as answered
+}
+
+func answersKey(vehicleID string) string { return "answers/" + vehicleID }
+
+// change edits the record of a vehicle and keeps it within its bounds.
+func (s *storedAnswers) change(ctx context.Context, vehicleID string, change func(r *answersRecord, now time.Time) bool) error {
+	_, err := changeJSON(ctx, s.records, answersKey(vehicleID), s.bounds.MaxAge, func(r *answersRecord, _ bool, now time.Time) error {
+		if !change(r, now) {
+			return errUnchanged
+		}
+		r.bound(s.bounds, now)
+		r.Write = randomUint64()
+		return nil
+	})
+	return err
+}
+
+// bound drops what is too old, and the oldest of what is too much.
+func (r *answersRecord) bound(bounds StoredAnswers, now time.Time) {
+	slices.SortFunc(r.Answers, func(a, b storedAnswer) int { return b.ReceivedAt.Compare(a.ReceivedAt) })
+	left := bounds.MaxBytes
+	r.Answers = slices.DeleteFunc(r.Answers, func(a storedAnswer) bool {
+		left -= a.size()
+		return left < 0 || now.Sub(a.ReceivedAt) >= bounds.MaxAge
+	})
+}
+
+// size is what the answer takes in the record, the names of its fields included.
+func (a *storedAnswer) size() int {
+	const fields = 250
+	return fields + len(a.Grant) + len(a.Operation) + len(a.RequestID) + len(a.Body)
+}
+
+// keep stores the answers of a call whose user is still known.
+func (s *storedAnswers) keep(ctx context.Context, call *call, parts []part) {
+	if s == nil || call.query != nil {
+		return
+	}
+	parts = slices.DeleteFunc(slices.Clone(parts), func(p part) bool {
+		return p.err != nil || p.op.kind != KindData || p.op.tellsPlace && !s.bounds.Location || !json.Valid(p.body)
+	})
+	ctx, cancel := detached(ctx)
+	defer cancel()
+	if len(parts) == 0 || !s.core.tokens.noteCar(ctx, call.vehicle.userID, call.vehicle.id) {
+		return
+	}
+	_ = s.change(ctx, call.vehicle.id, func(r *answersRecord, now time.Time) bool {
+		toStore := now.Sub(s.core.now()) // from our clock to the store's
+		if !r.DiscardedAt.IsZero() && !call.began.Add(toStore).After(r.DiscardedAt) {
+			return false
+		}
+		for _, p := range parts {
+			r.put(storedAnswer{
+				Grant: call.grant.grant, Operation: p.op.name, Units: call.units, Body: p.body,
+				RequestID: p.meta.RequestID, UnitSystem: p.meta.UnitSystem,
+				RecordedAt: p.meta.RecordedAt, FetchedAt: p.meta.FetchedAt, ReceivedAt: p.meta.ReceivedAt.Add(toStore),
+			})
+		}
+		return true
+	})
+}
+
+// put replaces an answer by a newer one.
+func (r *answersRecord) put(a storedAnswer) {
+	for i, old := range r.Answers {
+		if old.Grant == a.Grant && old.Operation == a.Operation && old.Units == a.Units {
+			if old.ReceivedAt.Before(a.ReceivedAt) {
+				r.Answers[i] = a
+			}
+			return
+		}
+	}
+	r.Answers = append(r.Answers, a)
+}
+
+// sync brings what this process keeps of the call's vehicle up to what other
+// replicas have stored, as far as it concerns the call's grant.
+func (s *storedAnswers) sync(ctx context.Context, call *call) {
+	if s == nil || call.kept == nil {
+		return
+	}
+	record, err := s.records.load(ctx, answersKey(call.vehicle.id))
+	if err != nil {
+		return // gone, or away: what this process keeps has to do
+	}
+	r, err := decodeRecord[answersRecord](record.Value)
+	if err != nil {
+		return // written by another version
+	}
+	now := s.core.now()
+	toOurs := time.Duration(0)
+	if !record.Now.IsZero() {
+		toOurs = now.Sub(record.Now)
+	}
+	if !r.DiscardedAt.IsZero() {
+		call.kept.dropUntil(r.DiscardedAt.Add(toOurs))
+	}
+	for _, a := range r.Answers {
+		op := lookup(a.Operation)
+		received := a.ReceivedAt.Add(toOurs)
+		if a.Grant != call.grant.grant || len(op) == 0 || now.Sub(received) >= s.bounds.MaxAge {
+			continue
+		}
+		call.kept.putNewer(answerKey{grant: a.Grant, op: a.Operation, units: a.Units}, part{
+			op: &op[0], body: a.Body, meta: Meta{
+				RequestID: a.RequestID, UnitSystem: a.UnitSystem, Source: SourceCache,
+				RecordedAt: a.RecordedAt, FetchedAt: a.FetchedAt, ReceivedAt: received,
+			},
+		})
+	}
+}
+
+// discard forgets the answers of all grants, also those that are on their way.
+func (s *storedAnswers) discard(ctx context.Context, vehicleID string) error {
+	if s == nil {
+		return nil
+	}
+	ctx, cancel := detached(ctx)
+	defer cancel()
+	return s.change(ctx, vehicleID, func(r *answersRecord, now time.Time) bool {
+		r.Answers, r.DiscardedAt = nil, now
+		return true
+	})
+}
+
+// dropGrant forgets what one grant was told.
+func (s *storedAnswers) dropGrant(ctx context.Context, vehicleID, grant string) error {
+	if s == nil {
+		return nil
+	}
+	return s.change(ctx, vehicleID, func(r *answersRecord, _ time.Time) bool {
+		before := len(r.Answers)
+		r.Answers = slices.DeleteFunc(r.Answers, func(a storedAnswer) bool { return a.Grant == grant })
+		return len(r.Answers) != before
+	})
+}
