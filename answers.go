@@ -8,8 +8,8 @@ import (
 	"github.com/seed-498a1bc4/smartcar/internal/lru"
 )
 
-// answerCache keeps the last answers of each vehicle. They are keyed by grant,
-// operation and units below the vehicle, so that a shared car leaks nothing
+// answerCache keeps the last answers of each vehicle. They are keyed by scope
+// (the grant on v2.0, the user on v3), operation and units below the vehicle, so that a shared car leaks nothing
 // between its owners.
 type answerCache struct {
 	vehicles *lru.Cache[string, *vehicleKept] // nil keeps none
@@ -38,7 +38,7 @@ type vehicleKept struct {
 }
 
 type answerKey struct {
-	grant string
+	scope string
 	op    Operation
 	units UnitSystem
 }
@@ -54,7 +54,7 @@ func (c *answerCache) of(vehicleID string) *vehicleKept {
 	return c.vehicles.GetOrPut(vehicleID, new(vehicleKept))
 }
 
-// keep stores what the car said, for the next caller of the same grant.
+// keep stores what the car said, for the next caller of the same scope.
 func (c *answerCache) keep(ctx context.Context, call *call, parts []part) {
 	call.kept.keep(call, parts)
 	c.stored.keep(ctx, call, parts)
@@ -77,20 +77,20 @@ func (c *answerCache) discard(ctx context.Context, vehicleID string, now time.Ti
 	_ = c.stored.discard(ctx, vehicleID)
 }
 
-// dropGrant forgets what one grant was told about a car: its connection has ended.
-func (c *answerCache) dropGrant(ctx context.Context, vehicleID, grant string) error {
-	c.of(vehicleID).dropGrant(grant)
-	return c.stored.dropGrant(ctx, vehicleID, grant)
+// dropScope forgets what one scope was told about a car: its connection has ended.
+func (c *answerCache) dropScope(ctx context.Context, vehicleID, scope string) error {
+	c.of(vehicleID).dropScope(scope)
+	return c.stored.dropScope(ctx, vehicleID, scope)
 }
 
-func (k *vehicleKept) dropGrant(grant string) {
+func (k *vehicleKept) dropScope(scope string) {
 	if k == nil {
 		return
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for key := range k.answers {
-		if key.grant == grant {
+		if key.scope == scope {
 			delete(k.answers, key)
 		}
 	}
@@ -198,5 +198,5 @@ func newest(parts []part) (at time.Time) {
 }
 
 func (c *call) answerKey(op Operation) answerKey {
-	return answerKey{grant: c.grant.grant, op: op, units: c.units}
+	return answerKey{scope: c.scope, op: op, units: c.units}
 }

@@ -64,7 +64,7 @@ type answersRecord struct {
 }
 
 type storedAnswer struct {
-	Grant      string          `json:"grant"`
+	Scope      string          `json:"scope"`
 	Operation  Operation       `json:"operation"`
 	Units      UnitSystem      `json:"units"` // as asked for
 	Body       json.RawMessage `json:"body"`
@@ -103,7 +103,7 @@ func (r *answersRecord) bound(bounds StoredAnswers, now time.Time) {
 // size is what the answer takes in the record, the names of its fields included.
 func (a *storedAnswer) size() int {
 	const fields = 250
-	return fields + len(a.Grant) + len(a.Operation) + len(a.RequestID) + len(a.Body)
+	return fields + len(a.Scope) + len(a.Operation) + len(a.RequestID) + len(a.Body)
 }
 
 // keep stores the answers of a call whose user is still known.
@@ -126,7 +126,7 @@ func (s *storedAnswers) keep(ctx context.Context, call *call, parts []part) {
 		}
 		for _, p := range parts {
 			r.put(storedAnswer{
-				Grant: call.grant.grant, Operation: p.op.name, Units: call.units, Body: p.body,
+				Scope: call.scope, Operation: p.op.name, Units: call.units, Body: p.body,
 				RequestID: p.meta.RequestID, UnitSystem: p.meta.UnitSystem,
 				RecordedAt: p.meta.RecordedAt, FetchedAt: p.meta.FetchedAt, ReceivedAt: p.meta.ReceivedAt.Add(toStore),
 			})
@@ -138,7 +138,7 @@ func (s *storedAnswers) keep(ctx context.Context, call *call, parts []part) {
 // put replaces an answer by a newer one.
 func (r *answersRecord) put(a storedAnswer) {
 	for i, old := range r.Answers {
-		if old.Grant == a.Grant && old.Operation == a.Operation && old.Units == a.Units {
+		if old.Scope == a.Scope && old.Operation == a.Operation && old.Units == a.Units {
 			if old.ReceivedAt.Before(a.ReceivedAt) {
 				r.Answers[i] = a
 			}
@@ -149,7 +149,7 @@ func (r *answersRecord) put(a storedAnswer) {
 }
 
 // sync brings what this process keeps of the call's vehicle up to what other
-// replicas have stored, as far as it concerns the call's grant.
+// replicas have stored, as far as it concerns the call's scope.
 func (s *storedAnswers) sync(ctx context.Context, call *call) {
 	if s == nil || call.kept == nil {
 		return
@@ -173,10 +173,10 @@ func (s *storedAnswers) sync(ctx context.Context, call *call) {
 	for _, a := range r.Answers {
 		op := lookup(a.Operation)
 		received := a.ReceivedAt.Add(toOurs)
-		if a.Grant != call.grant.grant || len(op) == 0 || now.Sub(received) >= s.bounds.MaxAge {
+		if a.Scope != call.scope || len(op) == 0 || now.Sub(received) >= s.bounds.MaxAge {
 			continue
 		}
-		call.kept.putNewer(answerKey{grant: a.Grant, op: a.Operation, units: a.Units}, part{
+		call.kept.putNewer(answerKey{scope: a.Scope, op: a.Operation, units: a.Units}, part{
 			op: &op[0], body: a.Body, meta: Meta{
 				RequestID: a.RequestID, UnitSystem: a.UnitSystem, Source: SourceCache,
 				RecordedAt: a.RecordedAt, FetchedAt: a.FetchedAt, ReceivedAt: received,
@@ -185,7 +185,7 @@ func (s *storedAnswers) sync(ctx context.Context, call *call) {
 	}
 }
 
-// discard forgets the answers of all grants, also those that are on their way.
+// discard forgets the answers of all owners, also those that are on their way.
 func (s *storedAnswers) discard(ctx context.Context, vehicleID string) error {
 	if s == nil {
 		return nil
@@ -198,14 +198,14 @@ func (s *storedAnswers) discard(ctx context.Context, vehicleID string) error {
 	})
 }
 
-// dropGrant forgets what one grant was told.
-func (s *storedAnswers) dropGrant(ctx context.Context, vehicleID, grant string) error {
+// dropScope forgets what one scope was told.
+func (s *storedAnswers) dropScope(ctx context.Context, vehicleID, scope string) error {
 	if s == nil {
 		return nil
 	}
 	return s.change(ctx, vehicleID, func(r *answersRecord, _ time.Time) bool {
 		before := len(r.Answers)
-		r.Answers = slices.DeleteFunc(r.Answers, func(a storedAnswer) bool { return a.Grant == grant })
+		r.Answers = slices.DeleteFunc(r.Answers, func(a storedAnswer) bool { return a.Scope == scope })
 		return len(r.Answers) != before
 	})
 }

@@ -14,11 +14,12 @@ import (
 type call struct {
 	op      Operation
 	kind    Kind
-	vehicle *Vehicle        // nil for calls that concern no vehicle
-	grant   grantCredential // of calls to a vehicle
-	ops     []operation     // what a read carries; nil for everything else
-	command *operation      // a typed command; nil for everything else
-	base    string          // the URL that request.path is relative to
+	vehicle *Vehicle    // nil for calls that concern no vehicle
+	scope   string      // whose answers these are: the grant on v2.0, the user on v3
+	user    string      // in whose name the application asks, on v3
+	ops     []operation // what a read carries; nil for everything else
+	command *operation  // a typed command; nil for everything else
+	base    string      // the URL that request.path is relative to
 	request wireRequest
 	query   url.Values
 	auth    credential
@@ -111,8 +112,9 @@ type credential interface {
 	// refused is told that Smartcar did not accept header; nil means that
 	// there is another one now.
 	refused(ctx context.Context, header []string) error
-	// renewalHelped is told whether that other one was accepted.
-	renewalHelped(bool)
+	// renewalHelped is told whether that other one was accepted, and says what
+	// it may mean if it was not.
+	renewalHelped(helped bool) (hint string)
 }
 
 var errNoOtherToken = errors.New("there is no other token to try")
@@ -123,7 +125,7 @@ type fixedCredential string
 func (f fixedCredential) ready() bool                              { return true }
 func (f fixedCredential) header(context.Context) ([]string, error) { return []string{string(f)}, nil }
 func (f fixedCredential) refused(context.Context, []string) error  { return errNoOtherToken }
-func (f fixedCredential) renewalHelped(bool)                       {}
+func (f fixedCredential) renewalHelped(bool) string                { return "" }
 
 // authorizing adds the token. A token refused before its time is renewed and
 // the request sent once more: a 401 was never carried out.
@@ -139,10 +141,9 @@ func (c *core) authorizing(next layer) layer {
 		case renewed == nil:
 			a, err = c.authorized(ctx, call, next)
 			helped := call.failure == nil || call.failure.StatusCode != 401
-			if !helped && call.vehicle != nil {
-				call.failure.Description = "the user's token is good, but does not reach this vehicle; " + call.failure.Description
+			if hint := call.auth.renewalHelped(helped); hint != "" {
+				call.failure.Description = hint + "; " + call.failure.Description
 			}
-			call.auth.renewalHelped(helped)
 			return a, err
 		case errors.Is(renewed, ErrReconnectRequired):
 			return nil, renewed // says what helps

@@ -1,6 +1,7 @@
 package smartcar
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -18,38 +19,48 @@ import (
 // Version of this module, as it stands in the User-Agent.
 const Version = "0.1.0"
 
-// Config is the application as the Smartcar dashboard knows it.
+// Config is the application as the Smartcar dashboard knows it. Set what the
+// API in use needs, or all of it to change between the two with [WithAPI] alone.
 type Config struct {
 	// ClientID and ClientSecret are the legacy credentials of API v2.0
-	// (Configuration, Legacy credentials). Both are required.
+	// (Configuration, Legacy credentials), which needs both. The ClientID is the
+	// ApplicationID under its older name: set one of the two fields.
 	ClientID     string
 	ClientSecret string
+	// ApplicationID is the UUID of the application (Configuration, Application
+	// details): who asks, in Connect on both APIs.
+	ApplicationID string
+	// APIClientID (client_...) and APIClientSecret are the credentials of API v3
+	// (Configuration, API credentials), which needs both.
+	APIClientID     string
+	APIClientSecret string
 	// RedirectURL is where Connect returns to: absolute, and registered in the
-	// dashboard. Required.
+	// dashboard. Required on API v2.0; on v3, Connect ends on a page of
+	// Smartcar's without one.
 	RedirectURL string
 	// StateKey signs the cookie that binds a run of Connect to the browser
 	// that began it: at least 32 random bytes, the same in every replica.
 	// Required for [Connect.Start]; without it keep the state yourself and use
 	// [Connect.AuthorizeURL], [ParseCallback] and [Connect.Exchange].
 	StateKey []byte
-	// ManagementToken is the application management token. Required for
-	// [Client.Connections] and [Client.DeleteConnections] only.
+	// ManagementToken is the application management token. On API v2.0 required
+	// for [Client.Connections] and [Client.DeleteConnections]; not used on v3.
 	ManagementToken string
 }
 
 // Format keeps the secrets out of every verb of package fmt.
 func (c Config) Format(f fmt.State, _ rune) {
-	_, _ = fmt.Fprintf(f, "smartcar.Config{ClientID:%q RedirectURL:%q}", c.ClientID, c.RedirectURL)
+	_, _ = fmt.Fprintf(f, "smartcar.Config{ApplicationID:%q RedirectURL:%q}", c.application(), c.RedirectURL)
 }
 
 // MarshalJSON keeps the secrets out of logs that write JSON.
 func (c Config) MarshalJSON() ([]byte, error) {
-	return json.Marshal(map[string]any{"ClientID": c.ClientID, "RedirectURL": c.RedirectURL})
+	return json.Marshal(map[string]any{"ApplicationID": c.application(), "RedirectURL": c.RedirectURL})
 }
 
 // LogValue keeps the secrets out of structured logs.
 func (c Config) LogValue() slog.Value {
-	return slog.GroupValue(slog.String("client_id", c.ClientID), slog.String("redirect_url", c.RedirectURL))
+	return slog.GroupValue(slog.String("application_id", c.application()), slog.String("redirect_url", c.RedirectURL))
 }
 
 // A Client is one application at Smartcar. It is safe for concurrent use; make
@@ -60,7 +71,8 @@ type Client struct{ *core }
 // functions: package fmt prints nothing of what one holds, whatever the verb
 // and however deep.
 type core struct {
-	appID       string // the client id, which is public
+	appID       string // the application id, which is public
+	apiClientID string // of API v3
 	redirectURL string
 	secrets     func() secrets
 	opts        options
@@ -70,6 +82,7 @@ type core struct {
 	wire        wire
 	gate        *gate
 	tokens      *tokenKeeper
+	reach       reach
 	answers     *answerCache
 	send        layer // the whole chain: see newChain
 
@@ -79,16 +92,13 @@ type core struct {
 }
 
 type secrets struct {
-	clientSecret, managementToken string
-	stateKey                      []byte
+	clientSecret, apiClientSecret, managementToken string
+	stateKey                                       []byte
 }
 
 // New returns a client. It makes no request. Every problem of config and opts
 // is reported here as an [*ArgumentError], not at the first call.
 func New(config Config, opts ...Option) (*Client, error) {
-	if err := config.validate(); err != nil {
-		return nil, err
-	}
 	o := defaultOptions()
 	for _, opt := range opts {
 		if opt == nil {
@@ -98,9 +108,12 @@ func New(config Config, opts ...Option) (*Client, error) {
 			return nil, err
 		}
 	}
-	hidden := secrets{config.ClientSecret, config.ManagementToken, slices.Clone(config.StateKey)}
+	if err := config.validate(o.api); err != nil {
+		return nil, err
+	}
+	hidden := secrets{config.ClientSecret, config.APIClientSecret, config.ManagementToken, slices.Clone(config.StateKey)}
 	c := &core{
-		appID: config.ClientID, redirectURL: config.RedirectURL,
+		appID: config.application(), apiClientID: config.APIClientID, redirectURL: config.RedirectURL,
 		secrets: func() secrets { return hidden },
 		opts:    o, wire: o.wire, api: o.wire.base(o.origins).String(), http: o.httpClient(),
 	}
@@ -109,35 +122,24 @@ func New(config Config, opts ...Option) (*Client, error) {
 	}
 	c.oauth = func() *oauth2.Config {
 		return &oauth2.Config{
-			ClientID: config.ClientID, ClientSecret: config.ClientSecret, RedirectURL: config.RedirectURL,
+			ClientID: config.application(), ClientSecret: config.ClientSecret, RedirectURL: config.RedirectURL,
 			// Probing for the style would send a one-time code twice.
 			Endpoint: oauth2.Endpoint{TokenURL: o.origins.Auth.JoinPath("oauth/token").String(), AuthStyle: oauth2.AuthStyleInHeader},
 		}
 	}
 	c.answers = newAnswerCache(c)
 	c.tokens = newTokenKeeper(c)
+	c.reach = grantReach{c}
+	if o.api == V3 {
+		c.reach = newAppReach(c)
+	}
 	c.gate = newGate(c)
 	c.send = c.newChain()
 	return &Client{c}, nil
 }
 
-func (c Config) validate() error {
-	switch {
-	case c.ClientID == "":
-		return argumentError("Config.ClientID", "is empty; copy it from the Smartcar dashboard, Configuration, Legacy credentials")
-	case c.ClientSecret == "":
-		return argumentError("Config.ClientSecret", "is empty; copy it from the Smartcar dashboard, Configuration, Legacy credentials")
-	case c.RedirectURL == "":
-		return argumentError("Config.RedirectURL", "is empty; use a redirect URI registered in the Smartcar dashboard")
-	}
-	if err := validateRedirectURL("Config.RedirectURL", c.RedirectURL); err != nil {
-		return err
-	}
-	if len(c.StateKey) > 0 {
-		return validStateKey(c.StateKey)
-	}
-	return nil
-}
+// application is the public id under either of its names.
+func (c Config) application() string { return cmp.Or(c.ApplicationID, c.ClientID) }
 
 func validateRedirectURL(argument, raw string) error {
 	u, err := url.Parse(raw)

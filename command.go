@@ -2,7 +2,6 @@ package smartcar
 
 import (
 	"context"
-	"errors"
 	"math"
 )
 
@@ -73,17 +72,10 @@ func (v *Vehicle) SendDestination(ctx context.Context, latitude, longitude float
 //
 // https://smartcar.com/docs/api-reference/delete-disconnect
 func (v *Vehicle) Disconnect(ctx context.Context) error {
-	call, err := v.newCommandCall(ctx, &lookup(opDisconnect)[0], nil)
-	if err != nil {
+	if err := v.ready(ctx); err != nil {
 		return err
 	}
-	if _, err = v.core.send(ctx, call); err != nil {
-		return err
-	}
-	return errors.Join(
-		v.core.answers.dropGrant(ctx, v.id, call.grant.grant),
-		v.core.tokens.forgetVehicle(ctx, v.userID, v.id),
-	)
+	return v.core.reach.disconnect(ctx, v)
 }
 
 func (v *Vehicle) newCommandCall(ctx context.Context, op *operation, args any) (*call, error) {

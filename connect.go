@@ -13,8 +13,6 @@ import (
 	"net/url"
 	"strings"
 	"time"
-
-	"golang.org/x/oauth2"
 )
 
 // flowLife is how long an owner may take: Connect may include pairing a car.
@@ -29,8 +27,25 @@ type Connect struct{ core *core }
 // Start redirects the owner to Connect. It sets a cookie that binds the flow
 // to this browser for an hour; [Connect.HandleCallback] needs it. On an error
 // nothing has been written. It needs [Config.StateKey].
+//
+// On API v3 the user that comes back is confirmed by the external id: where
+// o has none, a random one is used.
 func (c *Connect) Start(w http.ResponseWriter, r *http.Request, o ConnectOptions) error {
-	f := flow{Purpose: flowConnect, ExternalID: o.ExternalID, RedirectURL: c.redirectURL(o.RedirectURL)}
+	f := flow{
+		Purpose: flowConnect, ExternalID: o.ExternalID, RedirectURL: c.redirectURL(o.RedirectURL),
+		Mode: cmp.Or(o.Mode, c.core.opts.mode),
+	}
+	if c.core.opts.api == V3 {
+		switch {
+		case o.ClearExternalID:
+			return argumentError("ConnectOptions.ClearExternalID", "cannot be used here on API v3, where the external id confirms who comes back; use AuthorizeURL")
+		case f.RedirectURL == "" || o.Hosted:
+			return argumentError("ConnectOptions.RedirectURL", "is empty, so that nobody comes back; use AuthorizeURL for a run that ends on Smartcar's page")
+		case o.ExternalID == "":
+			f.ProofID = newState()
+			o.ExternalID = f.ProofID
+		}
+	}
 	return c.start(w, r, f, func(state string) (string, error) { return c.AuthorizeURL(o, state) })
 }
 
@@ -95,6 +110,9 @@ func (c *Connect) redirectURL(override string) string {
 }
 
 func (c *Connect) identity() appIdentity {
+	if c.core.opts.api == V3 {
+		return appIdentity{applicationID: c.core.appID, redirectURL: c.core.redirectURL, responseType: responseNone}
+	}
 	return appIdentity{clientID: c.core.appID, redirectURL: c.core.redirectURL, responseType: responseCode}
 }
 
@@ -103,7 +121,17 @@ func (c *Connect) identity() appIdentity {
 // once. Give it to [Connect.Exchange] when the owner comes back.
 func (c *Connect) AuthorizeURL(o ConnectOptions, state string) (string, error) {
 	o.Mode = cmp.Or(o.Mode, c.core.opts.mode)
-	return authorizeURL(c.core.opts.origins.Connect, c.identity(), o, state)
+	app := c.identity()
+	if app.responseType != responseNone && (o.Hosted || o.RequestCode) {
+		return "", &NotSupportedError{Operation: opConnect, API: string(c.core.opts.api), Detail: "ConnectOptions.Hosted and RequestCode"}
+	}
+	if o.RequestCode {
+		app.responseType = responseCode
+	}
+	if o.Hosted {
+		app.redirectURL, o.RedirectURL = "", ""
+	}
+	return authorizeURL(c.core.opts.origins.Connect, app, o, state)
 }
 
 // ReauthURL is AuthorizeURL for a re-authentication; see [Connect.StartReauth].
@@ -120,9 +148,11 @@ func (c *Connect) CompleteURL(partial, state string) (string, error) {
 
 // HandleCallback ends what [Connect.Start] or [Connect.StartReauth] began:
 // call it from the handler of the redirect URL. It verifies that this browser
-// began the flow and that it is handled for the first time, exchanges the code
-// once, asks Smartcar who the user is and stores the tokens. It sets headers
-// that protect the address, and writes nothing else.
+// began the flow and that it is handled for the first time. On API v2.0 it then
+// exchanges the code once, asks Smartcar who the user is and stores the tokens;
+// on v3 it asks Smartcar whether the user that the browser names is the one who
+// has just connected. It sets headers that protect the address, and writes
+// nothing else.
 //
 // Errors match [ErrStateMismatch], [ErrStateExpired], [ErrStateReplayed] and
 // [ErrMalformedCallback] when the callback cannot be trusted, a
@@ -150,7 +180,9 @@ func (c *Connect) HandleCallback(w http.ResponseWriter, r *http.Request) (*Grant
 	if f.Purpose == flowReauth {
 		return finishReauth(callback, f)
 	}
-	return c.exchange(r.Context(), callback, f.RedirectURL, f.ExternalID)
+	return c.finish(r.Context(), callback, connectRun{
+		redirectURL: f.RedirectURL, externalID: f.ExternalID, proofID: cmp.Or(f.ProofID, f.ExternalID), mode: f.Mode,
+	})
 }
 
 func (c *Connect) parse(r *http.Request) (*Callback, error) {
@@ -219,7 +251,10 @@ func finishReauth(callback *Callback, f flow) (*Grant, error) {
 type Expected struct {
 	State       string // required
 	RedirectURL string // if it was not the client's
-	ExternalID  string // if one was given: filed with the user
+	// ExternalID that was given: filed with the user. On API v3 it is required,
+	// because the user is confirmed by it.
+	ExternalID string
+	Mode       ConnectMode // if it was not the client's
 }
 
 // Format keeps the state out of every verb of package fmt.
@@ -251,36 +286,26 @@ func (c *Connect) Exchange(ctx context.Context, callback *Callback, expected Exp
 	if err := callback.VerifyState(expected.State); err != nil {
 		return nil, err
 	}
-	return c.exchange(ctx, callback, c.redirectURL(expected.RedirectURL), expected.ExternalID)
+	return c.finish(ctx, callback, connectRun{
+		redirectURL: c.redirectURL(expected.RedirectURL), externalID: expected.ExternalID, proofID: expected.ExternalID,
+		mode: cmp.Or(expected.Mode, c.core.opts.mode),
+	})
 }
 
-func (c *Connect) exchange(ctx context.Context, callback *Callback, redirectURL, externalID string) (*Grant, error) {
-	switch {
-	case callback.Err != nil:
+// finish ends a run whose state is verified and used up: an owner who leaves the
+// page meanwhile must not cost the tokens.
+func (c *Connect) finish(ctx context.Context, callback *Callback, run connectRun) (*Grant, error) {
+	if callback.Err != nil {
 		return nil, callback.Err
-	case !callback.HasCode():
-		return nil, &CallbackError{Parameter: "code", Problem: "is missing; was Connect started with response_type=code?"}
 	}
-	// The state is used up and the code is good for once: an owner who leaves
-	// the page meanwhile must not cost the tokens.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.core.opts.timeout)
 	defer cancel()
-	token, err := c.core.tokens.exchangeCode(ctx, callback.secrets().code, redirectURL)
+	grant, err := c.core.reach.finish(ctx, callback, run)
 	if err != nil {
 		return nil, err
 	}
-	return c.admit(ctx, token, pendingGrant{ExternalID: externalID, VirtualKeyURL: callback.VirtualKeyURL.String()}, callback.VirtualKeyErr)
-}
-
-func (c *Connect) admit(ctx context.Context, token *oauth2.Token, pending pendingGrant, keyErr error) (*Grant, error) {
-	userID, err := c.core.tokens.admit(ctx, token, pending)
-	if err != nil {
-		return nil, err
-	}
-	return &Grant{
-		UserID: userID, ExternalID: pending.ExternalID,
-		VirtualKeyURL: c.core.parseKeyURL(pending.VirtualKeyURL), VirtualKeyErr: keyErr,
-	}, nil
+	grant.VirtualKeyErr = callback.VirtualKeyErr
+	return grant, nil
 }
 
 // Resume finishes what a [*PendingGrantError] left open.
@@ -288,11 +313,7 @@ func (c *Connect) Resume(ctx context.Context, grantID string) (*Grant, error) {
 	if err := errors.Join(checkContext(ctx), validateID("grant id", grantID)); err != nil {
 		return nil, err
 	}
-	pending, userID, err := c.core.tokens.resume(ctx, grantID)
-	if err != nil {
-		return nil, err
-	}
-	return &Grant{UserID: userID, ExternalID: pending.ExternalID, VirtualKeyURL: c.core.parseKeyURL(pending.VirtualKeyURL)}, nil
+	return c.core.reach.resume(ctx, grantID)
 }
 
 // CallbackHandler is a ready handler for the redirect URL: it calls
@@ -334,6 +355,9 @@ func (c *Client) ImportTokens(ctx context.Context, t Tokens) (*Grant, error) {
 	}
 	if t.RefreshToken == "" {
 		return nil, argumentError("Tokens.RefreshToken", "is empty; without it the login would end within two hours")
+	}
+	if c.opts.api == V3 {
+		return nil, &NotSupportedError{Operation: opExchange, API: string(V3), Detail: "tokens of a user"}
 	}
 	userID, err := c.tokens.adopt(ctx, t)
 	if err != nil {

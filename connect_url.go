@@ -57,6 +57,15 @@ type ConnectOptions struct {
 	ClearExternalID bool
 	// RedirectURL replaces the client's for this run. It must be registered in the dashboard.
 	RedirectURL string
+
+	// Of API v3 only:
+
+	// Hosted ends the run on a page of Smartcar's instead of coming back; for
+	// [Connect.AuthorizeURL]. [Client.Connections] finds the user by ExternalID.
+	Hosted bool
+	// RequestCode makes a code of API v2.0 come back, too (response_type=code),
+	// for a program that exchanges it while it moves to v3. It is ignored here.
+	RequestCode bool
 }
 
 // ReauthOptions say which access to renew. Existing tokens stay in use.

@@ -379,10 +379,15 @@ func (e *VirtualKeyRequiredError) Is(target error) bool { return target == ErrVi
 type NotSupportedError struct {
 	Operation Operation
 	API       string // "v2.0" or "v3"
+	Detail    string // what of the operation, if not all of it
 }
 
 func (e *NotSupportedError) Error() string {
-	return "smartcar: " + string(e.Operation) + ": Smartcar API " + e.API + " cannot do this"
+	text := "smartcar: " + string(e.Operation) + ": Smartcar API " + e.API + " cannot do this"
+	if e.Detail != "" {
+		text += ": " + e.Detail
+	}
+	return text
 }
 
 // Is reports whether target is [ErrNotSupported].
@@ -419,6 +424,12 @@ func NextAllowed(err error) (time.Time, bool) {
 		return e.NextAllowed, true
 	}
 	return time.Time{}, false
+}
+
+// isGone: Smartcar itself says that what was asked for is not there.
+func isGone(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.Type == "RESOURCE_NOT_FOUND" && e.StatusCode == 404 && !strings.Contains(e.Code, "PATH") && e.Code != "VERSION"
 }
 
 // printable keeps hostile or endless text from reaching a terminal or a log.

@@ -33,11 +33,16 @@ type Grant struct {
 type pendingGrant struct {
 	ExternalID    string `json:"external_id,omitempty"`
 	VirtualKeyURL string `json:"virtual_key_url,omitempty"`
+	// Of API v3: whom the browser named, and what confirms it.
+	ClaimedUser string      `json:"claimed_user,omitempty"`
+	ProofID     string      `json:"proof_id,omitempty"`
+	Mode        ConnectMode `json:"mode,omitempty"`
 }
 
-// A PendingGrantError says that Connect succeeded and the tokens are kept, but
-// Smartcar could not be asked whose they are, or the store would not take them
-// yet and they are in this process's memory. Nothing is lost: call
+// A PendingGrantError says that Connect succeeded, but whose run it was is not
+// known yet: Smartcar could not be asked, or, on API v3, does not confirm the
+// user whom the browser named. The tokens of v2.0 are kept, in this process's
+// memory if the store would not take them yet. Nothing is lost: call
 // [Connect.Resume] with GrantID later.
 type PendingGrantError struct {
 	GrantID string
@@ -128,6 +133,23 @@ func (k *tokenKeeper) resume(ctx context.Context, grant string) (pendingGrant, s
 	return *record.Pending, userID, err
 }
 
+// pending returns what a grant of API v3 waits with.
+func (k *tokenKeeper) pending(ctx context.Context, grant string) (pendingGrant, error) {
+	if unstored, ok := k.unstored.Load(grant); ok {
+		if record, isNew := unstored.(grantRecord); isNew && record.Pending != nil {
+			return *record.Pending, nil
+		}
+	}
+	record, err := loadJSON[grantRecord](ctx, k.records, grantKey(grant))
+	switch {
+	case err != nil && !errors.Is(err, ErrRecordNotFound):
+		return pendingGrant{}, err
+	case err != nil || record.Pending == nil || record.Pending.ClaimedUser == "":
+		return pendingGrant{}, endedError()
+	}
+	return *record.Pending, nil
+}
+
 // link asks whose the tokens of a pending grant are and files it there.
 func (k *tokenKeeper) link(ctx context.Context, grant string, pending pendingGrant) (string, error) {
 	user, err := getJSON[struct {
@@ -140,23 +162,15 @@ func (k *tokenKeeper) link(ctx context.Context, grant string, pending pendingGra
 	if err := validateID("user id", userID); err != nil {
 		return "", &Error{Operation: opUser, StatusCode: 200, Description: "the answer holds no usable user id"}
 	}
-	if old, err := k.anyUser(ctx, userID); err == nil && old.Forgotten {
-		// Forget was cut off: finish it before the user is known again.
-		if err := k.core.user(userID).Forget(ctx); err != nil {
-			return "", err
-		}
+	if err := k.finishForgetting(ctx, userID); err != nil {
+		return "", err
 	}
 	// The user first: a grant that is filed twice is filed once.
 	err = k.changeUser(ctx, userID, func(u *userRecord) bool {
 		if u.find(grant) == nil {
 			u.Grants = append(u.Grants, grantEntry{ID: grant, ConnectedAt: k.core.now()})
 		}
-		if pending.VirtualKeyURL != "" {
-			u.VirtualKeyURL = pending.VirtualKeyURL
-		}
-		if pending.ExternalID != "" {
-			u.ExternalID = pending.ExternalID
-		}
+		u.note(pending)
 		return true
 	})
 	if err != nil {
@@ -199,6 +213,24 @@ func (r *userRecord) find(grant string) *grantEntry {
 		}
 	}
 	return nil
+}
+
+// note files what came with a run of Connect.
+func (r *userRecord) note(p pendingGrant) {
+	if p.VirtualKeyURL != "" {
+		r.VirtualKeyURL = p.VirtualKeyURL
+	}
+	if p.ExternalID != "" {
+		r.ExternalID = p.ExternalID
+	}
+}
+
+// finishForgetting ends a Forget that was cut off, before the user is known again.
+func (k *tokenKeeper) finishForgetting(ctx context.Context, userID string) error {
+	if old, err := k.anyUser(ctx, userID); err != nil || !old.Forgotten {
+		return nil
+	}
+	return k.core.user(userID).Forget(ctx)
 }
 
 func (r *userRecord) newestFirst() []grantEntry {
@@ -295,44 +327,6 @@ func (k *tokenKeeper) rewriteUser(ctx context.Context, userID string) error {
 	return err
 }
 
-// grant finds the grant that reaches the vehicle: the one that listed it, else
-// the user's only one, else whichever lists it now, the newest first.
-func (v *Vehicle) grant(ctx context.Context) (string, error) {
-	user, err := v.core.tokens.knownUser(ctx, v.userID)
-	if err != nil {
-		return "", err
-	}
-	if v.grantID != "" && user.find(v.grantID) != nil {
-		return v.grantID, nil
-	}
-	if len(user.Grants) == 1 {
-		return user.Grants[0].ID, nil
-	}
-	grants := user.newestFirst()
-	for _, g := range grants {
-		if slices.Contains(g.Vehicles, v.id) {
-			return g.ID, nil
-		}
-	}
-	for _, g := range grants {
-		var listed []string
-		for id, err := range v.core.listVehicles(ctx, v.userID, g.ID) {
-			if errors.Is(err, ErrReconnectRequired) {
-				break
-			}
-			if err != nil {
-				return "", err
-			}
-			listed = append(listed, id)
-		}
-		v.core.tokens.noteVehicles(ctx, v.userID, g.ID, listed)
-		if slices.Contains(listed, v.id) {
-			return g.ID, nil
-		}
-	}
-	return grants[0].ID, nil // none does: let Smartcar say what it thinks of it
-}
-
 // noteVehicles remembers what a grant listed. It only saves work later, so a
 // store that fails is no reason to fail.
 func (k *tokenKeeper) noteVehicles(ctx context.Context, userID, grant string, vehicles []string) {
@@ -353,7 +347,8 @@ func (k *tokenKeeper) noteCar(ctx context.Context, userID, vehicleID string) (kn
 		return true
 	}
 	u, err := changeJSON(ctx, k.records, userKey(userID), 0, func(u *userRecord, found bool, _ time.Time) error {
-		known = found && !u.Forgotten
+		// On API v3 nobody needs to be stored to be asked about.
+		known = (found || k.core.opts.api == V3) && !u.Forgotten
 		if !known || slices.Contains(u.Cars, vehicleID) {
 			return errUnchanged
 		}
@@ -393,7 +388,7 @@ func (k *tokenKeeper) end(ctx context.Context, grant, userID string) error {
 			return true
 		})
 		for _, id := range reached {
-			err = errors.Join(err, k.core.answers.dropGrant(ctx, id, grant))
+			err = errors.Join(err, k.core.answers.dropScope(ctx, id, grant))
 		}
 		if err != nil {
 			return err

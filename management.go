@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"iter"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,131 +19,63 @@ func basicAuth(user, password string) credential {
 
 // A Connection is one vehicle connected by one user.
 type Connection struct {
+	ID          string // of the connection; API v3 only
 	UserID      string
 	VehicleID   string
 	ConnectedAt time.Time
-	Mode        string // live, simulated or test; empty where Smartcar does not say
+	UpdatedAt   time.Time // API v3 only
+	Mode        string    // live, simulated or test; empty where Smartcar does not say
+
+	// What only API v3 tells:
+
+	ExternalID  string // your id of the owner, as given to Connect
+	Permissions []string
+	Make, Model string
+	Year        int
+	Powertrain  string // BEV, PHEV, HEV, ICE; empty if not known
 }
 
 // A ConnectionFilter narrows a list of connections; empty fields do not filter.
+// On API v3 an empty Mode stands for live: simulated cars are hidden unless
+// asked for.
 type ConnectionFilter struct {
-	UserID    string
-	VehicleID string
-	Mode      ConnectMode
-}
-
-func (f ConnectionFilter) query() url.Values {
-	query := url.Values{}
-	setPresent(query, map[string]string{"user_id": f.UserID, "vehicle_id": f.VehicleID, "mode": string(f.Mode)})
-	return query
-}
-
-type connectionsPage struct {
-	Connections lenient.List[struct {
-		UserID      lenient.String `json:"userId"`
-		VehicleID   lenient.String `json:"vehicleId"`
-		ConnectedAt lenient.Time   `json:"connectedAt"`
-		CreatedAt   lenient.Time   `json:"createdAt"` // older name
-		Mode        lenient.String `json:"mode"`
-	}] `json:"connections"`
-	Paging lenient.Object[struct {
-		Cursor lenient.String `json:"cursor"`
-	}] `json:"paging"`
-}
-
-func (p *connectionsPage) list() []Connection {
-	list := make([]Connection, 0, len(p.Connections))
-	for _, w := range p.Connections {
-		at := w.ConnectedAt.Time
-		if at.IsZero() {
-			at = w.CreatedAt.Time
-		}
-		list = append(list, Connection{UserID: string(w.UserID), VehicleID: string(w.VehicleID), ConnectedAt: at, Mode: string(w.Mode)})
-	}
-	return list
+	UserID     string
+	VehicleID  string
+	ExternalID string // API v3 only
+	Mode       ConnectMode
 }
 
 // Connections yields the application's connections, newest first, asking for
-// page after page as the loop goes on. After an error it stops. It needs
-// [Config.ManagementToken].
+// page after page as the loop goes on. After an error it stops. On API v2.0 it
+// needs [Config.ManagementToken]; on v3 it costs no vehicle's allowance.
 //
 // https://smartcar.com/docs/api-reference/management/get-vehicle-connections
 func (c *Client) Connections(ctx context.Context, filter ConnectionFilter) iter.Seq2[Connection, error] {
-	return func(yield func(Connection, error) bool) {
-		query := filter.query()
-		query.Set("limit", "100")
-		seen := make(map[string]bool) // cursors, so that a list that bites its tail ends
-		for {
-			page, err := c.connections(ctx, opConnections, "GET", query)
-			if err != nil {
-				yield(Connection{}, err)
-				return
-			}
-			for _, connection := range page.list() {
-				if !yield(connection, nil) {
-					return
-				}
-			}
-			cursor := string(page.Paging.Value.Cursor)
-			if cursor == "" || len(page.Connections) == 0 || seen[cursor] {
-				return
-			}
-			seen[cursor] = true
-			query.Set("cursor", cursor)
-		}
+	if err := checkContext(ctx); err != nil {
+		return func(yield func(Connection, error) bool) { yield(Connection{}, err) }
 	}
+	return c.reach.connections(ctx, filter)
 }
 
 // DeleteConnections removes the connections of a vehicle (of all its users), of
 // a user (of all their vehicles), or of one pair, and returns what was removed.
-// An empty filter is refused. It needs [Config.ManagementToken]; what this
-// client keeps about a user goes with [User.Forget].
+// An empty filter is refused. On API v2.0 it needs [Config.ManagementToken]; on
+// v3 it removes one by one and returns those removed before an error, too. What
+// this client keeps about a user goes with [User.Forget].
 //
 // https://smartcar.com/docs/api-reference/management/delete-vehicle-connections
 func (c *Client) DeleteConnections(ctx context.Context, filter ConnectionFilter) ([]Connection, error) {
-	if filter.UserID == "" && filter.VehicleID == "" {
-		return nil, argumentError("ConnectionFilter", "must name a user or a vehicle: nothing is deleted without")
-	}
-	if filter.Mode != "" {
-		return nil, argumentError("ConnectionFilter.Mode", "cannot be used to delete")
-	}
-	page, err := c.connections(ctx, opDeleteConns, "DELETE", filter.query())
-	if err != nil {
-		return nil, err
-	}
-	removed := page.list()
-	for _, r := range append(removed, Connection{VehicleID: filter.VehicleID}) {
-		c.answers.discard(ctx, r.VehicleID, c.now())
-	}
-	return removed, nil
-}
-
-func (c *Client) connections(ctx context.Context, op Operation, method string, query url.Values) (*connectionsPage, error) {
 	if err := checkContext(ctx); err != nil {
 		return nil, err
 	}
-	if c.secrets().managementToken == "" {
-		return nil, argumentError("Config.ManagementToken", "is empty; copy it from the Smartcar dashboard, Configuration, API credentials")
+	if filter.UserID == "" && filter.VehicleID == "" && filter.ExternalID == "" {
+		return nil, argumentError("ConnectionFilter", "must name a user or a vehicle: nothing is deleted without")
 	}
-	return applicationJSON[connectionsPage](ctx, c.core, &call{
-		op: op, base: c.opts.origins.Management.JoinPath("v2.0/management").String(), query: query,
-		request: wireRequest{method: method, path: "/connections"},
-		auth:    basicAuth("default", c.secrets().managementToken),
-	})
-}
-
-// applicationJSON makes a call in the name of the application.
-func applicationJSON[T any](ctx context.Context, c *core, call *call) (*T, error) {
-	call.kind = KindMetadata
-	a, err := c.send(ctx, call)
-	if err != nil {
-		return nil, err
+	removed, err := c.reach.deleteConnections(ctx, filter)
+	for _, r := range append(slices.Clone(removed), Connection{VehicleID: filter.VehicleID}) {
+		c.answers.discard(ctx, r.VehicleID, c.now())
 	}
-	v, err := decodeObject[T](a.body)
-	if err != nil {
-		return nil, unreadable(call.op, a, err)
-	}
-	return v, nil
+	return removed, err
 }
 
 // Compatibility says whether Smartcar can connect a vehicle. Enterprise feature.
@@ -192,7 +125,7 @@ func (c *Client) Compatibility(ctx context.Context, number string, o Compatibili
 		request: wireRequest{method: "GET", path: "/compatibility"},
 		auth:    basicAuth(c.appID, c.secrets().clientSecret),
 	}
-	w, err := applicationJSON[compatibilityV2](ctx, c.core, call)
+	w, err := callJSON[compatibilityV2](ctx, c.core, call)
 	if err != nil {
 		return nil, err
 	}

@@ -47,6 +47,7 @@ const (
 // What else errors and logs may name.
 const (
 	opDisconnect  Operation = "disconnect"
+	opConnect     Operation = "connect"
 	opRequest     Operation = "request"
 	opSnapshot    Operation = "snapshot"
 	opUser        Operation = "user"
@@ -56,6 +57,7 @@ const (
 	opCompatible  Operation = "compatibility"
 	opConnections Operation = "connections"
 	opDeleteConns Operation = "delete-connections"
+	opRemoveUser  Operation = "remove-user"
 )
 
 // A Kind says how the policy treats a request.

@@ -30,7 +30,9 @@ type options struct {
 	clock         Clock
 	rules         Rules
 	timeout       time.Duration
+	api           API
 	wire          wire
+	tokenStyle    TokenStyle
 
 	// Header values that every request shares.
 	userAgent, metric, imperial []string
@@ -54,19 +56,21 @@ func (o *options) lease() time.Duration { return o.timeout + attemptMargin }
 
 func defaultOptions() options {
 	return options{
-		origins:   DefaultOrigins(),
-		units:     Metric,
-		logger:    slog.New(slog.DiscardHandler),
-		retry:     RetryPolicy{MaxAttempts: 3, BaseDelay: 500 * time.Millisecond, MaxDelay: 10 * time.Second},
-		keyDomain: defaultKeyDomain,
-		cacheSize: 10_000,
-		clock:     systemClock{},
-		rules:     DefaultRules(),
-		timeout:   310 * time.Second,
-		wire:      wireV2{},
-		userAgent: []string{userAgent("")},
-		metric:    []string{string(Metric)},
-		imperial:  []string{string(Imperial)},
+		origins:    DefaultOrigins(),
+		units:      Metric,
+		logger:     slog.New(slog.DiscardHandler),
+		retry:      RetryPolicy{MaxAttempts: 3, BaseDelay: 500 * time.Millisecond, MaxDelay: 10 * time.Second},
+		keyDomain:  defaultKeyDomain,
+		cacheSize:  10_000,
+		clock:      systemClock{},
+		rules:      DefaultRules(),
+		timeout:    310 * time.Second,
+		api:        V2,
+		wire:       wireV2{},
+		tokenStyle: TokenForm,
+		userAgent:  []string{userAgent("")},
+		metric:     []string{string(Metric)},
+		imperial:   []string{string(Imperial)},
 	}
 }
 
@@ -114,8 +118,11 @@ type Origins struct {
 	Connect    *url.URL // https://connect.smartcar.com
 	Auth       *url.URL // https://auth.smartcar.com
 	API        *url.URL // https://api.smartcar.com
-	APIv3      *url.URL // https://vehicle.api.smartcar.com; not used by API v2.0
 	Management *url.URL // https://management.smartcar.com
+	// Of API v3:
+	IAM          *url.URL // https://iam.smartcar.com, which gives tokens
+	APIv3        *url.URL // https://vehicle.api.smartcar.com
+	ManagementV3 *url.URL // https://management.api.smartcar.com
 }
 
 // DefaultOrigins returns the public hosts.
@@ -125,8 +132,11 @@ func DefaultOrigins() Origins {
 		Connect:    host("connect.smartcar.com"),
 		Auth:       host("auth.smartcar.com"),
 		API:        host("api.smartcar.com"),
-		APIv3:      host("vehicle.api.smartcar.com"),
 		Management: host("management.smartcar.com"),
+
+		IAM:          host("iam.smartcar.com"),
+		APIv3:        host("vehicle.api.smartcar.com"),
+		ManagementV3: host("management.api.smartcar.com"),
 	}
 }
 
@@ -141,8 +151,10 @@ func WithOrigins(origins Origins) Option {
 			{"Connect", origins.Connect, &o.origins.Connect},
 			{"Auth", origins.Auth, &o.origins.Auth},
 			{"API", origins.API, &o.origins.API},
-			{"APIv3", origins.APIv3, &o.origins.APIv3},
 			{"Management", origins.Management, &o.origins.Management},
+			{"IAM", origins.IAM, &o.origins.IAM},
+			{"APIv3", origins.APIv3, &o.origins.APIv3},
+			{"ManagementV3", origins.ManagementV3, &o.origins.ManagementV3},
 		} {
 			if s.from == nil {
 				continue
@@ -169,7 +181,9 @@ func validateOrigin(argument string, u *url.URL) error {
 // WithEnvironment takes the origins from the environment, under the names that
 // Smartcar's own SDKs read: SMARTCAR_CONNECT_ORIGIN, SMARTCAR_AUTH_ORIGIN,
 // SMARTCAR_API_ORIGIN, SMARTCAR_API_V3_ORIGIN and
-// SMARTCAR_MANAGEMENT_API_ORIGIN. Unset ones keep what they were.
+// SMARTCAR_MANAGEMENT_API_ORIGIN; and for the hosts that those do not know
+// under SMARTCAR_IAM_ORIGIN and SMARTCAR_MANAGEMENT_API_V3_ORIGIN. Unset ones
+// keep what they were.
 func WithEnvironment() Option {
 	return func(o *options) error {
 		var origins Origins
@@ -180,8 +194,10 @@ func WithEnvironment() Option {
 			{"SMARTCAR_CONNECT_ORIGIN", &origins.Connect},
 			{"SMARTCAR_AUTH_ORIGIN", &origins.Auth},
 			{"SMARTCAR_API_ORIGIN", &origins.API},
-			{"SMARTCAR_API_V3_ORIGIN", &origins.APIv3},
 			{"SMARTCAR_MANAGEMENT_API_ORIGIN", &origins.Management},
+			{"SMARTCAR_IAM_ORIGIN", &origins.IAM},
+			{"SMARTCAR_API_V3_ORIGIN", &origins.APIv3},
+			{"SMARTCAR_MANAGEMENT_API_V3_ORIGIN", &origins.ManagementV3},
 		} {
 			value := os.Getenv(e.name)
 			if value == "" {

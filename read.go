@@ -13,20 +13,7 @@ func itoa(n int) string { return strconv.Itoa(n) }
 
 // newCall fills in what every call to the vehicle has.
 func (v *Vehicle) newCall(ctx context.Context, op Operation) (*call, error) {
-	if v == nil || v.core == nil {
-		return nil, argumentError("Vehicle", "must come from User.Vehicle or User.Vehicles")
-	}
-	if err := checkContext(ctx); err != nil {
-		return nil, err
-	}
-	if v.opts.err != nil {
-		return nil, v.opts.err
-	}
-	if err := validateID("vehicle id", v.id); err != nil {
-		return nil, err
-	}
-	grant, err := v.grant(ctx)
-	if err != nil {
+	if err := v.ready(ctx); err != nil {
 		return nil, err
 	}
 	units := v.opts.units
@@ -34,11 +21,23 @@ func (v *Vehicle) newCall(ctx context.Context, op Operation) (*call, error) {
 		units = v.core.opts.units
 	}
 	c := &call{
-		op: op, vehicle: v, base: v.base, units: units, override: v.opts.override,
-		grant: grantCredential{v.core.tokens, grant, v.userID, v.id}, kept: v.core.answers.of(v.id),
+		op: op, vehicle: v, base: v.base, units: units, override: v.opts.override, kept: v.core.answers.of(v.id),
 	}
-	c.auth = &c.grant
-	return c, nil
+	return c, v.core.reach.authorize(ctx, v, c)
+}
+
+// ready reports what is wrong with the handle itself.
+func (v *Vehicle) ready(ctx context.Context) error {
+	if v == nil || v.core == nil {
+		return argumentError("Vehicle", "must come from User.Vehicle or User.Vehicles")
+	}
+	if err := checkContext(ctx); err != nil {
+		return err
+	}
+	if v.opts.err != nil {
+		return v.opts.err
+	}
+	return validateID("vehicle id", v.id)
 }
 
 func checkContext(ctx context.Context) error {

@@ -44,9 +44,11 @@ type flow struct {
 	Expires     time.Time // kept to the second
 	Purpose     flowPurpose
 	ExternalID  string
+	ProofID     string // the external id that was sent in place of none
 	UserID      string
 	VehicleID   string
 	RedirectURL string
+	Mode        ConnectMode
 }
 
 // Format keeps the state out of every verb of package fmt.
@@ -64,6 +66,8 @@ type sealedFlow struct {
 	UserID      string      `json:"u,omitempty"`
 	VehicleID   string      `json:"c,omitempty"`
 	RedirectURL string      `json:"r,omitempty"`
+	ProofID     string      `json:"i,omitempty"`
+	Mode        ConnectMode `json:"m,omitempty"`
 }
 
 const (
@@ -115,6 +119,8 @@ func sealFlow(key []byte, f flow) (string, error) {
 		UserID:      f.UserID,
 		VehicleID:   f.VehicleID,
 		RedirectURL: f.RedirectURL,
+		ProofID:     f.ProofID,
+		Mode:        f.Mode,
 	})
 	if err != nil {
 		return "", err
@@ -153,6 +159,8 @@ func openFlow(key []byte, cookieValue string, now time.Time) (flow, error) {
 		UserID:      sealed.UserID,
 		VehicleID:   sealed.VehicleID,
 		RedirectURL: sealed.RedirectURL,
+		ProofID:     sealed.ProofID,
+		Mode:        sealed.Mode,
 	}, nil
 }
 

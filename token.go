@@ -124,10 +124,12 @@ func (g *grantCredential) refused(ctx context.Context, header []string) error {
 
 // renewalHelped remembers a car that the grant does not cover, so that asking
 // for it does not rotate the tokens each time.
-func (g *grantCredential) renewalHelped(helped bool) {
-	if !helped && g.vehicle != "" {
-		g.keeper.notCovered.Put(g.grant+"/"+g.vehicle, g.keeper.core.now())
+func (g *grantCredential) renewalHelped(helped bool) string {
+	if helped || g.vehicle == "" {
+		return ""
 	}
+	g.keeper.notCovered.Put(g.grant+"/"+g.vehicle, g.keeper.core.now())
+	return "the user's token is good, but does not reach this vehicle"
 }
 
 // cachedGrant is a record with the header that its access token makes.

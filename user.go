@@ -7,8 +7,6 @@ import (
 	"net/url"
 	"slices"
 	"time"
-
-	"github.com/seed-498a1bc4/smartcar/internal/lenient"
 )
 
 // A User is a person who connected cars through Connect, possibly several
@@ -34,90 +32,18 @@ func (u *User) vehicle(id, grant string) *Vehicle {
 	}
 }
 
-// vehiclesPage is the largest page /vehicles gives.
-const vehiclesPage = 50
-
-// Vehicles yields the cars of all the user's grants, each once, asking for
-// page after page as the loop goes on. After an error it stops; a grant that
-// has ended is passed over as long as another one works.
+// Vehicles yields the user's cars, each once, asking for page after page as the
+// loop goes on. After an error it stops. On API v2.0 these are the cars of all
+// the user's grants, and a grant that has ended is passed over as long as
+// another one works; on v3 those of the user's connections, live ones unless
+// there are none or [WithMode] says otherwise.
 //
 // https://smartcar.com/docs/api-reference/all-vehicles
 func (u *User) Vehicles(ctx context.Context) iter.Seq2[*Vehicle, error] {
-	return func(yield func(*Vehicle, error) bool) {
-		record, err := u.core.tokens.loadUser(ctx, u.id)
-		if err != nil {
-			yield(nil, err)
-			return
-		}
-		seen := make(map[string]bool)
-		var ended error
-		for _, g := range record.newestFirst() {
-			var listed []string
-			for id, err := range u.core.listVehicles(ctx, u.id, g.ID) {
-				if errors.Is(err, ErrReconnectRequired) || errors.Is(err, ErrUnauthorized) {
-					ended = err
-					break
-				}
-				if err != nil {
-					yield(nil, err)
-					return
-				}
-				listed = append(listed, id)
-				if seen[id] {
-					continue
-				}
-				seen[id] = true
-				if !yield(u.vehicle(id, g.ID), nil) {
-					return
-				}
-			}
-			u.core.tokens.noteVehicles(ctx, u.id, g.ID, listed)
-		}
-		if len(seen) == 0 && ended != nil {
-			yield(nil, ended)
-		}
+	if err := errors.Join(checkContext(ctx), validateID("user id", u.id)); err != nil {
+		return func(yield func(*Vehicle, error) bool) { yield(nil, err) }
 	}
-}
-
-// listVehicles yields the ids of the cars that one grant reaches.
-func (c *core) listVehicles(ctx context.Context, userID, grant string) iter.Seq2[string, error] {
-	return func(yield func(string, error) bool) {
-		for offset := 0; ; {
-			page, err := getJSON[struct {
-				Paging   lenient.Object[pagingV2]     `json:"paging"`
-				Vehicles lenient.List[lenient.String] `json:"vehicles"`
-			}](ctx, c, opVehicles, grantCredential{keeper: c.tokens, grant: grant, userID: userID}, "/vehicles", url.Values{"limit": {itoa(vehiclesPage)}, "offset": {itoa(offset)}})
-			if err != nil {
-				yield("", err)
-				return
-			}
-			for _, id := range page.Vehicles {
-				if !yield(string(id), nil) {
-					return
-				}
-			}
-			offset += len(page.Vehicles)
-			if len(page.Vehicles) == 0 || offset >= int(page.Paging.Value.Count) {
-				return
-			}
-		}
-	}
-}
-
-// getJSON asks for something that concerns a grant but no vehicle.
-func getJSON[T any](ctx context.Context, c *core, op Operation, auth grantCredential, path string, query url.Values) (*T, error) {
-	a, err := c.send(ctx, &call{
-		op: op, kind: KindMetadata, base: c.api, query: query,
-		request: wireRequest{method: "GET", path: path}, auth: &auth,
-	})
-	if err != nil {
-		return nil, err
-	}
-	v, err := decodeObject[T](a.body)
-	if err != nil {
-		return nil, unreadable(op, a, err)
-	}
-	return v, nil
+	return u.core.reach.vehicles(ctx, u)
 }
 
 // VirtualKeyURL is the link that came back from the user's last run of
@@ -163,16 +89,10 @@ func (u *User) Renew(ctx context.Context, within time.Duration) error {
 	if within <= 0 {
 		return argumentError("Renew within", "must be above zero, such as 7*24*time.Hour")
 	}
-	record, err := u.core.tokens.loadUser(ctx, u.id)
-	if err != nil {
+	if err := errors.Join(checkContext(ctx), validateID("user id", u.id)); err != nil {
 		return err
 	}
-	var failed []error
-	for _, g := range record.Grants {
-		failed = append(failed, u.core.tokens.renew(ctx, g.ID, within))
-	}
-	failed = append(failed, u.core.tokens.rewriteUser(ctx, u.id))
-	return errors.Join(failed...)
+	return errors.Join(u.core.reach.renew(ctx, u, within), u.core.tokens.rewriteUser(ctx, u.id))
 }
 
 // Forget removes everything kept about the user: tokens, key link, answers and
@@ -199,9 +119,13 @@ func (u *User) Forget(ctx context.Context) error {
 			return err
 		}
 	}
+	scopes := []string{u.id} // of API v3
+	for _, g := range record.Grants {
+		scopes = append(scopes, g.ID)
+	}
 	for _, id := range cars {
-		for _, g := range record.Grants {
-			if err := u.core.answers.dropGrant(ctx, id, g.ID); err != nil {
+		for _, scope := range scopes {
+			if err := u.core.answers.dropScope(ctx, id, scope); err != nil {
 				return err
 			}
 		}

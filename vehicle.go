@@ -204,18 +204,10 @@ func (v *Vehicle) ServiceHistory(ctx context.Context, from, to time.Time) (*Serv
 
 // Permissions lists what the owner granted to the application for this car.
 func (v *Vehicle) Permissions(ctx context.Context) ([]string, error) {
-	var all []string
-	for {
-		query := url.Values{"limit": {"50"}, "offset": {itoa(len(all))}}
-		page, err := readWithQuery[permissionsV2](ctx, v, Permissions, query)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, page.list()...)
-		if len(page.Permissions) == 0 || len(all) >= int(page.Paging.Value.Count) {
-			return all, nil
-		}
+	if err := v.ready(ctx); err != nil {
+		return nil, err
 	}
+	return v.core.reach.permissions(ctx, v)
 }
 
 // A Request is anything the typed methods do not cover, such as a

@@ -1,0 +1,288 @@
+package smartcar
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/seed-498a1bc4/smartcar/internal/lenient"
+)
+
+// grantReach is the reach of API v2.0.
+type grantReach struct{ *core }
+
+var _ reach = grantReach{}
+
+func (g grantReach) authorize(ctx context.Context, v *Vehicle, c *call) error {
+	grant, err := v.grant(ctx)
+	c.scope, c.auth = grant, &grantCredential{g.tokens, grant, v.userID, v.id}
+	return err
+}
+
+// vehiclesPage is the largest page /vehicles gives.
+const vehiclesPage = 50
+
+func (g grantReach) vehicles(ctx context.Context, u *User) iter.Seq2[*Vehicle, error] {
+	return func(yield func(*Vehicle, error) bool) {
+		record, err := g.tokens.loadUser(ctx, u.id)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		seen := make(map[string]bool)
+		var ended error
+		for _, grant := range record.newestFirst() {
+			var listed []string
+			for id, err := range g.listVehicles(ctx, u.id, grant.ID) {
+				if errors.Is(err, ErrReconnectRequired) || errors.Is(err, ErrUnauthorized) {
+					ended = err
+					break
+				}
+				if err != nil {
+					yield(nil, err)
+					return
+				}
+				listed = append(listed, id)
+				if seen[id] {
+					continue
+				}
+				seen[id] = true
+				if !yield(u.vehicle(id, grant.ID), nil) {
+					return
+				}
+			}
+			g.tokens.noteVehicles(ctx, u.id, grant.ID, listed)
+		}
+		if len(seen) == 0 && ended != nil {
+			yield(nil, ended)
+		}
+	}
+}
+
+// listVehicles yields the ids of the cars that one grant reaches.
+func (c *core) listVehicles(ctx context.Context, userID, grant string) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		for offset := 0; ; {
+			page, err := getJSON[struct {
+				Paging   lenient.Object[pagingV2]     `json:"paging"`
+				Vehicles lenient.List[lenient.String] `json:"vehicles"`
+			}](ctx, c, opVehicles, grantCredential{keeper: c.tokens, grant: grant, userID: userID}, "/vehicles", url.Values{"limit": {itoa(vehiclesPage)}, "offset": {itoa(offset)}})
+			if err != nil {
+				yield("", err)
+				return
+			}
+			for _, id := range page.Vehicles {
+				if !yield(string(id), nil) {
+					return
+				}
+			}
+			offset += len(page.Vehicles)
+			if len(page.Vehicles) == 0 || offset >= int(page.Paging.Value.Count) {
+				return
+			}
+		}
+	}
+}
+
+// getJSON asks for something that concerns a grant but no vehicle.
+func getJSON[T any](ctx context.Context, c *core, op Operation, auth grantCredential, path string, query url.Values) (*T, error) {
+	return callJSON[T](ctx, c, &call{
+		op: op, base: c.api, query: query, request: wireRequest{method: "GET", path: path}, auth: &auth,
+	})
+}
+
+// grant finds the grant that reaches the vehicle: the one that listed it, else
+// the user's only one, else whichever lists it now, the newest first.
+func (v *Vehicle) grant(ctx context.Context) (string, error) {
+	user, err := v.core.tokens.knownUser(ctx, v.userID)
+	if err != nil {
+		return "", err
+	}
+	if v.grantID != "" && user.find(v.grantID) != nil {
+		return v.grantID, nil
+	}
+	if len(user.Grants) == 1 {
+		return user.Grants[0].ID, nil
+	}
+	grants := user.newestFirst()
+	for _, g := range grants {
+		if slices.Contains(g.Vehicles, v.id) {
+			return g.ID, nil
+		}
+	}
+	for _, g := range grants {
+		var listed []string
+		for id, err := range v.core.listVehicles(ctx, v.userID, g.ID) {
+			if errors.Is(err, ErrReconnectRequired) {
+				break
+			}
+			if err != nil {
+				return "", err
+			}
+			listed = append(listed, id)
+		}
+		v.core.tokens.noteVehicles(ctx, v.userID, g.ID, listed)
+		if slices.Contains(listed, v.id) {
+			return g.ID, nil
+		}
+	}
+	return grants[0].ID, nil // none does: let Smartcar say what it thinks of it
+}
+
+func (g grantReach) permissions(ctx context.Context, v *Vehicle) ([]string, error) {
+	var all []string
+	for {
+		query := url.Values{"limit": {"50"}, "offset": {itoa(len(all))}}
+		page, err := readWithQuery[permissionsV2](ctx, v, Permissions, query)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, page.list()...)
+		if len(page.Permissions) == 0 || len(all) >= int(page.Paging.Value.Count) {
+			return all, nil
+		}
+	}
+}
+
+func (g grantReach) disconnect(ctx context.Context, v *Vehicle) error {
+	call, err := v.newCommandCall(ctx, &lookup(opDisconnect)[0], nil)
+	if err != nil {
+		return err
+	}
+	if _, err = g.send(ctx, call); err != nil {
+		return err
+	}
+	return errors.Join(
+		g.answers.dropScope(ctx, v.id, call.scope),
+		g.tokens.forgetVehicle(ctx, v.userID, v.id),
+	)
+}
+
+func (g grantReach) renew(ctx context.Context, u *User, within time.Duration) error {
+	record, err := g.tokens.loadUser(ctx, u.id)
+	if err != nil {
+		return err
+	}
+	var failed []error
+	for _, grant := range record.Grants {
+		failed = append(failed, g.tokens.renew(ctx, grant.ID, within))
+	}
+	return errors.Join(failed...)
+}
+
+func (g grantReach) finish(ctx context.Context, callback *Callback, run connectRun) (*Grant, error) {
+	if !callback.HasCode() {
+		return nil, &CallbackError{Parameter: "code", Problem: "is missing; was Connect started with response_type=code?"}
+	}
+	token, err := g.tokens.exchangeCode(ctx, callback.secrets().code, run.redirectURL)
+	if err != nil {
+		return nil, err
+	}
+	pending := pendingGrant{ExternalID: run.externalID, VirtualKeyURL: callback.VirtualKeyURL.String()}
+	userID, err := g.tokens.admit(ctx, token, pending)
+	if err != nil {
+		return nil, err
+	}
+	return g.newGrant(userID, pending), nil
+}
+
+func (c *core) newGrant(userID string, pending pendingGrant) *Grant {
+	return &Grant{UserID: userID, ExternalID: pending.ExternalID, VirtualKeyURL: c.parseKeyURL(pending.VirtualKeyURL)}
+}
+
+func (g grantReach) resume(ctx context.Context, grantID string) (*Grant, error) {
+	pending, userID, err := g.tokens.resume(ctx, grantID)
+	if err != nil {
+		return nil, err
+	}
+	return g.newGrant(userID, pending), nil
+}
+
+func (f ConnectionFilter) queryV2() url.Values {
+	query := url.Values{}
+	setPresent(query, map[string]string{"user_id": f.UserID, "vehicle_id": f.VehicleID, "mode": string(f.Mode)})
+	return query
+}
+
+type connectionsPageV2 struct {
+	Connections lenient.List[struct {
+		UserID      lenient.String `json:"userId"`
+		VehicleID   lenient.String `json:"vehicleId"`
+		ConnectedAt lenient.Time   `json:"connectedAt"`
+		CreatedAt   lenient.Time   `json:"createdAt"` // older name
+		Mode        lenient.String `json:"mode"`
+	}] `json:"connections"`
+	Paging lenient.Object[struct {
+		Cursor lenient.String `json:"cursor"`
+	}] `json:"paging"`
+}
+
+func (p *connectionsPageV2) list() []Connection {
+	list := make([]Connection, 0, len(p.Connections))
+	for _, w := range p.Connections {
+		at := w.ConnectedAt.Time
+		if at.IsZero() {
+			at = w.CreatedAt.Time
+		}
+		list = append(list, Connection{UserID: string(w.UserID), VehicleID: string(w.VehicleID), ConnectedAt: at, Mode: string(w.Mode)})
+	}
+	return list
+}
+
+func (g grantReach) connections(ctx context.Context, filter ConnectionFilter) iter.Seq2[Connection, error] {
+	return func(yield func(Connection, error) bool) {
+		if filter.ExternalID != "" {
+			yield(Connection{}, &NotSupportedError{Operation: opConnections, API: string(V2), Detail: "filtering by ExternalID"})
+			return
+		}
+		query := filter.queryV2()
+		query.Set("limit", "100")
+		seen := make(map[string]bool) // cursors, so that a list that bites its tail ends
+		for {
+			page, err := g.connectionsPage(ctx, opConnections, "GET", query)
+			if err != nil {
+				yield(Connection{}, err)
+				return
+			}
+			for _, connection := range page.list() {
+				if !yield(connection, nil) {
+					return
+				}
+			}
+			cursor := string(page.Paging.Value.Cursor)
+			if cursor == "" || len(page.Connections) == 0 || seen[cursor] {
+				return
+			}
+			seen[cursor] = true
+			query.Set("cursor", cursor)
+		}
+	}
+}
+
+func (g grantReach) deleteConnections(ctx context.Context, filter ConnectionFilter) ([]Connection, error) {
+	if filter.ExternalID != "" {
+		return nil, &NotSupportedError{Operation: opDeleteConns, API: string(V2), Detail: "filtering by ExternalID"}
+	}
+	if filter.Mode != "" {
+		return nil, argumentError("ConnectionFilter.Mode", "cannot be used to delete on API v2.0")
+	}
+	page, err := g.connectionsPage(ctx, opDeleteConns, "DELETE", filter.queryV2())
+	if err != nil {
+		return nil, err
+	}
+	return page.list(), nil
+}
+
+func (g grantReach) connectionsPage(ctx context.Context, op Operation, method string, query url.Values) (*connectionsPageV2, error) {
+	if g.secrets().managementToken == "" {
+		return nil, argumentError("Config.ManagementToken", "is empty; copy it from the Smartcar dashboard, Configuration, API credentials")
+	}
+	return callJSON[connectionsPageV2](ctx, g.core, &call{
+		op: op, base: g.opts.origins.Management.JoinPath("v2.0/management").String(), query: query,
+		request: wireRequest{method: method, path: "/connections"},
+		auth:    basicAuth("default", g.secrets().managementToken),
+	})
+}

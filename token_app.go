@@ -1,0 +1,281 @@
+package smartcar
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/seed-498a1bc4/smartcar/internal/lenient"
+)
+
+// TokenStyle is how API v3's credentials are sent for a token.
+type TokenStyle uint8
+
+// The styles: two are documented, the third is what OAuth servers take.
+const (
+	TokenForm  TokenStyle = iota // in a form body
+	TokenJSON                    // in a JSON body
+	TokenBasic                   // in the Authorization header
+)
+
+// WithTokenStyle chooses how API v3's token is asked for; default [TokenForm].
+//
+// https://smartcar.com/docs/api-reference/authorization/request-access-token
+func WithTokenStyle(style TokenStyle) Option {
+	return func(o *options) error {
+		if style > TokenBasic {
+			return argumentError("WithTokenStyle", "must be smartcar.TokenForm, TokenJSON or TokenBasic")
+		}
+		o.tokenStyle = style
+		return nil
+	}
+}
+
+const opAppToken Operation = "application-token"
+
+// appTokenLife is documented, in case the answer does not say it.
+const appTokenLife = time.Hour
+
+// appRecord is what is stored of the application's token: all replicas use one.
+type appRecord struct {
+	AccessToken string    `json:"access_token"`
+	Expires     time.Time `json:"expires"` // by the store's clock
+	// A request for a new one under way: whose, and until when the others wait.
+	LeaseID    string    `json:"lease_id,omitempty"`
+	LeaseUntil time.Time `json:"lease_until,omitzero"`
+}
+
+// appToken is the token in use. It never prints.
+type appToken struct {
+	header  []string
+	expires time.Time
+}
+
+// appCredential authorizes with the token of the application. It is minted
+// once for all callers of all replicas, and again when Smartcar refuses it.
+type appCredential struct {
+	core    *core
+	records records
+	key     string
+	minting flights
+	current atomic.Pointer[appToken]
+	// helpless is when a new token was refused, too: in nanoseconds since 1970.
+	helpless atomic.Int64
+}
+
+func newAppCredential(c *core) *appCredential {
+	sum := sha256.Sum256([]byte(c.apiClientID))
+	return &appCredential{
+		core: c, records: records{c.opts.store, c.opts.clock},
+		key: "application/" + hex.EncodeToString(sum[:16]),
+	}
+}
+
+func (t *appToken) fresh(now time.Time) bool {
+	return t != nil && now.Before(t.expires.Add(-tokenSkew))
+}
+
+func (a *appCredential) ready() bool { return a.current.Load().fresh(a.core.now()) }
+
+func (a *appCredential) header(ctx context.Context) ([]string, error) {
+	if t := a.current.Load(); t.fresh(a.core.now()) {
+		return t.header, nil
+	}
+	return a.renewed(ctx, "")
+}
+
+// refused replaces a token that Smartcar no longer takes. If a new one was
+// refused lately, the credentials are at fault and not the token.
+func (a *appCredential) refused(ctx context.Context, header []string) error {
+	if a.core.now().Sub(time.Unix(0, a.helpless.Load())) < time.Minute {
+		return errNoOtherToken
+	}
+	_, err := a.renewed(ctx, header[0])
+	return err
+}
+
+func (a *appCredential) renewalHelped(helped bool) string {
+	if helped {
+		a.helpless.Store(0)
+		return ""
+	}
+	a.helpless.Store(a.core.now().UnixNano())
+	return "a new application token was refused, too: an application from before June 2025 may have to be upgraded to API v3 in the dashboard"
+}
+
+// renewed returns a token that is not the refused one: another caller's,
+// another replica's, or a new one.
+func (a *appCredential) renewed(ctx context.Context, refused string) ([]string, error) {
+	for range refreshTries {
+		err := a.minting.do(ctx, "", func() error { return a.renew(ctx, refused) })
+		if err != nil {
+			return nil, err
+		}
+		if t := a.current.Load(); t != nil && t.header[0] != refused && a.core.now().Before(t.expires) {
+			return t.header, nil
+		}
+	}
+	return nil, errNoOtherToken
+}
+
+// renew takes what another replica has stored, or mints under a lease. Unlike a
+// refresh token's, this answer can be asked for again: a store that is away
+// only costs the sharing.
+func (a *appCredential) renew(ctx context.Context, refused string) error {
+	id := newState()
+	for {
+		r, now, err := a.takeLease(ctx, id, refused)
+		switch {
+		case errors.Is(err, errLeaseTaken):
+			if err := a.core.opts.clock.Sleep(ctx, refreshPoll); err != nil {
+				return err
+			}
+			continue
+		case errors.Is(err, ErrStore):
+			token, life, err := a.mint(ctx)
+			if err == nil {
+				a.use(token, a.core.now().Add(life))
+			}
+			return err
+		case err != nil:
+			return err
+		case r.LeaseID != id: // somebody else's will do
+			a.use(r.AccessToken, a.core.now().Add(r.Expires.Sub(now)))
+			return nil
+		}
+		token, life, err := a.mint(ctx)
+		a.settle(ctx, id, token, life)
+		if err == nil {
+			a.use(token, a.core.now().Add(life))
+		}
+		return err
+	}
+}
+
+func (a *appCredential) use(token string, expires time.Time) {
+	a.current.Store(&appToken{header: []string{"Bearer " + token}, expires: expires})
+}
+
+// takeLease returns the stored record: with our lease in it, or as it is if its
+// token will do; and the store's time.
+func (a *appCredential) takeLease(ctx context.Context, id, refused string) (appRecord, time.Time, error) {
+	var at time.Time
+	r, err := changeJSON(ctx, a.records, a.key, 2*appTokenLife, func(r *appRecord, _ bool, now time.Time) error {
+		at = now
+		switch {
+		case r.AccessToken != "" && "Bearer "+r.AccessToken != refused && now.Before(r.Expires.Add(-tokenSkew)):
+			r.LeaseID = ""
+			return errUnchanged
+		case r.LeaseID != "" && now.Before(r.LeaseUntil) && r.LeaseUntil.Sub(now) <= 2*refreshLease:
+			return errLeaseTaken
+		}
+		r.LeaseID, r.LeaseUntil = id, now.Add(refreshLease)
+		return nil
+	})
+	return r, at, err
+}
+
+// settle stores the new token for the other replicas, or gives the lease back.
+func (a *appCredential) settle(ctx context.Context, id, token string, life time.Duration) {
+	ctx, cancel := detached(ctx)
+	defer cancel()
+	_, _ = changeJSON(ctx, a.records, a.key, 2*appTokenLife, func(r *appRecord, _ bool, now time.Time) error {
+		if r.LeaseID != id {
+			return errUnchanged
+		}
+		r.LeaseID, r.LeaseUntil = "", time.Time{}
+		if token != "" {
+			r.AccessToken, r.Expires = token, now.Add(life)
+		}
+		return nil
+	})
+}
+
+// mint asks for a new token. Asking twice does no harm.
+func (a *appCredential) mint(ctx context.Context) (token string, life time.Duration, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, min(refreshTimeout, a.core.opts.attemptTimeout()), errAttemptTime)
+	defer cancel()
+	req, err := a.request(ctx)
+	if err != nil {
+		return "", 0, &Error{Operation: opAppToken, reach: reachedNever, Err: err}
+	}
+	resp, err := a.core.opts.roundTrip(req) //nolint:bodyclose // readAnswer closes it
+	if err != nil {
+		e := &Error{Operation: opAppToken, read: true, reach: reachedUnsure, Err: causeOf(ctx, err)}
+		if certainlyNotSent(err) {
+			e.reach = reachedNever
+		}
+		return "", 0, e
+	}
+	answer, err := a.core.readAnswer(ctx, resp)
+	if err != nil {
+		return "", 0, &Error{Operation: opAppToken, StatusCode: resp.StatusCode, read: true, reach: reachedUnsure, Err: err}
+	}
+	return a.decode(answer)
+}
+
+func (a *appCredential) decode(answer *answer) (token string, life time.Duration, err error) {
+	if answer.status != http.StatusOK {
+		e := decodeError(opAppToken, answer.status, answer.header, answer.body, answer.at)
+		e.read, e.Description = true, "" // it may quote the credentials
+		if e.Code == "invalid_client" {
+			e.Description = "look at Config.APIClientID and Config.APIClientSecret; the legacy credentials of API v2.0 are not taken here"
+		}
+		return "", 0, e
+	}
+	body, err := decodeObject[struct {
+		AccessToken lenient.String `json:"access_token"`
+		ExpiresIn   lenient.Float  `json:"expires_in"`
+	}](answer.body)
+	if err != nil || body.AccessToken == "" {
+		return "", 0, &Error{Operation: opAppToken, StatusCode: answer.status, Err: errTokenAnswer}
+	}
+	life = appTokenLife
+	if s := body.ExpiresIn.Value; s != nil && *s > 0 && *s < 1e9 {
+		life = time.Duration(*s * float64(time.Second))
+	}
+	return string(body.AccessToken), life, nil
+}
+
+func (a *appCredential) request(ctx context.Context) (*http.Request, error) {
+	id, secret := a.core.apiClientID, a.core.secrets().apiClientSecret
+	var body []byte
+	contentType := "application/x-www-form-urlencoded"
+	switch a.core.opts.tokenStyle {
+	case TokenJSON:
+		contentType = "application/json"
+		body, _ = json.Marshal(map[string]string{ // texts only: cannot fail
+			"grant_type": "client_credentials", "client_id": id, "client_secret": secret,
+		})
+	case TokenBasic:
+		body = []byte("grant_type=client_credentials")
+	default:
+		form := url.Values{"grant_type": {"client_credentials"}, "client_id": {id}, "client_secret": {secret}}
+		body = []byte(form.Encode())
+	}
+	target := a.core.opts.origins.IAM.JoinPath("oauth2/token").String()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", contentType)
+	req.Header.Set("Accept", "application/json")
+	req.Header["User-Agent"] = a.core.opts.userAgent
+	if a.core.opts.tokenStyle == TokenBasic {
+		// RFC 6749 has both parts form-encoded first.
+		pair := url.QueryEscape(id) + ":" + url.QueryEscape(secret)
+		req.Header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(strings.TrimSpace(pair))))
+	}
+	return req, nil
+}
+
+var _ credential = (*appCredential)(nil)
