@@ -1,0 +1,25 @@
+// Command generate writes the root package's codes and accessors of signals
+// into the working directory.
+package main
+
+import (
+	"log"
+	"os"
+
+	"github.com/seed-498a1bc4/smartcar/internal/catalog"
+)
+
+func main() {
+	for name, source := range map[string]func() ([]byte, error){
+		"signals_codes.go":     catalog.Codes,
+		"signals_accessors.go": catalog.Accessors,
+	} {
+		text, err := source()
+		if err == nil {
+			err = os.WriteFile(name, text, 0o644)
+		}
+		if err != nil {
+			log.Fatalf("%s: %v", name, err)
+		}
+	}
+}

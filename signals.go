@@ -1,0 +1,251 @@
+package smartcar
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"iter"
+	"net/http"
+	"time"
+)
+
+//go:generate go run ./internal/catalog/generate
+
+// A SignalCode names a signal of API v3, as in "tractionbattery-stateofcharge".
+// There is a constant for each documented one, but expect others. The
+// permission that its comment names is the documented association; Smartcar
+// does not confirm it signal by signal.
+//
+// https://smartcar.com/docs/api-reference/signals/schema
+type SignalCode string
+
+// The states of [SignalMeta.Status].
+const (
+	SignalStatusSuccess     = "SUCCESS"
+	SignalStatusError       = "ERROR"
+	SignalStatusUnavailable = "UNAVAILABLE"
+)
+
+// SignalMeta stands in every signal. Times that are zero are not known.
+type SignalMeta struct {
+	Code SignalCode
+	// Status is SignalStatusSuccess, another only where Stale is true or in a
+	// [RawSignal]. It is empty where an old answer has none.
+	Status string
+	// OEMUpdatedAt is when the car recorded the value: judge freshness by it.
+	OEMUpdatedAt time.Time
+	// RetrievedAt is when Smartcar had the value from the make.
+	RetrievedAt time.Time
+	// IngestedAt is when Smartcar stored the value.
+	IngestedAt time.Time
+	// Stale marks the last known value of a signal that failed: see [Signals.LastKnown].
+	Stale bool
+}
+
+// Signals are what Smartcar has stored of one vehicle. Each has an accessor, such
+// as [Signals.TractionBatteryStateOfCharge], that returns a value of the
+// caller's own, or nil and one of these errors, each an [*Error]:
+//
+//   - RESOURCE_NOT_FOUND:SIGNAL_NOT_FOUND, which matches [ErrNotFound]: there is
+//     no such signal. Its Description says why that may be.
+//   - the type and code that the signal failed with. They match [ErrPermission],
+//     [ErrNotSupported], [ErrVehicleState], [ErrVirtualKeyRequired] and the
+//     others. A status without an error, such as UNAVAILABLE, is the Code.
+//     Smartcar may send the last known value along: it is never returned as if
+//     it were fresh, only by [Signals.LastKnown].
+//   - an error that matches [ErrUnexpectedAnswer]: the body cannot be read. It
+//     concerns this signal alone.
+//
+// A signal without an error may still have a nil Value: the car did not say.
+// Signals do not change and are safe for concurrent use.
+//
+// https://smartcar.com/docs/api-reference/list-signals
+type Signals struct {
+	Meta
+	set       func() *signalSet // a function, so that no verb of fmt prints it
+	lastKnown bool
+}
+
+// signalSet is what one answer or one event holds, sorted by code.
+type signalSet struct {
+	signals    []storedSignal
+	incomplete bool
+	absent     string          // why a signal may be missing
+	requestID  string          // of the answer
+	vehicle    json.RawMessage // the answer's included vehicle, or nil
+}
+
+// storedSignal is a signal with its body still to be read.
+type storedSignal struct {
+	meta        SignalMeta
+	name, group string
+	body        json.RawMessage
+	err         *Error // status was not SUCCESS; copied before it is handed out
+}
+
+func (s *Signals) content() *signalSet {
+	if s == nil || s.set == nil {
+		return &signalSet{absent: "no signals were read"}
+	}
+	return s.set()
+}
+
+func (set *signalSet) find(code SignalCode) (storedSignal, bool) {
+	for _, s := range set.signals {
+		if s.meta.Code == code {
+			return s, true
+		}
+	}
+	return storedSignal{}, false
+}
+
+// LastKnown returns a view of the same signals for programs that prefer an old
+// value to none: where a signal failed and Smartcar sent the last known value
+// beside the error, the accessors of the view return that value with
+// [SignalMeta.Stale] true instead of the error. Everything else is as before.
+func (s *Signals) LastKnown() *Signals {
+	if s == nil {
+		return nil
+	}
+	return &Signals{Meta: s.Meta, set: s.set, lastKnown: true}
+}
+
+// Len is the number of signals, those that failed included.
+func (s *Signals) Len() int { return len(s.content().signals) }
+
+// Incomplete reports whether Smartcar announced more signals than it sent, or
+// sent some that cannot be read: a signal that is not here may be stored all
+// the same. Ask for it alone.
+func (s *Signals) Incomplete() bool { return s.content().incomplete }
+
+// All yields every signal by its code, in the order of the codes: those that
+// failed and those this package has no accessor for, too.
+func (s *Signals) All() iter.Seq2[SignalCode, *RawSignal] {
+	return func(yield func(SignalCode, *RawSignal) bool) {
+		for _, stored := range s.content().signals {
+			if !yield(stored.meta.Code, s.raw(stored)) {
+				return
+			}
+		}
+	}
+}
+
+// Raw returns a signal undecoded, whether it has an accessor or not. Its errors
+// are those of the accessors, but for the body, which nobody has read.
+func (s *Signals) Raw(code SignalCode) (*RawSignal, error) {
+	stored, err := s.usable(code)
+	if err != nil {
+		return nil, err
+	}
+	return s.raw(stored), nil
+}
+
+// raw keeps the body of a failed signal back, unless it was asked for.
+func (s *Signals) raw(stored storedSignal) *RawSignal {
+	stored, err := s.judge(stored)
+	r := &RawSignal{SignalMeta: stored.meta, Name: stored.name, Group: stored.group}
+	if err != nil {
+		r.Err = err
+		return r
+	}
+	r.body = func() []byte { return stored.body }
+	return r
+}
+
+// usable returns a signal whose body may be read.
+func (s *Signals) usable(code SignalCode) (storedSignal, error) {
+	set := s.content()
+	stored, ok := set.find(code)
+	if !ok {
+		return storedSignal{}, set.notFound(code)
+	}
+	stored, err := s.judge(stored)
+	if err != nil {
+		return storedSignal{}, err
+	}
+	return stored, nil
+}
+
+// judge is where a failed signal is refused, or marked as stale.
+func (s *Signals) judge(stored storedSignal) (storedSignal, error) {
+	if stored.err == nil {
+		return stored, nil
+	}
+	if s.lastKnown && saysSomething(stored.body) {
+		stored.meta.Stale = true
+		return stored, nil
+	}
+	e := *stored.err
+	return stored, &e
+}
+
+// saysSomething reports whether a body has any value beside its unit.
+func saysSomething(body json.RawMessage) bool {
+	fields, err := decodeObject[map[string]json.RawMessage](body)
+	if err != nil {
+		return false
+	}
+	for name, value := range *fields {
+		if name != "unit" && !isNull(value) {
+			return true
+		}
+	}
+	return false
+}
+
+func (set *signalSet) notFound(code SignalCode) *Error {
+	e := &Error{
+		Operation: signalOperation(code), StatusCode: http.StatusNotFound, Type: "RESOURCE_NOT_FOUND", Code: "SIGNAL_NOT_FOUND",
+		RequestID: set.requestID, Description: set.absent,
+	}
+	if set.incomplete {
+		e.Description = "not among the signals that were sent, which are not all there are: ask for this one alone"
+	}
+	return e
+}
+
+// signalOperation names a signal in errors, where a code from afar must not
+// reach a terminal as it came.
+func signalOperation(code SignalCode) Operation { return Operation(printable(string(code), 64)) }
+
+// Format names the signals and nothing of what they said.
+func (s *Signals) Format(f fmt.State, _ rune) {
+	_, _ = io.WriteString(f, "smartcar.Signals[")
+	for i, stored := range s.content().signals {
+		if i > 0 {
+			_, _ = io.WriteString(f, " ")
+		}
+		_, _ = io.WriteString(f, printable(string(stored.meta.Code), 64))
+	}
+	_, _ = io.WriteString(f, "]")
+}
+
+// A RawSignal is a signal as Smartcar sent it. It prints without its body.
+type RawSignal struct {
+	SignalMeta
+	Name  string // "StateOfCharge"
+	Group string // "TractionBattery"
+	// Err is why the signal cannot be used, or nil.
+	Err error
+
+	body func() []byte // a function, so that no verb of fmt prints it
+}
+
+// Body returns a copy of the JSON of the signal's body. It is nil if there is
+// none, and if the signal failed, unless it is read from [Signals.LastKnown].
+func (r *RawSignal) Body() json.RawMessage {
+	if r == nil || r.body == nil {
+		return nil
+	}
+	return bytes.Clone(r.body())
+}
+
+// Format names the signal and its status, and nothing of what it said.
+func (r *RawSignal) Format(f fmt.State, _ rune) {
+	if r == nil {
+		_, _ = io.WriteString(f, "smartcar.RawSignal(nil)")
+		return
+	}
+	_, _ = io.WriteString(f, "smartcar.RawSignal("+printable(string(r.Code)+" "+r.Status, 100)+")")
+}

@@ -1,0 +1,233 @@
+package smartcar
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/seed-498a1bc4/smartcar/internal/catalog"
+	"github.com/seed-498a1bc4/smartcar/internal/lenient"
+	"github.com/stretchr/testify/require"
+)
+
+// signalVariantWants is what accessors make of the odd fixtures, those that
+// are no errors, without the SignalMeta.
+func signalVariantWants() map[string]any {
+	return map[string]any{
+		"tractionbattery-stateofcharge.null-value":        &NumberSignal{Unit: UnitPercent},
+		"tractionbattery-stateofcharge.number-as-text":    wantNumber(45.5, UnitPercent),
+		"tractionbattery-stateofcharge.no-unit":           wantNumber(45, UnitPercent),
+		"tractionbattery-stateofcharge.lower-case-status": wantNumber(45, UnitPercent),
+		"odometer-traveleddistance.long-unit":             wantNumber(32208.5, UnitKilometers),
+		"odometer-traveleddistance.miles":                 wantNumber(20013, UnitMiles),
+		"odometer-traveleddistance.unknown-unit":          wantNumber(32208.5, "Furlongs"),
+		"odometer-traveleddistance.epoch-times":           wantNumber(32208.5, UnitKilometers),
+		"odometer-traveleddistance.no-times":              wantNumber(32208.5, UnitKilometers),
+		"motion-currentspeed.kmh":                         wantNumber(57, UnitKilometersPerHour),
+		"charge-chargerate.kph":                           wantNumber(42, UnitKilometersPerHour),
+		"charge-wattage.watt":                             wantNumber(7200, UnitWatts),
+		"charge-voltage.volt":                             wantNumber(230, UnitVolts),
+		"charge-voltage.bare":                             wantNumber(230, UnitVolts),
+		"charge-voltage.flat":                             wantNumber(230, UnitVolts),
+		"charge-timetocomplete.min":                       wantNumber(95, UnitMinutes),
+		"charge-timetocomplete.no-unit":                   wantNumber(95, UnitMinutes),
+		"charge-ischarging.text":                          wantBool(true),
+		"charge-chargeportstatuscolor.lower-case":         wantText("GREEN"),
+		"charge-chargeportstatuscolor.unknown-word":       wantText("NEON_PINK"),
+		"lowvoltagebattery-status.lower-case":             wantText("WARN"),
+		"transmission-gearstate.lower-case":               wantText("DRIVE"),
+		"tractionbattery-nominalcapacity.null-capacity": &NominalCapacitySignal{
+			Source: "USER_SELECTED", Unit: UnitKilowattHours, Available: []CapacityOption{{Capacity: new(78.1)}},
+		},
+		"location-preciselocation.lower-case": &LocationSignal{Latitude: new(48.1371), Longitude: new(11.5754), Direction: "SW", Type: "CURRENT"},
+		"location-preciselocation.nulls":      &LocationSignal{},
+		"closure-doors.doors":                 wantDoors(),
+		"closure-doors.odd-positions": &ClosuresSignal{Closures: []ClosureState{
+			{Row: -1, Column: -1, Open: new(true)}, {Row: 1, Column: 0, Open: new(false), Locked: new(true)}, {Row: -1, Column: -1},
+		}},
+		"charge-chargelimits.charging-type": &ChargeLimitsSignal{Unit: UnitPercent, Limits: []ChargeLimitRule{
+			{Type: ChargeRuleChargingType, Limit: new(70.0), Condition: &ChargeCondition{ConnectorType: "CCS"}},
+		}},
+		"charge-chargelimits.lower-case": &ChargeLimitsSignal{Active: new(80.0), Unit: UnitPercent, Limits: []ChargeLimitRule{
+			{Type: ChargeRuleGlobal, Limit: new(80.0)},
+		}},
+		"charge-chargerecords.charging-type": &ChargeRecordsSignal{Records: []ChargeRecord{{
+			ID: "77", StartTime: time.Date(2026, 9, 20, 18, 0, 0, 0, time.UTC), ConnectorType: "CCS", PublicCharger: new(true),
+		}}},
+		"charge-chargetimers.lower-case": &ChargeTimersSignal{Timers: []ChargeTimer{{
+			Type: ChargeRuleChargingType, ScheduleType: "DAILY", Condition: &ChargeCondition{ConnectorType: "CCS"},
+			Schedules: []ChargeWindow{{Start: "22:00:00", End: "06:00:00", Days: []string{"MONDAY"}}},
+		}}},
+		"diagnostics-abs.lower-case": wantOK(),
+		"wheel-tires.bare":           &TiresSignal{Tires: []TireState{{Pressure: new(42.0)}}},
+	}
+}
+
+func TestSignalVariants(t *testing.T) {
+	rows := map[string]catalog.Signal{}
+	for _, row := range catalog.Signals() {
+		rows[row.Code()] = row
+	}
+	for name, want := range signalVariantWants() {
+		t.Run(name, func(t *testing.T) {
+			code, _, _ := strings.Cut(name, ".")
+			got, err := access(t, fixtureSignals(t, name), rows[code])
+			require.NoError(t, err)
+			meta := takeMeta(got)
+			require.Equal(t, SignalStatusSuccess, meta.Status)
+			require.False(t, meta.Stale)
+			require.Equal(t, want, got)
+			switch name {
+			case "odometer-traveleddistance.no-times":
+				require.True(t, meta.OEMUpdatedAt.IsZero() && meta.RetrievedAt.IsZero() && meta.IngestedAt.IsZero())
+			case "charge-voltage.flat":
+				require.Equal(t, []time.Time{signalRecorded, signalRetrieved, {}}, []time.Time{meta.OEMUpdatedAt, meta.RetrievedAt, meta.IngestedAt})
+			default:
+				require.Equal(t, []time.Time{signalRecorded, signalRetrieved, signalIngested}, []time.Time{meta.OEMUpdatedAt, meta.RetrievedAt, meta.IngestedAt})
+			}
+		})
+	}
+}
+
+// Every fixture of a signal stands in a test.
+func TestNoSignalFixtureIsForgotten(t *testing.T) {
+	variants, wants := signalVariantWants(), signalWants()
+	tested := map[string]bool{"list": true, "list.incomplete": true, "list.odd-entries": true, "charge-sparkle.unknown": true}
+	for _, name := range []string{
+		"charge-chargerate.error-stale-body", "charge-chargerate.error-null-body", "tractionbattery-nominalcapacity.not-capable",
+		"location-preciselocation.permission", "charge-ischarging.virtual-key-required", "tractionbattery-stateofcharge.unavailable",
+		"tractionbattery-stateofcharge.error-without-status", "tractionbattery-stateofcharge.no-body", "tractionbattery-stateofcharge.scalar-body",
+	} {
+		tested[name] = true // TestSignalErrors
+	}
+	for name := range fixtureFiles(t, "v3/signals/*.json") {
+		require.True(t, tested[name] || wants[SignalCode(name)] != nil || variants[name] != nil, name)
+	}
+}
+
+func TestSignalWithoutAnAccessor(t *testing.T) {
+	s := fixtureSignals(t, "charge-sparkle.unknown")
+	raw, err := s.Raw("charge-sparkle")
+	require.NoError(t, err)
+	require.JSONEq(t, `{"value":"s","depth":[1,2]}`, string(raw.Body()))
+	require.Equal(t, []string{"Sparkle", "Charge", SignalStatusSuccess}, []string{raw.Name, raw.Group, raw.Status})
+	require.NoError(t, raw.Err)
+
+	body := raw.Body()
+	body[0] = 'x'
+	require.JSONEq(t, `{"value":"s","depth":[1,2]}`, string(raw.Body()), "every caller has a body of its own")
+	_, err = s.Raw("charge-glitter")
+	require.ErrorIs(t, err, ErrNotFound)
+	require.Nil(t, (*RawSignal)(nil).Body())
+
+	s = fixtureSignals(t, "charge-chargerate.error-stale-body")
+	_, err = s.Raw(SignalChargeChargeRate)
+	require.ErrorIs(t, err, ErrVehicleState)
+	raw, err = s.LastKnown().Raw(SignalChargeChargeRate)
+	require.NoError(t, err)
+	require.True(t, raw.Stale)
+	require.JSONEq(t, `{"value":42,"unit":"km/h"}`, string(raw.Body()))
+}
+
+// A webhook's signals are read with what both the documentation and real
+// deliveries hold.
+func TestEventSignals(t *testing.T) {
+	s := decodeEventSignals(json.RawMessage(`[
+		{"code":"tractionbattery-stateofcharge","name":"StateOfCharge","group":"TractionBattery","body":{"value":80,"unit":"percent"},
+		 "meta":{"oemUpdatedAt":1780222506000,"retrievedAt":1780222662364},"status":{"value":"SUCCESS"}},
+		{"code":"charge-chargerate","name":"ChargeRate","group":"Charge","body":{"value":30,"unit":"km/h"},
+		 "meta":{"oemUpdatedAt":1780222271000,"retrievedAt":1780222301541},
+		 "status":{"value":"ERROR","error":{"type":"VEHICLE_STATE","code":"NOT_CHARGING"}}},
+		{"code":"vehicleidentification-vin","body":{"value":"5YJSA1CN5DFP00101"},"meta":{"oemUpdatedAt":0},"status":"SUCCESS"}]`), 3, fuzzTime)
+	require.False(t, s.Incomplete())
+	require.Equal(t, fuzzTime, s.ReceivedAt)
+	charge, err := s.TractionBatteryStateOfCharge()
+	require.NoError(t, err)
+	require.Equal(t, 80.0, *charge.Value)
+	require.Equal(t, time.UnixMilli(1780222662364).UTC(), charge.RetrievedAt)
+	vin, err := s.VehicleIdentificationVIN()
+	require.NoError(t, err)
+	require.True(t, vin.OEMUpdatedAt.IsZero())
+
+	_, err = s.ChargeChargeRate()
+	require.ErrorIs(t, err, ErrVehicleState)
+	require.ErrorContains(t, err, "the status is ERROR")
+	rate, err := s.LastKnown().ChargeChargeRate()
+	require.NoError(t, err)
+	require.True(t, rate.Stale)
+	require.Equal(t, 30.0, *rate.Value)
+
+	require.True(t, decodeEventSignals(json.RawMessage(`[]`), 3, fuzzTime).Incomplete())
+	require.Zero(t, decodeEventSignals(nil, 0, fuzzTime).Len())
+}
+
+func TestAnswerWithoutSignals(t *testing.T) {
+	for _, body := range []string{``, `[]`, `"x"`, `{}`, `{"errors":[]}`, `{"id":"", "type":"signal"}`} {
+		s, err := decodeSignals(&answer{status: 200, body: []byte(body)})
+		require.Error(t, err, body)
+		require.Nil(t, s)
+	}
+	for _, body := range []string{`{"data":[]}`, `{"data":null}`, `{"data":{}}`} {
+		s, err := decodeSignals(&answer{status: 200, body: []byte(body)})
+		require.NoError(t, err, body)
+		require.Zero(t, s.Len())
+	}
+}
+
+func TestUnitSpellings(t *testing.T) {
+	seen := map[string]Unit{}
+	for _, u := range unitSpellings {
+		require.Equal(t, u.unit, unit(lenient.String(" "+strings.ToUpper(string(u.unit))), ""), "a unit spells itself")
+		for s := range strings.FieldsSeq(u.spellings) {
+			require.Empty(t, seen[s], "%s is spelled like %s", u.unit, seen[s])
+			require.Equal(t, strings.ToLower(s), s)
+			seen[s] = u.unit
+		}
+	}
+	require.Equal(t, Unit("Parsecs"), unit(" Parsecs ", UnitMiles))
+	require.Equal(t, UnitMiles, unit("", UnitMiles))
+}
+
+// Signals may hold where a car is, and its VIN.
+func TestSignalsPrintNothingOfTheirBodies(t *testing.T) {
+	hidden := []string{"48.1371", "11.5754", "5YJSA1CN5DFP00101", "1 Example Street", "Casa Verde"}
+	s := fixtureSignals(t, "list")
+	type mine struct {
+		signals *Signals
+		inPlace Signals
+		raw     RawSignal
+	}
+	values := map[string]any{"signals": s, "view": s.LastKnown(), "copied": *s}
+	for code, raw := range s.All() {
+		values["raw "+string(code)] = raw
+		values["copied "+string(code)] = *raw
+		values["mine "+string(code)] = mine{s, *s, *raw}
+	}
+	for _, row := range catalog.Signals() {
+		if value, err := access(t, s, row); err == nil {
+			values[row.Code()] = value
+		}
+	}
+	timers, err := s.ChargeChargeTimers()
+	require.NoError(t, err)
+	values["a condition"] = timers.Timers[0].Condition
+	values["a place"] = timers.Timers[0].Condition.ChargePlace
+	for name, value := range values {
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d", "%x", "%X"} {
+			for _, holder := range []any{value, []any{value}, struct{ V any }{value}} {
+				text := fmt.Sprintf(verb, holder)
+				for _, secret := range hidden {
+					require.NotContains(t, text, secret, "%s by %s", name, verb)
+					require.NotContains(t, strings.ToLower(text), fmt.Sprintf("%x", secret), "%s by %s", name, verb)
+				}
+			}
+		}
+	}
+	require.Contains(t, fmt.Sprint(s), "tractionbattery-stateofcharge")
+	raw, err := s.Raw(SignalMotionCurrentSpeed)
+	require.NoError(t, err)
+	require.Equal(t, "smartcar.RawSignal(motion-currentspeed SUCCESS)", fmt.Sprintf("%+v", raw))
+	require.Equal(t, "smartcar.RawSignal(nil)", fmt.Sprint((*RawSignal)(nil)))
+}
