@@ -111,8 +111,16 @@ type Car struct {
 	// Unlocked is the state at New.
 	Unlocked bool
 	// Unsupported lists the v2 paths below the vehicle that the car answers
-	// with COMPATIBILITY:VEHICLE_NOT_CAPABLE, e.g. "/fuel".
+	// with COMPATIBILITY:VEHICLE_NOT_CAPABLE, e.g. "/fuel"; the v3 signals of
+	// the same data answer so too. Codes of v3 signals, e.g. "charge-voltage",
+	// and paths of v3 commands, e.g. "/commands/charge/start", can stand there.
 	Unsupported []string
+
+	// SlowCommands is how long the car takes for a command of API v3: above
+	// zero, commands and schedules are answered 202 at once and their result
+	// is streamed that much later. v2.0 answers at once. The effect shows from
+	// the request on, as a client cannot know when it happened.
+	SlowCommands time.Duration
 }
 
 // DefaultGarage is what New serves without WithCars: one car of each kind the

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // flow is one Connect request after its parameters have been checked.
@@ -90,7 +91,7 @@ func (s *Server) accept(c *call, f *flow, form url.Values) *response {
 	for _, id := range s.vehiclesOf(g) {
 		s.connectCar(account, id, f.mode, g.vehicles[id], c.now)
 	}
-	s.setExternal(g.user, f.external)
+	s.setExternal(g.user, f.external, c.now)
 	back := url.Values{"user_id": {g.user}}
 	if f.code {
 		code := randomUUID()
@@ -123,7 +124,7 @@ func (s *Server) reauthenticate(c *call) *response {
 	if name := outcome(form); name != "" {
 		return s.refuse(f, name, form)
 	}
-	s.setExternal(s.userID(form.Get("user")), f.external)
+	s.setExternal(s.userID(form.Get("user")), f.external, c.now)
 	return f.back(url.Values{"vehicle_id": {f.vehicleID}})
 }
 
@@ -204,7 +205,7 @@ func (s *Server) offered(f *flow, account string) []*vehicle {
 	return out
 }
 
-func (s *Server) setExternal(user, external string) {
+func (s *Server) setExternal(user, external string, now time.Time) {
 	if external == "" {
 		return
 	}
@@ -213,7 +214,8 @@ func (s *Server) setExternal(user, external string) {
 	}
 	for _, n := range s.connections {
 		if n.user == user {
-			n.externalID = external
+			s.lag(n, now)
+			n.externalID, n.updated = external, now
 		}
 	}
 }

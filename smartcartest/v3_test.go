@@ -239,7 +239,7 @@ func TestV3Connections(t *testing.T) {
 			require.Equal(t, "acct_42", d.Attributes.User.ExternalID)
 		}
 		if l.Links.Next != nil {
-			next = *l.Links.Next
+			next = strings.TrimPrefix(*l.Links.Next, "https://vehicle.api.smartcar.com/v3")
 		}
 	}
 	require.Len(t, seen, 7)

@@ -62,7 +62,9 @@ type condition struct {
 	limit      float64
 	amperage   float64
 	climateOn  bool
-	climateSet float64 // degrees Celsius
+	climateSet float64    // degrees Celsius
+	flapOpen   bool       // of the charge port; a plugged one is open anyway
+	schedules  []schedule // never written to: a change makes a new one
 }
 
 type change struct {
