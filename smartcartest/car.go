@@ -116,6 +116,13 @@ type Car struct {
 	// and paths of v3 commands, e.g. "/commands/charge/start", can stand there.
 	Unsupported []string
 
+	// NeverSubscribed says that the vendor has stored nothing of the car yet, as
+	// no webhook was ever subscribed to it: its v3 list of signals is empty and
+	// each signal is 404 RESOURCE_NOT_FOUND:SIGNAL_NOT_FOUND, until it is
+	// subscribed. Such a request does not reach the car and takes no turn.
+	NeverSubscribed bool
+	// Unavailable are the codes of the v3 signals whose status is UNAVAILABLE.
+	Unavailable []string
 	// SlowCommands is how long the car takes for a command of API v3: above
 	// zero, commands and schedules are answered 202 at once and their result
 	// is streamed that much later. v2.0 answers at once. The effect shows from
@@ -190,6 +197,7 @@ func (c Car) filled(index int) Car {
 	c.Plugged = c.Plugged || c.Charging
 	c.SharedWith = slices.Clone(c.SharedWith)
 	c.Unsupported = slices.Clone(c.Unsupported)
+	c.Unavailable = slices.Clone(c.Unavailable)
 	if c.Permissions == nil {
 		c.Permissions = allPermissions()
 	} else {

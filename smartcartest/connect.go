@@ -111,7 +111,10 @@ func (s *Server) reauthenticate(c *call) *response {
 	if problem != "" {
 		return text(http.StatusBadRequest, problem)
 	}
-	if f.vehicleID = c.query.Get("vehicle_id"); s.vehicles[f.vehicleID] == nil {
+	f.vehicleID = c.query.Get("vehicle_id")
+	if f.vehicleID == "" && f.make == "TESLA" { // asks for more of Tesla's own permissions, and ends here
+		f.redirect = ""
+	} else if s.vehicles[f.vehicleID] == nil {
 		return text(http.StatusBadRequest, "Invalid parameter vehicle_id")
 	}
 	if c.r.Method == http.MethodGet {
@@ -125,6 +128,12 @@ func (s *Server) reauthenticate(c *call) *response {
 		return s.refuse(f, name, form)
 	}
 	s.setExternal(s.userID(form.Get("user")), f.external, c.now)
+	for _, n := range s.connections {
+		if n.vehicle == f.vehicleID {
+			s.lag(n, c.now)
+			n.updated = c.now
+		}
+	}
 	return f.back(url.Values{"vehicle_id": {f.vehicleID}})
 }
 
@@ -294,7 +303,7 @@ func describe(name string) string {
 // back is the redirect, with what every one carries.
 func (f *flow) back(add url.Values) *response {
 	if f.redirect == "" {
-		return text(http.StatusOK, "You can close this window now.")
+		return completion(add)
 	}
 	if f.hasState {
 		add.Set("state", f.state)

@@ -278,6 +278,10 @@ func (s *Server) ClientID() string { return clientID }
 // ClientSecret is the secret that belongs to ClientID.
 func (s *Server) ClientSecret() string { return clientSecret }
 
+// ApplicationID is the id that Connect takes as application_id: the same as
+// ClientID, and never APIClientID.
+func (s *Server) ApplicationID() string { return clientID }
+
 // ManagementToken is the application management token.
 func (s *Server) ManagementToken() string { return managementToken }
 
@@ -312,6 +316,8 @@ func (s *Server) Environment(origin string) []string {
 		"SMARTCAR_MANAGEMENT_API_ORIGIN=" + origin,
 		"SMARTCAR_API_V3_ORIGIN=" + origin,
 		"SMARTCAR_IAM_ORIGIN=" + origin,
+		"SMARTCAR_MANAGEMENT_API_V3_ORIGIN=" + origin,
+		"SMARTCAR_APPLICATION_ID=" + clientID,
 		"SMARTCAR_MANAGEMENT_TOKEN=" + managementToken,
 		"SMARTCAR_API_CLIENT_ID=" + apiClientID,
 		"SMARTCAR_API_CLIENT_SECRET=" + apiClientSecret,

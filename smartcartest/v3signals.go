@@ -2,31 +2,87 @@ package smartcartest
 
 import (
 	"slices"
+	"strings"
+	"time"
 )
 
-// v3Signals answers all signals the car has: one turn.
+// signal is one row of the v3 catalogue.
+type signal struct {
+	group, name string
+	permission  string
+	v2          string // the v2 path of the same data; "" when there is none
+	of          fleet
+	// value may come with an error: an old body, which the vendor sends too.
+	value func(*view) (object, *apiError)
+}
+
+// fleet is which cars can answer a signal at all.
+type fleet int
+
+const (
+	everyCar fleet = iota
+	onlyTesla
+	notTesla
+)
+
+// code is what the signal is asked by.
+func (g signal) code() string { return strings.ToLower(g.group + "-" + g.name) }
+
+// capable says whether the car can answer.
+func (g signal) capable(v *vehicle) bool {
+	switch {
+	case g.of == onlyTesla && !v.tesla(), g.of == notTesla && v.tesla():
+		return false
+	case g.v2 != "" && slices.Contains(v.Unsupported, g.v2):
+		return false
+	default:
+		return !slices.Contains(v.Unsupported, g.code())
+	}
+}
+
+// stored says whether the vendor has ever stored signals of the car.
+func (s *Server) stored(v *vehicle, now time.Time) bool {
+	return !v.NeverSubscribed || !v.subscribed.IsZero() && !now.Before(v.subscribed)
+}
+
+// v3Signals answers all signals of the car: one turn.
 func (s *Server) v3Signals(c *call, v *vehicle, n *connection) *response {
 	rec, refused := recording{at: c.now, fetched: c.now}, (*apiError)(nil)
-	if slices.ContainsFunc(s.signals, func(g signal) bool { return slices.Contains(n.perms, g.permission) }) {
+	known := s.signals
+	if !s.stored(v, c.now) {
+		known = nil
+	}
+	if slices.ContainsFunc(known, func(g signal) bool { return slices.Contains(n.perms, g.permission) }) {
 		if rec, refused = v.gate(c.now, c.entry); refused != nil && !inSignal(refused) {
 			return c.fail(refused)
 		}
 	}
 	list := []object{}
-	for _, g := range s.signals {
+	for _, g := range known {
 		list = append(list, g.resource(c, v, n, rec, refused))
 	}
-	return c.ok(object{
-		"data":     list,
-		"meta":     object{"pageNumber": 1, "pageSize": len(list), "totalCount": len(list)},
-		"links":    object{"self": "/vehicles/" + v.ID + "/signals"},
+	meta := object{"pageNumber": 1, "pageSize": len(list), "totalCount": len(list)}
+	if c.cfg.variants.PlainPaging {
+		meta = object{"page": 1, "pageSize": len(list), "totalCount": len(list)}
+	}
+	if c.cfg.variants.ShortSignals {
+		list = list[:len(list)/2]
+		meta["pageSize"] = len(list)
+	}
+	res := c.ok(object{
+		"data": list, "meta": meta,
+		"links":    object{"self": c.link("/vehicles/" + v.ID + "/signals")},
 		"included": object{"vehicle": v.included(n)},
-	}).dated(rec, "")
+	})
+	if len(list) == 0 {
+		return res
+	}
+	return res.dated(rec, "")
 }
 
 func (s *Server) v3Signal(c *call, v *vehicle, n *connection, code string) *response {
-	i := slices.IndexFunc(s.signals, func(g signal) bool { return g.code == code })
-	if i < 0 {
+	i := slices.IndexFunc(s.signals, func(g signal) bool { return g.code() == code })
+	if i < 0 || !s.stored(v, c.now) {
 		e := newError("RESOURCE_NOT_FOUND", "SIGNAL_NOT_FOUND")
 		e.description = "Signal with code " + code + " not found for vehicle with ID " + v.ID
 		return c.fail(e)
@@ -39,9 +95,11 @@ func (s *Server) v3Signal(c *call, v *vehicle, n *connection, code string) *resp
 	if refused != nil && !inSignal(refused) {
 		return c.fail(refused)
 	}
-	return c.ok(object{
-		"data": g.resource(c, v, n, rec, refused), "included": object{"vehicle": v.included(n)},
-	}).dated(rec, "")
+	resource := g.resource(c, v, n, rec, refused)
+	if c.cfg.variants.BareSignal {
+		return c.ok(resource).dated(rec, "")
+	}
+	return c.ok(object{"data": resource, "included": object{"vehicle": v.included(n)}}).dated(rec, "")
 }
 
 // inSignal says whether an error is reported inside the signals, with their
@@ -52,85 +110,75 @@ func (v *vehicle) included(n *connection) object {
 	return object{"id": v.ID, "type": "vehicle", "attributes": v.v3(n.mode)}
 }
 
-// signal is one row of the v3 table. More are added by adding rows.
-type signal struct {
-	code, group, name, permission string
-	body                          func(*view) (object, *apiError)
+// reading is what one signal says, before it takes the shape of an answer or
+// of a webhook.
+type reading struct {
+	signal
+	status  string // SUCCESS, ERROR or UNAVAILABLE
+	err     *apiError
+	body    object    // nil is none
+	at      time.Time // zero is not sent
+	fetched time.Time
 }
 
-func signals() []signal {
-	with := func(body func(*view) object) func(*view) (object, *apiError) {
-		return func(w *view) (object, *apiError) { return body(w), nil }
-	}
-	tesla := func(body func(*view) object) func(*view) (object, *apiError) {
-		return func(w *view) (object, *apiError) {
-			if !w.tesla() {
-				return nil, newError("COMPATIBILITY", "VEHICLE_NOT_CAPABLE")
-			}
-			return body(w), nil
-		}
-	}
-	return []signal{
-		{"charge-detailedchargingstatus", "Charge", "DetailedChargingStatus", "read_charge", with(func(w *view) object {
-			return object{"value": w.charge()}
-		})},
-		{"charge-ischargingcableconnected", "Charge", "IsChargingCableConnected", "read_charge", with(func(w *view) object {
-			return object{"value": w.plugged}
-		})},
-		{"closure-islocked", "Closure", "IsLocked", "read_security", with(func(w *view) object {
-			return object{"value": w.locked}
-		})},
-		{"connectivitystatus-isasleep", "ConnectivityStatus", "IsAsleep", "read_vehicle_info", tesla(func(w *view) object {
-			return object{"value": w.asleep(w.now)}
-		})},
-		{"connectivitystatus-isdigitalkeypaired", "ConnectivityStatus", "IsDigitalKeyPaired", "read_vehicle_info", tesla(func(w *view) object {
-			return object{"value": w.Integration == Streaming && w.Paired}
-		})},
-		{"location-preciselocation", "Location", "PreciseLocation", "read_location", with(func(w *view) object {
-			return object{"latitude": w.Latitude, "longitude": w.Longitude, "locationType": "CURRENT"}
-		})},
-		{"odometer-traveleddistance", "Odometer", "TraveledDistance", "read_odometer", with(func(w *view) object {
-			return object{"value": round(w.odometer(w.recording.at), 2), "unit": "km"}
-		})},
-		{"tractionbattery-range", "TractionBattery", "Range", "read_battery", with(func(w *view) object {
-			return object{"value": w.remaining(), "type": "DEFAULT", "additionalValues": []object{}, "unit": "km"}
-		})},
-		{"tractionbattery-stateofcharge", "TractionBattery", "StateOfCharge", "read_battery", with(func(w *view) object {
-			return object{"value": round(100*w.soc(), 2), "unit": "percent"}
-		})},
-	}
-}
-
-// resource is the signal as JSON:API. A refusal keeps the old body: a client
+// read finds out what a signal says. A refusal keeps the old body: a client
 // must look at the status first.
+func (g signal) read(v *vehicle, n *connection, now time.Time, rec recording, refused *apiError, variants *Variants) reading {
+	_, driver := v.reachedBy(n.account)
+	r := reading{signal: g, status: "ERROR", fetched: rec.fetched}
+	switch {
+	case !slices.Contains(n.perms, g.permission):
+		r.err = newError("PERMISSION", "")
+		return r
+	case !g.capable(v):
+		r.err = newError("COMPATIBILITY", "VEHICLE_NOT_CAPABLE")
+		return r
+	case slices.Contains(v.Unavailable, g.code()):
+		r.status = "UNAVAILABLE"
+		return r
+	}
+	w := &view{vehicle: v, now: now, driver: driver}
+	r.at = rec.at
+	if r.body, r.err = g.value(w.as(rec)); r.err != nil {
+		r.at = rec.at.Add(-staleSince)
+	} else {
+		r.status = "SUCCESS"
+	}
+	if g.code() == "vehicleidentification-vin" { // Smartcar knows it without the car
+		r.at = time.Time{}
+	} else if refused != nil {
+		r.status, r.err = "ERROR", refused
+	}
+	if unit, ok := r.body["unit"]; ok {
+		r.body["unit"] = variants.unit(unit)
+	}
+	if list, ok := r.body["values"]; ok && variants.NamedClosures && (g.name == "Doors" || g.name == "Windows") {
+		r.body[strings.ToLower(g.name)] = list
+		delete(r.body, "values")
+	}
+	return r
+}
+
+// staleSince is how much older the value beside an error is.
+const staleSince = 26 * time.Hour
+
+// resource is the signal as JSON:API.
 func (g signal) resource(c *call, v *vehicle, n *connection, rec recording, refused *apiError) object {
-	out := object{
-		"id": g.code, "type": "signal",
-		"links": object{"self": c.link("/vehicles/" + v.ID + "/signals/" + g.code)},
-		"meta":  object{"ingestedAt": rec.fetched.UTC().Format(stamp)},
+	r := g.read(v, n, c.now, rec, refused, &c.cfg.variants)
+	status := object{"value": r.status}
+	if r.err != nil {
+		status["error"] = r.err.signal()
 	}
-	attributes := object{"code": g.code, "name": g.name, "group": g.group, "status": object{"value": "SUCCESS"}}
-	out["attributes"] = attributes
-	fail := func(e *apiError) object {
-		attributes["status"] = object{"value": "ERROR", "error": e.signal()}
-		return out
+	attributes := object{"code": g.code(), "name": g.name, "group": g.group, "status": status}
+	meta := object{"ingestedAt": c.stamp(r.fetched)}
+	if r.body != nil {
+		attributes["body"] = r.body
 	}
-	if !slices.Contains(n.perms, g.permission) {
-		return fail(newError("PERMISSION", ""))
+	if !r.at.IsZero() {
+		meta["retrievedAt"], meta["oemUpdatedAt"] = c.stamp(r.fetched), c.stamp(r.at)
 	}
-	w := &view{vehicle: v, now: c.now}
-	body, err := g.body(w.as(rec))
-	if err != nil {
-		return fail(err)
+	return object{
+		"id": g.code(), "type": "signal", "attributes": attributes, "meta": meta,
+		"links": object{"self": c.link("/vehicles/" + v.ID + "/signals/" + g.code())},
 	}
-	attributes["body"] = body
-	out["meta"] = object{
-		"ingestedAt":   rec.fetched.UTC().Format(stamp),
-		"retrievedAt":  rec.fetched.UTC().Format(stamp),
-		"oemUpdatedAt": rec.at.UTC().Format(stamp),
-	}
-	if refused != nil {
-		return fail(refused)
-	}
-	return out
 }

@@ -37,6 +37,8 @@ type vehicle struct {
 	turnUsed bool
 	kept     recording // what that turn fetched
 
+	subscribed time.Time // to a webhook for the first time; zero is never
+
 	served  time.Time // fetch time of the newest answer given
 	changes []change
 	ledger  []Entry
@@ -172,6 +174,13 @@ func (v *vehicle) setPaired(paired bool) {
 	v.Paired = paired
 	v.keyEpoch++
 	v.turnUsed = false
+}
+
+// subscribe notes when the vendor begins to store the car's signals.
+func (v *vehicle) subscribe(from time.Time) {
+	if v.subscribed.IsZero() || from.Before(v.subscribed) {
+		v.subscribed = from
+	}
 }
 
 // gate lets a data request in and says what it may see. The entry learns how
