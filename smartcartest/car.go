@@ -111,8 +111,23 @@ type Car struct {
 	// Unlocked is the state at New.
 	Unlocked bool
 	// Unsupported lists the v2 paths below the vehicle that the car answers
-	// with COMPATIBILITY:VEHICLE_NOT_CAPABLE, e.g. "/fuel".
+	// with COMPATIBILITY:VEHICLE_NOT_CAPABLE, e.g. "/fuel"; the v3 signals of
+	// the same data answer so too. Codes of v3 signals, e.g. "charge-voltage",
+	// and paths of v3 commands, e.g. "/commands/charge/start", can stand there.
 	Unsupported []string
+
+	// NeverSubscribed says that the vendor has stored nothing of the car yet, as
+	// no webhook was ever subscribed to it: its v3 list of signals is empty and
+	// each signal is 404 RESOURCE_NOT_FOUND:SIGNAL_NOT_FOUND, until it is
+	// subscribed. Such a request does not reach the car and takes no turn.
+	NeverSubscribed bool
+	// Unavailable are the codes of the v3 signals whose status is UNAVAILABLE.
+	Unavailable []string
+	// SlowCommands is how long the car takes for a command of API v3: above
+	// zero, commands and schedules are answered 202 at once and their result
+	// is streamed that much later. v2.0 answers at once. The effect shows from
+	// the request on, as a client cannot know when it happened.
+	SlowCommands time.Duration
 }
 
 // DefaultGarage is what New serves without WithCars: one car of each kind the
@@ -182,6 +197,7 @@ func (c Car) filled(index int) Car {
 	c.Plugged = c.Plugged || c.Charging
 	c.SharedWith = slices.Clone(c.SharedWith)
 	c.Unsupported = slices.Clone(c.Unsupported)
+	c.Unavailable = slices.Clone(c.Unavailable)
 	if c.Permissions == nil {
 		c.Permissions = allPermissions()
 	} else {

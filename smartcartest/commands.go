@@ -67,13 +67,7 @@ func coreCommands() []operation {
 			limit, err := within(b, "limit", 0.5, 1)
 			return limiting(limit), err
 		}),
-		post("/navigation/destination", "control_navigation", func(_ *view, b []byte) (effect, *apiError) {
-			if _, err := within(b, "latitude", -90, 90); err != nil {
-				return effect{}, err
-			}
-			_, err := within(b, "longitude", -180, 180)
-			return effect{}, err
-		}),
+		post("/navigation/destination", "control_navigation", func(_ *view, b []byte) (effect, *apiError) { return destination(b) }),
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // flow is one Connect request after its parameters have been checked.
@@ -90,7 +91,7 @@ func (s *Server) accept(c *call, f *flow, form url.Values) *response {
 	for _, id := range s.vehiclesOf(g) {
 		s.connectCar(account, id, f.mode, g.vehicles[id], c.now)
 	}
-	s.setExternal(g.user, f.external)
+	s.setExternal(g.user, f.external, c.now)
 	back := url.Values{"user_id": {g.user}}
 	if f.code {
 		code := randomUUID()
@@ -110,7 +111,10 @@ func (s *Server) reauthenticate(c *call) *response {
 	if problem != "" {
 		return text(http.StatusBadRequest, problem)
 	}
-	if f.vehicleID = c.query.Get("vehicle_id"); s.vehicles[f.vehicleID] == nil {
+	f.vehicleID = c.query.Get("vehicle_id")
+	if f.vehicleID == "" && f.make == "TESLA" { // asks for more of Tesla's own permissions, and ends here
+		f.redirect = ""
+	} else if s.vehicles[f.vehicleID] == nil {
 		return text(http.StatusBadRequest, "Invalid parameter vehicle_id")
 	}
 	if c.r.Method == http.MethodGet {
@@ -123,7 +127,13 @@ func (s *Server) reauthenticate(c *call) *response {
 	if name := outcome(form); name != "" {
 		return s.refuse(f, name, form)
 	}
-	s.setExternal(s.userID(form.Get("user")), f.external)
+	s.setExternal(s.userID(form.Get("user")), f.external, c.now)
+	for _, n := range s.connections {
+		if n.vehicle == f.vehicleID {
+			s.lag(n, c.now)
+			n.updated = c.now
+		}
+	}
 	return f.back(url.Values{"vehicle_id": {f.vehicleID}})
 }
 
@@ -204,7 +214,7 @@ func (s *Server) offered(f *flow, account string) []*vehicle {
 	return out
 }
 
-func (s *Server) setExternal(user, external string) {
+func (s *Server) setExternal(user, external string, now time.Time) {
 	if external == "" {
 		return
 	}
@@ -213,7 +223,8 @@ func (s *Server) setExternal(user, external string) {
 	}
 	for _, n := range s.connections {
 		if n.user == user {
-			n.externalID = external
+			s.lag(n, now)
+			n.externalID, n.updated = external, now
 		}
 	}
 }
@@ -292,7 +303,7 @@ func describe(name string) string {
 // back is the redirect, with what every one carries.
 func (f *flow) back(add url.Values) *response {
 	if f.redirect == "" {
-		return text(http.StatusOK, "You can close this window now.")
+		return completion(add)
 	}
 	if f.hasState {
 		add.Set("state", f.state)

@@ -123,10 +123,20 @@ func TestConnectWithoutCode(t *testing.T) {
 	q := url.Values{"response_type": {"none"}, "application_id": {a.sim.ClientID()}, "client_id": nil}
 	_, err := a.sim.Grant(a.authorize(q))
 	require.ErrorContains(t, err, "own page")
+	page := a.request(http.MethodPost, "/oauth/authorize?"+q.Encode(), "decision=grant")
+	page.Header.Set("Content-Type", formType)
+	hosted := a.do(page)
+	require.Equal(t, http.StatusOK, hosted.status)
+	require.Contains(t, hosted.header.Get("Content-Type"), "text/html")
+	require.Contains(t, string(hosted.body), "close this window")
+	require.Contains(t, string(hosted.body), "https://www.tesla.com/_ak/smartcar.com")
 	q.Set("redirect_uri", a.sim.RedirectURL())
 	back := a.answer(a.authorize(q), url.Values{"decision": {"grant"}})
 	require.False(t, back.Has("code"))
 	require.Equal(t, a.sim.UserID(), back.Get("user_id"))
+	require.Equal(t, "https://www.tesla.com/_ak/smartcar.com", back.Get("virtual_key_url"))
+	paired := a.answer(a.authorize(q), url.Values{"decision": {"grant"}, "vehicle": {smartcartest.Model3}})
+	require.False(t, paired.Has("virtual_key_url"))
 	q.Set("application_id", a.sim.APIClientID()) // the mix-up the vendor's users run into
 	_, err = a.sim.Grant(a.authorize(q))
 	require.ErrorContains(t, err, "client_id")
@@ -141,8 +151,14 @@ func TestReauthenticate(t *testing.T) {
 	require.Equal(t, "access_denied", a.answer(page+q.Encode(), url.Values{"decision": {"deny"}}).Get("error"))
 	require.Equal(t, http.StatusOK, a.do(a.request(http.MethodGet, "/oauth/reauthenticate?"+q.Encode(), "")).status)
 	a.get("/v2.0/user").ok(nil) // the token still works
+	q.Del("client_id")
+	q.Set("application_id", a.sim.ApplicationID())
+	q.Set("external_id", "acct_7")
+	require.Equal(t, "acct_7", a.answer(page+q.Encode(), url.Values{"decision": {"grant"}}).Get("external_id"))
+	_, err := a.sim.Grant(page + "response_type=vehicle_id&make=TESLA&scope=control_charge&client_id=" + a.sim.ClientID())
+	require.ErrorContains(t, err, "own page", "asking for Tesla's permissions never comes back")
 	q.Set("vehicle_id", "unknown")
-	_, err := a.sim.Grant(page + q.Encode())
+	_, err = a.sim.Grant(page + q.Encode())
 	require.Error(t, err)
 }
 

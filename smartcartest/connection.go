@@ -17,6 +17,31 @@ type connection struct {
 	perms      []string
 	at         time.Time
 	updated    time.Time
+
+	visible time.Time   // from when on v3 shows it; until then:
+	before  *connection // what it shows instead; nil is nothing
+}
+
+// shown is the connection as v3 lists it: its data may lag. Nil is nothing.
+func (n *connection) shown(now time.Time) *connection {
+	if now.Before(n.visible) {
+		return n.before
+	}
+	return n
+}
+
+// lag hides what is about to change in n, from now on.
+func (s *Server) lag(n *connection, now time.Time) {
+	until := now.Add(s.cfg.connectionLag)
+	if s.cfg.connectionLag == 0 || n.visible.Equal(until) {
+		return
+	}
+	if old := n.shown(now); old != nil {
+		kept := *old
+		kept.before = nil
+		n.before = &kept
+	}
+	n.visible = until
 }
 
 // userID is the vendor's id of an account, which it creates when it is new.
@@ -39,6 +64,10 @@ func (s *Server) connectCar(account, vehicleID, mode string, perms []string, now
 	}
 	if old := s.connection(user, vehicleID); old != nil {
 		n.externalID = old.externalID
+		s.lag(old, now)
+		n.before, n.visible = old.before, old.visible
+	} else if s.cfg.connectionLag > 0 {
+		n.visible = now.Add(s.cfg.connectionLag)
 	}
 	s.connections = slices.DeleteFunc(s.connections, func(o *connection) bool { return o.id == n.id })
 	s.connections = append(s.connections, n)

@@ -46,6 +46,7 @@ type faultOrder struct {
 	ErrorType       string            `json:"errorType"`
 	ErrorCode       string            `json:"errorCode"`
 	AfterProcessing bool              `json:"afterProcessing"`
+	Accepted        bool              `json:"accepted"`
 	DropBefore      bool              `json:"dropBefore"`
 	DropAfter       bool              `json:"dropAfter"`
 	Malformed       bool              `json:"malformed"`
@@ -56,7 +57,7 @@ func (o faultOrder) fault() Fault {
 		Path: o.Path, Times: o.Times, Probability: o.Probability,
 		Latency: time.Duration(o.Latency), LatencyAfter: time.Duration(o.LatencyAfter),
 		Status: o.Status, Body: o.Body, Header: http.Header{}, ErrorType: o.ErrorType, ErrorCode: o.ErrorCode,
-		AfterProcessing: o.AfterProcessing, DropBefore: o.DropBefore, DropAfter: o.DropAfter, Malformed: o.Malformed,
+		AfterProcessing: o.AfterProcessing, Accepted: o.Accepted, DropBefore: o.DropBefore, DropAfter: o.DropAfter, Malformed: o.Malformed,
 	}
 	for name, value := range o.Header {
 		f.Header.Set(name, value)

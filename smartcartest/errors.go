@@ -76,6 +76,12 @@ func documented() []apiError {
 		{status: 404, typ: "RESOURCE_NOT_FOUND", code: "INVALID_PATH", description: "The requested resource does not exist. Please check the URL and try again."},
 		{status: 404, typ: "RESOURCE_NOT_FOUND", code: "VEHICLE_NOT_FOUND", description: "The vehicle does not exist or is not connected."},
 		{status: 404, typ: "RESOURCE_NOT_FOUND", code: "SIGNAL_NOT_FOUND", description: "The signal was not found for this vehicle."},
+		{status: 404, typ: "RESOURCE_NOT_FOUND", code: "CONNECTION_NOT_FOUND", description: "The connection does not exist."},
+		{status: 404, typ: "RESOURCE_NOT_FOUND", code: "USER_NOT_FOUND", description: "The user does not exist."},
+		{status: 404, typ: "RESOURCE_NOT_FOUND", code: "SCHEDULE_NOT_FOUND", description: "The charge schedule does not exist."},
+		{status: 404, typ: "RESOURCE_NOT_FOUND", code: "WEBHOOK_NOT_FOUND", description: "The webhook does not exist."},
+		{status: 404, typ: "RESOURCE_NOT_FOUND", code: "SUBSCRIPTION_NOT_FOUND", description: "The subscription does not exist."},
+		{status: 409, typ: "CONFLICT", code: "SUBSCRIPTION_EXISTS", description: "The vehicle is subscribed to this webhook already."},
 		{status: 500, typ: "SERVER", code: "INTERNAL", resolution: retryLater, description: "An internal error occurred."},
 		{status: 500, typ: "SERVER", code: "RECORD_NOT_FOUND", resolution: contactSupport, description: "A record of this vehicle was not found."},
 		{status: 500, typ: "SERVER", code: "MULTIPLE_RECORDS_FOUND", resolution: contactSupport, description: "More than one record of this vehicle was found."},
@@ -159,7 +165,7 @@ func (e *apiError) v2(requestID string) map[string]any {
 }
 
 // v3 is the body of API v3: every scalar is a string, the status too.
-func (e *apiError) v3() map[string]any {
+func (e *apiError) v3(shape ErrorShape, numeric bool) map[string]any {
 	one := map[string]any{
 		"status":     strconv.Itoa(e.status),
 		"type":       e.typ,
@@ -172,14 +178,31 @@ func (e *apiError) v3() map[string]any {
 	if e.user != "" {
 		one["suggestedUserMessage"] = e.user
 	}
+	if numeric {
+		one["status"] = e.status
+	}
+	switch shape {
+	case SingleError:
+		return map[string]any{"error": one}
+	case BareError:
+		return one
+	}
 	return map[string]any{"errors": []any{one}}
 }
 
 // signal is the error as it stands inside one v3 signal.
 func (e *apiError) signal() map[string]any {
+	name := e.code
+	if name == "" {
+		name = e.typ
+	}
+	resolution := e.resolved()
+	if e.resolution == "" { // as seen live: no null here
+		resolution["type"] = "UNKNOWN_RESOLUTION_TYPE"
+	}
 	return map[string]any{
-		"type": e.typ, "code": nullable(e.code), "title": title(e.code),
-		"detail": e.description, "resolution": e.resolved(),
+		"type": e.typ, "code": nullable(e.code), "title": title(name),
+		"detail": e.description, "resolution": resolution,
 	}
 }
 

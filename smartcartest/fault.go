@@ -47,6 +47,14 @@ type Fault struct {
 	// used. Without it the request goes nowhere.
 	AfterProcessing bool
 
+	// Accepted answers a request of API v3 with 202 at once, without a length,
+	// and streams what would have been the answer on the same connection after
+	// LatencyAfter: the way of long commands. With DropAfter the connection
+	// closes between the two.
+	Accepted bool
+	// ErrorShape is how ErrorType is wrapped in API v3.
+	ErrorShape ErrorShape
+
 	// DropBefore closes the connection without processing, DropAfter after
 	// processing and before the answer. Both are an error of the transport.
 	DropBefore, DropAfter bool
@@ -136,7 +144,7 @@ func (f *Fault) response(c *call) *response {
 		if f.Status != 0 {
 			e.status = f.Status
 		}
-		r = c.fail(e)
+		r = c.failAs(e, f.ErrorShape)
 	}
 	for name, values := range f.Header {
 		if r.headers == nil {

@@ -40,6 +40,11 @@ type config struct {
 	redirects []string
 	control   bool
 	seed      uint64
+	iamBasic  bool
+	variants  Variants
+
+	connectionLag   time.Duration
+	subscriptionLag time.Duration
 }
 
 func defaults() config {
@@ -121,6 +126,30 @@ func WithRedirectURLs(urls ...string) Option {
 // belongs on loopback.
 func WithControl() Option {
 	return func(c *config) { c.control = true }
+}
+
+// WithVariants chooses the wire format of API v3 where it is in doubt.
+func WithVariants(v Variants) Option {
+	return func(c *config) { c.variants = v }
+}
+
+// WithIAMBasicAuth lets the token endpoint of v3 take the client credentials
+// as HTTP Basic too. The vendor does not document it, so by default they are
+// refused there as invalid_client.
+func WithIAMBasicAuth() Option {
+	return func(c *config) { c.iamBasic = true }
+}
+
+// WithConnectionLag makes GET /v3/connections show a new connection, or what a
+// new Connect has changed about an old one, only after d; default at once.
+func WithConnectionLag(d time.Duration) Option {
+	return func(c *config) { positive(&c.connectionLag, d) }
+}
+
+// WithSubscriptionLag makes a subscription begin only d after it was accepted,
+// as the vendor creates it in the background; default at once.
+func WithSubscriptionLag(d time.Duration) Option {
+	return func(c *config) { positive(&c.subscriptionLag, d) }
 }
 
 // WithSeed seeds the draws of Fault.Probability; default 1.

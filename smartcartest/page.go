@@ -2,8 +2,10 @@ package smartcartest
 
 import (
 	"bytes"
+	"fmt"
 	"html/template"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 )
@@ -67,6 +69,30 @@ func (s *Server) consent(c *call, f *flow) *response {
 		return text(http.StatusInternalServerError, err.Error())
 	}
 	r := &response{status: http.StatusOK, contentType: "text/html; charset=utf-8", body: b.Bytes()}
+	return r.header("Cache-Control", "no-store")
+}
+
+const completionHTML = `<!DOCTYPE html>
+<html lang="en">
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Simulated Smartcar Connect</title></head>
+<body>
+<h1>%s</h1>
+%s<p>You can close this window now.</p>
+</body>
+</html>
+`
+
+// completion is the hosted page at the end of a flow without a redirect URI.
+func completion(result url.Values) *response {
+	heading, link := "Connected", ""
+	if name := result.Get("error"); name != "" {
+		heading = "Not connected: " + name
+	}
+	if key := result.Get("virtual_key_url"); key != "" {
+		link = `<p><a href="` + template.HTMLEscapeString(key) + `">Add the virtual key</a></p>` + "\n"
+	}
+	r := &response{status: http.StatusOK, contentType: "text/html; charset=utf-8"}
+	r.body = fmt.Appendf(nil, completionHTML, template.HTMLEscapeString(heading), link)
 	return r.header("Cache-Control", "no-store")
 }
 

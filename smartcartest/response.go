@@ -18,6 +18,9 @@ type response struct {
 	headers     http.Header
 	contentType string
 	body        []byte
+
+	streamed bool          // status now, body later, no length
+	after    time.Duration // how much later
 }
 
 func (r *response) header(name, value string) *response {
@@ -28,7 +31,8 @@ func (r *response) header(name, value string) *response {
 	return r
 }
 
-func (r *response) write(w http.ResponseWriter) {
+// head writes all headers but the length.
+func (r *response) head(w http.ResponseWriter) {
 	h := w.Header()
 	for name, values := range r.headers {
 		h[name] = values
@@ -36,7 +40,15 @@ func (r *response) write(w http.ResponseWriter) {
 	if r.contentType != "" {
 		h.Set("Content-Type", r.contentType)
 	}
-	h.Set("Content-Length", strconv.Itoa(len(r.body)))
+}
+
+func (r *response) write(w http.ResponseWriter) {
+	r.head(w)
+	if r.status == http.StatusNoContent {
+		w.WriteHeader(r.status)
+		return
+	}
+	w.Header().Set("Content-Length", strconv.Itoa(len(r.body)))
 	w.WriteHeader(r.status)
 	_, _ = w.Write(r.body) // the client may be gone: nobody is left to tell
 }
@@ -54,11 +66,19 @@ func (c *call) ok(v any) *response {
 	return jsonResponse(http.StatusOK, v).header("SC-Request-Id", c.id)
 }
 
+// empty is a 204 of the API.
+func (c *call) empty() *response {
+	return (&response{status: http.StatusNoContent}).header("SC-Request-Id", c.id)
+}
+
 // fail is an error in the shape of the called API version.
-func (c *call) fail(e *apiError) *response {
+func (c *call) fail(e *apiError) *response { return c.failAs(e, ErrorList) }
+
+// failAs is fail with a choice of the shape in v3.
+func (c *call) failAs(e *apiError, shape ErrorShape) *response {
 	var body any = e.v2(c.id)
 	if c.v3 {
-		body = e.v3()
+		body = e.v3(shape, c.cfg.variants.NumericStatus)
 	}
 	r := jsonResponse(e.status, body)
 	r.headers = e.header()

@@ -105,8 +105,9 @@ type call struct {
 	query  url.Values
 	body   []byte
 	now    time.Time
-	id     string   // request id
-	v3     bool     // shape of the errors
+	id     string // request id
+	v3     bool   // shape of the errors
+	cfg    *config
 	entry  *Entry   // for the ledger of ledger, when the path names a car
 	ledger *vehicle // whose ledger it is
 }
@@ -126,7 +127,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), status)
 		return
 	}
-	c := &call{r: r, query: r.URL.Query(), body: body, id: randomUUID()}
+	c := &call{r: r, query: r.URL.Query(), body: body, id: randomUUID(), cfg: &s.cfg}
 	inside := s.split(c)
 	if inside && c.path[0] == "_sim" && s.cfg.control {
 		s.control(c).write(w)
@@ -138,6 +139,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler) // the client is gone; nothing was processed
 	}
 	res, dropped := s.process(c, f, inside)
+	if res != nil && res.streamed && (!dropped || f.Accepted) {
+		res.stream(r.Context(), w, res.after+f.LatencyAfter, dropped)
+		return
+	}
 	if !sleep(r.Context(), f.LatencyAfter) || dropped {
 		panic(http.ErrAbortHandler)
 	}
@@ -163,6 +168,9 @@ func (s *Server) process(c *call, f Fault, inside bool) (res *response, dropped 
 		if f.answers() {
 			res = f.response(c)
 		}
+	}
+	if f.Accepted && c.v3 {
+		res.streamed, res.status = true, http.StatusAccepted
 	}
 	if f.Malformed {
 		res.body = res.body[:len(res.body)/2]
@@ -270,6 +278,10 @@ func (s *Server) ClientID() string { return clientID }
 // ClientSecret is the secret that belongs to ClientID.
 func (s *Server) ClientSecret() string { return clientSecret }
 
+// ApplicationID is the id that Connect takes as application_id: the same as
+// ClientID, and never APIClientID.
+func (s *Server) ApplicationID() string { return clientID }
+
 // ManagementToken is the application management token.
 func (s *Server) ManagementToken() string { return managementToken }
 
@@ -304,6 +316,8 @@ func (s *Server) Environment(origin string) []string {
 		"SMARTCAR_MANAGEMENT_API_ORIGIN=" + origin,
 		"SMARTCAR_API_V3_ORIGIN=" + origin,
 		"SMARTCAR_IAM_ORIGIN=" + origin,
+		"SMARTCAR_MANAGEMENT_API_V3_ORIGIN=" + origin,
+		"SMARTCAR_APPLICATION_ID=" + clientID,
 		"SMARTCAR_MANAGEMENT_TOKEN=" + managementToken,
 		"SMARTCAR_API_CLIENT_ID=" + apiClientID,
 		"SMARTCAR_API_CLIENT_SECRET=" + apiClientSecret,

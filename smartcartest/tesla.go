@@ -107,7 +107,7 @@ func teslaCharge(w *view) any {
 		"socLimitDefault": 0.8, "amperageRequested": w.amperage, "energyAdded": 11.52, "rangeAddedRated": nil,
 		"rangeAddedIdeal": nil, "chargeRate": nil, "connector": "<invalid>", "fastChargerPresent": false,
 		"fastChargerType": "<invalid>", "fastChargerBrand": "<invalid>", "amperageMaxCharger": nil, "chargePortColor": nil,
-		"chargePortOpen": w.plugged, "chargePortLatch": latch, "chargerPhases": nil,
+		"chargePortOpen": w.plugged || w.flapOpen, "chargePortLatch": latch, "chargerPhases": nil,
 	}
 }
 
@@ -128,7 +128,7 @@ func teslaCommands() []operation {
 		post("/climate/cabin", "control_climate", climate),
 		post("/security/trunk", "control_trunk", openClose),
 		post("/security/frunk", "control_trunk", openClose),
-		post("/charge/charge_port_door", "control_charge", openClose),
+		post("/charge/charge_port_door", "control_charge", byAction(map[string]effect{"OPEN": flap(true), "CLOSE": flap(false)})),
 		post("/charge/ammeter", "control_charge", func(_ *view, b []byte) (effect, *apiError) {
 			amps, err := within(b, "amperage", 1, 48)
 			return effect{

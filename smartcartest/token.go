@@ -151,7 +151,7 @@ func (s *Server) forget(g *grant, gone func(*refreshToken) bool) {
 }
 
 // appToken is POST /oauth2/token: client credentials in the body, as a form or
-// as JSON. HTTP Basic is not documented there and not accepted.
+// as JSON. HTTP Basic is not documented there and only accepted by option.
 func (s *Server) appToken(c *call) *response {
 	s.counts.appToken++
 	if c.r.Method != http.MethodPost {
@@ -167,6 +167,13 @@ func (s *Server) appToken(c *call) *response {
 		for name, value := range body {
 			form.Set(name, value)
 		}
+	}
+	if user, password, ok := c.r.BasicAuth(); ok {
+		if !s.cfg.iamBasic {
+			return oauthError(http.StatusUnauthorized, "invalid_client", "Client authentication failed: the credentials belong in the body.")
+		}
+		form.Set("client_id", user)
+		form.Set("client_secret", password)
 	}
 	switch {
 	case form.Get("grant_type") == "":
@@ -211,6 +218,14 @@ func (s *Server) ExpireAccessTokens() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	clear(s.access)
+	clear(s.apps)
+}
+
+// ExpireAppTokens ends the v3 application tokens: the next request with one is
+// 401 AUTHENTICATION:UNAUTHORIZED. The tokens of v2.0 stay good.
+func (s *Server) ExpireAppTokens() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	clear(s.apps)
 }
 

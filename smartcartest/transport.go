@@ -51,12 +51,16 @@ func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return nil, fmt.Errorf("smartcartest: connection dropped: %w", io.ErrUnexpectedEOF)
 	}
-	return &http.Response{
+	res := &http.Response{
 		Status: fmt.Sprintf("%d %s", w.status, http.StatusText(w.status)), StatusCode: w.status,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: w.header, Body: io.NopCloser(bytes.NewReader(w.body.Bytes())),
 		ContentLength: int64(w.body.Len()), Request: req,
-	}, nil
+	}
+	if w.late != nil {
+		res.Body, res.ContentLength = w.late, -1
+	}
+	return res, nil
 }
 
 // serve runs the handler; false when it dropped the connection.
@@ -78,6 +82,7 @@ type recorder struct {
 	header http.Header
 	status int
 	body   bytes.Buffer
+	late   *late // instead of body
 }
 
 func (w *recorder) Header() http.Header { return w.header }

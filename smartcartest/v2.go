@@ -201,8 +201,9 @@ func (s *Server) application(c *call, v *vehicle, g *grant) *response {
 	return c.ok(map[string]string{"status": "success"})
 }
 
-// subscribe is POST /vehicles/{id}/webhooks/{webhookId}. Nothing is delivered.
+// subscribe is POST /vehicles/{id}/webhooks/{webhookId}.
 func (s *Server) subscribe(c *call, v *vehicle, _ *grant) *response {
+	v.subscribe(c.now)
 	return c.ok(map[string]string{"webhookId": c.path[4], "vehicleId": v.ID})
 }
 

@@ -117,7 +117,7 @@ func TestV3Signals(t *testing.T) {
 	a := v3(t)
 	for code, body := range map[string]map[string]any{
 		"tractionbattery-stateofcharge": {"value": 80.0, "unit": "percent"},
-		"tractionbattery-range":         {"value": 360.0, "unit": "km", "type": "DEFAULT", "additionalValues": []any{}},
+		"tractionbattery-range":         {"value": 360.0, "unit": "km", "type": "DEFAULT", "additionalValues": []any{map[string]any{"type": "ESTIMATED", "value": 360.0}, map[string]any{"type": "RATED", "value": 378.0}}},
 		"odometer-traveleddistance":     {"value": 30104.31, "unit": "km"},
 	} {
 		var got struct{ Data signal }
@@ -239,7 +239,7 @@ func TestV3Connections(t *testing.T) {
 			require.Equal(t, "acct_42", d.Attributes.User.ExternalID)
 		}
 		if l.Links.Next != nil {
-			next = *l.Links.Next
+			next = strings.TrimPrefix(*l.Links.Next, "https://vehicle.api.smartcar.com/v3")
 		}
 	}
 	require.Len(t, seen, 7)

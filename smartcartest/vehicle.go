@@ -37,6 +37,8 @@ type vehicle struct {
 	turnUsed bool
 	kept     recording // what that turn fetched
 
+	subscribed time.Time // to a webhook for the first time; zero is never
+
 	served  time.Time // fetch time of the newest answer given
 	changes []change
 	ledger  []Entry
@@ -62,7 +64,9 @@ type condition struct {
 	limit      float64
 	amperage   float64
 	climateOn  bool
-	climateSet float64 // degrees Celsius
+	climateSet float64    // degrees Celsius
+	flapOpen   bool       // of the charge port; a plugged one is open anyway
+	schedules  []schedule // never written to: a change makes a new one
 }
 
 type change struct {
@@ -170,6 +174,13 @@ func (v *vehicle) setPaired(paired bool) {
 	v.Paired = paired
 	v.keyEpoch++
 	v.turnUsed = false
+}
+
+// subscribe notes when the vendor begins to store the car's signals.
+func (v *vehicle) subscribe(from time.Time) {
+	if v.subscribed.IsZero() || from.Before(v.subscribed) {
+		v.subscribed = from
+	}
 }
 
 // gate lets a data request in and says what it may see. The entry learns how

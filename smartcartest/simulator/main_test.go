@@ -21,7 +21,7 @@ func TestRun(t *testing.T) {
 	}()
 	env := map[string]string{}
 	lines := bufio.NewScanner(out)
-	for range 12 {
+	for range 14 {
 		require.True(t, lines.Scan())
 		name, value, ok := strings.Cut(lines.Text(), "=")
 		require.True(t, ok)
@@ -29,7 +29,8 @@ func TestRun(t *testing.T) {
 	}
 	for _, name := range []string{
 		"SMARTCAR_CONNECT_ORIGIN", "SMARTCAR_AUTH_ORIGIN", "SMARTCAR_API_ORIGIN", "SMARTCAR_API_V3_ORIGIN",
-		"SMARTCAR_MANAGEMENT_API_ORIGIN", "SMARTCAR_CLIENT_ID", "SMARTCAR_CLIENT_SECRET", "SMARTCAR_REDIRECT_URI",
+		"SMARTCAR_MANAGEMENT_API_ORIGIN", "SMARTCAR_MANAGEMENT_API_V3_ORIGIN", "SMARTCAR_IAM_ORIGIN", "SMARTCAR_APPLICATION_ID",
+		"SMARTCAR_API_CLIENT_ID", "SMARTCAR_API_CLIENT_SECRET", "SMARTCAR_CLIENT_ID", "SMARTCAR_CLIENT_SECRET", "SMARTCAR_REDIRECT_URI",
 	} {
 		require.NotEmpty(t, env[name], name)
 	}

@@ -1,0 +1,217 @@
+package smartcartest
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"time"
+)
+
+// schedule is one charge schedule of a car, at a place.
+type schedule struct {
+	id, kind            string // kind as in the path
+	latitude, longitude float64
+	hours               []hours
+}
+
+// hours are from when to when on which days.
+type hours struct {
+	start, end string // HH:MM
+	days       []string
+}
+
+// span is how a request writes the hours.
+type span struct {
+	StartTime *string `json:"startTime"`
+	StopTime  *string `json:"stopTime"`
+}
+
+// read checks a span; at least one end has to be there.
+func (p *span) read(field string, days ...string) (hours, *apiError) {
+	h := hours{days: days}
+	if p == nil || p.StartTime == nil && p.StopTime == nil {
+		return h, invalid(field, "needs a start or a stop time")
+	}
+	for at, to := range map[*string]*string{p.StartTime: &h.start, p.StopTime: &h.end} {
+		if at == nil {
+			continue
+		}
+		if _, err := time.Parse("15:04", *at); err != nil || len(*at) != 5 {
+			return h, invalid(field, "must have times as HH:MM")
+		}
+		*to = *at
+	}
+	return h, nil
+}
+
+func week() []string {
+	return []string{"MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY", "SATURDAY", "SUNDAY"}
+}
+
+// plans are the kinds of schedules and how each reads its hours.
+func plans() map[string]func(attributes []byte) ([]hours, *apiError) {
+	return map[string]func([]byte) ([]hours, *apiError){"daily": daily, "weekly": weekly, "workweek": workweek}
+}
+
+func daily(b []byte) ([]hours, *apiError) {
+	var p span
+	if json.Unmarshal(b, &p) != nil {
+		return nil, newError("VALIDATION", "INVALID_INPUT_FORMAT")
+	}
+	h, err := p.read("startTime", week()...)
+	return []hours{h}, err
+}
+
+// weekly has hours for each day that is named, in upper or lower case.
+func weekly(b []byte) ([]hours, *apiError) {
+	var p struct {
+		Days map[string]*span `json:"days"`
+	}
+	if json.Unmarshal(b, &p) != nil {
+		return nil, newError("VALIDATION", "INVALID_INPUT_FORMAT")
+	}
+	if len(p.Days) == 0 {
+		return nil, invalid("days", "is required")
+	}
+	byDay := map[string]hours{}
+	for name, one := range p.Days {
+		day := strings.ToUpper(name)
+		if !slices.Contains(week(), day) {
+			return nil, invalid("days", "must be named like monday")
+		}
+		h, err := one.read("days", day)
+		if err != nil {
+			return nil, err
+		}
+		byDay[day] = h
+	}
+	var out []hours
+	for _, day := range week() {
+		if h, ok := byDay[day]; ok {
+			out = append(out, h)
+		}
+	}
+	return out, nil
+}
+
+func workweek(b []byte) ([]hours, *apiError) {
+	var p struct {
+		Weekdays *span `json:"weekdays"`
+		Weekends *span `json:"weekends"`
+	}
+	if json.Unmarshal(b, &p) != nil {
+		return nil, newError("VALIDATION", "INVALID_INPUT_FORMAT")
+	}
+	if p.Weekdays == nil && p.Weekends == nil {
+		return nil, invalid("weekdays", "or \"weekends\" is required")
+	}
+	var out []hours
+	for name, one := range map[string]*span{"weekdays": p.Weekdays, "weekends": p.Weekends} {
+		if one == nil {
+			continue
+		}
+		days := week()[:5]
+		if name == "weekends" {
+			days = week()[5:]
+		}
+		h, err := one.read(name, days...)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, h)
+	}
+	slices.SortFunc(out, func(a, b hours) int { return strings.Compare(a.days[0], b.days[0]) })
+	return out, nil
+}
+
+// schedulable says which kinds a make knows.
+func (v *vehicle) schedulable(kind string) bool {
+	return v.tesla() || strings.EqualFold(v.Make, "VOLVO") && kind == "daily"
+}
+
+// v3Schedule is POST charge-schedules/{kind}.
+func (s *Server) v3Schedule(c *call, v *vehicle, n *connection, kind string) *response {
+	if err := v3Admit(n, "control_charge", !v.schedulable(kind)); err != nil {
+		return c.fail(err)
+	}
+	attributes, err := c.attributes()
+	if err != nil {
+		return c.fail(err)
+	}
+	made := schedule{id: "sched_" + c.id, kind: kind}
+	if err = made.place(attributes); err == nil {
+		made.hours, err = plans()[kind](attributes)
+	}
+	if err != nil {
+		return c.fail(err)
+	}
+	return s.v3Scheduled(c, v, "create", made, attributes, func(c *condition) {
+		c.schedules = append(slices.Clone(c.schedules), made)
+	})
+}
+
+// place reads where a schedule holds.
+func (p *schedule) place(attributes []byte) (err *apiError) {
+	var body struct {
+		Location json.RawMessage `json:"location"`
+	}
+	if json.Unmarshal(attributes, &body) != nil || body.Location == nil {
+		return invalid("location", "is required")
+	}
+	if p.latitude, err = within(body.Location, "latitude", -90, 90); err == nil {
+		p.longitude, err = within(body.Location, "longitude", -180, 180)
+	}
+	return err
+}
+
+// v3Unschedule is DELETE charge-schedules/{id}.
+func (s *Server) v3Unschedule(c *call, v *vehicle, n *connection, id string) *response {
+	if err := v3Admit(n, "control_charge", !v.schedulable("daily")); err != nil {
+		return c.fail(err)
+	}
+	known := v.at(c.now).schedules
+	i := slices.IndexFunc(known, func(p schedule) bool { return p.id == id })
+	if i < 0 {
+		return c.fail(newError("RESOURCE_NOT_FOUND", "SCHEDULE_NOT_FOUND"))
+	}
+	return s.v3Scheduled(c, v, "delete", known[i], nil, func(c *condition) {
+		c.schedules = slices.DeleteFunc(slices.Clone(c.schedules), func(p schedule) bool { return p.id == id })
+	})
+}
+
+// v3Scheduled sends a change of the schedules to the car.
+func (s *Server) v3Scheduled(c *call, v *vehicle, action string, p schedule, parameters json.RawMessage, apply func(*condition)) *response {
+	if err := v.execute(c, effect{apply: apply}); err != nil {
+		return c.late(v, c.failAs(err, c.lateShape(v)))
+	}
+	attributes := object{
+		"action": action, "scheduleType": p.kind, "status": object{"value": "SUCCESS"}, "executionMode": "sync", "scheduleId": p.id,
+	}
+	if parameters != nil {
+		attributes["parameters"] = parameters
+	}
+	return c.late(v, c.ok(object{"data": object{
+		"id": "exec_" + c.id, "type": "charge-schedule-execution", "attributes": attributes,
+		"links": object{"schedule": "/vehicles/" + v.ID + "/charge-schedules/" + p.id}, "meta": c.executed(v),
+	}}))
+}
+
+// timer is the schedule as charge-chargetimers lists it.
+func (p schedule) timer() object {
+	list := []object{}
+	for _, h := range p.hours {
+		list = append(list, object{"start": clockTime(h.start), "end": clockTime(h.end), "days": h.days})
+	}
+	return object{
+		"type": "LOCATION", "scheduleType": strings.ToUpper(p.kind), "scheduleId": p.id,
+		"condition": object{"name": nil, "address": nil, "latitude": p.latitude, "longitude": p.longitude},
+		"schedules": list, "departureTimers": []object{}, "isOEMOptimizationEnabled": false,
+	}
+}
+
+func clockTime(hhmm string) any {
+	if hhmm == "" {
+		return nil
+	}
+	return hhmm + ":00"
+}
