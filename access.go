@@ -218,7 +218,7 @@ func (v *Vehicle) Wait(ctx context.Context) error {
 func terminal(err error) bool {
 	for _, target := range []error{
 		ErrInvalidArgument, ErrNotConnected, ErrReconnectRequired, ErrReauthenticate,
-		ErrPermission, ErrUnauthorized, ErrNotSupported, ErrNotFound, ErrValidation, ErrBilling,
+		ErrPermission, ErrUnauthorized, ErrNotSupported, ErrNotFound, ErrValidation, ErrBilling, ErrKeyNotNeeded,
 	} {
 		if errors.Is(err, target) {
 			return true

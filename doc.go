@@ -58,6 +58,7 @@
 // tried again once a day and after the owner has connected again. Evidence that the
 // key is there opens the gate at once: a status read by [Vehicle.KeyStatus], a
 // command that worked, or the application's own word, [Vehicle.SetKeyStatus].
+// [Vehicle.WaitForKey] waits for whichever comes first.
 // Evidence that it is missing closes it. A command is refused only on evidence
 // of the last minute; older evidence is looked up again first. What Smartcar
 // answers outweighs what was inferred.
@@ -128,6 +129,7 @@
 //	*ArgumentError            refused before anything was sent
 //	*ConnectError             Connect reports why no car was connected
 //	*CallbackError            the callback cannot be used
+//	*KeyNotNeededError        there is no key to wait for
 //	*PendingGrantError        connected and stored, but whose it is is not known yet: Connect.Resume
 //	*VirtualKeyURLError       the link to add the key cannot be trusted
 //
@@ -219,6 +221,7 @@
 //	ErrStore                                The store failed; see below.
 //	ErrSealed                               Inside an ErrStore: the keys given to NewSealedStore do not open a record.
 //	ErrNotRequested                         The snapshot was not asked for this.
+//	ErrKeyNotNeeded                         WaitForKey: the car takes no key.
 //
 // # Retries
 //
@@ -249,7 +252,7 @@
 // # Time
 //
 // There are two seams. [WithClock] replaces the time, and the sleeping between
-// retries and in Wait and Watch; deadlines of requests stay those of the
+// retries and in Wait, Watch and WaitForKey; deadlines of requests stay those of the
 // computer. [WithRules] scales the two windows, for tests against a simulator
 // that is scaled in the same way. Inside a testing/synctest bubble, with an
 // in-memory transport, neither is needed.

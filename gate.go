@@ -358,7 +358,7 @@ func (g *gate) commandAllowed(ctx context.Context, call *call) error {
 		}
 	}
 	if err == nil && ask() == verdictRecheck {
-		g.readKey(ctx, call.vehicle)
+		_ = g.readKey(ctx, call.vehicle)
 		c, err = g.load(ctx, call.vehicle)
 	}
 	switch {

@@ -46,7 +46,7 @@ func (g *gate) learnNow(ctx context.Context, v *Vehicle, c car) error {
 		}
 	}
 	if c.state.wantsKey(c.now()) {
-		g.readKey(ctx, v)
+		_ = g.readKey(ctx, v)
 	}
 	return nil
 }
@@ -79,16 +79,18 @@ func notReachable(err error) bool {
 }
 
 // readKey asks for the status of the key; learnFrom stores what comes back.
-func (g *gate) readKey(ctx context.Context, v *Vehicle) {
+// The error is stored, too, and not needed by those who only want to know.
+func (g *gate) readKey(ctx context.Context, v *Vehicle) error {
 	_, err := readOne[virtualKeyReading](ctx, v, TeslaVirtualKey)
 	if err == nil {
-		return
+		return nil
 	}
 	e := event{kind: keyCheckFailed}
 	if keyStatusNeverHad(err) {
 		e = event{kind: learnKey, key: keyUnavailable, keySource: fromEndpoint, at: g.now()}
 	}
 	_, _ = g.update(ctx, v, car{}, e)
+	return err
 }
 
 // accessChanged makes what could not be known about a user's cars be asked for

@@ -1,0 +1,177 @@
+package smartcar
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+)
+
+const (
+	// keyWaitLook is how often WaitForKey looks into the store, which costs
+	// Smartcar nothing.
+	keyWaitLook = 3 * time.Second
+	// Its status reads are requests: the first ones catch an owner who is
+	// standing there with the phone, and the last of them comes after two hours
+	// and a bit.
+	keyWaitFirst = 5 * time.Second
+	keyWaitLast  = 5 * time.Minute
+	keyWaitReads = 30
+)
+
+// ErrKeyNotNeeded matches every [*KeyNotNeededError].
+var ErrKeyNotNeeded = errors.New("smartcar: the car needs no virtual key")
+
+// A KeyNotNeededError says that waiting for the key is in vain: the car takes
+// none. Do not ask its owner for one.
+type KeyNotNeededError struct {
+	VehicleID string
+	Class     VehicleClass // ClassLegacy or ClassOther
+}
+
+func (e *KeyNotNeededError) Error() string {
+	return "smartcar: the car is of the class " + string(e.Class) + " and needs no virtual key: send requests without one"
+}
+
+// Is reports whether target is [ErrKeyNotNeeded].
+func (e *KeyNotNeededError) Is(target error) bool { return target == ErrKeyNotNeeded }
+
+// WaitForKey returns when the virtual key is on the car. Call it after you have
+// shown the owner [Access].VirtualKeyURL: adding the key ends in the Tesla app,
+// and nothing calls back. It returns at once if the key is known to be there.
+//
+// It looks into the store every 3 seconds, and so takes whatever evidence comes
+// first, from this process or from a replica: a command that worked, a webhook
+// event, a status somebody else has read, [Vehicle.SetKeyStatus]. The
+// [KeyStatus] it returns says which, and when. In between it reads the status
+// itself, which takes no turn of the car: after 5 seconds, then ever more
+// rarely up to every 5 minutes, and never more than 30 times in one call. Reads
+// of others count, so that many who wait for one car ask hardly more often than
+// one. When the 30 are used up, after a little more than 2 hours, or where the
+// status can never be read with this connection, it goes on looking into the
+// store alone. The time is bounded by ctx and by nothing else: give it a deadline.
+//
+// Errors: that of ctx when it ends; a [*KeyNotNeededError] for a car that takes
+// no key; [ErrNotConnected], [ErrReconnectRequired], [ErrReauthenticate] or an
+// [*Error] when the car can no longer be reached. What may pass, such as a store
+// that is away for a moment, is waited out.
+//
+// A car of which it cannot be told whether it needs the key is waited for like
+// one that does.
+//
+// https://smartcar.com/docs/help/oem-integrations/tesla/virtual-key-tesla
+func (v *Vehicle) WaitForKey(ctx context.Context) (KeyStatus, error) {
+	if _, err := v.newCall(ctx, TeslaVirtualKey); err != nil {
+		return KeyStatus{}, err
+	}
+	w := keyWait{gate: v.core.gate, vehicle: v}
+	for {
+		status, err := w.look(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return KeyStatus{}, endOf(ctx)
+		case err == nil && status.State == KeyInstalled:
+			return status, nil
+		case err != nil && terminal(err):
+			return KeyStatus{}, err
+		}
+		if err := v.core.opts.clock.Sleep(ctx, keyWaitLook); err != nil {
+			return KeyStatus{}, err
+		}
+	}
+}
+
+// keyWait is one call of WaitForKey.
+type keyWait struct {
+	*gate
+	vehicle *Vehicle
+
+	reads int           // status reads so far, those of others included
+	last  time.Time     // the newest of them, by our clock
+	pause time.Duration // from last to the next one
+	seen  time.Time     // when the newest evidence was asked for, as stored
+}
+
+// look returns a status that is not KeyInstalled, or an error that may pass,
+// for "not yet".
+func (w *keyWait) look(ctx context.Context) (KeyStatus, error) {
+	if _, err := w.tokens.loadUser(ctx, w.vehicle.userID); err != nil {
+		return KeyStatus{}, err
+	}
+	c, err := w.load(ctx, w.vehicle)
+	if err == nil && c.state.wantsClass(c.now()) && w.reads < keyWaitReads {
+		w.count()
+		c, _, err = w.learn(ctx, w.vehicle, c, true) // this reads the status, too
+		w.seen = c.state.keyAt
+	}
+	if err != nil {
+		return KeyStatus{}, err
+	}
+	w.note(c)
+	if w.due(c) {
+		if c, err = w.ask(ctx); err != nil {
+			return KeyStatus{}, err
+		}
+	}
+	return w.status(c.state, c.now())
+}
+
+// note counts a status that somebody else has read as one of our own.
+func (w *keyWait) note(c car) {
+	at := c.state.keyAt
+	if at.Equal(w.seen) {
+		return
+	}
+	if !w.seen.IsZero() || w.reads > 0 {
+		w.count()
+	}
+	w.seen, w.last = at, c.ours(at)
+}
+
+func (w *keyWait) count() {
+	w.pause = keyWaitLast
+	if w.reads < 7 {
+		w.pause = min(keyWaitFirst<<w.reads, keyWaitLast)
+	}
+	w.pause += rand.N(w.pause / 4) // jitter, so that replicas spread
+	w.reads++
+	w.last = w.now()
+}
+
+func (w *keyWait) due(c car) bool {
+	s := c.state
+	switch {
+	case s.class == classLegacy || s.class == classOther || w.reads >= keyWaitReads:
+		return false
+	case !w.last.IsZero() && w.now().Before(w.last.Add(max(w.pause, keyWaitFirst))):
+		return false
+	case s.key == keyInstalled || s.key == keyUnavailable:
+		return s.wantsKey(c.now()) // in doubt, or the owner has connected again
+	}
+	return true
+}
+
+// ask reads the status once for all who wait in this process.
+func (w *keyWait) ask(ctx context.Context) (car, error) {
+	err := w.learning.do(ctx, "wait/"+w.vehicle.policyKey, func() error { return w.readKey(ctx, w.vehicle) })
+	w.count()
+	if err != nil && !keyStatusNeverHad(err) {
+		return car{}, err
+	}
+	c, err := w.load(ctx, w.vehicle)
+	if err == nil {
+		w.seen = c.state.keyAt
+	}
+	return c, err
+}
+
+func (w *keyWait) status(s carState, now time.Time) (KeyStatus, error) {
+	switch {
+	case s.class == classLegacy || s.class == classOther:
+		return KeyStatus{}, &KeyNotNeededError{VehicleID: w.vehicle.id, Class: s.class.public()}
+	case s.key != keyInstalled || s.wantsKey(now) && w.reads < keyWaitReads:
+		return KeyStatus{}, nil
+	}
+	s.class = classStreaming // whatever could be told of the car, its key is there
+	return s.keyStatus(), nil
+}
