@@ -34,6 +34,9 @@ type Access struct {
 	// Wake is inferred from the age of the newest data, or from an answer that
 	// the car sleeps.
 	Wake Wakefulness
+	// NothingStored: Smartcar holds no data of this car, which on API v3 is so
+	// until it is subscribed to a webhook: see [Vehicle.Subscribe].
+	NothingStored bool
 	// Why says all this in one sentence, for people.
 	Why string
 }
@@ -69,11 +72,14 @@ func (g *gate) describe(ctx context.Context, v *Vehicle, c car) *Access {
 			a.NextRead, a.Rule = c.ours(at), RuleLegacy
 		}
 	}
-	if s.class == classStreaming && (s.key == keyMissing || s.key == keyNotAsked) {
+	if s.class == classStreaming && (s.key == keyMissing || s.key == keyNotAsked && g.keyIsFree()) {
 		a.NeedsKey = true
 		a.VirtualKeyURL = g.keyURL(ctx, v.userID, "")
 	}
-	a.Why = s.why()
+	a.Why, a.NothingStored = s.why(), s.nothing
+	if s.nothing {
+		a.Why += "; Smartcar has stored none of its data yet: subscribe it to a webhook"
+	}
 	return a
 }
 
@@ -88,7 +94,7 @@ func (s carState) why() string {
 		case keyUnavailable:
 			return "a streaming-capable Tesla whose key status cannot be read with this connection: Smartcar's answers decide"
 		}
-		return "a streaming-capable Tesla whose key status could not be read for the moment: treated as if the key were missing"
+		return "a streaming-capable Tesla whose key status is not known for the moment: treated as if the key were missing"
 	case classLegacy:
 		if s.streams {
 			return "a 2020-or-earlier Model S or X that streams: no local limit, commands are sent"
@@ -146,7 +152,7 @@ func (s carState) keyStatus() KeyStatus {
 	case s.key == keyUnavailable:
 		k.Reason = "the status cannot be read: the connected account is not the owner's, a permission is missing, or the integration is Tesla's retired one"
 	default:
-		k.Reason = "the status could not be read for the moment"
+		k.Reason = "the status is not known for the moment: it could not be read, or, on API v3, comes with the next data"
 	}
 	return k
 }
@@ -156,9 +162,22 @@ func (s carState) keyStatus() KeyStatus {
 // connection, State is [KeyUnknown] and Reason says why. Permission
 // read_vehicle_info.
 //
+// API v3 tells it with the car's data only: there it is what the policy has
+// learned, from the last read, a webhook or another source, and nobody is asked.
+//
 // https://smartcar.com/docs/api-reference/tesla/get-virtual-key-status
 func (v *Vehicle) KeyStatus(ctx context.Context) (KeyStatus, error) {
+	if err := v.ready(ctx); err != nil {
+		return KeyStatus{}, err
+	}
 	g := v.core.gate
+	if !g.keyIsFree() {
+		c, err := g.load(ctx, v)
+		if err == nil && c.state.wantsClass(c.now()) {
+			c, _, err = g.learn(ctx, v, c, true)
+		}
+		return c.state.keyStatus(), err
+	}
 	_, err := readOne[virtualKeyReading](ctx, v, TeslaVirtualKey)
 	if err != nil && !keyStatusNeverHad(err) {
 		return KeyStatus{}, err

@@ -107,7 +107,7 @@ func (k *vehicleKept) get(key answerKey) (part, bool) {
 }
 
 func (k *vehicleKept) keep(call *call, parts []part) {
-	if k == nil || call.query != nil {
+	if k == nil || call.query != nil || call.alone {
 		return
 	}
 	k.mu.Lock()

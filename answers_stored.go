@@ -108,7 +108,7 @@ func (a *storedAnswer) size() int {
 
 // keep stores the answers of a call whose user is still known.
 func (s *storedAnswers) keep(ctx context.Context, call *call, parts []part) {
-	if s == nil || call.query != nil {
+	if s == nil || call.query != nil || call.alone {
 		return
 	}
 	parts = slices.DeleteFunc(slices.Clone(parts), func(p part) bool {

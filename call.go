@@ -22,6 +22,7 @@ type call struct {
 	base    string      // the URL that request.path is relative to
 	request wireRequest
 	query   url.Values
+	alone   bool // the answer is to this call only, and not kept
 	auth    credential
 	units   UnitSystem
 	bearer  []string // the Authorization header; calls are never printed
@@ -175,7 +176,7 @@ func (c *core) classifying(next layer) layer {
 			a, err = c.classify(call, a)
 		}
 		if err == nil {
-			call.outcome, call.failure = strongest(call.kind, a.parts)
+			call.outcome, call.failure = c.strongest(call.kind, a.parts)
 			return a, nil
 		}
 		e, ok := errors.AsType[*Error](err)
@@ -237,7 +238,7 @@ func (c *core) decode(p *part, call *call, a *answer) {
 		p.meta.UnitSystem = call.units
 	}
 	p.meta.PolicyOverridden = call.override && call.kind == KindData
-	value, err := c.wire.decode(p.op, p.body)
+	value, err := c.wire.decode(p.op, p.body, p.meta.UnitSystem)
 	if err != nil {
 		p.err = unreadable(p.op.name, a, err)
 		return
@@ -281,13 +282,13 @@ var strength = [...]uint8{
 // strongest is the outcome of an answer with parts: of a batch the strongest
 // item counts, where it concerns the car. The failure is one that carries
 // evidence, if any does.
-func strongest(kind Kind, parts []part) (outcome, *Error) {
+func (c *core) strongest(kind Kind, parts []part) (outcome, *Error) {
 	if len(parts) == 0 {
 		return outcomeOK, nil
 	}
 	best, failure := outcomeNone, (*Error)(nil)
 	for i := range parts {
-		if kind == KindData && parts[i].op.kind != KindData {
+		if kind == KindData && c.wire.kind(parts[i].op) != KindData {
 			continue
 		}
 		o := outcomeOK

@@ -2,14 +2,19 @@ package smartcar
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"math"
+	"time"
 )
 
 // CommandResult says that a command was sent to the vehicle, not that it has
 // been carried out: read the state to be sure.
 type CommandResult struct {
-	Status  string // "success" on v2.0, "SUCCESS" on v3
-	Message string
+	Status      string // "success" on v2.0, "SUCCESS" on v3
+	Message     string
+	ExecutionID string // names this command at Smartcar; API v3 only
+	ScheduleID  string // of a charge schedule that was made; API v3 only
 	Meta
 }
 
@@ -58,13 +63,74 @@ func (v *Vehicle) SetChargeLimit(ctx context.Context, percent float64) (*Command
 //
 // https://smartcar.com/docs/api-reference/send-destination-to-vehicle
 func (v *Vehicle) SendDestination(ctx context.Context, latitude, longitude float64) (*CommandResult, error) {
-	if math.IsNaN(latitude) || math.Abs(latitude) > 90 {
-		return nil, argumentError("SendDestination latitude", "must be -90 to 90 degrees")
-	}
-	if math.IsNaN(longitude) || math.Abs(longitude) > 180 {
-		return nil, argumentError("SendDestination longitude", "must be -180 to 180 degrees")
+	if err := checkPlace("SendDestination", latitude, longitude); err != nil {
+		return nil, err
 	}
 	return v.command(ctx, SendDestination, destination{Latitude: latitude, Longitude: longitude})
+}
+
+func checkPlace(what string, latitude, longitude float64) error {
+	if math.IsNaN(latitude) || math.Abs(latitude) > 90 {
+		return argumentError(what+" latitude", "must be -90 to 90 degrees")
+	}
+	if math.IsNaN(longitude) || math.Abs(longitude) > 180 {
+		return argumentError(what+" longitude", "must be -180 to 180 degrees")
+	}
+	return nil
+}
+
+// OpenChargePort opens the flap of the charge port; see [Vehicle.Lock]. API v3
+// only. Permission control_charge.
+//
+// https://smartcar.com/docs/api-reference/commands/overview
+func (v *Vehicle) OpenChargePort(ctx context.Context) (*CommandResult, error) {
+	return v.command(ctx, OpenChargePort, nil)
+}
+
+// CloseChargePort closes it; see [Vehicle.OpenChargePort].
+func (v *Vehicle) CloseChargePort(ctx context.Context) (*CommandResult, error) {
+	return v.command(ctx, CloseChargePort, nil)
+}
+
+// A ChargeSchedule says when a car charges at a place. Exactly one plan is set:
+// Daily, Weekly, or Weekdays and Weekends, of which one may be nil. Teslas know
+// all three, Volvos Daily, other makes none.
+type ChargeSchedule struct {
+	Latitude, Longitude float64 // degrees, -90 to 90 and -180 to 180
+
+	Daily              *ChargeTimes
+	Weekly             map[time.Weekday]ChargeTimes
+	Weekdays, Weekends *ChargeTimes
+}
+
+// ChargeTimes are when charging starts and stops, as "HH:MM" in the car's own
+// time. One of the two may be empty.
+type ChargeTimes struct{ Start, Stop string }
+
+// Format keeps where the car charges out of every verb of package fmt.
+func (s ChargeSchedule) Format(f fmt.State, _ rune) {
+	_, _ = io.WriteString(f, "smartcar.ChargeSchedule")
+}
+
+// SetChargeSchedule makes a schedule; [CommandResult.ScheduleID] names it. What
+// is set shows in [Signals.ChargeChargeTimers]. See [Vehicle.Lock]. API v3 only.
+// Permission control_charge.
+//
+// https://smartcar.com/docs/api-reference/commands/overview
+func (v *Vehicle) SetChargeSchedule(ctx context.Context, s ChargeSchedule) (*CommandResult, error) {
+	if err := s.validate(); err != nil {
+		return nil, err
+	}
+	return v.command(ctx, SetChargeSchedule, s)
+}
+
+// DeleteChargeSchedule removes a schedule by its id. See
+// [Vehicle.SetChargeSchedule].
+func (v *Vehicle) DeleteChargeSchedule(ctx context.Context, id string) (*CommandResult, error) {
+	if err := validateID("schedule id", id); err != nil {
+		return nil, err
+	}
+	return v.command(ctx, DeleteChargeSchedule, scheduleID(id))
 }
 
 // Disconnect revokes the application's access to this vehicle for this user

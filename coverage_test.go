@@ -49,7 +49,7 @@ func TestEveryOperationIsComplete(t *testing.T) {
 				require.False(t, ok, "a snapshot cannot hold %s", op.call)
 			}
 			if op.isRead() {
-				value, err := wireV2{}.decode(op, f.answer().body)
+				value, err := wireV2{}.decode(op, f.answer().body, Metric)
 				require.NoError(t, err)
 				require.NotNil(t, value)
 			}

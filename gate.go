@@ -281,10 +281,13 @@ func (g *gate) settle(ctx context.Context, call *call, a *answer, c car, nonce u
 // harmless: the lease then ends by itself and the turn counts as used.
 func (g *gate) book(ctx context.Context, call *call, a *answer, c car, nonce uint64, always bool) {
 	e := event{kind: settle, nonce: nonce, outcome: call.outcome, lease: g.opts.lease()}
+	var seen []event
 	if a != nil {
 		e.recordedAt = newest(a.parts)
+		e.seen, e.wake, e.nothing = a.observed.wasChecked, a.observed.wake, a.observed.nothing
+		seen = g.evidenceIn(a.observed)
 	}
-	if !always && (call.outcome == outcomeOK || call.outcome == outcomeReleased) && call.failure == nil {
+	if !always && !c.state.outdatedBy(e, seen) && (call.outcome == outcomeOK || call.outcome == outcomeReleased) && call.failure == nil {
 		if c.state.class != classStreaming || call.outcome == outcomeReleased {
 			return
 		}
@@ -296,7 +299,7 @@ func (g *gate) book(ctx context.Context, call *call, a *answer, c car, nonce uin
 	}
 	ctx, cancel := detached(ctx)
 	defer cancel()
-	events := make([]event, 0, 2)
+	events := make([]event, 0, 2+len(seen))
 	if f := call.failure; f != nil {
 		e.retryAfter = f.RetryAfter
 		switch {
@@ -306,7 +309,9 @@ func (g *gate) book(ctx context.Context, call *call, a *answer, c car, nonce uin
 			events = append(events, event{kind: settle, outcome: outcomeLimited, retryAfter: f.RetryAfter})
 		}
 	}
-	c, err := g.update(ctx, call.vehicle, c, append(events, e)...)
+	// The turn first: what it cost is judged by what was known when it was taken.
+	events = append(append(events, e), seen...)
+	c, err := g.update(ctx, call.vehicle, c, events...)
 	if err == nil {
 		call.kept.note(c.state)
 	} else if !errors.Is(err, ErrNotConnected) { // else the user was forgotten meanwhile
@@ -357,7 +362,7 @@ func (g *gate) commandAllowed(ctx context.Context, call *call) error {
 			err = nil // what is known here has to do
 		}
 	}
-	if err == nil && ask() == verdictRecheck {
+	if err == nil && ask() == verdictRecheck && g.keyIsFree() {
 		_ = g.readKey(ctx, call.vehicle)
 		c, err = g.load(ctx, call.vehicle)
 	}

@@ -14,7 +14,7 @@ import (
 // It fails only where asking for data would fail alike: the car is not this
 // user's, or the connection has ended.
 func (g *gate) learn(ctx context.Context, v *Vehicle, c car, fresh bool) (car, bool, error) {
-	wants := func() bool { return c.state.wantsClass(c.now()) || c.state.wantsKey(c.now()) }
+	wants := func() bool { return c.state.wantsClass(c.now()) || c.state.wantsKey(c.now()) && g.keyIsFree() }
 	if !wants() {
 		return c, fresh, nil
 	}
@@ -45,7 +45,7 @@ func (g *gate) learnNow(ctx context.Context, v *Vehicle, c car) error {
 			c = fresh
 		}
 	}
-	if c.state.wantsKey(c.now()) {
+	if c.state.wantsKey(c.now()) && g.keyIsFree() {
 		_ = g.readKey(ctx, v)
 	}
 	return nil
@@ -58,7 +58,7 @@ func (g *gate) readClass(ctx context.Context, v *Vehicle) error {
 	if notReachable(err) {
 		return err
 	}
-	if err == nil && classOf(attributes.identity()) == classUnknown && strings.EqualFold(attributes.Make, "tesla") {
+	if err == nil && classOf(attributes.identity()) == classUnknown && strings.EqualFold(attributes.Make, "tesla") && g.wire.kind(&lookup(VIN)[0]) == KindMetadata {
 		_, err = readOne[VINReading](ctx, v, VIN)
 	}
 	e := event{kind: learnClass, class: classUnknown}
@@ -114,6 +114,38 @@ func (g *gate) learnFrom(ctx context.Context, call *call, a *answer) {
 			_, _ = g.update(ctx, call.vehicle, car{}, e)
 		}
 	}
+}
+
+// keyIsFree reports whether the API tells the status of the key without asking
+// the car. On v3 it comes with the car's data.
+func (g *gate) keyIsFree() bool { return g.wire.supports(&lookup(TeslaVirtualKey)[0]) }
+
+// evidenceIn is what an answer shows beside what was asked for.
+func (g *gate) evidenceIn(o observation) (events []event) {
+	if class := classOf(VehicleIdentity{VIN: o.vin}); o.vin != "" && class != classUnknown {
+		events = append(events, event{kind: learnClass, class: class, byVIN: true})
+	}
+	switch {
+	case o.key != keyNotAsked && g.opts.ignoreKeySignal:
+		o.key, o.keyAt = keyUnavailable, time.Time{}
+		fallthrough
+	case o.key != keyNotAsked:
+		events = append(events, event{kind: learnKey, key: o.key, keySource: fromSignal, at: o.keyAt})
+	}
+	return events
+}
+
+// outdatedBy reports whether an answer shows the car otherwise than it is known.
+func (s carState) outdatedBy(e event, seen []event) bool {
+	if e.seen && (e.nothing != s.nothing || e.wake != wakeUnknown && e.wake != s.wake) {
+		return true
+	}
+	for _, e := range seen {
+		if e.kind == learnKey && e.key != s.key && !e.at.Before(s.keyAt) || e.kind == learnClass && e.class != s.class && !s.proven {
+			return true
+		}
+	}
+	return false
 }
 
 func evidenceOf(value any, began time.Time) (event, bool) {

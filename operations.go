@@ -44,6 +44,15 @@ const (
 	SendDestination Operation = "send-destination"
 )
 
+// What only API v3 can do.
+const (
+	AllSignals           Operation = "signals"
+	OpenChargePort       Operation = "open-charge-port"
+	CloseChargePort      Operation = "close-charge-port"
+	SetChargeSchedule    Operation = "set-charge-schedule"
+	DeleteChargeSchedule Operation = "delete-charge-schedule"
+)
+
 // What else errors and logs may name.
 const (
 	opDisconnect  Operation = "disconnect"
@@ -81,10 +90,10 @@ const (
 type operation struct {
 	name       Operation
 	kind       Kind
-	method     string   // on v2.0
-	v2         string   // path below the vehicle on v2.0; "/" is the vehicle itself
-	v3         string   // path below the vehicle on v3, where it is no signal
-	signals    []string // the v3 signals that make up the result
+	method     string       // of the request for it alone
+	v2         string       // path below the vehicle on v2.0; "/" is the vehicle itself
+	v3         string       // path below the vehicle on v3, where it is no signal
+	signals    []SignalCode // the v3 signals that make up the result
 	permission string
 	tellsPlace bool   // the answer may tell where the car is: stored only when asked for
 	call       string // how the README shows it
@@ -93,36 +102,61 @@ type operation struct {
 // operations is never written to.
 var operations = [...]operation{
 	{name: Attributes, kind: KindMetadata, method: "GET", v2: "/", v3: "/", permission: "read_vehicle_info", call: "Attributes"},
-	{name: VIN, kind: KindMetadata, method: "GET", v2: "/vin", permission: "read_vin", call: "VIN"},
+	{name: VIN, kind: KindMetadata, method: "GET", v2: "/vin", signals: []SignalCode{SignalVehicleIdentificationVIN}, permission: "read_vin", call: "VIN"},
 	{name: Permissions, kind: KindMetadata, method: "GET", v2: "/permissions", call: "Permissions"},
 	{name: TeslaVirtualKey, kind: KindMetadata, method: "GET", v2: "/tesla/virtual_key", permission: "read_vehicle_info", call: "KeyStatus"},
 	{name: opDisconnect, kind: KindMetadata, method: "DELETE", v2: "/application", call: "Disconnect"},
 
-	{name: Odometer, kind: KindData, method: "GET", v2: "/odometer", signals: []string{"odometer-traveleddistance"}, permission: "read_odometer", call: "Odometer"},
-	{name: Location, kind: KindData, method: "GET", v2: "/location", tellsPlace: true, permission: "read_location", call: "Location"},
-	{name: Fuel, kind: KindData, method: "GET", v2: "/fuel", permission: "read_fuel", call: "Fuel"},
-	{name: Battery, kind: KindData, method: "GET", v2: "/battery", signals: []string{"tractionbattery-stateofcharge", "tractionbattery-range"}, permission: "read_battery", call: "Battery"},
-	{name: BatteryCapacity, kind: KindData, method: "GET", v2: "/battery/capacity", permission: "read_battery", call: "BatteryCapacity"},
-	{name: NominalCapacity, kind: KindData, method: "GET", v2: "/battery/nominal_capacity", permission: "read_battery", call: "NominalCapacity"},
-	{name: Charge, kind: KindData, method: "GET", v2: "/charge", permission: "read_charge", call: "Charge"},
-	{name: ChargeLimit, kind: KindData, method: "GET", v2: "/charge/limit", permission: "read_charge", call: "ChargeLimit"},
-	{name: TirePressure, kind: KindData, method: "GET", v2: "/tires/pressure", permission: "read_tires", call: "TirePressure"},
-	{name: EngineOil, kind: KindData, method: "GET", v2: "/engine/oil", permission: "read_engine_oil", call: "EngineOil"},
-	{name: LockStatus, kind: KindData, method: "GET", v2: "/security", permission: "read_security", call: "LockStatus"},
-	{name: ServiceHistory, kind: KindData, method: "GET", v2: "/service/history", permission: "read_service_history", call: "ServiceHistory"},
-	{name: SystemStatus, kind: KindData, method: "GET", v2: "/diagnostics/system_status", permission: "read_diagnostics", call: "SystemStatus"},
-	{name: TroubleCodes, kind: KindData, method: "GET", v2: "/diagnostics/dtcs", permission: "read_diagnostics", call: "TroubleCodes"},
-	{name: TeslaStatus, kind: KindData, method: "GET", v2: "/tesla/status", permission: "read_extended_vehicle_info", call: "TeslaStatus"},
-	{name: TeslaAttributes, kind: KindData, method: "GET", v2: "/tesla/attributes", permission: "read_extended_vehicle_info", call: "TeslaAttributes"},
-	{name: TeslaUserAccess, kind: KindData, method: "GET", v2: "/tesla/user/access", call: "TeslaUserAccess"},
+	{name: Odometer, kind: KindData, method: "GET", v2: "/odometer", signals: []SignalCode{SignalOdometerTraveledDistance}, permission: "read_odometer", call: "Odometer"},
+	{name: Location, kind: KindData, method: "GET", v2: "/location", signals: []SignalCode{SignalLocationPreciseLocation}, tellsPlace: true, permission: "read_location", call: "Location"},
+	{name: Fuel, kind: KindData, method: "GET", v2: "/fuel", signals: []SignalCode{SignalInternalCombustionEngineAmountRemaining, SignalInternalCombustionEngineFuelLevel, SignalInternalCombustionEngineRange}, permission: "read_fuel", call: "Fuel"},
+	{name: Battery, kind: KindData, method: "GET", v2: "/battery", signals: []SignalCode{SignalTractionBatteryStateOfCharge, SignalTractionBatteryRange}, permission: "read_battery", call: "Battery"},
+	{name: BatteryCapacity, kind: KindData, method: "GET", v2: "/battery/capacity", signals: []SignalCode{SignalTractionBatteryNominalCapacity}, permission: "read_battery", call: "BatteryCapacity"},
+	{name: NominalCapacity, kind: KindData, method: "GET", v2: "/battery/nominal_capacity", signals: []SignalCode{SignalTractionBatteryNominalCapacity}, permission: "read_battery", call: "NominalCapacity"},
+	{name: Charge, kind: KindData, method: "GET", v2: "/charge", signals: []SignalCode{SignalChargeIsChargingCableConnected, SignalChargeDetailedChargingStatus, SignalChargeIsCharging}, permission: "read_charge", call: "Charge"},
+	{name: ChargeLimit, kind: KindData, method: "GET", v2: "/charge/limit", signals: []SignalCode{SignalChargeChargeLimits}, tellsPlace: true, permission: "read_charge", call: "ChargeLimit"},
+	{name: TirePressure, kind: KindData, method: "GET", v2: "/tires/pressure", signals: []SignalCode{SignalWheelTires}, permission: "read_tires", call: "TirePressure"},
+	{name: EngineOil, kind: KindData, method: "GET", v2: "/engine/oil", signals: []SignalCode{SignalInternalCombustionEngineOilLife}, permission: "read_engine_oil", call: "EngineOil"},
+	{name: LockStatus, kind: KindData, method: "GET", v2: "/security", signals: lockSignals[:], permission: "read_security", call: "LockStatus"},
+	{name: ServiceHistory, kind: KindData, method: "GET", v2: "/service/history", signals: []SignalCode{SignalServiceRecords}, permission: "read_service_history", call: "ServiceHistory"},
+	{name: SystemStatus, kind: KindData, method: "GET", v2: "/diagnostics/system_status", signals: systemSignals[:], permission: "read_diagnostics", call: "SystemStatus"},
+	{name: TroubleCodes, kind: KindData, method: "GET", v2: "/diagnostics/dtcs", signals: []SignalCode{SignalDiagnosticsDTCList}, permission: "read_diagnostics", call: "TroubleCodes"},
+	{name: TeslaStatus, kind: KindData, method: "GET", v2: "/tesla/status", signals: []SignalCode{SignalConnectivityStatusIsAsleep, SignalConnectivityStatusIsOnline, SignalServiceIsInService, SignalTransmissionGearState}, permission: "read_extended_vehicle_info", call: "TeslaStatus"},
+	{name: TeslaAttributes, kind: KindData, method: "GET", v2: "/tesla/attributes", signals: teslaSignals[:], tellsPlace: true, permission: "read_extended_vehicle_info", call: "TeslaAttributes"},
+	{name: TeslaUserAccess, kind: KindData, method: "GET", v2: "/tesla/user/access", signals: []SignalCode{SignalVehicleUserAccountRole, SignalVehicleUserAccountPermissions}, call: "TeslaUserAccess"},
+	{name: AllSignals, kind: KindData, method: "GET", v3: "/signals", tellsPlace: true, call: "Signals"},
 
 	{name: Lock, kind: KindCommand, method: "POST", v2: "/security", v3: "/commands/security/lock", permission: "control_security", call: "Lock"},
-	{name: Unlock, kind: KindCommand, method: "POST", v2: "/security", permission: "control_security", call: "Unlock"},
-	{name: StartCharge, kind: KindCommand, method: "POST", v2: "/charge", permission: "control_charge", call: "StartCharge"},
-	{name: StopCharge, kind: KindCommand, method: "POST", v2: "/charge", permission: "control_charge", call: "StopCharge"},
-	{name: SetChargeLimit, kind: KindCommand, method: "POST", v2: "/charge/limit", permission: "control_charge", call: "SetChargeLimit"},
-	{name: SendDestination, kind: KindCommand, method: "POST", v2: "/navigation/destination", permission: "control_navigation", call: "SendDestination"},
+	{name: Unlock, kind: KindCommand, method: "POST", v2: "/security", v3: "/commands/security/unlock", permission: "control_security", call: "Unlock"},
+	{name: StartCharge, kind: KindCommand, method: "POST", v2: "/charge", v3: "/commands/charge/start", permission: "control_charge", call: "StartCharge"},
+	{name: StopCharge, kind: KindCommand, method: "POST", v2: "/charge", v3: "/commands/charge/stop", permission: "control_charge", call: "StopCharge"},
+	{name: SetChargeLimit, kind: KindCommand, method: "POST", v2: "/charge/limit", v3: "/commands/charge/set-limit", permission: "control_charge", call: "SetChargeLimit"},
+	{name: SendDestination, kind: KindCommand, method: "POST", v2: "/navigation/destination", v3: "/commands/navigation/set-destination", permission: "control_navigation", call: "SendDestination"},
+	{name: OpenChargePort, kind: KindCommand, method: "POST", v3: "/commands/charge-port/open", permission: "control_charge", call: "OpenChargePort"},
+	{name: CloseChargePort, kind: KindCommand, method: "POST", v3: "/commands/charge-port/close", permission: "control_charge", call: "CloseChargePort"},
+	{name: SetChargeSchedule, kind: KindCommand, method: "POST", v3: "/charge-schedules", permission: "control_charge", call: "SetChargeSchedule"},
+	{name: DeleteChargeSchedule, kind: KindCommand, method: "DELETE", v3: "/charge-schedules", permission: "control_charge", call: "DeleteChargeSchedule"},
 }
+
+// The signals of the longer rows. They are never written to.
+var (
+	lockSignals = [...]SignalCode{
+		SignalClosureIsLocked, SignalClosureDoors, SignalClosureWindows, SignalClosureSunroof, SignalClosureFrontTrunk,
+		SignalClosureRearTrunk, SignalClosureTailgate, SignalChargeIsChargingPortFlapOpen,
+	}
+	teslaSignals = [...]SignalCode{
+		SignalVehicleIdentificationNickname, SignalVehicleIdentificationExteriorColor, SignalVehicleIdentificationTrim,
+		SignalConnectivitySoftwareCurrentFirmwareVersion, SignalLocationIsAtHome, SignalSurveillanceIsEnabled, SignalWheelStyle,
+	}
+	systemSignals = [...]SignalCode{
+		SignalDiagnosticsABS, SignalDiagnosticsActiveSafety, SignalDiagnosticsAirbag, SignalDiagnosticsBrakeFluid,
+		SignalDiagnosticsDriverAssistance, SignalDiagnosticsEmissions, SignalDiagnosticsEVBatteryConditioning,
+		SignalDiagnosticsEVCharging, SignalDiagnosticsEVDriveUnit, SignalDiagnosticsEVHVBattery, SignalDiagnosticsLighting,
+		SignalDiagnosticsMIL, SignalDiagnosticsOilLife, SignalDiagnosticsOilPressure, SignalDiagnosticsOilTemperature,
+		SignalDiagnosticsTelematics, SignalDiagnosticsTirePressure, SignalDiagnosticsTirePressureMonitoring,
+		SignalDiagnosticsTransmission, SignalDiagnosticsWasherFluid, SignalDiagnosticsWaterInFuel,
+	}
+)
 
 // lookup returns the row of op, as a slice of that one row; it is empty if
 // there is none.

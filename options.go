@@ -24,6 +24,8 @@ type options struct {
 	keyDomains  []string
 	keyDomain   string
 	cacheSize   int
+
+	ignoreKeySignal bool
 	// storedAnswers is nil unless answers are kept in the store.
 	storedAnswers *StoredAnswers
 	mode          ConnectMode
@@ -318,6 +320,15 @@ func WithVirtualKeyDomain(domain string) Option {
 		o.keyDomains = []string{domain}
 		return nil
 	}
+}
+
+// WithoutKeySignal keeps API v3's connectivitystatus-isdigitalkeypaired from
+// counting as the status of the virtual key. Smartcar documents it as "a
+// digital key has been paired" and does not say that this is Tesla's virtual
+// key: should it turn out to be another one, what is left are Smartcar's own
+// refusals, commands that worked, webhooks and [Vehicle.SetKeyStatus].
+func WithoutKeySignal() Option {
+	return func(o *options) error { o.ignoreKeySignal = true; return nil }
 }
 
 // WithAnswerCache sets for how many vehicles the last answers are kept in

@@ -90,6 +90,7 @@ type carState struct {
 	streams   bool // a legacy car seen recording faster than its cadence
 	proven    bool // class is what the server's answers showed, not an inference
 	byVIN     bool // class is what the VIN showed, which make and year cannot outweigh
+	nothing   bool // Smartcar has stored no data of the car; API v3
 	phase     turnPhase
 
 	nonce      uint64    // the attempt that owns the turn
@@ -140,6 +141,9 @@ type event struct {
 	outcome    outcome       // settle
 	retryAfter time.Duration // settle
 	recordedAt time.Time     // settle: newest data in the answer
+	seen       bool          // settle: the answer shows the next two
+	wake       wakefulness   // settle: as the car itself says
+	nothing    bool          // settle: Smartcar has no data of the car
 
 	class     carClass     // learnClass
 	byVIN     bool         // learnClass
@@ -378,6 +382,12 @@ func (s carState) noteData(e event, now time.Time, rules Rules) carState {
 		s.wake = wakeAwake
 	case s.class == classLegacy:
 		s.wake = wakeAsleep
+	}
+	if e.seen {
+		s.nothing = e.nothing
+	}
+	if e.wake != wakeUnknown {
+		s.wake = e.wake
 	}
 	return s
 }

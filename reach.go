@@ -12,6 +12,8 @@ import (
 type reach interface {
 	// authorize says in whose name a call to a vehicle is made.
 	authorize(ctx context.Context, v *Vehicle, c *call) error
+	// connected returns an error if the user is known to have no access (any more).
+	connected(ctx context.Context, userID string) error
 	// vehicles yields the user's cars; see [User.Vehicles].
 	vehicles(ctx context.Context, u *User) iter.Seq2[*Vehicle, error]
 	// permissions are what the owner granted for the car.

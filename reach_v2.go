@@ -22,6 +22,11 @@ func (g grantReach) authorize(ctx context.Context, v *Vehicle, c *call) error {
 	return err
 }
 
+func (g grantReach) connected(ctx context.Context, userID string) error {
+	_, err := g.tokens.loadUser(ctx, userID)
+	return err
+}
+
 // vehiclesPage is the largest page /vehicles gives.
 const vehiclesPage = 50
 

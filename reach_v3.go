@@ -24,6 +24,19 @@ func (a appReach) authorize(_ context.Context, v *Vehicle, c *call) error {
 	return validateID("user id", v.userID)
 }
 
+// connected knows of users who are being forgotten only: anybody may be connected
+// who is not stored.
+func (a appReach) connected(ctx context.Context, userID string) error {
+	u, err := a.tokens.anyUser(ctx, userID)
+	switch {
+	case errors.Is(err, ErrNotConnected):
+		return nil
+	case err == nil && u.Forgotten:
+		return ErrNotConnected
+	}
+	return err
+}
+
 // modes are where the connections of a user are looked for: Smartcar hides
 // simulated cars unless asked for.
 func (a appReach) modes(chosen ConnectMode) []ConnectMode {
@@ -108,8 +121,7 @@ func (a appReach) disconnect(ctx context.Context, v *Vehicle) error {
 
 // renew has nothing to do: no token of the user's expires.
 func (a appReach) renew(ctx context.Context, u *User, _ time.Duration) error {
-	_, err := a.tokens.storedUser(ctx, u.id)
-	return err
+	return a.connected(ctx, u.id)
 }
 
 // Connections may lag behind Connect a little.

@@ -83,7 +83,7 @@ func result[T any](c *core, p *part) (*T, error) {
 	value := p.value
 	if value == nil {
 		var err error
-		if value, err = c.wire.decode(p.op, p.body); err != nil {
+		if value, err = c.wire.decode(p.op, p.body, p.meta.UnitSystem); err != nil {
 			return nil, &Error{Operation: p.op.name, Err: err}
 		}
 		value.(interface{ setMeta(Meta) }).setMeta(p.meta)
@@ -171,7 +171,7 @@ func (v *Vehicle) fetch(ctx context.Context, call *call, ops []operation) ([]par
 	call.request = v.core.wire.read(ops)
 	call.kind = KindMetadata
 	for i := range ops {
-		if ops[i].kind == KindData {
+		if v.core.wire.kind(&ops[i]) == KindData {
 			call.kind = KindData
 		}
 	}

@@ -17,6 +17,7 @@ const (
 	flagStreams = 1 << 0
 	flagProven  = 1 << 1
 	flagByVIN   = 1 << 2
+	flagNothing = 1 << 3
 )
 
 var errCarRecord = errors.New("the stored policy record was written by another version")
@@ -54,6 +55,9 @@ func (s carState) encode(writeID uint64) []byte {
 	if s.byVIN {
 		b[7] |= flagByVIN
 	}
+	if s.nothing {
+		b[7] |= flagNothing
+	}
 	b = binary.BigEndian.AppendUint64(b, writeID)
 	b = binary.BigEndian.AppendUint64(b, s.nonce)
 	// Rounding up never opens a window early; rounding down never makes
@@ -76,7 +80,8 @@ func decodeCarState(b []byte) (carState, error) {
 		class: carClass(b[1]), key: keyKnowledge(b[2]), keySource: keySourceCode(b[3]), keyChecks: b[4],
 		wake: wakefulness(b[5]), phase: turnPhase(b[6]),
 		streams: b[7]&flagStreams != 0, proven: b[7]&flagProven != 0, byVIN: b[7]&flagByVIN != 0,
-		nonce: binary.BigEndian.Uint64(b[16:]),
+		nothing: b[7]&flagNothing != 0,
+		nonce:   binary.BigEndian.Uint64(b[16:]),
 	}
 	at := func(i int) time.Time { return readTime(b[24+i*timeSize:]) }
 	s.leaseEnd, s.usedAt, s.limitedTo, s.limitedAt = at(0), at(1), at(2), at(3)

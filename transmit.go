@@ -119,16 +119,24 @@ func (c *core) newRequest(ctx context.Context, call *call) (*http.Request, error
 	}
 	req.Header["Authorization"] = call.bearer
 	req.Header["User-Agent"] = c.opts.userAgent
+	if call.user != "" {
+		req.Header[headerUserID] = []string{call.user}
+		return c.dressed(req, body), nil // v3 names the unit of each number
+	}
 	switch call.units {
 	case Metric:
 		req.Header[headerUnits] = c.opts.metric
 	case Imperial:
 		req.Header[headerUnits] = c.opts.imperial
 	}
+	return c.dressed(req, body), nil
+}
+
+func (c *core) dressed(req *http.Request, body io.Reader) *http.Request {
 	if body != nil {
 		req.Header["Content-Type"] = []string{"application/json"}
 	}
-	return req, nil
+	return req
 }
 
 type eofReader struct{}

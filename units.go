@@ -79,3 +79,42 @@ func unit(spelled lenient.String, assumed Unit) Unit {
 	}
 	return Unit(text)
 }
+
+// conversions from metric units to imperial ones: imperial = metric * factor + offset.
+var conversions = [...]struct {
+	metric, imperial Unit
+	factor, offset   float64
+}{
+	{UnitKilometers, UnitMiles, 1 / 1.609344, 0},
+	{UnitKilometersPerHour, UnitMilesPerHour, 1 / 1.609344, 0},
+	{UnitLiters, UnitGallons, 1 / 3.785411784, 0},
+	{UnitKilopascals, UnitPSI, 1 / 6.894757293168361, 0},
+	{UnitCelsius, UnitFahrenheit, 1.8, 32},
+}
+
+// inUnits converts a value to the unit system; what has no counterpart there,
+// such as a percentage, stays as it is.
+func inUnits(system UnitSystem, value *float64, from Unit) *float64 {
+	if value == nil {
+		return nil
+	}
+	if from == UnitBars {
+		from, value = UnitKilopascals, new(*value*100)
+	}
+	for _, c := range conversions {
+		switch {
+		case system == Imperial && from == c.metric:
+			return new(*value*c.factor + c.offset)
+		case system != Imperial && from == c.imperial:
+			return new((*value - c.offset) / c.factor)
+		}
+	}
+	return value
+}
+
+func orUnit(u, assumed Unit) Unit {
+	if u == "" {
+		return assumed
+	}
+	return u
+}

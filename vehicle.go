@@ -192,6 +192,15 @@ func (v *Vehicle) ServiceHistory(ctx context.Context, from, to time.Time) (*Serv
 	if !from.IsZero() && !to.IsZero() && to.Before(from) {
 		return nil, argumentError("ServiceHistory to", "lies before from")
 	}
+	if v.core != nil && v.core.opts.api == V3 { // which takes no period: it is cut out here
+		r, err := readOne[ServiceHistoryReading](ctx, v, ServiceHistory)
+		if err == nil {
+			r.Records = slices.DeleteFunc(r.Records, func(s ServiceRecord) bool {
+				return !from.IsZero() && s.Date.Before(from.Truncate(24*time.Hour)) || !to.IsZero() && !s.Date.Before(to.Truncate(24*time.Hour).Add(24*time.Hour))
+			})
+		}
+		return r, err
+	}
 	query := url.Values{}
 	if !from.IsZero() {
 		query.Set("start_date", from.Format(time.DateOnly))

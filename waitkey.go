@@ -47,9 +47,9 @@ func (e *KeyNotNeededError) Is(target error) bool { return target == ErrKeyNotNe
 // itself, which takes no turn of the car: after 5 seconds, then ever more
 // rarely up to every 5 minutes, and never more than 30 times in one call. Reads
 // of others count, so that many who wait for one car ask hardly more often than
-// one. When the 30 are used up, after a little more than 2 hours, or where the
-// status can never be read with this connection, it goes on looking into the
-// store alone. The time is bounded by ctx and by nothing else: give it a deadline.
+// one. When the 30 are used up, after a little more than 2 hours, where the
+// status can never be read with this connection, and on API v3, which tells it
+// with the car's data only, it goes on looking into the store alone. The time is bounded by ctx and by nothing else: give it a deadline.
 //
 // Errors: that of ctx when it ends; a [*KeyNotNeededError] for a car that takes
 // no key; [ErrNotConnected], [ErrReconnectRequired], [ErrReauthenticate] or an
@@ -95,7 +95,7 @@ type keyWait struct {
 // look returns a status that is not KeyInstalled, or an error that may pass,
 // for "not yet".
 func (w *keyWait) look(ctx context.Context) (KeyStatus, error) {
-	if _, err := w.tokens.loadUser(ctx, w.vehicle.userID); err != nil {
+	if err := w.reach.connected(ctx, w.vehicle.userID); err != nil {
 		return KeyStatus{}, err
 	}
 	c, err := w.load(ctx, w.vehicle)
@@ -141,7 +141,7 @@ func (w *keyWait) count() {
 func (w *keyWait) due(c car) bool {
 	s := c.state
 	switch {
-	case s.class == classLegacy || s.class == classOther || w.reads >= keyWaitReads:
+	case s.class == classLegacy || s.class == classOther || w.reads >= keyWaitReads || !w.keyIsFree():
 		return false
 	case !w.last.IsZero() && w.now().Before(w.last.Add(max(w.pause, keyWaitFirst))):
 		return false
@@ -169,7 +169,7 @@ func (w *keyWait) status(s carState, now time.Time) (KeyStatus, error) {
 	switch {
 	case s.class == classLegacy || s.class == classOther:
 		return KeyStatus{}, &KeyNotNeededError{VehicleID: w.vehicle.id, Class: s.class.public()}
-	case s.key != keyInstalled || s.wantsKey(now) && w.reads < keyWaitReads:
+	case s.key != keyInstalled || s.wantsKey(now) && w.reads < keyWaitReads && w.keyIsFree():
 		return KeyStatus{}, nil
 	}
 	s.class = classStreaming // whatever could be told of the car, its key is there

@@ -21,13 +21,17 @@ type wire interface {
 	base(origins Origins) *url.URL
 	// supports reports whether the API has the operation at all.
 	supports(op *operation) bool
+	// kind is what the operation counts as: a VIN is metadata on v2.0 and one
+	// signal among the car's data on v3.
+	kind(op *operation) Kind
 	// read makes one request for all ops, of which there is at least one.
 	read(ops []operation) wireRequest
 	// split takes the answer to read apart: one part for each of ops, in
-	// their order. An error concerns the answer as a whole.
+	// their order. An error concerns the answer as a whole. What the answer
+	// shows beside is noted in a.observed.
 	split(ops []operation, a *answer) ([]part, error)
-	// decode turns the body of a part into the typed result of op.
-	decode(op *operation, body json.RawMessage) (any, error)
+	// decode turns the body of a part into the typed result of op, in units.
+	decode(op *operation, body json.RawMessage, units UnitSystem) (any, error)
 	// command makes the request for a command with its arguments.
 	command(op *operation, args any) (wireRequest, error)
 	// commandResult reads the answer to a command. The body decides, not the status.
@@ -50,6 +54,18 @@ type answer struct {
 	at     time.Time      // when it had arrived
 	parts  []part         // of a read, in the order of its operations
 	result *CommandResult // of a typed command
+
+	observed observation // what a read showed beside what it was for
+}
+
+// observation is what an answer shows about the car, whatever was asked for.
+type observation struct {
+	key        keyKnowledge // keyNotAsked if it shows nothing of the key
+	keyAt      time.Time    // when the car said so; zero if not known
+	wake       wakefulness
+	vin        string
+	nothing    bool // Smartcar has stored no signals of this car
+	wasChecked bool // false for wires and answers that show none of this
 }
 
 // part is what an answer holds for one operation: a body or an error.
@@ -109,6 +125,7 @@ const (
 	headerDataAge   = "Sc-Data-Age"
 	headerFetchedAt = "Sc-Fetched-At"
 	headerUnits     = "Sc-Unit-System"
+	headerUserID    = "Sc-User-Id"
 )
 
 func metaFrom(h http.Header, at time.Time) Meta {

@@ -21,6 +21,8 @@ func (wireV2) base(o Origins) *url.URL { return o.API.JoinPath("v2.0") }
 
 func (wireV2) supports(op *operation) bool { return op.v2 != "" }
 
+func (wireV2) kind(op *operation) Kind { return op.kind }
+
 // belowVehicle is a path of the operations table as it is sent: the vehicle
 // itself has none.
 func belowVehicle(path string) string {

@@ -7,7 +7,7 @@ import (
 )
 
 // decode turns v2.0's JSON into the neutral results.
-func (wireV2) decode(op *operation, body json.RawMessage) (any, error) {
+func (wireV2) decode(op *operation, body json.RawMessage, _ UnitSystem) (any, error) {
 	switch op.name {
 	case Attributes:
 		return decodeAs(body, attributesV2.reading)

@@ -4,40 +4,45 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/lenient"
 )
 
-// wireV3 speaks API v3: all reads are signals of one list. It covers the
-// attributes, battery, odometer and lock so far; what it has no row for in the
-// operations table is answered with a NotSupportedError before any request.
+// wireV3 speaks API v3: everything that is read of a car's data are signals of
+// one list, which is one request and one turn whatever is wanted of it.
 type wireV3 struct{}
 
 var _ wire = wireV3{}
 
-func (wireV3) version() string { return "v3" }
+func (wireV3) version() string { return string(V3) }
 
 func (wireV3) base(o Origins) *url.URL { return o.APIv3.JoinPath("v3") }
 
 func (wireV3) supports(op *operation) bool { return op.v3 != "" || len(op.signals) > 0 }
 
+func (wireV3) kind(op *operation) Kind {
+	if len(op.signals) > 0 {
+		return KindData
+	}
+	return op.kind
+}
+
+const signalsPath = "/signals"
+
+// read asks for the whole list even where one signal would do: it costs the
+// same, and shows the state of the key and whether the car sleeps.
 func (wireV3) read(ops []operation) wireRequest {
-	path := "/signals"
-	if len(ops) == 1 {
-		switch {
-		case ops[0].v3 != "":
-			path = ops[0].v3
-		case len(ops[0].signals) == 1:
-			path += "/" + ops[0].signals[0]
-		}
+	path := signalsPath
+	if len(ops) == 1 && len(ops[0].signals) == 0 {
+		path = ops[0].v3
 	}
 	return wireRequest{method: http.MethodGet, path: belowVehicle(path)}
 }
 
-// split collects for each operation the signals it is made of. The body of a
-// part is a JSON object from signal code to that signal's body.
+// split collects for each operation the signals it is made of.
 func (w wireV3) split(ops []operation, a *answer) ([]part, error) {
-	if len(ops) == 1 && ops[0].v3 != "" {
+	if len(ops) == 1 && ops[0].name == Attributes {
 		return []part{{op: &ops[0], body: a.body, meta: metaFrom(a.header, a.at)}}, nil
 	}
 	signals, err := decodeSignals(a)
@@ -45,31 +50,54 @@ func (w wireV3) split(ops []operation, a *answer) ([]part, error) {
 		return nil, err
 	}
 	set := signals.content()
+	a.observed = set.observe()
 	parts := make([]part, len(ops))
 	for i := range ops {
-		if ops[i].name == Attributes && set.vehicle != nil {
+		switch {
+		case ops[i].name == AllSignals:
+			parts[i] = part{op: &ops[i], body: a.body, meta: signals.Meta}
+			parts[i].meta.noteNewest(set)
+		case ops[i].name == Attributes && set.vehicle != nil:
 			body := append(append([]byte(`{"data":`), set.vehicle...), '}')
-			parts[i] = part{op: &ops[i], body: body, meta: metaFrom(a.header, a.at)}
-			continue
+			parts[i] = part{op: &ops[i], body: body, meta: signals.Meta}
+		default:
+			parts[i] = w.part(&ops[i], set, signals.Meta)
 		}
-		parts[i] = w.part(&ops[i], set, a)
 	}
 	return parts, nil
+}
+
+// entryV3 is how the body of a part holds a signal: as signalV3 reads it.
+type entryV3 struct {
+	Code SignalCode      `json:"code"`
+	Body json.RawMessage `json:"body"`
+	Meta struct {
+		OEMUpdatedAt time.Time `json:"oemUpdatedAt,omitzero"`
+		RetrievedAt  time.Time `json:"retrievedAt,omitzero"`
+		IngestedAt   time.Time `json:"ingestedAt,omitzero"`
+	} `json:"meta"`
 }
 
 // part joins the signals of one operation. It is as old as its oldest signal;
 // it fails only if none of them can be used: a stale body beside an ERROR
 // status is not data.
-func (wireV3) part(op *operation, set *signalSet, a *answer) part {
-	p := part{op: op, meta: metaFrom(a.header, a.at)}
-	bodies := make(map[string]json.RawMessage, len(op.signals))
+func (wireV3) part(op *operation, set *signalSet, meta Meta) part {
+	p := part{op: op, meta: meta}
+	var list struct {
+		Data []entryV3 `json:"data"`
+	}
 	for _, code := range op.signals {
-		s, ok := set.find(SignalCode(code))
+		s, ok := set.find(code)
 		switch {
 		case !ok:
 			continue
 		case s.err == nil:
-			bodies[code] = s.body
+			e := entryV3{Code: code, Body: s.body}
+			if !json.Valid(s.body) {
+				e.Body = nil
+			}
+			e.Meta.OEMUpdatedAt, e.Meta.RetrievedAt, e.Meta.IngestedAt = s.meta.OEMUpdatedAt, s.meta.RetrievedAt, s.meta.IngestedAt
+			list.Data = append(list.Data, e)
 			p.meta.noteSignalTimes(s.meta)
 		case p.err == nil:
 			p.err = new(*s.err)
@@ -77,9 +105,9 @@ func (wireV3) part(op *operation, set *signalSet, a *answer) part {
 		}
 	}
 	switch {
-	case len(bodies) > 0:
+	case len(list.Data) > 0:
 		p.err = nil
-		p.body, _ = json.Marshal(bodies) // valid JSON throughout: cannot fail
+		p.body, _ = json.Marshal(list) // valid JSON throughout: cannot fail
 	case p.err == nil:
 		p.err = set.notFound("")
 		p.err.Operation = op.name
@@ -96,27 +124,43 @@ func (m *Meta) noteSignalTimes(s SignalMeta) {
 	}
 }
 
-// signalValueV3 is the body of a plain signal.
-type signalValueV3 struct {
-	Value lenient.Float `json:"value"`
+// noteNewest dates a whole list by its newest signal: it holds some that are
+// recorded once in a car's life.
+func (m *Meta) noteNewest(set *signalSet) {
+	for _, s := range set.signals {
+		if s.err == nil {
+			m.RecordedAt = later(m.RecordedAt, s.meta.OEMUpdatedAt)
+			m.FetchedAt = later(m.FetchedAt, s.meta.RetrievedAt)
+		}
+	}
 }
 
-func (wireV3) decode(op *operation, body json.RawMessage) (any, error) {
-	if op.name == Attributes {
-		return decodeAs(body, vehicleV3.reading)
+// observe takes out of a list of signals what the policy learns from it.
+func (set *signalSet) observe() observation {
+	o := observation{wasChecked: true, nothing: len(set.signals) == 0 && !set.incomplete}
+	signals := &Signals{set: func() *signalSet { return set }}
+	if vin, err := signals.VehicleIdentificationVIN(); err == nil && vin.Value != nil {
+		o.vin = *vin.Value
 	}
-	signals, err := decodeObject[map[string]lenient.Object[signalValueV3]](body)
-	if err != nil {
-		return nil, err
+	if asleep, err := signals.ConnectivityStatusIsAsleep(); err == nil && asleep.Value != nil {
+		o.wake = wakeAwake
+		if *asleep.Value {
+			o.wake = wakeAsleep
+		}
 	}
-	value := func(code string) *float64 { return (*signals)[code].Value.Value.Value }
-	switch op.name {
-	case Odometer:
-		return &OdometerReading{Distance: value("odometer-traveleddistance")}, nil
-	case Battery:
-		return &BatteryReading{Percent: value("tractionbattery-stateofcharge"), Range: value("tractionbattery-range")}, nil
+	paired, err := signals.ConnectivityStatusIsDigitalKeyPaired()
+	switch {
+	case err == nil && paired.Value != nil:
+		o.key, o.keyAt = keyMissing, paired.OEMUpdatedAt
+		if *paired.Value {
+			o.key = keyInstalled
+		}
+	case err != nil && permanent(err):
+		o.key = keyUnavailable
+	case err != nil && isGone(err) && !set.incomplete && len(set.signals) > 1:
+		o.key = keyUnavailable // a whole list without it: it will not come
 	}
-	return nil, &NotSupportedError{Operation: op.name, API: "v3"}
+	return o
 }
 
 type vehicleV3 struct {
@@ -130,31 +174,4 @@ func (w vehicleV3) reading() *AttributesReading {
 	r := w.Data.Value.Attributes.Value.reading()
 	r.ID = string(w.Data.Value.ID)
 	return r
-}
-
-func (wireV3) command(op *operation, _ any) (wireRequest, error) {
-	return wireRequest{method: http.MethodPost, path: op.v3}, nil
-}
-
-// commandResult reads the body, which decides: a 202 may carry an error, as
-// errors[], as error, or as a bare object.
-func (wireV3) commandResult(op *operation, a *answer) (*CommandResult, error) {
-	body, err := decodeObject[struct {
-		Data lenient.Object[struct {
-			Attributes lenient.Object[struct {
-				Status lenient.Object[signalStatusV3] `json:"status"`
-			}] `json:"attributes"`
-		}] `json:"data"`
-	}](a.body)
-	if err != nil {
-		return nil, err
-	}
-	status := body.Data.Value.Attributes.Value.Status.Value
-	if status.Value == "SUCCESS" {
-		return &CommandResult{Status: string(status.Value), Meta: metaFrom(a.header, a.at)}, nil
-	}
-	if status.Value != "" {
-		return nil, statusErrorV3(op.name, string(status.Value), status.Error, a)
-	}
-	return nil, decodeError(op.name, a.status, a.header, a.body, a.at)
 }

@@ -359,7 +359,7 @@ func TestV3VehicleFixtures(t *testing.T) {
 		"vehicle.relative-link": {ID: "vehicle123", Make: "Toyota", Model: "Camry", Year: 2020},
 	} {
 		f := fixtureFiles(t, "v3/"+name+".json")[name]
-		got, err := wireV3{}.decode(row(Attributes), f.answer().body)
+		got, err := wireV3{}.decode(row(Attributes), f.answer().body, Metric)
 		require.NoError(t, err)
 		require.Equal(t, want, got)
 	}
@@ -417,7 +417,7 @@ func TestV3SignalFixtures(t *testing.T) {
 func decodePart(t *testing.T, p part) any {
 	t.Helper()
 	require.Nil(t, p.err)
-	v, err := wireV3{}.decode(p.op, p.body)
+	v, err := wireV3{}.decode(p.op, p.body, Metric)
 	require.NoError(t, err)
 	return v
 }
