@@ -142,7 +142,7 @@ func TestEventSignals(t *testing.T) {
 		 "status":{"value":"ERROR","error":{"type":"VEHICLE_STATE","code":"NOT_CHARGING"}}},
 		{"code":"vehicleidentification-vin","body":{"value":"5YJSA1CN5DFP00101"},"meta":{"oemUpdatedAt":0},"status":"SUCCESS"}]`), 3, fuzzTime)
 	require.False(t, s.Incomplete())
-	require.Equal(t, fuzzTime, s.ReceivedAt)
+	require.Equal(t, Meta{ReceivedAt: fuzzTime}, s.Meta)
 	charge, err := s.TractionBatteryStateOfCharge()
 	require.NoError(t, err)
 	require.Equal(t, new(80.0), charge.Value)
