@@ -125,7 +125,7 @@ func decodeEventSignals(signals json.RawMessage, count int, at time.Time) *Signa
 	a := &answer{status: http.StatusOK, header: http.Header{}, at: at}
 	set := newSignalSet(signals, count, a)
 	set.absent = "the event does not carry this signal: add it to the webhook's data in Smartcar's dashboard"
-	return &Signals{Meta: metaFrom(a.header, at), set: func() *signalSet { return set }}
+	return &Signals{Meta: Meta{ReceivedAt: at}, set: func() *signalSet { return set }}
 }
 
 // newSignalSet reads a list of entries, or one. Of two with the same code the

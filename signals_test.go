@@ -22,7 +22,7 @@ func TestSignalsAreGenerated(t *testing.T) {
 		require.NoError(t, err)
 		got, err := os.ReadFile(name)
 		require.NoError(t, err)
-		require.True(t, string(want) == string(got), "%s is out of date: run go generate", name)
+		require.Equal(t, string(want), string(got), "%s is out of date: run go generate", name)
 	}
 }
 
@@ -208,7 +208,7 @@ func TestListThatIsNotComplete(t *testing.T) {
 	require.Equal(t, 1, s.Len())
 	voltage, err := s.ChargeVoltage()
 	require.NoError(t, err)
-	require.Equal(t, 230.0, *voltage.Value, "the last one counts")
+	require.Equal(t, new(230.0), voltage.Value, "the last one counts")
 }
 
 func TestSignalThatIsNotThere(t *testing.T) {

@@ -142,10 +142,10 @@ func TestEventSignals(t *testing.T) {
 		 "status":{"value":"ERROR","error":{"type":"VEHICLE_STATE","code":"NOT_CHARGING"}}},
 		{"code":"vehicleidentification-vin","body":{"value":"5YJSA1CN5DFP00101"},"meta":{"oemUpdatedAt":0},"status":"SUCCESS"}]`), 3, fuzzTime)
 	require.False(t, s.Incomplete())
-	require.Equal(t, fuzzTime, s.ReceivedAt)
+	require.Equal(t, Meta{ReceivedAt: fuzzTime}, s.Meta)
 	charge, err := s.TractionBatteryStateOfCharge()
 	require.NoError(t, err)
-	require.Equal(t, 80.0, *charge.Value)
+	require.Equal(t, new(80.0), charge.Value)
 	require.Equal(t, time.UnixMilli(1780222662364).UTC(), charge.RetrievedAt)
 	vin, err := s.VehicleIdentificationVIN()
 	require.NoError(t, err)
@@ -157,8 +157,14 @@ func TestEventSignals(t *testing.T) {
 	rate, err := s.LastKnown().ChargeChargeRate()
 	require.NoError(t, err)
 	require.True(t, rate.Stale)
-	require.Equal(t, 30.0, *rate.Value)
+	require.Equal(t, new(30.0), rate.Value)
 
+	for value, want := range map[string]*string{`{}`: nil, `["x"]`: nil, `null`: nil, `""`: new(""), `18`: new("18")} {
+		s = decodeEventSignals(json.RawMessage(`{"code":"wheel-style","body":{"value":`+value+`}}`), 1, fuzzTime)
+		style, err := s.WheelStyle()
+		require.NoError(t, err)
+		require.Equal(t, want, style.Value, value)
+	}
 	require.True(t, decodeEventSignals(json.RawMessage(`[]`), 3, fuzzTime).Incomplete())
 	require.Zero(t, decodeEventSignals(nil, 0, fuzzTime).Len())
 }

@@ -42,13 +42,13 @@ var unitSpellings = [...]struct {
 	spellings string
 }{
 	{UnitPercent, "percent percentage pct %"},
-	{UnitKilometers, "km kms kilometer kilometers kilometre kilometres"},
+	{UnitKilometers, "km kms kilometer kilometers kilometre kilometres"}, //nolint:misspell // as the British write it
 	{UnitMiles, "mi mile miles"},
 	{UnitKilometersPerHour, "km/h kmh kph kmph kilometers/hour kilometers_per_hour"},
 	{UnitMilesPerHour, "mph mi/h miles/hour miles_per_hour"},
 	{UnitCelsius, "celsius c °c degc"},
 	{UnitFahrenheit, "fahrenheit f °f degf"},
-	{UnitLiters, "l liter liters litre litres"},
+	{UnitLiters, "l liter liters litre litres"}, //nolint:misspell // as the British write it
 	{UnitGallons, "gal gallon gallons"},
 	{UnitKilopascals, "kpa kilopascal kilopascals"},
 	{UnitPSI, "psi"},
