@@ -71,6 +71,8 @@ func (s *Server) connectCar(account, vehicleID, mode string, perms []string, now
 	}
 	s.connections = slices.DeleteFunc(s.connections, func(o *connection) bool { return o.id == n.id })
 	s.connections = append(s.connections, n)
+	s.autoSubscribe(n, now)
+	s.unseen = true
 }
 
 // connection finds one by its two ends; nil when there is none.
@@ -98,6 +100,7 @@ func (s *Server) newest(match func(*connection) bool) []*connection {
 func (s *Server) disconnect(gone []*connection) {
 	for _, n := range gone {
 		s.connections = slices.DeleteFunc(s.connections, func(o *connection) bool { return o == n })
+		s.drop(func(b *subscription) bool { return b.user == n.user && b.vehicle == n.vehicle })
 		for g := range s.grants() {
 			if g.user == n.user {
 				delete(g.vehicles, n.vehicle)

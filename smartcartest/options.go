@@ -43,6 +43,8 @@ type config struct {
 	iamBasic  bool
 	variants  Variants
 
+	retries         []time.Duration
+	deliveryTimeout time.Duration
 	connectionLag   time.Duration
 	subscriptionLag time.Duration
 }
@@ -53,6 +55,9 @@ func defaults() config {
 		rules: rules{keyless: 8 * time.Hour, refresh: 5 * time.Minute, answer: RateLimited},
 		grace: time.Minute,
 		seed:  1,
+
+		retries:         retryAfter(),
+		deliveryTimeout: deliveryTimeout,
 	}
 }
 
@@ -150,6 +155,16 @@ func WithConnectionLag(d time.Duration) Option {
 // as the vendor creates it in the background; default at once.
 func WithSubscriptionLag(d time.Duration) Option {
 	return func(c *config) { positive(&c.subscriptionLag, d) }
+}
+
+// WithWebhookTiming sets how long a webhook's receiver may take, and the pauses
+// before each further attempt after a failure; default 15 s and 25, 50 and
+// 100 s. Without pauses nothing is tried again.
+func WithWebhookTiming(timeout time.Duration, retries ...time.Duration) Option {
+	return func(c *config) {
+		positive(&c.deliveryTimeout, timeout)
+		c.retries = slices.Clone(retries)
+	}
 }
 
 // WithSeed seeds the draws of Fault.Probability; default 1.

@@ -55,7 +55,14 @@ type Server struct {
 	faults      []*activeFault
 	random      *rand.Rand
 	requests    []Request
-	counts      counts
+
+	hooks         []*hook
+	subscriptions []*subscription
+	events        []*event   // still to be delivered
+	sent          []Delivery // the log
+	sequence      int64      // of events
+	unseen        bool       // a request has changed the subscriptions
+	counts        counts
 }
 
 // counts are kept beside the log, which forgets.
@@ -174,6 +181,10 @@ func (s *Server) process(c *call, f Fault, inside bool) (res *response, dropped 
 	}
 	if f.Malformed {
 		res.body = res.body[:len(res.body)/2]
+	}
+	if s.unseen || c.entry != nil && c.entry.Executed {
+		s.unseen = false
+		s.observe(c.now)
 	}
 	res.header("Date", c.now.Format(http.TimeFormat))
 	if c.entry != nil {
@@ -332,7 +343,9 @@ func (s *Server) change(vehicleID string, f func(*vehicle, time.Time) error) err
 	if v == nil {
 		return fmt.Errorf("smartcartest: no vehicle %q", vehicleID)
 	}
-	return f(v, s.now())
+	err := f(v, s.now())
+	s.observe(s.now())
+	return err
 }
 
 // Pair gives a streaming car the virtual key: its data and commands open at

@@ -245,5 +245,5 @@ func (s *Server) RevokeGrants() {
 	clear(s.access)
 	clear(s.refresh)
 	clear(s.codes)
-	s.connections = nil
+	s.connections, s.subscriptions, s.events = nil, nil, nil
 }

@@ -18,7 +18,8 @@ import (
 // never sends a request again by itself.
 func (s *Server) Transport() http.RoundTripper { return transport{s} }
 
-type transport struct{ s *Server }
+// transport runs a handler in memory.
+type transport struct{ h http.Handler }
 
 func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	body := req.Body
@@ -45,7 +46,7 @@ func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		r.Host = req.URL.Host
 	}
 	w := &recorder{header: http.Header{}}
-	if !serve(t.s, w, r) {
+	if !serve(t.h, w, r) {
 		if err := req.Context().Err(); err != nil {
 			return nil, err
 		}

@@ -202,16 +202,21 @@ func (s *Server) application(c *call, v *vehicle, g *grant) *response {
 }
 
 // subscribe is POST /vehicles/{id}/webhooks/{webhookId}.
-func (s *Server) subscribe(c *call, v *vehicle, _ *grant) *response {
+func (s *Server) subscribe(c *call, v *vehicle, g *grant) *response {
 	v.subscribe(c.now)
+	if n := s.connection(g.user, v.ID); n != nil && s.hook(c.path[4]) != nil {
+		s.addSubscription(c.path[4], n, c.now)
+		s.unseen = true
+	}
 	return c.ok(map[string]string{"webhookId": c.path[4], "vehicleId": v.ID})
 }
 
 // unsubscribe is documented for the management token only.
-func (s *Server) unsubscribe(c *call, _ *vehicle, g *grant) *response {
+func (s *Server) unsubscribe(c *call, v *vehicle, g *grant) *response {
 	if g != nil {
 		return c.fail(newError("AUTHENTICATION", ""))
 	}
+	s.drop(func(b *subscription) bool { return b.hook == c.path[4] && b.vehicle == v.ID })
 	return c.ok(map[string]string{"status": "success"})
 }
 

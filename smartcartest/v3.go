@@ -34,6 +34,18 @@ func (s *Server) v3(c *call, rest []string) *response {
 		return s.v3Disconnect(c, id)
 	case "DELETE users/*":
 		return s.v3DeleteUser(c, id)
+	case "GET webhooks":
+		return s.v3Webhooks(c)
+	case "GET webhooks/*":
+		return s.v3Webhook(c, id)
+	case "GET subscriptions":
+		return s.v3Subscriptions(c)
+	case "POST subscriptions":
+		return s.v3Subscribe(c)
+	case "GET subscriptions/*":
+		return s.v3Subscription(c, id)
+	case "DELETE subscriptions/*":
+		return s.v3Unsubscribe(c, id)
 	}
 	return c.fail(newError("RESOURCE_NOT_FOUND", "INVALID_PATH"))
 }

@@ -1,0 +1,210 @@
+package smartcartest
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"time"
+)
+
+// Delivery is one attempt to deliver a webhook.
+type Delivery struct {
+	WebhookID string `json:"webhookId"`
+	// VehicleID is empty for VERIFY.
+	VehicleID string `json:"vehicleId,omitempty"`
+	// EventID is the same in all attempts, DeliveryID is not.
+	EventID    string `json:"eventId"`
+	DeliveryID string `json:"deliveryId"`
+	// EventType is VERIFY, VEHICLE_STATE or VEHICLE_ERROR; of version 2.0 the
+	// eventName.
+	EventType string `json:"eventType"`
+	URL       string `json:"url"`
+	// Attempt counts from 1.
+	Attempt int `json:"attempt"`
+	// Time is when it was sent, in simulated time.
+	Time time.Time `json:"time"`
+	// Body is what was sent, byte by byte, and Signature the header
+	// SC-Signature, which VERIFY does not have.
+	Body      []byte `json:"-"`
+	Signature string `json:"-"`
+	// Status is 0 when no answer came. Err is why there was none.
+	Status int   `json:"status"`
+	Err    error `json:"-"`
+	// Retry is when it is tried again; zero after a success, and after the
+	// last attempt.
+	Retry time.Time `json:"retry,omitzero"`
+}
+
+// Succeeded says whether the receiver took it: any 2xx.
+func (d Delivery) Succeeded() bool { return d.Err == nil && d.Status >= 200 && d.Status < 300 }
+
+// event waits to be delivered.
+type event struct {
+	hook         *hook
+	subscription *subscription // nil for the test button
+	id, kind     string
+	url, vehicle string
+	build        func(*Delivery) []byte
+	attempts     int
+	due          time.Time
+	sending      bool
+}
+
+// deliveryTimeout is how long a receiver may take; timers are real ones, or
+// those of the bubble.
+const deliveryTimeout = 15 * time.Second
+
+// retryAfter are the pauses before the second attempt and those that follow.
+func retryAfter() []time.Duration {
+	return []time.Duration{25 * time.Second, 50 * time.Second, 100 * time.Second}
+}
+
+// Deliver sends what is due now, one after the other: the events of all that
+// has changed, and the retries whose time has come (25, 50 and 100 seconds
+// after a failure, in simulated time). It returns the attempts. Nothing is
+// ever sent but by Deliver, RunWebhooks, VerifyWebhook and TestWebhook. The
+// error is ctx's; an attempt that it interrupts is made again.
+func (s *Server) Deliver(ctx context.Context) ([]Delivery, error) {
+	due := s.claimDue()
+	var out []Delivery
+	for i, e := range due {
+		if err := ctx.Err(); err != nil {
+			s.unclaim(due[i:])
+			return out, err
+		}
+		out = append(out, s.attempt(ctx, e))
+	}
+	return out, ctx.Err()
+}
+
+// RunWebhooks calls Deliver every interval until ctx ends, and returns ctx's
+// error. Zero is a second. The interval is real time, or the bubble's.
+func (s *Server) RunWebhooks(ctx context.Context, interval time.Duration) error {
+	if interval <= 0 {
+		interval = time.Second
+	}
+	for {
+		if _, err := s.Deliver(ctx); err != nil {
+			return err
+		}
+		if !sleep(ctx, interval) {
+			return ctx.Err()
+		}
+	}
+}
+
+// Deliveries returns a copy of the log of all attempts, oldest first; the
+// newest 100,000 are kept.
+func (s *Server) Deliveries() []Delivery {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.sent)
+}
+
+// claimDue observes the cars and takes what is due.
+func (s *Server) claimDue() []*event {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.now()
+	s.observe(now)
+	var due []*event
+	for _, e := range s.events {
+		if e.sending || now.Before(e.due) {
+			continue
+		}
+		e.sending = true
+		if e.hook.Reverse {
+			due = slices.Insert(due, 0, e)
+		} else {
+			due = append(due, e)
+		}
+	}
+	return due
+}
+
+func (s *Server) unclaim(events []*event) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range events {
+		e.sending = false
+	}
+}
+
+// attempt sends one event and decides what becomes of it.
+func (s *Server) attempt(ctx context.Context, e *event) Delivery {
+	s.mu.Lock()
+	now := s.now()
+	s.mu.Unlock()
+	d, _ := s.post(ctx, e.hook, Delivery{
+		WebhookID: e.hook.ID, VehicleID: e.vehicle, EventID: e.id, DeliveryID: randomUUID(), EventType: e.kind,
+		URL: e.url, Attempt: e.attempts + 1, Time: now,
+	}, e.build)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e.sending = false
+	pauses := s.cfg.retries
+	switch {
+	case d.Succeeded():
+		s.settle(e)
+	case ctx.Err() != nil: // interrupted, not failed
+	case e.attempts >= len(pauses):
+		s.settle(e) // dropped
+	default:
+		e.due = s.now().Add(pauses[e.attempts])
+		d.Retry = e.due
+		e.attempts++
+	}
+	s.sent = capped(s.sent, d)
+	return d
+}
+
+func (s *Server) settle(e *event) {
+	s.events = slices.DeleteFunc(s.events, func(other *event) bool { return other == e })
+}
+
+// post sends one request, without any lock, and reads the answer.
+func (s *Server) post(ctx context.Context, h *hook, d Delivery, build func(*Delivery) []byte) (Delivery, []byte) {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.deliveryTimeout)
+	defer cancel()
+	d.Body = build(&d)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, d.URL, bytes.NewReader(d.Body))
+	if err != nil {
+		d.Err = fmt.Errorf("smartcartest: %w", err)
+		return d, nil
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("User-Agent", "Smartcar/1.0")
+	if d.EventType != "VERIFY" {
+		d.Signature = h.sign(d.Body)
+		req.Header.Set("SC-Signature", d.Signature)
+	}
+	res, err := h.roundTripper().RoundTrip(req) // no redirects: they are failures
+	if err != nil {
+		d.Err = err
+		return d, nil
+	}
+	answer, err := io.ReadAll(io.LimitReader(res.Body, maxBody))
+	_ = res.Body.Close() // read already; nothing depends on it
+	if err == nil {
+		err = ctx.Err() // a handler in memory may have slept through it
+	}
+	d.Status, d.Err = res.StatusCode, err
+	if err != nil {
+		d.Status = 0
+	}
+	return d, answer
+}
+
+func (h *hook) roundTripper() http.RoundTripper {
+	switch {
+	case h.Handler != nil:
+		return transport{h.Handler}
+	case h.Transport != nil:
+		return h.Transport
+	default:
+		return &http.Transport{DisableKeepAlives: true, Proxy: http.ProxyFromEnvironment}
+	}
+}
