@@ -14,12 +14,13 @@ import (
 type call struct {
 	op      Operation
 	kind    Kind
-	vehicle *Vehicle    // nil for calls that concern no vehicle
-	scope   string      // whose answers these are: the grant on v2.0, the user on v3
-	user    string      // in whose name the application asks, on v3
-	ops     []operation // what a read carries; nil for everything else
-	command *operation  // a typed command; nil for everything else
-	base    string      // the URL that request.path is relative to
+	vehicle *Vehicle        // nil for calls that concern no vehicle
+	grant   grantCredential // of v2.0; what auth points to, to save an allocation
+	scope   string          // whose answers these are: the grant on v2.0, the user on v3
+	user    string          // in whose name the application asks, on v3
+	ops     []operation     // what a read carries; nil for everything else
+	command *operation      // a typed command; nil for everything else
+	base    string          // the URL that request.path is relative to
 	request wireRequest
 	query   url.Values
 	alone   bool // the answer is to this call only, and not kept

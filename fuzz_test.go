@@ -39,7 +39,7 @@ func FuzzDecodeV2(f *testing.F) {
 			if !operations[i].isRead() {
 				continue
 			}
-			value, err := wireV2{}.decode(&operations[i], body)
+			value, err := wireV2{}.decode(&operations[i], body, Metric)
 			if err != nil {
 				if value != nil {
 					t.Fatalf("%s: a value beside an error", operations[i].name)
@@ -142,11 +142,11 @@ func requireParts(t *testing.T, ops []operation, parts []part, w wire) {
 			outcomeOf(p.err)
 			continue
 		}
-		if value, err := w.decode(p.op, p.body); err == nil {
+		if value, err := w.decode(p.op, p.body, Imperial); err == nil {
 			requireRealNumbers(t, value)
 		}
 	}
-	_, _ = strongest(KindData, parts)
+	_, _ = (&core{wire: w}).strongest(KindData, parts)
 }
 
 func FuzzDecodeV3(f *testing.F) {

@@ -18,7 +18,8 @@ var _ reach = grantReach{}
 
 func (g grantReach) authorize(ctx context.Context, v *Vehicle, c *call) error {
 	grant, err := v.grant(ctx)
-	c.scope, c.auth = grant, &grantCredential{g.tokens, grant, v.userID, v.id}
+	c.scope, c.grant = grant, grantCredential{g.tokens, grant, v.userID, v.id}
+	c.auth = &c.grant
 	return err
 }
 

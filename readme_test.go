@@ -56,16 +56,39 @@ func TestREADMETable(t *testing.T) {
 func operationsTable() string {
 	kinds := map[Kind]string{KindMetadata: "metadata", KindData: "data", KindCommand: "command"}
 	var b strings.Builder
-	b.WriteString("| Method of `Vehicle` | Kind | Permission | API v2.0, below `/vehicles/{id}` |\n| --- | --- | --- | --- |\n")
+	b.WriteString("| Method of `Vehicle` | Kind | Permission | API v2.0, below `/vehicles/{id}` | API v3 |\n| --- | --- | --- | --- | --- |\n")
 	for _, op := range operations {
 		permission := "–"
 		if op.permission != "" {
 			permission = "`" + op.permission + "`"
 		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s | `%s %s` |\n", op.call, kinds[op.kind], permission, op.method, op.v2)
+		v2 := "–"
+		if op.v2 != "" {
+			v2 = "`" + op.method + " " + op.v2 + "`"
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", op.call, kinds[op.kind], permission, v2, onV3(&op))
 	}
-	b.WriteString("\n*Metadata* is answered by Smartcar itself and not limited; *data* reads the car and takes its turn;\na *command* changes it.\n")
+	b.WriteString("\n*Metadata* is answered by Smartcar itself and not limited; *data* reads the car and takes its turn;\na *command* changes it. On v3 a VIN is data, too: all signals come in one answer, which is one turn.\n")
 	return b.String()
+}
+
+// onV3 is where API v3 has an operation: at a path, in signals, or beside the vehicle.
+func onV3(op *operation) string {
+	switch {
+	case op.v3 != "":
+		return "`" + op.method + " " + op.v3 + "`"
+	case len(op.signals) > 3:
+		return fmt.Sprintf("%d signals", len(op.signals))
+	case len(op.signals) > 0:
+		list := make([]string, len(op.signals))
+		for i, code := range op.signals {
+			list[i] = "`" + string(code) + "`"
+		}
+		return strings.Join(list, ", ")
+	case op.name == TeslaVirtualKey:
+		return "known from the last read"
+	}
+	return "of the connection"
 }
 
 func TestREADMEQuickStart(t *testing.T) {
