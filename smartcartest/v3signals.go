@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// signal is one row of the v3 catalogue.
+// signal is one row of the v3 catalog.
 type signal struct {
 	group, name string
 	permission  string

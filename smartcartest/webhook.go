@@ -159,7 +159,7 @@ func (s *Server) complete(w *Webhook) error {
 	return nil
 }
 
-// signal finds a row of the catalogue; nil when there is none.
+// signal finds a row of the catalog; nil when there is none.
 func (s *Server) signal(code string) *signal {
 	i := slices.IndexFunc(s.signals, func(g signal) bool { return g.code() == code })
 	if i < 0 {

@@ -119,7 +119,7 @@ func keys(body map[string]any) string {
 	return strings.Join(names, ",")
 }
 
-func TestV3CatalogueIsTheDocumentedOne(t *testing.T) {
+func TestV3CatalogIsTheDocumentedOne(t *testing.T) {
 	charging := func(id string, make_ string, how smartcartest.Integration) smartcartest.Car {
 		return smartcartest.Car{ID: id, Make: make_, Model: "M", VIN: "5YJ3E1EA2NF000001", Integration: how, Paired: true, Charging: true, Battery: 0.4}
 	}

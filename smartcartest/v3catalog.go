@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// signals is the catalogue of API v3: 93 codes. The casing of some names is a
+// signals is the catalog of API v3: 93 codes. The casing of some names is a
 // guess; the codes are the documented ones.
 func signals() []signal {
 	return slices.Concat(chargeSignals(), chargeLists(), closureSignals(), statusSignals(), diagnosticSignals(), driveSignals(), identitySignals())
