@@ -139,10 +139,14 @@ func (g signal) read(v *vehicle, n *connection, now time.Time, rec recording, re
 	}
 	w := &view{vehicle: v, now: now, driver: driver}
 	r.at = rec.at
-	if r.body, r.err = g.value(w.as(rec)); r.err != nil {
-		r.at = rec.at.Add(-staleSince)
-	} else {
+	r.body, r.err = g.value(w.as(rec))
+	switch {
+	case r.err == nil:
 		r.status = "SUCCESS"
+	case r.body != nil:
+		r.at = rec.at.Add(-staleSince)
+	default:
+		r.at = time.Time{}
 	}
 	if g.code() == "vehicleidentification-vin" { // Smartcar knows it without the car
 		r.at = time.Time{}
