@@ -204,7 +204,7 @@ func (s *Server) VerifyWebhook(ctx context.Context, id string) error {
 		WebhookID: id, EventID: randomUUID(), DeliveryID: randomUUID(), EventType: "VERIFY", URL: h.CallbackURL, Attempt: 1, Time: now,
 	}, func(d *Delivery) []byte { return h.verify(challenge, d) })
 	s.mu.Lock()
-	s.sent = capped(s.sent, d)
+	s.sent = cappedAt(s.sent, d, deliveriesKept)
 	s.mu.Unlock()
 	if d.Err != nil {
 		return fmt.Errorf("smartcartest: verify %q: %w", id, d.Err)
