@@ -227,10 +227,10 @@ func (r *userRecord) note(p pendingGrant) {
 
 // finishForgetting ends a Forget that was cut off, before the user is known again.
 func (k *tokenKeeper) finishForgetting(ctx context.Context, userID string) error {
-	if old, err := k.anyUser(ctx, userID); err != nil || !old.Forgotten {
-		return nil
+	if old, err := k.anyUser(ctx, userID); err == nil && old.Forgotten {
+		return k.core.user(userID).Forget(ctx)
 	}
-	return k.core.user(userID).Forget(ctx)
+	return nil // what else is wrong shows at the next step
 }
 
 func (r *userRecord) newestFirst() []grantEntry {

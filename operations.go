@@ -139,6 +139,8 @@ var operations = [...]operation{
 }
 
 // The signals of the longer rows. They are never written to.
+//
+//nolint:gochecknoglobals // the table above is the one place that needs them, and it is a global, too
 var (
 	lockSignals = [...]SignalCode{
 		SignalClosureIsLocked, SignalClosureDoors, SignalClosureWindows, SignalClosureSunroof, SignalClosureFrontTrunk,

@@ -250,7 +250,9 @@ func neutralReads(t *testing.T, s *smartcar.Snapshot) map[smartcar.Operation]any
 		note(smartcar.ChargeLimit, err, on(r, func(r *smartcar.ChargeLimitReading) []any { return []any{r.Percent} })...)
 	}
 	if r, err := s.TirePressure(); true {
-		note(smartcar.TirePressure, err, on(r, func(r *smartcar.TirePressureReading) []any { return []any{r.FrontLeft, r.FrontRight, r.BackLeft, r.BackRight} })...)
+		note(smartcar.TirePressure, err, on(r, func(r *smartcar.TirePressureReading) []any {
+			return []any{r.FrontLeft, r.FrontRight, r.BackLeft, r.BackRight}
+		})...)
 	}
 	if r, err := s.EngineOil(); true {
 		note(smartcar.EngineOil, err, on(r, func(r *smartcar.EngineOilReading) []any { return []any{r.LifePercent} })...)

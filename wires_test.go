@@ -171,7 +171,7 @@ func TestWireV3RefusesWhatItCannotDo(t *testing.T) {
 		before := len(sim.Requests())
 		_, err := v.Snapshot(t.Context(), Battery, Permissions)
 		require.ErrorIs(t, err, ErrNotSupported)
-		require.Equal(t, before, len(sim.Requests()))
+		require.Len(t, sim.Requests(), before)
 	})
 }
 

@@ -1,6 +1,7 @@
 package smartcartest
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -70,7 +71,7 @@ func (o faultOrder) fault() Fault {
 
 // control is the API below /_sim/. It uses only the exported methods, which
 // lock for themselves; the requests are neither logged nor spoiled.
-func (s *Server) control(c *call) *response {
+func (s *Server) control(ctx context.Context, c *call) *response {
 	rest := c.path[1:]
 	method := c.r.Method
 	switch {
@@ -105,7 +106,7 @@ func (s *Server) control(c *call) *response {
 		s.ExpireAccessTokens()
 		return jsonResponse(http.StatusOK, object{"status": "expired"})
 	}
-	return controlError(http.StatusNotFound, errors.New("no such control"))
+	return s.controlHooks(ctx, c, rest)
 }
 
 func (s *Server) controlCar(method, id, what string) *response {

@@ -57,6 +57,9 @@ type event struct {
 // those of the bubble.
 const deliveryTimeout = 15 * time.Second
 
+// deliveriesKept is less than of other logs: each holds its body.
+const deliveriesKept = 10_000
+
 // retryAfter are the pauses before the second attempt and those that follow.
 func retryAfter() []time.Duration {
 	return []time.Duration{25 * time.Second, 50 * time.Second, 100 * time.Second}
@@ -97,7 +100,7 @@ func (s *Server) RunWebhooks(ctx context.Context, interval time.Duration) error 
 }
 
 // Deliveries returns a copy of the log of all attempts, oldest first; the
-// newest 100,000 are kept.
+// newest 10,000 are kept.
 func (s *Server) Deliveries() []Delivery {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -157,7 +160,7 @@ func (s *Server) attempt(ctx context.Context, e *event) Delivery {
 		d.Retry = e.due
 		e.attempts++
 	}
-	s.sent = capped(s.sent, d)
+	s.sent = cappedAt(s.sent, d, deliveriesKept)
 	return d
 }
 

@@ -1,6 +1,6 @@
 // Package smartcartest is a simulated Smartcar that lives in a test process:
-// Connect, the token endpoints, the vehicle API v2.0 with its management API,
-// and the beginnings of API v3, with cars that behave. It imports the standard
+// Connect, the token endpoints, the vehicle API v2.0 and v3 with the management
+// API of each, and webhooks, with cars that behave. It imports the standard
 // library only and speaks plain HTTP, so that it serves any client.
 //
 // # Three ways to use it
@@ -30,7 +30,9 @@
 // decision=grant or decision=deny and follows the 302; Grant and Deny do that.
 // The form field user names the owner's account, error ends the flow with one
 // of the documented errors. See AnswerConnect. In a browser, the query
-// parameter simulated_user names the account.
+// parameter simulated_user names the account. With response_type=none and no
+// redirect_uri the flow ends on a page of the simulator, which AnswerConnect
+// reports as an error although the owner has consented.
 //
 // # Cars
 //
@@ -52,6 +54,34 @@
 // Every request that reaches the vehicle API is written to the car's Ledger.
 // BrokenWindows lists the data requests that a keyless car should never have
 // got, so that a test can assert that there were none.
+//
+// # API v3
+//
+// All of the vehicle and the management API but applications and the look-up of
+// executions, whose paths and bodies are not documented. The list of signals
+// has all 93 codes for every car: what a car cannot say is an error inside the
+// signal, and so is a rate that stands still, beside its old value. A car reads
+// the same through both versions and has one ledger; a request for signals is
+// one data request. Car.SlowCommands and Fault.Accepted answer 202 and stream
+// the result; Car.NeverSubscribed has nothing stored; WithVariants sends the
+// spellings and shapes that older examples have, WithConnectionLag and
+// WithSubscriptionLag show things late.
+//
+// # Webhooks
+//
+// AddWebhook creates one and challenges its receiver, Subscribe or the API
+// subscribe cars to it. What changes is put into a queue, which Deliver sends
+// when the test says so, and RunWebhooks all the time; the simulator starts
+// nothing by itself. A receiver can be an http.Handler in the same process:
+// then neither sockets nor goroutines are needed. A streaming car without the
+// key sends one VEHICLE_ERROR:VIRTUAL_KEY_REQUIRED and nothing else; paired, it
+// sends that it is RESOLVED and begins with a first delivery. Webhooks never
+// read a car and spend no turn.
+//
+//	id, err := sim.AddWebhook(ctx, smartcartest.Webhook{CallbackURL: "https://example.com/hook", Handler: h})
+//	err = sim.Subscribe(id, smartcartest.ModelY)
+//	err = sim.Pair(smartcartest.ModelY)
+//	sent, err := sim.Deliver(ctx) // the missing key, the key, the first state
 //
 // # Faults
 //
@@ -78,8 +108,17 @@
 // stand in its items. Commands to a car that already is in the wanted state
 // succeed.
 //
+// In v3, the token is looked at before the path. A single signal without its
+// permission is 403, in the list an error inside it. What is not found has a
+// code after VEHICLE_NOT_FOUND, such as CONNECTION_NOT_FOUND; a subscription
+// that exists is CONFLICT:SUBSCRIPTION_EXISTS. Signals of a car of which nothing
+// is stored take no turn. Weekly schedules name days in any case; a time of a
+// schedule may be missing, not both. What a slow car refuses is streamed, what
+// is wrong with the request is not.
+//
 // # Safety
 //
 // The credentials are fixed and public, and the control API below /_sim/
-// (WithControl) has no authentication at all: keep it on loopback.
+// (WithControl) has no authentication at all: keep it on loopback. It also
+// sends requests to the webhooks that it is told of.
 package smartcartest

@@ -1,7 +1,11 @@
 package smartcartest_test
 
 import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log"
 	"net/http"
@@ -65,6 +69,48 @@ func Example() {
 	// 200, retry after ""
 	// 429, retry after "28800"
 	// broken windows: 1
+}
+
+// A webhook of a car that gets its key, received in memory.
+func ExampleServer_AddWebhook() {
+	ctx := context.Background()
+	sim := smartcartest.New()
+	if _, err := sim.Grant("https://connect.smartcar.com/oauth/authorize?response_type=code&client_id=" + sim.ClientID()); err != nil {
+		log.Fatal(err)
+	}
+	receiver := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var event struct {
+			EventType string
+			Data      struct {
+				Challenge string
+				Errors    []struct{ Code, State string }
+			}
+		}
+		if err := json.NewDecoder(r.Body).Decode(&event); err != nil {
+			log.Fatal(err)
+		}
+		if event.EventType == "VERIFY" {
+			mac := hmac.New(sha256.New, []byte(sim.ManagementToken()))
+			mac.Write([]byte(event.Data.Challenge))
+			fmt.Fprintf(w, `{"challenge":"%x"}`, mac.Sum(nil))
+		}
+		fmt.Println(event.EventType, event.Data.Errors)
+	})
+	id, err := sim.AddWebhook(ctx, smartcartest.Webhook{CallbackURL: "https://example.com/hook", Handler: receiver})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := errors.Join(sim.Subscribe(id, smartcartest.ModelY), sim.Pair(smartcartest.ModelY)); err != nil {
+		log.Fatal(err)
+	}
+	if _, err := sim.Deliver(ctx); err != nil {
+		log.Fatal(err)
+	}
+	// Output:
+	// VERIFY []
+	// VEHICLE_ERROR [{VIRTUAL_KEY_REQUIRED ERROR}]
+	// VEHICLE_ERROR [{VIRTUAL_KEY_REQUIRED RESOLVED}]
+	// VEHICLE_STATE []
 }
 
 // The server form, for programs that take origins from the environment.

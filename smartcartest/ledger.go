@@ -167,9 +167,12 @@ func masked(q url.Values) string {
 }
 
 // capped appends and forgets the oldest, a tenth at a time.
-func capped[T any](list []T, e T) []T {
-	if len(list) >= logKept {
-		list = append(list[:0], list[logKept/10:]...)
+func capped[T any](list []T, e T) []T { return cappedAt(list, e, logKept) }
+
+func cappedAt[T any](list []T, e T, kept int) []T {
+	if len(list) >= kept {
+		clear(list[copy(list, list[kept/10:]):]) // what they hold may be large
+		list = list[:len(list)-kept/10]
 	}
 	return append(list, e)
 }

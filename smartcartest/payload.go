@@ -58,7 +58,7 @@ type envelope struct {
 }
 
 func (s *Server) envelope(h *hook, v *vehicle, n *connection, test bool) *envelope {
-	e := &envelope{hook: h, test: test, user: object{"id": n.user}, vehicle: v.v3(n.mode)}
+	e := &envelope{hook: h, test: test, user: object{"id": n.user}, vehicle: s.v3Attributes(v, n.mode)}
 	if n.externalID != "" && !h.Variants.Sparse {
 		e.user["externalId"] = n.externalID
 	}
@@ -262,7 +262,7 @@ func (s *Server) TestWebhook(ctx context.Context, webhookID, vehicleID string) (
 		Attempt: 1, Time: s.Now(),
 	}, e.build)
 	s.mu.Lock()
-	s.sent = capped(s.sent, d)
+	s.sent = cappedAt(s.sent, d, deliveriesKept)
 	s.mu.Unlock()
 	switch {
 	case d.Err != nil:

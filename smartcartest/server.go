@@ -137,7 +137,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := &call{r: r, query: r.URL.Query(), body: body, id: randomUUID(), cfg: &s.cfg}
 	inside := s.split(c)
 	if inside && c.path[0] == "_sim" && s.cfg.control {
-		s.control(c).write(w)
+		s.control(r.Context(), c).write(w)
 		return
 	}
 	f := s.pick(c)

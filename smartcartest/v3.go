@@ -81,7 +81,7 @@ func (s *Server) v3Vehicle(c *call, v *vehicle, rest []string) *response {
 			return c.fail(newError("RESOURCE_NOT_FOUND", "VEHICLE_NOT_FOUND"))
 		}
 		return c.ok(object{"data": object{
-			"id": v.ID, "type": "vehicle", "attributes": v.v3(s.modeOf(v.ID)), "links": object{"self": "/vehicles/" + v.ID},
+			"id": v.ID, "type": "vehicle", "attributes": s.v3Attributes(v, s.modeOf(v.ID)), "links": object{"self": "/vehicles/" + v.ID},
 		}})
 	}
 	handle := s.v3Handler(c.r.Method, rest)
@@ -104,9 +104,13 @@ func (s *Server) v3Vehicle(c *call, v *vehicle, rest []string) *response {
 	return handle(c, v, n)
 }
 
-// v3 are the attributes of the vehicle resource.
-func (v *vehicle) v3(mode string) object {
-	return object{"make": v.Make, "model": v.Model, "year": v.Year, "powertrainType": "BEV", "mode": mode}
+// v3Attributes are the attributes of the vehicle resource.
+func (s *Server) v3Attributes(v *vehicle, mode string) object {
+	out := object{"make": v.Make, "model": v.Model, "year": v.Year, "powertrainType": "BEV", "mode": mode}
+	if s.cfg.variants.NullPowertrain {
+		out["powertrainType"] = nil
+	}
+	return out
 }
 
 func (s *Server) modeOf(vehicleID string) string {

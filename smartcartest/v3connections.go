@@ -153,7 +153,7 @@ func (s *Server) v3Resource(c *call, n *connection) object {
 	}
 	return object{
 		"id": n.id, "type": "connection",
-		"attributes": object{"permissions": n.perms, "vehicle": v.v3(n.mode), "user": user},
+		"attributes": object{"permissions": n.perms, "vehicle": s.v3Attributes(v, n.mode), "user": user},
 		"relationships": object{
 			"vehicle": object{
 				"data":  object{"id": n.vehicle, "type": "vehicle"},

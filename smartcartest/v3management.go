@@ -101,7 +101,7 @@ func (s *Server) v3Subscribed(c *call, b *subscription) object {
 	}
 	return object{
 		"type": "subscription", "id": b.id,
-		"attributes": object{"vehicle": s.vehicles[b.vehicle].v3(s.modeOf(b.vehicle))},
+		"attributes": object{"vehicle": s.v3Attributes(s.vehicles[b.vehicle], s.modeOf(b.vehicle))},
 		"meta":       object{"createdAt": c.stamp(b.created), "updatedAt": c.stamp(b.created)},
 		"relationships": object{
 			"webhook": to("webhook", "management", "/webhooks/", b.hook),

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// signal is one row of the v3 catalogue.
+// signal is one row of the v3 catalog.
 type signal struct {
 	group, name string
 	permission  string
@@ -72,7 +72,7 @@ func (s *Server) v3Signals(c *call, v *vehicle, n *connection) *response {
 	res := c.ok(object{
 		"data": list, "meta": meta,
 		"links":    object{"self": c.link("/vehicles/" + v.ID + "/signals")},
-		"included": object{"vehicle": v.included(n)},
+		"included": object{"vehicle": s.included(v, n)},
 	})
 	if len(list) == 0 {
 		return res
@@ -99,15 +99,15 @@ func (s *Server) v3Signal(c *call, v *vehicle, n *connection, code string) *resp
 	if c.cfg.variants.BareSignal {
 		return c.ok(resource).dated(rec, "")
 	}
-	return c.ok(object{"data": resource, "included": object{"vehicle": v.included(n)}}).dated(rec, "")
+	return c.ok(object{"data": resource, "included": object{"vehicle": s.included(v, n)}}).dated(rec, "")
 }
 
 // inSignal says whether an error is reported inside the signals, with their
 // old values, rather than for the request.
 func inSignal(e *apiError) bool { return e.code == "VIRTUAL_KEY_REQUIRED" }
 
-func (v *vehicle) included(n *connection) object {
-	return object{"id": v.ID, "type": "vehicle", "attributes": v.v3(n.mode)}
+func (s *Server) included(v *vehicle, n *connection) object {
+	return object{"id": v.ID, "type": "vehicle", "attributes": s.v3Attributes(v, n.mode)}
 }
 
 // reading is what one signal says, before it takes the shape of an answer or
@@ -139,10 +139,14 @@ func (g signal) read(v *vehicle, n *connection, now time.Time, rec recording, re
 	}
 	w := &view{vehicle: v, now: now, driver: driver}
 	r.at = rec.at
-	if r.body, r.err = g.value(w.as(rec)); r.err != nil {
-		r.at = rec.at.Add(-staleSince)
-	} else {
+	r.body, r.err = g.value(w.as(rec))
+	switch {
+	case r.err == nil:
 		r.status = "SUCCESS"
+	case r.body != nil:
+		r.at = rec.at.Add(-staleSince)
+	default:
+		r.at = time.Time{}
 	}
 	if g.code() == "vehicleidentification-vin" { // Smartcar knows it without the car
 		r.at = time.Time{}
@@ -151,6 +155,9 @@ func (g signal) read(v *vehicle, n *connection, now time.Time, rec recording, re
 	}
 	if unit, ok := r.body["unit"]; ok {
 		r.body["unit"] = variants.unit(unit)
+	}
+	if variants.NoUnits && g.name == "TimeToComplete" {
+		delete(r.body, "unit")
 	}
 	if list, ok := r.body["values"]; ok && variants.NamedClosures && (g.name == "Doors" || g.name == "Windows") {
 		r.body[strings.ToLower(g.name)] = list

@@ -22,6 +22,10 @@ type Variants struct {
 	// UnitAliases spells units as the older examples do: kilometers for km,
 	// watt for watts, min for minutes, kph for km/h and the reverse.
 	UnitAliases bool
+	// NoUnits leaves out the unit of charge-timetocomplete.
+	NoUnits bool
+	// NullPowertrain sends null for powertrainType.
+	NullPowertrain bool
 	// EpochTimes sends the times of signals, connections, vehicles and command
 	// executions as milliseconds since 1970 rather than RFC 3339.
 	EpochTimes bool

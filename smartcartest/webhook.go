@@ -159,7 +159,7 @@ func (s *Server) complete(w *Webhook) error {
 	return nil
 }
 
-// signal finds a row of the catalogue; nil when there is none.
+// signal finds a row of the catalog; nil when there is none.
 func (s *Server) signal(code string) *signal {
 	i := slices.IndexFunc(s.signals, func(g signal) bool { return g.code() == code })
 	if i < 0 {
@@ -204,7 +204,7 @@ func (s *Server) VerifyWebhook(ctx context.Context, id string) error {
 		WebhookID: id, EventID: randomUUID(), DeliveryID: randomUUID(), EventType: "VERIFY", URL: h.CallbackURL, Attempt: 1, Time: now,
 	}, func(d *Delivery) []byte { return h.verify(challenge, d) })
 	s.mu.Lock()
-	s.sent = capped(s.sent, d)
+	s.sent = cappedAt(s.sent, d, deliveriesKept)
 	s.mu.Unlock()
 	if d.Err != nil {
 		return fmt.Errorf("smartcartest: verify %q: %w", id, d.Err)

@@ -1,6 +1,7 @@
 package smartcartest_test
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
@@ -488,4 +489,60 @@ func TestWebhookOverASocket(t *testing.T) {
 	require.Len(t, sent, 1)
 	require.Error(t, sent[0].Err)
 	require.False(t, sent[0].Retry.IsZero())
+}
+
+func TestWebhookTiming(t *testing.T) {
+	a, r, id := hooked(t, smartcartest.Webhook{}, smartcartest.WithWebhookTiming(time.Minute, time.Second))
+	require.NoError(t, a.sim.Subscribe(id, smartcartest.MachE))
+	r.statuses = []int{500, 500}
+	require.Len(t, a.deliver(), 1)
+	a.sim.Advance(time.Second)
+	sent := a.deliver()
+	require.Len(t, sent, 1)
+	require.Equal(t, 2, sent[0].Attempt)
+	require.True(t, sent[0].Retry.IsZero(), "one retry, no more")
+}
+
+func TestWebhookDeliverEndsWithItsContext(t *testing.T) {
+	a, r, id := hooked(t, smartcartest.Webhook{})
+	require.NoError(t, a.sim.Subscribe(id, modelY))
+	require.NoError(t, a.sim.Pair(modelY))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	sent, err := a.sim.Deliver(ctx)
+	require.ErrorIs(t, err, context.Canceled)
+	require.Empty(t, sent)
+	require.ErrorIs(t, a.sim.RunWebhooks(ctx, 0), context.Canceled)
+	require.Empty(t, r.take(t))
+	require.Len(t, a.deliver(), 3, "nothing was lost")
+
+	// What waits for its retry goes with the subscription.
+	r.statuses = []int{500}
+	require.NoError(t, a.sim.Unpair(modelY))
+	require.Len(t, a.deliver(), 1)
+	a.sim.Disconnect(modelY)
+	a.sim.Advance(time.Hour)
+	require.Empty(t, a.deliver())
+}
+
+func TestWebhookConcurrentDeliveries(t *testing.T) {
+	a, r, _ := hooked(t, smartcartest.Webhook{AutoSubscribe: true})
+	var wait sync.WaitGroup
+	for range 8 {
+		wait.Go(func() {
+			if _, err := a.sim.Deliver(t.Context()); err != nil {
+				t.Error(err)
+			}
+			_ = a.sim.Pair(smartcartest.Cybertruck)
+			_ = a.sim.Deliveries()
+		})
+	}
+	wait.Wait()
+	a.deliver()
+	seen := map[any]bool{}
+	for _, e := range r.take(t) {
+		require.False(t, seen[e["eventId"]], "each once")
+		seen[e["eventId"]] = true
+	}
+	require.GreaterOrEqual(t, len(seen), 7)
 }

@@ -15,6 +15,15 @@
 //	DELETE /_sim/faults                     forgets them
 //	GET    /_sim/requests                   the log
 //	DELETE /_sim/tokens                     expires all access tokens
+//	GET    /_sim/webhooks                   all webhooks and their state
+//	POST   /_sim/webhooks {"callbackUri":"http://localhost:8080/webhook","autoSubscribe":true}
+//	                                        creates one; also errorCallbackUri, version, eventName, triggers, data, variants
+//	POST   /_sim/webhooks/{id}/test         presses the test button; also verify, enable, disable, subscribe {"vehicleId":"..."}
+//	GET    /_sim/deliveries                 the log of deliveries
+//	POST   /_sim/deliveries                 delivers what is due, without waiting for the loop
+//
+// With -webhook, a webhook for all cars is there from the start; it is verified
+// as soon as something answers there. What changes is delivered every second.
 package main
 
 import (
@@ -25,6 +34,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/signal"
 	"syscall"
@@ -51,6 +61,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	basePath := flags.String("base", "", "`path` to serve below, e.g. /base")
 	keyless := flags.String("keyless", "limited", "what a keyless car's second request gets: limited, stale or key")
 	redirect := flags.String("redirect", "", "one more redirect `URI` to register")
+	webhook := flags.String("webhook", "", "`URL` of a webhook that every car is subscribed to")
+	version := flags.String("webhook-version", "4.0", "its payload version: 4.0 or 2.0")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -60,6 +72,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	answer, ok := answers[*keyless]
 	if !ok {
 		return fmt.Errorf("-keyless %q: want limited, stale or key", *keyless)
+	}
+	if *version != "4.0" && *version != "2.0" {
+		return fmt.Errorf("-webhook-version %q: want 4.0 or 2.0", *version)
+	}
+	if u, err := url.Parse(*webhook); err != nil || *webhook != "" && u.Host == "" {
+		return fmt.Errorf("-webhook %q is no absolute URL", *webhook)
 	}
 	if !*public {
 		if err := loopback(*listen); err != nil {
@@ -82,7 +100,56 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			return errors.Join(err, l.Close())
 		}
 	}
-	return serve(ctx, l, sim)
+	stop := deliver(ctx, sim, smartcartest.Webhook{Name: "Simulator", CallbackURL: *webhook, Version: *version, AutoSubscribe: true}, stderr)
+	return errors.Join(serve(ctx, l, sim), stop())
+}
+
+// deliver runs the webhooks until stop is called, which waits for the end and
+// returns what was wrong with w. Without a callback w is not added.
+func deliver(ctx context.Context, sim *smartcartest.Server, w smartcartest.Webhook, stderr io.Writer) (stop func() error) {
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- runWebhooks(ctx, sim, w, stderr) }()
+	return func() error {
+		cancel()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			return err
+		}
+		return nil
+	}
+}
+
+func runWebhooks(ctx context.Context, sim *smartcartest.Server, w smartcartest.Webhook, stderr io.Writer) error {
+	if w.CallbackURL == "" {
+		return sim.RunWebhooks(ctx, time.Second)
+	}
+	id, err := sim.AddWebhook(ctx, w)
+	if id == "" {
+		return err
+	}
+	for reported := false; err != nil && ctx.Err() == nil; err = sim.VerifyWebhook(ctx, id) {
+		if !reported {
+			reported = true
+			if _, err := fmt.Fprintln(stderr, "simulator: the webhook waits until its receiver answers:", err); err != nil {
+				return err
+			}
+		}
+		if err := pause(ctx, 2*time.Second); err != nil {
+			return err
+		}
+	}
+	return sim.RunWebhooks(ctx, time.Second)
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // loopback refuses addresses that others could reach.

@@ -3,12 +3,21 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/seed-498a1bc4/smartcar/smartcartest"
 )
 
 func TestRun(t *testing.T) {
@@ -48,7 +57,7 @@ func TestRun(t *testing.T) {
 func TestRefusals(t *testing.T) {
 	for _, args := range [][]string{
 		{"-listen", "0.0.0.0:0"}, {"-listen", ":8787"}, {"-listen", "example.com:80"}, {"-listen", "nonsense"},
-		{"-keyless", "maybe"}, {"-unknown"},
+		{"-keyless", "maybe"}, {"-unknown"}, {"-webhook-version", "3"}, {"-webhook", "nonsense"},
 	} {
 		require.Error(t, run(t.Context(), args, io.Discard, io.Discard), args)
 	}
@@ -57,4 +66,41 @@ func TestRefusals(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	require.NoError(t, run(ctx, []string{"-listen", "0.0.0.0:0", "-public"}, io.Discard, io.Discard))
+}
+
+// TestWebhook has a receiver that is not ready at first.
+func TestWebhook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		_, err := sim.Grant("https://connect.smartcar.com/oauth/authorize?response_type=code&client_id=" + sim.ClientID())
+		require.NoError(t, err)
+		var events atomic.Int64
+		var ready atomic.Bool
+		h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if !ready.Load() {
+				w.WriteHeader(http.StatusBadGateway)
+				return
+			}
+			var e struct{ Data struct{ Challenge string } }
+			_ = json.NewDecoder(r.Body).Decode(&e)
+			if e.Data.Challenge == "" {
+				events.Add(1)
+				return
+			}
+			mac := hmac.New(sha256.New, []byte(sim.ManagementToken()))
+			_, _ = io.WriteString(mac, e.Data.Challenge)
+			_, _ = fmt.Fprintf(w, `{"challenge":"%x"}`, mac.Sum(nil))
+		})
+		var stderr strings.Builder
+		stop := deliver(t.Context(), sim, smartcartest.Webhook{CallbackURL: "http://localhost/", Handler: h, AutoSubscribe: true}, &stderr)
+		synctest.Wait()
+		require.Contains(t, stderr.String(), "waits until its receiver answers")
+		ready.Store(true)
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		require.EqualValues(t, 7, events.Load(), "one first delivery or error for each car")
+		require.NoError(t, stop())
+		require.Error(t, deliver(t.Context(), sim, smartcartest.Webhook{CallbackURL: "nonsense"}, &stderr)())
+		require.NoError(t, deliver(t.Context(), sim, smartcartest.Webhook{}, &stderr)())
+	})
 }

@@ -119,7 +119,7 @@ func keys(body map[string]any) string {
 	return strings.Join(names, ",")
 }
 
-func TestV3CatalogueIsTheDocumentedOne(t *testing.T) {
+func TestV3CatalogIsTheDocumentedOne(t *testing.T) {
 	charging := func(id string, make_ string, how smartcartest.Integration) smartcartest.Car {
 		return smartcartest.Car{ID: id, Make: make_, Model: "M", VIN: "5YJ3E1EA2NF000001", Integration: how, Paired: true, Charging: true, Battery: 0.4}
 	}
@@ -240,7 +240,7 @@ func TestV3Variants(t *testing.T) {
 	plain := v3(t, smartcartest.WithCars(smartcartest.Car{ID: "t", Make: "TESLA", Charging: true, Battery: 0.1, Unavailable: []string{"odometer-traveleddistance"}}))
 	require.Equal(t, "UNAVAILABLE", signalsOf(plain, "t")["odometer-traveleddistance"].Attributes.Status.Value)
 	a := v3(t, smartcartest.WithCars(smartcartest.Car{ID: "t", Make: "TESLA", Charging: true, Battery: 0.1}), smartcartest.WithVariants(smartcartest.Variants{
-		UnitAliases: true, EpochTimes: true, RelativeLinks: true, PlainPaging: true, BareSignal: true, ShortSignals: true, NamedClosures: true, NumericStatus: true,
+		UnitAliases: true, EpochTimes: true, RelativeLinks: true, BareSignal: true, NamedClosures: true,
 	}))
 	type loose struct {
 		Attributes struct{ Body map[string]any }
@@ -259,6 +259,15 @@ func TestV3Variants(t *testing.T) {
 	var doors loose
 	a.get(v3car("t", "/signals/closure-doors")).ok(&doors)
 	require.Len(t, doors.Attributes.Body["doors"], 4)
+	a = v3(t, smartcartest.WithVariants(smartcartest.Variants{NoUnits: true, NullPowertrain: true}))
+	require.NotContains(t, signalsOf(a, smartcartest.Model3)["charge-timetocomplete"].Attributes.Body, "unit")
+	require.Contains(t, string(a.get(v3car(smartcartest.Model3, "")).body), `"powertrainType":null`)
+}
+
+func TestV3ListVariants(t *testing.T) {
+	a := v3(t, smartcartest.WithCars(smartcartest.Car{ID: "t", Make: "TESLA"}), smartcartest.WithVariants(smartcartest.Variants{
+		PlainPaging: true, ShortSignals: true, NumericStatus: true,
+	}))
 	var list struct {
 		Data []any
 		Meta struct{ Page, TotalCount int }

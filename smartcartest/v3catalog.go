@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// signals is the catalogue of API v3: 93 codes. The casing of some names is a
+// signals is the catalog of API v3: 93 codes. The casing of some names is a
 // guess; the codes are the documented ones.
 func signals() []signal {
 	return slices.Concat(chargeSignals(), chargeLists(), closureSignals(), statusSignals(), diagnosticSignals(), driveSignals(), identitySignals())
@@ -165,7 +165,12 @@ func statusSignals() []signal {
 	return []signal{
 		{status, "IsAsleep", "read_vehicle_info", "", onlyTesla, boolean(func(w *view) bool { return w.asleep(w.now) })},
 		{status, "IsOnline", "read_vehicle_info", "", onlyTesla, boolean(func(w *view) bool { return !w.asleep(w.now) })},
-		{status, "IsDigitalKeyPaired", "read_vehicle_info", "", onlyTesla, boolean(func(w *view) bool { return w.Integration == Streaming && w.Paired })},
+		{status, "IsDigitalKeyPaired", "read_vehicle_info", "", onlyTesla, func(w *view) (object, *apiError) {
+			if w.PlatformNotCapable {
+				return nil, newError("COMPATIBILITY", "PLATFORM_NOT_CAPABLE")
+			}
+			return object{"value": w.Integration == Streaming && w.Paired}, nil
+		}},
 		{"ConnectivitySoftware", "CurrentFirmwareVersion", "read_extended_vehicle_info", "", onlyTesla, word(func(*view) string { return "2026.8.3 0ce482dac45d" })},
 		{"Climate", "ExternalTemperature", "read_thermometer", "", everyCar, number("celsius", flat(12.5))},
 		{"Climate", "InternalTemperature", "read_thermometer", "", onlyTesla, number("celsius", flat(18))},
