@@ -32,6 +32,10 @@
 // of the documented errors. See AnswerConnect. In a browser, the query
 // parameter simulated_user names the account.
 //
+// What follows in the Tesla app is a page at /_ak/smartcar.com, the path of the
+// real link: it adds the key of a car, removes it, or says what the app says to
+// those who cannot. With ?vin= it shows that car alone.
+//
 // # Cars
 //
 // DefaultGarage has one car of each kind; WithCars replaces it. A paired
