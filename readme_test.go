@@ -103,8 +103,12 @@ func TestREADMEQuickStart(t *testing.T) {
 // test, in a module of its own as a user would have it. Any other block is a
 // part of an example, which runs with the tests of this package.
 func TestREADMESnippets(t *testing.T) {
-	examples, err := os.ReadFile("example_test.go")
-	require.NoError(t, err)
+	var examples []byte
+	for _, name := range []string{"example_test.go", "keypage/example_test.go"} {
+		text, err := os.ReadFile(name)
+		require.NoError(t, err)
+		examples = append(examples, text...)
+	}
 	var files []string
 	for _, block := range blocks(readREADME(t), "go") {
 		switch {
@@ -113,7 +117,7 @@ func TestREADMESnippets(t *testing.T) {
 		case strings.HasPrefix(block, "func Test"):
 			files = append(files, "package app_test\n\n"+importsOf(block)+block)
 		default:
-			require.Contains(t, unindented(string(examples)), unindented(block), "not in example_test.go")
+			require.Contains(t, unindented(string(examples)), unindented(block), "not in an example_test.go")
 		}
 	}
 	require.NotEmpty(t, files)

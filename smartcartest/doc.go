@@ -34,6 +34,10 @@
 // redirect_uri the flow ends on a page of the simulator, which AnswerConnect
 // reports as an error although the owner has consented.
 //
+// What follows in the Tesla app is a page at /_ak/smartcar.com, the path of the
+// real link: it adds the key of a car, removes it, or says what the app says to
+// those who cannot. With ?vin= it shows that car alone.
+//
 // # Cars
 //
 // DefaultGarage has one car of each kind; WithCars replaces it. A paired

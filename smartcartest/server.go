@@ -232,6 +232,8 @@ func (s *Server) route(c *call) *response {
 				return s.token(c)
 			}
 		}
+	case keyPath:
+		return s.keyPage(c, rest)
 	case "oauth2":
 		if len(rest) == 1 && rest[0] == "token" {
 			return s.appToken(c)

@@ -1,0 +1,193 @@
+package keypage
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+	"unicode"
+
+	"github.com/seed-498a1bc4/smartcar"
+)
+
+const (
+	// garageFor is how long a list of cars is used again: a page that loads
+	// itself must not ask for it each time.
+	garageFor = time.Minute
+	nameFor   = 24 * time.Hour
+	// freshFor is how old a status may be that is shown to an owner who looks.
+	freshFor = 5 * time.Second
+	// atOnce is how many cars of one page are asked about at the same time.
+	atOnce = 4
+)
+
+// A carState is what the page says about a car; it names a badge's style, too.
+type carState string
+
+const (
+	needed    carState = "needed"
+	added     carState = "added"
+	notNeeded carState = "none"
+	notKnown  carState = "unknown"
+)
+
+type garage struct {
+	ids []string
+	at  time.Time
+}
+
+type name struct {
+	text, vin string
+	at        time.Time
+}
+
+// car is one car as the page shows it.
+type car struct {
+	vehicle *smartcar.Vehicle
+	Name    string
+	State   carState
+	Reason  string
+	Link    smartcar.VirtualKeyURL // zero: nothing to add
+	waiting bool
+}
+
+// cars are the user's, or the one that was asked for, those that need the key
+// first.
+func (h *Handler) cars(ctx context.Context, user *smartcar.User, only string) ([]car, error) {
+	ids, err := h.garage(ctx, user)
+	if err != nil {
+		return nil, err
+	}
+	if only != "" {
+		if !slices.Contains(ids, only) {
+			return nil, errNoCar
+		}
+		ids = []string{only}
+	}
+	cars := make([]car, len(ids))
+	var asking sync.WaitGroup
+	slots := make(chan struct{}, atOnce)
+	for i, id := range ids {
+		slots <- struct{}{}
+		asking.Go(func() {
+			defer func() { <-slots }()
+			cars[i] = h.describe(ctx, user.Vehicle(id))
+		})
+	}
+	asking.Wait()
+	slices.SortStableFunc(cars, func(a, b car) int { return cmp.Compare(rank(a), rank(b)) })
+	return cars, nil
+}
+
+func rank(c car) int {
+	return slices.Index([]carState{needed, notKnown, added, notNeeded}, c.State)
+}
+
+// garage lists the ids of the user's cars.
+func (h *Handler) garage(ctx context.Context, user *smartcar.User) ([]string, error) {
+	if g, ok := h.garages.Get(user.ID()); ok && time.Since(g.at).Abs() < garageFor {
+		return g.ids, nil
+	}
+	var ids []string
+	for v, err := range user.Vehicles(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		ids = append(ids, v.ID())
+	}
+	h.garages.Put(user.ID(), garage{ids: ids, at: time.Now()})
+	return ids, nil
+}
+
+func (h *Handler) describe(ctx context.Context, v *smartcar.Vehicle) car {
+	known := h.name(ctx, v)
+	c := car{vehicle: v, Name: known.text}
+	access, err := v.Access(ctx)
+	if err == nil && access.NeedsKey && time.Since(access.Key.At).Abs() > freshFor {
+		// The owner looks at it now: what was learned an hour ago will not do.
+		if _, err := v.KeyStatus(ctx); err == nil {
+			if fresh, err := v.Access(ctx); err == nil {
+				access = fresh
+			}
+		}
+	}
+	if err != nil {
+		h.log(ctx, "car", err)
+		c.State, c.Reason = notKnown, h.config.Texts.ReasonFailed
+		return c
+	}
+	c.State, c.Reason = h.state(access)
+	if access.NeedsKey {
+		c.waiting, c.Link = true, access.VirtualKeyURL
+		if withVIN, err := c.Link.WithVIN(known.vin); err == nil && h.config.VINInLink {
+			c.Link = withVIN
+		}
+	}
+	return c
+}
+
+// state puts what the policy knows into the page's words.
+func (h *Handler) state(a *smartcar.Access) (carState, string) {
+	t := h.config.Texts
+	switch {
+	case a.Class == smartcar.ClassLegacy:
+		return notNeeded, t.ReasonLegacy
+	case a.Class == smartcar.ClassOther:
+		return notNeeded, t.ReasonOther
+	case a.Class != smartcar.ClassStreaming:
+		return notKnown, t.ReasonUnknownCar
+	case a.Key.State == smartcar.KeyInstalled:
+		return added, t.ReasonAdded
+	case a.Key.State == smartcar.KeyMissing:
+		return needed, t.ReasonMissing
+	case a.NeedsKey:
+		return notKnown, t.ReasonFailed
+	}
+	return notKnown, t.ReasonNeverKnown
+}
+
+// name reads what the car is called, and its VIN where that is wanted. It
+// identifies the car to its owner and is worth no failure.
+func (h *Handler) name(ctx context.Context, v *smartcar.Vehicle) name {
+	key := v.UserID() + "\x00" + v.ID()
+	n, ok := h.names.Get(key)
+	if ok && time.Since(n.at).Abs() < nameFor {
+		return n
+	}
+	n = name{text: h.config.Texts.Car, at: time.Now()}
+	attributes, err := v.Attributes(ctx)
+	if err != nil {
+		return n
+	}
+	if text := nameOf(attributes); text != "" {
+		n.text = text
+	}
+	if h.config.VINInLink {
+		if vin, err := v.VIN(ctx); err == nil {
+			n.vin = vin.VIN
+		}
+	}
+	h.names.Put(key, n)
+	return n
+}
+
+// nameOf is "Tesla Model Y 2023": what Smartcar says is shown as text, cut
+// where it is no name any more.
+func nameOf(a *smartcar.AttributesReading) string {
+	const longest = 60
+	brand := a.Make
+	if len(brand) > 3 && strings.ToUpper(brand) == brand {
+		brand = brand[:1] + strings.ToLower(brand[1:]) // TESLA, but BMW
+	}
+	words := strings.FieldsFunc(brand+" "+a.Model, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) })
+	if a.Year > 0 {
+		words = append(words, strconv.Itoa(a.Year))
+	}
+	if text := []rune(strings.Join(words, " ")); len(text) > longest {
+		return string(text[:longest]) + "…"
+	}
+	return strings.Join(words, " ")
+}

@@ -1,0 +1,44 @@
+// Package keypage is the page that asks the owner of a Tesla to add the virtual
+// key: an http.Handler for the place where a program sends the owner after
+// Connect, or when a command failed with [smartcar.ErrVirtualKeyRequired].
+//
+//	page, err := keypage.New(keypage.Config{
+//		Who:  func(r *http.Request) (*smartcar.User, error) { return client.User(userIDOf(r)), nil },
+//		Done: "/dashboard",
+//	})
+//	mux.Handle("/key/", http.StripPrefix("/key", page))
+//
+// The page shows the owner's cars one by one, and for each whether it needs the
+// key, has it, or needs none, as [smartcar.Vehicle.Access] knows it. Below
+// /key/?vehicle=<id> it shows one car. On a phone the link is a button that
+// opens the Tesla app, on a desktop a QR code; the other one is a click away.
+// When the key is there the page says so by itself and sends the owner on to
+// [Config].Done.
+//
+// # What it costs
+//
+// Opening the page asks Smartcar for the list of cars at most once a minute and
+// for their names once a day; that an owner waits on it costs the status reads
+// of [smartcar.Vehicle.WaitForKey], however many tabs are open. None of this
+// takes a turn of a car. Without JavaScript the page loads itself again, ever
+// more rarely, and stops after 30 times.
+//
+// # Security
+//
+// Whose cars are shown is what [Config].Who says about the request, never what
+// its address says; the id of a car that is not this user's is 404. The page
+// runs no inline script, asks no other site for anything, and cannot be framed.
+// No VIN is in it unless [Config].VINInLink is set. The owner is sent on to
+// Done, or to a path of your own site with [Config].AllowReturn.
+//
+// # Looks and words
+//
+// All words are in [Texts], to be replaced or translated. Colors and shapes are
+// CSS variables: set them in [Config].CSS, such as
+//
+//	:root { --key-accent: #0f766e; --key-radius: 4px }
+//
+// The package needs nothing beyond the standard library and package smartcar:
+// the QR code is drawn by an encoder of the module, so that neither a dependency
+// nor a second module is on you.
+package keypage

@@ -1,0 +1,132 @@
+package keypage
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+)
+
+const (
+	// streamLife is as long as a stream may be open; the script asks the owner
+	// then. Browsers and proxies close silent ones after a minute or so.
+	streamLife = time.Hour
+	streamBeat = 15 * time.Second
+	// streamsPerUser bounds what one account can hold open.
+	streamsPerUser = 8
+)
+
+// serveEvents tells the script when a key has come: an event "added" for each,
+// and "end" when there is nothing more to wait for. It says nothing about the
+// cars: the page does.
+func (h *Handler) serveEvents(w http.ResponseWriter, r *http.Request) {
+	user := h.who(w, r)
+	if user == nil {
+		return
+	}
+	if !h.enter(user.ID()) {
+		http.Error(w, "too many pages are open", http.StatusTooManyRequests)
+		return
+	}
+	defer h.leave(user.ID())
+	cars, err := h.cars(r.Context(), user, r.URL.Query().Get("vehicle"))
+	if err != nil {
+		status := h.statusOf(r.Context(), err)
+		http.Error(w, http.StatusText(status), status)
+		return
+	}
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("X-Accel-Buffering", "no") // nginx would keep the events to itself
+	out := http.NewResponseController(w)
+	_ = out.SetWriteDeadline(time.Time{}) // where the server has one, it is for pages
+	if r.Method == http.MethodHead || !send(w, out, "retry: 10000\n\n") {
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), streamLife)
+	defer cancel()
+	came := h.waitFor(ctx, cars)
+	h.stream(ctx, w, out, came)
+	cancel()
+	for range came { // until the last of them has returned
+		continue
+	}
+}
+
+// waitFor waits for every car in a goroutine that ends with ctx. The channel
+// gets an entry for each key, and is closed when all have come or never will.
+func (h *Handler) waitFor(ctx context.Context, cars []car) <-chan struct{} {
+	came := make(chan struct{}, len(cars)+1)
+	var waiting sync.WaitGroup
+	if !slices.ContainsFunc(cars, func(c car) bool { return c.waiting }) {
+		came <- struct{}{} // since the page was shown: it has to be shown again
+	}
+	for _, c := range cars {
+		if !c.waiting {
+			continue
+		}
+		waiting.Go(func() {
+			if _, err := c.vehicle.WaitForKey(ctx); err == nil {
+				came <- struct{}{}
+			} else if !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+				h.log(ctx, "waiting", err)
+			}
+		})
+	}
+	go func() {
+		waiting.Wait()
+		close(came)
+	}()
+	return came
+}
+
+func (h *Handler) stream(ctx context.Context, w http.ResponseWriter, out *http.ResponseController, came <-chan struct{}) {
+	beat := time.NewTicker(streamBeat)
+	defer beat.Stop()
+	for {
+		text := ": waiting\n\n"
+		select {
+		case <-beat.C:
+		case _, ok := <-came:
+			if !ok {
+				_ = send(w, out, "event: end\ndata: end\n\n")
+				return
+			}
+			text = "event: added\ndata: added\n\n"
+		case <-h.closing:
+			return // the script comes back, to another replica perhaps
+		case <-ctx.Done():
+			_ = send(w, out, "event: end\ndata: end\n\n")
+			return
+		}
+		if !send(w, out, text) {
+			return
+		}
+	}
+}
+
+func send(w http.ResponseWriter, out *http.ResponseController, text string) bool {
+	if _, err := w.Write([]byte(text)); err != nil {
+		return false
+	}
+	return out.Flush() == nil
+}
+
+func (h *Handler) enter(user string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.streams[user] >= streamsPerUser {
+		return false
+	}
+	h.streams[user]++
+	return true
+}
+
+func (h *Handler) leave(user string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.streams[user]--; h.streams[user] <= 0 {
+		delete(h.streams, user)
+	}
+}

@@ -1,0 +1,142 @@
+package keypage
+
+import "reflect"
+
+// Texts are all the words of the page, as plain text. An empty field is that of
+// [English].
+type Texts struct {
+	Lang string // the language, as in HTML: "en", "de-CH"
+	Dir  string // "ltr" or "rtl"
+
+	// The heading, which is the page's title too, and the sentence below it.
+	Title                                string // with a problem instead of cars
+	TitleNeeded, TitleAdded, TitleNone   string
+	IntroNeeded, IntroAdded, IntroNone   string
+	Car                                  string // a car without a name
+	BadgeNeeded, BadgeAdded              string
+	BadgeNone, BadgeUnknown              string
+	ReasonMissing, ReasonAdded           string
+	ReasonLegacy, ReasonOther            string
+	ReasonUnknownCar                     string // it cannot be told whether the car needs a key
+	ReasonNeverKnown                     string // a driver's account, or a permission is missing
+	ReasonFailed                         string // not for the moment
+	Open                                 string // the button on the phone
+	OpenHint                             string
+	Scan                                 string // above the QR code
+	ScanHint                             string
+	OtherPhone, OtherHere                string // what the two ways are folded behind
+	QRLabel                              string // for screen readers
+	KeyOf                                string // before the domain of the key
+	Waiting, WaitingReload               string // with JavaScript and without
+	CheckAgain                           string
+	Changed, Forwarding                  string // what is announced
+	Continue                             string
+	SignIn, Reconnect, NoCar, NoCars     string
+	TryLater, BadReturn                  string
+	HelpTitle                            string
+	Steps                                []string // in this order
+	PopupsTitle, PopupSays, PopupMeans   string
+	Popups                               []Popup
+	WhereTitle, Where                    string
+	OwnersTitle, OwnersText, DriversText string
+}
+
+// A Popup is what the Tesla app says, and what it means.
+type Popup struct{ Says, Means string }
+
+// English returns the words of the page as they are without any of your own.
+// Change what you like and give it to [Config].
+func English() Texts {
+	return Texts{
+		Lang: "en", Dir: "ltr",
+		Title:        "Virtual key",
+		TitleNeeded:  "Add the virtual key",
+		TitleAdded:   "The virtual key is added",
+		TitleNone:    "No virtual key is needed",
+		IntroNeeded:  "Tesla asks for a virtual key before it lets this app send commands to your car and get its data as it changes. You add it once, in the Tesla app, for each car.",
+		IntroAdded:   "There is nothing left to do.",
+		IntroNone:    "None of these cars has a key to add.",
+		Car:          "Your car",
+		BadgeNeeded:  "Key needed",
+		BadgeAdded:   "Key added",
+		BadgeNone:    "Not needed",
+		BadgeUnknown: "Not known",
+
+		ReasonMissing:    "The key is not on this car yet.",
+		ReasonAdded:      "The key is on this car.",
+		ReasonLegacy:     "A Model S or Model X from before the 2021 refresh takes no virtual key.",
+		ReasonOther:      "Only a Tesla can need the virtual key.",
+		ReasonUnknownCar: "It cannot be told whether this car needs the key. If the Tesla app offers it, add it.",
+		ReasonNeverKnown: "Whether the key is on this car cannot be read. You may have connected a driver's account instead of the owner's.",
+		ReasonFailed:     "This could not be read just now.",
+
+		Open:       "Open the Tesla app",
+		OpenHint:   "Choose this car in the Tesla app first if you have several, then confirm there.",
+		Scan:       "Scan this code with the phone that has the Tesla app",
+		ScanHint:   "Use the phone's camera. Choose this car in the Tesla app first if you have several, then confirm there.",
+		OtherPhone: "The Tesla app is on another phone",
+		OtherHere:  "You are reading this on the phone",
+		QRLabel:    "QR code of the link that opens the Tesla app",
+		KeyOf:      "The Tesla app names the key after",
+
+		Waiting:       "This page changes by itself as soon as the key is there. That can take a minute or more.",
+		WaitingReload: "This page loads itself again to see whether the key is there.",
+		CheckAgain:    "Check again",
+		Changed:       "A key has been added.",
+		Forwarding:    "The key is added. You will be taken on in a moment.",
+		Continue:      "Continue",
+
+		SignIn:    "Please sign in first, then open this page again.",
+		Reconnect: "The connection to your cars has ended. Please connect them again.",
+		NoCar:     "There is no such car in your account.",
+		NoCars:    "There is no car in your account.",
+		TryLater:  "Your cars could not be looked up just now. Please try again in a minute.",
+		BadReturn: "This link leads somewhere else and was refused.",
+
+		HelpTitle: "If it does not work",
+		Steps: []string{
+			"Set up your phone as a key of the car first: in the Tesla app, open the car and choose “Set Up Phone Key”. Without it the Tesla app cannot add another key.",
+			"In the Tesla app, log in to the same Tesla account that you have just connected here.",
+			"If the browser stays on a page of tesla.com, tap “Open” in the banner at its top rather than the button on the page.",
+			"The car must be online. If it sleeps, wake it by opening it in the Tesla app.",
+		},
+		PopupsTitle: "What the Tesla app may say",
+		PopupSays:   "It says",
+		PopupMeans:  "It means",
+		Popups: []Popup{
+			{"“You don't need to set up a virtual key for this vehicle”", "The car is a Model S or Model X from before the refresh. Nothing is missing."},
+			{"“You are not authorized to share this vehicle. Contact the owner”", "The account in the Tesla app is a driver's, or the car is leased. Ask the owner to open the link."},
+			{"“Unable to share vehicle … not granted access”", "The Tesla app is logged in to another account than the one you connected, or the connection has been revoked."},
+			{"“… has not registered with Tesla”", "The app is not set up for your region. Please tell its support; you cannot change it."},
+			{"“Unpair your phone key and pair it again”", "The phone's own key has to be renewed: remove it on the car's screen, set it up again, then open the link once more."},
+		},
+		WhereTitle:  "Where to see it in the car",
+		Where:       "On the car's screen under Controls (or Settings), then Locks: the key stands in the list of keys, and can be removed there.",
+		OwnersTitle: "Owner or driver?",
+		OwnersText:  "The owner can add the key from anywhere, with a phone that is a key of the car.",
+		DriversText: "As a driver, sit in the car with a key card and confirm there, or ask the owner to open the link.",
+	}
+}
+
+// orEnglish fills in what is empty.
+func (t Texts) orEnglish() Texts {
+	own, english := reflect.ValueOf(&t).Elem(), reflect.ValueOf(English())
+	for i := range own.NumField() {
+		if own.Field(i).Len() == 0 {
+			own.Field(i).Set(english.Field(i))
+		}
+	}
+	return t
+}
+
+func (t Texts) badge(s carState) string {
+	switch s {
+	case needed:
+		return t.BadgeNeeded
+	case added:
+		return t.BadgeAdded
+	case notNeeded:
+		return t.BadgeNone
+	}
+	return t.BadgeUnknown
+}
