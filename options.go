@@ -28,6 +28,7 @@ type options struct {
 	clock       Clock
 	rules       Rules
 	timeout     time.Duration
+	grace       time.Duration // for which a used refresh token is honored
 	wire        wire
 
 	// Header values that every request shares.
@@ -61,6 +62,7 @@ func defaultOptions() options {
 		clock:     systemClock{},
 		rules:     DefaultRules(),
 		timeout:   310 * time.Second,
+		grace:     time.Minute,
 		wire:      wireV2{},
 		userAgent: []string{userAgent("")},
 		metric:    []string{string(Metric)},
@@ -102,6 +104,25 @@ func WithTimeout(d time.Duration) Option {
 			return argumentError("WithTimeout", "must be above zero and at most an hour")
 		}
 		o.timeout = d
+		return nil
+	}
+}
+
+// WithRefreshGrace says how long Smartcar honors a refresh token after it was
+// used. Default one minute, which is assumed: Smartcar does not document it.
+// All clients that share a store must agree on it.
+//
+// A used refresh token is what brings back a login whose new pair got lost: the
+// answer never came, or its process died before it was stored. So the lease of
+// a refresh, after which another client may try the same token, is a quarter of
+// the grace, and one request to the token endpoint takes at most a sixth. A
+// grace that is assumed too long costs logins, one too short some requests more.
+func WithRefreshGrace(d time.Duration) Option {
+	return func(o *options) error {
+		if d <= 0 || d > time.Hour {
+			return argumentError("WithRefreshGrace", "must be above zero and at most an hour")
+		}
+		o.grace = d
 		return nil
 	}
 }
