@@ -34,9 +34,8 @@ const (
 	settleTime = 10 * time.Second
 	// carRecordTTL forgets cars nobody asks for. What it loses is learned again.
 	carRecordTTL = 90 * 24 * time.Hour
-	// knownFor bounds how long this replica refuses by what it knows before it
-	// looks whether another one has learned better.
-	knownFor = time.Minute
+	// maxKnownFor: see knownFor.
+	maxKnownFor = time.Minute
 	// bareApplicationPause answers an application-wide 429 that names no time:
 	// the documented bucket refills one request each 30 s.
 	bareApplicationPause = 30 * time.Second
@@ -46,6 +45,10 @@ const (
 // token may be refreshed meanwhile: when the process dies of it, the next one
 // must have its turn while the used refresh token is still honored.
 func (o *options) reserveLease() time.Duration { return min(maxReserveLease, o.grace/2) }
+
+// knownFor bounds how long this replica refuses by what it knows before it
+// looks whether another one has learned better: a minute of 8 hours.
+func (r Rules) knownFor() time.Duration { return min(maxKnownFor, r.KeylessWindow/480) }
 
 func newGate(c *core) *gate {
 	g := &gate{core: c, records: records{c.opts.store, c.opts.clock}}
@@ -166,7 +169,7 @@ func (g *gate) data(ctx context.Context, call *call, next layer) (*answer, error
 		call.kept.note(c.state)
 		state, d := step(c.state, e, c.now(), g.opts.rules, g.opts.lease())
 		switch {
-		case d.verdict == verdictRefuse && (fresh || c.recent()):
+		case d.verdict == verdictRefuse && (fresh || c.recent(g.opts.rules)):
 			return nil, g.refuse(ctx, call, c, state, d)
 		case d.verdict == verdictSend && fresh:
 			a, err := next(ctx, call)

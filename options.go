@@ -51,6 +51,23 @@ func (o *options) attemptTimeout() time.Duration {
 // lease is how long a data request may keep a keyless car's turn.
 func (o *options) lease() time.Duration { return o.timeout + attemptMargin }
 
+// refreshLease is how long one replica may keep the others from refreshing: so
+// short that three successors in a row are in time with the same refresh token.
+func (o *options) refreshLease() time.Duration { return o.grace / 4 }
+
+// refreshTimeout bounds one request to the token endpoint, within the lease.
+func (o *options) refreshTimeout() time.Duration { return min(o.grace/6, o.attemptTimeout()) }
+
+// refreshPoll is how often a waiting replica looks into the store.
+func (o *options) refreshPoll() time.Duration {
+	return max(10*time.Millisecond, min(200*time.Millisecond, o.grace/300))
+}
+
+// refreshPause lies between two tries of one refresh token.
+func (o *options) refreshPause() time.Duration {
+	return min(o.retry.BaseDelay, o.refreshLease()/10)
+}
+
 func defaultOptions() options {
 	return options{
 		origins:   DefaultOrigins(),
