@@ -32,6 +32,7 @@ type call struct {
 	takes    bool                        // takes a keyless car's turn: must not be sent twice by anybody
 	kept     *vehicleKept                // where the answers of this vehicle are kept
 	leaving  func(context.Context) error // called before each send of a call that takes a turn
+	renewing func(context.Context)       // called before its token is renewed, since it was refused
 
 	// What the last attempt led to, for the gate to settle.
 	outcome outcome
@@ -137,6 +138,9 @@ func (c *core) authorizing(next layer) layer {
 		a, err := c.authorized(ctx, call, next)
 		if e := call.failure; e == nil || e.StatusCode != 401 {
 			return a, err
+		}
+		if call.renewing != nil {
+			call.renewing(ctx)
 		}
 		renewed := call.auth.refused(ctx, call.bearer)
 		switch {

@@ -56,7 +56,9 @@ func (g *gate) lookUp(ctx context.Context, v *Vehicle) (c car, fresh bool, err e
 }
 
 // recent: what was loaded so lately is good enough to refuse by.
-func (c car) recent() bool { return c.clock.Now().Sub(c.replied).Abs() < knownFor }
+func (c car) recent(rules Rules) bool {
+	return c.clock.Now().Sub(c.replied).Abs() < rules.knownFor()
+}
 
 func (g *gate) carFrom(v *Vehicle, record Record, asked time.Time) car {
 	c := car{revision: record.Revision, asked: asked, replied: g.now(), answered: record.Now, clock: g.opts.clock}

@@ -107,11 +107,17 @@
 //
 // An access token lives 2 hours and is refreshed by itself, by one caller for
 // all, in this process and across replicas that share a store. The new pair is
-// stored before it is used. A refresh token lives 60 days: call [User.Renew]
-// daily for users who may be idle for longer. When a grant has ended, errors
-// match [ErrReconnectRequired], and only Connect helps. [Client.ImportTokens]
-// takes over a pair that another library obtained, and [User.Forget] removes
-// everything kept about a user.
+// stored before it is used. A used refresh token is honored for a minute, see
+// [WithRefreshGrace], so that a login survives when an answer is lost or a
+// process is killed: whoever asks next for anything of that user tries the same
+// refresh token again. One loss cannot be survived: the answer to a refresh is
+// lost, or dies with its process, and the minute is over before anybody could
+// try again. So let a process that was killed restart and go on within it.
+//
+// A refresh token lives 60 days: call [User.Renew] daily for users who may be
+// idle for longer. When a grant has ended, errors match [ErrReconnectRequired],
+// and only Connect helps. [Client.ImportTokens] takes over a pair that another
+// library obtained, and [User.Forget] removes everything kept about a user.
 //
 // The link to add the key comes with the callback: [Grant.VirtualKeyURL]. It is
 // accepted only if it leads to Tesla and to a key of Smartcar's or of the

@@ -27,20 +27,28 @@ type gate struct {
 }
 
 const (
-	// reserveLease is how long a turn is held while nothing can be on the wire.
-	reserveLease = 30 * time.Second
+	// maxReserveLease: see reserveLease.
+	maxReserveLease = 30 * time.Second
 	// settleTime bounds the write after a request, which the caller's
 	// cancellation must not reach.
 	settleTime = 10 * time.Second
 	// carRecordTTL forgets cars nobody asks for. What it loses is learned again.
 	carRecordTTL = 90 * 24 * time.Hour
-	// knownFor bounds how long this replica refuses by what it knows before it
-	// looks whether another one has learned better.
-	knownFor = time.Minute
+	// maxKnownFor: see knownFor.
+	maxKnownFor = time.Minute
 	// bareApplicationPause answers an application-wide 429 that names no time:
 	// the documented bucket refills one request each 30 s.
 	bareApplicationPause = 30 * time.Second
 )
+
+// reserveLease is how long a turn is held while nothing can be on the wire. A
+// token may be refreshed meanwhile: when the process dies of it, the next one
+// must have its turn while the used refresh token is still honored.
+func (o *options) reserveLease() time.Duration { return min(maxReserveLease, o.grace/2) }
+
+// knownFor bounds how long this replica refuses by what it knows before it
+// looks whether another one has learned better: a minute of 8 hours.
+func (r Rules) knownFor() time.Duration { return min(maxKnownFor, r.KeylessWindow/480) }
 
 func newGate(c *core) *gate {
 	g := &gate{core: c, records: records{c.opts.store, c.opts.clock}}
@@ -66,7 +74,7 @@ func (g *gate) guarding(next layer) layer {
 }
 
 func (g *gate) pass(ctx context.Context, call *call, next layer) (*answer, error) {
-	call.takes, call.leaving = false, nil // what an earlier attempt held
+	call.takes, call.leaving, call.renewing = false, nil, nil // what an earlier attempt held
 	switch {
 	case call.vehicle == nil:
 		return next(ctx, call)
@@ -153,7 +161,7 @@ func (g *gate) data(ctx context.Context, call *call, next layer) (*answer, error
 	if err == nil {
 		c, fresh, err = g.learn(ctx, v, c, fresh)
 	}
-	e := event{kind: askData, nonce: randomUint64(), lease: reserveLease, sent: call.auth.ready()}
+	e := event{kind: askData, nonce: randomUint64(), lease: g.opts.reserveLease(), sent: call.auth.ready()}
 	if e.sent {
 		e.lease = g.opts.lease()
 	}
@@ -161,7 +169,7 @@ func (g *gate) data(ctx context.Context, call *call, next layer) (*answer, error
 		call.kept.note(c.state)
 		state, d := step(c.state, e, c.now(), g.opts.rules, g.opts.lease())
 		switch {
-		case d.verdict == verdictRefuse && (fresh || c.recent()):
+		case d.verdict == verdictRefuse && (fresh || c.recent(g.opts.rules)):
 			return nil, g.refuse(ctx, call, c, state, d)
 		case d.verdict == verdictSend && fresh:
 			a, err := next(ctx, call)
@@ -235,6 +243,9 @@ func (g *gate) sendTurn(ctx context.Context, call *call, c car, turn event, next
 		c, err = g.markSent(ctx, call, c, turn.nonce)
 		return err
 	}
+	call.renewing = func(ctx context.Context) {
+		c, stored = g.holdBack(ctx, call, c, turn.nonce), false
+	}
 	a, err := next(ctx, call)
 	g.settle(ctx, call, a, c, turn.nonce, true)
 	return a, err
@@ -268,6 +279,28 @@ func (g *gate) markSent(ctx context.Context, call *call, c car, nonce uint64) (c
 	return c, fmt.Errorf("%w: %w", ErrStore, errStoreSlow)
 }
 
+// holdBack lets a turn whose request was refused for its token be reserved
+// again, so that it does not outlast the grace of the refresh token, which is
+// about to be used, if this process dies of it. If that cannot be stored, the
+// longer lease stays.
+func (g *gate) holdBack(ctx context.Context, call *call, c car, nonce uint64) car {
+	for range 3 {
+		e := event{kind: holdBack, nonce: nonce, lease: g.opts.reserveLease()}
+		state, d := step(c.state, e, c.now(), g.opts.rules, g.opts.lease())
+		if d.verdict == verdictLost {
+			return c
+		}
+		latest, done, err := g.swap(ctx, call.vehicle, c, state)
+		if err != nil {
+			return c
+		}
+		if c = latest; done {
+			return c
+		}
+	}
+	return c
+}
+
 // settle books what a request cost and keeps its answers.
 func (g *gate) settle(ctx context.Context, call *call, a *answer, c car, nonce uint64, always bool) {
 	g.book(ctx, call, a, c, nonce, always)
@@ -276,7 +309,8 @@ func (g *gate) settle(ctx context.Context, call *call, a *answer, c car, nonce u
 	}
 }
 
-// book stores what a request cost, with the evidence it brought. Always tells whether plain successes are worth a write too: a car
+// book stores what a request cost, with the evidence it brought. Always tells
+// whether plain successes are worth a write too: a car
 // without a local limit would only cost the store work. A failure to write is
 // harmless: the lease then ends by itself and the turn counts as used.
 func (g *gate) book(ctx context.Context, call *call, a *answer, c car, nonce uint64, always bool) {

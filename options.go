@@ -32,6 +32,7 @@ type options struct {
 	clock         Clock
 	rules         Rules
 	timeout       time.Duration
+	grace         time.Duration // for which a used refresh token is honored
 	api           API
 	wire          wire
 	tokenStyle    TokenStyle
@@ -56,6 +57,23 @@ func (o *options) attemptTimeout() time.Duration {
 // lease is how long a data request may keep a keyless car's turn.
 func (o *options) lease() time.Duration { return o.timeout + attemptMargin }
 
+// refreshLease is how long one replica may keep the others from refreshing: so
+// short that three successors in a row are in time with the same refresh token.
+func (o *options) refreshLease() time.Duration { return o.grace / 4 }
+
+// refreshTimeout bounds one request to the token endpoint, within the lease.
+func (o *options) refreshTimeout() time.Duration { return min(o.grace/6, o.attemptTimeout()) }
+
+// refreshPoll is how often a waiting replica looks into the store.
+func (o *options) refreshPoll() time.Duration {
+	return max(10*time.Millisecond, min(200*time.Millisecond, o.grace/300))
+}
+
+// refreshPause lies between two tries of one refresh token.
+func (o *options) refreshPause() time.Duration {
+	return min(o.retry.BaseDelay, o.refreshLease()/10)
+}
+
 func defaultOptions() options {
 	return options{
 		origins:    DefaultOrigins(),
@@ -67,6 +85,7 @@ func defaultOptions() options {
 		clock:      systemClock{},
 		rules:      DefaultRules(),
 		timeout:    310 * time.Second,
+		grace:      time.Minute,
 		api:        V2,
 		wire:       wireV2{},
 		tokenStyle: TokenForm,
@@ -110,6 +129,25 @@ func WithTimeout(d time.Duration) Option {
 			return argumentError("WithTimeout", "must be above zero and at most an hour")
 		}
 		o.timeout = d
+		return nil
+	}
+}
+
+// WithRefreshGrace says how long Smartcar honors a refresh token after it was
+// used. Default one minute, which is assumed: Smartcar does not document it.
+// All clients that share a store must agree on it.
+//
+// A used refresh token is what brings back a login whose new pair got lost: the
+// answer never came, or its process died before it was stored. So the lease of
+// a refresh, after which another client may try the same token, is a quarter of
+// the grace, and one request to the token endpoint takes at most a sixth. A
+// grace that is assumed too long costs logins, one too short some requests more.
+func WithRefreshGrace(d time.Duration) Option {
+	return func(o *options) error {
+		if d <= 0 || d > time.Hour {
+			return argumentError("WithRefreshGrace", "must be above zero and at most an hour")
+		}
+		o.grace = d
 		return nil
 	}
 }

@@ -30,6 +30,7 @@ func TestWrongValuesNameTheArgument(t *testing.T) {
 		"Option":               {nil},
 		"WithHTTPClient":       {smartcar.WithHTTPClient(nil), smartcar.WithHTTPClient(&http.Client{Timeout: -1})},
 		"WithTimeout":          {smartcar.WithTimeout(0), smartcar.WithTimeout(-time.Second), smartcar.WithTimeout(time.Hour + 1)},
+		"WithRefreshGrace":     {smartcar.WithRefreshGrace(0), smartcar.WithRefreshGrace(-time.Second), smartcar.WithRefreshGrace(time.Hour + 1)},
 		"Origins.API":          {origin("ftp://host"), origin("https:///path"), origin("https://h?x=1"), origin("https://h#x"), origin("https://me:pw@h"), origin("host")},
 		"Origins.Connect":      {smartcar.WithOrigins(smartcar.Origins{Connect: &url.URL{}})},
 		"Origins.Auth":         {smartcar.WithOrigins(smartcar.Origins{Auth: &url.URL{}})},

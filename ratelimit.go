@@ -111,6 +111,7 @@ const (
 	askData    eventKind = iota // may a data request go?
 	askCommand                  // may a command go?
 	markSent                    // the reserved request is about to leave
+	holdBack                    // it was refused for its token and may leave again
 	settle                      // a data request came back, or did not
 	learnClass
 	learnKey
@@ -180,7 +181,9 @@ func step(s carState, e event, now time.Time, rules Rules, maxLease time.Duratio
 	case askCommand:
 		return s, s.askCommand(now)
 	case markSent:
-		return s.markSent(e, now)
+		return s.hold(e, turnSent, now)
+	case holdBack:
+		return s.hold(e, turnReserved, now)
 	case settle:
 		return s.settle(e, now, rules), decision{}
 	case learnClass:
@@ -304,12 +307,12 @@ func (s carState) askData(e event, now time.Time, rules Rules) (carState, decisi
 // holds reports whether the attempt owns the turn.
 func (s carState) holds(nonce uint64) bool { return s.phase != turnIdle && s.nonce == nonce }
 
-// markSent also renews a lease, when a call is sent again with another token.
-func (s carState) markSent(e event, now time.Time) (carState, decision) {
+// hold puts a turn into the other phase and renews its lease.
+func (s carState) hold(e event, phase turnPhase, now time.Time) (carState, decision) {
 	if !s.holds(e.nonce) {
 		return s, decision{verdict: verdictLost}
 	}
-	s.phase, s.leaseEnd = turnSent, now.Add(e.lease)
+	s.phase, s.leaseEnd = phase, now.Add(e.lease)
 	return s, decision{verdict: verdictTake}
 }
 

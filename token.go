@@ -18,16 +18,10 @@ const (
 	// tokenSkew renews an access token before its end, so that none runs out
 	// on its way.
 	tokenSkew = time.Minute
-	// refreshLease is how long one replica may keep the others from
-	// refreshing. It is shorter than the time for which Smartcar honors a
-	// used refresh token (a minute), so that a successor is in time.
-	refreshLease = 15 * time.Second
-	// refreshTimeout bounds one request to the token endpoint.
-	refreshTimeout = 10 * time.Second
 	// refreshTries is how often one refresh token is tried on unclear answers.
 	refreshTries = 3
-	// refreshPoll is how often a waiting replica looks.
-	refreshPoll = 200 * time.Millisecond
+	// exchangeTimeout bounds one exchange of a code.
+	exchangeTimeout = 30 * time.Second
 )
 
 // grantRecord is what is stored of a grant. It never leaves this file.
@@ -138,10 +132,15 @@ type cachedGrant struct {
 	header []string
 }
 
-// keep caches a record that is stored.
+// keep caches a record that is stored. While it is being refreshed the store is
+// asked each time: whoever does it may die of it.
 func (k *tokenKeeper) keep(grant string, r grantRecord) *cachedGrant {
 	c := &cachedGrant{r, []string{"Bearer " + r.AccessToken}}
-	k.cached.Put(grant, c)
+	if r.LeaseID == "" {
+		k.cached.Put(grant, c)
+	} else {
+		k.cached.Delete(grant)
+	}
 	return c
 }
 
@@ -225,11 +224,12 @@ func (k *tokenKeeper) refreshShared(ctx context.Context, grant string, enough fu
 		}
 	}
 	id := newState()
-	for waited := time.Duration(0); ; waited += refreshPoll {
+	poll := k.core.opts.refreshPoll()
+	for waited := time.Duration(0); ; waited += poll {
 		r, err := k.takeLease(ctx, grant, id, enough)
 		switch {
-		case errors.Is(err, errLeaseTaken) && waited < refreshTries*refreshLease:
-			if err := k.core.opts.clock.Sleep(ctx, refreshPoll); err != nil {
+		case errors.Is(err, errLeaseTaken) && waited < refreshTries*k.core.opts.refreshLease():
+			if err := k.core.opts.clock.Sleep(ctx, poll); err != nil {
 				return nil, err
 			}
 			continue
@@ -248,26 +248,31 @@ func (k *tokenKeeper) refreshShared(ctx context.Context, grant string, enough fu
 }
 
 // takeLease returns the record with our lease in it, or as it is if that is
-// enough, or errLeaseTaken while somebody else refreshes.
+// enough, or errLeaseTaken while somebody else refreshes. A lease that nobody
+// gave back is the trace of a process that died during a refresh: the refresh
+// token may be used up, and has to be tried again while Smartcar honors it,
+// whatever the record is good for.
 func (k *tokenKeeper) takeLease(ctx context.Context, grant, id string, enough func(grantRecord) bool) (grantRecord, error) {
+	lease := k.core.opts.refreshLease()
 	return changeJSON(ctx, k.records, grantKey(grant), refreshTokenLife, func(r *grantRecord, found bool, now time.Time) error {
+		leased := r.leased(now, lease)
 		switch {
 		case !found:
 			return endedError()
-		case enough(*r):
+		case enough(*r) && (leased || r.LeaseID == ""):
 			return errUnchanged
-		case r.leased(now):
+		case leased:
 			return errLeaseTaken
 		}
-		r.LeaseID, r.LeaseUntil = id, now.Add(refreshLease)
+		r.LeaseID, r.LeaseUntil = id, now.Add(lease)
 		return nil
 	})
 }
 
 // leased reports whether somebody refreshes. A lease that ends far from now was
 // written by a clock that is off, and does not count.
-func (r *grantRecord) leased(now time.Time) bool {
-	return r.LeaseID != "" && now.Before(r.LeaseUntil) && r.LeaseUntil.Sub(now) <= 2*refreshLease
+func (r *grantRecord) leased(now time.Time, lease time.Duration) bool {
+	return r.LeaseID != "" && now.Before(r.LeaseUntil) && r.LeaseUntil.Sub(now) <= 2*lease
 }
 
 // refreshLeased asks for a new pair. On an unclear answer it tries the same
@@ -280,12 +285,15 @@ func (k *tokenKeeper) refreshLeased(ctx context.Context, grant string, r grantRe
 	var failed error
 	for try := range refreshTries {
 		if try > 0 {
-			if err := k.core.opts.clock.Sleep(ctx, k.core.opts.retry.BaseDelay); err != nil {
+			if err := k.core.opts.clock.Sleep(ctx, k.core.opts.refreshPause()); err != nil {
 				break
 			}
-			if err := k.extendLease(ctx, grant, lease); err != nil {
+			err := k.extendLease(ctx, grant, lease)
+			if errors.Is(err, errLeaseTaken) || errors.Is(err, ErrReconnectRequired) {
 				return nil, err
 			}
+			// Without the store, going on is what saves the login: nobody else
+			// can try this token before its grace is over.
 		}
 		token, err := k.exchangeRefresh(ctx, r.RefreshToken)
 		if err == nil {
@@ -293,11 +301,15 @@ func (k *tokenKeeper) refreshLeased(ctx context.Context, grant string, r grantRe
 		}
 		failed = err
 		if errors.Is(err, ErrReconnectRequired) {
-			if spare, ok := k.useSpare(ctx, grant, r); ok {
-				r = spare
-				continue
+			spare, ok, storeErr := k.useSpare(ctx, grant, r)
+			switch {
+			case storeErr != nil:
+				return nil, storeErr // there may be another refresh token: the end is not certain
+			case !ok:
+				return k.rejected(ctx, grant, r, err)
 			}
-			return k.rejected(ctx, grant, r, err)
+			r = spare
+			continue
 		}
 		if !Retryable(err) && !errors.Is(err, context.DeadlineExceeded) {
 			break
@@ -308,7 +320,7 @@ func (k *tokenKeeper) refreshLeased(ctx context.Context, grant string, r grantRe
 }
 
 func (k *tokenKeeper) exchangeRefresh(ctx context.Context, refreshToken string) (*oauth2.Token, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, min(refreshTimeout, k.core.opts.attemptTimeout()), errAttemptTime)
+	ctx, cancel := context.WithTimeoutCause(ctx, k.core.opts.refreshTimeout(), errAttemptTime)
 	defer cancel()
 	ctx = context.WithValue(ctx, oauth2.HTTPClient, k.core.http)
 	token, err := k.core.oauth().TokenSource(ctx, &oauth2.Token{RefreshToken: refreshToken}).Token()
@@ -355,17 +367,17 @@ func (k *tokenKeeper) storePair(ctx context.Context, grant string, pair newPair)
 }
 
 // useSpare puts the spare refresh token in the place of one that was refused.
-func (k *tokenKeeper) useSpare(ctx context.Context, grant string, refused grantRecord) (grantRecord, bool) {
+func (k *tokenKeeper) useSpare(ctx context.Context, grant string, refused grantRecord) (spare grantRecord, ok bool, err error) {
 	ctx, cancel := detached(ctx)
 	defer cancel()
 	r, err := changeJSON(ctx, k.records, grantKey(grant), refreshTokenLife, func(r *grantRecord, found bool, now time.Time) error {
 		if !found || r.RefreshToken != refused.RefreshToken || r.Spare == "" {
 			return errUnchanged
 		}
-		r.RefreshToken, r.Spare, r.LeaseUntil = r.Spare, "", now.Add(refreshLease)
+		r.RefreshToken, r.Spare, r.LeaseUntil = r.Spare, "", now.Add(k.core.opts.refreshLease())
 		return nil
 	})
-	return r, err == nil && r.RefreshToken != refused.RefreshToken && r.LeaseID == refused.LeaseID
+	return r, err == nil && r.RefreshToken != refused.RefreshToken && r.LeaseID == refused.LeaseID, err
 }
 
 func (r *grantRecord) setPair(token *oauth2.Token, now time.Time) {
@@ -392,6 +404,9 @@ func (k *tokenKeeper) rejected(ctx context.Context, grant string, used grantReco
 	if err == nil && r.RefreshToken != used.RefreshToken {
 		return r, nil
 	}
+	if err != nil && !errors.Is(err, ErrReconnectRequired) {
+		return nil, err // whether somebody has rotated it cannot be told
+	}
 	if err == nil {
 		err = k.end(ctx, grant, r.UserID)
 	}
@@ -408,7 +423,7 @@ func (k *tokenKeeper) extendLease(ctx context.Context, grant, lease string) erro
 		case r.LeaseID != lease:
 			return errLeaseTaken
 		}
-		r.LeaseUntil = now.Add(refreshLease)
+		r.LeaseUntil = now.Add(k.core.opts.refreshLease())
 		return nil
 	})
 	return err
@@ -467,7 +482,7 @@ var errTokenAnswer = errors.New("the token endpoint's answer cannot be read")
 // certainly not sent is sent again.
 func (k *tokenKeeper) exchangeCode(ctx context.Context, code, redirectURL string) (*oauth2.Token, error) {
 	for try := 1; ; try++ {
-		attempt, cancel := context.WithTimeoutCause(ctx, min(3*refreshTimeout, k.core.opts.attemptTimeout()), errAttemptTime)
+		attempt, cancel := context.WithTimeoutCause(ctx, min(exchangeTimeout, k.core.opts.attemptTimeout()), errAttemptTime)
 		attempt = context.WithValue(attempt, oauth2.HTTPClient, k.core.http)
 		token, err := k.core.oauth().Exchange(attempt, code, oauth2.SetAuthURLParam("redirect_uri", redirectURL))
 		cancel()

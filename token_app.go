@@ -42,8 +42,14 @@ func WithTokenStyle(style TokenStyle) Option {
 
 const opAppToken Operation = "application-token"
 
-// appTokenLife is documented, in case the answer does not say it.
-const appTokenLife = time.Hour
+const (
+	// appTokenLife is documented, in case the answer does not say it.
+	appTokenLife = time.Hour
+	// mintLease is how long one replica may keep the others from asking for a
+	// token, mintTimeout how long it may take for it.
+	mintLease   = 15 * time.Second
+	mintTimeout = 10 * time.Second
+)
 
 // appRecord is what is stored of the application's token: all replicas use one.
 type appRecord struct {
@@ -136,7 +142,7 @@ func (a *appCredential) renew(ctx context.Context, refused string) error {
 		r, now, err := a.takeLease(ctx, id, refused)
 		switch {
 		case errors.Is(err, errLeaseTaken):
-			if err := a.core.opts.clock.Sleep(ctx, refreshPoll); err != nil {
+			if err := a.core.opts.clock.Sleep(ctx, a.core.opts.refreshPoll()); err != nil {
 				return err
 			}
 			continue
@@ -175,10 +181,10 @@ func (a *appCredential) takeLease(ctx context.Context, id, refused string) (appR
 		case r.AccessToken != "" && "Bearer "+r.AccessToken != refused && now.Before(r.Expires.Add(-tokenSkew)):
 			r.LeaseID = ""
 			return errUnchanged
-		case r.LeaseID != "" && now.Before(r.LeaseUntil) && r.LeaseUntil.Sub(now) <= 2*refreshLease:
+		case r.LeaseID != "" && now.Before(r.LeaseUntil) && r.LeaseUntil.Sub(now) <= 2*mintLease:
 			return errLeaseTaken
 		}
-		r.LeaseID, r.LeaseUntil = id, now.Add(refreshLease)
+		r.LeaseID, r.LeaseUntil = id, now.Add(mintLease)
 		return nil
 	})
 	return r, at, err
@@ -202,7 +208,7 @@ func (a *appCredential) settle(ctx context.Context, id, token string, life time.
 
 // mint asks for a new token. Asking twice does no harm.
 func (a *appCredential) mint(ctx context.Context) (token string, life time.Duration, err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, min(refreshTimeout, a.core.opts.attemptTimeout()), errAttemptTime)
+	ctx, cancel := context.WithTimeoutCause(ctx, min(mintTimeout, a.core.opts.attemptTimeout()), errAttemptTime)
 	defer cancel()
 	req, err := a.request(ctx)
 	if err != nil {
