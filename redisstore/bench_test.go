@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/seed-498a1bc4/smartcar/internal/testserver"
 	"github.com/stretchr/testify/require"
 )
 
@@ -12,7 +13,7 @@ import (
 var carRecord = []byte(strings.Repeat("r", 80))
 
 func BenchmarkSwap(b *testing.B) {
-	client := startServer(b, find(b, "redis-server")).client(b)
+	client := startServer(b, testserver.FindRedis(b, "redis-server")).client(b)
 	b.Run("store", func(b *testing.B) {
 		store := newStore(b, client)
 		require.NoError(b, client.FlushAll(b.Context()).Err())
@@ -47,7 +48,7 @@ func BenchmarkSwap(b *testing.B) {
 }
 
 func BenchmarkLoad(b *testing.B) {
-	client := startServer(b, find(b, "redis-server")).client(b)
+	client := startServer(b, testserver.FindRedis(b, "redis-server")).client(b)
 	store := newStore(b, client)
 	_, err := store.CompareAndSwap(b.Context(), "key", "", carRecord, 0)
 	require.NoError(b, err)

@@ -8,13 +8,14 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/seed-498a1bc4/smartcar"
+	"github.com/seed-498a1bc4/smartcar/internal/testserver"
 	"github.com/seed-498a1bc4/smartcar/storetest"
 	"github.com/stretchr/testify/require"
 )
 
 func TestConformance(t *testing.T) {
 	eachServer(t, func(t *testing.T, binary string) {
-		s := startServer(t, binary, "--appendonly", "yes", "--appendfsync", "always")
+		s := startServer(t, binary, testserver.Durable()...)
 		storetest.Run(t, func(t *testing.T) smartcar.Store {
 			return newStore(t, s.client(t))
 		}, storetest.Shared())
@@ -25,7 +26,7 @@ func TestConformanceOverRESP2(t *testing.T) {
 	eachServer(t, func(t *testing.T, binary string) {
 		s := startServer(t, binary)
 		storetest.Run(t, func(t *testing.T) smartcar.Store {
-			client := redis.NewClient(&redis.Options{Addr: s.addr, Protocol: 2, MaxRetries: -1, ContextTimeoutEnabled: true})
+			client := redis.NewClient(&redis.Options{Addr: s.Addr(), Protocol: 2, MaxRetries: -1, ContextTimeoutEnabled: true})
 			t.Cleanup(func() { client.Close() })
 			return newStore(t, client)
 		}, storetest.Shared())
@@ -66,7 +67,7 @@ func startCluster(t *testing.T, binary string) []string {
 		require.NoError(t, err)
 		require.NoError(t, listener.Close())
 		s := startServer(t, binary, "--cluster-enabled", "yes", "--cluster-port", bus, "--cluster-node-timeout", "5000")
-		addrs = append(addrs, s.addr)
+		addrs = append(addrs, s.Addr())
 		nodes = append(nodes, s.client(t))
 		require.NoError(t, nodes[i].ClusterAddSlotsRange(ctx, i*8192, i*8192+8191).Err())
 		if i > 0 {
@@ -86,7 +87,7 @@ func startCluster(t *testing.T, binary string) []string {
 			}
 		}
 		return true
-	}, startTime, 50*time.Millisecond, "the nodes do not find each other")
+	}, 20*time.Second, 50*time.Millisecond, "the nodes do not find each other")
 	return addrs
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/seed-498a1bc4/smartcar"
+	"github.com/seed-498a1bc4/smartcar/internal/testserver"
 	"github.com/seed-498a1bc4/smartcar/redisstore"
 	"github.com/stretchr/testify/require"
 )
@@ -58,7 +59,7 @@ func plain(t *testing.T, err error) {
 func TestServerGoneAndBack(t *testing.T) {
 	eachServer(t, func(t *testing.T, binary string) {
 		ctx := t.Context()
-		s := startServer(t, binary, "--appendonly", "yes", "--appendfsync", "always")
+		s := startServer(t, binary, testserver.Durable()...)
 		client := s.client(t)
 		store := newStore(t, client)
 		kept, err := store.CompareAndSwap(ctx, "kept", "", []byte("secret"), 0)
@@ -67,14 +68,14 @@ func TestServerGoneAndBack(t *testing.T) {
 		require.NoError(t, err)
 
 		for i := range 3 {
-			s.kill()
+			s.Kill()
 			_, err = store.Load(ctx, "kept")
 			plain(t, err)
 			_, err = store.CompareAndSwap(ctx, "kept", kept.Revision, []byte("secret, lost"), 0)
 			plain(t, err)
 			plain(t, store.Delete(ctx, "kept", kept.Revision))
 
-			require.True(t, s.start(t))
+			s.Start(t)
 			loaded, err := store.Load(ctx, "kept")
 			require.NoError(t, err)
 			require.Equal(t, kept.Value, loaded.Value)
@@ -134,7 +135,7 @@ func TestLostReplyIsAnErrorAndNoRepetition(t *testing.T) {
 	eachServer(t, func(t *testing.T, binary string) {
 		ctx := t.Context()
 		s := startServer(t, binary)
-		network := startProxy(t, s.addr)
+		network := startProxy(t, s.Addr())
 		direct, far := s.client(t), clientOf(t, network.addr)
 		near, store := newStore(t, direct), newStore(t, far)
 
@@ -187,7 +188,7 @@ func TestLostReplyOfACluster(t *testing.T) {
 	eachServer(t, func(t *testing.T, binary string) {
 		ctx := t.Context()
 		s := startServer(t, binary)
-		network := startProxy(t, s.addr)
+		network := startProxy(t, s.Addr())
 		// A cluster of one shard that is reached through the proxy only.
 		cluster := redis.NewClusterClient(&redis.ClusterOptions{
 			ContextTimeoutEnabled: true,

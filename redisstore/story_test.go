@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar"
+	"github.com/seed-498a1bc4/smartcar/internal/testserver"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
 	"github.com/stretchr/testify/require"
 )
@@ -28,7 +29,7 @@ func newClient(t *testing.T, sim *smartcartest.Server, store smartcar.Store) *sm
 func TestKeylessWindowSurvivesProcessesAndServer(t *testing.T) {
 	eachServer(t, func(t *testing.T, binary string) {
 		ctx := t.Context()
-		s := startServer(t, binary, "--appendonly", "yes", "--appendfsync", "always")
+		s := startServer(t, binary, testserver.Durable()...)
 		sim := smartcartest.New()
 		process := func() *smartcar.Client { return newClient(t, sim, newStore(t, s.client(t))) }
 
@@ -60,14 +61,14 @@ func TestKeylessWindowSurvivesProcessesAndServer(t *testing.T) {
 			require.WithinRange(t, limited.NextAllowed, began.Add(8*time.Hour), time.Now().Add(8*time.Hour+time.Minute))
 		}
 		refused()
-		s.kill()
+		s.Kill()
 		_, err = first.Odometer(ctx)
 		var limited *smartcar.RateLimitError
 		require.ErrorAs(t, err, &limited, "closed while the store is away")
 		require.True(t, limited.Local)
 		_, err = process().User(grant.UserID).Vehicle(smartcartest.ModelY).Odometer(ctx)
 		require.ErrorIs(t, err, smartcar.ErrStore)
-		require.True(t, s.start(t))
+		s.Start(t)
 		refused()
 		require.Empty(t, sim.BrokenWindows(smartcartest.ModelY))
 	})

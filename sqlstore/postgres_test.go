@@ -303,9 +303,9 @@ func survives(t *testing.T, s *server, store *sqlstore.Store, signal syscall.Sig
 	writer := s.stopWALWriter(t)
 	taken, err := store.CompareAndSwap(ctx, "car", base.Revision, []byte("taken "+signal.String()), time.Hour)
 	require.NoError(t, err)
-	require.NoError(t, s.process.Process.Signal(signal))
+	require.NoError(t, s.Signal(signal))
 	require.NoError(t, syscall.Kill(writer, syscall.SIGKILL))
-	s.end(signal)
+	s.End(signal)
 
 	away, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
@@ -316,7 +316,7 @@ func survives(t *testing.T, s *server, store *sqlstore.Store, signal syscall.Sig
 	require.Error(t, err)
 	require.NotErrorIs(t, err, smartcar.ErrConflict)
 
-	s.start(t)
+	s.Start(t)
 	var found smartcar.Record
 	require.Eventually(t, func() bool { // connections of before may still have to be found dead
 		found, err = store.Load(ctx, "car")

@@ -56,7 +56,7 @@ func (c *wireConn) Read(b []byte) (int, error) {
 func overWire(t *testing.T, s *server) (*sqlstore.Store, *wire) {
 	t.Helper()
 	w := new(wire)
-	config, err := pgx.ParseConfig(s.url())
+	config, err := pgx.ParseConfig(s.URL())
 	require.NoError(t, err)
 	config.DialFunc = w.dial
 	store, err := sqlstore.New(t.Context(), pool(t, config), sqlstore.Postgres, sqlstore.WithTable(s.table()))
