@@ -112,11 +112,11 @@ type credential interface {
 	ready() bool
 	// header returns the Authorization header, as package http keeps it.
 	header(ctx context.Context) ([]string, error)
-	// refused is told that Smartcar did not accept header; nil means that
-	// there is another one now.
-	refused(ctx context.Context, header []string) error
-	// renewalHelped is told whether that other one was accepted, and says what
-	// it may mean if it was not.
+	// refused is told that Smartcar did not accept header; without an error
+	// there is another one now, which this call has renewed or found.
+	refused(ctx context.Context, header []string) (renewed bool, err error)
+	// renewalHelped is told whether a renewed one was accepted, and says what it
+	// may mean if it was not.
 	renewalHelped(helped bool) (hint string)
 }
 
@@ -127,36 +127,47 @@ type fixedCredential string
 
 func (f fixedCredential) ready() bool                              { return true }
 func (f fixedCredential) header(context.Context) ([]string, error) { return []string{string(f)}, nil }
-func (f fixedCredential) refused(context.Context, []string) error  { return errNoOtherToken }
 func (f fixedCredential) renewalHelped(bool) string                { return "" }
+func (f fixedCredential) refused(context.Context, []string) (bool, error) {
+	return false, errNoOtherToken
+}
 
-// authorizing adds the token. A token refused before its time is renewed and
-// the request sent once more: a 401 was never carried out.
+// authorizing adds the token. A token refused before its time is replaced and
+// the request sent once more: a 401 was never carried out. What another replica
+// had renewed may have been refused meanwhile, too: then it is renewed here.
 func (c *core) authorizing(next layer) layer {
 	return func(ctx context.Context, call *call) (*answer, error) {
 		call.outcome, call.failure = outcomeReleased, nil
 		a, err := c.authorized(ctx, call, next)
-		if e := call.failure; e == nil || e.StatusCode != 401 {
-			return a, err
-		}
-		if call.renewing != nil {
-			call.renewing(ctx)
-		}
-		renewed := call.auth.refused(ctx, call.bearer)
-		switch {
-		case renewed == nil:
+		for range 2 {
+			if !call.unauthorized() {
+				return a, err
+			}
+			if call.renewing != nil {
+				call.renewing(ctx)
+			}
+			renewed, ended := call.auth.refused(ctx, call.bearer)
+			switch {
+			case errors.Is(ended, ErrReconnectRequired):
+				return nil, ended // says what helps
+			case ended != nil:
+				return a, err
+			}
+			call.failure = nil
 			a, err = c.authorized(ctx, call, next)
-			helped := call.failure == nil || call.failure.StatusCode != 401
-			if hint := call.auth.renewalHelped(helped); hint != "" {
+			if !renewed {
+				continue
+			}
+			if hint := call.auth.renewalHelped(!call.unauthorized()); hint != "" {
 				call.failure.Description = hint + "; " + call.failure.Description
 			}
 			return a, err
-		case errors.Is(renewed, ErrReconnectRequired):
-			return nil, renewed // says what helps
 		}
 		return a, err
 	}
 }
+
+func (c *call) unauthorized() bool { return c.failure != nil && c.failure.StatusCode == 401 }
 
 func (c *core) authorized(ctx context.Context, call *call, next layer) (*answer, error) {
 	var err error

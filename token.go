@@ -101,19 +101,19 @@ func (g *grantCredential) header(ctx context.Context) ([]string, error) {
 
 // refused renews a token that Smartcar no longer takes, unless that has not
 // helped this car before: then the token is fine and does not cover it.
-func (g *grantCredential) refused(ctx context.Context, header []string) error {
+func (g *grantCredential) refused(ctx context.Context, header []string) (renewed bool, err error) {
 	r, err := g.keeper.load(ctx, g.grant)
 	switch {
 	case err != nil:
-		return err
+		return false, err
 	case r.header[0] != header[0]:
-		return nil // another replica has renewed it
+		return false, nil // another replica has renewed it
 	}
 	if at, ok := g.keeper.notCovered.Get(g.grant + "/" + g.vehicle); ok && g.keeper.core.now().Sub(at) < time.Hour {
-		return errNoOtherToken // renewing did not help this car before
+		return false, errNoOtherToken // renewing did not help this car before
 	}
 	_, err = g.keeper.refreshed(ctx, g.grant, func(now grantRecord) bool { return now.AccessToken != r.AccessToken })
-	return err
+	return err == nil, err
 }
 
 // renewalHelped remembers a car that the grant does not cover, so that asking

@@ -101,12 +101,15 @@ func (a *appCredential) header(ctx context.Context) ([]string, error) {
 
 // refused replaces a token that Smartcar no longer takes. If a new one was
 // refused lately, the credentials are at fault and not the token.
-func (a *appCredential) refused(ctx context.Context, header []string) error {
+func (a *appCredential) refused(ctx context.Context, header []string) (renewed bool, err error) {
 	if a.core.now().Sub(time.Unix(0, a.helpless.Load())) < time.Minute {
-		return errNoOtherToken
+		return false, errNoOtherToken
 	}
-	_, err := a.renewed(ctx, header[0])
-	return err
+	if t := a.current.Load(); t != nil && t.header[0] != header[0] {
+		return false, nil
+	}
+	_, err = a.renewed(ctx, header[0])
+	return true, err
 }
 
 func (a *appCredential) renewalHelped(helped bool) string {

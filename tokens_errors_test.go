@@ -125,6 +125,31 @@ func TestTokenThatDoesNotCoverACarIsRenewedOnce(t *testing.T) {
 	})
 }
 
+// A replica that was idle while another one renewed has two tokens to find out
+// about, its own and the stored one; neither says anything about the car.
+func TestIdleReplicaRenewsWhatAnotherHadRenewed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		store := smartcar.NewMemoryStore()
+		_, user := connected(t, sim, smartcar.WithStore(store))
+		read := func(v *smartcar.Vehicle) {
+			t.Helper()
+			_, err := v.Odometer(t.Context())
+			require.NoError(t, err)
+		}
+		idle := newClient(t, sim, smartcar.WithStore(store)).User(user.ID()).Vehicle(smartcartest.MachE)
+		read(idle)
+		for range 2 {
+			time.Sleep(time.Minute)
+			sim.ExpireAccessTokens()
+			read(user.Vehicle(smartcartest.MachE))
+		}
+		sim.ExpireAccessTokens()
+		read(idle)
+		require.Equal(t, 4, sim.TokenRequests(), "Connect, two renewals, and one of the idle replica's")
+	})
+}
+
 // The owner has withdrawn consent: the first call must already say what helps.
 func TestRevokedGrantSaysSoAtTheFirstCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

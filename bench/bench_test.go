@@ -1,0 +1,173 @@
+package bench
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/seed-498a1bc4/smartcar"
+	"github.com/seed-498a1bc4/smartcar/internal/testserver"
+	"github.com/seed-498a1bc4/smartcar/sqlstore/sqlite"
+	"github.com/stretchr/testify/require"
+)
+
+// A plan makes a bench, on a server of its own.
+type plan struct {
+	name string
+	open func(testing.TB) *bench
+}
+
+func plans() []plan {
+	return []plan{
+		{"Memory", memoryBench},
+		{"SQLite, synchronous FULL", sqliteBench()},
+		{"SQLite, synchronous NORMAL", sqliteBench(sqlite.WithNormalSync())},
+		{"PostgreSQL, synchronous_commit on", postgresBench("on")},
+		{"PostgreSQL, synchronous_commit off", postgresBench("off")},
+		{"Redis, no persistence", redisBench()},
+		{"Redis, appendfsync everysec", redisBench("--appendonly", "yes", "--appendfsync", "everysec")},
+		{"Redis, appendfsync always", redisBench(testserver.Durable()...)},
+	}
+}
+
+// work is one thing that is measured on a bench.
+type work struct {
+	name string
+	do   func(ctx context.Context) error
+	// trips counts the round trips to the store, nil if there is no store to
+	// count them for.
+	trips func() int64
+}
+
+const (
+	turn     = "turn"
+	refusal  = "refusal"
+	oneSwap  = "one swap"
+	longTime = 8 * time.Hour
+)
+
+// works returns what is measured on b: the baselines first, then a swap of the
+// store, a whole turn through the public client, and a refusal.
+func (b *bench) works(tb testing.TB) []work {
+	tb.Helper()
+	var list []work
+	for _, o := range append([]other{b.bare}, b.others...) {
+		if o.do != nil {
+			list = append(list, work{name: o.name, do: o.do})
+		}
+	}
+	return append(list, b.swap(tb), b.turn(tb), b.refusal(tb))
+}
+
+func (b *bench) swap(tb testing.TB) work {
+	tb.Helper()
+	key, value := rand.Text(), carRecord()
+	record, err := b.store.CompareAndSwap(tb.Context(), key, "", value, longTime)
+	require.NoError(tb, err)
+	return work{name: oneSwap, do: func(ctx context.Context) (err error) {
+		value[0]++
+		record, err = b.store.CompareAndSwap(ctx, key, record.Revision, value, longTime)
+		return err
+	}}
+}
+
+// cars is how many cars are read in turn: by the time a car is read again, a
+// millisecond has passed, which is what the times in records are rounded to.
+const cars = 200
+
+func (b *bench) turn(tb testing.TB) work {
+	tb.Helper()
+	w, read := b.reading(tb, cars, time.Nanosecond)
+	w.name = turn
+	w.do = read
+	return w
+}
+
+func (b *bench) refusal(tb testing.TB) work {
+	tb.Helper()
+	w, read := b.reading(tb, 1, longTime)
+	w.name = refusal
+	w.do = func(ctx context.Context) error {
+		if err := read(ctx); !errors.Is(err, smartcar.ErrRateLimited) {
+			return fmt.Errorf("not refused: %w", err)
+		}
+		return nil
+	}
+	require.NoError(tb, w.do(tb.Context()))
+	return w
+}
+
+// reading reads n cars without their keys, one after the other.
+func (b *bench) reading(tb testing.TB, n int, window time.Duration) (work, func(context.Context) error) {
+	tb.Helper()
+	var w work
+	store := b.store
+	if _, inProcess := store.(*smartcar.MemoryStore); !inProcess {
+		c := &counted{Store: store}
+		w.trips, store = c.trips.Load, c
+	}
+	read := newCars(tb, store, n, window)
+	next := 0
+	return w, func(ctx context.Context) error {
+		car := read[next]
+		next = (next + 1) % len(read)
+		_, err := car.Battery(ctx)
+		return err
+	}
+}
+
+func (w work) run(b *testing.B) {
+	ctx := b.Context()
+	before := w.count()
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := w.do(ctx); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if w.trips != nil {
+		b.ReportMetric(float64(w.count()-before)/float64(b.N), "roundtrips/op")
+	}
+}
+
+func (w work) count() int64 {
+	if w.trips == nil {
+		return 0
+	}
+	return w.trips()
+}
+
+func BenchmarkStores(b *testing.B) {
+	for _, p := range plans() {
+		b.Run(p.name, func(b *testing.B) {
+			for _, w := range p.open(b).works(b) {
+				b.Run(w.name, w.run)
+			}
+		})
+	}
+}
+
+// What the table says of round trips holds exactly, on every machine.
+func TestRoundTrips(t *testing.T) {
+	for _, p := range plans() {
+		t.Run(p.name, func(t *testing.T) {
+			for _, w := range p.open(t).works(t) {
+				const times = 20
+				before := w.count()
+				for range times {
+					require.NoError(t, w.do(t.Context()))
+				}
+				switch made := w.count() - before; {
+				case w.trips == nil:
+				case w.name == turn:
+					require.EqualValues(t, 2*times, made, "reserve and settle")
+				default:
+					require.Zero(t, made, "a refusal that is known here")
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,199 @@
+package bench
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"io"
+	"net/http"
+	"path"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
+	"github.com/redis/go-redis/v9"
+	"github.com/seed-498a1bc4/smartcar"
+	"github.com/seed-498a1bc4/smartcar/internal/testserver"
+	"github.com/seed-498a1bc4/smartcar/redisstore"
+	"github.com/seed-498a1bc4/smartcar/sqlstore"
+	"github.com/seed-498a1bc4/smartcar/sqlstore/sqlite"
+	"github.com/stretchr/testify/require"
+)
+
+// counted is a store that counts its calls: each is one round trip, as the
+// tests of the stores prove.
+type counted struct {
+	smartcar.Store
+	trips atomic.Int64
+}
+
+func (c *counted) Load(ctx context.Context, key string) (smartcar.Record, error) {
+	c.trips.Add(1)
+	return c.Store.Load(ctx, key)
+}
+
+func (c *counted) CompareAndSwap(ctx context.Context, key string, old smartcar.Revision, value []byte, ttl time.Duration) (smartcar.Record, error) {
+	c.trips.Add(1)
+	return c.Store.CompareAndSwap(ctx, key, old, value, ttl)
+}
+
+func (c *counted) Delete(ctx context.Context, key string, old smartcar.Revision) error {
+	c.trips.Add(1)
+	return c.Store.Delete(ctx, key, old)
+}
+
+// answers is a Smartcar in memory, with a car without its key, which answers
+// at once and never refuses. What is measured is what a client adds.
+type answers struct{}
+
+func (answers) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Body != nil {
+		_ = r.Body.Close()
+	}
+	body := `{"id":"car","make":"TESLA","model":"Model Y","year":2023}`
+	switch path.Base(r.URL.Path) {
+	case "battery":
+		body = `{"percentRemaining":0.3,"range":40.5}`
+	case "virtual_key":
+		body = `{"isPaired":false}`
+	case "user":
+		_, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+		body = `{"id":"` + token + `"}` // each token is that of another owner
+	}
+	header := http.Header{"Content-Type": {"application/json"}, "Sc-Request-Id": {"f3d1701e-1d57-4e12-9478-698951786698"}}
+	return &http.Response{
+		StatusCode: http.StatusOK, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: header,
+		Body: io.NopCloser(strings.NewReader(body)), ContentLength: int64(len(body)), Request: r,
+	}, nil
+}
+
+const carsOfOwner = 5
+
+// newCars returns cars whose class, key and tokens are known, as they are in
+// a program that has been running for a while.
+func newCars(tb testing.TB, store smartcar.Store, n int, window time.Duration) []*smartcar.Vehicle {
+	tb.Helper()
+	rules := smartcar.DefaultRules()
+	rules.KeylessWindow = window
+	client, err := smartcar.New(smartcar.Config{
+		ClientID: "id", ClientSecret: "secret", RedirectURL: "https://example.com/callback",
+	}, smartcar.WithHTTPClient(&http.Client{Transport: answers{}}), smartcar.WithStore(store), smartcar.WithRules(rules))
+	require.NoError(tb, err)
+	cars := make([]*smartcar.Vehicle, n)
+	var owner *smartcar.User
+	for i := range cars {
+		if i%carsOfOwner == 0 {
+			grant, err := client.ImportTokens(tb.Context(), smartcar.Tokens{
+				AccessToken: rand.Text(), RefreshToken: "refresh", Expires: time.Now().Add(time.Hour),
+			})
+			require.NoError(tb, err)
+			owner = client.User(grant.UserID)
+		}
+		cars[i] = owner.Vehicle(rand.Text())
+		_, err = cars[i].Battery(tb.Context())
+		require.NoError(tb, err)
+		access, err := cars[i].Access(tb.Context())
+		require.NoError(tb, err)
+		require.Equal(tb, smartcar.KeyMissing, access.Key.State)
+	}
+	return cars
+}
+
+// A bench is a store, and what it is compared with.
+type bench struct {
+	store smartcar.Store
+	// bare is the plainest write of a record on the same connection, with the
+	// same settings.
+	bare   other
+	others []other
+}
+
+// other is what somebody else does once.
+type other struct {
+	name string
+	do   func(ctx context.Context) error
+}
+
+// carRecord is as large as the record of a car.
+func carRecord() []byte { return make([]byte, 80) }
+
+func memoryBench(tb testing.TB) *bench {
+	return &bench{store: smartcar.NewMemoryStore(), others: []other{goLimiter(tb)}}
+}
+
+func sqliteBench(opts ...sqlite.Option) func(testing.TB) *bench {
+	return func(tb testing.TB) *bench {
+		tb.Helper()
+		path := filepath.Join(tb.TempDir(), "cars.db")
+		store, err := sqlite.Open(tb.Context(), path, opts...)
+		require.NoError(tb, err)
+		tb.Cleanup(func() { require.NoError(tb, store.Close()) })
+		synchronous := "FULL"
+		if len(opts) > 0 {
+			synchronous = "NORMAL"
+		}
+		db := open(tb, "sqlite", "file:"+path+"?_pragma=busy_timeout(10000)&_pragma=fullfsync(1)&_pragma=secure_delete(1)&_pragma=synchronous("+synchronous+")")
+		return &bench{
+			store: store,
+			bare: upsert(tb, db, "CREATE TABLE bare (k TEXT PRIMARY KEY, v BLOB NOT NULL)",
+				"INSERT INTO bare VALUES (?1, ?2) ON CONFLICT (k) DO UPDATE SET v = excluded.v"),
+		}
+	}
+}
+
+func postgresBench(synchronous string) func(testing.TB) *bench {
+	return func(tb testing.TB) *bench {
+		tb.Helper()
+		db := open(tb, "pgx", testserver.StartPostgres(tb).URL("synchronous_commit="+synchronous))
+		store, err := sqlstore.New(tb.Context(), db, sqlstore.Postgres)
+		require.NoError(tb, err)
+		return &bench{
+			store: store,
+			bare: upsert(tb, db, "CREATE TABLE bare (k text PRIMARY KEY, v bytea NOT NULL)",
+				"INSERT INTO bare VALUES ($1, $2) ON CONFLICT (k) DO UPDATE SET v = excluded.v"),
+		}
+	}
+}
+
+func open(tb testing.TB, driver, address string) *sql.DB {
+	tb.Helper()
+	db, err := sql.Open(driver, address)
+	require.NoError(tb, err)
+	db.SetMaxIdleConns(8)
+	tb.Cleanup(func() { require.NoError(tb, db.Close()) })
+	return db
+}
+
+func upsert(tb testing.TB, db *sql.DB, create, query string) other {
+	tb.Helper()
+	_, err := db.ExecContext(tb.Context(), create)
+	require.NoError(tb, err)
+	value := carRecord()
+	return other{"one UPSERT", func(ctx context.Context) error {
+		value[0]++ // SQLite does not write what is there already
+		_, err := db.ExecContext(ctx, query, "car", value)
+		return err
+	}}
+}
+
+func redisBench(args ...string) func(testing.TB) *bench {
+	return func(tb testing.TB) *bench {
+		tb.Helper()
+		server := testserver.StartRedis(tb, testserver.FindRedis(tb, "redis-server"), args...)
+		rdb := redis.NewClient(&redis.Options{Addr: server.Addr(), ContextTimeoutEnabled: true})
+		tb.Cleanup(func() { require.NoError(tb, rdb.Close()) })
+		store, err := redisstore.New(rdb)
+		require.NoError(tb, err)
+		sha, err := rdb.ScriptLoad(tb.Context(), "return redis.call('SET', KEYS[1], ARGV[1])").Result()
+		require.NoError(tb, err)
+		keys, value := []string{"bare"}, carRecord()
+		return &bench{
+			store:  store,
+			bare:   other{"one EVALSHA", func(ctx context.Context) error { return rdb.EvalSha(ctx, sha, keys, value).Err() }},
+			others: []other{redisRate(rdb)},
+		}
+	}
+}

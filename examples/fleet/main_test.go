@@ -1,0 +1,54 @@
+package main
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"testing"
+
+	"github.com/seed-498a1bc4/smartcar"
+	"github.com/stretchr/testify/require"
+)
+
+// TestMain is a replica where the program under test starts itself again.
+func TestMain(m *testing.M) {
+	if os.Getenv(envReplica) != "" {
+		main()
+		return
+	}
+	m.Run()
+}
+
+func TestFleetBreaksNoWindow(t *testing.T) {
+	t.Setenv(envRedis, "")
+	t.Setenv(envPostgres, "")
+	var out bytes.Buffer
+	err := run(t.Context(), []string{"-duration", "5s", "-replicas", "2", "-keyless", "6", "-legacy", "2"}, nil, &out)
+	require.NoError(t, err, "%s", &out)
+	require.Regexp(t, `Reads sent: +[1-9]`, out.String())
+	require.Regexp(t, `Refused locally: +[1-9]`, out.String())
+	require.Regexp(t, `Replicas killed: +[1-9]`, out.String())
+	require.Regexp(t, `Logins lost: +0\n`, out.String())
+	require.Regexp(t, `Windows broken: +0\n`, out.String())
+}
+
+// The judge must see what the replicas are kept from.
+func TestFleetSeesBrokenWindowsAndLostLogins(t *testing.T) {
+	f := newFleet(1, 0)
+	client, err := f.client(smartcar.NewMemoryStore())
+	require.NoError(t, err)
+	require.NoError(t, f.connect(client))
+	require.ErrorContains(t, f.judge(t.Context(), client, 0, io.Discard), "no car was read")
+
+	car := client.User(f.owners[0]).Vehicle(f.cars[0]).With(smartcar.IgnorePolicy())
+	_, err = car.Battery(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, f.judge(t.Context(), client, 0, io.Discard))
+	f.sim.RevokeRefreshTokens()
+	require.ErrorContains(t, f.judge(t.Context(), client, 0, io.Discard), "1 logins were lost")
+
+	require.NoError(t, f.connect(client))
+	_, err = car.Odometer(t.Context())
+	require.ErrorIs(t, err, smartcar.ErrRateLimited)
+	require.ErrorContains(t, f.judge(t.Context(), client, 0, io.Discard), "1 windows were broken")
+}

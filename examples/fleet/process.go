@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"sync"
+	"time"
+)
+
+// supervise keeps the replicas running until ctx ends, whatever befalls them,
+// and returns how many were killed.
+func (f *fleet) supervise(ctx context.Context, replicas int, environment []string, out io.Writer) (deaths int, err error) {
+	running := make([]*process, replicas)
+	defer func() {
+		for _, p := range running {
+			if p != nil {
+				err = errors.Join(err, p.end())
+			}
+		}
+	}()
+	for i := range running {
+		if running[i], err = f.start(ctx, environment); err != nil {
+			return 0, err
+		}
+	}
+	began := time.Now()
+	lines, kills, expiries := time.NewTicker(time.Second), time.NewTicker(killEvery), time.NewTicker(expireEvery)
+	defer lines.Stop()
+	defer kills.Stop()
+	defer expiries.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return deaths, nil
+		case <-lines.C:
+			fmt.Fprintf(out, "%4.0f s  %s  replicas killed %d\n", time.Since(began).Seconds(), f, deaths)
+		case <-expiries.C:
+			f.sim.ExpireAccessTokens()
+		case <-kills.C:
+			i := rand.IntN(replicas)
+			running[i].kill()
+			deaths++
+			if running[i], err = f.start(ctx, environment); err != nil && ctx.Err() == nil {
+				return deaths, err
+			}
+		}
+	}
+}
+
+// A process is this program again, as a replica.
+type process struct {
+	cmd   *exec.Cmd
+	stdin io.Closer
+	read  sync.WaitGroup
+}
+
+// start starts a replica. When ctx ends it is asked to finish.
+func (f *fleet) start(ctx context.Context, environment []string) (*process, error) {
+	path, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	p := &process{cmd: exec.CommandContext(ctx, path, f.owners...)}
+	p.cmd.Env = append(append(os.Environ(), environment...), envReplica+"=1")
+	p.cmd.Stderr = os.Stderr
+	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	p.cmd.Cancel = func() error {
+		_ = p.stdin.Close()
+		return os.ErrProcessDone // not an end to complain of
+	}
+	p.cmd.WaitDelay = endTime
+	stdout, err := p.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := p.cmd.Start(); err != nil {
+		return nil, err
+	}
+	p.read.Go(func() {
+		for reports := json.NewDecoder(stdout); ; {
+			var c counts
+			if reports.Decode(&c) != nil {
+				return
+			}
+			f.done.add(c)
+		}
+	})
+	return p, nil
+}
+
+// end asks the replica to finish, and waits.
+func (p *process) end() error {
+	_ = p.stdin.Close()
+	p.read.Wait()
+	return p.cmd.Wait()
+}
+
+// kill gives it no time for anything.
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill()
+	_ = p.end()
+}
