@@ -1,6 +1,7 @@
 package smartcar
 
 import (
+	"cmp"
 	"context"
 	"iter"
 	"net/http"
@@ -23,6 +24,7 @@ func onePath(argument, above, id string) (string, error) {
 type pageV3[T any] struct {
 	Data lenient.List[T] `json:"data"`
 	Meta lenient.Object[struct {
+		PageSize   lenient.Int   `json:"pageSize"`
 		TotalCount lenient.Float `json:"totalCount"`
 	}] `json:"meta"`
 	Links lenient.Object[struct {
@@ -32,6 +34,29 @@ type pageV3[T any] struct {
 
 const pageSizeV3 = 100 // the largest there is
 
+// last reports whether the page with this number ends the collection. Smartcar
+// may give smaller pages than it was asked for.
+func (p *pageV3[T]) last(number int) bool {
+	meta := p.Meta.Value
+	switch size := cmp.Or(int(meta.PageSize), len(p.Data)); {
+	case len(p.Data) == 0:
+		return true
+	case meta.TotalCount.Value != nil:
+		return float64(number)*float64(size) >= *meta.TotalCount.Value
+	}
+	return p.Links.Value.Next == ""
+}
+
+// pageOfV3 asks for one page of a collection.
+func pageOfV3[T any](ctx context.Context, c *core, first *call, number int) (*pageV3[T], error) {
+	page := *first
+	page.query = url.Values{"page[number]": {itoa(number)}, "page[size]": {itoa(pageSizeV3)}}
+	for name, values := range first.query {
+		page.query[name] = values
+	}
+	return callJSON[pageV3[T]](ctx, c, &page)
+}
+
 // pagesV3 yields the entries of a collection, page after page. It goes by page
 // numbers, not by the links, which could lead anywhere, and ends where the list
 // does: at the announced total, without a next page, or on a page that brings
@@ -40,30 +65,23 @@ func pagesV3[T any](ctx context.Context, c *core, first *call, id func(*T) strin
 	return func(yield func(*T, error) bool) {
 		seen := make(map[string]bool)
 		for number := 1; ; number++ {
-			page := *first
-			page.query = url.Values{"page[number]": {itoa(number)}, "page[size]": {itoa(pageSizeV3)}}
-			for name, values := range first.query {
-				page.query[name] = values
-			}
-			answer, err := callJSON[pageV3[T]](ctx, c, &page)
+			page, err := pageOfV3[T](ctx, c, first, number)
 			if err != nil {
 				yield(nil, err)
 				return
 			}
 			fresh := false
-			for i := range answer.Data {
-				key := id(&answer.Data[i])
+			for i := range page.Data {
+				key := id(&page.Data[i])
 				if seen[key] {
 					continue
 				}
 				seen[key], fresh = true, true
-				if !yield(&answer.Data[i], nil) {
+				if !yield(&page.Data[i], nil) {
 					return
 				}
 			}
-			total := answer.Meta.Value.TotalCount.Value
-			switch {
-			case !fresh, total != nil && float64(len(seen)) >= *total, total == nil && answer.Links.Value.Next == "":
+			if !fresh || page.last(number) {
 				return
 			}
 		}

@@ -67,6 +67,7 @@ const (
 	opConnections Operation = "connections"
 	opDeleteConns Operation = "delete-connections"
 	opRemoveUser  Operation = "remove-user"
+	opMove        Operation = "move-to-v3"
 )
 
 // A Kind says how the policy treats a request.
