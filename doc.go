@@ -240,6 +240,30 @@
 // returns the first error, with the time at which it may be repeated. See
 // [WithRetry]; how long the pauses are may change between versions.
 //
+// # Two versions of the API
+//
+// [WithAPI] chooses; everything else of a program stays as it is. API v2.0,
+// which Smartcar ends, has tokens of each owner, and an endpoint for each thing.
+// API v3 has one token of the application, minted once for all replicas that
+// share a store, and gives everything that is stored of a car as signals, in one
+// answer: the typed reads are made of them, with the same results in the same
+// units, and [Vehicle.Signals] has them all. Whatever is read of a car on v3 is
+// one data request for all of its data, the VIN included. See [Config] for the
+// credentials.
+//
+// Three things are different by nature. The user whom the browser names after
+// Connect is confirmed by the external id of the run: give
+// [ConnectOptions.ExternalID], or a random one is used. The status of the
+// virtual key comes with the data, so that [Vehicle.KeyStatus] asks nobody and
+// the first read of a Tesla is the one that shows it; a list without it leaves
+// the car open until Smartcar says otherwise, see [WithoutKeySignal] too. And v3
+// answers with what Smartcar has stored: it is as old as [Meta.RecordedAt] says,
+// and nothing until the car is subscribed to a webhook ([Access.NothingStored]).
+//
+// What one of them cannot do is a [*NotSupportedError] before any request.
+// Moving over, [Client.MoveToV3] pairs v3's connections with the users known
+// from v2.0; user and vehicle ids are the same.
+//
 // # Stores
 //
 // Tokens, users, the state of the policy and used Connect states are kept in a
@@ -302,7 +326,7 @@
 // retries and the format of stored records may change at any time. Type, Code
 // and other texts that are enumerations at Smartcar are open: expect new ones.
 //
-// This version speaks API v2.0. It needs Go 1.26.
+// This version speaks API v2.0 and v3. It needs Go 1.26.
 //
 // [Tesla's virtual key]: https://smartcar.com/docs/help/oem-integrations/tesla/virtual-key-tesla
 package smartcar

@@ -100,12 +100,15 @@ type CompatibilityOptions struct {
 	Country string   // two letters; Smartcar's default is US
 }
 
-// Compatibility asks whether a vehicle can be connected, by its VIN.
+// Compatibility asks whether a vehicle can be connected, by its VIN. API v2.0 only.
 //
 // https://smartcar.com/docs/api-reference/compatibility/by-vin
 func (c *Client) Compatibility(ctx context.Context, number string, o CompatibilityOptions) (*Compatibility, error) {
 	if err := checkContext(ctx); err != nil {
 		return nil, err
+	}
+	if c.opts.api == V3 {
+		return nil, &NotSupportedError{Operation: opCompatible, API: string(V3)}
 	}
 	number, err := vin.Normalize(number)
 	if err != nil {

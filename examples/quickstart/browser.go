@@ -17,22 +17,25 @@ import (
 )
 
 func hasCredentials() bool {
-	return cmp.Or(os.Getenv("SMARTCAR_CLIENT_ID"), os.Getenv("SMARTCAR_CLIENT_SECRET"), os.Getenv("SMARTCAR_REDIRECT_URI")) != ""
+	return cmp.Or(os.Getenv("SMARTCAR_CLIENT_ID"), os.Getenv("SMARTCAR_APPLICATION_ID"), os.Getenv("SMARTCAR_REDIRECT_URI")) != ""
 }
 
 // inBrowser runs Connect with a real browser and prints the table for the cars
 // that were connected.
-func inBrowser(ctx context.Context, out io.Writer, mode smartcar.ConnectMode, lock bool) error {
+func inBrowser(ctx context.Context, out io.Writer, api smartcar.API, mode smartcar.ConnectMode, lock bool) error {
 	redirect, err := loopbackURL(os.Getenv("SMARTCAR_REDIRECT_URI"))
 	if err != nil {
 		return err
 	}
 	client, err := smartcar.New(smartcar.Config{
-		ClientID:     os.Getenv("SMARTCAR_CLIENT_ID"),
-		ClientSecret: os.Getenv("SMARTCAR_CLIENT_SECRET"),
-		RedirectURL:  redirect.String(),
-		StateKey:     newStateKey(),
-	}, smartcar.WithEnvironment(), smartcar.WithMode(mode))
+		ClientID:        os.Getenv("SMARTCAR_CLIENT_ID"), // v2.0
+		ClientSecret:    os.Getenv("SMARTCAR_CLIENT_SECRET"),
+		ApplicationID:   os.Getenv("SMARTCAR_APPLICATION_ID"), // v3
+		APIClientID:     os.Getenv("SMARTCAR_API_CLIENT_ID"),
+		APIClientSecret: os.Getenv("SMARTCAR_API_CLIENT_SECRET"),
+		RedirectURL:     redirect.String(),
+		StateKey:        newStateKey(),
+	}, smartcar.WithAPI(api), smartcar.WithEnvironment(), smartcar.WithMode(mode))
 	if err != nil {
 		return err
 	}
@@ -122,7 +125,7 @@ var connectedPage = template.Must(template.New("connected").Parse(`<!doctype htm
 // loopbackURL refuses a redirect URL that this program cannot serve by itself.
 func loopbackURL(raw string) (*url.URL, error) {
 	if raw == "" {
-		return nil, errors.New("SMARTCAR_REDIRECT_URI is not set; set it with SMARTCAR_CLIENT_ID and SMARTCAR_CLIENT_SECRET, or none of the three to use the simulator")
+		return nil, errors.New("SMARTCAR_REDIRECT_URI is not set; set it beside the credentials, or set none of them to use the simulator")
 	}
 	u, err := url.Parse(raw)
 	if err != nil {

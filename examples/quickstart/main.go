@@ -6,9 +6,11 @@
 // lives in the process, with one car of each kind and a clock that moves only
 // when it is told to.
 //
-// With SMARTCAR_CLIENT_ID, SMARTCAR_CLIENT_SECRET and SMARTCAR_REDIRECT_URI in
-// the environment it runs the same flow with your browser and your cars: see
-// browser.go. Add -lock to lock them, too.
+// With -api v3 it does the same through Smartcar's current API: one option of
+// the client is the difference.
+//
+// With credentials in the environment it runs the same flow with your browser
+// and your cars: see browser.go. Add -lock to lock them, too.
 package main
 
 import (
@@ -21,6 +23,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -32,15 +35,17 @@ import (
 func main() {
 	lock := flag.Bool("lock", false, "with real cars: send each the command to lock")
 	mode := flag.String("mode", "live", "with real cars: live or simulated")
+	version := flag.String("api", "v2.0", "the version of Smartcar's API: v2.0 or v3")
 	flag.Parse()
+	api := smartcar.API(*version)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 
 	var err error
 	if hasCredentials() {
-		err = inBrowser(ctx, os.Stdout, smartcar.ConnectMode(*mode), *lock)
+		err = inBrowser(ctx, os.Stdout, api, smartcar.ConnectMode(*mode), *lock)
 	} else {
-		err = simulated(ctx, os.Stdout)
+		err = simulated(ctx, os.Stdout, api)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "quickstart:", err)
@@ -49,17 +54,20 @@ func main() {
 }
 
 // simulated is the whole story, from Connect to the virtual key.
-func simulated(ctx context.Context, out io.Writer) error {
+func simulated(ctx context.Context, out io.Writer, api smartcar.API) error {
 	nine := time.Date(2026, time.November, 23, 9, 0, 0, 0, time.UTC)
 	sim := smartcartest.New(smartcartest.WithClock(func() time.Time { return nine }))
 
-	// The client of a real application has neither of the two options.
+	// The client of a real application has neither of the last two options, and
+	// the credentials of one API are enough.
 	client, err := smartcar.New(smartcar.Config{
-		ClientID:     sim.ClientID(),
-		ClientSecret: sim.ClientSecret(),
-		RedirectURL:  sim.RedirectURL(),
-		StateKey:     newStateKey(),
-	}, smartcar.WithHTTPClient(&http.Client{Transport: sim.Transport()}), smartcar.WithClock(sim.Clock()))
+		ApplicationID:   sim.ClientID(),
+		ClientSecret:    sim.ClientSecret(), // v2.0
+		APIClientID:     sim.APIClientID(),  // v3
+		APIClientSecret: sim.APIClientSecret(),
+		RedirectURL:     sim.RedirectURL(),
+		StateKey:        newStateKey(),
+	}, smartcar.WithAPI(api), smartcar.WithHTTPClient(&http.Client{Transport: sim.Transport()}), smartcar.WithClock(sim.Clock()))
 	if err != nil {
 		return err
 	}
@@ -78,17 +86,18 @@ func simulated(ctx context.Context, out io.Writer) error {
 		return err
 	}
 
-	fmt.Fprintln(out, "\n3. The owner opens the link and adds the key to the Model Y.")
+	fmt.Fprintln(out, "\n3. Two minutes later the owner opens the link and adds the key to the Model Y.")
+	sim.Advance(2 * time.Minute)
 	if err := sim.Pair(smartcartest.ModelY); err != nil {
 		return err
 	}
 	modelY := user.Vehicle(smartcartest.ModelY)
-	status, err := modelY.KeyStatus(ctx) // a question to Smartcar, not to the car
+	locked := sendLock(ctx, modelY) // the evidence that the key is missing is old: look again
+	status, err := modelY.KeyStatus(ctx)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "   The key is %s, so the gate is open at once: battery %s, lock %s.\n",
-		status.State, readBattery(ctx, modelY), sendLock(ctx, modelY))
+	fmt.Fprintf(out, "   Lock %s. The key is %s, so the gate is open at once: battery %s.\n", locked, status.State, readBattery(ctx, modelY))
 
 	fmt.Fprintln(out, "\n4. Eight hours later it is the Cybertruck's next turn.")
 	sim.Advance(8 * time.Hour) // the access token ends on the way; the client renews it
@@ -110,10 +119,16 @@ type table struct {
 func (t table) print(ctx context.Context, user *smartcar.User) error {
 	w := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "   CAR\tCLASS\tKEY\tFIRST READ\tSECOND READ\tLOCK\tNEXT READ (UTC)")
+	var cars []*smartcar.Vehicle
 	for v, err := range user.Vehicles(ctx) {
 		if err != nil {
 			return err
 		}
+		cars = append(cars, v)
+	}
+	// v3 lists the newest connection first.
+	slices.SortFunc(cars, func(a, b *smartcar.Vehicle) int { return strings.Compare(a.ID(), b.ID()) })
+	for _, v := range cars {
 		car, err := v.Attributes(ctx)
 		if err != nil {
 			fmt.Fprintf(w, "   %s\t%s\n", v.ID(), explain(err))

@@ -13,13 +13,16 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
 	"github.com/stretchr/testify/require"
 )
 
 func TestSimulatedIsWhatTheREADMEShows(t *testing.T) {
-	var out bytes.Buffer
-	require.NoError(t, simulated(t.Context(), &out))
+	var out, v3 bytes.Buffer
+	require.NoError(t, simulated(t.Context(), &out, smartcar.V2))
+	require.NoError(t, simulated(t.Context(), &v3, smartcar.V3))
+	require.Equal(t, out.String(), v3.String(), "the same story on both APIs")
 	readme, err := os.ReadFile("../../README.md")
 	require.NoError(t, err)
 	require.Contains(t, string(readme), "```text\n"+out.String()+"```\n", "copy the output of go run ./examples/quickstart to the README")
@@ -28,6 +31,12 @@ func TestSimulatedIsWhatTheREADMEShows(t *testing.T) {
 // TestInBrowser is a browser with a cookie jar, the real flow, and a simulated
 // Smartcar on loopback.
 func TestInBrowser(t *testing.T) {
+	for _, api := range []smartcar.API{smartcar.V2, smartcar.V3} {
+		t.Run(string(api), func(t *testing.T) { browse(t, api) })
+	}
+}
+
+func browse(t *testing.T, api smartcar.API) {
 	sim := smartcartest.New()
 	origin, stop, err := sim.Start()
 	require.NoError(t, err)
@@ -49,7 +58,7 @@ func TestInBrowser(t *testing.T) {
 	printed, out := io.Pipe()
 	ended := make(chan error, 1)
 	go func() {
-		ended <- inBrowser(ctx, out, "simulated", true)
+		ended <- inBrowser(ctx, out, api, smartcar.ModeSimulated, true)
 		_ = out.Close()
 	}()
 
