@@ -1,0 +1,63 @@
+package smartcar_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"net/http"
+
+	"github.com/seed-498a1bc4/smartcar"
+	"github.com/seed-498a1bc4/smartcar/smartcartest"
+)
+
+// The same program on API v3: one option is the difference, and the credentials
+// of both may stand beside each other.
+func ExampleWithAPI() {
+	client, err := smartcar.New(smartcar.Config{
+		ApplicationID: "8229df9f-91a0-4ff0-a1ae-a1f38ee24d07", RedirectURL: "https://example.com/callback",
+		ClientSecret: "secret of v2.0",                                // Legacy credentials
+		APIClientID:  "client_01ABC", APIClientSecret: "secret of v3", // API credentials
+	}, smartcar.WithAPI(smartcar.V3)) // and without it: v2.0
+	if err != nil {
+		log.Fatal(err)
+	}
+	link, err := client.Connect().AuthorizeURL(smartcar.ConnectOptions{ExternalID: "acct_42"}, "state-of-this-session")
+	fmt.Println(link, err)
+	// Output: https://connect.smartcar.com/oauth/authorize?application_id=8229df9f-91a0-4ff0-a1ae-a1f38ee24d07&external_id=acct_42&redirect_uri=https%3A%2F%2Fexample.com%2Fcallback&response_type=none&state=state-of-this-session <nil>
+}
+
+// Everything API v3 has stored of a car, in one request: typed accessors, and
+// the last known value only where it is asked for.
+func ExampleVehicle_Signals() {
+	sim := smartcartest.New()
+	client, err := smartcar.New(smartcar.Config{
+		ApplicationID: sim.ClientID(), APIClientID: sim.APIClientID(), APIClientSecret: sim.APIClientSecret(),
+		RedirectURL: sim.RedirectURL(), StateKey: []byte("at least 32 bytes, random outside of a test"),
+	}, smartcar.WithAPI(smartcar.V3), smartcar.WithHTTPClient(&http.Client{Transport: sim.Transport()}))
+	if err != nil {
+		log.Fatal(err)
+	}
+	var grant *smartcar.Grant
+	start := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_ = client.Connect().Start(w, r, smartcar.ConnectOptions{})
+	})
+	callback := client.Connect().CallbackHandler(func(_ http.ResponseWriter, _ *http.Request, g *smartcar.Grant, _ error) { grant = g })
+	if _, err := sim.Walk(start, callback); err != nil {
+		log.Fatal(err)
+	}
+	signals, err := client.User(grant.UserID).Vehicle(smartcartest.Model3).Signals(context.Background())
+	if err != nil {
+		log.Fatal(err)
+	}
+	charge, err := signals.TractionBatteryStateOfCharge()
+	fmt.Println(*charge.Value, charge.Unit, err)
+	_, err = signals.ChargeChargeRate()
+	fmt.Println(errors.Is(err, smartcar.ErrVehicleState))
+	rate, err := signals.LastKnown().ChargeChargeRate()
+	fmt.Println(*rate.Value, rate.Unit, rate.Stale, err)
+	// Output:
+	// 80 percent <nil>
+	// true
+	// 30 km/h true <nil>
+}
