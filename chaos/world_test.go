@@ -196,6 +196,7 @@ func (w *worker) kill() string {
 // tokens run out.
 func (w *world) storm(d time.Duration, restarts int) span {
 	for _, worker := range w.workers {
+		worker.job.Begin = time.Now().Add(500 * time.Millisecond)
 		require.NoError(w.t, worker.start())
 	}
 	whole := span{from: time.Now(), to: time.Now().Add(d)}
