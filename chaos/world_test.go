@@ -205,7 +205,7 @@ func (w *world) storm(d time.Duration, restarts int) span {
 	var all errgroup.Group
 	all.Go(func() error { return w.killWorkers(ctx) })
 	all.Go(func() error {
-		for clockBehind(0).Sleep(ctx, 4*time.Second) == nil {
+		for clockBehind(0).Sleep(ctx, 7*time.Second) == nil {
 			w.sim.ExpireAccessTokens()
 		}
 		return nil
