@@ -70,20 +70,21 @@ type history struct {
 // worker had booked it.
 const settleSlack = 250 * time.Millisecond
 
-// opens is when the rule permits the next read of a keyless car after a; zero
-// if a took no turn, having been refused before the car.
-func (h *history) opens(a attempt) time.Time {
+// opens is when the rule permits the next read of a keyless car after a, and
+// whether a took the car's turn.
+func (h *history) opens(a attempt) (next time.Time, used bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
-	case a.lost || h.unsettled(a):
+	case a.lost || a.status != http.StatusUnauthorized && h.unsettled(a):
 		// Nobody could book the outcome, so that the server may have counted
 		// until the lease ended.
-		return a.at.Add(lease + window)
+		return a.at.Add(lease + window), true
 	case a.status == http.StatusUnauthorized:
-		return time.Time{}
+		// Its worker holds the turn while it renews the token, and sends again.
+		return a.end.Add(reserve), false
 	}
-	return a.end.Add(window)
+	return a.end.Add(window), true
 }
 
 func (h *history) unsettled(a attempt) bool {
@@ -102,7 +103,9 @@ func (h *history) unsettled(a attempt) bool {
 // Used are its reads: every data request that took a turn, also if its answer
 // got lost or its worker was killed. Such a read opens the next window when its
 // outcome was booked, or, where nobody could book it, when its lease ended:
-// that is the rule, so the time until then is not counted as lost.
+// that is the rule, so the time until then is not counted as lost. A request
+// that was refused for its token is no read, but the rule keeps the turn for
+// it while the token is renewed, or for the lease if its worker dies of that.
 //
 // Idle is the time in which the rule permitted a read, the store answered, and
 // none came. It counts in full, with no allowance for polling and for the way
@@ -115,18 +118,18 @@ func (h *history) share(attempts []attempt, from, to time.Time) (used int, idle 
 	attempts = slices.Clone(attempts)
 	slices.SortFunc(attempts, func(a, b attempt) int { return a.at.Compare(b.at) })
 	open := from
-	for _, a := range attempts {
-		next := h.opens(a)
-		if next.IsZero() || a.at.After(to) {
-			continue
+	for i, a := range attempts {
+		if a.at.After(to) {
+			break
 		}
-		if used > 0 {
+		if i > 0 {
 			idle += h.available(open, a.at)
 		}
-		used++
-		if next.After(open) {
-			open = next
+		next, turn := h.opens(a)
+		if turn {
+			used++
 		}
+		open = next
 	}
 	return used, idle + h.available(open, to)
 }
@@ -169,7 +172,8 @@ func TestShare(t *testing.T) {
 		"read once":               {attempts: []attempt{read(0)}, used: 1, idle: 30*time.Second - window},
 		"at each window":          {attempts: []attempt{read(27 * time.Second), read(21 * time.Second), read(24 * time.Second)}, used: 3},
 		"a second late":           {attempts: []attempt{read(23 * time.Second), read(27 * time.Second)}, used: 2, idle: time.Second},
-		"refused for its token":   {attempts: []attempt{read(0), refused}, used: 1, idle: 30*time.Second - window},
+		"refused for its token":   {attempts: []attempt{refused}, idle: 29*time.Second - reserve},
+		"token renewed":           {attempts: []attempt{refused, read(2 * time.Second)}, used: 1, idle: 28*time.Second - window},
 		"answer lost":             {attempts: []attempt{lost}, used: 1, idle: 30*time.Second - lease - window},
 		"worker killed at once":   {attempts: []attempt{read(0)}, history: &history{killed: map[string]time.Time{"w": at(time.Millisecond)}}, used: 1, idle: 30*time.Second - lease - window},
 		"worker killed later":     {attempts: []attempt{read(0)}, history: &history{killed: map[string]time.Time{"w": at(time.Second)}}, used: 1, idle: 30*time.Second - window},

@@ -35,6 +35,7 @@ const (
 	timeout = 1500 * time.Millisecond // of one request
 	lease   = timeout + 10*time.Second
 	grace   = 12 * time.Second // of used refresh tokens
+	reserve = grace / 2        // of a turn whose token is being refreshed
 )
 
 // TestMain makes the test binary a worker where its parent wants one.
@@ -58,6 +59,9 @@ type job struct {
 	Mode   mode
 	Behind time.Duration // the worker's clock
 	Cars   []target
+	// Begin is when the first car is read for the first time. The others follow
+	// within a window: in step, they would all be under way at the same kill.
+	Begin time.Time
 }
 
 // mode is what stands between a worker and the cars.
@@ -98,8 +102,10 @@ func work() error {
 		return err
 	}
 	var cars sync.WaitGroup
-	for _, car := range j.Cars {
+	for i, car := range j.Cars {
 		cars.Go(func() {
+			turn := j.Begin.Add(window * time.Duration(i) / time.Duration(len(j.Cars)))
+			_ = clock.Sleep(ctx, time.Until(turn)+rand.N(100*time.Millisecond))
 			p := poller{vehicle: client.User(car.User).Vehicle(car.Vehicle), clock: clock}
 			if j.Mode == limiter {
 				p.vehicle = p.vehicle.With(smartcar.IgnorePolicy())
@@ -209,7 +215,6 @@ type poller struct {
 }
 
 func (p poller) run(ctx context.Context) {
-	_ = p.clock.Sleep(ctx, rand.N(100*time.Millisecond))
 	for ctx.Err() == nil {
 		if p.limiter != nil && p.limiter.Wait(ctx) != nil {
 			return

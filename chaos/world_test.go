@@ -196,6 +196,7 @@ func (w *worker) kill() string {
 // tokens run out.
 func (w *world) storm(d time.Duration, restarts int) span {
 	for _, worker := range w.workers {
+		worker.job.Begin = time.Now().Add(500 * time.Millisecond)
 		require.NoError(w.t, worker.start())
 	}
 	whole := span{from: time.Now(), to: time.Now().Add(d)}
@@ -204,7 +205,7 @@ func (w *world) storm(d time.Duration, restarts int) span {
 	var all errgroup.Group
 	all.Go(func() error { return w.killWorkers(ctx) })
 	all.Go(func() error {
-		for clockBehind(0).Sleep(ctx, 4*time.Second) == nil {
+		for clockBehind(0).Sleep(ctx, 7*time.Second) == nil {
 			w.sim.ExpireAccessTokens()
 		}
 		return nil
