@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	// garageFor is how long a list of cars is used again: a page that loads
-	// itself must not ask for it each time.
+	// garageFor is how long a list of cars is used again by what a page does by
+	// itself. An owner who opens it may have connected another car just now.
 	garageFor = time.Minute
 	nameFor   = 24 * time.Hour
 	// freshFor is how old a status may be that is shown to an owner who looks.
@@ -55,9 +55,9 @@ type car struct {
 }
 
 // cars are the user's, or the one that was asked for, those that need the key
-// first.
-func (h *Handler) cars(ctx context.Context, user *smartcar.User, only string) ([]car, error) {
-	ids, err := h.garage(ctx, user)
+// first. Opened says that an owner asks, and not the page by itself.
+func (h *Handler) cars(ctx context.Context, user *smartcar.User, only string, opened bool) ([]car, error) {
+	ids, err := h.garage(ctx, user, opened)
 	if err != nil {
 		return nil, err
 	}
@@ -87,8 +87,8 @@ func rank(c car) int {
 }
 
 // garage lists the ids of the user's cars.
-func (h *Handler) garage(ctx context.Context, user *smartcar.User) ([]string, error) {
-	if g, ok := h.garages.Get(user.ID()); ok && time.Since(g.at).Abs() < garageFor {
+func (h *Handler) garage(ctx context.Context, user *smartcar.User, opened bool) ([]string, error) {
+	if g, ok := h.garages.Get(user.ID()); ok && !opened && time.Since(g.at).Abs() < garageFor {
 		return g.ids, nil
 	}
 	var ids []string

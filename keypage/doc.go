@@ -17,10 +17,11 @@
 //
 // # What it costs
 //
-// Opening the page asks Smartcar for the list of cars at most once a minute and
-// for their names once a day; that an owner waits on it costs the status reads
-// of [smartcar.Vehicle.WaitForKey], however many tabs are open. None of this
-// takes a turn of a car. Without JavaScript the page loads itself again, ever
+// Opening the page asks Smartcar for the list of cars, for their names once a
+// day, and for the status of the keys that are missing unless that is known for
+// less than 5 seconds; that an owner waits on it costs the status reads of
+// [smartcar.Vehicle.WaitForKey], however many tabs are open. None of this takes
+// a turn of a car. Without JavaScript the page loads itself again, ever
 // more rarely, and stops after 30 times.
 //
 // # Security

@@ -166,7 +166,7 @@ func (h *Handler) servePage(w http.ResponseWriter, r *http.Request) {
 	if user == nil {
 		return
 	}
-	cars, err := h.cars(r.Context(), user, r.URL.Query().Get("vehicle"))
+	cars, err := h.cars(r.Context(), user, r.URL.Query().Get("vehicle"), loads(r) == 0)
 	if err != nil {
 		h.problem(w, r, h.statusOf(r.Context(), err))
 		return

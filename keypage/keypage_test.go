@@ -33,7 +33,7 @@ func TestEachCarSaysWhetherItNeedsTheKey(t *testing.T) {
 		require.Contains(t, body, ">"+tt.name+"</h2>")
 		require.Equal(t, 1, strings.Count(body, `class="badge"`), "one car")
 		require.Contains(t, body, `<p class="badge">`+tt.badge+"</p>")
-		require.Equal(t, tt.badge == "Key needed", strings.Contains(body, teslaKL), tt.name)
+		require.Equal(t, tt.badge == "Key needed", strings.Contains(body, keyLink), tt.name)
 		require.Equal(t, tt.badge == "Key needed", strings.Contains(body, "<svg"), tt.name)
 	}
 	all := get(page, "/", desktop).Body.String()
@@ -52,7 +52,7 @@ func TestPhonesGetTheLinkAndDesktopsTheCode(t *testing.T) {
 	page := pageOf(t, connected(t, smartcartest.New()), nil)
 	target := "/?vehicle=" + smartcartest.ModelY
 	phone, desk := get(page, target, iPhone).Body.String(), get(page, target, desktop).Body.String()
-	link := `href="` + teslaKL + `" target="_blank" rel="noopener noreferrer"`
+	link := `href="` + keyLink + `" target="_blank" rel="noopener noreferrer"`
 	for _, body := range []string{phone, desk} { // both ways on both
 		require.Contains(t, body, link)
 		require.Contains(t, body, "<svg")
@@ -87,7 +87,7 @@ func TestStoryByReloading(t *testing.T) {
 			if paired {
 				require.Equal(t, "/dashboard", to)
 				require.Contains(t, body, `<p class="badge">Key added</p>`)
-				require.NotContains(t, body, teslaKL)
+				require.NotContains(t, body, keyLink)
 				return
 			}
 			pause, err := time.ParseDuration(after + "s")
@@ -217,7 +217,7 @@ func TestVINOnlyWhereWanted(t *testing.T) {
 	target := "/?vehicle=" + smartcartest.ModelY
 	require.NotContains(t, get(pageOf(t, user, nil), target, iPhone).Body.String(), "vin=")
 	with := pageOf(t, user, func(c *keypage.Config) { c.VINInLink = true })
-	require.Contains(t, get(with, target, iPhone).Body.String(), teslaKL+"?vin=7SAYGDEE5PA000002")
+	require.Contains(t, get(with, target, iPhone).Body.String(), keyLink+"?vin=7SAYGDEE5PA000002")
 }
 
 func TestWordsAndStyleOfYourOwn(t *testing.T) {
@@ -246,7 +246,7 @@ func TestDriversAndFailures(t *testing.T) {
 	driver := get(page, "/?vehicle=driver", desktop).Body.String()
 	require.Contains(t, driver, "Not known")
 	require.Contains(t, driver, "a driver&#39;s account")
-	require.NotContains(t, driver, teslaKL)
+	require.NotContains(t, driver, keyLink)
 	require.Contains(t, get(page, "/?vehicle=roadster", desktop).Body.String(), "It cannot be told whether")
 
 	sim = smartcartest.New()
@@ -259,7 +259,7 @@ func TestDriversAndFailures(t *testing.T) {
 	sim.Inject(smartcartest.Fault{Path: "/tesla/virtual_key", Status: 502, Times: -1})
 	body := get(page, "/?vehicle="+smartcartest.ModelY, desktop).Body.String()
 	require.Contains(t, body, "could not be read just now")
-	require.Contains(t, body, teslaKL, "it needs one, and may have it")
+	require.Contains(t, body, keyLink, "it needs one, and may have it")
 }
 
 func TestConfigIsChecked(t *testing.T) {
@@ -273,4 +273,28 @@ func TestConfigIsChecked(t *testing.T) {
 	}
 	_, err := keypage.New(keypage.Config{Who: who, Done: "https://example.com/app"})
 	require.NoError(t, err)
+}
+
+func TestACarThatWasConnectedJustNow(t *testing.T) {
+	sim := smartcartest.New()
+	client := newClient(t, sim)
+	user := connect(t, sim, client, url.Values{"decision": {"grant"}, "vehicle": {smartcartest.Model3}})
+	page := pageOf(t, user, nil)
+	require.Equal(t, 1, strings.Count(get(page, "/", desktop).Body.String(), `class="badge"`))
+	connect(t, sim, client, url.Values{"decision": {"grant"}, "vehicle": {smartcartest.ModelY}})
+	require.Equal(t, 2, strings.Count(get(page, "/", desktop).Body.String(), `class="badge"`))
+
+	lists := func() (n int) {
+		for _, r := range sim.Requests() {
+			if r.Path == "/v2.0/vehicles" {
+				n++
+			}
+		}
+		return n
+	}
+	before := lists()
+	for range 10 {
+		get(page, "/?n=3", desktop)
+	}
+	require.Equal(t, before, lists(), "what the page does by itself asks for no list")
 }

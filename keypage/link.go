@@ -51,15 +51,15 @@ func (h *Handler) done(r *http.Request) (string, bool) {
 func again(r *http.Request) string { return pageAddress(r, 0) }
 
 // pageAddress counts the loads, so that a page that loads itself comes to an end.
-func pageAddress(r *http.Request, loads int) string {
+func pageAddress(r *http.Request, n int) string {
 	query := url.Values{}
 	for _, key := range []string{"vehicle", "return"} {
 		if value := r.URL.Query().Get(key); value != "" {
 			query.Set(key, value)
 		}
 	}
-	if loads > 0 {
-		query.Set("n", strconv.Itoa(loads))
+	if n > 0 {
+		query.Set("n", strconv.Itoa(n))
 	}
 	return "?" + query.Encode()
 }

@@ -31,7 +31,7 @@ func (h *Handler) serveEvents(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer h.leave(user.ID())
-	cars, err := h.cars(r.Context(), user, r.URL.Query().Get("vehicle"))
+	cars, err := h.cars(r.Context(), user, r.URL.Query().Get("vehicle"), false)
 	if err != nil {
 		status := h.statusOf(r.Context(), err)
 		http.Error(w, http.StatusText(status), status)

@@ -30,7 +30,7 @@ type Texts struct {
 	Waiting, WaitingReload               string // with JavaScript and without
 	CheckAgain                           string
 	Changed, Forwarding                  string // what is announced
-	Continue                             string
+	Continue, Later                      string // when all keys are there, and before
 	SignIn, Reconnect, NoCar, NoCars     string
 	TryLater, BadReturn                  string
 	HelpTitle                            string
@@ -85,6 +85,7 @@ func English() Texts {
 		Changed:       "A key has been added.",
 		Forwarding:    "The key is added. You will be taken on in a moment.",
 		Continue:      "Continue",
+		Later:         "Not now",
 
 		SignIn:    "Please sign in first, then open this page again.",
 		Reconnect: "The connection to your cars has ended. Please connect them again.",

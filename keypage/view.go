@@ -60,19 +60,23 @@ func (h *Handler) view(r *http.Request, done string, cars []car) view {
 		}
 		v.Cars = append(v.Cars, shown)
 	}
-	loads, _ := strconv.Atoi(r.URL.Query().Get("n"))
-	switch {
+	switch n := loads(r); {
 	case v.Waiting == 0:
-		v.Forward = loads > 0 && v.Added > 0
-	case loads < mostLoads:
-		loads = max(loads, 0)
-		v.Seconds = int(min(firstLoad<<min(loads, 6), lastLoad) / time.Second)
-		v.Next = pageAddress(r, loads+1)
+		v.Forward = n > 0 && v.Added > 0
+	case n < mostLoads:
+		v.Seconds = int(min(firstLoad<<min(n, 6), lastLoad) / time.Second)
+		v.Next = pageAddress(r, n+1)
 	}
 	if v.Waiting > 0 {
 		v.Events = eventsAddress(r)
 	}
 	return v
+}
+
+// loads is how often the page has loaded itself; zero when an owner opened it.
+func loads(r *http.Request) int {
+	n, _ := strconv.Atoi(r.URL.Query().Get("n"))
+	return max(n, 0)
 }
 
 // Title is the heading and what a screen reader hears first.
