@@ -67,6 +67,11 @@ const (
 	opConnections Operation = "connections"
 	opDeleteConns Operation = "delete-connections"
 	opRemoveUser  Operation = "remove-user"
+
+	opSubscribe     Operation = "subscribe"
+	opUnsubscribe   Operation = "unsubscribe"
+	opWebhooks      Operation = "webhooks"
+	opSubscriptions Operation = "subscriptions"
 )
 
 // A Kind says how the policy treats a request.
