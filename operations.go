@@ -68,6 +68,11 @@ const (
 	opDeleteConns Operation = "delete-connections"
 	opRemoveUser  Operation = "remove-user"
 	opMove        Operation = "move-to-v3"
+
+	opSubscribe     Operation = "subscribe"
+	opUnsubscribe   Operation = "unsubscribe"
+	opWebhooks      Operation = "webhooks"
+	opSubscriptions Operation = "subscriptions"
 )
 
 // A Kind says how the policy treats a request.

@@ -30,6 +30,9 @@ type reach interface {
 	connections(ctx context.Context, filter ConnectionFilter) iter.Seq2[Connection, error]
 	// deleteConnections removes the connections of a user, a vehicle, or a pair.
 	deleteConnections(ctx context.Context, filter ConnectionFilter) ([]Connection, error)
+	// subscribe and unsubscribe begin and end that a webhook tells of a car.
+	subscribe(ctx context.Context, v *Vehicle, webhookID string) error
+	unsubscribe(ctx context.Context, v *Vehicle, webhookID string) error
 }
 
 // connectRun is what the application remembers of a run of Connect.

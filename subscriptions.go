@@ -1,0 +1,411 @@
+package smartcar
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/seed-498a1bc4/smartcar/internal/lenient"
+)
+
+// A Webhook is one of the application's webhooks, as its dashboard has them:
+// there alone they are made and changed. It prints without its URLs, which may
+// hold a secret of yours.
+type Webhook struct {
+	ID   string
+	Name string
+	// CallbackURL gets the events; see [Client.WebhookReceiver].
+	CallbackURL string
+	// ErrorCallbackURL gets those of the type [WebhookError]; empty is CallbackURL.
+	ErrorCallbackURL string
+	// Enabled: while it is not, nothing is sent and nothing is kept for later.
+	Enabled bool
+	// AutoSubscribe: each car that is connected is subscribed by itself.
+	AutoSubscribe bool
+	// Triggers are the signals whose changes make an event, Data those that
+	// every event carries.
+	Triggers, Data []SignalCode
+	CreatedAt      time.Time
+}
+
+// Format names the webhook and keeps its URLs out of every verb of package fmt.
+func (w Webhook) Format(f fmt.State, _ rune) {
+	_, _ = io.WriteString(f, "smartcar.Webhook("+printable(w.ID, 64)+" "+strconv.Quote(printable(w.Name, 64))+")")
+}
+
+// A WebhookFilter narrows a list of webhooks; empty fields do not filter.
+type WebhookFilter struct {
+	Name        string // a part of it, in any case
+	CallbackURL string // a part of it, in any case
+
+	Enabled, AutoSubscribe *bool
+}
+
+// A Subscription makes a webhook tell of one car of one user.
+type Subscription struct {
+	ID          string
+	WebhookID   string
+	UserID      string
+	VehicleID   string
+	Mode        string // live, simulated or test; empty where Smartcar does not say
+	Make, Model string
+	Year        int
+	Powertrain  string // BEV, PHEV, HEV, ICE; empty if not known
+	CreatedAt   time.Time
+	UpdatedAt   time.Time
+}
+
+// A SubscriptionFilter narrows a list of subscriptions; empty fields do not
+// filter, but an empty Mode stands for live.
+type SubscriptionFilter struct {
+	WebhookID string
+	UserID    string
+	VehicleID string
+	Mode      ConnectMode
+}
+
+// Subscribe has the car's events sent to a webhook of the application, in the
+// name of the user. A car that is subscribed already is no error. On API v3 the
+// subscription is made in the background, within seconds, and the first event
+// brings all of the webhook's data; until a car is subscribed to some webhook,
+// Smartcar may store none of its data there (see [Access.NothingStored]), and
+// refreshes it about once a day. It takes no turn of the car.
+//
+// https://smartcar.com/docs/integrations/webhooks/subscribing-vehicles
+func (v *Vehicle) Subscribe(ctx context.Context, webhookID string) error {
+	if err := v.ready(ctx); err != nil {
+		return err
+	}
+	if err := validateID("webhook id", webhookID); err != nil {
+		return err
+	}
+	return v.core.reach.subscribe(ctx, v, webhookID)
+}
+
+// Unsubscribe ends what [Vehicle.Subscribe] began. A car that is not subscribed
+// is no error. API v2.0 ends it for all users of the car and needs
+// [Config.ManagementToken].
+//
+// https://smartcar.com/docs/integrations/webhooks/subscribing-vehicles
+func (v *Vehicle) Unsubscribe(ctx context.Context, webhookID string) error {
+	if err := v.ready(ctx); err != nil {
+		return err
+	}
+	if err := validateID("webhook id", webhookID); err != nil {
+		return err
+	}
+	return v.core.reach.unsubscribe(ctx, v, webhookID)
+}
+
+func (g grantReach) subscribe(ctx context.Context, v *Vehicle, webhookID string) error {
+	call, err := v.newCall(ctx, opSubscribe)
+	if err != nil {
+		return err
+	}
+	call.kind = KindMetadata
+	call.request = wireRequest{method: http.MethodPost, path: "/webhooks/" + url.PathEscape(webhookID), body: []byte("{}")}
+	_, err = g.send(ctx, call)
+	return err
+}
+
+// unsubscribe is the one call below a vehicle that the user's token is refused for.
+func (g grantReach) unsubscribe(ctx context.Context, v *Vehicle, webhookID string) error {
+	token := g.secrets().managementToken
+	if token == "" {
+		return argumentError("Config.ManagementToken", "is empty; copy it from the Smartcar dashboard, Configuration, API credentials")
+	}
+	_, err := g.send(ctx, &call{
+		op: opUnsubscribe, kind: KindMetadata, vehicle: v, base: v.base, auth: fixedCredential("Bearer " + token),
+		request: wireRequest{method: http.MethodDelete, path: "/webhooks/" + url.PathEscape(webhookID)},
+	})
+	return unlessGone(err)
+}
+
+func unlessGone(err error) error {
+	if isGone(err) {
+		return nil
+	}
+	return err
+}
+
+// managementCall is a call to the management API of v3.
+func (a appReach) managementCall(op Operation, method, path string) *call {
+	call := a.applicationCall(op, method, path)
+	call.base = a.opts.origins.ManagementV3.JoinPath("v3").String()
+	return call
+}
+
+func (a appReach) subscribe(ctx context.Context, v *Vehicle, webhookID string) error {
+	if err := validateID("user id", v.userID); err != nil {
+		return err
+	}
+	call := a.managementCall(opSubscribe, http.MethodPost, "/subscriptions")
+	var err error
+	if call.request.body, err = json.Marshal(map[string]any{"data": map[string]any{"attributes": map[string]string{
+		"webhookId": webhookID, "userId": v.userID, "vehicleId": v.id,
+	}}}); err != nil {
+		return argumentError("webhook id", "cannot be written as JSON")
+	}
+	_, err = a.send(ctx, call)
+	if e, ok := errors.AsType[*Error](err); ok && e.StatusCode == http.StatusConflict {
+		return nil // it exists
+	}
+	return err
+}
+
+func (a appReach) unsubscribe(ctx context.Context, v *Vehicle, webhookID string) error {
+	if err := validateID("user id", v.userID); err != nil {
+		return err
+	}
+	var found []string
+	for _, mode := range a.modes("") {
+		filter := SubscriptionFilter{WebhookID: webhookID, UserID: v.userID, VehicleID: v.id, Mode: mode}
+		for s, err := range a.subscriptions(ctx, filter) {
+			if err != nil {
+				return err
+			}
+			// Whatever the filter let through: nobody else's is ended.
+			if s.WebhookID == webhookID && s.UserID == v.userID && s.VehicleID == v.id && !slices.Contains(found, s.ID) {
+				found = append(found, s.ID)
+			}
+		}
+	}
+	for _, id := range found {
+		if err := a.deleteSubscription(ctx, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a appReach) deleteSubscription(ctx context.Context, id string) error {
+	path, err := onePath("subscription id", "/subscriptions/", id)
+	if err != nil {
+		return err
+	}
+	_, err = a.send(ctx, a.managementCall(opUnsubscribe, http.MethodDelete, path))
+	return unlessGone(err)
+}
+
+// Webhooks yields the application's webhooks, asking for page after page as the
+// loop goes on. After an error it stops. API v3 only.
+//
+// https://smartcar.com/docs/api-reference/list-webhooks
+func (c *Client) Webhooks(ctx context.Context, filter WebhookFilter) iter.Seq2[Webhook, error] {
+	return func(yield func(Webhook, error) bool) {
+		a, err := c.v3(opWebhooks)
+		if err == nil {
+			err = checkContext(ctx)
+		}
+		if err != nil {
+			yield(Webhook{}, err)
+			return
+		}
+		call := a.managementCall(opWebhooks, http.MethodGet, "/webhooks")
+		call.query = url.Values{}
+		setPresent(call.query, map[string]string{"filter[name]": filter.Name, "filter[callbackUri]": filter.CallbackURL})
+		for name, value := range map[string]*bool{"isEnabled": filter.Enabled, "autoSubscribe": filter.AutoSubscribe} {
+			if value != nil {
+				call.query.Set("filter["+name+"]", strconv.FormatBool(*value))
+			}
+		}
+		for w, err := range pagesV3(ctx, c.core, call, func(w *webhookV3) string { return string(w.ID) }) {
+			if err != nil {
+				yield(Webhook{}, err)
+				return
+			}
+			if !yield(w.webhook(), nil) {
+				return
+			}
+		}
+	}
+}
+
+// Webhook reads one webhook by its id. API v3 only.
+//
+// https://smartcar.com/docs/api-reference/get-webhook
+func (c *Client) Webhook(ctx context.Context, id string) (*Webhook, error) {
+	w, err := oneV3[webhookV3](ctx, c, opWebhooks, "webhook id", "/webhooks/", id)
+	if err != nil {
+		return nil, err
+	}
+	return new(w.webhook()), nil
+}
+
+// Subscriptions yields which cars the webhooks tell of, asking for page after
+// page as the loop goes on. After an error it stops. API v3 only.
+//
+// https://smartcar.com/docs/api-reference/list-subscriptions
+func (c *Client) Subscriptions(ctx context.Context, filter SubscriptionFilter) iter.Seq2[Subscription, error] {
+	a, err := c.v3(opSubscriptions)
+	if err == nil {
+		err = checkContext(ctx)
+	}
+	if err != nil {
+		return func(yield func(Subscription, error) bool) { yield(Subscription{}, err) }
+	}
+	return a.subscriptions(ctx, filter)
+}
+
+// Subscription reads one subscription by its id. API v3 only.
+//
+// https://smartcar.com/docs/api-reference/get-subscription
+func (c *Client) Subscription(ctx context.Context, id string) (*Subscription, error) {
+	w, err := oneV3[subscriptionV3](ctx, c, opSubscriptions, "subscription id", "/subscriptions/", id)
+	if err != nil {
+		return nil, err
+	}
+	return new(w.subscription()), nil
+}
+
+// DeleteSubscription ends one subscription by its id; one that is gone is no
+// error. API v3 only; [Vehicle.Unsubscribe] works on both and needs no id.
+//
+// https://smartcar.com/docs/api-reference/delete-subscription
+func (c *Client) DeleteSubscription(ctx context.Context, id string) error {
+	a, err := c.v3(opUnsubscribe)
+	if err == nil {
+		err = checkContext(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	return a.deleteSubscription(ctx, id)
+}
+
+// oneV3 reads one resource of the management API.
+func oneV3[T any](ctx context.Context, c *Client, op Operation, argument, above, id string) (*T, error) {
+	a, err := c.v3(op)
+	if err != nil {
+		return nil, err
+	}
+	path, err := onePath(argument, above, id)
+	if err == nil {
+		err = checkContext(ctx)
+	}
+	if err != nil {
+		return nil, err
+	}
+	w, err := callJSON[struct {
+		Data lenient.Object[T] `json:"data"`
+	}](ctx, c.core, a.managementCall(op, http.MethodGet, path))
+	if err != nil {
+		return nil, err
+	}
+	return &w.Data.Value, nil
+}
+
+func (a appReach) subscriptions(ctx context.Context, filter SubscriptionFilter) iter.Seq2[Subscription, error] {
+	call := a.managementCall(opSubscriptions, http.MethodGet, "/subscriptions")
+	call.query = url.Values{}
+	setPresent(call.query, map[string]string{
+		"filter[webhookId]": filter.WebhookID, "filter[userId]": filter.UserID,
+		"filter[vehicleId]": filter.VehicleID, "filter[vehicle.mode]": string(filter.Mode),
+	})
+	return func(yield func(Subscription, error) bool) {
+		for w, err := range pagesV3(ctx, a.core, call, func(w *subscriptionV3) string { return string(w.ID) }) {
+			if err != nil {
+				yield(Subscription{}, err)
+				return
+			}
+			if !yield(w.subscription(), nil) {
+				return
+			}
+		}
+	}
+}
+
+// signalRefV3 names a signal: an object, or a bare text.
+type signalRefV3 struct{ code, name, group string }
+
+// UnmarshalJSON never fails.
+func (s *signalRefV3) UnmarshalJSON(b []byte) error {
+	*s = signalRefV3{}
+	var w struct {
+		Code  lenient.String `json:"code"`
+		Name  lenient.String `json:"name"`
+		Group lenient.String `json:"group"`
+	}
+	if isObject(b) && json.Unmarshal(b, &w) == nil {
+		*s = signalRefV3{string(w.Code), string(w.Name), string(w.Group)}
+		return nil
+	}
+	var text lenient.String
+	_ = text.UnmarshalJSON(b)
+	s.code = string(text)
+	return nil
+}
+
+// signalCode is the code, or what it is made of: group and name.
+func (s signalRefV3) signalCode() SignalCode {
+	if s.code == "" && s.group != "" && s.name != "" {
+		return SignalCode(strings.ToLower(s.group + "-" + s.name))
+	}
+	if s.code == "" {
+		return SignalCode(s.name)
+	}
+	return SignalCode(s.code)
+}
+
+func signalCodes(list []signalRefV3) (codes []SignalCode) {
+	for _, s := range list {
+		if code := s.signalCode(); code != "" {
+			codes = append(codes, code)
+		}
+	}
+	return codes
+}
+
+type webhookV3 struct {
+	ID         lenient.String `json:"id"`
+	Attributes lenient.Object[struct {
+		Name             lenient.String            `json:"name"`
+		CallbackURI      lenient.String            `json:"callbackUri"`
+		ErrorCallbackURI lenient.String            `json:"errorCallbackUri"`
+		IsEnabled        lenient.Bool              `json:"isEnabled"`
+		AutoSubscribe    lenient.Bool              `json:"autoSubscribe"`
+		Triggers         lenient.List[signalRefV3] `json:"triggers"`
+		Data             lenient.List[signalRefV3] `json:"data"`
+	}] `json:"attributes"`
+	Meta lenient.Object[timesV3] `json:"meta"`
+}
+
+func (w *webhookV3) webhook() Webhook {
+	a := w.Attributes.Value
+	return Webhook{
+		ID: string(w.ID), Name: string(a.Name), CallbackURL: string(a.CallbackURI), ErrorCallbackURL: string(a.ErrorCallbackURI),
+		Enabled: deref(a.IsEnabled.Value), AutoSubscribe: deref(a.AutoSubscribe.Value),
+		Triggers: signalCodes(a.Triggers), Data: signalCodes(a.Data), CreatedAt: w.Meta.Value.CreatedAt.Time,
+	}
+}
+
+type subscriptionV3 struct {
+	ID         lenient.String `json:"id"`
+	Attributes lenient.Object[struct {
+		Vehicle lenient.Object[vehicleAttributesV3] `json:"vehicle"`
+	}] `json:"attributes"`
+	Relationships lenient.Object[struct {
+		Webhook lenient.Object[refV3] `json:"webhook"`
+		User    lenient.Object[refV3] `json:"user"`
+		Vehicle lenient.Object[refV3] `json:"vehicle"`
+	}] `json:"relationships"`
+	Meta lenient.Object[timesV3] `json:"meta"`
+}
+
+func (w *subscriptionV3) subscription() Subscription {
+	car, to := w.Attributes.Value.Vehicle.Value, w.Relationships.Value
+	return Subscription{
+		ID: string(w.ID), WebhookID: to.Webhook.Value.id(), UserID: to.User.Value.id(), VehicleID: to.Vehicle.Value.id(),
+		Mode: string(car.Mode), Make: string(car.Make), Model: string(car.Model), Year: int(car.Year), Powertrain: string(car.Powertrain),
+		CreatedAt: w.Meta.Value.CreatedAt.Time, UpdatedAt: w.Meta.Value.UpdatedAt.Time,
+	}
+}
