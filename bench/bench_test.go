@@ -22,6 +22,7 @@ type plan struct {
 func plans() []plan {
 	return []plan{
 		{"Memory", memoryBench},
+		{"Memory, sealed", sealedBench},
 		{"SQLite, synchronous FULL", sqliteBench()},
 		{"SQLite, synchronous NORMAL", sqliteBench(sqlite.WithNormalSync())},
 		{"PostgreSQL, synchronous_commit on", postgresBench("on")},

@@ -138,6 +138,13 @@ func memoryBench(tb testing.TB) *bench {
 	return &bench{store: smartcar.NewMemoryStore(), others: []other{goLimiter(tb)}}
 }
 
+func sealedBench(tb testing.TB) *bench {
+	tb.Helper()
+	store, err := smartcar.NewSealedStore(smartcar.NewMemoryStore(), make([]byte, 32))
+	require.NoError(tb, err)
+	return &bench{store: store, others: []other{goLimiter(tb)}}
+}
+
 func sqliteBench(opts ...sqlite.Option) func(testing.TB) *bench {
 	return func(tb testing.TB) *bench {
 		tb.Helper()
