@@ -76,12 +76,20 @@ func TestREADMEQuickStart(t *testing.T) {
 	require.Equal(t, "go run ./examples/quickstart\ngo test ./...\n", commands[0])
 }
 
+// exampleFiles are tests, of this package and of a module that has what this
+// one must not require, which compile and run what the README shows in parts.
+var exampleFiles = [...]string{"example_test.go", "examples/fleet/stores_test.go"}
+
 // TestREADMESnippets: a program or a test is compiled, and run if it is a
 // test, in a module of its own as a user would have it. Any other block is a
-// part of an example, which runs with the tests of this package.
+// part of one of the exampleFiles.
 func TestREADMESnippets(t *testing.T) {
-	examples, err := os.ReadFile("example_test.go")
-	require.NoError(t, err)
+	var examples strings.Builder
+	for _, path := range exampleFiles {
+		text, err := os.ReadFile(path)
+		require.NoError(t, err)
+		examples.Write(text)
+	}
 	var files []string
 	for _, block := range blocks(readREADME(t), "go") {
 		switch {
@@ -90,7 +98,7 @@ func TestREADMESnippets(t *testing.T) {
 		case strings.HasPrefix(block, "func Test"):
 			files = append(files, "package app_test\n\n"+importsOf(block)+block)
 		default:
-			require.Contains(t, unindented(string(examples)), unindented(block), "not in example_test.go")
+			require.Contains(t, unindented(examples.String()), unindented(block), "not in %v", exampleFiles)
 		}
 	}
 	require.NotEmpty(t, files)
