@@ -208,9 +208,9 @@ func step(s carState, e event, now time.Time, rules Rules, maxLease time.Duratio
 // clampFuture forgets what a clock that has since jumped back wrote: no car
 // may be locked for longer than the rule and one lease.
 func (s carState) clampFuture(now time.Time, maxLease time.Duration) carState {
-	horizon := now.Add(maxLease)
+	horizon := now.Add(maxLease + recordGrain) // what was written a moment ago is rounded up
 	if s.leaseEnd.After(horizon) {
-		s.leaseEnd = horizon
+		s.leaseEnd = now.Add(maxLease)
 	}
 	if s.usedAt.After(horizon) {
 		s.usedAt = now

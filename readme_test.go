@@ -99,15 +99,21 @@ func TestREADMEQuickStart(t *testing.T) {
 	require.Equal(t, "go run ./examples/quickstart\ngo test ./...\n", commands[0])
 }
 
+// exampleFiles are tests, of this package and of modules that have what this
+// one must not require, which compile and run what the README shows in parts.
+var exampleFiles = [...]string{
+	"example_test.go", "example_v3_test.go", "keypage/example_test.go", "examples/fleet/stores_test.go",
+}
+
 // TestREADMESnippets: a program or a test is compiled, and run if it is a
 // test, in a module of its own as a user would have it. Any other block is a
-// part of an example, which runs with the tests of this package.
+// part of one of the exampleFiles.
 func TestREADMESnippets(t *testing.T) {
-	var examples []byte
-	for _, name := range []string{"example_test.go", "keypage/example_test.go"} {
-		text, err := os.ReadFile(name)
+	var examples strings.Builder
+	for _, path := range exampleFiles {
+		text, err := os.ReadFile(path)
 		require.NoError(t, err)
-		examples = append(examples, text...)
+		examples.Write(text)
 	}
 	var files []string
 	for _, block := range blocks(readREADME(t), "go") {
@@ -117,7 +123,7 @@ func TestREADMESnippets(t *testing.T) {
 		case strings.HasPrefix(block, "func Test"):
 			files = append(files, "package app_test\n\n"+importsOf(block)+block)
 		default:
-			require.Contains(t, unindented(string(examples)), unindented(block), "not in an example_test.go")
+			require.Contains(t, unindented(examples.String()), unindented(block), "not in %v", exampleFiles)
 		}
 	}
 	require.NotEmpty(t, files)

@@ -13,6 +13,7 @@ const (
 	carRecordVersion = 1
 	carRecordSize    = 8 + 8 + 8 + 9*timeSize
 	timeSize         = 6
+	recordGrain      = time.Millisecond // of the times
 
 	flagStreams = 1 << 0
 	flagProven  = 1 << 1
@@ -63,7 +64,7 @@ func (s carState) encode(writeID uint64) []byte {
 	// Rounding up never opens a window early; rounding down never makes
 	// evidence look newer than what comes in the same millisecond.
 	for _, t := range [...]time.Time{s.leaseEnd, s.usedAt, s.limitedTo} {
-		b = appendTime(b, t.Add(time.Millisecond-1))
+		b = appendTime(b, t.Add(recordGrain-1))
 	}
 	for _, t := range [...]time.Time{s.limitedAt, s.keyAt, s.keyCheckAt, s.recordedAt, s.fetchedAt, s.classAt} {
 		b = appendTime(b, t)

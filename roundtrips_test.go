@@ -40,6 +40,7 @@ func TestRoundTripsOfATurnAndOfARefusal(t *testing.T) {
 		store := &countingStore{Store: smartcar.NewMemoryStore()}
 		_, user := connected(t, sim, smartcar.WithStore(store))
 		v := user.Vehicle(smartcartest.ModelY)
+		time.Sleep(100 * time.Microsecond) // records round: a refusal in the same millisecond must not mend them
 		read := func() error { _, err := v.Battery(t.Context()); return err }
 		require.NoError(t, read())
 
@@ -47,7 +48,7 @@ func TestRoundTripsOfATurnAndOfARefusal(t *testing.T) {
 
 		// A window later, with nothing else to learn on the way: the token and
 		// the key status are fresh, and so is what is known of the user.
-		time.Sleep(window)
+		time.Sleep(window + time.Millisecond)
 		_, err := v.KeyStatus(t.Context())
 		require.NoError(t, err)
 		_, err = user.Vehicle(smartcartest.MachE).Attributes(t.Context())

@@ -2,7 +2,6 @@ package bench
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"testing"
@@ -23,6 +22,7 @@ type plan struct {
 func plans() []plan {
 	return []plan{
 		{"Memory", memoryBench},
+		{"Memory, sealed", sealedBench},
 		{"SQLite, synchronous FULL", sqliteBench()},
 		{"SQLite, synchronous NORMAL", sqliteBench(sqlite.WithNormalSync())},
 		{"PostgreSQL, synchronous_commit on", postgresBench("on")},
@@ -46,11 +46,12 @@ const (
 	turn     = "turn"
 	refusal  = "refusal"
 	oneSwap  = "one swap"
+	oneLoad  = "one load"
 	longTime = 8 * time.Hour
 )
 
-// works returns what is measured on b: the baselines first, then a swap of the
-// store, a whole turn through the public client, and a refusal.
+// works returns what is measured on b: the baselines first, then a load and a
+// swap of the store, a whole turn through the public client, and a refusal.
 func (b *bench) works(tb testing.TB) []work {
 	tb.Helper()
 	var list []work
@@ -59,19 +60,37 @@ func (b *bench) works(tb testing.TB) []work {
 			list = append(list, work{name: o.name, do: o.do})
 		}
 	}
-	return append(list, b.swap(tb), b.turn(tb), b.refusal(tb))
+	return append(list, b.load(tb), b.swap(tb), b.turn(tb), b.refusal(tb))
+}
+
+func (b *bench) load(tb testing.TB) work {
+	tb.Helper()
+	key := eachKey()
+	for range cars {
+		_, err := b.store.CompareAndSwap(tb.Context(), key(), "", carRecord(), longTime)
+		require.NoError(tb, err)
+	}
+	return work{name: oneLoad, do: func(ctx context.Context) error {
+		_, err := b.store.Load(ctx, key())
+		return err
+	}}
 }
 
 func (b *bench) swap(tb testing.TB) work {
 	tb.Helper()
-	key, value := rand.Text(), carRecord()
-	record, err := b.store.CompareAndSwap(tb.Context(), key, "", value, longTime)
-	require.NoError(tb, err)
-	return work{name: oneSwap, do: func(ctx context.Context) (err error) {
+	key, value := eachKey(), carRecord()
+	revisions := make(map[string]smartcar.Revision, cars)
+	w := work{name: oneSwap, do: func(ctx context.Context) error {
 		value[0]++
-		record, err = b.store.CompareAndSwap(ctx, key, record.Revision, value, longTime)
+		key := key()
+		record, err := b.store.CompareAndSwap(ctx, key, revisions[key], value, longTime)
+		revisions[key] = record.Revision
 		return err
 	}}
+	for range cars {
+		require.NoError(tb, w.do(tb.Context()))
+	}
+	return w
 }
 
 // cars is how many cars are read in turn: by the time a car is read again, a

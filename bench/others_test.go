@@ -19,8 +19,9 @@ var errRefused = errors.New("the limiter refused")
 func redisRate(rdb *redis.Client) other {
 	limiter := redis_rate.NewLimiter(rdb)
 	limit := redis_rate.Limit{Rate: 1_000_000, Burst: 1_000_000, Period: time.Second}
+	key := eachKey()
 	return other{"redis_rate", func(ctx context.Context) error {
-		result, err := limiter.Allow(ctx, "car", limit)
+		result, err := limiter.Allow(ctx, key(), limit)
 		if err == nil && result.Allowed != 1 {
 			return errRefused
 		}
@@ -33,8 +34,9 @@ func goLimiter(tb testing.TB) other {
 	store, err := memorystore.New(&memorystore.Config{Tokens: 1 << 40, Interval: time.Hour})
 	require.NoError(tb, err)
 	tb.Cleanup(func() { require.NoError(tb, store.Close(context.WithoutCancel(tb.Context()))) })
+	key := eachKey()
 	return other{"go-limiter", func(ctx context.Context) error {
-		_, _, _, ok, err := store.Take(ctx, "car")
+		_, _, _, ok, err := store.Take(ctx, key())
 		if err == nil && !ok {
 			return errRefused
 		}

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/seed-498a1bc4/smartcar"
+	"github.com/seed-498a1bc4/smartcar/internal/testserver"
+	"github.com/seed-498a1bc4/smartcar/redisstore"
+	"github.com/seed-498a1bc4/smartcar/sqlstore"
+	"github.com/seed-498a1bc4/smartcar/sqlstore/sqlite"
+	"github.com/stretchr/testify/require"
+)
+
+// What the README shows of the stores that are modules of their own. A test of
+// the root looks for the lines of its snippets here.
+
+func readmeMemory(_ context.Context, config smartcar.Config) error {
+	client, err := smartcar.New(config, smartcar.WithStore(smartcar.NewMemoryStore())) // as without the option
+	return serve(client, err)
+}
+
+func readmeSQLite(ctx context.Context, config smartcar.Config) error {
+	store, err := sqlite.Open(ctx, "cars.db")
+	if err != nil {
+		return err
+	}
+	defer store.Close() // when the program ends
+	client, err := smartcar.New(config, smartcar.WithStore(store))
+	return serve(client, err)
+}
+
+func readmePostgres(ctx context.Context, config smartcar.Config) error {
+	db, err := sql.Open("pgx", os.Getenv("DATABASE_URL")) // import _ "github.com/jackc/pgx/v5/stdlib"
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	store, err := sqlstore.New(ctx, db, sqlstore.Postgres) // creates its table
+	if err != nil {
+		return err
+	}
+	client, err := smartcar.New(config, smartcar.WithStore(store))
+	return serve(client, err)
+}
+
+func readmeRedis(_ context.Context, config smartcar.Config) error {
+	rdb := redis.NewClient(&redis.Options{Addr: os.Getenv("REDIS_ADDR"), ContextTimeoutEnabled: true})
+	defer rdb.Close()
+	store, err := redisstore.New(rdb)
+	if err != nil {
+		return err
+	}
+	client, err := smartcar.New(config, smartcar.WithStore(store))
+	return serve(client, err)
+}
+
+func readmeSealed(ctx context.Context, config smartcar.Config) error {
+	store, err := sqlite.Open(ctx, "cars.db")
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	key, err := hex.DecodeString(os.Getenv("STORE_KEY")) // openssl rand -hex 32
+	if err != nil {
+		return err
+	}
+	sealed, err := smartcar.NewSealedStore(store, key) // older keys behind it still open
+	if err != nil {
+		return err
+	}
+	client, err := smartcar.New(config, smartcar.WithStore(sealed))
+	return serve(client, err)
+}
+
+// serve asks for somebody whom the store does not know, and it has to say so.
+func serve(client *smartcar.Client, err error) error {
+	if err != nil {
+		return err
+	}
+	for _, err := range client.User("nobody").Vehicles(context.Background()) {
+		if !errors.Is(err, smartcar.ErrNotConnected) {
+			return fmt.Errorf("the store does not answer: %w", err)
+		}
+	}
+	return nil
+}
+
+func TestREADMEStores(t *testing.T) {
+	t.Chdir(t.TempDir())
+	t.Setenv("STORE_KEY", strings.Repeat("ab", 32))
+	config := smartcar.Config{ClientID: "id", ClientSecret: "secret", RedirectURL: "https://example.com/callback"}
+	require.NoError(t, readmeMemory(t.Context(), config))
+	require.NoError(t, readmeSQLite(t.Context(), config))
+	require.NoError(t, readmeSealed(t.Context(), config))
+	t.Run("PostgreSQL", func(t *testing.T) {
+		t.Setenv("DATABASE_URL", testserver.StartPostgres(t).URL())
+		require.NoError(t, readmePostgres(t.Context(), config))
+	})
+	t.Run("Redis", func(t *testing.T) {
+		t.Setenv("REDIS_ADDR", testserver.StartRedis(t, testserver.FindRedis(t, "redis-server")).Addr())
+		require.NoError(t, readmeRedis(t.Context(), config))
+	})
+}
