@@ -122,7 +122,8 @@
 // The link to add the key comes with the callback: [Grant.VirtualKeyURL]. It is
 // accepted only if it leads to Tesla and to a key of Smartcar's or of the
 // application, see [WithVirtualKeyDomain]. A link that is not costs nothing but
-// itself: [Grant.VirtualKeyErr].
+// itself: [Grant.VirtualKeyErr]. Package keypage is a page that shows it, with a
+// QR code, and waits until the key is there.
 //
 // # Errors
 //

@@ -175,6 +175,7 @@ func TestWaitForKeyOfACarThatNeedsNone(t *testing.T) {
 			require.ErrorIs(t, err, smartcar.ErrKeyNotNeeded)
 			require.Equal(t, class, none.Class)
 			require.Equal(t, id, none.VehicleID)
+			require.ErrorContains(t, err, "needs no virtual key")
 			require.Zero(t, status)
 			require.Equal(t, began, time.Now())
 			require.Empty(t, statusReads(sim))

@@ -79,6 +79,9 @@ func TestMain(m *testing.M) {
 	if _, err := exec.LookPath("chromium"); err == nil {
 		_, stop := chrome()
 		stop()
+		if path, err := program(); err == nil {
+			_ = os.RemoveAll(filepath.Dir(path))
+		}
 	}
 	os.Exit(code)
 }

@@ -45,7 +45,11 @@
     if (source || !address || !window.EventSource) { return; }
     source = new EventSource(address);
     source.addEventListener("added", look);
-    source.addEventListener("end", close);
+    source.addEventListener("end", function () {
+      close();
+      var promise = document.querySelector(".waiting");
+      if (promise) { promise.hidden = true; } // nothing changes by itself any more
+    });
   }
 
   // Back from the Tesla app: a phone may have cut the stream meanwhile.
