@@ -39,7 +39,6 @@
 //
 //	:root { --key-accent: #0f766e; --key-radius: 4px }
 //
-// The package needs nothing beyond the standard library and package smartcar:
-// the QR code is drawn by an encoder of the module, so that neither a dependency
-// nor a second module is on you.
+// The QR code is drawn by rsc.io/qr, which has no dependencies of its own and is
+// compiled into programs that import this package only.
 package keypage

@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/seed-498a1bc4/smartcar/internal/qr"
+	"rsc.io/qr"
 )
 
 // validDone: what the developer configures may leave the site, but not the web.
@@ -79,7 +79,7 @@ const quietZone = 4
 // drawQR returns the path of a QR code in SVG, one unit per module, and its
 // width with the quiet zone. An empty path means that there is none.
 func drawQR(text string) (path template.HTMLAttr, width int) {
-	code, err := qr.Encode(text)
+	code, err := qr.Encode(text, qr.Q) // reads with a quarter of it covered
 	if err != nil {
 		return "", 0
 	}
