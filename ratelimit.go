@@ -275,18 +275,13 @@ func (s carState) nextData(now time.Time, rules Rules) decision {
 		}
 		d.inFlight = s.phase != turnIdle && s.leaseEnd.After(now)
 	}
-	if s.limitHolds() && s.limitedTo.After(d.next) {
+	if s.limitedTo.After(d.next) {
 		d.next, d.rule, d.inFlight = s.limitedTo, RuleServer, false
 	}
 	if !d.next.After(now) {
 		return decision{}
 	}
 	return d
-}
-
-// limitHolds: a limit given while the key was missing does not outlive pairing.
-func (s carState) limitHolds() bool {
-	return s.class != classStreaming || s.key != keyInstalled || !s.keyAt.After(s.limitedAt)
 }
 
 func (s carState) askData(e event, now time.Time, rules Rules) (carState, decision) {
@@ -419,6 +414,10 @@ func (s carState) learnKey(e event, now time.Time) carState {
 		return s.backOffKeyCheck(now)
 	case e.keySource == fromError && e.key == keyMissing:
 		s.class, s.proven = classStreaming, true
+	}
+	needsKey := s.class == classStreaming || s.class == classUnresolved
+	if needsKey && e.key == keyInstalled && s.key != keyInstalled && e.at.After(s.limitedAt) {
+		s.limitedTo = time.Time{} // given while the key was missing, it does not outlive pairing
 	}
 	s.key, s.keySource, s.keyAt = e.key, e.keySource, e.at
 	switch e.key {
