@@ -69,7 +69,28 @@ func measure(works []work) []*line {
 			l.ratios = append(l.ratios, ns/lines[0].ns[len(lines[0].ns)-1])
 		}
 	}
-	return lines
+	return append(lines, policyAlone(lines))
+}
+
+// policyAlone is the turn less the same call without one: reserve and settle.
+func policyAlone(lines []*line) *line {
+	alone := &line{work: work{name: "reserve and settle alone"}}
+	var with, without *line
+	for _, l := range lines {
+		switch l.name {
+		case turn:
+			with = l
+		case openRead:
+			without = l
+		}
+	}
+	for i := range with.ns {
+		ns := with.ns[i] - without.ns[i]
+		alone.ns = append(alone.ns, ns)
+		alone.allocs = append(alone.allocs, with.allocs[i]-without.allocs[i])
+		alone.ratios = append(alone.ratios, ns/lines[0].ns[i])
+	}
+	return alone
 }
 
 func (l *line) roundTrips() string {

@@ -36,11 +36,12 @@
 //
 // # Round trips
 //
-// On PostgreSQL every method is one statement and one round trip, whether it
-// succeeds or not. A second one is made only if the record was changed while
-// the statement waited for it. So a turn whose record is at hand, reserve and
+// On PostgreSQL every method is one statement and one round trip, but for a swap
+// that is refused because somebody else has changed the record: a second one
+// reads what stands there. So a turn whose record is at hand, reserve and
 // settle, costs two. Nothing is written, and no lock is taken, by a swap that
-// is refused.
+// is refused. A record that lives for an hour or longer may live for a hundredth
+// longer, which spares the index most writes.
 //
 // The stdlib driver of pgx asks a connection that was idle for a second whether
 // it is still there, which is one more; see its OptionShouldPing. It never

@@ -5,18 +5,23 @@ import (
 	"database/sql"
 	"errors"
 	"hash/crc32"
+	"math"
 	"strings"
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar"
 )
 
-// postgres is one statement a call. All parts of a statement share a snapshot,
-// but under READ COMMITTED an UPDATE that had to wait for another transaction
-// sees what that one wrote, while the rest of the statement does not. What
-// such a statement reports as current would be out of date; it shows by
-// contradicting the refusal, and then the statement is run again, with a new
-// snapshot. Each repetition means that somebody else's write succeeded.
+// postgres is one statement a call, but for an update that is refused, which
+// reads what stands there in a second one: the plainest statement that can be
+// makes a write that lands, which is nearly all of them, a third cheaper.
+//
+// All parts of a statement share a snapshot, but under READ COMMITTED one that
+// had to wait for another transaction sees what that one wrote, while the rest
+// of the statement does not. What an insert reports as current would then be
+// out of date; it shows by contradicting the refusal, and then the statement is
+// run again, with a new snapshot. Each repetition means that somebody else's
+// write succeeded.
 type postgres struct {
 	db    *sql.DB
 	table string
@@ -24,8 +29,8 @@ type postgres struct {
 	loadSQL, insertSQL, updateSQL, deleteSQL, purgeSQL string
 }
 
-// The time is read once a statement: clock_timestamp() moves while it runs.
-// TABLE is replaced by the quoted name.
+// The time is read once a statement: clock_timestamp() moves while it runs, and
+// statement_timestamp() is when it arrived. TABLE is replaced by the quoted name.
 const (
 	pgLoad = `
 SELECT t.now, r.revision, r.value
@@ -51,18 +56,13 @@ live AS (
 SELECT t.now, EXISTS (SELECT FROM written), live.revision, live.value
 FROM t LEFT JOIN live ON true`
 
+	// The time of expiry is rounded up to a grid of $6 seconds. Most writes then
+	// leave it alone, and with it the index, so that only the row is written.
 	pgUpdate = `
-WITH t AS (SELECT clock_timestamp() AS now),
-written AS (
-	UPDATE TABLE r
-	SET value = $2, revision = $3, expires_at = t.now + $4::bigint * interval '1 microsecond'
-	FROM t
-	WHERE r.key = $1 AND r.revision = $5 AND (r.expires_at IS NULL OR r.expires_at > t.now)
-	RETURNING 1
-)
-SELECT t.now, EXISTS (SELECT FROM written), r.revision, r.value
-FROM t LEFT JOIN TABLE r ON r.key = $1 AND (r.expires_at IS NULL OR r.expires_at > t.now)
-	AND NOT EXISTS (SELECT FROM written)`
+UPDATE TABLE SET value = $2, revision = $3, expires_at = to_timestamp(
+	ceil(extract(epoch FROM statement_timestamp() + $4::bigint * interval '1 microsecond') / $6::float8) * $6::float8)
+WHERE key = $1 AND revision = $5 AND (expires_at IS NULL OR expires_at > statement_timestamp())
+RETURNING statement_timestamp()`
 
 	pgDelete = `
 WITH deleted AS (
@@ -104,19 +104,40 @@ func (p *postgres) load(ctx context.Context, key string) (smartcar.Record, error
 }
 
 func (p *postgres) swap(ctx context.Context, key string, old, fresh, value []byte, ttl time.Duration) (smartcar.Record, error) {
-	query, args := p.insertSQL, []any{key, value, fresh, microseconds(ttl)}
-	if len(old) > 0 {
-		query, args = p.updateSQL, append(args, old)
+	if len(old) == 0 {
+		return p.insert(ctx, key, fresh, value, ttl)
 	}
+	for {
+		var now time.Time
+		err := p.db.QueryRowContext(ctx, p.updateSQL, key, value, fresh, microseconds(ttl), old, grid(ttl)).Scan(&now)
+		switch {
+		case err == nil:
+			return smartcar.Record{Now: now}, nil
+		case serializationFailed(err):
+			continue // overtaken
+		case !errors.Is(err, sql.ErrNoRows):
+			return smartcar.Record{}, ended(ctx, err)
+		}
+		current, err := p.load(ctx, key)
+		switch {
+		case err != nil && !errors.Is(err, smartcar.ErrRecordNotFound):
+			return smartcar.Record{}, err
+		case string(current.Revision) != string(old):
+			return current, smartcar.ErrConflict
+		}
+	}
+}
+
+func (p *postgres) insert(ctx context.Context, key string, fresh, value []byte, ttl time.Duration) (smartcar.Record, error) {
 	for {
 		var now time.Time
 		var written bool
 		var revision, current []byte
-		err := p.db.QueryRowContext(ctx, query, args...).Scan(&now, &written, &revision, &current)
+		err := p.db.QueryRowContext(ctx, p.insertSQL, key, value, fresh, microseconds(ttl)).Scan(&now, &written, &revision, &current)
 		switch {
 		case err != nil && !serializationFailed(err):
 			return smartcar.Record{}, ended(ctx, err)
-		case err != nil || !written && string(revision) == string(old):
+		case err != nil || !written && revision == nil:
 			continue // overtaken
 		case written:
 			return smartcar.Record{Now: now}, nil
@@ -156,6 +177,15 @@ func microseconds(ttl time.Duration) any {
 		return nil
 	}
 	return int64((ttl-1)/time.Microsecond) + 1
+}
+
+// grid is how exactly a record expires, in seconds: to a hundredth of its life,
+// if that is long.
+func grid(ttl time.Duration) float64 {
+	if ttl < time.Hour {
+		return 1e-6
+	}
+	return math.Ceil(ttl.Seconds() / 100)
 }
 
 // serializationFailed: where the user raised the isolation level, a statement
