@@ -263,3 +263,64 @@ func TestRefreshGraceScalesTheLease(t *testing.T) {
 		})
 	}
 }
+
+// One process after the other dies of the same refresh: the third is in time.
+func TestLoginSurvivesTwoKillsInARow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		store := smartcar.WithStore(smartcar.NewMemoryStore())
+		healthy, user := connected(t, sim, store)
+		time.Sleep(time.Hour)
+		var once sync.Once
+		sim.Inject(smartcartest.Fault{Path: "/odometer", Times: -1, Match: func(*http.Request) bool {
+			once.Do(sim.ExpireAccessTokens)
+			return false
+		}})
+		poll := func(client *smartcar.Client) {
+			time.Sleep(300 * time.Millisecond) // to start again takes a moment
+			for range 55 {
+				_, _ = client.User(user.ID()).Vehicle(smartcartest.ModelY).Odometer(t.Context())
+				time.Sleep(time.Second)
+			}
+		}
+		for range 2 {
+			client := newClientOver(t, sim, dyingTransport(sim), store)
+			var died sync.WaitGroup
+			died.Go(func() { poll(client) })
+			died.Wait()
+		}
+		require.Equal(t, 3, sim.TokenRequests())
+		poll(healthy)
+		require.Empty(t, sim.BrokenWindows(smartcartest.ModelY))
+		requireLoggedIn(t, user.Vehicle(smartcartest.MachE))
+	})
+}
+
+// A store that is away for a moment is waited for: the new pair exists nowhere
+// else, and the process may be killed next.
+func TestNewPairWaitsForTheStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		store := newSpoiledStore()
+		client, user := connected(t, sim, smartcar.WithStore(store))
+		v := user.Vehicle(smartcartest.MachE)
+		_, err := v.Odometer(t.Context())
+		require.NoError(t, err)
+		time.Sleep(3 * time.Hour)
+		sim.Inject(smartcartest.Fault{Path: "/oauth/token", Match: func(*http.Request) bool {
+			back := time.Now().Add(4 * time.Second)
+			store.load = func(string) error {
+				if time.Now().Before(back) {
+					return errStoreDown
+				}
+				return nil
+			}
+			return true
+		}})
+		_, err = v.Odometer(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, 2, sim.TokenRequests())
+		time.Sleep(2 * time.Minute)
+		requireLoggedIn(t, client.User(user.ID()).Vehicle(smartcartest.MachE))
+	})
+}

@@ -35,7 +35,7 @@ const (
 	timeout = 1500 * time.Millisecond // of one request
 	lease   = timeout + 10*time.Second
 	grace   = 12 * time.Second // of used refresh tokens
-	reserve = grace / 2        // of a turn whose token is being refreshed
+	reserve = grace / 4        // of a turn whose token is being refreshed
 )
 
 // TestMain makes the test binary a worker where its parent wants one.
