@@ -374,12 +374,12 @@ func (k *tokenKeeper) releaseLease(ctx context.Context, grant, lease string) {
 	})
 }
 
-// renew refreshes a grant whose refresh token has less than within to live.
+// renew refreshes a grant whose refresh token has less than within to live, and
+// one whose refresh is under way somewhere and does not come to its end.
 func (k *tokenKeeper) renew(ctx context.Context, grant string, within time.Duration) error {
-	due := func(r grantRecord) bool {
-		return r.ObtainedAt.Add(refreshTokenLife).Sub(k.core.now()) < within
-	}
-	_, err := k.refreshed(ctx, grant, func(r grantRecord) bool { return !due(r) })
+	_, err := k.refreshed(ctx, grant, func(r grantRecord) bool {
+		return r.LeaseID == "" && r.ObtainedAt.Add(refreshTokenLife).Sub(k.core.now()) >= within
+	})
 	return err
 }
 

@@ -296,6 +296,27 @@ func TestLoginSurvivesTwoKillsInARow(t *testing.T) {
 	})
 }
 
+// A program that starts while the lease of a dead one lasts, and only renews
+// what is due, saves the login all the same.
+func TestRenewFinishesWhatAKilledProcessBegan(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		store := smartcar.WithStore(smartcar.NewMemoryStore())
+		healthy, user := connected(t, sim, store)
+		dying := newClientOver(t, sim, dyingTransport(sim), store)
+		time.Sleep(time.Hour)
+		var died sync.WaitGroup
+		died.Go(func() { _ = dying.User(user.ID()).Renew(t.Context(), 60*24*time.Hour) })
+		died.Wait()
+		require.NoError(t, healthy.User(user.ID()).Renew(t.Context(), 7*24*time.Hour))
+		require.Equal(t, 3, sim.TokenRequests())
+		time.Sleep(2 * time.Minute)
+		require.NoError(t, healthy.User(user.ID()).Renew(t.Context(), 7*24*time.Hour))
+		require.Equal(t, 3, sim.TokenRequests(), "nothing was due")
+		requireLoggedIn(t, user.Vehicle(smartcartest.MachE))
+	})
+}
+
 // A store that is away for a moment is waited for: the new pair exists nowhere
 // else, and the process may be killed next.
 func TestNewPairWaitsForTheStore(t *testing.T) {
