@@ -246,10 +246,10 @@ func (k *tokenKeeper) refreshShared(ctx context.Context, grant string, enough fu
 }
 
 // takeLease returns the record with our lease in it, or as it is if that is
-// enough, or errLeaseTaken while somebody else refreshes. A lease that nobody
-// gave back is the trace of a process that died during a refresh: the refresh
-// token may be used up, and has to be tried again while Smartcar honors it,
-// whatever the record is good for.
+// enough, or errLeaseTaken while somebody else refreshes. A lease that has ended
+// and is still there is the trace of a refresh nobody knows the end of: the
+// refresh token may be used up, and has to be tried again while Smartcar honors
+// it, whatever the record is good for.
 func (k *tokenKeeper) takeLease(ctx context.Context, grant, id string, enough func(grantRecord) bool) (grantRecord, error) {
 	lease := k.core.opts.refreshLease()
 	return changeJSON(ctx, k.records, grantKey(grant), refreshTokenLife, func(r *grantRecord, found bool, now time.Time) error {
@@ -259,6 +259,9 @@ func (k *tokenKeeper) takeLease(ctx context.Context, grant, id string, enough fu
 			return endedError()
 		case enough(*r) && (leased || r.LeaseID == ""):
 			return errUnchanged
+		case enough(*r) && now.After(r.LeaseUntil.Add(k.core.opts.grace)):
+			r.LeaseID, r.LeaseUntil = "", time.Time{} // too late to save anything
+			return nil
 		case leased:
 			return errLeaseTaken
 		}
@@ -281,6 +284,7 @@ func (k *tokenKeeper) refreshLeased(ctx context.Context, grant string, r grantRe
 	// Every step is bounded by itself.
 	ctx = context.WithoutCancel(ctx)
 	var failed error
+	unclear := false
 	for try := range refreshTries {
 		if try > 0 {
 			if err := k.core.opts.clock.Sleep(ctx, k.core.opts.refreshPause()); err != nil {
@@ -297,7 +301,7 @@ func (k *tokenKeeper) refreshLeased(ctx context.Context, grant string, r grantRe
 		if err == nil {
 			return k.storePair(ctx, grant, newPair{token, r.RefreshToken, k.core.now()})
 		}
-		failed = err
+		failed, unclear = err, unclear || mayHaveRotated(err)
 		if errors.Is(err, ErrReconnectRequired) {
 			spare, ok, storeErr := k.useSpare(ctx, grant, r)
 			switch {
@@ -313,8 +317,15 @@ func (k *tokenKeeper) refreshLeased(ctx context.Context, grant string, r grantRe
 			break
 		}
 	}
-	k.releaseLease(ctx, grant, lease)
+	k.releaseLease(ctx, grant, lease, unclear)
 	return nil, failed
+}
+
+// mayHaveRotated: the refresh token may have been traded for a pair that never
+// came.
+func mayHaveRotated(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return !ok || e.reach != reachedNever && (e.StatusCode == 0 || e.StatusCode >= 500)
 }
 
 func (k *tokenKeeper) exchangeRefresh(ctx context.Context, refreshToken string) (*oauth2.Token, error) {
@@ -362,14 +373,22 @@ func (k *tokenKeeper) extendLease(ctx context.Context, grant, lease string) erro
 	return err
 }
 
-func (k *tokenKeeper) releaseLease(ctx context.Context, grant, lease string) {
+// releaseLease lets others refresh at once; if it is unclear what became of the
+// refresh token, they are to: see takeLease.
+func (k *tokenKeeper) releaseLease(ctx context.Context, grant, lease string, unclear bool) {
+	if unclear {
+		k.cached.Delete(grant)
+	}
 	ctx, cancel := detached(ctx)
 	defer cancel()
-	_, _ = changeJSON(ctx, k.records, grantKey(grant), refreshTokenLife, func(r *grantRecord, _ bool, _ time.Time) error {
+	_, _ = changeJSON(ctx, k.records, grantKey(grant), refreshTokenLife, func(r *grantRecord, _ bool, now time.Time) error {
 		if r.LeaseID != lease {
 			return errUnchanged
 		}
-		r.LeaseID, r.LeaseUntil = "", time.Time{}
+		r.LeaseUntil = now
+		if !unclear {
+			r.LeaseID, r.LeaseUntil = "", time.Time{}
+		}
 		return nil
 	})
 }

@@ -317,6 +317,49 @@ func TestRenewFinishesWhatAKilledProcessBegan(t *testing.T) {
 	})
 }
 
+// All answers to a renewal are lost: the next call tries again, though the access
+// token is good for another hour.
+func TestRenewalThatGotNoAnswerIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		client, user := connected(t, sim)
+		v := user.Vehicle(smartcartest.MachE)
+		time.Sleep(time.Hour)
+		sim.Inject(smartcartest.Fault{Path: "/oauth/token", DropAfter: true, Times: 3})
+		require.ErrorIs(t, user.Renew(t.Context(), 60*24*time.Hour), smartcar.ErrUnavailable)
+		_, err := v.Odometer(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, 5, sim.TokenRequests())
+		time.Sleep(10 * time.Minute)
+		requireLoggedIn(t, client.User(user.ID()).Vehicle(smartcartest.MachE))
+	})
+}
+
+// When it is too late to try again, a good access token is used as ever.
+func TestUnfinishedRefreshIsForgottenAfterTheGrace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		store := newSpoiledStore()
+		_, user := connected(t, sim, smartcar.WithStore(store))
+		time.Sleep(time.Hour)
+		sim.Inject(smartcartest.Fault{Path: "/oauth/token", DropBefore: true, Times: 3})
+		require.ErrorIs(t, user.Renew(t.Context(), 60*24*time.Hour), smartcar.ErrUnavailable)
+		time.Sleep(2 * time.Minute)
+		v := user.Vehicle(smartcartest.MachE)
+		_, err := v.Odometer(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, 1, sim.TokenRequests())
+		store.load = func(key string) error {
+			if strings.HasPrefix(key, "grant/") {
+				return errStoreDown
+			}
+			return nil
+		}
+		_, err = v.Odometer(t.Context())
+		require.NoError(t, err, "the token is in memory again")
+	})
+}
+
 // A store that is away for a moment is waited for: the new pair exists nowhere
 // else, and the process may be killed next.
 func TestNewPairWaitsForTheStore(t *testing.T) {
