@@ -112,7 +112,8 @@
 // process is killed: whoever asks next for anything of that user tries the same
 // refresh token again. One loss cannot be survived: the answer to a refresh is
 // lost, or dies with its process, and the minute is over before anybody could
-// try again. So let a process that was killed restart and go on within it.
+// try again. So let a process that was killed restart within it, and begin with
+// [User.Renew] for its users: a refused read of a keyless car tries no token.
 //
 // A refresh token lives 60 days: call [User.Renew] daily for users who may be
 // idle for longer. When a grant has ended, errors match [ErrReconnectRequired],

@@ -42,9 +42,10 @@ const (
 )
 
 // reserveLease is how long a turn is held while nothing can be on the wire. A
-// token may be refreshed meanwhile: when the process dies of it, the next one
-// must have its turn while the used refresh token is still honored.
-func (o *options) reserveLease() time.Duration { return min(maxReserveLease, o.grace/2) }
+// token may be refreshed meanwhile: when the process dies of it, and the next
+// one too, the third must still have its turn while the used refresh token is
+// honored.
+func (o *options) reserveLease() time.Duration { return min(maxReserveLease, o.refreshLease()) }
 
 // knownFor bounds how long this replica refuses by what it knows before it
 // looks whether another one has learned better: a minute of 8 hours.

@@ -248,10 +248,10 @@ func (k *tokenKeeper) refreshShared(ctx context.Context, grant string, enough fu
 }
 
 // takeLease returns the record with our lease in it, or as it is if that is
-// enough, or errLeaseTaken while somebody else refreshes. A lease that nobody
-// gave back is the trace of a process that died during a refresh: the refresh
-// token may be used up, and has to be tried again while Smartcar honors it,
-// whatever the record is good for.
+// enough, or errLeaseTaken while somebody else refreshes. A lease that has ended
+// and is still there is the trace of a refresh nobody knows the end of: the
+// refresh token may be used up, and has to be tried again while Smartcar honors
+// it, whatever the record is good for.
 func (k *tokenKeeper) takeLease(ctx context.Context, grant, id string, enough func(grantRecord) bool) (grantRecord, error) {
 	lease := k.core.opts.refreshLease()
 	return changeJSON(ctx, k.records, grantKey(grant), refreshTokenLife, func(r *grantRecord, found bool, now time.Time) error {
@@ -261,6 +261,9 @@ func (k *tokenKeeper) takeLease(ctx context.Context, grant, id string, enough fu
 			return endedError()
 		case enough(*r) && (leased || r.LeaseID == ""):
 			return errUnchanged
+		case enough(*r) && now.After(r.LeaseUntil.Add(k.core.opts.grace)):
+			r.LeaseID, r.LeaseUntil = "", time.Time{} // too late to save anything
+			return nil
 		case leased:
 			return errLeaseTaken
 		}
@@ -283,6 +286,7 @@ func (k *tokenKeeper) refreshLeased(ctx context.Context, grant string, r grantRe
 	// Every step is bounded by itself.
 	ctx = context.WithoutCancel(ctx)
 	var failed error
+	unclear := false
 	for try := range refreshTries {
 		if try > 0 {
 			if err := k.core.opts.clock.Sleep(ctx, k.core.opts.refreshPause()); err != nil {
@@ -299,7 +303,7 @@ func (k *tokenKeeper) refreshLeased(ctx context.Context, grant string, r grantRe
 		if err == nil {
 			return k.storePair(ctx, grant, newPair{token, r.RefreshToken, k.core.now()})
 		}
-		failed = err
+		failed, unclear = err, unclear || mayHaveRotated(err)
 		if errors.Is(err, ErrReconnectRequired) {
 			spare, ok, storeErr := k.useSpare(ctx, grant, r)
 			switch {
@@ -315,8 +319,15 @@ func (k *tokenKeeper) refreshLeased(ctx context.Context, grant string, r grantRe
 			break
 		}
 	}
-	k.releaseLease(ctx, grant, lease)
+	k.releaseLease(ctx, grant, lease, unclear)
 	return nil, failed
+}
+
+// mayHaveRotated: the refresh token may have been traded for a pair that never
+// came.
+func mayHaveRotated(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return !ok || e.reach != reachedNever && (e.StatusCode == 0 || e.StatusCode >= 500)
 }
 
 func (k *tokenKeeper) exchangeRefresh(ctx context.Context, refreshToken string) (*oauth2.Token, error) {
@@ -328,71 +339,6 @@ func (k *tokenKeeper) exchangeRefresh(ctx context.Context, refreshToken string) 
 		return nil, tokenError(opRefresh, err, k.core.now())
 	}
 	return token, nil
-}
-
-// newPair is what a refresh token was traded for, not stored yet.
-type newPair struct {
-	token    *oauth2.Token
-	used     string // the refresh token it replaces
-	obtained time.Time
-}
-
-// storePair stores the new pair before anybody uses it, and keeps it while
-// that cannot be done. If another replica stored a pair for the same refresh
-// token meanwhile, Smartcar honors the one that it gave last. Which that is no
-// clock of ours can tell: both are kept until one of them has worked.
-func (k *tokenKeeper) storePair(ctx context.Context, grant string, pair newPair) (*cachedGrant, error) {
-	ctx, cancel := detached(ctx)
-	defer cancel()
-	r, err := changeJSON(ctx, k.records, grantKey(grant), refreshTokenLife, func(r *grantRecord, found bool, _ time.Time) error {
-		switch {
-		case !found:
-			return endedError() // forgotten meanwhile: nothing may be kept
-		case r.RefreshToken != pair.used:
-			r.Spare = pair.token.RefreshToken
-			return nil
-		}
-		r.setPair(pair.token, pair.obtained)
-		return nil
-	})
-	if err != nil && !errors.Is(err, ErrReconnectRequired) {
-		k.unstored.Store(grant, pair)
-		return nil, err
-	}
-	k.unstored.Delete(grant)
-	if err != nil {
-		return nil, err
-	}
-	return k.keep(grant, r), nil
-}
-
-// useSpare puts the spare refresh token in the place of one that was refused.
-func (k *tokenKeeper) useSpare(ctx context.Context, grant string, refused grantRecord) (spare grantRecord, ok bool, err error) {
-	ctx, cancel := detached(ctx)
-	defer cancel()
-	r, err := changeJSON(ctx, k.records, grantKey(grant), refreshTokenLife, func(r *grantRecord, found bool, now time.Time) error {
-		if !found || r.RefreshToken != refused.RefreshToken || r.Spare == "" {
-			return errUnchanged
-		}
-		r.RefreshToken, r.Spare, r.LeaseUntil = r.Spare, "", now.Add(k.core.opts.refreshLease())
-		return nil
-	})
-	return r, err == nil && r.RefreshToken != refused.RefreshToken && r.LeaseID == refused.LeaseID, err
-}
-
-func (r *grantRecord) setPair(token *oauth2.Token, now time.Time) {
-	r.AccessToken, r.RefreshToken = token.AccessToken, token.RefreshToken
-	r.ObtainedAt, r.Expires = now, now.Add(accessTokenLife(token))
-	r.LeaseID, r.LeaseUntil, r.Spare = "", time.Time{}, ""
-}
-
-// accessTokenLife uses the number of seconds that was sent, not x/oauth2's
-// reading of the computer's clock.
-func accessTokenLife(token *oauth2.Token) time.Duration {
-	if token.ExpiresIn > 0 && token.ExpiresIn < 1<<31 {
-		return time.Duration(token.ExpiresIn) * time.Second
-	}
-	return 2 * time.Hour
 }
 
 // rejected handles invalid_grant: final, unless another replica has rotated
@@ -429,24 +375,32 @@ func (k *tokenKeeper) extendLease(ctx context.Context, grant, lease string) erro
 	return err
 }
 
-func (k *tokenKeeper) releaseLease(ctx context.Context, grant, lease string) {
+// releaseLease lets others refresh at once; if it is unclear what became of the
+// refresh token, they are to: see takeLease.
+func (k *tokenKeeper) releaseLease(ctx context.Context, grant, lease string, unclear bool) {
+	if unclear {
+		k.cached.Delete(grant)
+	}
 	ctx, cancel := detached(ctx)
 	defer cancel()
-	_, _ = changeJSON(ctx, k.records, grantKey(grant), refreshTokenLife, func(r *grantRecord, _ bool, _ time.Time) error {
+	_, _ = changeJSON(ctx, k.records, grantKey(grant), refreshTokenLife, func(r *grantRecord, _ bool, now time.Time) error {
 		if r.LeaseID != lease {
 			return errUnchanged
 		}
-		r.LeaseID, r.LeaseUntil = "", time.Time{}
+		r.LeaseUntil = now
+		if !unclear {
+			r.LeaseID, r.LeaseUntil = "", time.Time{}
+		}
 		return nil
 	})
 }
 
-// renew refreshes a grant whose refresh token has less than within to live.
+// renew refreshes a grant whose refresh token has less than within to live, and
+// one whose refresh is under way somewhere and does not come to its end.
 func (k *tokenKeeper) renew(ctx context.Context, grant string, within time.Duration) error {
-	due := func(r grantRecord) bool {
-		return r.ObtainedAt.Add(refreshTokenLife).Sub(k.core.now()) < within
-	}
-	_, err := k.refreshed(ctx, grant, func(r grantRecord) bool { return !due(r) })
+	_, err := k.refreshed(ctx, grant, func(r grantRecord) bool {
+		return r.LeaseID == "" && r.ObtainedAt.Add(refreshTokenLife).Sub(k.core.now()) >= within
+	})
 	return err
 }
 

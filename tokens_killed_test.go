@@ -263,3 +263,128 @@ func TestRefreshGraceScalesTheLease(t *testing.T) {
 		})
 	}
 }
+
+// One process after the other dies of the same refresh: the third is in time.
+func TestLoginSurvivesTwoKillsInARow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		store := smartcar.WithStore(smartcar.NewMemoryStore())
+		healthy, user := connected(t, sim, store)
+		time.Sleep(time.Hour)
+		var once sync.Once
+		sim.Inject(smartcartest.Fault{Path: "/odometer", Times: -1, Match: func(*http.Request) bool {
+			once.Do(sim.ExpireAccessTokens)
+			return false
+		}})
+		poll := func(client *smartcar.Client) {
+			time.Sleep(300 * time.Millisecond) // to start again takes a moment
+			for range 55 {
+				_, _ = client.User(user.ID()).Vehicle(smartcartest.ModelY).Odometer(t.Context())
+				time.Sleep(time.Second)
+			}
+		}
+		for range 2 {
+			client := newClientOver(t, sim, dyingTransport(sim), store)
+			var died sync.WaitGroup
+			died.Go(func() { poll(client) })
+			died.Wait()
+		}
+		require.Equal(t, 3, sim.TokenRequests())
+		poll(healthy)
+		require.Empty(t, sim.BrokenWindows(smartcartest.ModelY))
+		requireLoggedIn(t, user.Vehicle(smartcartest.MachE))
+	})
+}
+
+// A program that starts while the lease of a dead one lasts, and only renews
+// what is due, saves the login all the same.
+func TestRenewFinishesWhatAKilledProcessBegan(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		store := smartcar.WithStore(smartcar.NewMemoryStore())
+		healthy, user := connected(t, sim, store)
+		dying := newClientOver(t, sim, dyingTransport(sim), store)
+		time.Sleep(time.Hour)
+		var died sync.WaitGroup
+		died.Go(func() { _ = dying.User(user.ID()).Renew(t.Context(), 60*24*time.Hour) })
+		died.Wait()
+		require.NoError(t, healthy.User(user.ID()).Renew(t.Context(), 7*24*time.Hour))
+		require.Equal(t, 3, sim.TokenRequests())
+		time.Sleep(2 * time.Minute)
+		require.NoError(t, healthy.User(user.ID()).Renew(t.Context(), 7*24*time.Hour))
+		require.Equal(t, 3, sim.TokenRequests(), "nothing was due")
+		requireLoggedIn(t, user.Vehicle(smartcartest.MachE))
+	})
+}
+
+// All answers to a renewal are lost: the next call tries again, though the access
+// token is good for another hour.
+func TestRenewalThatGotNoAnswerIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		client, user := connected(t, sim)
+		v := user.Vehicle(smartcartest.MachE)
+		time.Sleep(time.Hour)
+		sim.Inject(smartcartest.Fault{Path: "/oauth/token", DropAfter: true, Times: 3})
+		require.ErrorIs(t, user.Renew(t.Context(), 60*24*time.Hour), smartcar.ErrUnavailable)
+		_, err := v.Odometer(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, 5, sim.TokenRequests())
+		time.Sleep(10 * time.Minute)
+		requireLoggedIn(t, client.User(user.ID()).Vehicle(smartcartest.MachE))
+	})
+}
+
+// When it is too late to try again, a good access token is used as ever.
+func TestUnfinishedRefreshIsForgottenAfterTheGrace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		store := newSpoiledStore()
+		_, user := connected(t, sim, smartcar.WithStore(store))
+		time.Sleep(time.Hour)
+		sim.Inject(smartcartest.Fault{Path: "/oauth/token", DropBefore: true, Times: 3})
+		require.ErrorIs(t, user.Renew(t.Context(), 60*24*time.Hour), smartcar.ErrUnavailable)
+		time.Sleep(2 * time.Minute)
+		v := user.Vehicle(smartcartest.MachE)
+		_, err := v.Odometer(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, 1, sim.TokenRequests())
+		store.load = func(key string) error {
+			if strings.HasPrefix(key, "grant/") {
+				return errStoreDown
+			}
+			return nil
+		}
+		_, err = v.Odometer(t.Context())
+		require.NoError(t, err, "the token is in memory again")
+	})
+}
+
+// A store that is away for a moment is waited for: the new pair exists nowhere
+// else, and the process may be killed next.
+func TestNewPairWaitsForTheStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		store := newSpoiledStore()
+		client, user := connected(t, sim, smartcar.WithStore(store))
+		v := user.Vehicle(smartcartest.MachE)
+		_, err := v.Odometer(t.Context())
+		require.NoError(t, err)
+		time.Sleep(3 * time.Hour)
+		sim.Inject(smartcartest.Fault{Path: "/oauth/token", Match: func(*http.Request) bool {
+			back := time.Now().Add(4 * time.Second)
+			store.load = func(string) error {
+				if time.Now().Before(back) {
+					return errStoreDown
+				}
+				return nil
+			}
+			return true
+		}})
+		_, err = v.Odometer(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, 2, sim.TokenRequests())
+		time.Sleep(2 * time.Minute)
+		requireLoggedIn(t, client.User(user.ID()).Vehicle(smartcartest.MachE))
+	})
+}

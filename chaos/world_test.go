@@ -168,7 +168,7 @@ func (w *worker) start() error {
 	job := w.job
 	job.Name = fmt.Sprintf("%s.%d", w.job.Name, w.life)
 	w.name = job.Name
-	w.cmd = exec.CommandContext(context.Background(), binary) //nolint:usetesting // ended by hand, and when its input ends
+	w.cmd = exec.CommandContext(context.Background(), binary) // ended by hand, and when its input ends
 	w.cmd.Env = append(os.Environ(), "CHAOS_WORKER=1")
 	w.log.Reset()
 	w.cmd.Stderr = &w.log
