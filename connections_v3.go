@@ -2,6 +2,7 @@ package smartcar
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"net/http"
 	"net/url"
@@ -33,9 +34,9 @@ type pageV3[T any] struct {
 const pageSizeV3 = 100 // the largest there is
 
 // pagesV3 yields the entries of a collection, page after page. It goes by page
-// numbers, not by the links, which could lead anywhere, and ends where the list
-// does: at the announced total, without a next page, or on a page that brings
-// nothing new.
+// numbers, not by the links, which could lead anywhere. It goes on while either
+// the announced total or a next page says that there is more, and ends in any
+// case on a page that brings nothing new.
 func pagesV3[T any](ctx context.Context, c *core, first *call, id func(*T) string) iter.Seq2[*T, error] {
 	return func(yield func(*T, error) bool) {
 		seen := make(map[string]bool)
@@ -62,8 +63,9 @@ func pagesV3[T any](ctx context.Context, c *core, first *call, id func(*T) strin
 				}
 			}
 			total := answer.Meta.Value.TotalCount.Value
-			switch {
-			case !fresh, total != nil && float64(len(seen)) >= *total, total == nil && answer.Links.Value.Next == "":
+			more := answer.Links.Value.Next != "" || total != nil && float64(len(seen)) < *total ||
+				total == nil && len(answer.Data) >= pageSizeV3
+			if !fresh || !more {
 				return
 			}
 		}
@@ -146,6 +148,8 @@ func (a appReach) connections(ctx context.Context, filter ConnectionFilter) iter
 	}
 }
 
+var errNoConnection = errors.New("the body holds no connection")
+
 // Connection reads one connection by its id. API v3 only.
 //
 // https://smartcar.com/docs/api-reference/get-connection
@@ -168,6 +172,9 @@ func (c *Client) Connection(ctx context.Context, id string) (*Connection, error)
 		return nil, err
 	}
 	connection := w.Data.Value.connection()
+	if connection.ID == "" {
+		return nil, &Error{Operation: opConnections, StatusCode: http.StatusOK, read: true, Err: errNoConnection}
+	}
 	return &connection, nil
 }
 

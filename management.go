@@ -100,7 +100,8 @@ type CompatibilityOptions struct {
 	Country string   // two letters; Smartcar's default is US
 }
 
-// Compatibility asks whether a vehicle can be connected, by its VIN.
+// Compatibility asks whether a vehicle can be connected, by its VIN. API v2.0
+// only.
 //
 // https://smartcar.com/docs/api-reference/compatibility/by-vin
 func (c *Client) Compatibility(ctx context.Context, number string, o CompatibilityOptions) (*Compatibility, error) {
@@ -120,6 +121,9 @@ func (c *Client) Compatibility(ctx context.Context, number string, o Compatibili
 	}
 	query := url.Values{"vin": {number}, "scope": {scope}}
 	setPresent(query, map[string]string{"country": strings.ToUpper(o.Country)})
+	if c.opts.api == V3 {
+		return nil, &NotSupportedError{Operation: opCompatible, API: string(V3)}
+	}
 	call := &call{
 		op: opCompatible, base: c.api, query: query,
 		request: wireRequest{method: "GET", path: "/compatibility"},
