@@ -1,7 +1,6 @@
 package smartcar_test
 
 import (
-	"errors"
 	"net/http"
 	"strings"
 	"testing"
@@ -241,6 +240,6 @@ func TestA401InsideAnAnswerIsNoRefusedToken(t *testing.T) {
 		require.ErrorIs(t, err, smartcar.ErrUnauthorized)
 		require.Len(t, tap.to("/commands"), 1)
 		require.Equal(t, 1, sim.AppTokenRequests())
-		require.False(t, errors.Is(err, smartcar.ErrReconnectRequired))
+		require.NotErrorIs(t, err, smartcar.ErrReconnectRequired)
 	})
 }

@@ -71,8 +71,8 @@ func TestOneTokenForAllCallers(t *testing.T) {
 func TestTheTokenIsRenewedBeforeItsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
-		client, user := apiClient(t, sim, smartcar.V3), ""
-		user = connect(t, sim, client).UserID
+		client := apiClient(t, sim, smartcar.V3)
+		user := connect(t, sim, client).UserID
 		for _, tt := range []struct {
 			wait   time.Duration
 			minted int
@@ -322,7 +322,9 @@ func TestTheLeaderLeaves(t *testing.T) {
 		go func() { gone <- attributesRead(leader, client, sim.UserID()) }()
 		synctest.Wait()
 		others := make(chan []error, 1)
-		go func() { others <- allOf(10, func(int) error { return attributesRead(t.Context(), client, sim.UserID()) }) }()
+		go func() {
+			others <- allOf(10, func(int) error { return attributesRead(t.Context(), client, sim.UserID()) })
+		}()
 		synctest.Wait()
 		why := errors.New("closed the page")
 		leave(why)

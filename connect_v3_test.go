@@ -1,7 +1,6 @@
 package smartcar_test
 
 import (
-	"errors"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -314,7 +313,7 @@ func TestConnectErrorsOnV3(t *testing.T) {
 		require.NoError(t, err)
 		_, err = finish(client, callback, cookies)
 		var refused *smartcar.ConnectError
-		require.True(t, errors.As(err, &refused))
+		require.ErrorAs(t, err, &refused)
 		require.NotEmpty(t, refused.VIN)
 	})
 }

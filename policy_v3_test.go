@@ -25,7 +25,9 @@ func failed(kind, code string) string {
 	return fmt.Sprintf(`{"value":"ERROR","error":{"type":%q,"code":%q}}`, kind, code)
 }
 
-func oemTime(at time.Time) string { return fmt.Sprintf(`"oemUpdatedAt":%q`, at.UTC().Format(time.RFC3339)) }
+func oemTime(at time.Time) string {
+	return fmt.Sprintf(`"oemUpdatedAt":%q`, at.UTC().Format(time.RFC3339))
+}
 
 func odometerEntry(at time.Time) string {
 	return signalEntry(smartcar.SignalOdometerTraveledDistance, success, `{"value":100,"unit":"km"}`, oemTime(at))
@@ -91,23 +93,29 @@ func TestWhatTheKeySignalMeans(t *testing.T) {
 		open  bool
 		state smartcar.KeyState
 	}{
-		"paired":               {func() string { return signalEntry(key, success, `{"value":true}`, oemTime(now())) }, true, smartcar.KeyInstalled},
-		"paired long ago":      {func() string { return signalEntry(key, success, `{"value":true}`, oemTime(now().Add(-1000*time.Hour))) }, true, smartcar.KeyInstalled},
-		"paired, undated":      {func() string { return signalEntry(key, success, `{"value":true}`, ``) }, true, smartcar.KeyInstalled},
-		"paired as a text":     {func() string { return signalEntry(key, success, `{"value":"true"}`, ``) }, true, smartcar.KeyInstalled},
-		"missing":              {func() string { return signalEntry(key, success, `{"value":false}`, oemTime(now())) }, false, smartcar.KeyMissing},
-		"missing, undated":     {func() string { return signalEntry(key, success, `{"value":false}`, ``) }, false, smartcar.KeyMissing},
-		"null":                 {func() string { return signalEntry(key, success, `{"value":null}`, oemTime(now())) }, false, smartcar.KeyUnknown},
-		"no body":              {func() string { return signalEntry(key, success, ``, oemTime(now())) }, false, smartcar.KeyUnknown},
-		"failed, stale true":   {func() string { return signalEntry(key, failed("UPSTREAM", "NO_RESPONSE"), `{"value":true}`, oemTime(now())) }, false, smartcar.KeyUnknown},
-		"unavailable":          {func() string { return signalEntry(key, `{"value":"UNAVAILABLE"}`, ``, ``) }, false, smartcar.KeyUnknown},
-		"not capable":          {func() string { return signalEntry(key, failed("COMPATIBILITY", "VEHICLE_NOT_CAPABLE"), ``, ``) }, true, smartcar.KeyUnknown},
-		"not capable, stale":   {func() string { return signalEntry(key, failed("COMPATIBILITY", "PLATFORM_NOT_CAPABLE"), `{"value":false}`, oemTime(now())) }, true, smartcar.KeyUnknown},
-		"not permitted":        {func() string { return signalEntry(key, failed("PERMISSION", ""), ``, ``) }, true, smartcar.KeyUnknown},
-		"not in the list":      {func() string { return signalEntry(smartcar.SignalWheelStyle, success, `{"value":"x"}`, ``) }, true, smartcar.KeyUnknown},
-		"as it was before v3":  {func() string { return `{"code":"connectivitystatus-isdigitalkeypaired","body":{"value":true}}` }, true, smartcar.KeyInstalled},
-		"in upper case":        {func() string { return signalEntry(key, `{"value":"success"}`, `{"value":true}`, ``) }, true, smartcar.KeyInstalled},
-		"required by a signal": {func() string { return signalEntry(smartcar.SignalWheelStyle, failed("CONNECTED_SERVICES_ACCOUNT", "VIRTUAL_KEY_REQUIRED"), `{"value":"x"}`, ``) }, false, smartcar.KeyMissing},
+		"paired":           {func() string { return signalEntry(key, success, `{"value":true}`, oemTime(now())) }, true, smartcar.KeyInstalled},
+		"paired long ago":  {func() string { return signalEntry(key, success, `{"value":true}`, oemTime(now().Add(-1000*time.Hour))) }, true, smartcar.KeyInstalled},
+		"paired, undated":  {func() string { return signalEntry(key, success, `{"value":true}`, ``) }, true, smartcar.KeyInstalled},
+		"paired as a text": {func() string { return signalEntry(key, success, `{"value":"true"}`, ``) }, true, smartcar.KeyInstalled},
+		"missing":          {func() string { return signalEntry(key, success, `{"value":false}`, oemTime(now())) }, false, smartcar.KeyMissing},
+		"missing, undated": {func() string { return signalEntry(key, success, `{"value":false}`, ``) }, false, smartcar.KeyMissing},
+		"null":             {func() string { return signalEntry(key, success, `{"value":null}`, oemTime(now())) }, false, smartcar.KeyUnknown},
+		"no body":          {func() string { return signalEntry(key, success, ``, oemTime(now())) }, false, smartcar.KeyUnknown},
+		"failed, stale true": {func() string {
+			return signalEntry(key, failed("UPSTREAM", "NO_RESPONSE"), `{"value":true}`, oemTime(now()))
+		}, false, smartcar.KeyUnknown},
+		"unavailable": {func() string { return signalEntry(key, `{"value":"UNAVAILABLE"}`, ``, ``) }, false, smartcar.KeyUnknown},
+		"not capable": {func() string { return signalEntry(key, failed("COMPATIBILITY", "VEHICLE_NOT_CAPABLE"), ``, ``) }, true, smartcar.KeyUnknown},
+		"not capable, stale": {func() string {
+			return signalEntry(key, failed("COMPATIBILITY", "PLATFORM_NOT_CAPABLE"), `{"value":false}`, oemTime(now()))
+		}, true, smartcar.KeyUnknown},
+		"not permitted":       {func() string { return signalEntry(key, failed("PERMISSION", ""), ``, ``) }, true, smartcar.KeyUnknown},
+		"not in the list":     {func() string { return signalEntry(smartcar.SignalWheelStyle, success, `{"value":"x"}`, ``) }, true, smartcar.KeyUnknown},
+		"as it was before v3": {func() string { return `{"code":"connectivitystatus-isdigitalkeypaired","body":{"value":true}}` }, true, smartcar.KeyInstalled},
+		"in upper case":       {func() string { return signalEntry(key, `{"value":"success"}`, `{"value":true}`, ``) }, true, smartcar.KeyInstalled},
+		"required by a signal": {func() string {
+			return signalEntry(smartcar.SignalWheelStyle, failed("CONNECTED_SERVICES_ACCOUNT", "VIRTUAL_KEY_REQUIRED"), `{"value":"x"}`, ``)
+		}, false, smartcar.KeyMissing},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
