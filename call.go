@@ -1,6 +1,7 @@
 package smartcar
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -140,7 +141,7 @@ func (c *core) authorizing(next layer) layer {
 		call.outcome, call.failure = outcomeReleased, nil
 		a, err := c.authorized(ctx, call, next)
 		for range 2 {
-			if !call.unauthorized() {
+			if !call.unauthorized(err) {
 				return a, err
 			}
 			if call.renewing != nil {
@@ -158,7 +159,7 @@ func (c *core) authorizing(next layer) layer {
 			if !renewed {
 				continue
 			}
-			if hint := call.auth.renewalHelped(!call.unauthorized()); hint != "" {
+			if hint := call.auth.renewalHelped(!call.unauthorized(err)); hint != "" {
 				call.failure.Description = hint + "; " + call.failure.Description
 			}
 			return a, err
@@ -167,7 +168,11 @@ func (c *core) authorizing(next layer) layer {
 	}
 }
 
-func (c *call) unauthorized() bool { return c.failure != nil && c.failure.StatusCode == 401 }
+// unauthorized: the request as a whole was refused for its token. What says so
+// inside an answer was asked for, and may have cost the car's turn.
+func (c *call) unauthorized(err error) bool {
+	return err != nil && c.failure != nil && c.failure.StatusCode == 401 && !c.failure.inside
+}
 
 func (c *core) authorized(ctx context.Context, call *call, next layer) (*answer, error) {
 	var err error
@@ -193,6 +198,10 @@ func (c *core) classifying(next layer) layer {
 		}
 		if err == nil {
 			call.outcome, call.failure = c.strongest(call.kind, a.parts)
+			if a.observed.wasChecked {
+				call.outcome = a.observed.turn(call.outcome)
+				call.failure = cmp.Or(call.failure, a.observed.keyRequired)
+			}
 			return a, nil
 		}
 		e, ok := errors.AsType[*Error](err)
@@ -238,6 +247,7 @@ func (c *core) classifyCommand(call *call, a *answer) error {
 		return nil
 	}
 	if e, ok := errors.AsType[*Error](err); ok {
+		e.inside = true
 		return e
 	}
 	return unreadable(call.op, a, err)

@@ -1,8 +1,8 @@
 package smartcar
 
 import (
-	"cmp"
 	"context"
+	"errors"
 	"iter"
 	"net/http"
 	"net/url"
@@ -24,7 +24,6 @@ func onePath(argument, above, id string) (string, error) {
 type pageV3[T any] struct {
 	Data lenient.List[T] `json:"data"`
 	Meta lenient.Object[struct {
-		PageSize   lenient.Int   `json:"pageSize"`
 		TotalCount lenient.Float `json:"totalCount"`
 	}] `json:"meta"`
 	Links lenient.Object[struct {
@@ -34,17 +33,13 @@ type pageV3[T any] struct {
 
 const pageSizeV3 = 100 // the largest there is
 
-// last reports whether the page with this number ends the collection. Smartcar
-// may give smaller pages than it was asked for.
-func (p *pageV3[T]) last(number int) bool {
-	meta := p.Meta.Value
-	switch size := cmp.Or(int(meta.PageSize), len(p.Data)); {
-	case len(p.Data) == 0:
-		return true
-	case meta.TotalCount.Value != nil:
-		return float64(number)*float64(size) >= *meta.TotalCount.Value
-	}
-	return p.Links.Value.Next == ""
+// last reports whether this page ends the collection, of which so many entries
+// are there: neither the announced total nor a next page says that there is more.
+func (p *pageV3[T]) last(got int) bool {
+	total := p.Meta.Value.TotalCount.Value
+	more := p.Links.Value.Next != "" || total != nil && float64(got) < *total ||
+		total == nil && len(p.Data) >= pageSizeV3
+	return !more
 }
 
 // pageOfV3 asks for one page of a collection.
@@ -58,9 +53,8 @@ func pageOfV3[T any](ctx context.Context, c *core, first *call, number int) (*pa
 }
 
 // pagesV3 yields the entries of a collection, page after page. It goes by page
-// numbers, not by the links, which could lead anywhere, and ends where the list
-// does: at the announced total, without a next page, or on a page that brings
-// nothing new.
+// numbers, not by the links, which could lead anywhere, and ends in any case on
+// a page that brings nothing new.
 func pagesV3[T any](ctx context.Context, c *core, first *call, id func(*T) string) iter.Seq2[*T, error] {
 	return func(yield func(*T, error) bool) {
 		seen := make(map[string]bool)
@@ -81,7 +75,7 @@ func pagesV3[T any](ctx context.Context, c *core, first *call, id func(*T) strin
 					return
 				}
 			}
-			if !fresh || page.last(number) {
+			if !fresh || page.last(len(seen)) {
 				return
 			}
 		}
@@ -164,6 +158,8 @@ func (a appReach) connections(ctx context.Context, filter ConnectionFilter) iter
 	}
 }
 
+var errNoConnection = errors.New("the body holds no connection")
+
 // Connection reads one connection by its id. API v3 only.
 //
 // https://smartcar.com/docs/api-reference/get-connection
@@ -186,6 +182,9 @@ func (c *Client) Connection(ctx context.Context, id string) (*Connection, error)
 		return nil, err
 	}
 	connection := w.Data.Value.connection()
+	if connection.ID == "" {
+		return nil, &Error{Operation: opConnections, StatusCode: http.StatusOK, read: true, Err: errNoConnection}
+	}
 	return &connection, nil
 }
 

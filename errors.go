@@ -122,6 +122,7 @@ type Error struct {
 
 	command bool    // may have changed the vehicle
 	read    bool    // changes nothing, however often it is sent
+	inside  bool    // stood in the body of a success: the request itself was accepted
 	reach   reached // how far the request is known to have come
 }
 
@@ -190,7 +191,7 @@ func (e *Error) Is(target error) bool {
 	case ErrVirtualKeyRequired:
 		return e.isKeyRequired()
 	case ErrReconnectRequired:
-		return e.Type == "" && e.Code == "invalid_grant"
+		return e.Type == "" && e.Code == "invalid_grant" && e.Operation != opAppToken
 	case ErrReauthenticate:
 		return e.Type == typeAccount && (e.Code == "AUTHENTICATION_FAILED" || e.Code == "PERMISSION") ||
 			e.Type == typeCompatibility && e.Code == "PLATFORM_NOT_CAPABLE"
@@ -201,7 +202,7 @@ func (e *Error) Is(target error) bool {
 	case ErrPermission:
 		return e.Type == typePermission
 	case ErrUnauthorized:
-		return e.Type == "AUTHENTICATION" || e.Type == "" && e.StatusCode == 401
+		return e.Type == "AUTHENTICATION" || e.Type == "" && (e.StatusCode == 401 || e.Code == "invalid_client")
 	case ErrVehicleState:
 		return e.Type == typeVehicleState
 	case ErrAsleep:
@@ -261,13 +262,26 @@ func (e *Error) unavailable() bool {
 
 // MayHaveSucceeded implements the question of the function of the same name.
 func (e *Error) MayHaveSucceeded() bool {
-	if !e.command || e.reach == reachedNever {
+	unsure := e.Type == typeVehicleState && (e.Code == "UNKNOWN" || e.Code == "UNREACHABLE")
+	switch {
+	case !e.command || e.reach == reachedNever:
 		return false
+	case e.StatusCode == 0 || e.StatusCode >= 500 && e.StatusCode != 501:
+		return true
+	case e.StatusCode < 400: // an error in the body of a success, without a status of its own
+		return unsure || !e.refused()
 	}
-	if e.StatusCode == 0 || e.StatusCode < 400 || e.StatusCode >= 500 && e.StatusCode != 501 {
+	return unsure
+}
+
+// refused: the type alone says that nothing was carried out.
+func (e *Error) refused() bool {
+	switch e.Type {
+	case "VALIDATION", "AUTHENTICATION", "BILLING", "RESOURCE_NOT_FOUND",
+		typePermission, typeCompatibility, typeRateLimit, typeAccount, typeVehicleState:
 		return true
 	}
-	return e.Type == typeVehicleState && (e.Code == "UNKNOWN" || e.Code == "UNREACHABLE")
+	return false
 }
 
 // retryable: asking again at once cannot do harm and may work.

@@ -318,9 +318,9 @@ func (g *gate) book(ctx context.Context, call *call, a *answer, c car, nonce uin
 	e := event{kind: settle, nonce: nonce, outcome: call.outcome, lease: g.opts.lease()}
 	var seen []event
 	if a != nil {
-		e.recordedAt = newest(a.parts)
+		e.recordedAt = later(newest(a.parts), a.observed.recordedAt)
 		e.seen, e.wake, e.nothing = a.observed.wasChecked, a.observed.wake, a.observed.nothing
-		seen = g.evidenceIn(a.observed)
+		seen = g.evidenceIn(a.observed, a.at)
 	}
 	if !always && !c.state.outdatedBy(e, seen) && (call.outcome == outcomeOK || call.outcome == outcomeReleased) && call.failure == nil {
 		if c.state.class != classStreaming || call.outcome == outcomeReleased {

@@ -120,13 +120,16 @@ func (g *gate) learnFrom(ctx context.Context, call *call, a *answer) {
 // the car. On v3 it comes with the car's data.
 func (g *gate) keyIsFree() bool { return g.wire.supports(&lookup(TeslaVirtualKey)[0]) }
 
-// evidenceIn is what an answer shows beside what was asked for.
-func (g *gate) evidenceIn(o observation) (events []event) {
+// evidenceIn is what an answer of that time shows beside what was asked for.
+func (g *gate) evidenceIn(o observation, at time.Time) (events []event) {
 	if class := classOf(VehicleIdentity{VIN: o.vin}); o.vin != "" && class != classUnknown {
 		events = append(events, event{kind: learnClass, class: class, byVIN: true})
 	}
+	if o.keyAt.After(at) {
+		o.keyAt = at // a clock that is ahead must not outlive what is learned next
+	}
 	switch {
-	case o.key != keyNotAsked && g.opts.ignoreKeySignal:
+	case g.opts.ignoreKeySignal && o.wasChecked && !o.nothing:
 		o.key, o.keyAt = keyUnavailable, time.Time{}
 		fallthrough
 	case o.key != keyNotAsked:

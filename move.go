@@ -151,7 +151,7 @@ func (m *mover) page(ctx context.Context) error {
 		fresh = m.add(page.Data[i].connection()) || fresh
 	}
 	switch {
-	case fresh && !page.last(r.NextPage):
+	case fresh: // until a page brings nothing new
 		r.NextPage++
 	case r.NextMode == ModeLive:
 		r.NextMode, r.NextPage = ModeSimulated, 1

@@ -143,7 +143,7 @@ func TestMoveToV3IsResumed(t *testing.T) {
 		}
 		require.True(t, report.Done)
 		require.Equal(t, 250, report.Connections)
-		require.Equal(t, 4, asked, "three pages of live connections, none of simulated ones")
+		require.Equal(t, 5, asked, "three pages of live connections, one after them, none of simulated ones")
 	})
 }
 

@@ -350,6 +350,12 @@ func (s carState) settle(e event, now time.Time, rules Rules) carState {
 	if e.outcome == outcomeOK {
 		s = s.noteData(e, now, rules)
 	}
+	if e.seen { // whether what was wanted was in it or not
+		s.nothing = e.nothing
+	}
+	if e.wake != wakeUnknown {
+		s.wake = e.wake
+	}
 	return s
 }
 
@@ -380,12 +386,6 @@ func (s carState) noteData(e event, now time.Time, rules Rules) carState {
 		s.wake = wakeAwake
 	case s.class == classLegacy:
 		s.wake = wakeAsleep
-	}
-	if e.seen {
-		s.nothing = e.nothing
-	}
-	if e.wake != wakeUnknown {
-		s.wake = e.wake
 	}
 	return s
 }

@@ -1,6 +1,7 @@
 package smartcar
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"iter"
@@ -40,11 +41,11 @@ func (a appReach) connected(ctx context.Context, userID string) error {
 // modes are where the connections of a user are looked for: Smartcar hides
 // simulated cars unless asked for.
 func (a appReach) modes(chosen ConnectMode) []ConnectMode {
-	switch {
-	case chosen != "":
-		return []ConnectMode{chosen}
-	case a.opts.mode != "":
-		return []ConnectMode{a.opts.mode}
+	switch mode := cmp.Or(chosen, a.opts.mode); mode {
+	case ModeLive, ModeSimulated:
+		return []ConnectMode{mode}
+	case ModeTest: // API v3 knows no such filter
+		return []ConnectMode{ModeSimulated, ModeLive}
 	}
 	return []ConnectMode{ModeLive, ModeSimulated}
 }
@@ -214,13 +215,20 @@ func (a appReach) welcome(ctx context.Context, p pendingGrant) error {
 	return err
 }
 
+// deleteConnections looks in all modes: who is removed must not live on as a
+// simulated user.
 func (a appReach) deleteConnections(ctx context.Context, filter ConnectionFilter) ([]Connection, error) {
 	var found, removed []Connection
-	for connection, err := range a.search(ctx, filter) {
-		if err != nil {
-			return nil, err
+	for _, mode := range a.modes(filter.Mode) {
+		filter.Mode = mode
+		for connection, err := range a.connections(ctx, filter) {
+			if err != nil {
+				return nil, err
+			}
+			if filter.matches(connection) { // whatever Smartcar let through
+				found = append(found, connection)
+			}
 		}
-		found = append(found, connection)
 	}
 	for _, connection := range found {
 		if err := a.deleteOne(ctx, connection.ID); err != nil {
@@ -236,6 +244,14 @@ func (a appReach) deleteOne(ctx context.Context, connectionID string) error {
 	if err != nil {
 		return err
 	}
-	_, err = a.send(ctx, a.applicationCall(opDeleteConns, http.MethodDelete, path))
+	if _, err = a.send(ctx, a.applicationCall(opDeleteConns, http.MethodDelete, path)); isGone(err) {
+		return nil
+	}
 	return err
+}
+
+// matches reports whether a connection is one of those the filter names.
+func (f ConnectionFilter) matches(c Connection) bool {
+	return (f.UserID == "" || f.UserID == c.UserID) && (f.VehicleID == "" || f.VehicleID == c.VehicleID) &&
+		(f.ExternalID == "" || f.ExternalID == c.ExternalID)
 }

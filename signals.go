@@ -2,6 +2,7 @@ package smartcar
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -158,7 +159,9 @@ func (s *Signals) usable(code SignalCode) (storedSignal, error) {
 	set := s.content()
 	stored, ok := set.find(code)
 	if !ok {
-		return storedSignal{}, set.notFound(code)
+		e := set.notFound(code)
+		e.RequestID = cmp.Or(e.RequestID, s.requestID())
+		return storedSignal{}, e
 	}
 	stored, err := s.judge(stored)
 	if err != nil {
@@ -177,7 +180,15 @@ func (s *Signals) judge(stored storedSignal) (storedSignal, error) {
 		return stored, nil
 	}
 	e := *stored.err
+	e.RequestID = cmp.Or(e.RequestID, s.requestID())
 	return stored, &e
+}
+
+func (s *Signals) requestID() string {
+	if s == nil {
+		return ""
+	}
+	return s.RequestID
 }
 
 // saysSomething reports whether a body has any value beside its unit.

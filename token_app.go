@@ -54,7 +54,7 @@ const (
 // appRecord is what is stored of the application's token: all replicas use one.
 type appRecord struct {
 	AccessToken string    `json:"access_token"`
-	Expires     time.Time `json:"expires"` // by the store's clock
+	Expires     time.Time `json:"expires"` // when it is renewed, by the store's clock
 	// A request for a new one under way: whose, and until when the others wait.
 	LeaseID    string    `json:"lease_id,omitempty"`
 	LeaseUntil time.Time `json:"lease_until,omitzero"`
@@ -63,7 +63,8 @@ type appRecord struct {
 // appToken is the token in use. It never prints.
 type appToken struct {
 	header  []string
-	expires time.Time
+	expires time.Time // when it is renewed, which is before its end
+	minted  bool      // here, and not taken from what another replica has stored
 }
 
 // appCredential authorizes with the token of the application. It is minted
@@ -74,8 +75,9 @@ type appCredential struct {
 	key     string
 	minting flights
 	current atomic.Pointer[appToken]
-	// helpless is when a new token was refused, too: in nanoseconds since 1970.
-	helpless atomic.Int64
+	// replaced is when a refused token was replaced by a new one, until that has
+	// been accepted: in nanoseconds since 1970.
+	replaced atomic.Int64
 }
 
 func newAppCredential(c *core) *appCredential {
@@ -87,7 +89,7 @@ func newAppCredential(c *core) *appCredential {
 }
 
 func (t *appToken) fresh(now time.Time) bool {
-	return t != nil && now.Before(t.expires.Add(-tokenSkew))
+	return t != nil && now.Before(t.expires)
 }
 
 func (a *appCredential) ready() bool { return a.current.Load().fresh(a.core.now()) }
@@ -99,25 +101,28 @@ func (a *appCredential) header(ctx context.Context) ([]string, error) {
 	return a.renewed(ctx, "")
 }
 
-// refused replaces a token that Smartcar no longer takes. If a new one was
-// refused lately, the credentials are at fault and not the token.
+// refused replaces a token that Smartcar no longer takes. If it has replaced
+// another one lately, the credentials are at fault and not the token.
 func (a *appCredential) refused(ctx context.Context, header []string) (renewed bool, err error) {
-	if a.core.now().Sub(time.Unix(0, a.helpless.Load())) < time.Minute {
-		return false, errNoOtherToken
-	}
 	if t := a.current.Load(); t != nil && t.header[0] != header[0] {
 		return false, nil
 	}
-	_, err = a.renewed(ctx, header[0])
-	return true, err
+	if a.core.now().Sub(time.Unix(0, a.replaced.Load())) < time.Minute {
+		return false, errNoOtherToken
+	}
+	if _, err = a.renewed(ctx, header[0]); err != nil {
+		return false, err
+	}
+	// What another replica has stored may be as old: it is no new one.
+	t := a.current.Load()
+	return t.minted && t.header[0] != header[0], nil
 }
 
 func (a *appCredential) renewalHelped(helped bool) string {
 	if helped {
-		a.helpless.Store(0)
+		a.replaced.Store(0)
 		return ""
 	}
-	a.helpless.Store(a.core.now().UnixNano())
 	return "a new application token was refused, too: an application from before June 2025 may have to be upgraded to API v3 in the dashboard"
 }
 
@@ -133,7 +138,7 @@ func (a *appCredential) renewed(ctx context.Context, refused string) ([]string, 
 			return t.header, nil
 		}
 	}
-	return nil, errNoOtherToken
+	return nil, &Error{Operation: opAppToken, Err: errNoOtherToken, reach: reachedNever}
 }
 
 // renew takes what another replica has stored, or mints under a lease. Unlike a
@@ -150,28 +155,34 @@ func (a *appCredential) renew(ctx context.Context, refused string) error {
 			}
 			continue
 		case errors.Is(err, ErrStore):
-			token, life, err := a.mint(ctx)
-			if err == nil {
-				a.use(token, a.core.now().Add(life))
-			}
+			_, _, err := a.mintFor(ctx, refused)
 			return err
 		case err != nil:
 			return err
 		case r.LeaseID != id: // somebody else's will do
-			a.use(r.AccessToken, a.core.now().Add(r.Expires.Sub(now)))
+			a.use(r.AccessToken, r.Expires.Sub(now), false)
 			return nil
 		}
-		token, life, err := a.mint(ctx)
+		token, life, err := a.mintFor(ctx, refused)
 		a.settle(ctx, id, token, life)
-		if err == nil {
-			a.use(token, a.core.now().Add(life))
-		}
 		return err
 	}
 }
 
-func (a *appCredential) use(token string, expires time.Time) {
-	a.current.Store(&appToken{header: []string{"Bearer " + token}, expires: expires})
+func (a *appCredential) use(token string, life time.Duration, minted bool) {
+	a.current.Store(&appToken{header: []string{"Bearer " + token}, expires: a.core.now().Add(life), minted: minted})
+}
+
+// mintFor puts a new token into use, in place of a refused one if there is one.
+func (a *appCredential) mintFor(ctx context.Context, refused string) (token string, life time.Duration, err error) {
+	if token, life, err = a.mint(ctx); err != nil {
+		return "", 0, err
+	}
+	if refused != "" {
+		a.replaced.Store(a.core.now().UnixNano()) // first: the new one may be refused at once
+	}
+	a.use(token, life, true)
+	return token, life, nil
 }
 
 // takeLease returns the stored record: with our lease in it, or as it is if its
@@ -181,7 +192,7 @@ func (a *appCredential) takeLease(ctx context.Context, id, refused string) (appR
 	r, err := changeJSON(ctx, a.records, a.key, 2*appTokenLife, func(r *appRecord, _ bool, now time.Time) error {
 		at = now
 		switch {
-		case r.AccessToken != "" && "Bearer "+r.AccessToken != refused && now.Before(r.Expires.Add(-tokenSkew)):
+		case r.AccessToken != "" && "Bearer "+r.AccessToken != refused && now.Before(r.Expires):
 			r.LeaseID = ""
 			return errUnchanged
 		case r.LeaseID != "" && now.Before(r.LeaseUntil) && r.LeaseUntil.Sub(now) <= 2*mintLease:
@@ -209,7 +220,8 @@ func (a *appCredential) settle(ctx context.Context, id, token string, life time.
 	})
 }
 
-// mint asks for a new token. Asking twice does no harm.
+// mint asks for a new token and says for how long it is good to use. Asking
+// twice does no harm.
 func (a *appCredential) mint(ctx context.Context) (token string, life time.Duration, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, min(mintTimeout, a.core.opts.attemptTimeout()), errAttemptTime)
 	defer cancel()
@@ -239,6 +251,9 @@ func (a *appCredential) decode(answer *answer) (token string, life time.Duration
 		if e.Code == "invalid_client" {
 			e.Description = "look at Config.APIClientID and Config.APIClientSecret; the legacy credentials of API v2.0 are not taken here"
 		}
+		if e.isApplicationLimit() {
+			return "", 0, a.core.gate.pauseAll(opAppToken, e)
+		}
 		return "", 0, e
 	}
 	body, err := decodeObject[struct {
@@ -249,10 +264,11 @@ func (a *appCredential) decode(answer *answer) (token string, life time.Duration
 		return "", 0, &Error{Operation: opAppToken, StatusCode: answer.status, Err: errTokenAnswer}
 	}
 	life = appTokenLife
-	if s := body.ExpiresIn.Value; s != nil && *s > 0 && *s < 1e9 {
+	if s := body.ExpiresIn.Value; s != nil && *s >= 1 && *s < 1e9 {
 		life = time.Duration(*s * float64(time.Second))
 	}
-	return string(body.AccessToken), life, nil
+	// One that lives for moments only is used for half of them.
+	return string(body.AccessToken), life - min(tokenSkew, life/2), nil
 }
 
 func (a *appCredential) request(ctx context.Context) (*http.Request, error) {

@@ -66,6 +66,19 @@ type observation struct {
 	vin        string
 	nothing    bool // Smartcar has stored no signals of this car
 	wasChecked bool // false for wires and answers that show none of this
+
+	recordedAt  time.Time // the newest of all that was sent
+	keyRequired *Error    // of any signal, whether it was wanted or not
+}
+
+// turn is the outcome of a list of signals, which is read as a whole: what is
+// not in it was asked for all the same. That an empty one never reached the car
+// is likely, but not said anywhere.
+func (o observation) turn(wanted outcome) outcome {
+	if wanted == outcomeReleased || wanted == outcomeNone {
+		return outcomeAnswered
+	}
+	return wanted
 }
 
 // part is what an answer holds for one operation: a body or an error.

@@ -148,10 +148,20 @@ func (set *signalSet) observe() observation {
 			o.wake = wakeAsleep
 		}
 	}
+	for _, s := range set.signals {
+		switch {
+		case s.err == nil:
+			o.recordedAt = later(o.recordedAt, s.meta.OEMUpdatedAt)
+		case s.err.isKeyRequired():
+			o.keyRequired = s.err
+		}
+	}
 	paired, err := signals.ConnectivityStatusIsDigitalKeyPaired()
 	switch {
 	case err == nil && paired.Value != nil:
-		o.key, o.keyAt = keyMissing, paired.OEMUpdatedAt
+		// Not every signal says when the car recorded it; then it was so, as far
+		// as Smartcar knew, when it was fetched or stored.
+		o.key, o.keyAt = keyMissing, firstTime(paired.OEMUpdatedAt, paired.RetrievedAt, paired.IngestedAt)
 		if *paired.Value {
 			o.key = keyInstalled
 		}
@@ -161,6 +171,15 @@ func (set *signalSet) observe() observation {
 		o.key = keyUnavailable // a whole list without it: it will not come
 	}
 	return o
+}
+
+func firstTime(times ...time.Time) time.Time {
+	for _, t := range times {
+		if !t.IsZero() {
+			return t
+		}
+	}
+	return time.Time{}
 }
 
 type vehicleV3 struct {
