@@ -316,9 +316,14 @@ func (k *tokenKeeper) changeUser(ctx context.Context, userID string, change func
 	return err
 }
 
-// rewriteUser stores what is stored already; a user who is gone stays gone.
+// rewriteUser stores what is stored already if the store asks for it; a user who
+// is gone stays gone.
 func (k *tokenKeeper) rewriteUser(ctx context.Context, userID string) error {
-	_, err := changeJSON(ctx, k.records, userKey(userID), 0, func(u *userRecord, found bool, _ time.Time) error {
+	record, err := k.records.load(ctx, userKey(userID))
+	if errors.Is(err, ErrRecordNotFound) || err == nil && !record.Outdated {
+		return nil
+	}
+	_, err = changeJSON(ctx, k.records, userKey(userID), 0, func(u *userRecord, found bool, _ time.Time) error {
 		if !found || u.Forgotten {
 			return errUnchanged
 		}

@@ -43,7 +43,8 @@ const (
 // all of them open. To rotate, put a new key in front, and drop the old one only
 // when every record has been written anew or has expired. Tokens and cars are
 // within 90 days; what is stored about a user does not expire, and is written
-// anew by [User.Renew]: call it for every user in between.
+// anew by [User.Renew] if an older key has sealed it: call it for every user in
+// between.
 func NewSealedStore(store Store, keys ...[]byte) (*SealedStore, error) {
 	if store == nil {
 		return nil, argumentError("NewSealedStore store", "is nil")
@@ -89,7 +90,7 @@ func (s *SealedStore) open(key string, r Record) (Record, error) {
 	if len(sealed) < sealHeader || sealed[0] != sealVersion {
 		return Record{}, fmt.Errorf("%w: it is not sealed, or by another version", ErrSealed)
 	}
-	for _, with := range s.ring() {
+	for i, with := range s.ring() {
 		if [sealKeyID]byte(sealed[1:1+sealKeyID]) != with.id {
 			continue
 		}
@@ -97,7 +98,7 @@ func (s *SealedStore) open(key string, r Record) (Record, error) {
 		if err != nil {
 			return Record{}, fmt.Errorf("%w: it was changed or moved", ErrSealed)
 		}
-		r.Value = value
+		r.Value, r.Outdated = value, i > 0
 		return r, nil
 	}
 	return Record{}, fmt.Errorf("%w: no key of the ring has sealed it", ErrSealed)

@@ -135,3 +135,27 @@ func TestRenewMovesAUserToTheNewestKey(t *testing.T) {
 	_, err = rotated.User(user.ID()).Vehicle(smartcartest.Model3).Battery(t.Context())
 	require.NoError(t, err)
 }
+
+// A start of many replicas, each of which renews all users, writes nothing that
+// need not be written.
+func TestRenewWritesOnlyWhatIsDue(t *testing.T) {
+	plain := smartcar.NewMemoryStore()
+	sim := smartcartest.New()
+	_, user := connected(t, sim, smartcar.WithStore(sealed(t, plain, firstSealKey)))
+	revision := func() smartcar.Revision {
+		r, err := plain.Load(t.Context(), "user/"+user.ID())
+		require.NoError(t, err)
+		return r.Revision
+	}
+	before := revision()
+	require.NoError(t, user.Renew(t.Context(), time.Hour))
+	require.Equal(t, before, revision())
+	require.Equal(t, 1, sim.TokenRequests())
+
+	both := newClient(t, sim, smartcar.WithStore(sealed(t, plain, secondSealKey, firstSealKey)))
+	require.NoError(t, both.User(user.ID()).Renew(t.Context(), time.Hour))
+	moved := revision()
+	require.NotEqual(t, before, moved)
+	require.NoError(t, both.User(user.ID()).Renew(t.Context(), time.Hour))
+	require.Equal(t, moved, revision())
+}

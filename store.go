@@ -33,6 +33,9 @@ type Record struct {
 	// it. It stands in every Record that is returned, also beside
 	// ErrRecordNotFound and ErrConflict. Zero makes the client use its own clock.
 	Now time.Time
+	// Outdated asks for the record to be written anew when there is an occasion:
+	// a [SealedStore] says so of what an older key has sealed.
+	Outdated bool
 }
 
 // Format prints the size and not the value, which may hold tokens.

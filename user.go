@@ -82,10 +82,11 @@ func (c *core) keyURL(ctx context.Context, userID, fromError string) VirtualKeyU
 
 // Renew refreshes every grant of the user whose refresh token would expire
 // within the given time, so that an idle user need not connect again, and
-// writes what is stored about the user anew, under the newest key of a
-// [SealedStore]. Refresh tokens live 60 days; calling it once a day with a week
+// writes what is stored about the user anew if an older key of a [SealedStore]
+// has sealed it. Refresh tokens live 60 days; calling it once a day with a week
 // is plenty. Call it when a program starts, too: it finishes a refresh that a
 // process which was killed has left, before the used refresh token is void.
+// Where nothing is due it costs a few reads of the store.
 func (u *User) Renew(ctx context.Context, within time.Duration) error {
 	if within <= 0 {
 		return argumentError("Renew within", "must be above zero, such as 7*24*time.Hour")

@@ -50,7 +50,7 @@ func stands(t *testing.T, name string, db database) {
 	require.Zero(t, v.lost, "logins lost")
 	least := 95.0 // on a machine with nothing else to do
 	if d < 30*time.Second {
-		least = 80 // one unlucky kill after the restart weighs much in a short run
+		least = 90 // one unlucky kill after the restart weighs much in a short run
 	}
 	require.GreaterOrEqual(t, v.percent(), least, "percent of the permitted reads")
 	require.Greater(t, v.used, keylessCars, "hardly anything was read")

@@ -64,6 +64,22 @@ type history struct {
 	mu      sync.Mutex
 	killed  map[string]time.Time // workers
 	outages []span               // of the store, until it answered again
+	locked  map[string][]span    // cars, by the rule's own word after a kill
+}
+
+// lock notes until when the rule keeps a car after a worker was killed: it may
+// have reserved the turn for a request that had not left, which no ledger shows.
+// No lease is longer than what counts here.
+func (h *history) lock(vehicle string, now, until time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.locked == nil {
+		h.locked = map[string][]span{}
+	}
+	if longest := now.Add(lease + window); until.After(longest) {
+		until = longest
+	}
+	h.locked[vehicle] = append(h.locked[vehicle], span{now, until})
 }
 
 // settleSlack is how soon after an answer a kill may have come before the
@@ -109,12 +125,13 @@ func (h *history) unsettled(a attempt) bool {
 //
 // Idle is the time in which the rule permitted a read, the store answered, and
 // none came. It counts in full, with no allowance for polling and for the way
-// to the car, and divided by the window it is the reads that were missed. Not
-// excused are turns that a killed worker had reserved when its request had not
-// left yet: the car stays locked for their lease, and no ledger shows it.
+// to the car, and divided by the window it is the reads that were missed. A turn
+// that a killed worker had reserved for a request that had not left yet keeps
+// the car locked for its lease, which no ledger shows: after each kill the
+// client is asked until when (Access.NextRead), and that time is not permitted.
 //
 // Permitted is used + idle/window. Time counts from the car's first read.
-func (h *history) share(attempts []attempt, from, to time.Time) (used int, idle time.Duration) {
+func (h *history) share(vehicle string, attempts []attempt, from, to time.Time) (used int, idle time.Duration) {
 	attempts = slices.Clone(attempts)
 	slices.SortFunc(attempts, func(a, b attempt) int { return a.at.Compare(b.at) })
 	open := from
@@ -123,7 +140,7 @@ func (h *history) share(attempts []attempt, from, to time.Time) (used int, idle 
 			break
 		}
 		if i > 0 {
-			idle += h.available(open, a.at)
+			idle += h.available(vehicle, open, a.at)
 		}
 		next, turn := h.opens(a)
 		if turn {
@@ -131,26 +148,27 @@ func (h *history) share(attempts []attempt, from, to time.Time) (used int, idle 
 		}
 		open = next
 	}
-	return used, idle + h.available(open, to)
+	return used, idle + h.available(vehicle, open, to)
 }
 
-// available is how much of the time the store answered.
-func (h *history) available(from, to time.Time) time.Duration {
-	if !to.After(from) {
-		return 0
-	}
+// available is how much of the time the store answered and the rule permitted a
+// read.
+func (h *history) available(vehicle string, from, to time.Time) time.Duration {
 	h.mu.Lock()
-	defer h.mu.Unlock()
-	d := to.Sub(from)
-	for _, o := range h.outages {
-		start, end := o.from, o.to
-		if start.Before(from) {
-			start = from
+	taken := slices.Concat(h.outages, h.locked[vehicle])
+	h.mu.Unlock()
+	slices.SortFunc(taken, func(a, b span) int { return a.from.Compare(b.from) })
+	var d time.Duration
+	for _, s := range append(taken, span{to, to}) {
+		if free := s.from; free.After(from) {
+			if free.After(to) {
+				free = to
+			}
+			d += max(0, free.Sub(from))
 		}
-		if end.After(to) {
-			end = to
+		if s.to.After(from) {
+			from = s.to
 		}
-		d -= max(0, end.Sub(start))
 	}
 	return d
 }
@@ -177,13 +195,15 @@ func TestShare(t *testing.T) {
 		"answer lost":             {attempts: []attempt{lost}, used: 1, idle: 30*time.Second - lease - window},
 		"worker killed at once":   {attempts: []attempt{read(0)}, history: &history{killed: map[string]time.Time{"w": at(time.Millisecond)}}, used: 1, idle: 30*time.Second - lease - window},
 		"worker killed later":     {attempts: []attempt{read(0)}, history: &history{killed: map[string]time.Time{"w": at(time.Second)}}, used: 1, idle: 30*time.Second - window},
+		"locked after a kill":     {attempts: []attempt{read(0)}, history: &history{locked: map[string][]span{"car": {{at(2 * time.Second), at(9 * time.Second)}, {at(8 * time.Second), at(10 * time.Second)}}, "other": {{zero, at(time.Minute)}}}}, used: 1, idle: 20 * time.Second},
+		"locked and away":         {attempts: []attempt{read(0)}, history: &history{outages: []span{{at(4 * time.Second), at(7 * time.Second)}}, locked: map[string][]span{"car": {{at(5 * time.Second), at(9 * time.Second)}}}}, used: 1, idle: 30*time.Second - window - 5*time.Second},
 		"store away for a second": {attempts: []attempt{read(0)}, history: &history{outages: []span{{at(10 * time.Second), at(11 * time.Second)}}}, used: 1, idle: 29*time.Second - window},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if c.history == nil {
 				c.history = new(history)
 			}
-			used, idle := c.history.share(c.attempts, zero, at(30*time.Second))
+			used, idle := c.history.share("car", c.attempts, zero, at(30*time.Second))
 			require.Equal(t, c.used, used)
 			require.Equal(t, c.idle, idle)
 		})

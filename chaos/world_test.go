@@ -227,10 +227,12 @@ func (w *world) storm(d time.Duration, restarts int) span {
 }
 
 func (w *world) killWorkers(ctx context.Context) error {
+	client := w.client()
 	for clockBehind(0).Sleep(ctx, 300*time.Millisecond+rand.N(time.Second)) == nil {
 		victim := w.workers[rand.IntN(len(w.workers))]
 		w.note(victim.kill())
 		w.kills++
+		w.noteLocks(ctx, client)
 		if err := victim.start(); err != nil {
 			return err
 		}
@@ -239,6 +241,23 @@ func (w *world) killWorkers(ctx context.Context) error {
 }
 
 // note shows what a worker has said, which should be nothing.
+// noteLocks asks for each keyless car until when it is locked.
+func (w *world) noteLocks(ctx context.Context, client *smartcar.Client) {
+	var cars errgroup.Group
+	cars.SetLimit(8)
+	for _, car := range w.cars[:keylessCars] {
+		cars.Go(func() error {
+			now := time.Now()
+			access, err := client.User(car.User).Vehicle(car.Vehicle).Access(ctx)
+			if err == nil && access.NextRead.After(now) {
+				w.history.lock(car.Vehicle, now, access.NextRead)
+			}
+			return nil // the store may be away: nothing is excused then
+		})
+	}
+	_ = cars.Wait()
+}
+
 func (w *world) note(said string) {
 	if said != "" {
 		w.t.Log(said)
@@ -292,7 +311,7 @@ func (w *world) judge(whole span) verdict {
 			continue
 		}
 		v.broken += len(w.sim.BrokenWindows(car.Vehicle))
-		used, idle := w.history.share(attempts[car.Vehicle], whole.from, whole.to)
+		used, idle := w.history.share(car.Vehicle, attempts[car.Vehicle], whole.from, whole.to)
 		v.used, v.idle = v.used+used, v.idle+idle
 	}
 	return v
