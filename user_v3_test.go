@@ -80,7 +80,7 @@ func TestAnswersOfASharedCarOnV3(t *testing.T) {
 func TestVehiclesByModeOnV3(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
-		any, simulated := apiClient(t, sim, smartcar.V3), apiClient(t, sim, smartcar.V3, smartcar.WithMode(smartcar.ModeSimulated))
+		live, simulated := apiClient(t, sim, smartcar.V3), apiClient(t, sim, smartcar.V3, smartcar.WithMode(smartcar.ModeSimulated))
 		tests := apiClient(t, sim, smartcar.V3, smartcar.WithMode(smartcar.ModeTest))
 		count := func(client *smartcar.Client) (n int) {
 			for _, err := range client.User(sim.UserID()).Vehicles(t.Context()) {
@@ -93,17 +93,17 @@ func TestVehiclesByModeOnV3(t *testing.T) {
 			return n
 		}
 		walkThrough := func(o smartcar.ConnectOptions) {
-			link, cookies := begin(t, any, o)
+			link, cookies := begin(t, live, o)
 			callback, err := sim.Grant(link)
 			require.NoError(t, err)
-			_, err = finish(any, callback, cookies)
+			_, err = finish(live, callback, cookies)
 			require.NoError(t, err)
 		}
 		walkThrough(smartcar.ConnectOptions{Make: "FORD", Mode: smartcar.ModeSimulated})
-		require.Equal(t, [3]int{1, 1, 1}, [3]int{count(any), count(simulated), count(tests)})
+		require.Equal(t, [3]int{1, 1, 1}, [3]int{count(live), count(simulated), count(tests)})
 		walkThrough(smartcar.ConnectOptions{Make: "TESLA"})
-		require.Equal(t, [3]int{6, 1, 1}, [3]int{count(any), count(simulated), count(tests)})
-		permissions, err := any.User(sim.UserID()).Vehicle(smartcartest.MachE).Permissions(t.Context())
+		require.Equal(t, [3]int{6, 1, 1}, [3]int{count(live), count(simulated), count(tests)})
+		permissions, err := live.User(sim.UserID()).Vehicle(smartcartest.MachE).Permissions(t.Context())
 		require.NoError(t, err)
 		require.NotEmpty(t, permissions)
 	})
