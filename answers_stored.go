@@ -116,7 +116,7 @@ func (s *storedAnswers) keep(ctx context.Context, call *call, parts []part) {
 	})
 	ctx, cancel := detached(ctx)
 	defer cancel()
-	if len(parts) == 0 || !s.core.tokens.noteCar(ctx, call.vehicle.userID, call.vehicle.id) {
+	if len(parts) == 0 || !s.core.tokens.noteCar(ctx, call.vehicle.userID, call.vehicle.id, false) {
 		return
 	}
 	_ = s.change(ctx, call.vehicle.id, func(r *answersRecord, now time.Time) bool {

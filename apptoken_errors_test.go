@@ -243,3 +243,18 @@ func TestA401InsideAnAnswerIsNoRefusedToken(t *testing.T) {
 		require.NotErrorIs(t, err, smartcar.ErrReconnectRequired)
 	})
 }
+
+// Nor does an item of a batch on v2.0, which was one turn of the car.
+func TestA401InsideABatchIsNoRefusedToken(t *testing.T) {
+	transport := newCanned(t).on(batchPath, jsonReply(200, `{"responses":[
+		{"path":"/odometer","code":401,"body":{"type":"AUTHENTICATION","code":null,"statusCode":401}},
+		{"path":"/battery","code":200,"body":{"percentRemaining":0.5}}]}`))
+	snapshot, err := cannedVehicle(t, transport).Snapshot(t.Context(), smartcar.Odometer, smartcar.Battery)
+	require.NoError(t, err)
+	_, err = snapshot.Odometer()
+	require.ErrorIs(t, err, smartcar.ErrUnauthorized)
+	_, err = snapshot.Battery()
+	require.NoError(t, err)
+	require.Len(t, transport.requests(batchPath), 1)
+	require.Empty(t, transport.requests(tokenPath))
+}

@@ -65,6 +65,9 @@ func (g *gate) guarding(next layer) layer {
 		if err := g.paused(call); err != nil {
 			return nil, err
 		}
+		if err := g.note(ctx, call); err != nil {
+			return nil, err
+		}
 		a, err := g.pass(ctx, call, next)
 		if err != nil {
 			return nil, g.explain(ctx, call, err)
@@ -72,6 +75,22 @@ func (g *gate) guarding(next layer) layer {
 		g.learnFrom(ctx, call, a)
 		return a, nil
 	}
+}
+
+// note stores whom a request of API v3 is for before it is sent: who is not
+// stored any more when it comes back was forgotten meanwhile.
+func (g *gate) note(ctx context.Context, call *call) error {
+	v := call.vehicle
+	if g.opts.api != V3 || v == nil || v.noted {
+		return nil
+	}
+	if !g.tokens.noteCar(ctx, v.userID, v.id, true) {
+		return ErrNotConnected
+	}
+	noted := *v
+	noted.noted = true
+	call.vehicle = &noted
+	return nil
 }
 
 func (g *gate) pass(ctx context.Context, call *call, next layer) (*answer, error) {
@@ -305,7 +324,7 @@ func (g *gate) holdBack(ctx context.Context, call *call, c car, nonce uint64) ca
 // settle books what a request cost and keeps its answers.
 func (g *gate) settle(ctx context.Context, call *call, a *answer, c car, nonce uint64, always bool) {
 	g.book(ctx, call, a, c, nonce, always)
-	if a != nil {
+	if a != nil && (!call.vehicle.noted || g.tokens.noteCar(ctx, call.vehicle.userID, call.vehicle.id, false)) {
 		g.answers.keep(ctx, call, a.parts)
 	}
 }

@@ -346,14 +346,15 @@ func (k *tokenKeeper) noteVehicles(ctx context.Context, userID, grant string, ve
 }
 
 // noteCar remembers that the policy has a record of a car because of this
-// user, so that Forget finds it. It returns false if the user is not known.
-func (k *tokenKeeper) noteCar(ctx context.Context, userID, vehicleID string) (known bool) {
+// user, so that Forget finds it. It returns false if the user is not known. On
+// API v3 nobody needs to be stored to be asked about: there isNew makes the user
+// known, unless they are being forgotten.
+func (k *tokenKeeper) noteCar(ctx context.Context, userID, vehicleID string, isNew bool) (known bool) {
 	if c, ok := k.users.Get(userID); ok && slices.Contains(c.record.Cars, vehicleID) {
 		return true
 	}
 	u, err := changeJSON(ctx, k.records, userKey(userID), 0, func(u *userRecord, found bool, _ time.Time) error {
-		// On API v3 nobody needs to be stored to be asked about.
-		known = (found || k.core.opts.api == V3) && !u.Forgotten
+		known = (found || isNew && k.core.opts.api == V3) && !u.Forgotten
 		if !known || slices.Contains(u.Cars, vehicleID) {
 			return errUnchanged
 		}

@@ -24,6 +24,7 @@ type Vehicle struct {
 	base      string // its URL
 	grantID   string // the grant that listed it; empty until looked up
 	policyKey string
+	noted     bool // its user was stored when the request began, and must still be when it ends
 	opts      callOptions
 }
 
