@@ -76,6 +76,8 @@ type part struct {
 	meta    Meta
 	err     *Error
 	refused error // err as the caller will see it, or why nobody was asked
+
+	sequence int64 // of the webhook event it came with, if any
 }
 
 // UnitSystem of distances, volumes, pressures and temperatures.
