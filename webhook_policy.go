@@ -215,7 +215,7 @@ func (c *core) keepSignals(ctx context.Context, v *Vehicle, e *WebhookEvent, at 
 	for i := range operations {
 		if op := &operations[i]; op.kind == KindData && set.covers(op.signals) {
 			if p := (wireV3{}).part(op, set, meta); p.err == nil {
-				p.sequence = e.Sequence
+				p.pushed, p.sequence = true, e.Sequence
 				parts = append(parts, p)
 			}
 		}
@@ -224,7 +224,7 @@ func (c *core) keepSignals(ctx context.Context, v *Vehicle, e *WebhookEvent, at 
 		call := &call{vehicle: v, scope: v.userID, units: units, began: at, kept: kept}
 		for i := range parts {
 			parts[i].meta.UnitSystem = units
-			kept.putRecorded(call.answerKey(parts[i].op.name), parts[i])
+			kept.putNewer(call.answerKey(parts[i].op.name), parts[i])
 		}
 		c.answers.stored.keep(ctx, call, parts)
 	}
@@ -238,32 +238,4 @@ func (set *signalSet) covers(codes []SignalCode) bool {
 		}
 	}
 	return len(codes) > 0
-}
-
-// putRecorded stores an answer that nobody asked for, unless what is kept was
-// recorded later, or is the same said later.
-func (k *vehicleKept) putRecorded(key answerKey, p part) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	old, ok := k.answers[key]
-	if !p.meta.ReceivedAt.After(k.since) || ok && !p.newerThan(old) {
-		return
-	}
-	if k.answers == nil {
-		k.answers = make(map[answerKey]part)
-	}
-	k.answers[key] = p
-}
-
-// newerThan goes by the vehicle's clock, as far as it is not ahead, then by
-// when Smartcar said it, then by the order in which it did.
-func (p part) newerThan(old part) bool {
-	was, is := earlier(old.meta.RecordedAt, old.meta.ReceivedAt), earlier(p.meta.RecordedAt, p.meta.ReceivedAt)
-	switch {
-	case !was.IsZero() && !is.IsZero() && !was.Equal(is):
-		return is.After(was)
-	case !p.meta.ReceivedAt.Equal(old.meta.ReceivedAt):
-		return p.meta.ReceivedAt.After(old.meta.ReceivedAt)
-	}
-	return p.sequence > old.sequence
 }

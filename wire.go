@@ -77,7 +77,8 @@ type part struct {
 	err     *Error
 	refused error // err as the caller will see it, or why nobody was asked
 
-	sequence int64 // of the webhook event it came with, if any
+	pushed   bool  // it came with a webhook event
+	sequence int64 // of that event, if it has one
 }
 
 // UnitSystem of distances, volumes, pressures and temperatures.
