@@ -359,6 +359,9 @@ func (s carState) settle(e event, now time.Time, rules Rules) carState {
 	if e.outcome == outcomeOK {
 		s = s.noteData(e, now, rules)
 	}
+	if e.seen { // also where the operation that was asked for was not among it
+		s.nothing = e.nothing
+	}
 	return s
 }
 
@@ -383,9 +386,6 @@ func (s carState) noteData(e event, now time.Time, rules Rules) carState {
 		s.streams = s.streams || apart > streamsAbove(rules) && apart < streamsBelow(rules)
 	}
 	s.recordedAt = later(s.recordedAt, e.recordedAt)
-	if e.seen {
-		s.nothing = e.nothing
-	}
 	return s.noteWake(e, now, rules)
 }
 
