@@ -104,7 +104,7 @@ func TestREADMEQuickStart(t *testing.T) {
 // part of an example, which runs with the tests of this package.
 func TestREADMESnippets(t *testing.T) {
 	var examples []byte
-	for _, name := range []string{"example_test.go", "keypage/example_test.go"} {
+	for _, name := range []string{"example_test.go", "webhook_example_test.go", "keypage/example_test.go"} {
 		text, err := os.ReadFile(name)
 		require.NoError(t, err)
 		examples = append(examples, text...)
