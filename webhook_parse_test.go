@@ -2,7 +2,6 @@ package smartcar_test
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -303,7 +302,7 @@ func TestWebhookThatIsNoObject(t *testing.T) {
 		e, err := smartcar.ParseWebhookEvent([]byte(body), arrived)
 		require.Nil(t, e)
 		var refused *smartcar.WebhookError
-		require.True(t, errors.As(err, &refused), body)
+		require.ErrorAs(t, err, &refused, body)
 		require.Equal(t, smartcar.WebhookUnreadable, refused.Reason)
 	}
 }

@@ -21,7 +21,7 @@ func (c *core) learnEvent(ctx context.Context, e *WebhookEvent, seen time.Time) 
 			return err
 		}
 	}
-	if validateID("user id", e.UserID) != nil || validateID("vehicle id", e.VehicleID) != nil {
+	if !isID(e.UserID) || !isID(e.VehicleID) {
 		return nil
 	}
 	v := c.user(e.UserID).vehicle(e.VehicleID, "")
@@ -39,6 +39,8 @@ func (c *core) learnEvent(ctx context.Context, e *WebhookEvent, seen time.Time) 
 	}
 	return nil
 }
+
+func isID(id string) bool { return validateID("id", id) == nil }
 
 // worthRepeating drops the errors that would come again: the user is not known
 // here, or was forgotten.
@@ -176,7 +178,7 @@ func (g *gate) orderKeyEvent(ctx context.Context, e *WebhookEvent, seen time.Tim
 // learnReadings takes what readings of version 2.0 show. They name no user, so
 // that a car of which nothing is known stays so.
 func (c *core) learnReadings(ctx context.Context, w WebhookVehicle, seen time.Time) error {
-	if validateID("vehicle id", w.VehicleID) != nil {
+	if !isID(w.VehicleID) {
 		return nil
 	}
 	v := c.user("").vehicle(w.VehicleID, "")

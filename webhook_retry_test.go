@@ -124,19 +124,19 @@ func TestWebhookIsHandedOverUntilItIsHandled(t *testing.T) {
 // event is handed over again, at least once.
 func TestWebhookOfAKilledHandler(t *testing.T) {
 	bothAPIs(t, func(t *testing.T, sim *smartcartest.Server, _ *smartcar.Client, user *smartcar.User) {
-		make := newClient
+		newReplica := newClient
 		if t.Name()[strings.LastIndex(t.Name(), "/"):] == "/v3" {
-			make = newClientV3
+			newReplica = newClientV3
 		}
 		shared := smartcar.NewMemoryStore()
 		dying := &lostStore{Store: shared}
 		handed := 0
-		first := receiverOf(t, make(t, sim, smartcar.WithStore(dying)), func(context.Context, *smartcar.WebhookEvent) error {
+		first := receiverOf(t, newReplica(t, sim, smartcar.WithStore(dying)), func(context.Context, *smartcar.WebhookEvent) error {
 			handed++
 			dying.down.Store(true) // nothing it does reaches anybody from here on
 			return nil
 		})
-		second := receiverOf(t, make(t, sim, smartcar.WithStore(shared)), func(context.Context, *smartcar.WebhookEvent) error {
+		second := receiverOf(t, newReplica(t, sim, smartcar.WithStore(shared)), func(context.Context, *smartcar.WebhookEvent) error {
 			handed += 100
 			return nil
 		})

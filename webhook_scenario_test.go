@@ -16,13 +16,13 @@ import (
 // connected owner.
 func bothAPIs(t *testing.T, test func(t *testing.T, sim *smartcartest.Server, client *smartcar.Client, user *smartcar.User), opts ...smartcar.Option) {
 	t.Helper()
-	for name, make := range map[string]func(testing.TB, *smartcartest.Server, ...smartcar.Option) (*smartcar.Client, *smartcar.User){
+	for name, begin := range map[string]func(testing.TB, *smartcartest.Server, ...smartcar.Option) (*smartcar.Client, *smartcar.User){
 		"v2.0": connected, "v3": connectedV3,
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				sim := smartcartest.New()
-				client, user := make(t, sim, opts...)
+				client, user := begin(t, sim, opts...)
 				test(t, sim, client, user)
 			})
 		})
@@ -121,11 +121,11 @@ func TestWebhookOpensAndClosesTheGate(t *testing.T) {
 
 // WaitForKey ends by a webhook that another replica got, without a status read.
 func TestWaitForKeyEndsByAWebhookElsewhere(t *testing.T) {
-	for name, make := range map[string]func(testing.TB, *smartcartest.Server, ...smartcar.Option) *smartcar.Client{"v2.0": newClient, "v3": newClientV3} {
+	for name, begin := range map[string]func(testing.TB, *smartcartest.Server, ...smartcar.Option) *smartcar.Client{"v2.0": newClient, "v3": newClientV3} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				sim, store := smartcartest.New(), smartcar.NewMemoryStore()
-				first, replica := make(t, sim, smartcar.WithStore(store)), make(t, sim, smartcar.WithStore(store))
+				first, replica := begin(t, sim, smartcar.WithStore(store)), begin(t, sim, smartcar.WithStore(store))
 				user := first.User(connect(t, sim, first).UserID)
 				car := user.Vehicle(smartcartest.ModelY)
 				hook := hookUp(t, sim, receiverOf(t, replica, nil), smartcartest.Webhook{Triggers: []string{"charge-ischarging"}, Data: []string{"odometer-traveleddistance"}})

@@ -120,8 +120,10 @@ func FuzzWebhook(f *testing.F) {
 			_ = signal.Body()
 		}
 		for _, v := range e.Vehicles {
-			for op := range v.Readings.Operations() {
-				_, _ = fromSnapshot[BatteryReading](v.Readings, op)
+			for op, failed := range v.Readings.Operations() {
+				if r, err := fromSnapshot[BatteryReading](v.Readings, op); failed != nil && (err == nil || r != nil) {
+					t.Fatal("a reading of what failed")
+				}
 			}
 		}
 		answered, err := verifier.Challenge(e.challenge)

@@ -57,8 +57,7 @@ func (e *WebhookError) Unwrap() error { return e.Err }
 func (e *WebhookError) Is(target error) bool { return target == ErrWebhookRefused }
 
 // webhookReasons is the status that answers each reason, and what to do about it.
-//
-//nolint:gochecknoglobals // a table that is never written to
+// It is never written to.
 var webhookReasons = [...]struct {
 	reason WebhookReason
 	status int

@@ -194,7 +194,7 @@ func TestWebhookAnswersOfTheReceiver(t *testing.T) {
 			r.Body = io.NopCloser(iotest.TimeoutReader(iotest.OneByteReader(bytes.NewReader(body))))
 		}), 400, smartcar.WebhookNotRead},
 		"truncated":           {webhookRequest(body[:len(body)-1], good), 401, smartcar.WebhookWrongSignature},
-		"re-serialised":       {webhookRequest(compact.Bytes(), good), 401, smartcar.WebhookWrongSignature},
+		"serialized again":    {webhookRequest(compact.Bytes(), good), 401, smartcar.WebhookWrongSignature},
 		"another's":           {webhookRequest(body, webhookSignature("another's", body)), 401, smartcar.WebhookWrongSignature},
 		"no signature":        {webhookRequest(body, ""), 401, smartcar.WebhookUnsigned},
 		"half a signature":    {webhookRequest(body, good[:32]), 401, smartcar.WebhookMalformedSignature},

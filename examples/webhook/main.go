@@ -184,7 +184,7 @@ func (s *story) deliver(ctx context.Context) error {
 	}
 	for _, d := range sent {
 		if !d.Succeeded() {
-			return fmt.Errorf("%s was answered with %d (%v)", d.EventType, d.Status, d.Err)
+			return errors.Join(fmt.Errorf("%s was answered with %d", d.EventType, d.Status), d.Err)
 		}
 	}
 	fmt.Fprintf(s.out, "   %d deliveries, all answered with 200.\n", len(sent))
