@@ -123,17 +123,31 @@ func (k *vehicleKept) keep(call *call, parts []part) {
 	}
 }
 
-// putNewer stores an answer from elsewhere unless it is outdated.
+// putNewer stores an answer that this process did not ask for, unless it is outdated.
 func (k *vehicleKept) putNewer(key answerKey, p part) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if old, ok := k.answers[key]; !p.meta.ReceivedAt.After(k.since) || ok && !p.meta.ReceivedAt.After(old.meta.ReceivedAt) {
+	if old, ok := k.answers[key]; !p.meta.ReceivedAt.After(k.since) || ok && !p.outdates(old) {
 		return
 	}
 	if k.answers == nil {
 		k.answers = make(map[answerKey]part)
 	}
 	k.answers[key] = p
+}
+
+// outdates reports whether p is newer than old. Answers are ordered by when they
+// came; what was pushed comes in any order: there the vehicle's clock counts, as
+// far as it is not ahead, and then the order in which Smartcar said it.
+func (p part) outdates(old part) bool {
+	was, is := earlier(old.meta.RecordedAt, old.meta.ReceivedAt), earlier(p.meta.RecordedAt, p.meta.ReceivedAt)
+	switch {
+	case p.pushed && !was.IsZero() && !is.IsZero() && !was.Equal(is):
+		return is.After(was)
+	case p.pushed && p.sequence != 0 && old.sequence != 0:
+		return p.sequence > old.sequence
+	}
+	return p.meta.ReceivedAt.After(old.meta.ReceivedAt)
 }
 
 // dropUntil forgets what was received until a command elsewhere.

@@ -73,6 +73,16 @@ type storedAnswer struct {
 	FetchedAt  time.Time       `json:"fetched_at,omitzero"`
 	ReceivedAt time.Time       `json:"received_at"`
 	UnitSystem UnitSystem      `json:"unit_system,omitempty"` // as answered
+	Pushed     bool            `json:"pushed,omitempty"`      // by a webhook
+	Sequence   int64           `json:"sequence,omitempty"`    // of its event
+}
+
+// part is the answer as it is kept in memory; its operation is still to be found.
+func (a *storedAnswer) part() part {
+	return part{body: a.Body, pushed: a.Pushed, sequence: a.Sequence, meta: Meta{
+		RequestID: a.RequestID, UnitSystem: a.UnitSystem, Source: SourceCache,
+		RecordedAt: a.RecordedAt, FetchedAt: a.FetchedAt, ReceivedAt: a.ReceivedAt,
+	}}
 }
 
 func answersKey(vehicleID string) string { return "answers/" + vehicleID }
@@ -129,6 +139,7 @@ func (s *storedAnswers) keep(ctx context.Context, call *call, parts []part) {
 				Scope: call.scope, Operation: p.op.name, Units: call.units, Body: p.body,
 				RequestID: p.meta.RequestID, UnitSystem: p.meta.UnitSystem,
 				RecordedAt: p.meta.RecordedAt, FetchedAt: p.meta.FetchedAt, ReceivedAt: p.meta.ReceivedAt.Add(toStore),
+				Pushed: p.pushed, Sequence: p.sequence,
 			})
 		}
 		return true
@@ -139,7 +150,7 @@ func (s *storedAnswers) keep(ctx context.Context, call *call, parts []part) {
 func (r *answersRecord) put(a storedAnswer) {
 	for i, old := range r.Answers {
 		if old.Scope == a.Scope && old.Operation == a.Operation && old.Units == a.Units {
-			if old.ReceivedAt.Before(a.ReceivedAt) {
+			if a.part().outdates(old.part()) {
 				r.Answers[i] = a
 			}
 			return
@@ -176,12 +187,9 @@ func (s *storedAnswers) sync(ctx context.Context, call *call) {
 		if a.Scope != call.scope || len(op) == 0 || now.Sub(received) >= s.bounds.MaxAge {
 			continue
 		}
-		call.kept.putNewer(answerKey{scope: a.Scope, op: a.Operation, units: a.Units}, part{
-			op: &op[0], body: a.Body, meta: Meta{
-				RequestID: a.RequestID, UnitSystem: a.UnitSystem, Source: SourceCache,
-				RecordedAt: a.RecordedAt, FetchedAt: a.FetchedAt, ReceivedAt: received,
-			},
-		})
+		p := a.part()
+		p.op, p.meta.ReceivedAt = &op[0], received
+		call.kept.putNewer(answerKey{scope: a.Scope, op: a.Operation, units: a.Units}, p)
 	}
 }
 

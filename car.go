@@ -80,7 +80,12 @@ func (g *gate) carFrom(v *Vehicle, record Record, asked time.Time) car {
 // swap stores state in place of c. When somebody else was faster it returns
 // what is stored now, and false.
 func (g *gate) swap(ctx context.Context, v *Vehicle, c car, state carState) (car, bool, error) {
-	if !g.tokens.noteCar(ctx, v.userID, v.id, !v.noted) && (c.revision == "" || !state.keyless()) {
+	switch {
+	case v.userID == "": // a webhook that names no user: see learnReadings
+		if c.revision == "" {
+			return c, false, ErrNotConnected
+		}
+	case !g.tokens.noteCar(ctx, v.userID, v.id, !v.noted) && (c.revision == "" || !state.keyless()):
 		return c, false, ErrNotConnected // of a user who was forgotten, only an open window is kept
 	}
 	asked := g.now()

@@ -43,8 +43,10 @@ type Config struct {
 	// Required for [Connect.Start]; without it keep the state yourself and use
 	// [Connect.AuthorizeURL], [ParseCallback] and [Connect.Exchange].
 	StateKey []byte
-	// ManagementToken is the application management token. On API v2.0 required
-	// for [Client.Connections] and [Client.DeleteConnections]; not used on v3.
+	// ManagementToken is the application management token: the secret of
+	// [Client.WebhookReceiver]. On API v2.0 it is required for
+	// [Client.Connections], [Client.DeleteConnections] and [Vehicle.Unsubscribe],
+	// too.
 	ManagementToken string
 }
 

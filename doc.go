@@ -57,7 +57,7 @@
 // retired integration; then what Smartcar answers decides, and the status is
 // tried again once a day and after the owner has connected again. Evidence that the
 // key is there opens the gate at once: a status read by [Vehicle.KeyStatus], a
-// command that worked, or the application's own word, [Vehicle.SetKeyStatus].
+// command that worked, a webhook, or the application's own word, [Vehicle.SetKeyStatus].
 // [Vehicle.WaitForKey] waits for whichever comes first.
 // Evidence that it is missing closes it. A command is refused only on evidence
 // of the last minute; older evidence is looked up again first. What Smartcar
@@ -140,6 +140,7 @@
 //	*KeyNotNeededError        there is no key to wait for
 //	*PendingGrantError        connected and stored, but whose it is is not known yet: Connect.Resume
 //	*VirtualKeyURLError       the link to add the key cannot be trusted
+//	*WebhookError             a delivery was refused: Reason says which check failed
 //
 // Match them with [errors.As], and sentinels with [errors.Is]. Texts may
 // change; types, codes and sentinels do not. [NextAllowed] finds the time in
@@ -230,6 +231,33 @@
 //	ErrSealed                               Inside an ErrStore: the keys given to NewSealedStore do not open a record.
 //	ErrNotRequested                         The snapshot was not asked for this.
 //	ErrKeyNotNeeded                         WaitForKey: the car takes no key.
+//	ErrWebhookRefused                       A delivery was not taken: its signature, its form, your handler or the store.
+//
+// # Webhooks
+//
+// [Client.WebhookReceiver] is the [http.Handler] of a webhook's callback URL, for
+// payloads of version 4.0 and 2.0; [WebhookReceiver.Receive] is the same for
+// other frameworks. The secret is the application management token,
+// [Config.ManagementToken]; while it is changed, [WebhookOptions.Secrets] takes
+// both. What it refuses is a [*WebhookError], whose Reason says which check
+// failed and which is logged; the answer has the fitting status.
+//
+// What an event shows is evidence like any other. VIRTUAL_KEY_REQUIRED that
+// begins or ends, and the signal connectivitystatus-isdigitalkeypaired, change
+// the status of the key, with the source [KeyFromWebhook]; ASLEEP, the signal
+// connectivitystatus-isasleep and how old the data is tell whether the car
+// sleeps. Nothing of it goes back in time, in whatever order events arrive. The
+// signals of an event are kept as the answers to the reads whose signals it has
+// all of, on API v3 and for the user it names. Events of the dashboard's test
+// button teach nothing.
+//
+// An event is handed over at least once, and marked as handled, in the store,
+// when the handler has returned nil; while a handler has it, others wait. Its
+// context ends after 12 seconds, since Smartcar waits for 15. A handler that
+// fails gets the event again after 25, 50 and 100 seconds; then it is lost.
+//
+// [Vehicle.Subscribe] has a webhook tell of a car. Webhooks themselves are made
+// in Smartcar's dashboard; [Client.Webhooks] lists them on API v3.
 //
 // # Retries
 //

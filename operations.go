@@ -73,6 +73,7 @@ const (
 	opUnsubscribe   Operation = "unsubscribe"
 	opWebhooks      Operation = "webhooks"
 	opSubscriptions Operation = "subscriptions"
+	opWebhookEvent  Operation = "webhook-event"
 )
 
 // A Kind says how the policy treats a request.

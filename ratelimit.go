@@ -118,6 +118,7 @@ const (
 	keyCheckFailed
 	classCheckFailed
 	accessChanged // the owner connected again: what could not be known may be now
+	learnData     // Smartcar sent data by itself
 )
 
 // outcome of a request, as the policy sees it.
@@ -141,16 +142,17 @@ type event struct {
 
 	outcome    outcome       // settle
 	retryAfter time.Duration // settle
-	recordedAt time.Time     // settle: newest data in the answer
-	seen       bool          // settle: the answer shows the next two
-	wake       wakefulness   // settle: as the car itself says
+	recordedAt time.Time     // settle, learnData: newest data in the answer
+	seen       bool          // settle: the answer shows the next two; learnData: there is data
+	wake       wakefulness   // settle, learnData: as the car itself says
 	nothing    bool          // settle: Smartcar has no data of the car
 
 	class     carClass     // learnClass
 	byVIN     bool         // learnClass
 	key       keyKnowledge // learnKey
 	keySource keySourceCode
-	at        time.Time // learnKey, settle: when the request that proves it began
+	proves    bool      // learnKey: Smartcar itself asked for the key
+	at        time.Time // learnKey, settle: when the request that proves it began; learnData: when Smartcar had it
 }
 
 type verdict uint8
@@ -195,6 +197,8 @@ func step(s carState, e event, now time.Time, rules Rules, maxLease time.Duratio
 	case classCheckFailed:
 		s.classAt = now.Add(classCheck)
 		return s, decision{}
+	case learnData:
+		return s.learnData(e, now, rules), decision{}
 	case accessChanged:
 		s.classAt = time.Time{}
 		if s.key == keyUnavailable {
@@ -380,7 +384,14 @@ func (s carState) noteData(e event, now time.Time, rules Rules) carState {
 		s.streams = s.streams || apart > streamsAbove(rules) && apart < streamsBelow(rules)
 	}
 	s.recordedAt = later(s.recordedAt, e.recordedAt)
+	return s.noteWake(e, now, rules)
+}
+
+// noteWake infers it from the age of the data, unless the car itself says it.
+func (s carState) noteWake(e event, now time.Time, rules Rules) carState {
 	switch {
+	case e.wake != wakeUnknown:
+		s.wake = e.wake
 	case e.recordedAt.IsZero():
 	case now.Sub(e.recordedAt) < awakeWithin(rules):
 		s.wake = wakeAwake
@@ -388,6 +399,24 @@ func (s carState) noteData(e event, now time.Time, rules Rules) carState {
 		s.wake = wakeAsleep
 	}
 	return s
+}
+
+// learnData takes data that came without being asked for, which costs no turn.
+// What is older than what is known changes nothing; and how far apart it was
+// recorded proves nothing, since nobody knows what was left out in between.
+func (s carState) learnData(e event, now time.Time, rules Rules) carState {
+	if e.seen {
+		s.nothing = false
+	}
+	known := earlier(s.recordedAt, now) // a car whose clock is ahead is not believed for ever
+	e.recordedAt = earlier(e.recordedAt, now)
+	switch {
+	case e.recordedAt.IsZero() && e.at.Before(known), !e.recordedAt.IsZero() && e.recordedAt.Before(known):
+		return s
+	case !e.recordedAt.IsZero():
+		s.recordedAt, s.fetchedAt = e.recordedAt, later(s.fetchedAt, earlier(e.at, now))
+	}
+	return s.noteWake(e, now, rules)
 }
 
 // learnClass takes an inference, which the server's own answers outweigh, and
@@ -412,7 +441,7 @@ func (s carState) learnKey(e event, now time.Time) carState {
 		return s
 	case e.key == keyUnavailable && s.key > keyUnavailable:
 		return s.backOffKeyCheck(now)
-	case e.keySource == fromError && e.key == keyMissing:
+	case (e.keySource == fromError || e.proves) && e.key == keyMissing:
 		s.class, s.proven = classStreaming, true
 	}
 	needsKey := s.class == classStreaming || s.class == classUnresolved
@@ -471,6 +500,13 @@ func nextLegacy(recordedAt, fetchedAt time.Time, rules Rules) time.Time {
 
 func later(a, b time.Time) time.Time {
 	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
 		return b
 	}
 	return a

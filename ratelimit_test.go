@@ -82,6 +82,9 @@ var policyEvents = []struct {
 	{"the status failed for the moment", event{kind: keyCheckFailed}},
 	{"the owner connects again", event{kind: accessChanged}},
 	{"make and model could not be read for the moment", event{kind: classCheckFailed}},
+	{"a webhook says that the key is there", event{kind: learnKey, key: keyInstalled, keySource: fromWebhook, at: policyNow}},
+	{"a webhook says VIRTUAL_KEY_REQUIRED", event{kind: learnKey, key: keyMissing, keySource: fromWebhook, proves: true, at: policyNow}},
+	{"a webhook brings data", event{kind: learnData, seen: true, recordedAt: policyNow, at: policyNow}},
 	{"older evidence than the one known: paired", event{kind: learnKey, key: keyInstalled, keySource: fromWebhook, at: policyNow.Add(-72 * time.Hour)}},
 }
 

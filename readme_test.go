@@ -102,7 +102,7 @@ func TestREADMEQuickStart(t *testing.T) {
 // exampleFiles are tests, of this package and of modules that have what this
 // one must not require, which compile and run what the README shows in parts.
 var exampleFiles = [...]string{
-	"example_test.go", "example_v3_test.go", "keypage/example_test.go", "examples/fleet/stores_test.go",
+	"example_test.go", "example_v3_test.go", "webhook_example_test.go", "keypage/example_test.go", "examples/fleet/stores_test.go",
 }
 
 // TestREADMESnippets: a program or a test is compiled, and run if it is a

@@ -25,7 +25,7 @@ type Webhook struct {
 	Name string
 	// CallbackURL gets the events; see [Client.WebhookReceiver].
 	CallbackURL string
-	// ErrorCallbackURL gets those of the type [WebhookError]; empty is CallbackURL.
+	// ErrorCallbackURL gets those of the type [EventVehicleError]; empty is CallbackURL.
 	ErrorCallbackURL string
 	// Enabled: while it is not, nothing is sent and nothing is kept for later.
 	Enabled bool

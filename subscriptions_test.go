@@ -42,11 +42,11 @@ func TestSubscribeAndUnsubscribe(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				sim := smartcartest.New()
 				addWebhooks(t, sim, "hook-1", "hook-2")
-				make := connected
+				connect := connected
 				if api == "v3" {
-					make = connectedV3
+					connect = connectedV3
 				}
-				_, user := make(t, sim)
+				_, user := connect(t, sim)
 				v3 := newClientV3(t, sim)
 				ctx, car := t.Context(), user.Vehicle(smartcartest.ModelY)
 				for range 2 { // what is there already is no error

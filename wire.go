@@ -89,6 +89,9 @@ type part struct {
 	meta    Meta
 	err     *Error
 	refused error // err as the caller will see it, or why nobody was asked
+
+	pushed   bool  // it came with a webhook event
+	sequence int64 // of that event, if it has one
 }
 
 // UnitSystem of distances, volumes, pressures and temperatures.

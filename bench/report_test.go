@@ -55,9 +55,9 @@ type line struct {
 }
 
 func measure(works []work) []*line {
-	lines := make([]*line, len(works))
-	for i, w := range works {
-		lines[i] = &line{work: w}
+	var lines []*line
+	for _, w := range works {
+		lines = append(lines, &line{work: w})
 	}
 	for range *rounds {
 		for _, l := range lines {

@@ -1,0 +1,221 @@
+package smartcar
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"time"
+)
+
+// WebhookOptions for [Client.WebhookReceiver]. The zero value works where
+// [Config.ManagementToken] is set.
+type WebhookOptions struct {
+	// Secrets are application management tokens; see [NewWebhookVerifier].
+	// Default is Config.ManagementToken.
+	Secrets []string
+	// MaxBytes is the largest body that is read. Default 1 MiB; Smartcar sends
+	// up to 50 KB.
+	MaxBytes int64
+	// Timeout is when the context of the handler ends, counted from the first
+	// byte of the request. Default 12 s, at most 14: after 15 Smartcar counts the
+	// delivery as failed.
+	Timeout time.Duration
+	// Remember is for how long an event that was handled is not handed over
+	// again. Default a week; at least an hour, since Smartcar tries for some
+	// minutes.
+	Remember time.Duration
+}
+
+const (
+	webhookMaxBytes    = 1 << 20
+	webhookTimeout     = 12 * time.Second
+	webhookMaxTimeout  = 14 * time.Second
+	webhookRemember    = 7 * 24 * time.Hour
+	webhookMinRemember = time.Hour
+	// webhookLeaseMargin makes a lease outlast its handler, and end before
+	// Smartcar's first repetition, 25 s after a failure.
+	webhookLeaseMargin = 5 * time.Second
+	webhookLook        = 200 * time.Millisecond
+)
+
+var errWebhookTime = fmt.Errorf("the time for a webhook is over: %w", context.DeadlineExceeded)
+
+// A WebhookReceiver takes what Smartcar's webhooks send. It is an
+// [http.Handler] for the path of a callback URL, behind any router, and safe
+// for concurrent use; it starts no goroutine. See [Client.WebhookReceiver].
+type WebhookReceiver struct {
+	core     *core
+	records  records
+	verifier *WebhookVerifier
+	options  WebhookOptions
+	handle   func(context.Context, *WebhookEvent) error
+}
+
+// WebhookReceiver returns the receiver of the application's webhooks, of
+// version 4.0 and 2.0. It answers VERIFY; it checks the signature; and then it
+//
+//   - passes over an event that was handled already, in whatever process that
+//     shares the store;
+//   - tells the policy what the event shows: whether the virtual key is on the
+//     car, whether the car sleeps, how old its data is. So an owner who adds the
+//     key is noticed without asking, and the next read goes through. On API v3,
+//     the signals are kept as the answers to the reads they cover;
+//   - calls handle, unless that is nil, and answers 200 when it has returned nil.
+//
+// Each event is handed over at least once. One that handle failed on is sent
+// again by Smartcar, up to 3 times: 25, 50 and 100 seconds after the attempt
+// before. So it is when a process dies over it, and then handle may have done
+// its work: what it does should bear being done twice. Two handlers do not have
+// the same event at the same time, unless one of them has not returned 5 seconds
+// after the end of its context. Events that are not taken within those three
+// minutes are lost: if handling takes long, put [WebhookEvent.Raw] into a queue of
+// yours, and read it with [ParseWebhookEvent].
+//
+// Handle is called concurrently, with events of one car in any order. Its error
+// goes to Smartcar as status 500 without its text, and is not logged. While the
+// store is away, deliveries are answered with 503.
+//
+// On API v2.0 the policy learns about cars of users who are connected here, on
+// v3 about any. Of payloads of version 2.0, which name no user, it learns about
+// cars that it has a record of.
+//
+// https://smartcar.com/docs/api-reference/webhooks/delivery-behavior
+func (c *Client) WebhookReceiver(o WebhookOptions, handle func(context.Context, *WebhookEvent) error) (*WebhookReceiver, error) {
+	secrets := o.Secrets
+	if len(secrets) == 0 && c.secrets().managementToken != "" {
+		secrets = []string{c.secrets().managementToken}
+	}
+	verifier, err := NewWebhookVerifier(secrets...)
+	if err != nil {
+		return nil, err
+	}
+	o.Secrets = nil
+	o.MaxBytes = cmp.Or(o.MaxBytes, webhookMaxBytes)
+	o.Timeout = cmp.Or(o.Timeout, webhookTimeout)
+	o.Remember = cmp.Or(o.Remember, webhookRemember)
+	switch {
+	case o.MaxBytes < 0:
+		return nil, argumentError("WebhookOptions.MaxBytes", "must not be negative; 0 is 1 MiB")
+	case o.Timeout < 0 || o.Timeout > webhookMaxTimeout:
+		return nil, argumentError("WebhookOptions.Timeout", "must be at most 14 s, since Smartcar waits for 15; 0 is 12 s")
+	case o.Remember < webhookMinRemember:
+		return nil, argumentError("WebhookOptions.Remember", "must be at least an hour; 0 is a week")
+	}
+	return &WebhookReceiver{
+		core: c.core, records: records{c.opts.store, c.opts.clock}, verifier: verifier, options: o, handle: handle,
+	}, nil
+}
+
+// ServeHTTP implements [http.Handler]. It reads the body itself: a middleware
+// before it must not.
+func (r *WebhookReceiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	ctx, cancel := context.WithTimeoutCause(req.Context(), r.options.Timeout, errWebhookTime)
+	defer cancel()
+	body, err := r.read(w, req)
+	var answer []byte
+	if err == nil {
+		answer, err = r.receive(ctx, req.Header, body)
+	}
+	status, answer := r.conclude(ctx, answer, err)
+	if status == http.StatusMethodNotAllowed {
+		w.Header().Set("Allow", http.MethodPost)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	_, _ = w.Write(answer) // to whom it cannot be written, it need not be
+}
+
+func (r *WebhookReceiver) read(w http.ResponseWriter, req *http.Request) ([]byte, error) {
+	switch {
+	case req.Method != http.MethodPost:
+		return nil, refusedWebhook(WebhookNotPost)
+	case compressed(req.Header):
+		return nil, refusedWebhook(WebhookCompressed)
+	case req.ContentLength > r.options.MaxBytes:
+		return nil, refusedWebhook(WebhookTooLarge)
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, r.options.MaxBytes))
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return nil, refusedWebhook(WebhookTooLarge)
+	}
+	if err != nil {
+		return nil, &WebhookError{Reason: WebhookNotRead, Err: err}
+	}
+	return body, nil
+}
+
+// Receive is the receiver for frameworks without net/http: it takes the headers
+// of a POST, in any case, and its body as it came, and returns the status and
+// the body to answer with, which is application/json. The error says why the
+// status is not 200, as a [*WebhookError]; it is for logs.
+func (r *WebhookReceiver) Receive(ctx context.Context, header http.Header, body []byte) (status int, answer []byte, err error) {
+	if err := checkContext(ctx); err != nil {
+		return http.StatusInternalServerError, nil, err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, r.options.Timeout, errWebhookTime)
+	defer cancel()
+	switch {
+	case compressed(header):
+		err = refusedWebhook(WebhookCompressed)
+	case int64(len(body)) > r.options.MaxBytes:
+		err = refusedWebhook(WebhookTooLarge)
+	default:
+		answer, err = r.receive(ctx, header, body)
+	}
+	status, answer = r.conclude(ctx, answer, err)
+	return status, answer, err
+}
+
+// conclude turns the outcome into an answer, which tells what to look at and
+// nothing of what the application said.
+func (r *WebhookReceiver) conclude(ctx context.Context, answer []byte, err error) (int, []byte) {
+	refused, ok := errors.AsType[*WebhookError](err)
+	if !ok {
+		return http.StatusOK, answer
+	}
+	r.core.opts.logger.LogAttrs(ctx, slog.LevelWarn, "smartcar refused a webhook",
+		slog.String("reason", string(refused.Reason)), slog.Int("status", refused.StatusCode()))
+	answer, _ = json.Marshal(map[string]string{"error": (&WebhookError{Reason: refused.Reason}).Error()}) // a text: cannot fail
+	return refused.StatusCode(), answer
+}
+
+// verifyBytes is more than any VERIFY takes: a larger body is not read before
+// its signature is checked.
+const verifyBytes = 4 << 10
+
+// receive answers VERIFY, which is not signed, and takes everything else only
+// if it is.
+func (r *WebhookReceiver) receive(ctx context.Context, header http.Header, body []byte) ([]byte, error) {
+	now := r.core.now()
+	if len(body) <= verifyBytes {
+		if e, err := ParseWebhookEvent(body, now); err == nil && e.Type == EventVerify {
+			return r.verify(e)
+		}
+	}
+	if err := r.verifier.Verify(body, headerValue(header, "SC-Signature")); err != nil {
+		return nil, err
+	}
+	e, err := ParseWebhookEvent(body, now)
+	if err != nil {
+		return nil, err
+	}
+	if e.Type == EventVerify {
+		return r.verify(e)
+	}
+	return []byte("{}"), r.once(ctx, e)
+}
+
+func (r *WebhookReceiver) verify(e *WebhookEvent) ([]byte, error) {
+	proof, err := r.verifier.Challenge(e.challenge)
+	if err != nil {
+		return nil, err
+	}
+	answer, _ := json.Marshal(map[string]string{"challenge": proof}) // a text: cannot fail
+	return answer, nil
+}

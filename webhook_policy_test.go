@@ -1,0 +1,269 @@
+package smartcar_test
+
+import (
+	"context"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-498a1bc4/smartcar"
+	"github.com/seed-498a1bc4/smartcar/smartcartest"
+	"github.com/stretchr/testify/require"
+)
+
+// pushed is an event about a car of the default garage, recorded so long ago.
+func pushed(id string, user *smartcar.User, vehicle string, age time.Duration, signals map[smartcar.SignalCode]any) stateEvent {
+	e := stateEvent{
+		ID: id, User: user.ID(), Vehicle: vehicle, Make: "TESLA", Model: "Model Y", Year: 2022,
+		Recorded: time.Now().Add(-age), Fetched: time.Now().Add(-age + 5*time.Second), Signals: signals,
+	}
+	if vehicle == smartcartest.ModelS2018 {
+		e.Model, e.Year = "Model S", 2018
+	}
+	return e
+}
+
+func value(v any, unit string) map[string]any { return map[string]any{"value": v, "unit": unit} }
+
+func odometerOf(km float64) map[smartcar.SignalCode]any {
+	return map[smartcar.SignalCode]any{smartcar.SignalOdometerTraveledDistance: value(km, "km")}
+}
+
+// On API v3 the signals of an event are answers: for a car that is refreshed at
+// a fixed pace they spare the request, for a keyless one they are what
+// AllowStale gives.
+func TestWebhookSignalsAreAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		client, user := connectedV3(t, sim)
+		receiver := hookReceiver(t, client, smartcar.WebhookOptions{}, nil)
+		ctx, legacy := t.Context(), user.Vehicle(smartcartest.ModelS2018)
+		time.Sleep(time.Hour)
+		sentAt := time.Now()
+		signals := odometerOf(4321)
+		signals[smartcar.SignalTractionBatteryStateOfCharge] = value(44, "percent")
+		require.Equal(t, 200, send(t, receiver, pushed("1", user, legacy.ID(), 10*time.Second, signals).body(t)))
+		odometer, err := legacy.Odometer(ctx)
+		require.NoError(t, err)
+		require.Equal(t, smartcar.SourceCache, odometer.Source)
+		require.False(t, odometer.Stale)
+		require.InDelta(t, 4321, *odometer.Distance, 0)
+		require.Equal(t, sentAt.Add(-10*time.Second).UTC(), odometer.RecordedAt)
+		require.Equal(t, sentAt.Add(-5*time.Second).UTC(), odometer.FetchedAt)
+		miles, err := legacy.With(smartcar.InUnits(smartcar.Imperial)).Odometer(ctx)
+		require.NoError(t, err)
+		require.Equal(t, smartcar.SourceCache, miles.Source)
+		require.InDelta(t, 2684.945, *miles.Distance, 0.001)
+		require.Zero(t, countedData(sim, legacy.ID()))
+		access, err := legacy.Access(ctx)
+		require.NoError(t, err)
+		require.Equal(t, smartcar.ClassLegacy, access.Class)
+		require.Equal(t, smartcar.Awake, access.Wake)
+		require.Equal(t, sentAt.Add(-10*time.Second+5*time.Minute+15*time.Second).UTC(), access.NextRead)
+
+		// Half of a battery is none: the range is not among the signals.
+		battery, err := legacy.Battery(ctx)
+		require.NoError(t, err)
+		require.Equal(t, smartcar.SourceLive, battery.Source)
+		require.NotNil(t, battery.Range)
+		require.Equal(t, 1, countedData(sim, legacy.ID()))
+
+		// Another user of the same car has been told nothing.
+		other := client.User("somebody-else").Vehicle(legacy.ID())
+		_, err = other.With(smartcar.AllowStale()).Odometer(ctx)
+		require.Error(t, err)
+
+		// When the next beat is due, the car is asked.
+		time.Sleep(time.Until(access.NextRead))
+		odometer, err = legacy.Odometer(ctx)
+		require.NoError(t, err)
+		require.Equal(t, smartcar.SourceLive, odometer.Source)
+	})
+}
+
+// What arrives late is not taken for news: neither by the kept answers, nor by
+// what is known of the car.
+func TestWebhooksNeverGoBackInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		client, user := connectedV3(t, sim)
+		receiver := hookReceiver(t, client, smartcar.WebhookOptions{}, nil)
+		ctx, car := t.Context(), user.Vehicle(smartcartest.ModelY)
+		time.Sleep(time.Hour)
+		asleep := func(km float64, is bool) map[smartcar.SignalCode]any {
+			s := odometerOf(km)
+			s[smartcar.SignalConnectivityStatusIsAsleep] = map[string]any{"value": is}
+			s[smartcar.SignalConnectivityStatusIsDigitalKeyPaired] = map[string]any{"value": !is}
+			return s
+		}
+		newest := pushed("new", user, car.ID(), time.Minute, asleep(200, true))
+		for _, e := range []stateEvent{
+			pushed("older", user, car.ID(), 3*time.Minute, asleep(100, false)), newest,
+			pushed("late", user, car.ID(), 2*time.Minute, asleep(150, false)),
+			pushed("late and alone", user, car.ID(), 2*time.Minute, odometerOf(160)),
+		} {
+			require.Equal(t, 200, send(t, receiver, e.body(t)))
+		}
+		access, err := car.Access(ctx)
+		require.NoError(t, err)
+		require.Equal(t, smartcar.Asleep, access.Wake)
+		require.Equal(t, smartcar.KeyMissing, access.Key.State)
+		require.Equal(t, newest.Recorded.Truncate(time.Millisecond).UTC(), access.Key.At)
+		require.Equal(t, smartcar.KeyFromWebhook, access.Key.Source)
+
+		_, _ = car.Odometer(ctx) // takes the turn
+		time.Sleep(time.Second)
+		sim.Inject(smartcartest.Fault{Times: -1, Status: 500, Match: func(r *http.Request) bool { return r.Method == http.MethodGet }})
+		last := pushed("last", user, car.ID(), 0, odometerOf(300))
+		last.Fetched = time.Now()
+		require.Equal(t, 200, send(t, receiver, last.body(t)))
+		odometer, err := car.With(smartcar.AllowStale()).Odometer(ctx)
+		require.NoError(t, err)
+		require.True(t, odometer.Stale)
+		require.InDelta(t, 300, *odometer.Distance, 0, "newer than what was read")
+		late := pushed("too late", user, car.ID(), 30*time.Second, odometerOf(250))
+		require.Equal(t, 200, send(t, receiver, late.body(t)))
+		odometer, err = car.With(smartcar.AllowStale()).Odometer(ctx)
+		require.NoError(t, err)
+		require.InDelta(t, 300, *odometer.Distance, 0)
+
+		// A command may have changed what was said before it.
+		require.NoError(t, sim.Pair(car.ID()))
+		sim.ClearFaults()
+		time.Sleep(time.Second)
+		before := pushed("before the command", user, car.ID(), 0, odometerOf(310))
+		before.Fetched = time.Now()
+		time.Sleep(time.Second)
+		_, err = car.With(smartcar.IgnorePolicy()).Lock(ctx)
+		require.NoError(t, err)
+		require.Equal(t, 200, send(t, receiver, before.body(t)))
+		require.NoError(t, car.SetKeyStatus(ctx, smartcar.KeyMissing))
+		_, err = car.With(smartcar.AllowStale()).Odometer(ctx)
+		require.ErrorIs(t, err, smartcar.ErrRateLimited, "nothing is kept from before the command")
+	})
+}
+
+// That a car sleeps is known from its own signal, from the error, and from how
+// old its data is.
+func TestWebhooksTellWhetherACarSleeps(t *testing.T) {
+	bothAPIs(t, func(t *testing.T, sim *smartcartest.Server, client *smartcar.Client, user *smartcar.User) {
+		ctx, car := t.Context(), user.Vehicle(smartcartest.Model3)
+		hook := hookUp(t, sim, receiverOf(t, client, nil), smartcartest.Webhook{Triggers: []string{"closure-islocked"}})
+		require.NoError(t, sim.Wake(car.ID()))
+		require.NoError(t, car.Subscribe(ctx, hook))
+		wake := func() smartcar.Wakefulness {
+			access, err := car.Access(ctx)
+			require.NoError(t, err)
+			return access.Wake
+		}
+		deliver(t, sim)
+		require.Equal(t, smartcar.Awake, wake())
+		time.Sleep(time.Minute)
+		require.NoError(t, sim.VehicleError(car.ID(), "VEHICLE_STATE", "ASLEEP", false))
+		deliver(t, sim)
+		require.Equal(t, smartcar.Asleep, wake())
+		require.NoError(t, sim.VehicleError(car.ID(), "VEHICLE_STATE", "ASLEEP", true))
+		deliver(t, sim)
+		require.Equal(t, smartcar.Awake, wake())
+		for _, other := range []string{"UNREACHABLE", "REMOTE_ACCESS_DISABLED"} {
+			require.NoError(t, sim.VehicleError(car.ID(), "VEHICLE_STATE", other, false))
+		}
+		require.NoError(t, sim.VehicleError(car.ID(), "CONNECTED_SERVICES_ACCOUNT", "AUTHENTICATION_FAILED", false))
+		deliver(t, sim)
+		require.Equal(t, smartcar.Awake, wake())
+		_, err := car.Odometer(ctx)
+		require.NoError(t, err, "an error that a webhook tells of is not the end of the connection")
+	})
+}
+
+// A car that was never subscribed has nothing stored; the first event ends that.
+func TestWebhookEndsThatNothingIsStored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		garage := smartcartest.DefaultGarage()
+		for i := range garage {
+			garage[i].NeverSubscribed = true
+		}
+		sim := smartcartest.New(smartcartest.WithCars(garage...))
+		client, user := connectedV3(t, sim)
+		ctx, car := t.Context(), user.Vehicle(smartcartest.Model3)
+		_, err := car.Odometer(ctx)
+		require.ErrorIs(t, err, smartcar.ErrNotFound)
+		access, err := car.Access(ctx)
+		require.NoError(t, err)
+		require.True(t, access.NothingStored)
+		require.NoError(t, car.Subscribe(ctx, hookUp(t, sim, receiverOf(t, client, nil), smartcartest.Webhook{})))
+		time.Sleep(time.Minute)
+		deliver(t, sim)
+		access, err = car.Access(ctx)
+		require.NoError(t, err)
+		require.False(t, access.NothingStored)
+		_, err = car.Odometer(ctx)
+		require.NoError(t, err)
+	})
+}
+
+// The test button tells of no real car; nor does the policy learn about people
+// nobody knows.
+func TestWebhooksThatTeachNothing(t *testing.T) {
+	bothAPIs(t, func(t *testing.T, sim *smartcartest.Server, client *smartcar.Client, user *smartcar.User) {
+		ctx, car := t.Context(), user.Vehicle(smartcartest.Model3)
+		handed := 0
+		receiver := receiverOf(t, client, func(context.Context, *smartcar.WebhookEvent) error { handed++; return nil })
+		hook := hookUp(t, sim, receiver, smartcartest.Webhook{Triggers: []string{"odometer-traveleddistance"}})
+		_, err := sim.TestWebhook(ctx, hook, car.ID())
+		require.NoError(t, err)
+		require.Equal(t, 1, handed)
+		access, err := car.Access(ctx)
+		require.NoError(t, err)
+		require.Equal(t, smartcar.WakeUnknown, access.Wake)
+	})
+	t.Run("strangers", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			store := &peekStore{Store: smartcar.NewMemoryStore()}
+			sim := smartcartest.New()
+			receiver := hookReceiver(t, newClient(t, sim, smartcar.WithStore(store)), smartcar.WebhookOptions{}, nil)
+			require.Equal(t, 200, send(t, receiver, []byte(readFixture(t, "webhooks/vehicle-error.virtual-key-required").Request.Body)))
+			require.Equal(t, 200, send(t, receiver, []byte(readFixture(t, "webhooks/v2.scheduled.errors").Request.Body)))
+			for _, key := range []string{"car/" + fixtureVehicle, "user/" + fixtureUser, "user/", "car/vehicle-2"} {
+				_, err := store.Load(t.Context(), key)
+				require.ErrorIs(t, err, smartcar.ErrRecordNotFound, key)
+			}
+		})
+	})
+	t.Run("who were forgotten", func(t *testing.T) {
+		bothAPIs(t, func(t *testing.T, sim *smartcartest.Server, client *smartcar.Client, user *smartcar.User) {
+			ctx, car := t.Context(), user.Vehicle(smartcartest.Model3)
+			receiver := receiverOf(t, client, nil)
+			require.NoError(t, car.Subscribe(ctx, hookUp(t, sim, receiver, smartcartest.Webhook{Version: "2.0", Data: []string{"/odometer"}})))
+			_, err := car.Odometer(ctx)
+			require.NoError(t, err)
+			require.NoError(t, user.Forget(ctx))
+			deliver(t, sim)
+			_, err = car.Odometer(ctx)
+			if err == nil {
+				return // on API v3 anybody may be asked about
+			}
+			require.ErrorIs(t, err, smartcar.ErrNotConnected)
+		})
+	})
+}
+
+// Webhooks of version 2.0 teach the policy, too, about cars that it knows.
+func TestWebhookReadingsTeachThePolicy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		client, user := connected(t, sim)
+		ctx, car := t.Context(), user.Vehicle(smartcartest.Model3)
+		_, err := car.Odometer(ctx)
+		require.NoError(t, err)
+		require.NoError(t, car.Subscribe(ctx, hookUp(t, sim, receiverOf(t, client, nil), smartcartest.Webhook{Version: "2.0"})))
+		require.NoError(t, sim.Unpair(car.ID()))
+		time.Sleep(time.Second)
+		deliver(t, sim)
+		access, err := car.Access(ctx)
+		require.NoError(t, err)
+		require.Equal(t, smartcar.KeyMissing, access.Key.State)
+		require.Equal(t, smartcar.KeyFromWebhook, access.Key.Source)
+	})
+}

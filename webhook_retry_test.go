@@ -1,0 +1,268 @@
+package smartcar_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-498a1bc4/smartcar"
+	"github.com/seed-498a1bc4/smartcar/smartcartest"
+	"github.com/stretchr/testify/require"
+)
+
+var errOfTheApp = errors.New("the application's own secret reason")
+
+// lostStore loses its store when told.
+type lostStore struct {
+	smartcar.Store
+	down atomic.Bool
+}
+
+var errLost = errors.New("cut off")
+
+func (s *lostStore) Load(ctx context.Context, key string) (smartcar.Record, error) {
+	if s.down.Load() {
+		return smartcar.Record{}, errLost
+	}
+	return s.Store.Load(ctx, key)
+}
+
+func (s *lostStore) CompareAndSwap(ctx context.Context, key string, old smartcar.Revision, value []byte, ttl time.Duration) (smartcar.Record, error) {
+	if s.down.Load() {
+		return smartcar.Record{}, errLost
+	}
+	return s.Store.CompareAndSwap(ctx, key, old, value, ttl)
+}
+
+// runDeliveries delivers until nothing is left to be tried again.
+func runDeliveries(t testing.TB, sim *smartcartest.Server) (all []smartcartest.Delivery) {
+	t.Helper()
+	for {
+		sent, err := sim.Deliver(t.Context())
+		require.NoError(t, err)
+		all = append(all, sent...)
+		var next time.Time
+		for _, d := range sent {
+			if !d.Retry.IsZero() && (next.IsZero() || d.Retry.Before(next)) {
+				next = d.Retry
+			}
+		}
+		if next.IsZero() {
+			return all
+		}
+		time.Sleep(time.Until(next))
+	}
+}
+
+// A handler that fails, panics or is too slow gets the event again, with the
+// same id, until it succeeds; then never again.
+func TestWebhookIsHandedOverUntilItIsHandled(t *testing.T) {
+	for name, tt := range map[string]struct {
+		first  func(ctx context.Context) error
+		status int
+	}{
+		"an error":            {func(context.Context) error { return errOfTheApp }, 500},
+		"the end of its time": {func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }, 500},
+		"a panic":             {func(context.Context) error { panic("boom") }, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				sim := smartcartest.New()
+				var log strings.Builder
+				client, user := connected(t, sim, smartcar.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+				var ids []string
+				var deadlines []time.Duration
+				receiver := receiverOf(t, client, func(ctx context.Context, e *smartcar.WebhookEvent) error {
+					ids = append(ids, e.EventID)
+					end, ok := ctx.Deadline()
+					require.True(t, ok)
+					deadlines = append(deadlines, time.Until(end))
+					if len(ids) <= 2 {
+						return tt.first(ctx)
+					}
+					return nil
+				})
+				survivor := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					defer func() {
+						if recover() != nil { // as net/http does
+							panic(http.ErrAbortHandler)
+						}
+					}()
+					receiver.ServeHTTP(w, r)
+				})
+				hook := hookUp(t, sim, survivor, smartcartest.Webhook{})
+				require.NoError(t, user.Vehicle(smartcartest.MachE).Subscribe(t.Context(), hook))
+				sent := runDeliveries(t, sim)
+				require.Len(t, sent, 3)
+				require.Equal(t, []int{tt.status, tt.status, 200}, []int{sent[0].Status, sent[1].Status, sent[2].Status})
+				require.Equal(t, []string{ids[0], ids[0], ids[0]}, ids)
+				for _, d := range deadlines {
+					require.Equal(t, 12*time.Second, d)
+				}
+				// Sent once more by somebody who recorded it.
+				again := webhookRequest(sent[2].Body, sent[2].Signature)
+				w := httptest.NewRecorder()
+				receiver.ServeHTTP(w, again)
+				require.Equal(t, 200, w.Code)
+				require.Len(t, ids, 3)
+				require.NotContains(t, log.String(), errOfTheApp.Error())
+				require.NotContains(t, w.Body.String(), errOfTheApp.Error())
+			})
+		})
+	}
+}
+
+// The handler has done its work, and its process dies before that is stored: the
+// event is handed over again, at least once.
+func TestWebhookOfAKilledHandler(t *testing.T) {
+	bothAPIs(t, func(t *testing.T, sim *smartcartest.Server, _ *smartcar.Client, user *smartcar.User) {
+		newReplica := newClient
+		if t.Name()[strings.LastIndex(t.Name(), "/"):] == "/v3" {
+			newReplica = newClientV3
+		}
+		shared := smartcar.NewMemoryStore()
+		dying := &lostStore{Store: shared}
+		handed := 0
+		first := receiverOf(t, newReplica(t, sim, smartcar.WithStore(dying)), func(context.Context, *smartcar.WebhookEvent) error {
+			handed++
+			dying.down.Store(true) // nothing it does reaches anybody from here on
+			return nil
+		})
+		second := receiverOf(t, newReplica(t, sim, smartcar.WithStore(shared)), func(context.Context, *smartcar.WebhookEvent) error {
+			handed += 100
+			return nil
+		})
+		attempts := 0
+		hook := hookUp(t, sim, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if attempts++; attempts == 2 { // after VERIFY
+				first.ServeHTTP(w, r)
+				return
+			}
+			second.ServeHTTP(w, r)
+		}), smartcartest.Webhook{})
+		require.NoError(t, user.Vehicle(smartcartest.MachE).Subscribe(t.Context(), hook))
+		sent := runDeliveries(t, sim)
+		require.Len(t, sent, 2)
+		require.Equal(t, []int{503, 200}, []int{sent[0].Status, sent[1].Status})
+		require.Equal(t, 101, handed)
+	})
+}
+
+// While one handler has an event, another one waits for the outcome.
+func TestWebhookIsHandedToOneAtATime(t *testing.T) {
+	for name, tt := range map[string]struct {
+		takes  time.Duration
+		err    error
+		status [2]int
+		calls  int
+	}{
+		"it succeeds": {5 * time.Second, nil, [2]int{200, 200}, 1},
+		"it fails":    {5 * time.Second, errOfTheApp, [2]int{500, 200}, 2},
+		"it is slow":  {14 * time.Second, nil, [2]int{200, 503}, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store := smartcar.NewMemoryStore()
+				sim := smartcartest.New()
+				var calls, running atomic.Int32
+				handle := func(context.Context, *smartcar.WebhookEvent) error {
+					require.EqualValues(t, 1, running.Add(1))
+					defer running.Add(-1)
+					if calls.Add(1) > 1 {
+						return nil
+					}
+					time.Sleep(tt.takes)
+					return tt.err
+				}
+				body := []byte(readFixture(t, "webhooks/vehicle-state").Request.Body)
+				var status [2]int
+				for i := range 2 {
+					receiver := hookReceiver(t, newClient(t, sim, smartcar.WithStore(store)), smartcar.WebhookOptions{}, handle)
+					go func() {
+						time.Sleep(time.Duration(i) * time.Second)
+						status[i] = send(t, receiver, body)
+					}()
+				}
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				require.Equal(t, tt.status, status)
+				require.EqualValues(t, tt.calls, calls.Load())
+			})
+		})
+	}
+}
+
+// Evidence that could not be stored must not get lost: nobody has the event
+// until it is.
+func TestWebhookWhileTheStoreIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		store := &lostStore{Store: smartcar.NewMemoryStore()}
+		client, user := connected(t, sim, smartcar.WithStore(store))
+		handed := 0
+		receiver := receiverOf(t, client, func(context.Context, *smartcar.WebhookEvent) error { handed++; return nil })
+		car := user.Vehicle(smartcartest.ModelY)
+		require.NoError(t, car.Subscribe(t.Context(), hookUp(t, sim, receiver, smartcartest.Webhook{})))
+		store.down.Store(true)
+		sent, err := sim.Deliver(t.Context())
+		require.NoError(t, err)
+		require.Len(t, sent, 1)
+		require.Equal(t, 503, sent[0].Status)
+		require.Zero(t, handed)
+		store.down.Store(false)
+		time.Sleep(25 * time.Second)
+		deliver(t, sim)
+		require.Equal(t, 1, handed)
+		access, err := car.Access(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, smartcar.KeyMissing, access.Key.State)
+	})
+}
+
+// Remembered for as long as was asked for, whatever sends it again.
+func TestWebhookIsRememberedForAWeek(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		handed := 0
+		receiver := hookReceiver(t, newClient(t, smartcartest.New()), smartcar.WebhookOptions{}, func(context.Context, *smartcar.WebhookEvent) error {
+			handed++
+			return nil
+		})
+		body := []byte(readFixture(t, "webhooks/v2.scheduled").Request.Body) // which has no id of its own
+		for range 7 * 24 {
+			require.Equal(t, 200, send(t, receiver, body))
+			time.Sleep(time.Hour)
+		}
+		require.Equal(t, 1, handed)
+		require.Equal(t, 200, send(t, receiver, body))
+		require.Equal(t, 2, handed)
+		other := []byte(readFixture(t, "webhooks/v2.schedule").Request.Body)
+		require.Equal(t, 200, send(t, receiver, other))
+		require.Equal(t, 3, handed, "another body, another event")
+	})
+}
+
+// What is logged is the reason; what is printed of a receiver, nothing.
+func TestWebhookReceiverSaysNothing(t *testing.T) {
+	var log strings.Builder
+	client := newClient(t, smartcartest.New(), smartcar.WithLogger(slog.New(slog.NewJSONHandler(&log, nil))))
+	receiver := hookReceiver(t, client, smartcar.WebhookOptions{}, nil)
+	body := []byte(readFixture(t, "webhooks/vehicle-state").Request.Body)
+	receiver.ServeHTTP(httptest.NewRecorder(), webhookRequest(body, strings.Repeat("ab", 32)))
+	require.Contains(t, log.String(), `"signature wrong"`)
+	for _, verb := range []string{"%v", "%+v", "%#v"} {
+		log.WriteString(fmt.Sprintf(verb, receiver))
+	}
+	for _, hidden := range []string{webhookSecret, "abab", "411", "user-external-id-123", stringsOf([]byte(webhookSecret))} {
+		require.NotContains(t, log.String(), hidden)
+	}
+}
+
+func stringsOf(b []byte) string { return strings.Trim(fmt.Sprint(b), "[]") }

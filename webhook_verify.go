@@ -1,0 +1,219 @@
+package smartcar
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// ErrWebhookRefused matches every [*WebhookError].
+var ErrWebhookRefused = errors.New("smartcar: webhook refused")
+
+// A WebhookReason says which check a delivery did not pass.
+type WebhookReason string
+
+// The reasons of a [*WebhookError], in the order in which they are looked for.
+const (
+	WebhookNotPost            WebhookReason = "not a POST"
+	WebhookCompressed         WebhookReason = "compressed body"
+	WebhookTooLarge           WebhookReason = "body too large"
+	WebhookNotRead            WebhookReason = "body not read"
+	WebhookBadChallenge       WebhookReason = "challenge not answered"
+	WebhookUnsigned           WebhookReason = "signature missing"
+	WebhookMalformedSignature WebhookReason = "signature malformed"
+	WebhookWrongSignature     WebhookReason = "signature wrong"
+	WebhookUnreadable         WebhookReason = "not an event"
+	WebhookStoreFailed        WebhookReason = "store failed"
+	WebhookInProgress         WebhookReason = "in progress elsewhere"
+	WebhookHandlerFailed      WebhookReason = "handler failed"
+)
+
+// A WebhookError is why a delivery was not taken. It holds nothing of what
+// came: no signature, no secret, no body.
+type WebhookError struct {
+	Reason WebhookReason
+	// Err is the cause: of the connection, the store or your handler.
+	Err error
+}
+
+func (e *WebhookError) Error() string {
+	text := "smartcar: webhook refused: " + e.explanation()
+	if e.Err != nil {
+		text += ": " + strings.TrimPrefix(e.Err.Error(), "smartcar: ")
+	}
+	return text
+}
+
+// Unwrap returns the cause, if any.
+func (e *WebhookError) Unwrap() error { return e.Err }
+
+// Is reports whether target is [ErrWebhookRefused].
+func (e *WebhookError) Is(target error) bool { return target == ErrWebhookRefused }
+
+// webhookReasons is the status that answers each reason, and what to do about it.
+// It is never written to.
+var webhookReasons = [...]struct {
+	reason WebhookReason
+	status int
+	text   string
+}{
+	{WebhookNotPost, http.StatusMethodNotAllowed, "webhooks are sent with POST"},
+	{WebhookCompressed, http.StatusUnsupportedMediaType, "the body has a Content-Encoding, which Smartcar does not document: the signature is over the bytes as they are sent"},
+	{WebhookTooLarge, http.StatusRequestEntityTooLarge, "the body is larger than WebhookOptions.MaxBytes; Smartcar sends up to 50 KB"},
+	{WebhookNotRead, http.StatusBadRequest, "the body did not arrive whole"},
+	{WebhookBadChallenge, http.StatusBadRequest, "the challenge is not up to 256 letters, digits and ._~+/=-: answering it could sign a forged event"},
+	{WebhookUnsigned, http.StatusUnauthorized, "the header SC-Signature is missing: it does not come from Smartcar, or a proxy dropped the header"},
+	{WebhookMalformedSignature, http.StatusUnauthorized, "the header SC-Signature is not 64 hexadecimal digits"},
+	{WebhookWrongSignature, http.StatusUnauthorized, "no secret matches the signature: the secret has to be the application management token, of this very application, and the body the bytes that were sent, which a middleware may have changed; that VERIFY passed proves neither"},
+	{WebhookUnreadable, http.StatusBadRequest, "the body is signed, but is no JSON object"},
+	{WebhookStoreFailed, http.StatusServiceUnavailable, "the store could not be asked whether the event was handled already; Smartcar sends it again"},
+	{WebhookInProgress, http.StatusServiceUnavailable, "another handler has the event at this moment; Smartcar sends it again"},
+	{WebhookHandlerFailed, http.StatusInternalServerError, "the application did not handle the event; Smartcar sends it again"},
+}
+
+func (e *WebhookError) explanation() string {
+	for _, r := range webhookReasons {
+		if r.reason == e.Reason {
+			return r.text
+		}
+	}
+	return string(e.Reason)
+}
+
+// StatusCode is the HTTP status that answers the delivery: 400, 401, 405, 413,
+// 415, 500 or 503. To Smartcar all of them mean that it has to send again.
+func (e *WebhookError) StatusCode() int {
+	for _, r := range webhookReasons {
+		if r.reason == e.Reason {
+			return r.status
+		}
+	}
+	return http.StatusInternalServerError
+}
+
+func refusedWebhook(reason WebhookReason) error { return &WebhookError{Reason: reason} }
+
+// A WebhookVerifier checks who sent a webhook. [Client.WebhookReceiver] has one
+// inside; use it alone where events are verified apart from where they are
+// handled. It is safe for concurrent use and prints no secret.
+//
+// https://smartcar.com/docs/integrations/webhooks/payload-verification
+type WebhookVerifier struct {
+	secrets func() [][]byte // a function, so that no verb of fmt prints them
+}
+
+// NewWebhookVerifier returns a verifier. The secret is the application
+// management token. Several are accepted at once, so that it can be changed
+// without losing events: put the new one first, which also answers challenges,
+// and drop the old one when the dashboard has the new. None, an empty one or
+// one with spaces around it is an [*ArgumentError]: it would verify nothing.
+func NewWebhookVerifier(secrets ...string) (*WebhookVerifier, error) {
+	if len(secrets) == 0 {
+		return nil, argumentError("webhook secrets", "are missing: give the application management token from the Smartcar dashboard, Configuration, API credentials")
+	}
+	keys := make([][]byte, 0, len(secrets))
+	for _, s := range secrets {
+		switch {
+		case s == "":
+			return nil, argumentError("webhook secrets", "hold an empty one: anybody could sign with it")
+		case strings.TrimSpace(s) != s:
+			return nil, argumentError("webhook secrets", "hold one with spaces or a line break around it, as happens when it is copied")
+		}
+		keys = append(keys, []byte(s))
+	}
+	return &WebhookVerifier{secrets: func() [][]byte { return keys }}, nil
+}
+
+// Format keeps the secrets out of every verb of package fmt.
+func (v *WebhookVerifier) Format(f fmt.State, _ rune) {
+	_, _ = io.WriteString(f, "smartcar.WebhookVerifier")
+}
+
+// Verify returns nil if signature, the header SC-Signature, is that of body
+// with one of the secrets. Body must be the bytes that arrived, not JSON that
+// was read and written again. The case of the digits does not matter: Smartcar
+// sends small ones, and either names the same bytes. Otherwise it returns a
+// [*WebhookError] with [WebhookUnsigned], [WebhookMalformedSignature] or
+// [WebhookWrongSignature].
+//
+// The signature covers no time: whoever recorded a delivery can send it again.
+// Tell events apart by their id, as [Client.WebhookReceiver] does.
+func (v *WebhookVerifier) Verify(body []byte, signature string) error {
+	if signature == "" {
+		return refusedWebhook(WebhookUnsigned)
+	}
+	given, err := hex.DecodeString(signature)
+	if err != nil || len(given) != sha256.Size {
+		return refusedWebhook(WebhookMalformedSignature)
+	}
+	matched := false
+	for _, key := range v.keys() { // all of them, so that the time tells nothing
+		matched = hmac.Equal(given, sign(key, body)) || matched
+	}
+	if !matched {
+		return refusedWebhook(WebhookWrongSignature)
+	}
+	return nil
+}
+
+// Challenge returns what proves to Smartcar that the receiver knows the secret:
+// the answer to VERIFY is {"challenge": <this>}, as JSON, with status 200.
+//
+// VERIFY is not signed, and its answer is made as signatures are: who could have
+// any text answered could sign events. So only texts of up to 256 letters,
+// digits and ._~+/=- are answered, which no event can be; others are a
+// [*WebhookError] with [WebhookBadChallenge].
+//
+// https://smartcar.com/docs/integrations/webhooks/callback-verification
+func (v *WebhookVerifier) Challenge(challenge string) (string, error) {
+	keys := v.keys()
+	if len(keys) == 0 || !answerable(challenge) {
+		return "", refusedWebhook(WebhookBadChallenge)
+	}
+	return hex.EncodeToString(sign(keys[0], []byte(challenge))), nil
+}
+
+// keys of the zero value are none: it verifies nothing and answers nothing.
+func (v *WebhookVerifier) keys() [][]byte {
+	if v == nil || v.secrets == nil {
+		return nil
+	}
+	return v.secrets()
+}
+
+func sign(key, message []byte) []byte {
+	mac := hmac.New(sha256.New, key)
+	mac.Write(message)
+	return mac.Sum(nil)
+}
+
+func answerable(challenge string) bool {
+	const longest = 256
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._~+/=-"
+	return challenge != "" && len(challenge) <= longest && strings.Trim(challenge, alphabet) == ""
+}
+
+// headerValue finds a header in whatever case a framework keeps it.
+func headerValue(h http.Header, name string) string {
+	if v := h.Get(name); v != "" {
+		return v
+	}
+	for key, values := range h {
+		if strings.EqualFold(key, name) && len(values) > 0 {
+			return values[0]
+		}
+	}
+	return ""
+}
+
+// compressed reports whether a Content-Encoding other than none is set.
+func compressed(h http.Header) bool {
+	encodings := strings.FieldsFunc(headerValue(h, "Content-Encoding"), func(r rune) bool { return r == ',' || r == ' ' })
+	return slices.ContainsFunc(encodings, func(e string) bool { return !strings.EqualFold(e, "identity") })
+}
