@@ -330,9 +330,9 @@ func (g *gate) settle(ctx context.Context, call *call, a *answer, c car, nonce u
 }
 
 // book stores what a request cost, with the evidence it brought. Always tells
-// whether plain successes are worth a write too: a car
-// without a local limit would only cost the store work. A failure to write is
-// harmless: the lease then ends by itself and the turn counts as used.
+// whether plain successes are worth a write too: a car without a local limit
+// would only cost the store work. A failure to write is harmless: the lease then
+// ends by itself and the turn counts as used.
 func (g *gate) book(ctx context.Context, call *call, a *answer, c car, nonce uint64, always bool) {
 	e := event{kind: settle, nonce: nonce, outcome: call.outcome, lease: g.opts.lease()}
 	var seen []event
@@ -353,6 +353,9 @@ func (g *gate) book(ctx context.Context, call *call, a *answer, c car, nonce uin
 	}
 	ctx, cancel := detached(ctx)
 	defer cancel()
+	if nonce != 0 { // the turn stands in the store as sent
+		ctx = losable(ctx)
+	}
 	events := make([]event, 0, 2+len(seen))
 	if f := call.failure; f != nil {
 		e.retryAfter = f.RetryAfter

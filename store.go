@@ -72,6 +72,23 @@ type Store interface {
 	Delete(ctx context.Context, key string, old Revision) error
 }
 
+type losableKey struct{}
+
+// losable marks a write as one that a crash of the store may take back.
+func losable(ctx context.Context) context.Context {
+	return context.WithValue(ctx, losableKey{}, true)
+}
+
+// MayBeLost is for a [Store] that can answer sooner when a write need not
+// survive a crash of its own: it reports whether the write that ctx was given to
+// is one of those. Such is the end of a turn: without it the turn counts as used
+// until its lease is over, which costs a little time and breaks no window. Every
+// later Load has to see the write all the same.
+func MayBeLost(ctx context.Context) bool {
+	_, ok := ctx.Value(losableKey{}).(bool)
+	return ok
+}
+
 // MemoryStore keeps records in this process: nothing survives a restart and
 // nothing is shared with other replicas. It is safe for concurrent use, starts
 // no goroutine, and removes expired records as it is written to. The zero

@@ -18,7 +18,9 @@
 // survives a crash of the server and of its machine, provided that the server
 // runs with fsync and synchronous_commit on, which are its defaults. A failover
 // to a standby keeps it only if the standby is synchronous. All processes must
-// use the primary: a read replica is behind.
+// use the primary: a read replica is behind. The end of a turn, which
+// [smartcar.MayBeLost] names, does not wait for the disk: a crash within the
+// moment makes that turn count as used until its lease is over.
 //
 // A call whose context ends while PostgreSQL works on it may still be carried out
 // a moment later, even after a Load that finds the old record; a client resolves

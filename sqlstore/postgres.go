@@ -26,7 +26,7 @@ type postgres struct {
 	db    *sql.DB
 	table string
 
-	loadSQL, insertSQL, updateSQL, deleteSQL, purgeSQL string
+	loadSQL, insertSQL, updateSQL, relaxedSQL, deleteSQL, purgeSQL string
 }
 
 // The time is read once a statement: clock_timestamp() moves while it runs, and
@@ -64,6 +64,12 @@ UPDATE TABLE SET value = $2, revision = $3, expires_at = to_timestamp(
 WHERE key = $1 AND revision = $5 AND (expires_at IS NULL OR expires_at > statement_timestamp())
 RETURNING statement_timestamp()`
 
+	// pgRelaxed makes the one transaction of a statement not wait for the disk.
+	// The condition is evaluated once, where a row is found.
+	pgRelaxed = `
+AND (SELECT set_config('synchronous_commit', 'off', true)) IS NOT NULL
+RETURNING`
+
 	pgDelete = `
 WITH deleted AS (
 	DELETE FROM TABLE r WHERE r.key = $1 AND r.revision = $2 RETURNING 1
@@ -87,7 +93,8 @@ func newPostgres(db *sql.DB, table string) *postgres {
 	return &postgres{
 		db: db, table: table,
 		loadSQL: named(pgLoad), insertSQL: named(pgInsert), updateSQL: named(pgUpdate),
-		deleteSQL: named(pgDelete), purgeSQL: named(pgPurge),
+		relaxedSQL: named(strings.Replace(pgUpdate, "\nRETURNING", pgRelaxed, 1)),
+		deleteSQL:  named(pgDelete), purgeSQL: named(pgPurge),
 	}
 }
 
@@ -107,9 +114,13 @@ func (p *postgres) swap(ctx context.Context, key string, old, fresh, value []byt
 	if len(old) == 0 {
 		return p.insert(ctx, key, fresh, value, ttl)
 	}
+	update := p.updateSQL
+	if smartcar.MayBeLost(ctx) {
+		update = p.relaxedSQL
+	}
 	for {
 		var now time.Time
-		err := p.db.QueryRowContext(ctx, p.updateSQL, key, value, fresh, microseconds(ttl), old, grid(ttl)).Scan(&now)
+		err := p.db.QueryRowContext(ctx, update, key, value, fresh, microseconds(ttl), old, grid(ttl)).Scan(&now)
 		switch {
 		case err == nil:
 			return smartcar.Record{Now: now}, nil

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"sync"
 	"syscall"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar"
+	"github.com/seed-498a1bc4/smartcar/smartcartest"
 	"github.com/seed-498a1bc4/smartcar/sqlstore"
 	"github.com/seed-498a1bc4/smartcar/storetest"
 	"github.com/stretchr/testify/require"
@@ -291,9 +293,66 @@ func TestPostgresKilledWithoutSync(t *testing.T) {
 	require.False(t, survives(t, s, store, syscall.SIGKILL), "a swap survived that was never on the disk: does the test kill?")
 }
 
+// The end of a turn does not wait for the disk, and a crash in that moment takes
+// it back to what stood there before: the turn as it was sent.
+func TestPostgresEndOfATurnMayBeLost(t *testing.T) {
+	ending := endOfATurn(t)
+	require.True(t, smartcar.MayBeLost(ending))
+	s := startServer(t)
+	store := s.store(t, s.table())
+	require.False(t, survivesAs(ending, t, s, store, syscall.SIGKILL), "it waited for the disk")
+	record, err := store.Load(t.Context(), "car")
+	require.NoError(t, err)
+	require.Equal(t, "idle", string(record.Value))
+	taken, err := store.CompareAndSwap(ending, "car", record.Revision, []byte("settled"), time.Hour)
+	require.NoError(t, err)
+	record, err = store.Load(t.Context(), "car")
+	require.NoError(t, err)
+	require.Equal(t, taken.Revision, record.Revision, "seen at once all the same")
+	require.True(t, survives(t, s, store, syscall.SIGKILL), "it concerns that one transaction")
+}
+
+// contexts notes the context of a write that may be lost.
+type contexts struct {
+	smartcar.Store
+	losable context.Context //nolint:containedctx // this is what it is for
+}
+
+func (c *contexts) CompareAndSwap(ctx context.Context, key string, old smartcar.Revision, value []byte, ttl time.Duration) (smartcar.Record, error) {
+	if smartcar.MayBeLost(ctx) {
+		c.losable = context.WithoutCancel(ctx)
+	}
+	return c.Store.CompareAndSwap(ctx, key, old, value, ttl)
+}
+
+// endOfATurn is the context with which a client ends a turn.
+func endOfATurn(t *testing.T) context.Context {
+	t.Helper()
+	sim := smartcartest.New()
+	noted := &contexts{Store: smartcar.NewMemoryStore()}
+	client, err := smartcar.New(smartcar.Config{
+		ClientID: sim.ClientID(), ClientSecret: sim.ClientSecret(), RedirectURL: sim.RedirectURL(),
+		APIClientID: sim.APIClientID(), APIClientSecret: sim.APIClientSecret(),
+	}, smartcar.WithAPI(smartcar.V3), smartcar.WithHTTPClient(&http.Client{Transport: sim.Transport()}), smartcar.WithStore(noted))
+	require.NoError(t, err)
+	link, err := client.Connect().AuthorizeURL(smartcar.ConnectOptions{ExternalID: "owner"}, "state")
+	require.NoError(t, err)
+	_, err = sim.Grant(link)
+	require.NoError(t, err)
+	_, err = client.User(sim.UserID()).Vehicle(smartcartest.ModelY).Odometer(t.Context())
+	require.NoError(t, err)
+	require.NotNil(t, noted.losable)
+	return noted.losable
+}
+
 // survives kills the server right after a swap, and looks for it after the
 // restart. The store is the same all the time: the server is gone and back.
 func survives(t *testing.T, s *server, store *sqlstore.Store, signal syscall.Signal) bool {
+	t.Helper()
+	return survivesAs(t.Context(), t, s, store, signal)
+}
+
+func survivesAs(swapping context.Context, t *testing.T, s *server, store *sqlstore.Store, signal syscall.Signal) bool {
 	t.Helper()
 	ctx := t.Context()
 	base, err := store.CompareAndSwap(ctx, "car", "", []byte("idle"), time.Hour)
@@ -301,7 +360,7 @@ func survives(t *testing.T, s *server, store *sqlstore.Store, signal syscall.Sig
 		require.NoError(t, err)
 	}
 	writer := s.stopWALWriter(t)
-	taken, err := store.CompareAndSwap(ctx, "car", base.Revision, []byte("taken "+signal.String()), time.Hour)
+	taken, err := store.CompareAndSwap(swapping, "car", base.Revision, []byte("taken "+signal.String()), time.Hour)
 	require.NoError(t, err)
 	require.NoError(t, s.Signal(signal))
 	require.NoError(t, syscall.Kill(writer, syscall.SIGKILL))
