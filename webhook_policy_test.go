@@ -232,20 +232,34 @@ func TestWebhooksThatTeachNothing(t *testing.T) {
 		})
 	})
 	t.Run("who were forgotten", func(t *testing.T) {
-		bothAPIs(t, func(t *testing.T, sim *smartcartest.Server, client *smartcar.Client, user *smartcar.User) {
-			ctx, car := t.Context(), user.Vehicle(smartcartest.Model3)
-			receiver := receiverOf(t, client, nil)
-			require.NoError(t, car.Subscribe(ctx, hookUp(t, sim, receiver, smartcartest.Webhook{Version: "2.0", Data: []string{"/odometer"}})))
-			_, err := car.Odometer(ctx)
-			require.NoError(t, err)
-			require.NoError(t, user.Forget(ctx))
-			deliver(t, sim)
-			_, err = car.Odometer(ctx)
-			if err == nil {
-				return // on API v3 anybody may be asked about
-			}
-			require.ErrorIs(t, err, smartcar.ErrNotConnected)
-		})
+		for _, version := range []string{"2.0", "4.0"} {
+			synctest.Test(t, func(t *testing.T) {
+				sim, store := smartcartest.New(), smartcar.NewMemoryStore()
+				client, user := connected(t, sim, smartcar.WithStore(store))
+				ctx, open, closed := t.Context(), user.Vehicle(smartcartest.Model3), user.Vehicle(smartcartest.ModelY)
+				hook := hookUp(t, sim, receiverOf(t, client, nil), smartcartest.Webhook{Version: version})
+				for _, car := range []*smartcar.Vehicle{open, closed} {
+					require.NoError(t, car.Subscribe(ctx, hook))
+					_, _ = car.Odometer(ctx)
+				}
+				require.NoError(t, user.Forget(ctx))
+				before, err := store.Load(ctx, "car/"+closed.ID())
+				require.NoError(t, err, "the window that protects the car")
+				require.NotEmpty(t, deliver(t, sim))
+				after, err := store.Load(ctx, "car/"+closed.ID())
+				require.NoError(t, err)
+				if version == "2.0" {
+					require.Equal(t, before.Revision, after.Revision)
+				}
+				for _, key := range []string{"car/" + open.ID(), "user/" + user.ID(), "answers/" + open.ID()} {
+					_, err = store.Load(ctx, key)
+					require.ErrorIs(t, err, smartcar.ErrRecordNotFound, key)
+				}
+				time.Sleep(9 * time.Hour)
+				_, err = store.Load(ctx, "car/"+closed.ID())
+				require.ErrorIs(t, err, smartcar.ErrRecordNotFound, "gone when it is over")
+			})
+		}
 	})
 }
 
