@@ -82,6 +82,39 @@ func TestWebhookSignalsAreAnswers(t *testing.T) {
 	})
 }
 
+// An event that came minutes late, since its first attempts failed, is as old as
+// what it says: by now there may be something new.
+func TestWebhookThatCameLateSparesNoRequest(t *testing.T) {
+	for _, undated := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			sim := smartcartest.New()
+			client, user := connectedV3(t, sim)
+			fails := true
+			receiver := hookReceiver(t, client, smartcar.WebhookOptions{}, func(context.Context, *smartcar.WebhookEvent) error {
+				if fails {
+					return errOfTheApp
+				}
+				return nil
+			})
+			ctx, legacy := t.Context(), user.Vehicle(smartcartest.ModelS2018)
+			time.Sleep(time.Hour)
+			e := pushed("1", user, legacy.ID(), 3*time.Minute, odometerOf(4321))
+			if undated {
+				e.Fetched = time.Time{}
+				require.Equal(t, 500, send(t, receiver, e.body(t))) // it is known since when it came first
+			}
+			body := e.body(t)
+			time.Sleep(3 * time.Minute)
+			fails = false
+			require.Equal(t, 200, send(t, receiver, body))
+			odometer, err := legacy.Odometer(ctx)
+			require.NoError(t, err)
+			require.Equal(t, smartcar.SourceLive, odometer.Source)
+			require.Greater(t, *odometer.Distance, 4321.0)
+		})
+	}
+}
+
 // What arrives late is not taken for news: neither by the kept answers, nor by
 // what is known of the car.
 func TestWebhooksNeverGoBackInTime(t *testing.T) {
