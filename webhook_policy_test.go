@@ -314,3 +314,41 @@ func TestWebhookReadingsTeachThePolicy(t *testing.T) {
 		require.Equal(t, smartcar.KeyFromWebhook, access.Key.Source)
 	})
 }
+
+// The signal counts for the key unless the application has said that it must
+// not; that it cannot be told over a webhook says nothing where it can be asked.
+func TestWebhookKeySignal(t *testing.T) {
+	signals := odometerOf(1)
+	signals[smartcar.SignalConnectivityStatusIsDigitalKeyPaired] = map[string]any{"value": false}
+	for name, tt := range map[string]struct {
+		opts []smartcar.Option
+		want smartcar.KeyState
+	}{
+		"counts":  {nil, smartcar.KeyMissing},
+		"ignored": {[]smartcar.Option{smartcar.WithoutKeySignal()}, smartcar.KeyUnknown},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				client, user := connectedV3(t, smartcartest.New(), tt.opts...)
+				receiver := hookReceiver(t, client, smartcar.WebhookOptions{}, nil)
+				car := user.Vehicle(smartcartest.ModelY)
+				require.Equal(t, 200, send(t, receiver, pushed("1", user, car.ID(), time.Minute, signals).body(t)))
+				status, err := car.KeyStatus(t.Context())
+				require.NoError(t, err)
+				require.Equal(t, tt.want, status.State)
+			})
+		})
+	}
+	t.Run("not needed on v2.0", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			client, user := connected(t, smartcartest.New(), smartcar.WithoutKeySignal())
+			receiver := hookReceiver(t, client, smartcar.WebhookOptions{}, nil)
+			car := user.Vehicle(smartcartest.ModelY)
+			require.Equal(t, 200, send(t, receiver, pushed("1", user, car.ID(), time.Minute, signals).body(t)))
+			access, err := car.Access(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, smartcar.KeyMissing, access.Key.State)
+			require.Equal(t, smartcar.KeyFromEndpoint, access.Key.Source)
+		})
+	})
+}
