@@ -80,7 +80,7 @@
 //
 // Metadata is answered by Smartcar itself and not limited by the rules above:
 // attributes, VIN, permissions, the status of the key, disconnecting, the users
-// and their vehicles, connections, compatibility. Data reads the vehicle and
+// and their vehicles, connections, subscriptions, compatibility. Data reads the vehicle and
 // takes its turn, where turns are limited. A command changes it.
 //
 // A [Vehicle.Snapshot] is one request and one turn for many reads, though each

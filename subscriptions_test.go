@@ -200,3 +200,68 @@ func TestSubscribeRequests(t *testing.T) {
 	require.Equal(t, "Bearer management-token", sent[0].header.Get("Authorization"))
 	require.Empty(t, sent[0].body)
 }
+
+// A failure ends each of them, and is the caller's to see.
+func TestSubscriptionsFail(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		addWebhooks(t, sim, "hook-1")
+		client, user := connectedV3(t, sim, smartcar.WithRetry(smartcar.RetryPolicy{MaxAttempts: 1}))
+		ctx, car := t.Context(), user.Vehicle(smartcartest.ModelY)
+		require.NoError(t, car.Subscribe(ctx, "hook-1"))
+		fail := func(method string) {
+			sim.ClearFaults()
+			sim.Inject(smartcartest.Fault{Times: -1, Status: 500, Match: func(r *http.Request) bool {
+				return r.URL.Host == "management.api.smartcar.com" && r.Method == method
+			}})
+		}
+		fail(http.MethodGet)
+		_, oneErr := client.Webhook(ctx, "hook-1")
+		_, otherErr := client.Subscription(ctx, "x")
+		for _, err := range []error{
+			oneErr, otherErr, car.Unsubscribe(ctx, "hook-1"),
+			firstError(client.Webhooks(ctx, smartcar.WebhookFilter{})), firstError(client.Subscriptions(ctx, smartcar.SubscriptionFilter{})),
+		} {
+			require.ErrorIs(t, err, smartcar.ErrUnavailable)
+		}
+		fail(http.MethodDelete)
+		require.ErrorIs(t, car.Unsubscribe(ctx, "hook-1"), smartcar.ErrUnavailable)
+		fail(http.MethodPost)
+		require.ErrorIs(t, car.Subscribe(ctx, "hook-1"), smartcar.ErrUnavailable)
+		sim.ClearFaults()
+		require.NoError(t, car.Unsubscribe(ctx, "hook-1"))
+		require.ErrorIs(t, firstError(client.Webhooks(nil, smartcar.WebhookFilter{})), smartcar.ErrInvalidArgument)           //nolint:staticcheck // nil is what is tested
+		require.ErrorIs(t, firstError(client.Subscriptions(nil, smartcar.SubscriptionFilter{})), smartcar.ErrInvalidArgument) //nolint:staticcheck // nil is what is tested
+		for _, call := range []func() error{
+			func() error { _, err := client.Webhook(ctx, ""); return err },
+			func() error { _, err := client.Subscription(ctx, ".."); return err },
+			func() error { return client.DeleteSubscription(ctx, "") },
+		} {
+			require.ErrorIs(t, call(), smartcar.ErrInvalidArgument)
+		}
+	})
+}
+
+// A loop that has seen enough asks for no further page.
+func TestListsOfWebhooksStopWithTheLoop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		addWebhooks(t, sim, "hook-1", "hook-2")
+		client, user := connectedV3(t, sim)
+		for _, id := range []string{"hook-1", "hook-2"} {
+			require.NoError(t, user.Vehicle(smartcartest.ModelY).Subscribe(t.Context(), id))
+		}
+		before, seen := len(sim.Requests()), 0
+		for _, err := range client.Webhooks(t.Context(), smartcar.WebhookFilter{}) {
+			require.NoError(t, err)
+			seen++
+			break
+		}
+		for _, err := range client.Subscriptions(t.Context(), smartcar.SubscriptionFilter{}) {
+			require.NoError(t, err)
+			seen++
+			break
+		}
+		require.Equal(t, []int{2, 2}, []int{seen, len(sim.Requests()) - before})
+	})
+}

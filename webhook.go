@@ -21,8 +21,8 @@ type WebhookOptions struct {
 	// MaxBytes is the largest body that is read. Default 1 MiB; Smartcar sends
 	// up to 50 KB.
 	MaxBytes int64
-	// Timeout is when the context of the handler ends, counted from the first
-	// byte of the request. Default 12 s, at most 14: after 15 Smartcar counts the
+	// Timeout is when the context of the handler ends, counted from when the
+	// request has come. Default 12 s, at most 14: after 15 Smartcar counts the
 	// delivery as failed.
 	Timeout time.Duration
 	// Remember is for how long an event that was handled is not handed over
@@ -112,8 +112,12 @@ func (c *Client) WebhookReceiver(o WebhookOptions, handle func(context.Context, 
 }
 
 // ServeHTTP implements [http.Handler]. It reads the body itself: a middleware
-// before it must not.
+// before it must not. How slowly one may arrive is up to the server's ReadTimeout.
 func (r *WebhookReceiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	if err := r.ready(); err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
 	ctx, cancel := context.WithTimeoutCause(req.Context(), r.options.Timeout, errWebhookTime)
 	defer cancel()
 	body, err := r.read(w, req)
@@ -129,6 +133,13 @@ func (r *WebhookReceiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
 	_, _ = w.Write(answer) // to whom it cannot be written, it need not be
+}
+
+func (r *WebhookReceiver) ready() error {
+	if r == nil || r.core == nil {
+		return argumentError("WebhookReceiver", "must come from Client.WebhookReceiver")
+	}
+	return nil
 }
 
 func (r *WebhookReceiver) read(w http.ResponseWriter, req *http.Request) ([]byte, error) {
@@ -155,7 +166,7 @@ func (r *WebhookReceiver) read(w http.ResponseWriter, req *http.Request) ([]byte
 // the body to answer with, which is application/json. The error says why the
 // status is not 200, as a [*WebhookError]; it is for logs.
 func (r *WebhookReceiver) Receive(ctx context.Context, header http.Header, body []byte) (status int, answer []byte, err error) {
-	if err := checkContext(ctx); err != nil {
+	if err := errors.Join(r.ready(), checkContext(ctx)); err != nil {
 		return http.StatusInternalServerError, nil, err
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, r.options.Timeout, errWebhookTime)
@@ -179,7 +190,11 @@ func (r *WebhookReceiver) conclude(ctx context.Context, answer []byte, err error
 	if !ok {
 		return http.StatusOK, answer
 	}
-	r.core.opts.logger.LogAttrs(ctx, slog.LevelWarn, "smartcar refused a webhook",
+	level := slog.LevelInfo // anybody can cause it
+	if refused.StatusCode() >= http.StatusInternalServerError {
+		level = slog.LevelWarn
+	}
+	r.core.opts.logger.LogAttrs(ctx, level, "smartcar refused a webhook",
 		slog.String("reason", string(refused.Reason)), slog.Int("status", refused.StatusCode()))
 	answer, _ = json.Marshal(map[string]string{"error": (&WebhookError{Reason: refused.Reason}).Error()}) // a text: cannot fail
 	return refused.StatusCode(), answer

@@ -110,7 +110,8 @@ func (e *WebhookEvent) Format(f fmt.State, _ rune) {
 
 // An EventError is an error that a car has, or no longer has. That an owner
 // should re-authenticate for one signal does not mean that the connection has
-// ended: reads say so, if it has.
+// ended: reads say so, if it has. Smartcar may, rarely, report one error in two
+// events within some minutes.
 //
 // https://smartcar.com/docs/api-reference/webhooks/events/vehicle-error
 type EventError struct {

@@ -39,7 +39,7 @@ func (e stateEvent) body(t testing.TB) []byte {
 	for code, body := range e.Signals {
 		signals = append(signals, map[string]any{
 			"code": code, "body": body, "status": map[string]any{"value": "SUCCESS"},
-			"meta": map[string]any{"oemUpdatedAt": e.Recorded.UnixMilli(), "retrievedAt": e.Fetched.UnixMilli()},
+			"meta": map[string]any{"oemUpdatedAt": e.Recorded.UnixMilli(), "retrievedAt": max(e.Fetched.UnixMilli(), 0)},
 		})
 	}
 	meta := map[string]any{"version": "4.0", "webhookId": "hook", "deliveryId": strconv.FormatUint(rand.Uint64(), 36), "deliveredAt": time.Now().UnixMilli(), "mode": "LIVE"}

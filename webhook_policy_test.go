@@ -82,6 +82,39 @@ func TestWebhookSignalsAreAnswers(t *testing.T) {
 	})
 }
 
+// An event that came minutes late, since its first attempts failed, is as old as
+// what it says: by now there may be something new.
+func TestWebhookThatCameLateSparesNoRequest(t *testing.T) {
+	for _, undated := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			sim := smartcartest.New()
+			client, user := connectedV3(t, sim)
+			fails := true
+			receiver := hookReceiver(t, client, smartcar.WebhookOptions{}, func(context.Context, *smartcar.WebhookEvent) error {
+				if fails {
+					return errOfTheApp
+				}
+				return nil
+			})
+			ctx, legacy := t.Context(), user.Vehicle(smartcartest.ModelS2018)
+			time.Sleep(time.Hour)
+			e := pushed("1", user, legacy.ID(), 3*time.Minute, odometerOf(4321))
+			if undated {
+				e.Fetched = time.Time{}
+				require.Equal(t, 500, send(t, receiver, e.body(t))) // it is known since when it came first
+			}
+			body := e.body(t)
+			time.Sleep(3 * time.Minute)
+			fails = false
+			require.Equal(t, 200, send(t, receiver, body))
+			odometer, err := legacy.Odometer(ctx)
+			require.NoError(t, err)
+			require.Equal(t, smartcar.SourceLive, odometer.Source)
+			require.Greater(t, *odometer.Distance, 4321.0)
+		})
+	}
+}
+
 // What arrives late is not taken for news: neither by the kept answers, nor by
 // what is known of the car.
 func TestWebhooksNeverGoBackInTime(t *testing.T) {
@@ -232,20 +265,34 @@ func TestWebhooksThatTeachNothing(t *testing.T) {
 		})
 	})
 	t.Run("who were forgotten", func(t *testing.T) {
-		bothAPIs(t, func(t *testing.T, sim *smartcartest.Server, client *smartcar.Client, user *smartcar.User) {
-			ctx, car := t.Context(), user.Vehicle(smartcartest.Model3)
-			receiver := receiverOf(t, client, nil)
-			require.NoError(t, car.Subscribe(ctx, hookUp(t, sim, receiver, smartcartest.Webhook{Version: "2.0", Data: []string{"/odometer"}})))
-			_, err := car.Odometer(ctx)
-			require.NoError(t, err)
-			require.NoError(t, user.Forget(ctx))
-			deliver(t, sim)
-			_, err = car.Odometer(ctx)
-			if err == nil {
-				return // on API v3 anybody may be asked about
-			}
-			require.ErrorIs(t, err, smartcar.ErrNotConnected)
-		})
+		for _, version := range []string{"2.0", "4.0"} {
+			synctest.Test(t, func(t *testing.T) {
+				sim, store := smartcartest.New(), smartcar.NewMemoryStore()
+				client, user := connected(t, sim, smartcar.WithStore(store))
+				ctx, open, closed := t.Context(), user.Vehicle(smartcartest.Model3), user.Vehicle(smartcartest.ModelY)
+				hook := hookUp(t, sim, receiverOf(t, client, nil), smartcartest.Webhook{Version: version})
+				for _, car := range []*smartcar.Vehicle{open, closed} {
+					require.NoError(t, car.Subscribe(ctx, hook))
+					_, _ = car.Odometer(ctx)
+				}
+				require.NoError(t, user.Forget(ctx))
+				before, err := store.Load(ctx, "car/"+closed.ID())
+				require.NoError(t, err, "the window that protects the car")
+				require.NotEmpty(t, deliver(t, sim))
+				after, err := store.Load(ctx, "car/"+closed.ID())
+				require.NoError(t, err)
+				if version == "2.0" {
+					require.Equal(t, before.Revision, after.Revision)
+				}
+				for _, key := range []string{"car/" + open.ID(), "user/" + user.ID(), "answers/" + open.ID()} {
+					_, err = store.Load(ctx, key)
+					require.ErrorIs(t, err, smartcar.ErrRecordNotFound, key)
+				}
+				time.Sleep(9 * time.Hour)
+				_, err = store.Load(ctx, "car/"+closed.ID())
+				require.ErrorIs(t, err, smartcar.ErrRecordNotFound, "gone when it is over")
+			})
+		}
 	})
 }
 
@@ -265,5 +312,43 @@ func TestWebhookReadingsTeachThePolicy(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, smartcar.KeyMissing, access.Key.State)
 		require.Equal(t, smartcar.KeyFromWebhook, access.Key.Source)
+	})
+}
+
+// The signal counts for the key unless the application has said that it must
+// not; that it cannot be told over a webhook says nothing where it can be asked.
+func TestWebhookKeySignal(t *testing.T) {
+	signals := odometerOf(1)
+	signals[smartcar.SignalConnectivityStatusIsDigitalKeyPaired] = map[string]any{"value": false}
+	for name, tt := range map[string]struct {
+		opts []smartcar.Option
+		want smartcar.KeyState
+	}{
+		"counts":  {nil, smartcar.KeyMissing},
+		"ignored": {[]smartcar.Option{smartcar.WithoutKeySignal()}, smartcar.KeyUnknown},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				client, user := connectedV3(t, smartcartest.New(), tt.opts...)
+				receiver := hookReceiver(t, client, smartcar.WebhookOptions{}, nil)
+				car := user.Vehicle(smartcartest.ModelY)
+				require.Equal(t, 200, send(t, receiver, pushed("1", user, car.ID(), time.Minute, signals).body(t)))
+				status, err := car.KeyStatus(t.Context())
+				require.NoError(t, err)
+				require.Equal(t, tt.want, status.State)
+			})
+		})
+	}
+	t.Run("not needed on v2.0", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			client, user := connected(t, smartcartest.New(), smartcar.WithoutKeySignal())
+			receiver := hookReceiver(t, client, smartcar.WebhookOptions{}, nil)
+			car := user.Vehicle(smartcartest.ModelY)
+			require.Equal(t, 200, send(t, receiver, pushed("1", user, car.ID(), time.Minute, signals).body(t)))
+			access, err := car.Access(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, smartcar.KeyMissing, access.Key.State)
+			require.Equal(t, smartcar.KeyFromEndpoint, access.Key.Source)
+		})
 	})
 }

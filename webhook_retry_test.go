@@ -24,19 +24,22 @@ var errOfTheApp = errors.New("the application's own secret reason")
 type lostStore struct {
 	smartcar.Store
 	down atomic.Bool
+	keys string // what is lost, by how its keys begin; empty is all
 }
+
+func (s *lostStore) lost(key string) bool { return s.down.Load() && strings.HasPrefix(key, s.keys) }
 
 var errLost = errors.New("cut off")
 
 func (s *lostStore) Load(ctx context.Context, key string) (smartcar.Record, error) {
-	if s.down.Load() {
+	if s.lost(key) {
 		return smartcar.Record{}, errLost
 	}
 	return s.Store.Load(ctx, key)
 }
 
 func (s *lostStore) CompareAndSwap(ctx context.Context, key string, old smartcar.Revision, value []byte, ttl time.Duration) (smartcar.Record, error) {
-	if s.down.Load() {
+	if s.lost(key) {
 		return smartcar.Record{}, errLost
 	}
 	return s.Store.CompareAndSwap(ctx, key, old, value, ttl)
@@ -203,9 +206,15 @@ func TestWebhookIsHandedToOneAtATime(t *testing.T) {
 // Evidence that could not be stored must not get lost: nobody has the event
 // until it is.
 func TestWebhookWhileTheStoreIsAway(t *testing.T) {
+	for _, keys := range []string{"", "webhook/event/", "webhook/key/", "car/", "user/"} {
+		t.Run("lost "+keys, func(t *testing.T) { testLostStore(t, keys) })
+	}
+}
+
+func testLostStore(t *testing.T, keys string) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
-		store := &lostStore{Store: smartcar.NewMemoryStore()}
+		store := &lostStore{Store: smartcar.NewMemoryStore(), keys: keys}
 		client, user := connected(t, sim, smartcar.WithStore(store))
 		handed := 0
 		receiver := receiverOf(t, client, func(context.Context, *smartcar.WebhookEvent) error { handed++; return nil })

@@ -307,6 +307,21 @@ func TestWebhookChallengeSignsNoEvent(t *testing.T) {
 	require.Empty(t, *handed)
 }
 
+func TestWebhookReceiverThatCameFromNowhere(t *testing.T) {
+	for _, receiver := range []*smartcar.WebhookReceiver{nil, {}} {
+		w := httptest.NewRecorder()
+		receiver.ServeHTTP(w, webhookRequest([]byte("{}"), ""))
+		require.Equal(t, 500, w.Code)
+		_, _, err := receiver.Receive(t.Context(), nil, nil)
+		require.ErrorIs(t, err, smartcar.ErrInvalidArgument)
+	}
+	var none *smartcar.WebhookEvent
+	require.Nil(t, none.Raw())
+	require.Equal(t, "smartcar.WebhookEvent(nil)", fmt.Sprint(none))
+	require.NotEmpty(t, (&smartcar.WebhookError{Reason: "of tomorrow"}).Error())
+	require.Equal(t, 500, (&smartcar.WebhookError{}).StatusCode())
+}
+
 // Behind a router, and with a prefix that is stripped.
 func TestWebhookBehindARouter(t *testing.T) {
 	receiver, handed := newReceiver(t, smartcar.WebhookOptions{})
