@@ -104,7 +104,7 @@ func (g *gate) evidenceOfSignals(set *signalSet, seen, keyAt time.Time) []event 
 	_, told := set.find(SignalConnectivityStatusIsDigitalKeyPaired)
 	switch {
 	case !told, g.keyIsFree() && (o.key == keyUnavailable || g.opts.ignoreKeySignal):
-		o.key = keyNotAsked // the webhook is not set to tell it, or another source does: that shows nothing
+		o.key, o.wasChecked = keyNotAsked, false // the webhook is not set to tell it, or another source does: that shows nothing
 	case o.keyAt.IsZero():
 		o.keyAt = seen
 	}
