@@ -1,6 +1,7 @@
 package smartcar_test
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -72,3 +73,6 @@ func mustParse(t testing.TB, raw string) *url.URL {
 	require.NoError(t, err)
 	return u
 }
+
+// noContext is the nil that a caller may pass by mistake.
+func noContext() context.Context { return nil }

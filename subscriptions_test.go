@@ -175,7 +175,7 @@ func TestSubscribeRefusesBadArguments(t *testing.T) {
 			require.ErrorIs(t, car.Unsubscribe(t.Context(), id), smartcar.ErrInvalidArgument, api)
 		}
 		require.ErrorIs(t, client.User("user").Vehicle("").Subscribe(t.Context(), "x"), smartcar.ErrInvalidArgument)
-		require.ErrorIs(t, car.Subscribe(nil, "x"), smartcar.ErrInvalidArgument) //nolint:staticcheck // nil is what is tested
+		require.ErrorIs(t, car.Subscribe(noContext(), "x"), smartcar.ErrInvalidArgument)
 		require.Len(t, sim.Requests(), before)
 	}
 	require.ErrorIs(t, clients["v3"].User("").Vehicle("car").Subscribe(t.Context(), "x"), smartcar.ErrInvalidArgument)
@@ -230,8 +230,8 @@ func TestSubscriptionsFail(t *testing.T) {
 		require.ErrorIs(t, car.Subscribe(ctx, "hook-1"), smartcar.ErrUnavailable)
 		sim.ClearFaults()
 		require.NoError(t, car.Unsubscribe(ctx, "hook-1"))
-		require.ErrorIs(t, firstError(client.Webhooks(nil, smartcar.WebhookFilter{})), smartcar.ErrInvalidArgument)           //nolint:staticcheck // nil is what is tested
-		require.ErrorIs(t, firstError(client.Subscriptions(nil, smartcar.SubscriptionFilter{})), smartcar.ErrInvalidArgument) //nolint:staticcheck // nil is what is tested
+		require.ErrorIs(t, firstError(client.Webhooks(noContext(), smartcar.WebhookFilter{})), smartcar.ErrInvalidArgument)
+		require.ErrorIs(t, firstError(client.Subscriptions(noContext(), smartcar.SubscriptionFilter{})), smartcar.ErrInvalidArgument)
 		for _, call := range []func() error{
 			func() error { _, err := client.Webhook(ctx, ""); return err },
 			func() error { _, err := client.Subscription(ctx, ".."); return err },

@@ -246,7 +246,7 @@ func TestWebhookReceive(t *testing.T) {
 		require.True(t, json.Valid(answer))
 	}
 	require.Len(t, *handed, 1, "the same event three times")
-	_, _, err := receiver.Receive(nil, nil, nil) //nolint:staticcheck // nil is what is tested
+	_, _, err := receiver.Receive(noContext(), nil, nil)
 	require.ErrorIs(t, err, smartcar.ErrInvalidArgument)
 }
 
