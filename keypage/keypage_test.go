@@ -158,7 +158,7 @@ func TestWhoDecides(t *testing.T) {
 	user := connected(t, sim)
 	for name, who := range map[string]func(*http.Request) (*smartcar.User, error){
 		"nobody": func(*http.Request) (*smartcar.User, error) { return nil, nil },
-		"error":  func(*http.Request) (*smartcar.User, error) { return user, errors.New("the session is over") },
+		"error":  func(*http.Request) (*smartcar.User, error) { return user, errors.New("signed out meanwhile") },
 	} {
 		page := pageOf(t, user, func(c *keypage.Config) { c.Who = who })
 		for _, target := range []string{"/", "/events", "/?user=" + user.ID()} {

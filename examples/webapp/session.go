@@ -64,7 +64,7 @@ func (s *sessions) signOut(w http.ResponseWriter, r *http.Request) {
 	http.SetCookie(w, &http.Cookie{Name: sessionCookie, Path: "/", MaxAge: -1, HttpOnly: true, SameSite: http.SameSiteLaxMode})
 }
 
-// find calls f with the session of the request, if there is one.
+// find calls f with what is kept for the visitor, if there is anything.
 func (s *sessions) find(r *http.Request, f func(*session)) {
 	cookie, err := r.Cookie(sessionCookie)
 	if err != nil {
