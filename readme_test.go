@@ -232,6 +232,11 @@ func TestManualNamesEveryError(t *testing.T) {
 		require.True(t, bytes.Contains(manual, []byte(fixture.Want.Type)), path)
 		require.True(t, bytes.Contains(manual, []byte(fixture.Want.Code)), path)
 	}
+	for _, code := range []string{ // of API v3 alone
+		"UNAUTHORIZED", "ACCESS_DENIED", "INVALID_INPUT_FORMAT", "MISSING_PARAMETER", "INVALID_PATH", "VEHICLE_NOT_FOUND", "SIGNAL_NOT_FOUND",
+	} {
+		require.True(t, bytes.Contains(manual, []byte(code)), "%s is not in doc.go", code)
+	}
 	for _, name := range sentinels(t) {
 		require.True(t, bytes.Contains(manual, []byte(name)), "%s is not in doc.go", name)
 	}
