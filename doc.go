@@ -187,7 +187,7 @@
 //	  NO_RESPONSE, UNKNOWN_ISSUE
 //	  RATE_LIMIT                            ErrRateLimited, too: the maker's limit. Wait for long.
 //	VALIDATION                              ErrValidation
-//	  PARAMETER, INVALID_INPUT_FORMAT,      Error.Detail names the fields, as far as Smartcar does.
+//	  PARAMETER, INVALID_INPUT_FORMAT,      Error.Detail names the fields; on v3, Error.Description does.
 //	  MISSING_PARAMETER, or no code
 //	VEHICLE_STATE                           ErrVehicleState
 //	  ASLEEP                                ErrAsleep, too: the car was not asked. Try again later.
