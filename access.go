@@ -44,6 +44,10 @@ type Access struct {
 // Access explains how the policy treats the car right now. It learns the class
 // and the key status if they are not known, which takes no turn of the car,
 // and never asks for data.
+//
+// Errors: [ErrNotConnected], [ErrStore] when the store fails, or an [*Error]
+// when the car can no longer be reached. What Smartcar does not tell for the
+// moment is no error: the Class is ClassUnknown, or the key's state KeyUnknown.
 func (v *Vehicle) Access(ctx context.Context) (*Access, error) {
 	if _, err := v.newCall(ctx, TeslaVirtualKey); err != nil {
 		return nil, err
@@ -195,7 +199,8 @@ func (v *Vehicle) KeyStatus(ctx context.Context) (KeyStatus, error) {
 }
 
 // SetKeyStatus is the application's own word about the key, such as an owner
-// pressing "done". The policy takes it at once; later evidence beats it.
+// pressing "done". The policy takes it at once; later evidence beats it. It takes
+// KeyInstalled and KeyMissing; errors are an [*ArgumentError] and [ErrStore].
 func (v *Vehicle) SetKeyStatus(ctx context.Context, state KeyState) error {
 	if _, err := v.newCall(ctx, TeslaVirtualKey); err != nil {
 		return err
@@ -215,7 +220,10 @@ func (v *Vehicle) SetKeyStatus(ctx context.Context, state KeyState) error {
 
 // Wait returns when a data request to the car is allowed and brings something
 // new. It may take hours: it is the only call, beside [Vehicle.Watch], that
-// ever waits for a window.
+// ever waits for a window. The turn is not reserved: another caller may be
+// faster, and the read is refused then.
+//
+// Errors: that of ctx when it ends, and those of [Vehicle.Access].
 func (v *Vehicle) Wait(ctx context.Context) error {
 	for {
 		a, err := v.Access(ctx)

@@ -71,6 +71,8 @@ func (c Config) validate(api API) error {
 
 func (c Config) validateV2() error {
 	switch {
+	case c.ClientSecret == "" && (c.APIClientID != "" || c.APIClientSecret != ""):
+		return argumentError("Config.ClientSecret", "is empty, and these are the API credentials of API v3; add the option WithAPI(smartcar.V3)")
 	case c.ClientID == "" && c.ApplicationID == "":
 		return argumentError("Config.ClientID", "is empty; copy it from the Smartcar dashboard, Configuration, Legacy credentials")
 	case c.ClientSecret == "":

@@ -20,6 +20,14 @@ const (
 	someManagement = "s3cr3t-management"
 )
 
+// Whoever has the credentials of v3 and forgets the option is told of it.
+func TestCredentialsOfV3WithoutTheOption(t *testing.T) {
+	config := bothConfig()
+	config.ClientSecret = ""
+	_, err := smartcar.New(config)
+	require.ErrorContains(t, err, "WithAPI(smartcar.V3)")
+}
+
 func bothConfig() smartcar.Config {
 	return smartcar.Config{
 		ClientID: someUUID, ClientSecret: someLegacy, APIClientID: someAPIClient, APIClientSecret: someAPISecret,

@@ -308,7 +308,9 @@ func (c *Connect) finish(ctx context.Context, callback *Callback, run connectRun
 	return grant, nil
 }
 
-// Resume finishes what a [*PendingGrantError] left open.
+// Resume finishes what a [*PendingGrantError] left open. It can be called again
+// until it succeeds, for 60 days, by any process that shares the store. Errors: [ErrReconnectRequired] if nothing is kept under grantID, else
+// what keeps the user from being known.
 func (c *Connect) Resume(ctx context.Context, grantID string) (*Grant, error) {
 	if err := errors.Join(checkContext(ctx), validateID("grant id", grantID)); err != nil {
 		return nil, err
@@ -348,7 +350,12 @@ func (t Tokens) LogValue() slog.Value { return slog.GroupValue(slog.Time("expire
 
 // ImportTokens takes over a pair that another library has obtained. From then
 // on it belongs to this client: a refresh elsewhere would end it. Whose it is
-// is asked of Smartcar.
+// is asked of Smartcar. API v2.0 only: v3 needs no tokens of an owner, see
+// [Client.MoveToV3].
+//
+// Errors: an [*ArgumentError] without a refresh token; [ErrReconnectRequired] if
+// the pair has ended; a [*PendingGrantError] when it is stored and its user is
+// not known yet; otherwise an [*Error].
 func (c *Client) ImportTokens(ctx context.Context, t Tokens) (*Grant, error) {
 	if err := checkContext(ctx); err != nil {
 		return nil, err
@@ -357,7 +364,7 @@ func (c *Client) ImportTokens(ctx context.Context, t Tokens) (*Grant, error) {
 		return nil, argumentError("Tokens.RefreshToken", "is empty; without it the login would end within two hours")
 	}
 	if c.opts.api == V3 {
-		return nil, &NotSupportedError{Operation: opExchange, API: string(V3), Detail: "tokens of a user"}
+		return nil, &NotSupportedError{Operation: opExchange, API: string(V3), Detail: "the tokens of an owner; see MoveToV3"}
 	}
 	userID, err := c.tokens.adopt(ctx, t)
 	if err != nil {

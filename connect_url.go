@@ -64,7 +64,8 @@ type ConnectOptions struct {
 	// [Connect.AuthorizeURL]. [Client.Connections] finds the user by ExternalID.
 	Hosted bool
 	// RequestCode makes a code of API v2.0 come back, too (response_type=code),
-	// for a program that exchanges it while it moves to v3. It is ignored here.
+	// for a program that has other code exchange it while it moves to v3. This
+	// package does not use the code.
 	RequestCode bool
 }
 

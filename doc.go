@@ -148,10 +148,11 @@
 // once, and [MayHaveSucceeded] whether a command that failed may have been
 // carried out.
 //
-// What the API answers, as [Error.Type] and [Error.Code]:
+// What the API answers, as [Error.Type] and [Error.Code], which are open:
 //
 //	AUTHENTICATION                          ErrUnauthorized
 //	                                        The token was refused, though it is fresh: it does not cover this car.
+//	  UNAUTHORIZED, ACCESS_DENIED           The same on v3: the credentials do not allow it; see the dashboard.
 //	BILLING                                 ErrBilling
 //	  INVALID_PLAN, VEHICLE_LIMIT,          The plan does not allow it; see the dashboard.
 //	  VEHICLE_REQUEST_LIMIT,
@@ -174,7 +175,9 @@
 //	  VEHICLE                               RuleServer: not before NextAllowed.
 //	  SMARTCAR_API                          RuleApplication: all calls are refused locally until NextAllowed.
 //	RESOURCE_NOT_FOUND                      ErrNotFound
-//	  PATH, VERSION                         A wrong Request.Path, or an API version that was switched off.
+//	  PATH, VERSION, INVALID_PATH           A wrong Request.Path, or an API version that was switched off.
+//	  VEHICLE_NOT_FOUND                     On v3: the car is not there, or not connected by this user.
+//	  SIGNAL_NOT_FOUND                      On v3: there is no such signal, or none is stored of the car yet.
 //	SERVER
 //	  INTERNAL                              ErrUnavailable. Reads have been retried.
 //	  RECORD_NOT_FOUND,                     No sentinel: ask Smartcar's support, with Error.RequestID.
@@ -184,7 +187,8 @@
 //	  NO_RESPONSE, UNKNOWN_ISSUE
 //	  RATE_LIMIT                            ErrRateLimited, too: the maker's limit. Wait for long.
 //	VALIDATION                              ErrValidation
-//	  PARAMETER, or no code                 Error.Detail names the fields.
+//	  PARAMETER, INVALID_INPUT_FORMAT,      Error.Detail names the fields; on v3, Error.Description does.
+//	  MISSING_PARAMETER, or no code
 //	VEHICLE_STATE                           ErrVehicleState
 //	  ASLEEP                                ErrAsleep, too: the car was not asked. Try again later.
 //	  CHARGING_IN_PROGRESS, CHARGE_FAULT, CHARGING_PLUG_CONNECTED, CHARGING_PLUG_NOT_CONNECTED, DOOR_OPEN,

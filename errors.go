@@ -18,7 +18,7 @@ var (
 	// ErrInvalidArgument matches every [*ArgumentError].
 	ErrInvalidArgument = errors.New("smartcar: invalid argument")
 	// ErrNotConnected: nothing is stored for this user: send the owner through Connect.
-	ErrNotConnected = errors.New("smartcar: user is not connected")
+	ErrNotConnected = errors.New("smartcar: the user is not connected; send the owner through Connect")
 	// ErrReconnectRequired: the grant has ended (refresh token expired, revoked
 	// or spent elsewhere) and only a new run of Connect helps.
 	ErrReconnectRequired = errors.New("smartcar: the owner must connect again")

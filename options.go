@@ -121,8 +121,9 @@ func WithHTTPClient(client *http.Client) Option {
 }
 
 // WithTimeout bounds each HTTP request, from connecting to the last byte of
-// the answer. Default 310 s: Smartcar may take 300 s to reach a car. It is
-// also how long a request whose process died keeps a keyless car's turn.
+// the answer: above zero, at most an hour. Default 310 s, since Smartcar may
+// take 300 s to reach a car. It is also how long a request whose process died
+// keeps a keyless car's turn.
 func WithTimeout(d time.Duration) Option {
 	return func(o *options) error {
 		if d <= 0 || d > time.Hour {
@@ -134,8 +135,8 @@ func WithTimeout(d time.Duration) Option {
 }
 
 // WithRefreshGrace says how long Smartcar honors a refresh token after it was
-// used. Default one minute, which is assumed: Smartcar does not document it.
-// All clients that share a store must agree on it.
+// used: above zero, at most an hour. Default one minute, which is assumed:
+// Smartcar does not document it. All clients that share a store must agree on it.
 //
 // A used refresh token is what brings back a login whose new pair got lost: the
 // answer never came, or its process died before it was stored. So the lease of
@@ -277,8 +278,8 @@ func validateUnits(argument string, units UnitSystem) error {
 
 // WithLogger logs every HTTP request at debug level, every refusal of the
 // policy at info level, and a turn that could not be booked as a warning. What
-// is logged is an allow-list: operation, status,
-// duration, vehicle id, request id; never a URL, body, token or location.
+// is logged is an allow-list: operation, status, duration, vehicle id, request
+// id, rule and time; never a URL, body, token or location.
 func WithLogger(logger *slog.Logger) Option {
 	return func(o *options) error {
 		if logger == nil {
@@ -294,12 +295,19 @@ func WithLogger(logger *slog.Logger) Option {
 // that was certainly not sent, and what the application-wide limit refused.
 // Its details may change between versions.
 type RetryPolicy struct {
-	MaxAttempts int           // 1 to 10; 1 never retries. Default 3
-	BaseDelay   time.Duration // before the first repetition, doubled each time, with jitter. Default 500 ms
-	MaxDelay    time.Duration // no call ever sleeps longer between two attempts. Default 10 s
+	// MaxAttempts is 1 to 10 requests in all; 1 never retries.
+	MaxAttempts int
+	// BaseDelay is the pause before the first repetition, from half of it to all
+	// of it at random, and doubled each time. Zero is no pause.
+	BaseDelay time.Duration
+	// MaxDelay bounds a pause, and is at least BaseDelay. A request that Smartcar
+	// wants repeated later than that is not repeated, so with zero none is that
+	// has to wait.
+	MaxDelay time.Duration
 }
 
-// WithRetry sets the retry policy.
+// WithRetry replaces the retry policy as a whole; default is 3 attempts, a
+// BaseDelay of 500 ms and a MaxDelay of 10 s.
 func WithRetry(policy RetryPolicy) Option {
 	return func(o *options) error {
 		switch {

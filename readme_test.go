@@ -191,8 +191,18 @@ func compileOutside(t *testing.T, files []string) {
 }
 
 func TestREADMELinks(t *testing.T) {
-	for _, m := range regexp.MustCompile(`\]\(([^)]+)\)`).FindAllStringSubmatch(readREADME(t), -1) {
+	text := readREADME(t)
+	var sections []string // as GitHub names them
+	for _, m := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(text, -1) {
+		name := regexp.MustCompile(`[^a-z0-9 -]`).ReplaceAllString(strings.ToLower(m[1]), "")
+		sections = append(sections, strings.ReplaceAll(name, " ", "-"))
+	}
+	for _, m := range regexp.MustCompile(`\]\(([^)]+)\)`).FindAllStringSubmatch(text, -1) {
 		if strings.HasPrefix(m[1], "https://") {
+			continue
+		}
+		if section, ok := strings.CutPrefix(m[1], "#"); ok {
+			require.Contains(t, sections, section)
 			continue
 		}
 		_, err := os.Stat(m[1])
@@ -221,6 +231,11 @@ func TestManualNamesEveryError(t *testing.T) {
 		}
 		require.True(t, bytes.Contains(manual, []byte(fixture.Want.Type)), path)
 		require.True(t, bytes.Contains(manual, []byte(fixture.Want.Code)), path)
+	}
+	for _, code := range []string{ // of API v3 alone
+		"UNAUTHORIZED", "ACCESS_DENIED", "INVALID_INPUT_FORMAT", "MISSING_PARAMETER", "INVALID_PATH", "VEHICLE_NOT_FOUND", "SIGNAL_NOT_FOUND",
+	} {
+		require.True(t, bytes.Contains(manual, []byte(code)), "%s is not in doc.go", code)
 	}
 	for _, name := range sentinels(t) {
 		require.True(t, bytes.Contains(manual, []byte(name)), "%s is not in doc.go", name)

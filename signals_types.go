@@ -111,8 +111,8 @@ type RangeSignal struct {
 
 // A RangeEstimate is a range counted in another way.
 type RangeEstimate struct {
-	Type  string // IDEAL_CONDITIONS, ESTIMATED, RATED
-	Value *float64
+	Type  string   // IDEAL_CONDITIONS, ESTIMATED, RATED
+	Value *float64 // in the Unit of the signal
 }
 
 // NominalCapacitySignal is the rated capacity, and where it comes from.
@@ -157,8 +157,8 @@ type ChargeLimitsSignal struct {
 
 // A ChargeLimitRule is a limit and when it applies.
 type ChargeLimitRule struct {
-	Type      string // ChargeRuleGlobal, ...
-	Limit     *float64
+	Type      string           // ChargeRuleGlobal, ...
+	Limit     *float64         // in the Unit of the signal: percent, 0 to 100
 	Condition *ChargeCondition // nil for one that always applies
 }
 
@@ -198,9 +198,9 @@ type ChargeRecord struct {
 
 // ChargeCost is what charging cost.
 type ChargeCost struct {
-	Currency string // such as EUR
-	Energy   *float64
-	Other    *float64
+	Currency string   // such as EUR
+	Energy   *float64 // in Currency, for the energy
+	Other    *float64 // in Currency, for anything else
 }
 
 // ChargeTimersSignal lists when the car is to charge.

@@ -18,11 +18,12 @@ import (
 // https://smartcar.com/docs/connect/redirect-to-connect
 var (
 	// ErrStateMismatch: the callback belongs to no flow that this browser
-	// started here. It may be an attack; more often cookies are blocked, or the
-	// link was opened in another browser.
-	ErrStateMismatch = errors.New("smartcar: the callback belongs to no Connect flow of this browser")
+	// started here. It may be an attack; more often cookies are blocked, the link
+	// was opened in another browser, or the flow began at another host than that
+	// of the redirect URL: localhost and 127.0.0.1 do not share cookies.
+	ErrStateMismatch = errors.New("smartcar: the callback belongs to no Connect flow of this browser; start again")
 	// ErrStateExpired: the owner took too long. Start the flow again.
-	ErrStateExpired = errors.New("smartcar: the Connect flow has expired")
+	ErrStateExpired = errors.New("smartcar: the Connect flow has expired; start again")
 	// ErrStateReplayed: the callback was handled before, for instance because
 	// the page was loaded again.
 	ErrStateReplayed = errors.New("smartcar: the callback was already handled")

@@ -1,6 +1,7 @@
 package smartcar_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strings"
@@ -228,6 +229,39 @@ func TestPendingGrantIsResumed(t *testing.T) {
 				require.NoError(t, err)
 				require.Len(t, ids, 7)
 				require.Equal(t, 1, countPath(sim, "/v2.0/vehicles"), "the grant is filed once")
+			})
+		})
+	}
+}
+
+// A policy without pauses is no reason to ask a store that is away for ever.
+func TestStoreThatIsAwayIsNotAskedForEver(t *testing.T) {
+	for name, policy := range map[string]smartcar.RetryPolicy{
+		"never retried": {MaxAttempts: 1}, "no first pause": {MaxAttempts: 3, MaxDelay: time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				sim := smartcartest.New()
+				store := newSpoiledStore()
+				client := newClient(t, sim, smartcar.WithStore(store), smartcar.WithRetry(policy))
+				pair := foreignPair(t, sim, client)
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				asked := 0
+				store.load = func(string) error {
+					if asked++; asked > 100 {
+						cancel()
+					}
+					return errStoreDown
+				}
+				_, err := client.ImportTokens(ctx, pair)
+				var pending *smartcar.PendingGrantError
+				require.ErrorAs(t, err, &pending)
+				require.LessOrEqual(t, asked, 20)
+				store.load = nil
+				grant, err := client.Connect().Resume(t.Context(), pending.GrantID)
+				require.NoError(t, err)
+				require.Equal(t, sim.UserID(), grant.UserID)
 			})
 		})
 	}

@@ -182,12 +182,14 @@ func TestServiceHistoryIsCutOutOnV3(t *testing.T) {
 		m.signals = []string{signalEntry(smartcar.SignalServiceRecords, success,
 			`{"values":[{"id":"1","time":"2026-01-01T10:00:00Z"},{"id":"2","time":"2026-02-01T00:00:00Z"},{"id":"3","time":"2026-03-01T23:59:59Z"}]}`, ``)}
 		day := func(month time.Month) time.Time { return time.Date(2026, month, 1, 12, 0, 0, 0, time.UTC) }
+		east := time.Date(2026, 1, 2, 0, 0, 0, 0, time.FixedZone("east", 9*60*60))
 		for name, tt := range map[string]struct {
 			from, to time.Time
 			count    int
 		}{
 			"all": {time.Time{}, time.Time{}, 3}, "from": {day(2), time.Time{}, 2}, "to": {time.Time{}, day(2), 2},
 			"both": {day(3), day(3), 1}, "none": {day(4), day(5), 0},
+			"midnight in the east": {east, time.Time{}, 2}, // in UTC the day before, but v2.0 is sent this date, too
 		} {
 			history, err := m.ServiceHistory(t.Context(), tt.from, tt.to)
 			require.NoError(t, err)

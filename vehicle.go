@@ -187,8 +187,10 @@ func (v *Vehicle) TeslaUserAccess(ctx context.Context) (*TeslaUserAccessReading,
 	return readOne[TeslaUserAccessReading](ctx, v, TeslaUserAccess)
 }
 
-// ServiceHistory reads the records from one day to another; zero times leave
-// the period to Smartcar, which gives the last year. Permission read_service_history.
+// ServiceHistory reads the records from one day to another, both included: the
+// dates of from and to in their own time zones. Zero times leave the period to
+// Smartcar, which gives the last year on API v2.0 and all it has on v3. A from
+// after to is an [*ArgumentError]. Permission read_service_history.
 func (v *Vehicle) ServiceHistory(ctx context.Context, from, to time.Time) (*ServiceHistoryReading, error) {
 	if !from.IsZero() && !to.IsZero() && to.Before(from) {
 		return nil, argumentError("ServiceHistory to", "lies before from")
@@ -197,7 +199,8 @@ func (v *Vehicle) ServiceHistory(ctx context.Context, from, to time.Time) (*Serv
 		r, err := readOne[ServiceHistoryReading](ctx, v, ServiceHistory)
 		if err == nil {
 			r.Records = slices.DeleteFunc(r.Records, func(s ServiceRecord) bool {
-				return !from.IsZero() && s.Date.Before(from.Truncate(24*time.Hour)) || !to.IsZero() && !s.Date.Before(to.Truncate(24*time.Hour).Add(24*time.Hour))
+				date := s.Date.Format(time.DateOnly)
+				return !from.IsZero() && date < from.Format(time.DateOnly) || !to.IsZero() && date > to.Format(time.DateOnly)
 			})
 		}
 		return r, err

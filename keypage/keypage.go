@@ -19,9 +19,9 @@ import (
 // Config says what the page shows, and to whom.
 type Config struct {
 	// Who returns the user whose cars are shown: the one who is signed in at
-	// your application. Never take it from the address of the request. No user
-	// and no error, or an error, is answered with 401; the error is logged.
-	// Required.
+	// your application. Never take it from the address of the request. An error,
+	// which is logged, a nil user and one with an empty id are answered with 401.
+	// Called concurrently. Required.
 	Who func(*http.Request) (*smartcar.User, error)
 	// Done is where the owner is sent when the keys are there: a path of your
 	// site such as "/dashboard", or an https URL. Required.
@@ -148,7 +148,7 @@ func (h *Handler) serveFile(w http.ResponseWriter, r *http.Request, contentType 
 // who is the user of a request, or nil after it has been answered.
 func (h *Handler) who(w http.ResponseWriter, r *http.Request) *smartcar.User {
 	user, err := h.config.Who(r)
-	if err != nil || user == nil {
+	if err != nil || user == nil || user.ID() == "" { // client.User("") is nobody, too
 		h.log(r.Context(), "no user", err)
 		h.problem(w, r, http.StatusUnauthorized)
 		return nil

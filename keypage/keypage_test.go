@@ -155,9 +155,11 @@ func TestAnothersCarIsNotFound(t *testing.T) {
 
 func TestWhoDecides(t *testing.T) {
 	sim := smartcartest.New()
-	user := connected(t, sim)
+	client := newClient(t, sim)
+	user := connect(t, sim, client, url.Values{"decision": {"grant"}})
 	for name, who := range map[string]func(*http.Request) (*smartcar.User, error){
 		"nobody": func(*http.Request) (*smartcar.User, error) { return nil, nil },
+		"no id":  func(*http.Request) (*smartcar.User, error) { return client.User(""), nil },
 		"error":  func(*http.Request) (*smartcar.User, error) { return user, errors.New("signed out meanwhile") },
 	} {
 		page := pageOf(t, user, func(c *keypage.Config) { c.Who = who })

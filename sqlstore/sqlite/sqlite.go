@@ -1,4 +1,4 @@
-// Package sqlite opens a SQLite file as a [smartcar.Store]: durable without a
+// Package sqlite opens a SQLite file as a smartcar.Store: durable without a
 // server, for the processes of one machine. It links a SQLite without cgo.
 //
 //	store, err := sqlite.Open(ctx, "/var/lib/app/cars.db")
@@ -89,7 +89,7 @@ func WithNormalSync() Option {
 
 // Open opens the file at path, or creates it with its schema; the folder must
 // exist. Any number of processes may do so at the same time. The path is a plain
-// one, no URI, and no database in memory: use [smartcar.NewMemoryStore] for
+// one, no URI, and no database in memory: use smartcar.NewMemoryStore for
 // that. The context bounds Open alone. Close the store after its last use.
 func Open(ctx context.Context, path string, opts ...Option) (*Store, error) {
 	o := options{synchronous: "FULL"}
