@@ -1,0 +1,173 @@
+package smartcar_test
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-498a1bc4/smartcar"
+	"github.com/seed-498a1bc4/smartcar/smartcartest"
+	"github.com/stretchr/testify/require"
+)
+
+// keyError is an event about the key of a car.
+func keyError(t testing.TB, id, user, vehicle, state string, meta map[string]any) []byte {
+	t.Helper()
+	all := map[string]any{"version": "4.0", "webhookId": "hook", "mode": "LIVE", "deliveredAt": time.Now().UnixMilli()}
+	for k, v := range meta {
+		all[k] = v
+	}
+	body, err := json.Marshal(map[string]any{
+		"eventId": id, "eventType": "VEHICLE_ERROR", "meta": all,
+		"data": map[string]any{
+			"user":    map[string]any{"id": user},
+			"vehicle": map[string]any{"id": vehicle, "make": "TESLA", "model": "Model Y", "year": 2022, "mode": "live"},
+			"errors":  []any{map[string]any{"type": "CONNECTED_SERVICES_ACCOUNT", "code": "VIRTUAL_KEY_REQUIRED", "state": state}},
+		},
+	})
+	require.NoError(t, err)
+	return body
+}
+
+// Replicas need not agree on the timeout: while one has the event, no other takes it.
+func TestWebhookLeaseOfALongerTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		store := smartcar.NewMemoryStore()
+		var mu sync.Mutex
+		running, most := 0, 0
+		handle := func(context.Context, *smartcar.WebhookEvent) error {
+			mu.Lock()
+			running++
+			most = max(most, running)
+			mu.Unlock()
+			time.Sleep(5 * time.Second)
+			mu.Lock()
+			running--
+			mu.Unlock()
+			return nil
+		}
+		patient := hookReceiver(t, newClientV3(t, sim, smartcar.WithStore(store)), smartcar.WebhookOptions{Timeout: 14 * time.Second}, handle)
+		hasty := hookReceiver(t, newClientV3(t, sim, smartcar.WithStore(store)), smartcar.WebhookOptions{Timeout: 2 * time.Second}, handle)
+		body := keyError(t, "1", "user", "car", "ERROR", nil)
+		var wg sync.WaitGroup
+		wg.Go(func() { send(t, patient, body) })
+		synctest.Wait()
+		wg.Go(func() { send(t, hasty, body) })
+		wg.Wait()
+		require.Equal(t, 1, most)
+	})
+}
+
+// The test button's events are test, also where they name a real car.
+func TestWebhookTestDeliveryOfALiveCar(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		client, user := connectedV3(t, sim)
+		receiver := hookReceiver(t, client, smartcar.WebhookOptions{}, nil)
+		body := keyError(t, "1", user.ID(), smartcartest.ModelY, "RESOLVED", map[string]any{"mode": "TEST"})
+		event, err := smartcar.ParseWebhookEvent(body, time.Now())
+		require.NoError(t, err)
+		require.Equal(t, "test", event.Mode)
+		require.Equal(t, 200, send(t, receiver, body))
+		access, err := user.Vehicle(smartcartest.ModelY).Access(t.Context())
+		require.NoError(t, err)
+		require.NotEqual(t, smartcar.KeyInstalled, access.Key.State)
+	})
+}
+
+// The signature covers no time: a delivery that is sent again when it is no
+// longer remembered tells of the past.
+func TestWebhookReplayAfterItWasForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		client, user := connectedV3(t, sim)
+		receiver := hookReceiver(t, client, smartcar.WebhookOptions{Remember: time.Hour}, nil)
+		car := user.Vehicle(smartcartest.ModelY)
+		key := func() smartcar.KeyStatus {
+			access, err := car.Access(t.Context())
+			require.NoError(t, err)
+			return access.Key
+		}
+		resolved := keyError(t, "1", user.ID(), car.ID(), "RESOLVED", nil)
+		require.Equal(t, 200, send(t, receiver, resolved))
+		require.Equal(t, smartcar.KeyInstalled, key().State)
+		time.Sleep(time.Minute)
+		require.Equal(t, 200, send(t, receiver, keyError(t, "2", user.ID(), car.ID(), "ERROR", nil)))
+		missing := key()
+		require.Equal(t, smartcar.KeyMissing, missing.State)
+		time.Sleep(2 * time.Hour)
+		require.Equal(t, 200, send(t, receiver, resolved))
+		require.Equal(t, missing, key())
+	})
+}
+
+// A time that no calendar has costs the time, and neither the event nor the data.
+func TestWebhookWithATimeOutOfTheCalendar(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		client, user := connectedV3(t, sim, smartcar.WithStoredAnswers(smartcar.StoredAnswers{}))
+		receiver := hookReceiver(t, client, smartcar.WebhookOptions{}, nil)
+		car := user.Vehicle(smartcartest.ModelS2018)
+		e := pushed("1", user, car.ID(), time.Second, odometerOf(4321))
+		e.Recorded = time.UnixMilli(999_999_999_999_999)
+		require.Equal(t, 200, send(t, receiver, e.body(t)))
+		odometer, err := car.Odometer(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, smartcar.SourceCache, odometer.Source)
+		require.InDelta(t, 4321, *odometer.Distance, 0)
+	})
+}
+
+// Odd JSON at every level is an event of which little is known, never a panic
+// and never evidence.
+func TestWebhookOddJSON(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		client, user := connectedV3(t, sim)
+		receiver := hookReceiver(t, client, smartcar.WebhookOptions{}, nil)
+		deep := strings.Repeat(`[`, 9000) + strings.Repeat(`]`, 9000)
+		for _, odd := range []string{`null`, `1e999`, `"\ud800"`, `true`, `[]`, `{}`, `[null]`, `{"id":{"id":1}}`, deep, `99999999999999999999999`, "\"\xff\xfe\""} {
+			for _, body := range []string{
+				`{"eventType":` + odd + `}`,
+				`{"eventType":"VEHICLE_STATE","data":` + odd + `,"meta":` + odd + `,"triggers":` + odd + `,"eventId":` + odd + `}`,
+				`{"eventType":"VEHICLE_STATE","data":{"user":` + odd + `,"vehicle":` + odd + `,"signals":` + odd + `,"errors":` + odd + `,"triggers":` + odd + `},"meta":{"mode":` + odd + `,"sequence":` + odd + `,"deliveredAt":` + odd + `,"signalCount":` + odd + `}}`,
+				`{"eventType":"VEHICLE_STATE","data":{"user":{"id":"` + user.ID() + `"},"vehicle":{"id":"` + smartcartest.ModelY + `","make":` + odd + `,"model":` + odd + `,"year":` + odd + `},"signals":[{"code":"connectivitystatus-isdigitalkeypaired","body":` + odd + `,"meta":` + odd + `,"status":` + odd + `},{"code":"odometer-traveleddistance","body":{"value":` + odd + `,"unit":` + odd + `},"meta":{"oemUpdatedAt":` + odd + `}}]}}`,
+				`{"eventName":"scheduled","payload":{"vehicles":[{"vehicleId":` + odd + `,"data":` + odd + `,"timestamp":` + odd + `},` + odd + `,{"vehicleId":"x","data":[{"path":"/odometer","code":` + odd + `,"body":` + odd + `,"headers":` + odd + `}]}]}}`,
+			} {
+				require.Contains(t, []int{200, 400}, send(t, receiver, []byte(body)), body)
+			}
+		}
+		access, err := user.Vehicle(smartcartest.ModelY).Access(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, smartcar.KeyUnknown, access.Key.State)
+	})
+}
+
+// No body that is answered unsigned can be an event, whatever stands around the challenge.
+func TestWebhookChallengeCannotSignAnEvent(t *testing.T) {
+	client := newClientV3(t, smartcartest.New())
+	receiver := hookReceiver(t, client, smartcar.WebhookOptions{}, func(context.Context, *smartcar.WebhookEvent) error {
+		t.Fatal("a forged event was handed over")
+		return nil
+	})
+	event := string(keyError(t, "1", "user", "car", "RESOLVED", nil))
+	for _, challenge := range []string{event, "[" + event + "]", "{}", `""`, " abc", "abc\n", "ä", "", "\x00"} {
+		for _, shape := range []any{
+			map[string]any{"eventType": "VERIFY", "data": map[string]any{"challenge": challenge}},
+			map[string]any{"eventName": "verify", "payload": map[string]any{"challenge": challenge}},
+			map[string]any{"eventType": "VERIFY", "eventName": "verify", "data": map[string]any{"challenge": challenge}, "payload": map[string]any{"challenge": "abc"}},
+		} {
+			body, err := json.Marshal(shape)
+			require.NoError(t, err)
+			status, answer, _ := receiver.Receive(t.Context(), http.Header{}, body)
+			require.Equal(t, 400, status, challenge)
+			require.NotContains(t, string(answer), webhookSignature(webhookSecret, []byte(challenge)))
+		}
+	}
+}
