@@ -231,6 +231,11 @@ func (c *core) classify(call *call, a *answer) (*answer, error) {
 	}
 	parts, err := c.wire.split(call.ops, a)
 	if err != nil {
+		// It may be an error, as those of commands are.
+		if e := decodeError(call.op, a.status, a.header, a.body, a.at); e.Type != "" {
+			e.inside = true
+			return nil, e
+		}
 		return nil, unreadable(call.op, a, err)
 	}
 	a.parts = parts

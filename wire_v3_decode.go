@@ -28,14 +28,14 @@ func (wireV3) decode(op *operation, body json.RawMessage, units UnitSystem) (any
 	case VIN:
 		return &VINReading{VIN: deref(v.text(signals.VehicleIdentificationVIN()))}, nil
 	case Odometer:
-		return &OdometerReading{Distance: v.number(signals.OdometerTraveledDistance())}, nil
+		return &OdometerReading{Distance: v.distance(signals.OdometerTraveledDistance())}, nil
 	case Location:
 		return v.location()
 	case Fuel:
 		return &FuelReading{
-			Amount:  v.number(signals.InternalCombustionEngineAmountRemaining()),
+			Amount:  v.volume(signals.InternalCombustionEngineAmountRemaining()),
 			Percent: v.number(signals.InternalCombustionEngineFuelLevel()),
-			Range:   v.number(signals.InternalCombustionEngineRange()),
+			Range:   v.distance(signals.InternalCombustionEngineRange()),
 		}, nil
 	case Battery:
 		return v.battery()
@@ -118,6 +118,21 @@ func (v neutralV3) number(s *NumberSignal, err error) *float64 {
 		return nil
 	}
 	return inUnits(v.units, s.Value, s.Unit)
+}
+
+// distance and volume are metric where no unit is named.
+func (v neutralV3) distance(s *NumberSignal, err error) *float64 {
+	if err != nil {
+		return nil
+	}
+	return inUnits(v.units, s.Value, orUnit(s.Unit, UnitKilometers))
+}
+
+func (v neutralV3) volume(s *NumberSignal, err error) *float64 {
+	if err != nil {
+		return nil
+	}
+	return inUnits(v.units, s.Value, orUnit(s.Unit, UnitLiters))
 }
 
 func (v neutralV3) location() (any, error) {
