@@ -3,6 +3,9 @@ package smartcar_test
 import (
 	"fmt"
 	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -162,6 +165,7 @@ func TestCommandAnswersThatContradictThemselves(t *testing.T) {
 		`{"data":{"attributes":{"status":{"value":"ERROR","error":{"type":"COMPATIBILITY"}}}}}`: false,
 		`{"data":{"attributes":{"status":"PENDING"}}}`:                                          true,
 		`{"data":null}`: true, ``: true, `<html>`: true, `[]`: true, `{"errors":[null]}`: true,
+		`{"errors":[null,"x",{"type":"VEHICLE_STATE","code":"IN_MOTION"}]}`: false,
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			sim := smartcartest.New()
@@ -199,4 +203,72 @@ func TestTokenAnswerRepeatsNoSecret(t *testing.T) {
 			require.NotContains(t, fmt.Sprintf(verb, *e), secret, body)
 		}
 	}
+}
+
+// However often an owner begins, the cookies stay few: a header of more than
+// some kilobytes is refused by proxies, on every page of the site.
+func TestFlowsLeaveFewCookies(t *testing.T) {
+	for _, api := range []smartcar.API{smartcar.V2, smartcar.V3} {
+		sim := smartcartest.New()
+		client := apiClient(t, sim, api)
+		jar, err := cookiejar.New(nil)
+		require.NoError(t, err)
+		site := mustParse(t, sim.RedirectURL())
+		jar.SetCookies(site, []*http.Cookie{{Name: "smartcar_session", Value: "mine", Path: "/", Secure: true}})
+		var links []string
+		for range 30 {
+			w, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, site.String(), nil)
+			for _, c := range jar.Cookies(site) {
+				r.AddCookie(c)
+			}
+			require.NoError(t, client.Connect().Start(w, r, smartcar.ConnectOptions{}))
+			jar.SetCookies(site, w.Result().Cookies())
+			links = append(links, w.Header().Get("Location"))
+		}
+		require.Len(t, jar.Cookies(site), 6, "five flows and the session")
+		for i, link := range links[len(links)-6:] {
+			callback, err := sim.Grant(link)
+			require.NoError(t, err)
+			_, err = finish(client, callback, jar.Cookies(site))
+			if i == 0 {
+				require.ErrorIs(t, err, smartcar.ErrStateMismatch)
+				continue
+			}
+			require.NoError(t, err)
+		}
+	}
+}
+
+// A car's VIN identifies its owner: no verb prints the one in an error.
+func TestConnectErrorPrintsNoVIN(t *testing.T) {
+	const number = "5YJSA1E26HF000337"
+	callback, err := smartcar.ParseCallback(url.Values{"error": {"vehicle_incompatible"}, "vin": {number}, "state": {"s"}})
+	require.NoError(t, err)
+	require.Equal(t, number, callback.Err.VIN)
+	requireUnprintable(t, "ConnectError", callback.Err, []string{number})
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
+		require.Equal(t, callback.Err.Error(), fmt.Sprintf(verb, callback.Err))
+		require.NotContains(t, fmt.Sprintf(verb, *callback.Err), number)
+	}
+}
+
+// A page of connections that cannot be used does not end the move.
+func TestMoveGoesOnAfterAPageOfNoUse(t *testing.T) {
+	client, tap := tapped(t, smartcartest.New())
+	tap.instead = onlyTo("/v3/connections", func(r sentRequest) *http.Response {
+		if r.query.Get("filter[vehicle.mode]") != "live" {
+			return respond(200, `{"data":[]}`)
+		}
+		switch r.query.Get("page[number]") {
+		case "1":
+			return respond(200, `{"data":[{"id":"c0"},{"id":"c00","relationships":null}]}`)
+		case "2":
+			return respond(200, `{"data":[`+connectionOf("c1", "u1", "a", "v1", "live")+`]}`)
+		}
+		return respond(200, `{"data":[{"id":"c0"}]}`) // for ever
+	})
+	report, err := client.MoveToV3(t.Context(), smartcar.MoveOptions{})
+	require.NoError(t, err)
+	require.Len(t, report.Users, 1)
+	require.True(t, report.Done)
 }

@@ -3,7 +3,7 @@ package smartcar_test
 import (
 	"context"
 	"encoding/json"
-	"net/http"
+	"errors"
 	"strings"
 	"sync"
 	"testing"
@@ -149,25 +149,77 @@ func TestWebhookOddJSON(t *testing.T) {
 	})
 }
 
-// No body that is answered unsigned can be an event, whatever stands around the challenge.
-func TestWebhookChallengeCannotSignAnEvent(t *testing.T) {
-	client := newClientV3(t, smartcartest.New())
-	receiver := hookReceiver(t, client, smartcar.WebhookOptions{}, func(context.Context, *smartcar.WebhookEvent) error {
-		t.Fatal("a forged event was handed over")
-		return nil
-	})
-	event := string(keyError(t, "1", "user", "car", "RESOLVED", nil))
-	for _, challenge := range []string{event, "[" + event + "]", "{}", `""`, " abc", "abc\n", "ä", "", "\x00"} {
-		for _, shape := range []any{
-			map[string]any{"eventType": "VERIFY", "data": map[string]any{"challenge": challenge}},
-			map[string]any{"eventName": "verify", "payload": map[string]any{"challenge": challenge}},
-			map[string]any{"eventType": "VERIFY", "eventName": "verify", "data": map[string]any{"challenge": challenge}, "payload": map[string]any{"challenge": "abc"}},
-		} {
-			body, err := json.Marshal(shape)
-			require.NoError(t, err)
-			status, answer, _ := receiver.Receive(t.Context(), http.Header{}, body)
-			require.Equal(t, 400, status, challenge)
-			require.NotContains(t, string(answer), webhookSignature(webhookSecret, []byte(challenge)))
+// flakyStore fails at one operation, before or after it was carried out.
+type flakyStore struct {
+	smartcar.Store
+	mu    sync.Mutex
+	left  int // operations until the one that fails
+	after bool
+	tries int // how often in a row it fails: more than the client repeats
+}
+
+var errFlaky = errors.New("the store is away")
+
+func (s *flakyStore) fails() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.left--
+	return s.left < 0 && s.left >= -s.tries
+}
+
+func (s *flakyStore) Load(ctx context.Context, key string) (smartcar.Record, error) {
+	if s.fails() {
+		return smartcar.Record{}, errFlaky
+	}
+	return s.Store.Load(ctx, key)
+}
+
+func (s *flakyStore) CompareAndSwap(ctx context.Context, key string, old smartcar.Revision, value []byte, ttl time.Duration) (smartcar.Record, error) {
+	fails := s.fails()
+	if fails && !s.after {
+		return smartcar.Record{}, errFlaky
+	}
+	r, err := s.Store.CompareAndSwap(ctx, key, old, value, ttl)
+	if fails {
+		return smartcar.Record{}, errFlaky
+	}
+	return r, err
+}
+
+// At whichever step the store fails, the next attempt of Smartcar's takes the
+// event: a 200 means that it was handled, and what it shows is known.
+func TestWebhookStoreFailsAtEachStep(t *testing.T) {
+	for step := range 14 {
+		for _, after := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) {
+				sim := smartcartest.New()
+				store := &flakyStore{Store: smartcar.NewMemoryStore(), left: 1 << 30, after: after, tries: 3}
+				client, user := connectedV3(t, sim, smartcar.WithStore(store), smartcar.WithStoredAnswers(smartcar.StoredAnswers{}))
+				handled := 0
+				receiver := hookReceiver(t, client, smartcar.WebhookOptions{}, func(context.Context, *smartcar.WebhookEvent) error {
+					handled++
+					return nil
+				})
+				body := keyError(t, "1", user.ID(), smartcartest.ModelY, "RESOLVED", map[string]any{"sequence": 7})
+				store.left = step
+				taken := false
+				for _, pause := range []time.Duration{25 * time.Second, 50 * time.Second, 100 * time.Second, 0} {
+					if status := send(t, receiver, body); status == 200 {
+						taken = true
+						break
+					}
+					time.Sleep(pause)
+				}
+				store.left = 1 << 30
+				require.True(t, taken, "%d %v", step, after)
+				require.Positive(t, handled)
+				before := handled
+				require.Equal(t, 200, send(t, receiver, body))
+				require.Equal(t, before, handled)
+				access, err := user.Vehicle(smartcartest.ModelY).Access(t.Context())
+				require.NoError(t, err)
+				require.Equal(t, smartcar.KeyInstalled, access.Key.State, "%d %v", step, after)
+			})
 		}
 	}
 }
