@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
@@ -271,4 +272,83 @@ func TestMoveGoesOnAfterAPageOfNoUse(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, report.Users, 1)
 	require.True(t, report.Done)
+}
+
+// The list of signals is a store: an error in it that is older than the word
+// that the key is paired is no news.
+func TestOldKeyErrorBesideANewerPairing(t *testing.T) {
+	for name, tt := range map[string]struct {
+		failed, paired string
+		want           smartcar.KeyState
+	}{
+		"the error is older":       {`"ingestedAt":"2026-11-24T06:00:00Z"`, `"oemUpdatedAt":"2026-11-24T07:00:00Z"`, smartcar.KeyInstalled},
+		"the error is newer":       {`"ingestedAt":"2026-11-24T07:00:00Z"`, `"oemUpdatedAt":"2026-11-24T06:00:00Z"`, smartcar.KeyMissing},
+		"at the same time":         {`"ingestedAt":"2026-11-24T07:00:00Z"`, `"oemUpdatedAt":"2026-11-24T07:00:00Z"`, smartcar.KeyMissing},
+		"the error is not dated":   {``, `"oemUpdatedAt":"2026-11-24T06:00:00Z"`, smartcar.KeyMissing},
+		"the pairing is not dated": {`"ingestedAt":"2026-11-24T07:00:00Z"`, ``, smartcar.KeyMissing},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				time.Sleep(time.Until(time.Date(2026, 11, 24, 8, 0, 0, 0, time.UTC)))
+				sim := smartcartest.New()
+				client, tap := tapped(t, sim)
+				car := client.User(connect(t, sim, client).UserID).Vehicle(smartcartest.ModelY)
+				tap.instead = onlyTo("/signals", func(sentRequest) *http.Response {
+					return respond(200, `{"data":[
+						{"attributes":{"code":"closure-islocked","status":{"value":"ERROR","error":{"type":"CONNECTED_SERVICES_ACCOUNT","code":"VIRTUAL_KEY_REQUIRED"}}},"meta":{`+tt.failed+`}},
+						{"attributes":{"code":"connectivitystatus-isdigitalkeypaired","status":{"value":"SUCCESS"},"body":{"value":true}},"meta":{`+tt.paired+`}},
+						{"attributes":{"code":"odometer-traveleddistance","status":{"value":"SUCCESS"},"body":{"value":5,"unit":"km"}},"meta":{}}]}`)
+				})
+				_, err := car.Odometer(t.Context())
+				require.NoError(t, err)
+				access, err := car.Access(t.Context())
+				require.NoError(t, err)
+				require.Equal(t, tt.want, access.Key.State)
+				if tt.want != smartcar.KeyInstalled {
+					return
+				}
+				_, err = car.LockStatus(t.Context())
+				require.ErrorIs(t, err, smartcar.ErrVirtualKeyRequired, "this is what is stored of the locks")
+				access, err = car.Access(t.Context())
+				require.NoError(t, err)
+				require.Equal(t, tt.want, access.Key.State)
+				// Where the signal does not count, the error does.
+				client, err = smartcar.New(smartcar.Config{
+					ApplicationID: sim.ClientID(), APIClientID: sim.APIClientID(), APIClientSecret: sim.APIClientSecret(),
+				}, smartcar.WithHTTPClient(&http.Client{Transport: tap}), smartcar.WithAPI(smartcar.V3), smartcar.WithoutKeySignal())
+				require.NoError(t, err)
+				car = client.User("u1").Vehicle(smartcartest.ModelY)
+				_, err = car.Odometer(t.Context())
+				require.NoError(t, err)
+				access, err = car.Access(t.Context())
+				require.NoError(t, err)
+				require.Equal(t, smartcar.KeyMissing, access.Key.State)
+			})
+		})
+	}
+}
+
+// What the two signals of charging say of different times: the newer one counts.
+func TestChargeStateOfDifferentTimes(t *testing.T) {
+	for name, tt := range map[string]struct{ detailed, is, want string }{
+		"the detail is old": {`"oemUpdatedAt":"2026-11-23T07:00:00Z"`, `"oemUpdatedAt":"2026-11-24T07:00:00Z"`, "NOT_CHARGING"},
+		"the detail is new": {`"oemUpdatedAt":"2026-11-24T07:00:00Z"`, `"oemUpdatedAt":"2026-11-23T07:00:00Z"`, "CHARGING"},
+		"nobody knows":      {``, ``, "CHARGING"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				sim := smartcartest.New()
+				client, tap := tapped(t, sim)
+				car := client.User(connect(t, sim, client).UserID).Vehicle(smartcartest.MachE)
+				tap.instead = onlyTo("/signals", func(sentRequest) *http.Response {
+					return respond(200, `{"data":[
+						{"attributes":{"code":"charge-detailedchargingstatus","status":{"value":"SUCCESS"},"body":{"value":"CHARGING"}},"meta":{`+tt.detailed+`}},
+						{"attributes":{"code":"charge-ischarging","status":{"value":"SUCCESS"},"body":{"value":false}},"meta":{`+tt.is+`}}]}`)
+				})
+				charge, err := car.Charge(t.Context())
+				require.NoError(t, err)
+				require.Equal(t, tt.want, charge.State)
+			})
+		})
+	}
 }

@@ -223,3 +223,38 @@ func TestWebhookStoreFailsAtEachStep(t *testing.T) {
 		}
 	}
 }
+
+// Each event carries all data signals: one that met the missing key before the
+// key's own signal was told is no news.
+func TestWebhookOldKeyErrorBesideANewerPairing(t *testing.T) {
+	for failedAgo, want := range map[time.Duration]smartcar.KeyState{time.Hour: smartcar.KeyInstalled, time.Minute: smartcar.KeyMissing} {
+		synctest.Test(t, func(t *testing.T) {
+			sim := smartcartest.New()
+			client, user := connectedV3(t, sim)
+			receiver := hookReceiver(t, client, smartcar.WebhookOptions{}, nil)
+			ago := func(d time.Duration) int64 { return time.Now().Add(-d).UnixMilli() }
+			body, err := json.Marshal(map[string]any{
+				"eventId": "1", "eventType": "VEHICLE_STATE", "meta": map[string]any{"version": "4.0", "webhookId": "hook", "mode": "LIVE", "sequence": 9},
+				"data": map[string]any{
+					"user":    map[string]any{"id": user.ID()},
+					"vehicle": map[string]any{"id": smartcartest.ModelY, "make": "TESLA", "model": "Model Y", "year": 2022, "mode": "live"},
+					"signals": []any{
+						map[string]any{
+							"code": "closure-islocked", "meta": map[string]any{"retrievedAt": ago(failedAgo)},
+							"status": map[string]any{"value": "ERROR", "error": map[string]any{"type": "CONNECTED_SERVICES_ACCOUNT", "code": "VIRTUAL_KEY_REQUIRED"}},
+						},
+						map[string]any{
+							"code": "connectivitystatus-isdigitalkeypaired", "body": map[string]any{"value": true}, "status": map[string]any{"value": "SUCCESS"},
+							"meta": map[string]any{"oemUpdatedAt": ago(10 * time.Minute), "retrievedAt": ago(9 * time.Minute)},
+						},
+					},
+				},
+			})
+			require.NoError(t, err)
+			require.Equal(t, 200, send(t, receiver, body))
+			access, err := user.Vehicle(smartcartest.ModelY).Access(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, want, access.Key.State)
+		})
+	}
+}

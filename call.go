@@ -200,7 +200,10 @@ func (c *core) classifying(next layer) layer {
 			call.outcome, call.failure = c.strongest(call.kind, a.parts)
 			if a.observed.wasChecked {
 				call.outcome = a.observed.turn(call.outcome)
-				call.failure = cmp.Or(call.failure, a.observed.keyRequired)
+				if call.failure != nil && call.failure.isKeyRequired() {
+					call.failure = nil // one of those observed
+				}
+				call.failure = cmp.Or(call.failure, a.observed.needsKey(c.opts.ignoreKeySignal))
 			}
 			return a, nil
 		}

@@ -26,7 +26,8 @@ type Connect struct{ core *core }
 
 // Start redirects the owner to Connect. It sets a cookie that binds the flow
 // to this browser for an hour; [Connect.HandleCallback] needs it. The newest
-// five flows of a browser are kept. On an error nothing has been written. It needs [Config.StateKey].
+// five flows of a browser are kept. On an error nothing has been written. It
+// needs [Config.StateKey].
 //
 // On API v3 the user that comes back is confirmed by the external id: where
 // o has none, a random one is used.

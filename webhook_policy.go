@@ -111,6 +111,7 @@ func keyGone(at time.Time) event {
 
 func (g *gate) evidenceOfSignals(set *signalSet, seen, keyAt time.Time) []event {
 	o := set.observe()
+	needsKey := o.needsKey(g.opts.ignoreKeySignal) != nil
 	_, told := set.find(SignalConnectivityStatusIsDigitalKeyPaired)
 	switch {
 	case !told, g.keyIsFree() && (o.key == keyUnavailable || g.opts.ignoreKeySignal):
@@ -125,7 +126,7 @@ func (g *gate) evidenceOfSignals(set *signalSet, seen, keyAt time.Time) []event 
 			e.keySource = fromWebhook
 		}
 	}
-	if slices.ContainsFunc(set.signals, storedSignal.needsKey) {
+	if needsKey {
 		events = append(events, keyGone(keyAt))
 	}
 	data := event{kind: learnData, at: asOf(set, seen), wake: o.wake}

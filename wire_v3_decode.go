@@ -164,10 +164,16 @@ func (v neutralV3) capacity(op Operation) (any, error) {
 
 func (v neutralV3) charge() (any, error) {
 	r := &ChargeReading{PluggedIn: v.flag(v.ChargeIsChargingCableConnected())}
-	charging := v.flag(v.ChargeIsCharging())
-	switch detailed := v.text(v.ChargeDetailedChargingStatus()); {
-	case deref(detailed) != "":
-		r.State = strings.ToUpper(*detailed)
+	is, isErr := v.ChargeIsCharging()
+	status, statusErr := v.ChargeDetailedChargingStatus()
+	charging, detailed := v.flag(is, isErr), strings.ToUpper(deref(v.text(status, statusErr)))
+	if charging != nil && detailed != "" && *charging != (detailed == ChargeStateCharging) &&
+		!status.OEMUpdatedAt.IsZero() && status.OEMUpdatedAt.Before(is.OEMUpdatedAt) {
+		detailed = "" // outdated: they do not agree, and the other one is newer
+	}
+	switch {
+	case detailed != "":
+		r.State = detailed
 	case charging != nil && *charging:
 		r.State = ChargeStateCharging
 	case charging != nil:
