@@ -258,3 +258,26 @@ func TestWebhookOldKeyErrorBesideANewerPairing(t *testing.T) {
 		})
 	}
 }
+
+// A connection that has ended takes its answers along, also those that are on
+// their way in an event, to whichever replica.
+func TestWebhookAfterDisconnect(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		store := smartcar.NewMemoryStore()
+		client, user := connectedV3(t, sim, smartcar.WithStore(store), smartcar.WithStoredAnswers(smartcar.StoredAnswers{}))
+		other := newClientV3(t, sim, smartcar.WithStore(store), smartcar.WithStoredAnswers(smartcar.StoredAnswers{}))
+		car := user.Vehicle(smartcartest.ModelS2018)
+		_, err := car.Odometer(t.Context())
+		require.NoError(t, err)
+		late := pushed("1", user, car.ID(), 10*time.Second, odometerOf(4321)).body(t)
+		time.Sleep(time.Second)
+		require.NoError(t, car.Disconnect(t.Context()))
+		time.Sleep(time.Second)
+		require.Equal(t, 200, send(t, hookReceiver(t, other, smartcar.WebhookOptions{}, nil), late))
+		for _, c := range []*smartcar.Client{client, other} {
+			_, err = c.User(user.ID()).Vehicle(car.ID()).With(smartcar.AllowStale()).Odometer(t.Context())
+			require.Error(t, err)
+		}
+	})
+}

@@ -117,7 +117,9 @@ func (a appReach) disconnect(ctx context.Context, v *Vehicle) error {
 	if err := a.deleteOne(ctx, connection.ID); err != nil {
 		return err
 	}
-	return a.answers.dropScope(ctx, v.id, v.userID)
+	err = a.answers.dropScope(ctx, v.id, v.userID)
+	a.answers.discard(ctx, v.id, a.now()) // a late event must not bring them back
+	return err
 }
 
 // renew has nothing to do: no token of the user's expires.
