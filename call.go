@@ -200,7 +200,10 @@ func (c *core) classifying(next layer) layer {
 			call.outcome, call.failure = c.strongest(call.kind, a.parts)
 			if a.observed.wasChecked {
 				call.outcome = a.observed.turn(call.outcome)
-				call.failure = cmp.Or(call.failure, a.observed.keyRequired)
+				if call.failure != nil && call.failure.isKeyRequired() {
+					call.failure = nil // one of those observed
+				}
+				call.failure = cmp.Or(call.failure, a.observed.needsKey(c.opts.ignoreKeySignal))
 			}
 			return a, nil
 		}
@@ -231,6 +234,11 @@ func (c *core) classify(call *call, a *answer) (*answer, error) {
 	}
 	parts, err := c.wire.split(call.ops, a)
 	if err != nil {
+		// It may be an error, as those of commands are.
+		if e := decodeError(call.op, a.status, a.header, a.body, a.at); e.Type != "" {
+			e.inside = true
+			return nil, e
+		}
 		return nil, unreadable(call.op, a, err)
 	}
 	a.parts = parts

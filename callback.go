@@ -4,6 +4,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"strconv"
 	"strings"
@@ -84,6 +85,9 @@ func (e *ConnectError) Error() string {
 	}
 	return text
 }
+
+// Format keeps the vehicle out of every verb of package fmt.
+func (e ConnectError) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, e.Error()) }
 
 // Is reports whether target is the sentinel that stands for the code.
 func (e *ConnectError) Is(target error) bool {

@@ -25,8 +25,9 @@ const flowLife = time.Hour
 type Connect struct{ core *core }
 
 // Start redirects the owner to Connect. It sets a cookie that binds the flow
-// to this browser for an hour; [Connect.HandleCallback] needs it. On an error
-// nothing has been written. It needs [Config.StateKey].
+// to this browser for an hour; [Connect.HandleCallback] needs it. The newest
+// five flows of a browser are kept. On an error nothing has been written. It
+// needs [Config.StateKey].
 //
 // On API v3 the user that comes back is confirmed by the external id: where
 // o has none, a random one is used.
@@ -79,6 +80,7 @@ func (c *Connect) start(w http.ResponseWriter, r *http.Request, f flow, link fun
 		return err
 	}
 	secure := isHTTPS(f.RedirectURL)
+	dropOldFlows(w, r)
 	http.SetCookie(w, stateCookie(f.State, sealed, secure, int(flowLife/time.Second)))
 	protectCallback(w)
 	// See Other turns a posted form into the GET that Connect expects.
@@ -86,9 +88,28 @@ func (c *Connect) start(w http.ResponseWriter, r *http.Request, f flow, link fun
 	return nil
 }
 
+// dropOldFlows keeps the cookies of the newest flows of this browser, which
+// sends the oldest first: proxies refuse every request with too many of them.
+func dropOldFlows(w http.ResponseWriter, r *http.Request) {
+	const kept = 4 // beside the new one: owners have other tabs open
+	var names []string
+	for _, c := range r.Cookies() {
+		if isStateCookie(c.Name) {
+			names = append(names, c.Name)
+		}
+	}
+	for _, name := range names[:max(len(names)-kept, 0)] {
+		http.SetCookie(w, flowCookie(name, "", strings.HasPrefix(name, hostCookiePrefix), -1))
+	}
+}
+
 func stateCookie(state, value string, secure bool, maxAge int) *http.Cookie {
+	return flowCookie(stateCookieName(state, secure), value, secure, maxAge)
+}
+
+func flowCookie(name, value string, secure bool, maxAge int) *http.Cookie {
 	return &http.Cookie{
-		Name: stateCookieName(state, secure), Value: value, Path: "/", MaxAge: maxAge,
+		Name: name, Value: value, Path: "/", MaxAge: maxAge,
 		HttpOnly: true, Secure: secure,
 		SameSite: http.SameSiteLaxMode, // the callback is a navigation from Smartcar's site
 	}

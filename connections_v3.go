@@ -158,7 +158,11 @@ func (a appReach) connections(ctx context.Context, filter ConnectionFilter) iter
 	}
 }
 
-var errNoConnection = errors.New("the body holds no connection")
+var errNoResource = errors.New("the body does not hold what was asked for")
+
+func noResource(op Operation) error {
+	return &Error{Operation: op, StatusCode: http.StatusOK, read: true, Err: errNoResource}
+}
 
 // Connection reads one connection by its id. API v3 only.
 //
@@ -183,7 +187,7 @@ func (c *Client) Connection(ctx context.Context, id string) (*Connection, error)
 	}
 	connection := w.Data.Value.connection()
 	if connection.ID == "" {
-		return nil, &Error{Operation: opConnections, StatusCode: http.StatusOK, read: true, Err: errNoConnection}
+		return nil, noResource(opConnections)
 	}
 	return &connection, nil
 }

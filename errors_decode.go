@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -67,8 +68,8 @@ func decodeError(op Operation, status int, header http.Header, body []byte, now 
 // documented answer nests deeper.
 func (b errorBody) innermost() errorBody {
 	inner := b.Error
-	if len(b.Errors) > 0 {
-		inner = b.Errors[0]
+	if i := slices.IndexFunc(b.Errors, isObject); i >= 0 {
+		inner = b.Errors[i]
 	}
 	var nested errorBody
 	if isObject(inner) && json.Unmarshal(inner, &nested) == nil {

@@ -85,7 +85,7 @@ func (c *Client) MoveToV3(ctx context.Context, o MoveOptions) (*MoveReport, erro
 	if !report.Done && (report.NextPage < 1 || report.NextMode != ModeLive && report.NextMode != ModeSimulated) {
 		return nil, argumentError("MoveOptions.Resume", "is not a report of MoveToV3")
 	}
-	m := mover{appReach: a, report: report, index: make(map[string]int, len(report.Users))}
+	m := mover{appReach: a, report: report, index: make(map[string]int, len(report.Users)), shown: make(map[string]bool)}
 	for i, u := range report.Users {
 		m.index[u.UserID] = i
 	}
@@ -96,7 +96,8 @@ func (c *Client) MoveToV3(ctx context.Context, o MoveOptions) (*MoveReport, erro
 type mover struct {
 	appReach
 	report *MoveReport
-	index  map[string]int // where a user stands in the report
+	index  map[string]int  // where a user stands in the report
+	shown  map[string]bool // the connections that this run has seen, of use or not
 }
 
 func (r *MoveReport) clone() *MoveReport {
@@ -148,7 +149,9 @@ func (m *mover) page(ctx context.Context) error {
 	}
 	fresh := false
 	for i := range page.Data {
-		fresh = m.add(page.Data[i].connection()) || fresh
+		c := page.Data[i].connection()
+		fresh = m.add(c) || c.ID != "" && !m.shown[c.ID] || fresh
+		m.shown[c.ID] = true
 	}
 	switch {
 	case fresh: // until a page brings nothing new

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -50,13 +51,17 @@ func (a appReach) modes(chosen ConnectMode) []ConnectMode {
 	return []ConnectMode{ModeLive, ModeSimulated}
 }
 
-// search yields what matches in the first of the modes where anything does.
+// search yields what matches in the first of the modes where anything does,
+// whatever else Smartcar lets through.
 func (a appReach) search(ctx context.Context, filter ConnectionFilter) iter.Seq2[Connection, error] {
 	return func(yield func(Connection, error) bool) {
 		for _, mode := range a.modes(filter.Mode) {
 			filter.Mode = mode
 			found := false
 			for connection, err := range a.connections(ctx, filter) {
+				if err == nil && !filter.matches(connection) {
+					continue
+				}
 				found = true
 				if !yield(connection, err) || err != nil {
 					return
@@ -77,7 +82,7 @@ func (a appReach) vehicles(ctx context.Context, u *User) iter.Seq2[*Vehicle, err
 			case err != nil:
 				yield(nil, err)
 				return
-			case connection.UserID != u.id || connection.VehicleID == "" || seen[connection.VehicleID]:
+			case connection.VehicleID == "" || seen[connection.VehicleID]:
 				continue
 			}
 			seen[connection.VehicleID] = true
@@ -94,12 +99,7 @@ func (a appReach) vehicles(ctx context.Context, u *User) iter.Seq2[*Vehicle, err
 // connection finds the one connection of a user and a vehicle.
 func (a appReach) connection(ctx context.Context, v *Vehicle) (Connection, error) {
 	for connection, err := range a.search(ctx, ConnectionFilter{UserID: v.userID, VehicleID: v.id}) {
-		if err != nil {
-			return Connection{}, err
-		}
-		if connection.UserID == v.userID && connection.VehicleID == v.id {
-			return connection, nil
-		}
+		return connection, err
 	}
 	return Connection{}, ErrNotConnected
 }
@@ -117,7 +117,9 @@ func (a appReach) disconnect(ctx context.Context, v *Vehicle) error {
 	if err := a.deleteOne(ctx, connection.ID); err != nil {
 		return err
 	}
-	return a.answers.dropScope(ctx, v.id, v.userID)
+	err = a.answers.dropScope(ctx, v.id, v.userID)
+	a.answers.discard(ctx, v.id, a.now()) // a late event must not bring them back
+	return err
 }
 
 // renew has nothing to do: no token of the user's expires.
@@ -219,13 +221,17 @@ func (a appReach) welcome(ctx context.Context, p pendingGrant) error {
 // simulated user.
 func (a appReach) deleteConnections(ctx context.Context, filter ConnectionFilter) ([]Connection, error) {
 	var found, removed []Connection
+	seen := make(map[string]bool)
 	for _, mode := range a.modes(filter.Mode) {
-		filter.Mode = mode
-		for connection, err := range a.connections(ctx, filter) {
+		inMode := filter
+		inMode.Mode = mode
+		for connection, err := range a.connections(ctx, inMode) {
 			if err != nil {
 				return nil, err
 			}
-			if filter.matches(connection) { // whatever Smartcar let through
+			// Whatever Smartcar let through.
+			if filter.matches(connection) && filter.Mode.covers(connection.Mode) && !seen[connection.ID] {
+				seen[connection.ID] = true
 				found = append(found, connection)
 			}
 		}
@@ -250,7 +256,17 @@ func (a appReach) deleteOne(ctx context.Context, connectionID string) error {
 	return err
 }
 
-// matches reports whether a connection is one of those the filter names.
+// covers reports whether a connection in mode, empty if it does not say, may be
+// removed when m is asked for.
+func (m ConnectMode) covers(mode string) bool {
+	if m == ModeTest {
+		return !strings.EqualFold(mode, string(ModeLive))
+	}
+	return m == "" || mode == "" || strings.EqualFold(mode, string(m))
+}
+
+// matches reports whether a connection is one of those the filter names, in
+// whatever mode.
 func (f ConnectionFilter) matches(c Connection) bool {
 	return (f.UserID == "" || f.UserID == c.UserID) && (f.VehicleID == "" || f.VehicleID == c.VehicleID) &&
 		(f.ExternalID == "" || f.ExternalID == c.ExternalID)

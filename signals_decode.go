@@ -60,6 +60,12 @@ func (w signalV3) attributes() signalAttributesV3 {
 	return a
 }
 
+// isSignal tells a signal without an envelope from an error, which has a code, too.
+func (w signalV3) isSignal() bool {
+	a := w.attributes()
+	return a.Code != "" && (w.Attributes.Present || isObject(a.Body) || isObject(a.Status))
+}
+
 // stored reads an entry. The header and the time are those of the answer a.
 func (w signalV3) stored(a *answer) storedSignal {
 	attributes, times := w.attributes(), w.Meta.Value
@@ -85,8 +91,9 @@ func (w signalV3) stored(a *answer) storedSignal {
 }
 
 type signalsAnswerV3 struct {
-	Data json.RawMessage `json:"data"`
-	Meta lenient.Object[struct {
+	Data   json.RawMessage `json:"data"`
+	Errors json.RawMessage `json:"errors"`
+	Meta   lenient.Object[struct {
 		TotalCount lenient.Int `json:"totalCount"`
 	}] `json:"meta"`
 	Included lenient.Object[struct {
@@ -104,8 +111,11 @@ func decodeSignals(a *answer) (*Signals, error) {
 		return nil, err
 	}
 	data := envelope.Data
+	if isNull(data) && !isNull(envelope.Errors) {
+		return nil, errNoSignals
+	}
 	if data == nil {
-		if bare, err := decodeObject[signalV3](a.body); err != nil || bare.attributes().Code == "" {
+		if bare, err := decodeObject[signalV3](a.body); err != nil || !bare.isSignal() {
 			return nil, errNoSignals
 		}
 		data = a.body

@@ -81,6 +81,9 @@ const (
 	maxFlowCookie   = 3500
 	minStateKey     = 32
 	stateCookieBase = "smartcar_"
+	stateCookieSum  = 8 // bytes of the state's hash in the name
+
+	hostCookiePrefix = "__Host-"
 )
 
 // validStateKey refuses a key that could be guessed.
@@ -99,11 +102,18 @@ func newState() string { return rand.Text() }
 // lets nobody but this very host set a __Host- cookie.
 func stateCookieName(state string, secure bool) string {
 	sum := sha256.Sum256([]byte(state))
-	name := stateCookieBase + hex.EncodeToString(sum[:8])
+	name := stateCookieBase + hex.EncodeToString(sum[:stateCookieSum])
 	if secure {
-		return "__Host-" + name
+		return hostCookiePrefix + name
 	}
 	return name
+}
+
+// isStateCookie knows the names that stateCookieName makes.
+func isStateCookie(name string) bool {
+	sum, ok := strings.CutPrefix(strings.TrimPrefix(name, hostCookiePrefix), stateCookieBase)
+	decoded, err := hex.DecodeString(sum)
+	return ok && err == nil && len(decoded) == stateCookieSum
 }
 
 // sealFlow returns the value of the cookie: readable, but not to be changed.

@@ -247,7 +247,7 @@ func (a *appCredential) mint(ctx context.Context) (token string, life time.Durat
 func (a *appCredential) decode(answer *answer) (token string, life time.Duration, err error) {
 	if answer.status != http.StatusOK {
 		e := decodeError(opAppToken, answer.status, answer.header, answer.body, answer.at)
-		e.read, e.Description = true, "" // it may quote the credentials
+		e = withoutSecret(e, a.core.secrets().apiClientSecret)
 		if e.Code == "invalid_client" {
 			e.Description = "look at Config.APIClientID and Config.APIClientSecret; the legacy credentials of API v2.0 are not taken here"
 		}
@@ -269,6 +269,20 @@ func (a *appCredential) decode(answer *answer) (token string, life time.Duration
 	}
 	// One that lives for moments only is used for half of them.
 	return string(body.AccessToken), life - min(tokenSkew, life/2), nil
+}
+
+// withoutSecret keeps of an answer to credentials what does not repeat them.
+func withoutSecret(e *Error, secret string) *Error {
+	kept := &Error{
+		Operation: e.Operation, StatusCode: e.StatusCode, Type: e.Type, Code: e.Code,
+		RequestID: e.RequestID, RetryAfter: e.RetryAfter, read: true,
+	}
+	for _, text := range []*string{&kept.Type, &kept.Code, &kept.RequestID} {
+		if strings.Contains(*text, secret) {
+			*text = ""
+		}
+	}
+	return kept
 }
 
 func (a *appCredential) request(ctx context.Context) (*http.Request, error) {

@@ -65,6 +65,7 @@ func (r *WebhookReceiver) once(ctx context.Context, e *WebhookEvent) error {
 // is when it first came, by our clock.
 func (r *WebhookReceiver) claim(ctx context.Context, key string) (claim uint64, seen time.Time, err error) {
 	claim = randomUint64()
+	const longest = webhookMaxTimeout + webhookLeaseMargin // of a replica that waits for longer
 	lease := r.options.Timeout + webhookLeaseMargin
 	for {
 		_, err = changeJSON(ctx, r.records, key, r.options.Remember, func(w *webhookRecord, _ bool, now time.Time) error {
@@ -72,7 +73,7 @@ func (r *WebhookReceiver) claim(ctx context.Context, key string) (claim uint64, 
 			switch {
 			case w.Done:
 				return errWebhookDone
-			case held > 0 && held <= lease: // more is what a clock that jumped back wrote
+			case held > 0 && held <= longest: // more is what a clock that jumped back wrote
 				return errWebhookBusy
 			case w.Seen.IsZero() || w.Seen.After(now):
 				w.Seen = now

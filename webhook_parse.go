@@ -98,7 +98,7 @@ func (w *webhookBody) readV4(e *WebhookEvent) {
 	e.UserID, e.ExternalID = string(data.User.Value.ID), string(data.User.Value.ExternalID)
 	e.VehicleID = firstOf(car.ID, w.VehicleID)
 	e.Make, e.Model, e.Year, e.Powertrain = string(car.Make), string(car.Model), int(car.Year), string(car.Powertrain)
-	e.Mode = strings.ToLower(firstOf(car.Mode, meta.Mode))
+	e.Mode = eventMode(strings.ToLower(string(car.Mode)), strings.ToLower(string(meta.Mode)))
 	e.WebhookID, e.WebhookName = firstOf(meta.WebhookID, w.WebhookID), string(meta.WebhookName)
 	e.ApplicationID, e.DeliveryID, e.DeliveredAt = string(meta.ApplicationID), string(meta.DeliveryID), meta.DeliveredAt.Time
 	e.Sequence = readSequence(meta.Sequence)
@@ -114,6 +114,14 @@ func (w *webhookBody) readV4(e *WebhookEvent) {
 			e.Errors = append(e.Errors, readEventError(raw, e.ReceivedAt))
 		}
 	}
+}
+
+// eventMode is the car's mode; but a test that names a live car is a test.
+func eventMode(car, delivery string) string {
+	if car == "" || car == string(ModeLive) && delivery == string(ModeTest) {
+		return delivery
+	}
+	return car
 }
 
 func firstOf(texts ...lenient.String) string {

@@ -12,10 +12,10 @@ import (
 // newer than that, however often it had to be sent. It fails only where trying
 // again helps.
 func (c *core) learnEvent(ctx context.Context, e *WebhookEvent, seen time.Time) error {
-	if e.Mode == "test" {
+	if e.Mode == string(ModeTest) {
 		return nil
 	}
-	seen = earlier(seen, c.now())
+	seen = notReplayed(earlier(seen, c.now()), e.DeliveredAt)
 	for _, car := range e.Vehicles { // of version 2.0
 		if err := c.learnReadings(ctx, car, seen); err != nil {
 			return err
@@ -41,6 +41,16 @@ func (c *core) learnEvent(ctx context.Context, e *WebhookEvent, seen time.Time) 
 		c.keepSignals(ctx, v, e, asOf(e.Signals.content(), seen))
 	}
 	return nil
+}
+
+// notReplayed dates what Smartcar says it told long before: a delivery that
+// somebody has recorded and sends again when it is no longer remembered. A
+// shorter difference is that of the clocks.
+func notReplayed(seen, told time.Time) time.Time {
+	if !told.IsZero() && seen.Sub(told) >= webhookMinRemember {
+		return told
+	}
+	return seen
 }
 
 // knownTo returns an error for a user of whom nothing may be kept: on v2.0 those
@@ -101,6 +111,7 @@ func keyGone(at time.Time) event {
 
 func (g *gate) evidenceOfSignals(set *signalSet, seen, keyAt time.Time) []event {
 	o := set.observe()
+	needsKey := o.needsKey(g.opts.ignoreKeySignal) != nil
 	_, told := set.find(SignalConnectivityStatusIsDigitalKeyPaired)
 	switch {
 	case !told, g.keyIsFree() && (o.key == keyUnavailable || g.opts.ignoreKeySignal):
@@ -115,7 +126,7 @@ func (g *gate) evidenceOfSignals(set *signalSet, seen, keyAt time.Time) []event 
 			e.keySource = fromWebhook
 		}
 	}
-	if slices.ContainsFunc(set.signals, storedSignal.needsKey) {
+	if needsKey {
 		events = append(events, keyGone(keyAt))
 	}
 	data := event{kind: learnData, at: asOf(set, seen), wake: o.wake}
@@ -199,6 +210,7 @@ func (c *core) learnReadings(ctx context.Context, w WebhookVehicle, seen time.Ti
 	if err != nil || known.state.keyAt.IsZero() && known.state.fetchedAt.IsZero() {
 		return worthRepeating(err) // nothing, or what Forget leaves of a car
 	}
+	seen = notReplayed(seen, w.Timestamp)
 	data := event{kind: learnData, at: seen}
 	var events []event
 	for _, p := range w.Readings.all() {

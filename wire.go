@@ -69,6 +69,16 @@ type observation struct {
 
 	recordedAt  time.Time // the newest of all that was sent
 	keyRequired *Error    // of any signal, whether it was wanted or not
+	keySince    bool      // the key's own signal is there, and newer than keyRequired
+}
+
+// needsKey is the error that asks for the key, unless the key's own signal, where
+// that counts, has shown it since: a list holds what each signal met last.
+func (o observation) needsKey(ignoreKeySignal bool) *Error {
+	if o.keySince && !ignoreKeySignal {
+		return nil
+	}
+	return o.keyRequired
 }
 
 // turn is the outcome of a list of signals, which is read as a whole: what is

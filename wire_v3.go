@@ -148,12 +148,16 @@ func (set *signalSet) observe() observation {
 			o.wake = wakeAsleep
 		}
 	}
+	var askedAt time.Time // for the key; the last time, and zero if that is not known
 	for _, s := range set.signals {
 		switch {
 		case s.err == nil:
 			o.recordedAt = later(o.recordedAt, s.meta.OEMUpdatedAt)
 		case s.err.isKeyRequired():
-			o.keyRequired = s.err
+			at := later(later(s.meta.OEMUpdatedAt, s.meta.RetrievedAt), s.meta.IngestedAt)
+			if o.keyRequired == nil || at.IsZero() || !askedAt.IsZero() && at.After(askedAt) {
+				o.keyRequired, askedAt = s.err, at
+			}
 		}
 	}
 	paired, err := signals.ConnectivityStatusIsDigitalKeyPaired()
@@ -164,6 +168,7 @@ func (set *signalSet) observe() observation {
 		o.key, o.keyAt = keyMissing, firstTime(paired.OEMUpdatedAt, paired.RetrievedAt, paired.IngestedAt)
 		if *paired.Value {
 			o.key = keyInstalled
+			o.keySince = !askedAt.IsZero() && firstOfAll(paired.OEMUpdatedAt, paired.RetrievedAt, paired.IngestedAt).After(askedAt)
 		}
 	case err != nil && permanent(err):
 		o.key = keyUnavailable
@@ -173,6 +178,17 @@ func (set *signalSet) observe() observation {
 	return o
 }
 
+// firstOfAll is the earliest of the times that are known.
+func firstOfAll(times ...time.Time) (first time.Time) {
+	for _, t := range times {
+		if first.IsZero() || !t.IsZero() && t.Before(first) {
+			first = t
+		}
+	}
+	return first
+}
+
+// firstTime is the first that is known, as they are listed.
 func firstTime(times ...time.Time) time.Time {
 	for _, t := range times {
 		if !t.IsZero() {

@@ -28,14 +28,14 @@ func (wireV3) decode(op *operation, body json.RawMessage, units UnitSystem) (any
 	case VIN:
 		return &VINReading{VIN: deref(v.text(signals.VehicleIdentificationVIN()))}, nil
 	case Odometer:
-		return &OdometerReading{Distance: v.number(signals.OdometerTraveledDistance())}, nil
+		return &OdometerReading{Distance: v.distance(signals.OdometerTraveledDistance())}, nil
 	case Location:
 		return v.location()
 	case Fuel:
 		return &FuelReading{
-			Amount:  v.number(signals.InternalCombustionEngineAmountRemaining()),
+			Amount:  v.volume(signals.InternalCombustionEngineAmountRemaining()),
 			Percent: v.number(signals.InternalCombustionEngineFuelLevel()),
-			Range:   v.number(signals.InternalCombustionEngineRange()),
+			Range:   v.distance(signals.InternalCombustionEngineRange()),
 		}, nil
 	case Battery:
 		return v.battery()
@@ -120,6 +120,21 @@ func (v neutralV3) number(s *NumberSignal, err error) *float64 {
 	return inUnits(v.units, s.Value, s.Unit)
 }
 
+// distance and volume are metric where no unit is named.
+func (v neutralV3) distance(s *NumberSignal, err error) *float64 {
+	if err != nil {
+		return nil
+	}
+	return inUnits(v.units, s.Value, orUnit(s.Unit, UnitKilometers))
+}
+
+func (v neutralV3) volume(s *NumberSignal, err error) *float64 {
+	if err != nil {
+		return nil
+	}
+	return inUnits(v.units, s.Value, orUnit(s.Unit, UnitLiters))
+}
+
 func (v neutralV3) location() (any, error) {
 	s, err := v.LocationPreciseLocation()
 	if err != nil {
@@ -149,10 +164,16 @@ func (v neutralV3) capacity(op Operation) (any, error) {
 
 func (v neutralV3) charge() (any, error) {
 	r := &ChargeReading{PluggedIn: v.flag(v.ChargeIsChargingCableConnected())}
-	charging := v.flag(v.ChargeIsCharging())
-	switch detailed := v.text(v.ChargeDetailedChargingStatus()); {
-	case deref(detailed) != "":
-		r.State = strings.ToUpper(*detailed)
+	is, isErr := v.ChargeIsCharging()
+	status, statusErr := v.ChargeDetailedChargingStatus()
+	charging, detailed := v.flag(is, isErr), strings.ToUpper(deref(v.text(status, statusErr)))
+	if charging != nil && detailed != "" && *charging != (detailed == ChargeStateCharging) &&
+		!status.OEMUpdatedAt.IsZero() && status.OEMUpdatedAt.Before(is.OEMUpdatedAt) {
+		detailed = "" // outdated: they do not agree, and the other one is newer
+	}
+	switch {
+	case detailed != "":
+		r.State = detailed
 	case charging != nil && *charging:
 		r.State = ChargeStateCharging
 	case charging != nil:

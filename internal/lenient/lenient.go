@@ -70,23 +70,31 @@ func (t *Time) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// ParseTime reads what [Time] reads, from a plain text such as a header.
+// ParseTime reads what [Time] reads, from a plain text such as a header. What
+// is outside the years 1 to 9999 is unknown: it could not be written as JSON again.
 func ParseTime(s string) time.Time {
-	s = strings.TrimSpace(s)
-	if s == "" {
+	if s = strings.TrimSpace(s); s == "" {
 		return time.Time{}
 	}
+	at := parseTime(s).UTC()
+	if at.Year() < 1 || at.Year() > 9999 {
+		return time.Time{}
+	}
+	return at
+}
+
+func parseTime(s string) time.Time {
 	if at, err := time.Parse(time.RFC3339Nano, s); err == nil {
-		return at.UTC()
+		return at
 	}
 	n, err := strconv.ParseInt(s, 10, 64)
 	switch {
 	case err != nil || n <= 0:
 		return time.Time{}
 	case n > 1e11: // as seconds this would be the year 5138
-		return time.UnixMilli(n).UTC()
+		return time.UnixMilli(n)
 	default:
-		return time.Unix(n, 0).UTC()
+		return time.Unix(n, 0)
 	}
 }
 

@@ -95,6 +95,9 @@ func TestParseTimeOfHeaders(t *testing.T) {
 	require.True(t, ParseTime("   ").IsZero())
 	require.False(t, ParseTime(" 1795425304 ").IsZero())
 	require.True(t, ParseTime("9223372036854775808").IsZero())
+	for _, s := range []string{"999999999999999", "9999-12-31T23:59:59-12:00", "0000-01-01T00:00:00Z", "0001-01-01T00:00:00+12:00"} {
+		require.True(t, ParseTime(s).IsZero(), s)
+	}
 	require.NotPanics(t, func() { _ = ParseTime("9223372036854775807").Format(time.RFC3339) })
 }
 
