@@ -120,7 +120,7 @@ func (h *Handler) describe(ctx context.Context, v *smartcar.Vehicle) car {
 		return c
 	}
 	c.State, c.Reason = h.state(access)
-	if access.NeedsKey {
+	if !access.VirtualKeyURL.IsZero() {
 		c.waiting, c.Link = true, access.VirtualKeyURL
 		if withVIN, err := c.Link.WithVIN(known.vin); err == nil && h.config.VINInLink {
 			c.Link = withVIN
@@ -145,6 +145,8 @@ func (h *Handler) state(a *smartcar.Access) (carState, string) {
 		return needed, t.ReasonMissing
 	case a.NeedsKey:
 		return notKnown, t.ReasonFailed
+	case !a.VirtualKeyURL.IsZero():
+		return notKnown, t.ReasonNotYet
 	}
 	return notKnown, t.ReasonNeverKnown
 }

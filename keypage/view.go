@@ -16,6 +16,7 @@ type view struct {
 	Domain  string // whose key it is
 	Waiting int    // cars that still need the key
 	Added   int
+	Unknown int
 	Done    string
 	Forward bool   // the last key has just come: go on without being asked
 	Events  string // where the script listens; empty if there is nothing to wait for
@@ -55,8 +56,11 @@ func (h *Handler) view(r *http.Request, done string, cars []car) view {
 			v.Domain = c.Link.Domain()
 			shown.QR, shown.Width = drawQR(c.Link.String())
 		}
-		if c.State == added {
+		switch c.State {
+		case added:
 			v.Added++
+		case notKnown:
+			v.Unknown++
 		}
 		v.Cars = append(v.Cars, shown)
 	}
@@ -86,6 +90,8 @@ func (v view) Title() string {
 		return v.Texts.Title
 	case v.Waiting > 0:
 		return v.Texts.TitleNeeded
+	case v.Unknown > 0:
+		return v.Texts.Title
 	case v.Added > 0:
 		return v.Texts.TitleAdded
 	}
@@ -97,6 +103,8 @@ func (v view) Intro() string {
 	switch {
 	case v.Waiting > 0:
 		return v.Texts.IntroNeeded
+	case v.Unknown > 0:
+		return v.Texts.IntroUnknown
 	case v.Added > 0:
 		return v.Texts.IntroAdded
 	}
