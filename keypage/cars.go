@@ -22,6 +22,9 @@ const (
 	freshFor = 5 * time.Second
 	// atOnce is how many cars of one page are asked about at the same time.
 	atOnce = 4
+	// pageTime is how long a page may ask. Smartcar allows a car minutes, which
+	// nobody looks at a blank page for: what is not known by then is said to be so.
+	pageTime = 20 * time.Second
 )
 
 // A carState is what the page says about a car; it names a badge's style, too.
@@ -52,11 +55,14 @@ type car struct {
 	Reason  string
 	Link    smartcar.VirtualKeyURL // zero: nothing to add
 	waiting bool
+	failed  bool // asking again may help
 }
 
 // cars are the user's, or the one that was asked for, those that need the key
 // first. Opened says that an owner asks, and not the page by itself.
 func (h *Handler) cars(ctx context.Context, user *smartcar.User, only string, opened bool) ([]car, error) {
+	ctx, cancel := context.WithTimeout(ctx, pageTime)
+	defer cancel()
 	ids, err := h.garage(ctx, user, opened)
 	if err != nil {
 		return nil, err
@@ -116,7 +122,7 @@ func (h *Handler) describe(ctx context.Context, v *smartcar.Vehicle) car {
 	}
 	if err != nil {
 		h.log(ctx, "car", err)
-		c.State, c.Reason = notKnown, h.config.Texts.ReasonFailed
+		c.State, c.Reason, c.failed = notKnown, h.config.Texts.ReasonFailed, true
 		return c
 	}
 	c.State, c.Reason = h.state(access)

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/seed-498a1bc4/smartcar"
 )
 
 const (
@@ -22,6 +24,11 @@ const (
 // and "end" when there is nothing more to wait for. It says nothing about the
 // cars: the page does.
 func (h *Handler) serveEvents(w http.ResponseWriter, r *http.Request) {
+	if site := r.Header.Get("Sec-Fetch-Site"); site == "cross-site" || site == "same-site" {
+		// It could not read them, but hold the owner's streams, and see them end.
+		http.Error(w, "events are for the page only", http.StatusForbidden)
+		return
+	}
 	user := h.who(w, r)
 	if user == nil {
 		return
@@ -40,7 +47,7 @@ func (h *Handler) serveEvents(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no") // nginx would keep the events to itself
 	out := http.NewResponseController(w)
-	_ = out.SetWriteDeadline(time.Time{}) // where the server has one, it is for pages
+	defer func() { _ = out.SetWriteDeadline(time.Time{}) }() // the connection is used again
 	if r.Method == http.MethodHead || !send(w, out, "retry: 10000\n\n") {
 		return
 	}
@@ -59,17 +66,18 @@ func (h *Handler) serveEvents(w http.ResponseWriter, r *http.Request) {
 func (h *Handler) waitFor(ctx context.Context, cars []car) <-chan struct{} {
 	came := make(chan struct{}, len(cars)+1)
 	var waiting sync.WaitGroup
-	if !slices.ContainsFunc(cars, func(c car) bool { return c.waiting }) {
+	open := func(c car) bool { return c.waiting || c.failed }
+	if !slices.ContainsFunc(cars, open) {
 		came <- struct{}{} // since the page was shown: it has to be shown again
 	}
 	for _, c := range cars {
-		if !c.waiting {
+		if !open(c) {
 			continue
 		}
 		waiting.Go(func() {
 			if _, err := c.vehicle.WaitForKey(ctx); err == nil {
 				came <- struct{}{}
-			} else if !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+			} else if ctx.Err() == nil && !errors.Is(err, smartcar.ErrKeyNotNeeded) {
 				h.log(ctx, "waiting", err)
 			}
 		})
@@ -106,7 +114,10 @@ func (h *Handler) stream(ctx context.Context, w http.ResponseWriter, out *http.R
 	}
 }
 
+// send gives every event its own deadline: that of the server is for pages, and
+// without one who reads nothing would be waited for.
 func send(w http.ResponseWriter, out *http.ResponseController, text string) bool {
+	_ = out.SetWriteDeadline(time.Now().Add(streamBeat))
 	if _, err := w.Write([]byte(text)); err != nil {
 		return false
 	}
