@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/keypage"
@@ -69,7 +70,10 @@ func TestBehindAProxyThatRefusesTheStream(t *testing.T) {
 			b.wait(".car a.button")
 			b.accessible(t, "key-page")
 			b.show("1-key-page")
-			find(b, chromedp.Evaluate[bool](`document.querySelector(".car details").open = true`))
+			call(b, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: 320, Height: 700, DeviceScaleFactor: 1, Mobile: true})
+			find(b, chromedp.Evaluate[bool](`for (const d of document.querySelectorAll("details")) d.open = true; true`))
+			require.LessOrEqual(t, find(b, chromedp.Evaluate[int](`document.documentElement.scrollWidth`)), 320, "nobody has to scroll sideways")
+			b.show("2-narrow")
 			require.Equal(t, keyLink, scan(b, "svg.qr"))
 			b.wait(".waiting:not([hidden])")
 			require.NoError(t, sim.Pair(smartcartest.ModelY))

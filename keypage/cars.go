@@ -18,6 +18,8 @@ const (
 	// itself. An owner who opens it may have connected another car just now.
 	garageFor = time.Minute
 	nameFor   = 24 * time.Hour
+	// namelessFor is how long nobody is asked again who did not say.
+	namelessFor = time.Minute
 	// freshFor is how old a status may be that is shown to an owner who looks.
 	freshFor = 5 * time.Second
 	// atOnce is how many cars of one page are asked about at the same time.
@@ -167,16 +169,19 @@ func (h *Handler) name(ctx context.Context, v *smartcar.Vehicle) name {
 	}
 	n = name{text: h.config.Texts.Car, at: time.Now()}
 	attributes, err := v.Attributes(ctx)
-	if err != nil {
-		return n
-	}
-	if text := nameOf(attributes); text != "" {
-		n.text = text
-	}
-	if h.config.VINInLink {
-		if vin, err := v.VIN(ctx); err == nil {
-			n.vin = vin.VIN
+	if err == nil {
+		if text := nameOf(attributes); text != "" {
+			n.text = text
 		}
+		if h.config.VINInLink {
+			var vin *smartcar.VINReading
+			if vin, err = v.VIN(ctx); err == nil {
+				n.vin = vin.VIN
+			}
+		}
+	}
+	if err != nil {
+		n.at = n.at.Add(namelessFor - nameFor)
 	}
 	h.names.Put(key, n)
 	return n

@@ -53,6 +53,8 @@ func TestProblemsAreNoDeadEnd(t *testing.T) {
 	for _, target := range []string{"/?vehicle=nowhere&return=/there", "/?return=//evil.example", "/elsewhere"} {
 		require.Contains(t, get(page, target, desktop).Body.String(), `<a class="button" href="/dashboard">`, target)
 	}
+	nobody := pageOf(t, nil, nil)
+	require.Contains(t, get(nobody, "/", desktop).Body.String(), `<a class="button" href="/dashboard">`)
 }
 
 // awayStore is a store that is away from a moment on.
@@ -118,5 +120,44 @@ func TestManyCarsOfASlowSmartcar(t *testing.T) {
 		require.Less(t, time.Since(began), time.Minute)
 		require.Equal(t, http.StatusOK, w.Code)
 		require.Equal(t, len(cars), strings.Count(w.Body.String(), `class="badge"`))
+	})
+}
+
+// Who does not say what a car is called is not asked at every load, but again soon.
+func TestNamesThatCannotBeRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		user := connected(t, sim, smartcar.WithRetry(smartcar.RetryPolicy{MaxAttempts: 1}))
+		page := pageOf(t, user, func(c *keypage.Config) { c.VINInLink = true })
+		target := "/?n=1&vehicle=" + smartcartest.ModelY
+		asked := 0
+		sim.Inject(smartcartest.Fault{Status: 502, Times: -1, Match: func(r *http.Request) bool {
+			if !strings.HasSuffix(r.URL.Path, "/vin") {
+				return false
+			}
+			asked++
+			return true
+		}})
+		for range 5 {
+			require.NotContains(t, get(page, target, iPhone).Body.String(), "vin=")
+			time.Sleep(time.Second)
+		}
+		require.Equal(t, 1, asked)
+		sim.ClearFaults()
+		time.Sleep(time.Minute)
+		require.Contains(t, get(page, target, iPhone).Body.String(), "vin=7SAYGDEE5PA000002")
+	})
+}
+
+// A server that shuts down does not wait for a stream that Smartcar keeps waiting.
+func TestCloseEndsAStreamThatHasNotBegun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		page := pageOf(t, connected(t, sim), nil)
+		sim.Inject(smartcartest.Fault{Path: "/v2.0/vehicles", Latency: 15 * time.Second, Times: -1})
+		began := time.Now()
+		go func() { time.Sleep(time.Second); page.Close() }()
+		require.NotEqual(t, http.StatusOK, listen(t.Context(), page, "/events").Code)
+		require.Equal(t, time.Second, time.Since(began))
 	})
 }

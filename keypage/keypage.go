@@ -198,7 +198,7 @@ func (h *Handler) problem(w http.ResponseWriter, r *http.Request, status int) {
 	case http.StatusBadRequest:
 		v.Problem, v.Again, v.Done = t.BadReturn, "", h.config.Done
 	case http.StatusUnauthorized:
-		v.Problem = t.SignIn
+		v.Problem, v.Done = t.SignIn, h.config.Done
 	case http.StatusNotFound:
 		v.Problem, v.Again, v.Done = t.NoCar, "", h.config.Done
 	case http.StatusConflict:

@@ -38,7 +38,9 @@ func (h *Handler) serveEvents(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer h.leave(user.ID())
-	cars, err := h.cars(r.Context(), user, r.URL.Query().Get("vehicle"), false)
+	asking, stop := h.untilClosed(r.Context())
+	cars, err := h.cars(asking, user, r.URL.Query().Get("vehicle"), false)
+	stop()
 	if err != nil {
 		status := h.statusOf(r.Context(), err)
 		http.Error(w, http.StatusText(status), status)
@@ -59,6 +61,19 @@ func (h *Handler) serveEvents(w http.ResponseWriter, r *http.Request) {
 	for range came { // until the last of them has returned
 		continue
 	}
+}
+
+// untilClosed is ctx, and ends when the server shuts down.
+func (h *Handler) untilClosed(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		select {
+		case <-h.closing:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
 }
 
 // waitFor waits for every car in a goroutine that ends with ctx. The channel

@@ -119,3 +119,31 @@ func TestStreamsOfOneUserAreBounded(t *testing.T) {
 		}())
 	})
 }
+
+// deadlines is a connection that notes until when a write may take.
+type deadlines struct {
+	*recorder
+	until []time.Time
+}
+
+func (d *deadlines) SetWriteDeadline(t time.Time) error {
+	d.until = append(d.until, t)
+	return nil
+}
+
+// The deadline of the server is for pages; an event has its own, so that one who
+// reads nothing is not waited for, and the connection is left without.
+func TestEveryEventHasADeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		page := pageOf(t, connected(t, smartcartest.New()), nil)
+		began := time.Now()
+		w := &deadlines{recorder: &recorder{ResponseRecorder: httptest.NewRecorder()}}
+		page.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/events", nil).WithContext(t.Context()))
+		require.Greater(t, len(w.until), 200)
+		require.True(t, w.until[len(w.until)-1].IsZero())
+		for i, until := range w.until[:len(w.until)-1] {
+			require.True(t, until.After(began), i)
+			require.LessOrEqual(t, until.Sub(began), time.Hour+time.Minute)
+		}
+	})
+}

@@ -39,7 +39,7 @@ func TestEveryPageIsProtected(t *testing.T) {
 	home, stop := start(t, io.Discard)
 	defer stop()
 	for _, path := range []string{"", "app.css", "nowhere", "callback", "cars/x/lock", "key/"} {
-		resp, err := http.Get(home + path) //nolint:noctx // a test
+		resp, err := http.Get(home + path)
 		require.NoError(t, err)
 		require.NoError(t, resp.Body.Close())
 		require.Equal(t, "DENY", resp.Header.Get("X-Frame-Options"), path)
@@ -89,7 +89,7 @@ func TestShutdownEndsTheEvents(t *testing.T) {
 	b.post("/signin", url.Values{"name": {"ann"}})
 	_, connect := b.post("/connect", nil)
 	b.post(connect, url.Values{"decision": {"grant"}})
-	resp, err := (&http.Client{Jar: b.http.Jar}).Get(home + "key/events") //nolint:noctx // a test
+	resp, err := (&http.Client{Jar: b.http.Jar}).Get(home + "key/events")
 	require.NoError(t, err)
 	defer func() { _ = resp.Body.Close() }()
 	require.Equal(t, "text/event-stream", resp.Header.Get("Content-Type"))
