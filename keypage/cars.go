@@ -70,6 +70,11 @@ func (h *Handler) cars(ctx context.Context, user *smartcar.User, only string, op
 		return nil, err
 	}
 	if only != "" {
+		if !opened && !slices.Contains(ids, only) { // another replica may have shown it
+			if ids, err = h.garage(ctx, user, true); err != nil {
+				return nil, err
+			}
+		}
 		if !slices.Contains(ids, only) {
 			return nil, errNoCar
 		}

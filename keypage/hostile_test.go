@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -159,5 +160,20 @@ func TestCloseEndsAStreamThatHasNotBegun(t *testing.T) {
 		go func() { time.Sleep(time.Second); page.Close() }()
 		require.NotEqual(t, http.StatusOK, listen(t.Context(), page, "/events").Code)
 		require.Equal(t, time.Second, time.Since(began))
+	})
+}
+
+// The page of a car that was connected just now may come from another replica
+// than its stream.
+func TestStreamOfACarThatIsNew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		client := newClient(t, sim)
+		user := connect(t, sim, client, url.Values{"decision": {"grant"}, "vehicle": {smartcartest.Model3}})
+		page := pageOf(t, user, nil)
+		get(page, "/", desktop)
+		connect(t, sim, client, url.Values{"decision": {"grant"}, "vehicle": {smartcartest.ModelY}})
+		require.NoError(t, sim.Pair(smartcartest.ModelY))
+		require.Equal(t, []string{"added", "end"}, listen(t.Context(), page, "/events?vehicle="+smartcartest.ModelY).events)
 	})
 }

@@ -3,7 +3,10 @@
   var news = document.getElementById("news");
   var source = null;
   var going = false;
+  var planned = null;
   var failures = 0;
+  var began = 0; // when the stream was opened
+  var came = false; // a key, on this stream
 
   function page() { return document.getElementById("page"); }
 
@@ -32,6 +35,7 @@
       var help = document.querySelector(".help");
       if (help) { help.remove(); }
     }
+    later(); // a car that the stream did not know of may be left
     var done = page().dataset.done;
     if (done && !going) {
       going = true;
@@ -53,7 +57,11 @@
       if (fresh) { show(shown, fresh); }
     }).catch(function () {
       // The owner can still load the page again.
-      if (tries > 1) { setTimeout(function () { look(tries - 1); }, 5000); }
+      if (tries > 1) {
+        setTimeout(function () { look(tries - 1); }, 5000);
+      } else {
+        later();
+      }
     });
   }
 
@@ -69,15 +77,23 @@
   function refused() {
     if (!source || source.readyState !== EventSource.CLOSED) { return; }
     source = null;
+    later();
+  }
+
+  // later looks and listens again, ever more rarely, if nobody does.
+  function later() {
+    if (source || planned || !page().dataset.events) { return; }
+    if (Date.now() - began > 60000) { failures = 0; }
     failures++;
     if (failures > 10) {
       giveUp();
       return;
     }
-    setTimeout(function () {
+    planned = setTimeout(function () {
+      planned = null;
       if (source || !page().dataset.events) { return; }
-      look(1);
       listen();
+      look(1);
     }, Math.min(5000 * Math.pow(2, failures - 1), 300000));
   }
 
@@ -85,10 +101,17 @@
     var address = page().dataset.events;
     if (source || !address || !window.EventSource) { return; }
     source = new EventSource(address);
-    source.addEventListener("open", function () { failures = 0; });
+    began = Date.now();
+    came = false;
     source.addEventListener("error", refused);
-    source.addEventListener("added", function () { look(3); });
-    source.addEventListener("end", giveUp);
+    source.addEventListener("added", function () {
+      came = true;
+      look(3);
+    });
+    source.addEventListener("end", function () {
+      close();
+      if (came) { look(3); } else { giveUp(); }
+    });
   }
 
   // Back from the Tesla app: a phone may have cut the stream meanwhile.
