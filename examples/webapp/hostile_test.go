@@ -38,13 +38,15 @@ func TestEveryPageIsProtected(t *testing.T) {
 	t.Setenv("SMARTCAR_CLIENT_ID", "")
 	home, stop := start(t, io.Discard)
 	defer stop()
-	for _, path := range []string{"", "app.css", "nowhere", "callback", "cars/x/lock", "key/"} {
+	for path, referrer := range map[string]string{
+		"": "same-origin", "app.css": "same-origin", "nowhere": "same-origin", "cars/x/lock": "same-origin", "key/": "no-referrer",
+	} {
 		resp, err := http.Get(home + path)
 		require.NoError(t, err)
 		require.NoError(t, resp.Body.Close())
 		require.Equal(t, "DENY", resp.Header.Get("X-Frame-Options"), path)
 		require.Equal(t, "no-store", resp.Header.Get("Cache-Control"), path)
-		require.Equal(t, "no-referrer", resp.Header.Get("Referrer-Policy"), path)
+		require.Equal(t, referrer, resp.Header.Get("Referrer-Policy"), path)
 		require.Contains(t, resp.Header.Get("Content-Security-Policy"), "frame-ancestors 'none'", path)
 	}
 }
