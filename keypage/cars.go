@@ -60,6 +60,9 @@ type car struct {
 	failed  bool // asking again may help
 }
 
+// open says that the car's key may still come.
+func (c car) open() bool { return c.waiting || c.failed }
+
 // cars are the user's, or the one that was asked for, those that need the key
 // first. Opened says that an owner asks, and not the page by itself.
 func (h *Handler) cars(ctx context.Context, user *smartcar.User, only string, opened bool) ([]car, error) {

@@ -56,7 +56,7 @@ type Handler struct {
 	names   *lru.Cache[string, name]
 
 	mu      sync.Mutex
-	streams map[string]int // open event streams by user
+	streams map[string]held // by user
 	closing chan struct{}
 	once    sync.Once
 }
@@ -97,7 +97,7 @@ func New(config Config) (*Handler, error) {
 	return &Handler{
 		config: config, page: page, css: append(css, config.CSS...), js: js,
 		garages: lru.New[string, garage](keptUsers), names: lru.New[string, name](keptCars),
-		streams: make(map[string]int), closing: make(chan struct{}),
+		streams: make(map[string]held), closing: make(chan struct{}),
 	}, nil
 }
 

@@ -16,9 +16,15 @@ const (
 	// then. Browsers and proxies close silent ones after a minute or so.
 	streamLife = time.Hour
 	streamBeat = 15 * time.Second
-	// streamsPerUser bounds what one account can hold open.
+	// streamsPerUser and waitsPerUser bound what one account can hold open. A car
+	// that is waited for looks into the store every 3 seconds; the only stream of
+	// an account may wait for however many it has.
 	streamsPerUser = 8
+	waitsPerUser   = 200
 )
+
+// held is what one account holds open.
+type held struct{ streams, waits int }
 
 // serveEvents tells the script when a key has come: an event "added" for each,
 // and "end" when there is nothing more to wait for. It says nothing about the
@@ -33,11 +39,11 @@ func (h *Handler) serveEvents(w http.ResponseWriter, r *http.Request) {
 	if user == nil {
 		return
 	}
-	if !h.enter(user.ID()) {
-		http.Error(w, "too many pages are open", http.StatusTooManyRequests)
+	if !h.hold(user.ID(), held{streams: 1}) {
+		http.Error(w, tooMany, http.StatusTooManyRequests)
 		return
 	}
-	defer h.leave(user.ID())
+	defer h.release(user.ID(), held{streams: 1})
 	asking, stop := h.untilClosed(r.Context())
 	cars, err := h.cars(asking, user, r.URL.Query().Get("vehicle"), false)
 	stop()
@@ -46,6 +52,12 @@ func (h *Handler) serveEvents(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, http.StatusText(status), status)
 		return
 	}
+	waits := held{waits: len(slices.DeleteFunc(slices.Clone(cars), func(c car) bool { return !c.open() }))}
+	if !h.hold(user.ID(), waits) {
+		http.Error(w, tooMany, http.StatusTooManyRequests) // the script looks now and then
+		return
+	}
+	defer h.release(user.ID(), waits)
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no") // nginx would keep the events to itself
 	out := http.NewResponseController(w)
@@ -81,12 +93,11 @@ func (h *Handler) untilClosed(ctx context.Context) (context.Context, context.Can
 func (h *Handler) waitFor(ctx context.Context, cars []car) <-chan struct{} {
 	came := make(chan struct{}, len(cars)+1)
 	var waiting sync.WaitGroup
-	open := func(c car) bool { return c.waiting || c.failed }
-	if !slices.ContainsFunc(cars, open) {
+	if !slices.ContainsFunc(cars, car.open) {
 		came <- struct{}{} // since the page was shown: it has to be shown again
 	}
 	for _, c := range cars {
-		if !open(c) {
+		if !c.open() {
 			continue
 		}
 		waiting.Go(func() {
@@ -139,20 +150,27 @@ func send(w http.ResponseWriter, out *http.ResponseController, text string) bool
 	return out.Flush() == nil
 }
 
-func (h *Handler) enter(user string) bool {
+const tooMany = "too many pages are open"
+
+// hold reports whether the account may hold more.
+func (h *Handler) hold(user string, more held) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.streams[user] >= streamsPerUser {
+	has := h.streams[user]
+	if has.streams+more.streams > streamsPerUser || has.waits > 0 && has.waits+more.waits > waitsPerUser {
 		return false
 	}
-	h.streams[user]++
+	h.streams[user] = held{has.streams + more.streams, has.waits + more.waits}
 	return true
 }
 
-func (h *Handler) leave(user string) {
+func (h *Handler) release(user string, less held) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.streams[user]--; h.streams[user] <= 0 {
+	left := held{h.streams[user].streams - less.streams, h.streams[user].waits - less.waits}
+	if left == (held{}) {
 		delete(h.streams, user)
+	} else {
+		h.streams[user] = left
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -117,6 +118,31 @@ func TestStreamsOfOneUserAreBounded(t *testing.T) {
 			defer cancel()
 			return listen(ctx, page, "/events").Code
 		}())
+	})
+}
+
+// Each car that is waited for looks into the store: many tabs of an owner of many
+// cars must not.
+func TestWaitsOfOneUserAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cars := make([]smartcartest.Car, 90)
+		for i := range cars {
+			cars[i] = smartcartest.Car{ID: "car-" + strconv.Itoa(i), Make: "TESLA", Model: "Model Y", Year: 2023, Integration: smartcartest.Streaming}
+		}
+		page := pageOf(t, connected(t, smartcartest.New(smartcartest.WithCars(cars...))), nil)
+		ctx, cancel := context.WithCancel(t.Context())
+		for range 2 {
+			go listen(ctx, page, "/events")
+			time.Sleep(time.Second)
+		}
+		require.Equal(t, http.StatusTooManyRequests, listen(t.Context(), page, "/events").Code)
+		go listen(ctx, page, "/events?vehicle=car-1")
+		time.Sleep(time.Second)
+		cancel()
+		synctest.Wait()
+		ctx, cancel = context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		require.Equal(t, http.StatusOK, listen(ctx, page, "/events").Code)
 	})
 }
 
