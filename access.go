@@ -25,7 +25,8 @@ type Access struct {
 	// needs one and it is missing, or could not be read for the moment. Never
 	// true for a legacy car, nor where the status can never be read.
 	NeedsKey bool
-	// VirtualKeyURL is where the owner adds it; zero unless NeedsKey.
+	// VirtualKeyURL is where the owner adds it; zero unless NeedsKey. On API v3 it
+	// is there too while nobody has said yet whether the key is on the car.
 	VirtualKeyURL VirtualKeyURL
 	// NextRead is when a data request is allowed and brings something new;
 	// zero means now.
@@ -76,8 +77,8 @@ func (g *gate) describe(ctx context.Context, v *Vehicle, c car) *Access {
 			a.NextRead, a.Rule = c.ours(at), RuleLegacy
 		}
 	}
-	if s.class == classStreaming && (s.key == keyMissing || s.key == keyNotAsked && g.keyIsFree()) {
-		a.NeedsKey = true
+	if s.class == classStreaming && (s.key == keyMissing || s.key == keyNotAsked) {
+		a.NeedsKey = s.key == keyMissing || g.keyIsFree()
 		a.VirtualKeyURL = g.keyURL(ctx, v.userID, "")
 	}
 	a.Why, a.NothingStored = s.why(), s.nothing

@@ -161,6 +161,7 @@ func TestOpenUntilTheServerSaysOtherwise(t *testing.T) {
 		access, err := m.Access(t.Context())
 		require.NoError(t, err)
 		require.False(t, access.NeedsKey, "nobody is nagged for what cannot be known")
+		require.True(t, access.VirtualKeyURL.IsZero(), "nor shown a link")
 		m.command = respond(400, `{"errors":[{"status":"400","type":"CONNECTED_SERVICES_ACCOUNT","code":"VIRTUAL_KEY_REQUIRED","resolution":{"type":"ACTION_REQUIRED","url":"https://www.tesla.com/_ak/smartcar.com"}}]}`)
 		_, err = m.Lock(t.Context())
 		require.ErrorIs(t, err, smartcar.ErrVirtualKeyRequired)
@@ -182,6 +183,19 @@ func TestOpenUntilTheServerSaysOtherwise(t *testing.T) {
 		m.requireKey(t, smartcar.KeyInstalled, smartcar.KeyFromCommand)
 		_, err = m.Odometer(t.Context())
 		require.NoError(t, err)
+	})
+}
+
+// Before anybody has said so, nobody is asked for the key, and who wants to offer
+// the link has it.
+func TestLinkBeforeTheKeyIsKnownOnV3(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMadeUp(t, aModelY)
+		access, err := m.Access(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, smartcar.KeyUnknown, access.Key.State)
+		require.False(t, access.NeedsKey)
+		require.Equal(t, "https://www.tesla.com/_ak/smartcar.com", access.VirtualKeyURL.String())
 	})
 }
 

@@ -18,10 +18,15 @@ const (
 	// itself. An owner who opens it may have connected another car just now.
 	garageFor = time.Minute
 	nameFor   = 24 * time.Hour
+	// namelessFor is how long nobody is asked again who did not say.
+	namelessFor = time.Minute
 	// freshFor is how old a status may be that is shown to an owner who looks.
 	freshFor = 5 * time.Second
 	// atOnce is how many cars of one page are asked about at the same time.
 	atOnce = 4
+	// pageTime is how long a page may ask. Smartcar allows a car minutes, which
+	// nobody looks at a blank page for: what is not known by then is said to be so.
+	pageTime = 20 * time.Second
 )
 
 // A carState is what the page says about a car; it names a badge's style, too.
@@ -52,16 +57,27 @@ type car struct {
 	Reason  string
 	Link    smartcar.VirtualKeyURL // zero: nothing to add
 	waiting bool
+	failed  bool // asking again may help
 }
+
+// open says that the car's key may still come.
+func (c car) open() bool { return c.waiting || c.failed }
 
 // cars are the user's, or the one that was asked for, those that need the key
 // first. Opened says that an owner asks, and not the page by itself.
 func (h *Handler) cars(ctx context.Context, user *smartcar.User, only string, opened bool) ([]car, error) {
+	ctx, cancel := context.WithTimeout(ctx, pageTime)
+	defer cancel()
 	ids, err := h.garage(ctx, user, opened)
 	if err != nil {
 		return nil, err
 	}
 	if only != "" {
+		if !opened && !slices.Contains(ids, only) { // another replica may have shown it
+			if ids, err = h.garage(ctx, user, true); err != nil {
+				return nil, err
+			}
+		}
 		if !slices.Contains(ids, only) {
 			return nil, errNoCar
 		}
@@ -116,11 +132,11 @@ func (h *Handler) describe(ctx context.Context, v *smartcar.Vehicle) car {
 	}
 	if err != nil {
 		h.log(ctx, "car", err)
-		c.State, c.Reason = notKnown, h.config.Texts.ReasonFailed
+		c.State, c.Reason, c.failed = notKnown, h.config.Texts.ReasonFailed, true
 		return c
 	}
 	c.State, c.Reason = h.state(access)
-	if access.NeedsKey {
+	if !access.VirtualKeyURL.IsZero() {
 		c.waiting, c.Link = true, access.VirtualKeyURL
 		if withVIN, err := c.Link.WithVIN(known.vin); err == nil && h.config.VINInLink {
 			c.Link = withVIN
@@ -145,6 +161,8 @@ func (h *Handler) state(a *smartcar.Access) (carState, string) {
 		return needed, t.ReasonMissing
 	case a.NeedsKey:
 		return notKnown, t.ReasonFailed
+	case !a.VirtualKeyURL.IsZero():
+		return notKnown, t.ReasonNotYet
 	}
 	return notKnown, t.ReasonNeverKnown
 }
@@ -159,16 +177,19 @@ func (h *Handler) name(ctx context.Context, v *smartcar.Vehicle) name {
 	}
 	n = name{text: h.config.Texts.Car, at: time.Now()}
 	attributes, err := v.Attributes(ctx)
-	if err != nil {
-		return n
-	}
-	if text := nameOf(attributes); text != "" {
-		n.text = text
-	}
-	if h.config.VINInLink {
-		if vin, err := v.VIN(ctx); err == nil {
-			n.vin = vin.VIN
+	if err == nil {
+		if text := nameOf(attributes); text != "" {
+			n.text = text
 		}
+		if h.config.VINInLink {
+			var vin *smartcar.VINReading
+			if vin, err = v.VIN(ctx); err == nil {
+				n.vin = vin.VIN
+			}
+		}
+	}
+	if err != nil {
+		n.at = n.at.Add(namelessFor - nameFor)
 	}
 	h.names.Put(key, n)
 	return n

@@ -21,16 +21,23 @@
 // day, and for the status of the keys that are missing unless that is known for
 // less than 5 seconds; that an owner waits on it costs the status reads of
 // [smartcar.Vehicle.WaitForKey], however many tabs are open. None of this takes
-// a turn of a car. Without JavaScript the page loads itself again, ever
-// more rarely, and stops after 30 times.
+// a turn of a car. A page comes after 20 seconds at the latest, and says of what
+// could not be read by then that it is not known. Without JavaScript the page
+// loads itself again, ever more rarely, and stops after 30 times.
+//
+// API v3 tells whether the key is there with the car's data only, and nobody is
+// asked for that: the page shows the link to whoever may need it, and turns when a
+// read of yours, a command or a webhook has shown the key; see
+// [smartcar.Client.WebhookReceiver].
 //
 // # Security
 //
 // Whose cars are shown is what [Config].Who says about the request, never what
 // its address says; the id of a car that is not this user's is 404. The page
 // runs no inline script, asks no other site for anything, and cannot be framed.
-// No VIN is in it unless [Config].VINInLink is set. The owner is sent on to
-// Done, or to a path of your own site with [Config].AllowReturn.
+// Another site can neither read nor hold its events. No VIN is in it unless
+// [Config].VINInLink is set. The owner is sent on to Done, or to a path of your
+// own site with [Config].AllowReturn.
 //
 // # Looks and words
 //

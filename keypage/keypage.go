@@ -56,7 +56,7 @@ type Handler struct {
 	names   *lru.Cache[string, name]
 
 	mu      sync.Mutex
-	streams map[string]int // open event streams by user
+	streams map[string]held // by user
 	closing chan struct{}
 	once    sync.Once
 }
@@ -97,7 +97,7 @@ func New(config Config) (*Handler, error) {
 	return &Handler{
 		config: config, page: page, css: append(css, config.CSS...), js: js,
 		garages: lru.New[string, garage](keptUsers), names: lru.New[string, name](keptCars),
-		streams: make(map[string]int), closing: make(chan struct{}),
+		streams: make(map[string]held), closing: make(chan struct{}),
 	}, nil
 }
 
@@ -115,7 +115,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	switch r.URL.Path {
-	case "/", "":
+	case "":
+		redirectInside(w, r)
+	case "/":
 		h.servePage(w, r)
 	case "/key.css":
 		h.serveFile(w, r, "text/css; charset=utf-8", h.css)
@@ -137,6 +139,7 @@ func protect(header http.Header) {
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("Referrer-Policy", "no-referrer")
 	header.Set("Cross-Origin-Opener-Policy", "same-origin")
+	header.Set("Cross-Origin-Resource-Policy", "same-origin")
 	header.Set("Cache-Control", "no-store")
 }
 
@@ -193,13 +196,17 @@ func (h *Handler) problem(w http.ResponseWriter, r *http.Request, status int) {
 	v := view{Texts: t, Problem: t.TryLater, Again: again(r)}
 	switch status {
 	case http.StatusBadRequest:
-		v.Problem, v.Again = t.BadReturn, ""
+		v.Problem, v.Again, v.Done = t.BadReturn, "", h.config.Done
 	case http.StatusUnauthorized:
-		v.Problem = t.SignIn
+		v.Problem, v.Done = t.SignIn, h.config.Done
 	case http.StatusNotFound:
-		v.Problem, v.Again = t.NoCar, ""
+		v.Problem, v.Again, v.Done = t.NoCar, "", h.config.Done
 	case http.StatusConflict:
 		v.Problem, v.Done = t.Reconnect, h.config.Done
+	default:
+		if loads(r) > 0 { // without JavaScript it waits for a key, and goes on
+			v.reload(r)
+		}
 	}
 	h.render(w, r, status, v)
 }

@@ -249,6 +249,7 @@ func TestDriversAndFailures(t *testing.T) {
 	require.Contains(t, driver, "Not known")
 	require.Contains(t, driver, "a driver&#39;s account")
 	require.NotContains(t, driver, keyLink)
+	require.NotContains(t, driver, "No virtual key is needed", "nobody knows that")
 	require.Contains(t, get(page, "/?vehicle=roadster", desktop).Body.String(), "It cannot be told whether")
 
 	sim = smartcartest.New()

@@ -4,6 +4,7 @@ import (
 	"html/template"
 	"net/http"
 	"net/url"
+	"path"
 	"strconv"
 	"strings"
 
@@ -64,6 +65,19 @@ func pageAddress(r *http.Request, n int) string {
 	return "?" + query.Encode()
 }
 
+// redirectInside adds the slash that was forgotten: what stands beside the page
+// would be looked for one folder above it. The address is relative, because
+// nobody knows what the outside calls us.
+func redirectInside(w http.ResponseWriter, r *http.Request) {
+	last := r.RequestURI
+	if u, err := url.ParseRequestURI(r.RequestURI); err == nil {
+		last = path.Base(u.Path)
+	}
+	to := url.URL{Path: "./" + last + "/"}
+	w.Header().Set("Location", to.EscapedPath()+strings.TrimSuffix(again(r), "?"))
+	w.WriteHeader(http.StatusTemporaryRedirect)
+}
+
 // eventsAddress is where the script listens, relative to the page.
 func eventsAddress(r *http.Request) string {
 	address := "events"
@@ -77,8 +91,8 @@ func eventsAddress(r *http.Request) string {
 const quietZone = 4
 
 // drawQR returns the path of a QR code in SVG, one unit per module, and its
-// width with the quiet zone. An empty path means that there is none.
-func drawQR(text string) (path template.HTMLAttr, width int) {
+// width with the quiet zone. Empty means that there is none.
+func drawQR(text string) (drawn template.HTMLAttr, width int) {
 	code, err := qr.Encode(text, qr.Q) // reads with a quarter of it covered
 	if err != nil {
 		return "", 0

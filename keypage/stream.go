@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/seed-498a1bc4/smartcar"
 )
 
 const (
@@ -14,33 +16,52 @@ const (
 	// then. Browsers and proxies close silent ones after a minute or so.
 	streamLife = time.Hour
 	streamBeat = 15 * time.Second
-	// streamsPerUser bounds what one account can hold open.
+	// streamsPerUser and waitsPerUser bound what one account can hold open. A car
+	// that is waited for looks into the store every 3 seconds; the only stream of
+	// an account may wait for however many it has.
 	streamsPerUser = 8
+	waitsPerUser   = 200
 )
+
+// held is what one account holds open.
+type held struct{ streams, waits int }
 
 // serveEvents tells the script when a key has come: an event "added" for each,
 // and "end" when there is nothing more to wait for. It says nothing about the
 // cars: the page does.
 func (h *Handler) serveEvents(w http.ResponseWriter, r *http.Request) {
+	if site := r.Header.Get("Sec-Fetch-Site"); site == "cross-site" || site == "same-site" {
+		// It could not read them, but hold the owner's streams, and see them end.
+		http.Error(w, "events are for the page only", http.StatusForbidden)
+		return
+	}
 	user := h.who(w, r)
 	if user == nil {
 		return
 	}
-	if !h.enter(user.ID()) {
-		http.Error(w, "too many pages are open", http.StatusTooManyRequests)
+	if !h.hold(user.ID(), held{streams: 1}) {
+		http.Error(w, tooMany, http.StatusTooManyRequests)
 		return
 	}
-	defer h.leave(user.ID())
-	cars, err := h.cars(r.Context(), user, r.URL.Query().Get("vehicle"), false)
+	defer h.release(user.ID(), held{streams: 1})
+	asking, stop := h.untilClosed(r.Context())
+	cars, err := h.cars(asking, user, r.URL.Query().Get("vehicle"), false)
+	stop()
 	if err != nil {
 		status := h.statusOf(r.Context(), err)
 		http.Error(w, http.StatusText(status), status)
 		return
 	}
+	waits := held{waits: len(slices.DeleteFunc(slices.Clone(cars), func(c car) bool { return !c.open() }))}
+	if !h.hold(user.ID(), waits) {
+		http.Error(w, tooMany, http.StatusTooManyRequests) // the script looks now and then
+		return
+	}
+	defer h.release(user.ID(), waits)
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no") // nginx would keep the events to itself
 	out := http.NewResponseController(w)
-	_ = out.SetWriteDeadline(time.Time{}) // where the server has one, it is for pages
+	defer func() { _ = out.SetWriteDeadline(time.Time{}) }() // the connection is used again
 	if r.Method == http.MethodHead || !send(w, out, "retry: 10000\n\n") {
 		return
 	}
@@ -54,22 +75,35 @@ func (h *Handler) serveEvents(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// untilClosed is ctx, and ends when the server shuts down.
+func (h *Handler) untilClosed(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		select {
+		case <-h.closing:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
+}
+
 // waitFor waits for every car in a goroutine that ends with ctx. The channel
 // gets an entry for each key, and is closed when all have come or never will.
 func (h *Handler) waitFor(ctx context.Context, cars []car) <-chan struct{} {
 	came := make(chan struct{}, len(cars)+1)
 	var waiting sync.WaitGroup
-	if !slices.ContainsFunc(cars, func(c car) bool { return c.waiting }) {
+	if !slices.ContainsFunc(cars, car.open) {
 		came <- struct{}{} // since the page was shown: it has to be shown again
 	}
 	for _, c := range cars {
-		if !c.waiting {
+		if !c.open() {
 			continue
 		}
 		waiting.Go(func() {
 			if _, err := c.vehicle.WaitForKey(ctx); err == nil {
 				came <- struct{}{}
-			} else if !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+			} else if ctx.Err() == nil && !errors.Is(err, smartcar.ErrKeyNotNeeded) {
 				h.log(ctx, "waiting", err)
 			}
 		})
@@ -106,27 +140,37 @@ func (h *Handler) stream(ctx context.Context, w http.ResponseWriter, out *http.R
 	}
 }
 
+// send gives every event its own deadline: that of the server is for pages, and
+// without one who reads nothing would be waited for.
 func send(w http.ResponseWriter, out *http.ResponseController, text string) bool {
+	_ = out.SetWriteDeadline(time.Now().Add(streamBeat))
 	if _, err := w.Write([]byte(text)); err != nil {
 		return false
 	}
 	return out.Flush() == nil
 }
 
-func (h *Handler) enter(user string) bool {
+const tooMany = "too many pages are open"
+
+// hold reports whether the account may hold more.
+func (h *Handler) hold(user string, more held) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.streams[user] >= streamsPerUser {
+	has := h.streams[user]
+	if has.streams+more.streams > streamsPerUser || has.waits > 0 && has.waits+more.waits > waitsPerUser {
 		return false
 	}
-	h.streams[user]++
+	h.streams[user] = held{has.streams + more.streams, has.waits + more.waits}
 	return true
 }
 
-func (h *Handler) leave(user string) {
+func (h *Handler) release(user string, less held) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.streams[user]--; h.streams[user] <= 0 {
+	left := held{h.streams[user].streams - less.streams, h.streams[user].waits - less.waits}
+	if left == (held{}) {
 		delete(h.streams, user)
+	} else {
+		h.streams[user] = left
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -117,5 +118,58 @@ func TestStreamsOfOneUserAreBounded(t *testing.T) {
 			defer cancel()
 			return listen(ctx, page, "/events").Code
 		}())
+	})
+}
+
+// Each car that is waited for looks into the store: many tabs of an owner of many
+// cars must not.
+func TestWaitsOfOneUserAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cars := make([]smartcartest.Car, 90)
+		for i := range cars {
+			cars[i] = smartcartest.Car{ID: "car-" + strconv.Itoa(i), Make: "TESLA", Model: "Model Y", Year: 2023, Integration: smartcartest.Streaming}
+		}
+		page := pageOf(t, connected(t, smartcartest.New(smartcartest.WithCars(cars...))), nil)
+		ctx, cancel := context.WithCancel(t.Context())
+		for range 2 {
+			go listen(ctx, page, "/events")
+			time.Sleep(time.Second)
+		}
+		require.Equal(t, http.StatusTooManyRequests, listen(t.Context(), page, "/events").Code)
+		go listen(ctx, page, "/events?vehicle=car-1")
+		time.Sleep(time.Second)
+		cancel()
+		synctest.Wait()
+		ctx, cancel = context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		require.Equal(t, http.StatusOK, listen(ctx, page, "/events").Code)
+	})
+}
+
+// deadlines is a connection that notes until when a write may take.
+type deadlines struct {
+	*recorder
+	until []time.Time
+}
+
+func (d *deadlines) SetWriteDeadline(t time.Time) error {
+	d.until = append(d.until, t)
+	return nil
+}
+
+// The deadline of the server is for pages; an event has its own, so that one who
+// reads nothing is not waited for, and the connection is left without.
+func TestEveryEventHasADeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		page := pageOf(t, connected(t, smartcartest.New()), nil)
+		began := time.Now()
+		w := &deadlines{recorder: &recorder{ResponseRecorder: httptest.NewRecorder()}}
+		page.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/events", nil).WithContext(t.Context()))
+		require.Greater(t, len(w.until), 200)
+		require.True(t, w.until[len(w.until)-1].IsZero())
+		for i, until := range w.until[:len(w.until)-1] {
+			require.True(t, until.After(began), i)
+			require.LessOrEqual(t, until.Sub(began), time.Hour+time.Minute)
+		}
 	})
 }

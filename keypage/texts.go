@@ -9,9 +9,10 @@ type Texts struct {
 	Dir  string // "ltr" or "rtl"
 
 	// The heading, which is the page's title too, and the sentence below it.
-	Title                                string // with a problem instead of cars
+	Title                                string // with a problem instead of cars, or where not all is known
 	TitleNeeded, TitleAdded, TitleNone   string
 	IntroNeeded, IntroAdded, IntroNone   string
+	IntroUnknown                         string // nothing to add, and not all is known
 	Car                                  string // a car without a name
 	BadgeNeeded, BadgeAdded              string
 	BadgeNone, BadgeUnknown              string
@@ -19,6 +20,7 @@ type Texts struct {
 	ReasonLegacy, ReasonOther            string
 	ReasonUnknownCar                     string // it cannot be told whether the car needs a key
 	ReasonNeverKnown                     string // a driver's account, or a permission is missing
+	ReasonNotYet                         string // it comes with the car's data, which API v3 waits for
 	ReasonFailed                         string // not for the moment
 	Open                                 string // the button on the phone
 	OpenHint                             string
@@ -35,7 +37,7 @@ type Texts struct {
 	TryLater, BadReturn                  string
 	HelpTitle                            string
 	Steps                                []string // in this order
-	PopupsTitle, PopupSays, PopupMeans   string
+	PopupsTitle                          string
 	Popups                               []Popup
 	WhereTitle, Where                    string
 	OwnersTitle, OwnersText, DriversText string
@@ -56,6 +58,7 @@ func English() Texts {
 		IntroNeeded:  "Tesla asks for a virtual key before it lets this app send commands to your car and get its data as it changes. You add it once, in the Tesla app, for each car.",
 		IntroAdded:   "There is nothing left to do.",
 		IntroNone:    "None of these cars has a key to add.",
+		IntroUnknown: "It cannot be told of every car whether it has the key it needs.",
 		Car:          "Your car",
 		BadgeNeeded:  "Key needed",
 		BadgeAdded:   "Key added",
@@ -68,6 +71,7 @@ func English() Texts {
 		ReasonOther:      "Only a Tesla can need the virtual key.",
 		ReasonUnknownCar: "It cannot be told whether this car needs the key. If the Tesla app offers it, add it.",
 		ReasonNeverKnown: "Whether the key is on this car cannot be read. You may have connected a driver's account instead of the owner's.",
+		ReasonNotYet:     "Whether the key is on this car becomes known with the car's next data. If you have not added it yet, add it now.",
 		ReasonFailed:     "This could not be read just now.",
 
 		Open:       "Open the Tesla app",
@@ -79,7 +83,7 @@ func English() Texts {
 		QRLabel:    "QR code of the link that opens the Tesla app",
 		KeyOf:      "The Tesla app names the key after",
 
-		Waiting:       "This page changes by itself as soon as the key is there. That can take a minute or more.",
+		Waiting:       "This page changes by itself as soon as the key is there. That can take a minute or more; if you have added it, you need not wait here.",
 		WaitingReload: "This page loads itself again to see whether the key is there.",
 		CheckAgain:    "Check again",
 		Changed:       "A key has been added.",
@@ -102,8 +106,6 @@ func English() Texts {
 			"The car must be online. If it sleeps, wake it by opening it in the Tesla app.",
 		},
 		PopupsTitle: "What the Tesla app may say",
-		PopupSays:   "It says",
-		PopupMeans:  "It means",
 		Popups: []Popup{
 			{"“You don't need to set up a virtual key for this vehicle”", "The car is a Model S or Model X from before the refresh. Nothing is missing."},
 			{"“You are not authorized to share this vehicle. Contact the owner”", "The account in the Tesla app is a driver's, or the car is leased. Ask the owner to open the link."},

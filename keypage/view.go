@@ -16,6 +16,8 @@ type view struct {
 	Domain  string // whose key it is
 	Waiting int    // cars that still need the key
 	Added   int
+	Unknown int
+	Failed  bool // a car of which nothing could be read
 	Done    string
 	Forward bool   // the last key has just come: go on without being asked
 	Events  string // where the script listens; empty if there is nothing to wait for
@@ -55,22 +57,34 @@ func (h *Handler) view(r *http.Request, done string, cars []car) view {
 			v.Domain = c.Link.Domain()
 			shown.QR, shown.Width = drawQR(c.Link.String())
 		}
-		if c.State == added {
+		switch c.State {
+		case added:
 			v.Added++
+		case notKnown:
+			v.Unknown++
+			v.Failed = v.Failed || c.failed
 		}
 		v.Cars = append(v.Cars, shown)
 	}
-	switch n := loads(r); {
-	case v.Waiting == 0:
-		v.Forward = n > 0 && v.Added > 0
-	case n < mostLoads:
+	by := loads(r)
+	switch {
+	case v.Waiting > 0:
+		v.Events = eventsAddress(r)
+		v.reload(r)
+	case v.Failed && by > 0: // it has waited, and goes on
+		v.reload(r)
+	default:
+		v.Forward = by > 0 && v.Added > 0
+	}
+	return v
+}
+
+// reload makes the page load itself again, unless it has done so long enough.
+func (v *view) reload(r *http.Request) {
+	if n := loads(r); n < mostLoads {
 		v.Seconds = int(min(firstLoad<<min(n, 6), lastLoad) / time.Second)
 		v.Next = pageAddress(r, n+1)
 	}
-	if v.Waiting > 0 {
-		v.Events = eventsAddress(r)
-	}
-	return v
 }
 
 // loads is how often the page has loaded itself; zero when an owner opened it.
@@ -86,6 +100,8 @@ func (v view) Title() string {
 		return v.Texts.Title
 	case v.Waiting > 0:
 		return v.Texts.TitleNeeded
+	case v.Unknown > 0:
+		return v.Texts.Title
 	case v.Added > 0:
 		return v.Texts.TitleAdded
 	}
@@ -97,6 +113,8 @@ func (v view) Intro() string {
 	switch {
 	case v.Waiting > 0:
 		return v.Texts.IntroNeeded
+	case v.Unknown > 0:
+		return v.Texts.IntroUnknown
 	case v.Added > 0:
 		return v.Texts.IntroAdded
 	}

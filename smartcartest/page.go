@@ -2,7 +2,6 @@ package smartcartest
 
 import (
 	"bytes"
-	"fmt"
 	"html/template"
 	"net/http"
 	"net/url"
@@ -106,31 +105,33 @@ func htmlPage(page *template.Template, data any) *response {
 	}
 	r := &response{status: http.StatusOK, contentType: "text/html; charset=utf-8", body: b.Bytes()}
 	return r.header("Cache-Control", "no-store").
+		header("Referrer-Policy", "no-referrer").
+		header("X-Content-Type-Options", "nosniff").
 		header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")
 }
 
 const completionHTML = `<!DOCTYPE html>
 <html lang="en">
-<head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Simulated Smartcar Connect</title></head>
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>Simulated Smartcar Connect</title>
+` + pageStyle + `</head>
 <body>
-<h1>%s</h1>
-%s<p>You can close this window now.</p>
+<main>
+<p><span class="sim">Simulated Connect</span></p>
+<h1>{{.Heading}}</h1>
+{{with .Key}}<p><a href="{{.}}">Add the virtual key</a></p>
+{{end}}<p>You can close this window now.</p>
+</main>
 </body>
 </html>
 `
 
 // completion is the hosted page at the end of a flow without a redirect URI.
 func completion(result url.Values) *response {
-	heading, link := "Connected", ""
+	data := struct{ Heading, Key string }{"Connected", result.Get("virtual_key_url")}
 	if name := result.Get("error"); name != "" {
-		heading = "Not connected: " + name
+		data.Heading = "Not connected: " + name
 	}
-	if key := result.Get("virtual_key_url"); key != "" {
-		link = `<p><a href="` + template.HTMLEscapeString(key) + `">Add the virtual key</a></p>` + "\n"
-	}
-	r := &response{status: http.StatusOK, contentType: "text/html; charset=utf-8"}
-	r.body = fmt.Appendf(nil, completionHTML, template.HTMLEscapeString(heading), link)
-	return r.header("Cache-Control", "no-store")
+	return htmlPage(template.Must(template.New("completion").Parse(completionHTML)), data) // a constant
 }
 
 func carName(v *vehicle) string {

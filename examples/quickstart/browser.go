@@ -72,6 +72,9 @@ func serveConnect(ctx context.Context, out io.Writer, client *smartcar.Client, r
 				http.Error(w, err.Error(), http.StatusBadRequest)
 				return
 			}
+			w.Header().Set("Content-Type", "text/html; charset=utf-8")
+			w.Header().Set("Content-Security-Policy", "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+			w.Header().Set("X-Content-Type-Options", "nosniff")
 			_ = connectedPage.Execute(w, grant.VirtualKeyURL.String())
 			select {
 			case granted <- grant:
@@ -99,10 +102,14 @@ func serveConnect(ctx context.Context, out io.Writer, client *smartcar.Client, r
 	if err != nil {
 		return nil, fmt.Errorf("cannot serve %s: %w", redirect, err)
 	}
-	server := &http.Server{Handler: pages, ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{Handler: pages, ReadTimeout: 10 * time.Second}
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
-	defer func() { _ = server.Shutdown(context.WithoutCancel(ctx)) }() // lets the last page arrive
+	defer func() { // lets the last page arrive, and waits for no second tab
+		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		_ = errors.Join(server.Shutdown(drain), server.Close())
+	}()
 
 	fmt.Fprintf(out, "Open this address in your browser: %s\n", redirect.ResolveReference(&url.URL{Path: start}))
 	select {
@@ -117,6 +124,7 @@ func serveConnect(ctx context.Context, out io.Writer, client *smartcar.Client, r
 
 // connectedPage shows the key link, which was checked by package smartcar.
 var connectedPage = template.Must(template.New("connected").Parse(`<!doctype html>
+<html lang="en">
 <meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Connected</title>
 <p>Connected. The table is in your terminal.
 {{with .}}<p>One of your cars needs the virtual key. On the phone with the Tesla app, open <a href="{{.}}">{{.}}</a>.{{end}}

@@ -28,6 +28,7 @@ type app struct {
 	sessions *sessions
 	key      *keypage.Handler
 	connect  string // the origin of Connect, which a form of ours leads to
+	host     string // the only one we are known by
 	secure   bool   // served over https
 	names    sync.Map
 }
@@ -37,10 +38,14 @@ func newApp(client *smartcar.Client, logger *slog.Logger, s setup) (*app, error)
 	if err != nil {
 		return nil, err
 	}
+	home, err := url.Parse(s.home)
+	if err != nil {
+		return nil, err
+	}
 	connect := url.URL{Scheme: s.origins.Connect.Scheme, Host: s.origins.Connect.Host}
 	a := &app{
 		client: client, log: logger, pages: pages, sessions: newSessions(),
-		connect: connect.String(), secure: strings.HasPrefix(s.home, "https:"),
+		connect: connect.String(), secure: home.Scheme == "https", host: strings.TrimSuffix(home.Host, ":80"),
 	}
 	a.key, err = keypage.New(keypage.Config{
 		Who:  func(r *http.Request) (*smartcar.User, error) { return a.user(r), nil },
@@ -72,7 +77,19 @@ func (a *app) handler() http.Handler {
 
 	// A form that another site sends to us is refused; ours have no token to check.
 	protected := http.NewCrossOriginProtection().Handler(mux)
-	return http.MaxBytesHandler(a.logged(a.headers(protected)), 64<<10)
+	return http.MaxBytesHandler(a.logged(a.headers(a.known(protected))), 64<<10)
+}
+
+// known refuses requests under another name. Whoever makes a name of theirs lead
+// to this address has a page of the same origin, which no check of origins stops.
+func (a *app) known(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !strings.EqualFold(r.Host, a.host) {
+			http.Error(w, "open http://"+a.host+"/ instead", http.StatusMisdirectedRequest)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 func (a *app) headers(next http.Handler) http.Handler {
@@ -80,8 +97,11 @@ func (a *app) headers(next http.Handler) http.Handler {
 	policy := "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self' " + a.connect
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Security-Policy", policy)
+		w.Header().Set("X-Frame-Options", "DENY")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
-		w.Header().Set("Referrer-Policy", "no-referrer")
+		// Not "no-referrer": with it a browser sends our own forms with "Origin: null",
+		// by which one without Sec-Fetch-Site is taken for another site.
+		w.Header().Set("Referrer-Policy", "same-origin")
 		w.Header().Set("Cache-Control", "no-store")
 		next.ServeHTTP(w, r)
 	})
@@ -140,12 +160,12 @@ func (a *app) signIn(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "a name has 1 to 60 bytes", http.StatusBadRequest)
 		return
 	}
-	a.sessions.signIn(w, name, a.secure)
+	a.sessions.signIn(w, r, name, a.secure)
 	http.Redirect(w, r, "/", http.StatusSeeOther)
 }
 
 func (a *app) signOut(w http.ResponseWriter, r *http.Request) {
-	a.sessions.signOut(w, r)
+	a.sessions.signOut(w, r, a.secure)
 	http.Redirect(w, r, "/", http.StatusSeeOther)
 }
 

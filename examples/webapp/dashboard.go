@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/seed-498a1bc4/smartcar"
 )
@@ -112,10 +115,7 @@ func (c *shownCar) show(s *smartcar.Snapshot) {
 		c.problem(err)
 	}
 	if charge, err := s.Charge(); err == nil {
-		c.Charging = strings.ToLower(strings.ReplaceAll(charge.State, "_", " "))
-		if charge.PluggedIn != nil && *charge.PluggedIn {
-			c.Charging += ", plugged in"
-		}
+		c.Charging = chargingText(charge.State, charge.PluggedIn)
 	}
 	if locks, err := s.LockStatus(); err == nil && locks.Locked != nil {
 		c.Doors = "unlocked"
@@ -123,6 +123,23 @@ func (c *shownCar) show(s *smartcar.Snapshot) {
 			c.Doors = "locked"
 		}
 	}
+}
+
+func chargingText(state string, plugged *bool) string {
+	text := strings.ToLower(strings.ReplaceAll(state, "_", " "))
+	switch {
+	case plugged == nil || !*plugged:
+		return text
+	case text == "":
+		return "plugged in"
+	}
+	return text + ", plugged in"
+}
+
+// sentence begins with a capital letter, which a name need not.
+func sentence(name, rest string) string {
+	first, size := utf8.DecodeRuneInString(name)
+	return string(unicode.ToUpper(first)) + name[size:] + rest
 }
 
 func (c *shownCar) problem(err error) {
@@ -136,7 +153,7 @@ func explain(name, id string, err error) notice {
 	var key *smartcar.VirtualKeyRequiredError
 	switch at, known := smartcar.NextAllowed(err); {
 	case errors.As(err, &key):
-		return notice{Text: "Commands to " + name + " need the virtual key.", KeyLink: "/key/?vehicle=" + id}
+		return notice{Text: "Commands to " + name + " need the virtual key.", KeyLink: "/key/?" + url.Values{"vehicle": {id}}.Encode()}
 	case errors.Is(err, smartcar.ErrReauthenticate):
 		return notice{Text: "Log in to the account of " + name + " again: connect it once more.", Bad: true}
 	case errors.Is(err, smartcar.ErrReconnectRequired), errors.Is(err, smartcar.ErrNotConnected):
@@ -146,7 +163,7 @@ func explain(name, id string, err error) notice {
 	case errors.Is(err, smartcar.ErrNotSupported):
 		return notice{Text: "That cannot be done with " + name + ".", Bad: true}
 	case errors.Is(err, smartcar.ErrAsleep):
-		return notice{Text: name + " is asleep. Try again later."}
+		return notice{Text: sentence(name, " is asleep. Try again later.")}
 	case known:
 		return notice{Text: fmt.Sprintf("Nothing new from %s before %s UTC.", name, at.UTC().Format("15:04"))}
 	case smartcar.MayHaveSucceeded(err):
@@ -157,9 +174,9 @@ func explain(name, id string, err error) notice {
 
 func describeLocation(name string, where *smartcar.LocationReading) string {
 	if where.Latitude == nil || where.Longitude == nil {
-		return name + " did not say where it is."
+		return sentence(name, " did not say where it is.")
 	}
-	return fmt.Sprintf("%s was at %.5f, %.5f %s.", name, *where.Latitude, *where.Longitude, age(where.RecordedAt))
+	return sentence(name, fmt.Sprintf(" was at %.5f, %.5f %s.", *where.Latitude, *where.Longitude, age(where.RecordedAt)))
 }
 
 // nameOf is make, model and year, which never change; what Smartcar sends is
@@ -174,7 +191,10 @@ func (a *app) nameOf(ctx context.Context, v *smartcar.Vehicle) string {
 	}
 	name := strings.TrimSpace(car.Make + " " + car.Model)
 	if car.Year > 0 {
-		name = fmt.Sprintf("%s %d", name, car.Year)
+		name = strings.TrimSpace(fmt.Sprintf("%s %d", name, car.Year))
+	}
+	if name == "" {
+		return "your car"
 	}
 	a.names.Store(v.ID(), name)
 	return name

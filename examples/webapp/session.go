@@ -31,23 +31,24 @@ type notice struct {
 const (
 	sessionCookie = "session"
 	sessionLife   = 12 * time.Hour
+	mostSessions  = 10_000 // anybody may open one, and memory is finite
 )
 
 func newSessions() *sessions {
 	return &sessions{open: make(map[string]*session), owners: make(map[string]string)}
 }
 
-// signIn begins a session under a new name, so that nobody can have planted it.
-func (s *sessions) signIn(w http.ResponseWriter, account string, secure bool) {
+// signIn begins a session under a new name, so that nobody can have planted it,
+// and ends the one that came with the request.
+func (s *sessions) signIn(w http.ResponseWriter, r *http.Request, account string, secure bool) {
 	id := rand.Text()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := time.Now()
-	for key, old := range s.open {
-		if now.After(old.expires) {
-			delete(s.open, key)
-		}
+	if cookie, err := r.Cookie(sessionCookie); err == nil {
+		delete(s.open, cookie.Value)
 	}
+	now := time.Now()
+	s.makeRoom(now)
 	s.open[id] = &session{account: account, expires: now.Add(sessionLife)}
 	http.SetCookie(w, &http.Cookie{
 		Name: sessionCookie, Value: id, Path: "/", MaxAge: int(sessionLife / time.Second),
@@ -55,13 +56,28 @@ func (s *sessions) signIn(w http.ResponseWriter, account string, secure bool) {
 	})
 }
 
-func (s *sessions) signOut(w http.ResponseWriter, r *http.Request) {
+// makeRoom ends what has expired and, if that is not enough, the oldest session.
+func (s *sessions) makeRoom(now time.Time) {
+	oldest, first := "", now.Add(sessionLife)
+	for key, old := range s.open {
+		if now.After(old.expires) {
+			delete(s.open, key)
+		} else if old.expires.Before(first) {
+			oldest, first = key, old.expires
+		}
+	}
+	if len(s.open) >= mostSessions {
+		delete(s.open, oldest)
+	}
+}
+
+func (s *sessions) signOut(w http.ResponseWriter, r *http.Request, secure bool) {
 	if cookie, err := r.Cookie(sessionCookie); err == nil {
 		s.mu.Lock()
 		delete(s.open, cookie.Value)
 		s.mu.Unlock()
 	}
-	http.SetCookie(w, &http.Cookie{Name: sessionCookie, Path: "/", MaxAge: -1, HttpOnly: true, SameSite: http.SameSiteLaxMode})
+	http.SetCookie(w, &http.Cookie{Name: sessionCookie, Path: "/", MaxAge: -1, HttpOnly: true, Secure: secure, SameSite: http.SameSiteLaxMode})
 }
 
 // find calls f with what is kept for the visitor, if there is anything.
