@@ -44,6 +44,16 @@ func (g *gate) load(ctx context.Context, v *Vehicle) (car, error) {
 	return g.carFrom(v, record, asked), nil
 }
 
+// loadAnyway is load, also for a caller who has left or leaves meanwhile.
+func (g *gate) loadAnyway(ctx context.Context, v *Vehicle) (car, error) {
+	if c, err := g.load(ctx, v); ctx.Err() == nil {
+		return c, err
+	}
+	ctx, cancel := detached(ctx)
+	defer cancel()
+	return g.load(ctx, v)
+}
+
 // lookUp is load, except that it spares the round trip where the record is
 // known from before: a swap finds out by itself that it is outdated. Fresh says
 // whether the store was asked.

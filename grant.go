@@ -79,7 +79,7 @@ func (k *tokenKeeper) adopt(ctx context.Context, t Tokens) (userID string, err e
 // store that is away for a moment must not cost a code that is spent.
 func (k *tokenKeeper) file(ctx context.Context, record grantRecord) (userID string, err error) {
 	id := newState()
-	for pause := k.core.opts.retry.BaseDelay; ; pause *= 2 {
+	for pause := max(k.core.opts.retry.BaseDelay, k.core.opts.refreshPoll()); ; pause *= 2 {
 		err = k.storeGrant(ctx, id, record)
 		if !errors.Is(err, ErrStore) || pause > k.core.opts.retry.MaxDelay || k.core.opts.clock.Sleep(ctx, pause) != nil {
 			break

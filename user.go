@@ -149,7 +149,7 @@ func (g *gate) forget(ctx context.Context, v *Vehicle) error {
 			c.state = carState{}
 		}
 		g.known.Delete(v.policyKey)
-		now := c.upper()
+		now := c.now() // the earliest it can be: the record must not go before its window closes
 		rest := c.state.nextData(now, g.opts.rules).next.Sub(now)
 		if rest <= 0 {
 			err = g.opts.store.Delete(ctx, v.policyKey, c.revision)
