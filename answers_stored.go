@@ -134,6 +134,10 @@ func (s *storedAnswers) keep(ctx context.Context, call *call, parts []part) {
 		if !r.DiscardedAt.IsZero() && !call.began.Add(toStore).After(r.DiscardedAt) {
 			return false
 		}
+		first := !slices.ContainsFunc(r.Answers, func(a storedAnswer) bool { return a.Scope == call.scope })
+		if first && !s.core.tokens.noteCarNow(ctx, call.vehicle.userID, call.vehicle.id, false) {
+			return false // forgotten elsewhere, a moment ago
+		}
 		for _, p := range parts {
 			r.put(storedAnswer{
 				Scope: call.scope, Operation: p.op.name, Units: call.units, Body: p.body,

@@ -44,6 +44,16 @@ func (g *gate) load(ctx context.Context, v *Vehicle) (car, error) {
 	return g.carFrom(v, record, asked), nil
 }
 
+// loadAnyway is load, also for a caller who has left or leaves meanwhile.
+func (g *gate) loadAnyway(ctx context.Context, v *Vehicle) (car, error) {
+	if c, err := g.load(ctx, v); ctx.Err() == nil {
+		return c, err
+	}
+	ctx, cancel := detached(ctx)
+	defer cancel()
+	return g.load(ctx, v)
+}
+
 // lookUp is load, except that it spares the round trip where the record is
 // known from before: a swap finds out by itself that it is outdated. Fresh says
 // whether the store was asked.
@@ -80,12 +90,16 @@ func (g *gate) carFrom(v *Vehicle, record Record, asked time.Time) car {
 // swap stores state in place of c. When somebody else was faster it returns
 // what is stored now, and false.
 func (g *gate) swap(ctx context.Context, v *Vehicle, c car, state carState) (car, bool, error) {
+	note := g.tokens.noteCar
+	if c.revision == "" { // nothing new is kept of a user who was forgotten elsewhere a moment ago
+		note = g.tokens.noteCarNow
+	}
 	switch {
 	case v.userID == "": // a webhook that names no user: see learnReadings
 		if c.revision == "" {
 			return c, false, ErrNotConnected
 		}
-	case !g.tokens.noteCar(ctx, v.userID, v.id, !v.noted) && (c.revision == "" || !state.keyless()):
+	case !note(ctx, v.userID, v.id, !v.noted) && (c.revision == "" || !state.keyless()):
 		return c, false, ErrNotConnected // of a user who was forgotten, only an open window is kept
 	}
 	asked := g.now()

@@ -145,6 +145,9 @@ func (v *Vehicle) Disconnect(ctx context.Context) error {
 }
 
 func (v *Vehicle) newCommandCall(ctx context.Context, op *operation, args any) (*call, error) {
+	if err := v.ready(ctx); err != nil {
+		return nil, err
+	}
 	if !v.core.wire.supports(op) {
 		return nil, &NotSupportedError{Operation: op.name, API: v.core.wire.version()}
 	}

@@ -15,8 +15,8 @@ import (
 type gate struct {
 	*core
 	records records
-	// learning keeps callers who need the same car's class or key status from
-	// all asking for it.
+	// learning keeps callers who need the same car's class or key status for the
+	// same user from all asking for it.
 	learning flights
 	// turns are the requests of this process that hold a car's turn.
 	turns flights
@@ -32,6 +32,8 @@ const (
 	// settleTime bounds the write after a request, which the caller's
 	// cancellation must not reach.
 	settleTime = 10 * time.Second
+	// giveBackTime is less: the caller may have left, and waits for it.
+	giveBackTime = 2 * time.Second
 	// carRecordTTL forgets cars nobody asks for. What it loses is learned again.
 	carRecordTTL = 90 * 24 * time.Hour
 	// maxKnownFor: see knownFor.
@@ -210,8 +212,19 @@ func (g *gate) data(ctx context.Context, call *call, next layer) (*answer, error
 			return g.sendTurn(ctx, call, c, e, next)
 		}
 		release()
+		if err != nil && e.sent && !g.opts.storePolicy.SendKeyless {
+			g.giveBack(ctx, v, e.nonce)
+		}
 	}
 	return g.withoutStore(ctx, call, err, next)
+}
+
+// giveBack frees a turn of which it is not clear whether it was stored, and
+// whose request will not leave: else it would count as used.
+func (g *gate) giveBack(ctx context.Context, v *Vehicle, nonce uint64) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveBackTime)
+	defer cancel()
+	_, _ = g.update(ctx, v, car{}, event{kind: settle, nonce: nonce, outcome: outcomeReleased})
 }
 
 func (g *gate) refuse(ctx context.Context, call *call, c car, state carState, d decision) error {
@@ -256,7 +269,7 @@ func (g *gate) sendTurn(ctx context.Context, call *call, c car, turn event, next
 	call.leaving = func(ctx context.Context) (err error) {
 		// The lease of a turn that was stored as sent covers a request that
 		// leaves at once, and no second one.
-		if stored && g.now().Sub(c.asked) < attemptMargin/2 {
+		if stored && g.covers(c) {
 			stored = false
 			return nil
 		}
@@ -269,6 +282,12 @@ func (g *gate) sendTurn(ctx context.Context, call *call, c car, turn event, next
 	a, err := next(ctx, call)
 	g.settle(ctx, call, a, c, turn.nonce, true)
 	return a, err
+}
+
+// covers reports whether the lease in c outlasts a request that leaves now. The
+// store may have been late with anything since the lease was reckoned.
+func (g *gate) covers(c car) bool {
+	return !c.upper().Add(g.opts.timeout + attemptMargin/2).After(c.state.leaseEnd)
 }
 
 // errTurnLost: the lease ran out before the request could leave, and another
@@ -292,7 +311,7 @@ func (g *gate) markSent(ctx context.Context, call *call, c car, nonce uint64) (c
 		}
 		var done bool
 		c, done, err = g.swap(ctx, call.vehicle, c, state)
-		if err != nil || done && g.now().Sub(c.asked) < attemptMargin/2 {
+		if err != nil || done && g.covers(c) {
 			return c, err
 		}
 	}
@@ -347,7 +366,7 @@ func (g *gate) book(ctx context.Context, call *call, a *answer, c car, nonce uin
 		}
 		// The key may have gone while the request was under way.
 		var err error
-		if c, err = g.load(context.WithoutCancel(ctx), call.vehicle); err != nil || !c.state.keyless() {
+		if c, err = g.loadAnyway(ctx, call.vehicle); err != nil || !c.state.keyless() {
 			return
 		}
 	}

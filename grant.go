@@ -353,9 +353,14 @@ func (k *tokenKeeper) noteVehicles(ctx context.Context, userID, grant string, ve
 // API v3 nobody needs to be stored to be asked about: there isNew makes the user
 // known, unless they are being forgotten.
 func (k *tokenKeeper) noteCar(ctx context.Context, userID, vehicleID string, isNew bool) (known bool) {
-	if c, ok := k.users.Get(userID); ok && slices.Contains(c.record.Cars, vehicleID) {
+	if c, ok := k.users.Get(userID); ok && !c.record.Forgotten && k.core.now().Sub(c.at) < userCacheTime && slices.Contains(c.record.Cars, vehicleID) {
 		return true
 	}
+	return k.noteCarNow(ctx, userID, vehicleID, isNew)
+}
+
+// noteCarNow is noteCar by what is stored, and not by what was a moment ago.
+func (k *tokenKeeper) noteCarNow(ctx context.Context, userID, vehicleID string, isNew bool) (known bool) {
 	u, err := changeJSON(ctx, k.records, userKey(userID), 0, func(u *userRecord, found bool, _ time.Time) error {
 		known = (found || isNew && k.core.opts.api == V3) && !u.Forgotten
 		if !known || slices.Contains(u.Cars, vehicleID) {
@@ -364,8 +369,11 @@ func (k *tokenKeeper) noteCar(ctx context.Context, userID, vehicleID string, isN
 		u.Cars = append(u.Cars, vehicleID)
 		return nil
 	})
-	if err == nil && known {
+	switch {
+	case err == nil && known:
 		k.users.Put(userID, cachedUser{&u, k.core.now()})
+	case err == nil:
+		k.users.Delete(userID)
 	}
 	return known || err != nil
 }
@@ -406,11 +414,15 @@ func (k *tokenKeeper) end(ctx context.Context, grant, userID string) error {
 	return k.forgetGrant(ctx, grant)
 }
 
-func (k *tokenKeeper) markForgotten(ctx context.Context, userID string) error {
-	return k.changeUser(ctx, userID, func(u *userRecord) bool {
+// markForgotten returns what is stored about the user, to which nothing is added
+// from then on.
+func (k *tokenKeeper) markForgotten(ctx context.Context, userID string) (marked userRecord, err error) {
+	err = k.changeUser(ctx, userID, func(u *userRecord) bool {
 		u.Forgotten = true
+		marked = *u
 		return true
 	})
+	return marked, err
 }
 
 func (k *tokenKeeper) forgetGrant(ctx context.Context, grant string) error {
@@ -420,6 +432,20 @@ func (k *tokenKeeper) forgetGrant(ctx context.Context, grant string) error {
 }
 
 func (k *tokenKeeper) forgetUser(ctx context.Context, userID string) error {
-	k.users.Delete(userID)
-	return k.records.remove(ctx, userKey(userID))
+	for {
+		record, err := k.records.load(ctx, userKey(userID))
+		k.users.Delete(userID)
+		if errors.Is(err, ErrRecordNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if u, err := decodeRecord[userRecord](record.Value); err != nil || !u.Forgotten {
+			return err // without one they have come back meanwhile
+		}
+		if err = k.records.store.Delete(ctx, userKey(userID), record.Revision); !errors.Is(err, ErrConflict) {
+			return storeError(ctx, err)
+		}
+	}
 }

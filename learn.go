@@ -24,13 +24,16 @@ func (g *gate) learn(ctx context.Context, v *Vehicle, c car, fresh bool) (car, b
 			return c, true, err
 		}
 	}
-	err = g.learning.do(ctx, v.policyKey, func() error { return g.learnNow(ctx, v, c) })
+	err = g.learning.do(ctx, v.learningKey(), func() error { return g.learnNow(ctx, v, c) })
 	if err != nil {
 		return c, fresh, err
 	}
 	c, err = g.load(ctx, v)
 	return c, true, err
 }
+
+// learningKey is of one user: what another one is refused is not their failure.
+func (v *Vehicle) learningKey() string { return v.userID + "\x00" + v.policyKey }
 
 func (g *gate) learnNow(ctx context.Context, v *Vehicle, c car) error {
 	// Another caller may have learned it while we waited to ask.

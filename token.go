@@ -312,8 +312,7 @@ func (k *tokenKeeper) refreshLeased(ctx context.Context, grant string, r grantRe
 			case !ok:
 				return k.rejected(ctx, grant, r, err)
 			}
-			r = spare
-			continue
+			return k.refreshLeased(ctx, grant, spare, lease) // with tries of its own
 		}
 		if !Retryable(err) && !errors.Is(err, context.DeadlineExceeded) {
 			break

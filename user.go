@@ -102,7 +102,7 @@ func (u *User) Renew(ctx context.Context, within time.Duration) error {
 // it closes by itself: it protects the car, not the user. Smartcar is not
 // told: call [Vehicle.Disconnect] first to revoke the access.
 func (u *User) Forget(ctx context.Context) error {
-	record, err := u.core.tokens.anyUser(ctx, u.id)
+	_, err := u.core.tokens.anyUser(ctx, u.id)
 	if errors.Is(err, ErrNotConnected) {
 		return nil
 	}
@@ -111,7 +111,8 @@ func (u *User) Forget(ctx context.Context) error {
 	}
 	// The user is marked first, so that what is in flight writes nothing new,
 	// and removed last: cut off in between, Forget can be called again.
-	if err := u.core.tokens.markForgotten(ctx, u.id); err != nil {
+	record, err := u.core.tokens.markForgotten(ctx, u.id)
+	if err != nil {
 		return err
 	}
 	cars := slices.Clone(record.Cars)
@@ -149,7 +150,7 @@ func (g *gate) forget(ctx context.Context, v *Vehicle) error {
 			c.state = carState{}
 		}
 		g.known.Delete(v.policyKey)
-		now := c.upper()
+		now := c.now() // the earliest it can be: the record must not go before its window closes
 		rest := c.state.nextData(now, g.opts.rules).next.Sub(now)
 		if rest <= 0 {
 			err = g.opts.store.Delete(ctx, v.policyKey, c.revision)

@@ -40,6 +40,9 @@ func (v *Vehicle) UserID() string { return v.userID }
 //
 // An option that is not valid makes those calls fail.
 func (v *Vehicle) With(opts ...CallOption) *Vehicle {
+	if v == nil {
+		return nil // its calls say what is wrong
+	}
 	changed := *v
 	for _, opt := range opts {
 		if opt == nil {
@@ -195,7 +198,7 @@ func (v *Vehicle) ServiceHistory(ctx context.Context, from, to time.Time) (*Serv
 	if !from.IsZero() && !to.IsZero() && to.Before(from) {
 		return nil, argumentError("ServiceHistory to", "lies before from")
 	}
-	if v.core != nil && v.core.opts.api == V3 { // which takes no period: it is cut out here
+	if v != nil && v.core != nil && v.core.opts.api == V3 { // which takes no period: it is cut out here
 		r, err := readOne[ServiceHistoryReading](ctx, v, ServiceHistory)
 		if err == nil {
 			r.Records = slices.DeleteFunc(r.Records, func(s ServiceRecord) bool {

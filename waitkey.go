@@ -153,7 +153,7 @@ func (w *keyWait) due(c car) bool {
 
 // ask reads the status once for all who wait in this process.
 func (w *keyWait) ask(ctx context.Context) (car, error) {
-	err := w.learning.do(ctx, "wait/"+w.vehicle.policyKey, func() error { return w.readKey(ctx, w.vehicle) })
+	err := w.learning.do(ctx, "wait/"+w.vehicle.learningKey(), func() error { return w.readKey(ctx, w.vehicle) })
 	w.count()
 	if err != nil && !keyStatusNeverHad(err) {
 		return car{}, err
