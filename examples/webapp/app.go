@@ -27,9 +27,10 @@ type app struct {
 	pages    *template.Template
 	sessions *sessions
 	key      *keypage.Handler
-	connect  string // the origin of Connect, which a form of ours leads to
-	host     string // the only one we are known by
-	secure   bool   // served over https
+	webhooks http.Handler // nil without a secret to check them by
+	connect  string       // the origin of Connect, which a form of ours leads to
+	host     string       // the only one we are known by
+	secure   bool         // served over https
 	names    sync.Map
 }
 
@@ -46,6 +47,12 @@ func newApp(client *smartcar.Client, logger *slog.Logger, s setup) (*app, error)
 	a := &app{
 		client: client, log: logger, pages: pages, sessions: newSessions(),
 		connect: connect.String(), secure: home.Scheme == "https", host: strings.TrimSuffix(home.Host, ":80"),
+	}
+	if s.config.ManagementToken != "" {
+		// The policy learns from each event; the application has nothing to add.
+		if a.webhooks, err = client.WebhookReceiver(smartcar.WebhookOptions{}, nil); err != nil {
+			return nil, err
+		}
 	}
 	a.key, err = keypage.New(keypage.Config{
 		Who:  func(r *http.Request) (*smartcar.User, error) { return a.user(r), nil },
@@ -74,6 +81,9 @@ func (a *app) handler() http.Handler {
 	mux.HandleFunc("GET /cars/{id}/{action}", a.confirm)
 	mux.HandleFunc("POST /cars/{id}/{action}", a.act)
 	mux.Handle("/key/", http.StripPrefix("/key", a.key))
+	if a.webhooks != nil {
+		mux.Handle("POST /webhooks/smartcar", a.webhooks)
+	}
 
 	// A form that another site sends to us is refused; ours have no token to check.
 	protected := http.NewCrossOriginProtection().Handler(mux)

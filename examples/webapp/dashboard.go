@@ -81,8 +81,8 @@ func (a *app) read(ctx context.Context, v *smartcar.Vehicle, c *shownCar) {
 		return
 	}
 	want := []smartcar.Operation{smartcar.Battery, smartcar.Charge, smartcar.LockStatus}
-	if access.NeedsKey {
-		// It has three turns a day. The location comes along, and is shown only
+	if access.Class == smartcar.ClassStreaming && access.Key.State != smartcar.KeyInstalled {
+		// It may have three turns a day. The location comes along, and is shown only
 		// when it is asked for.
 		want = append(want, smartcar.Location)
 	}

@@ -9,6 +9,11 @@
 // SMARTCAR_REDIRECT_URI in the environment it is real: register
 // http://localhost:8080/callback in Smartcar's dashboard and use that.
 //
+// With -api v3 it speaks Smartcar's current API, and takes
+// SMARTCAR_APPLICATION_ID, SMARTCAR_API_CLIENT_ID and SMARTCAR_API_CLIENT_SECRET
+// for the first two. There the key is known from the car's data and from
+// webhooks: with SMARTCAR_MANAGEMENT_TOKEN it receives them at /webhooks/smartcar.
+//
 // It is meant to be copied from. What an application of yours has to replace is
 // in session.go: who is signed in, and where that is kept. Sessions, users and
 // tokens are in memory here and end with the process; see [smartcar.WithStore].
@@ -60,6 +65,7 @@ func run(ctx context.Context, args []string, out, logs io.Writer) error {
 	flags := flag.NewFlagSet("webapp", flag.ContinueOnError)
 	flags.SetOutput(logs)
 	listen := flags.String("listen", "localhost:8080", "with the simulator: `address` to serve; port 0 picks a free one")
+	version := flags.String("api", "v2.0", "the `version` of Smartcar's API: v2.0 or v3")
 	verbose := flags.Bool("v", false, "log every request to Smartcar, too")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -70,12 +76,13 @@ func run(ctx context.Context, args []string, out, logs io.Writer) error {
 	}
 	logger := slog.New(slog.NewTextHandler(logs, &slog.HandlerOptions{Level: level}))
 
-	setup, err := configure(*listen)
+	api := smartcar.API(*version)
+	setup, err := configure(*listen, api)
 	if err != nil {
 		return err
 	}
 	defer setup.stop()
-	client, err := smartcar.New(setup.config,
+	client, err := smartcar.New(setup.config, smartcar.WithAPI(api),
 		smartcar.WithOrigins(setup.origins), smartcar.WithLogger(logger), smartcar.WithTimeout(answerTime))
 	if err != nil {
 		return err
@@ -83,6 +90,9 @@ func run(ctx context.Context, args []string, out, logs io.Writer) error {
 	a, err := newApp(client, logger, setup)
 	if err != nil {
 		return err
+	}
+	if setup.webhooks != nil {
+		go setup.webhooks(ctx, a.webhooks) // until ctx ends
 	}
 	_, _ = fmt.Fprintf(out, "Open this address in your browser: %s\n", setup.home)
 	return serve(ctx, setup.listener, a, logger)
@@ -123,12 +133,20 @@ type setup struct {
 	home     string
 	extra    template.HTML // for the key page
 	stop     func()
+	// webhooks has the simulator send events to the receiver; nil where it does not.
+	webhooks func(ctx context.Context, receiver http.Handler)
 }
 
-func configure(listen string) (setup, error) {
-	id, secret, redirect := os.Getenv("SMARTCAR_CLIENT_ID"), os.Getenv("SMARTCAR_CLIENT_SECRET"), os.Getenv("SMARTCAR_REDIRECT_URI")
-	if cmp.Or(id, secret, redirect) == "" {
-		return simulated(listen)
+func configure(listen string, api smartcar.API) (setup, error) {
+	config := smartcar.Config{
+		ClientID: os.Getenv("SMARTCAR_CLIENT_ID"), ClientSecret: os.Getenv("SMARTCAR_CLIENT_SECRET"), // v2.0
+		ApplicationID: os.Getenv("SMARTCAR_APPLICATION_ID"), // v3
+		APIClientID:   os.Getenv("SMARTCAR_API_CLIENT_ID"), APIClientSecret: os.Getenv("SMARTCAR_API_CLIENT_SECRET"),
+		ManagementToken: os.Getenv("SMARTCAR_MANAGEMENT_TOKEN"), StateKey: newStateKey(),
+	}
+	redirect := os.Getenv("SMARTCAR_REDIRECT_URI")
+	if cmp.Or(config.ClientID, config.ApplicationID, config.APIClientID, redirect) == "" {
+		return simulated(listen, api)
 	}
 	u, err := loopbackURL(redirect)
 	if err != nil {
@@ -142,15 +160,15 @@ func configure(listen string) (setup, error) {
 	if err != nil {
 		return setup{}, err
 	}
+	config.RedirectURL = u.String()
 	return setup{
-		config:  smartcar.Config{ClientID: id, ClientSecret: secret, RedirectURL: u.String(), StateKey: newStateKey()},
-		origins: origins, listener: l, home: u.ResolveReference(&url.URL{Path: "/"}).String(),
+		config: config, origins: origins, listener: l, home: u.ResolveReference(&url.URL{Path: "/"}).String(),
 		extra: teslaAppOf(origins.Connect), stop: func() {},
 	}, nil
 }
 
 // simulated runs a Smartcar of our own beside the application.
-func simulated(listen string) (setup, error) {
+func simulated(listen string, api smartcar.API) (setup, error) {
 	l, err := net.Listen("tcp", listen)
 	if err != nil {
 		return setup{}, err
@@ -167,13 +185,23 @@ func simulated(listen string) (setup, error) {
 	}
 	_, port, _ := net.SplitHostPort(l.Addr().String())
 	home := "http://" + net.JoinHostPort("localhost", port) + "/"
-	return setup{
+	made := setup{
 		config: smartcar.Config{
-			ClientID: sim.ClientID(), ClientSecret: sim.ClientSecret(), RedirectURL: home + "callback", StateKey: newStateKey(),
+			ClientID: sim.ClientID(), ClientSecret: sim.ClientSecret(),
+			APIClientID: sim.APIClientID(), APIClientSecret: sim.APIClientSecret(),
+			RedirectURL: home + "callback", StateKey: newStateKey(),
 		},
-		origins:  smartcar.Origins{Connect: u, Auth: u, API: u, Management: u},
+		origins:  smartcar.Origins{Connect: u, Auth: u, API: u, Management: u, IAM: u, APIv3: u, ManagementV3: u},
 		listener: l, home: home, extra: teslaAppOf(u), stop: stop,
-	}, nil
+	}
+	if api == smartcar.V3 {
+		made.config.ManagementToken = sim.ManagementToken()
+		made.webhooks = func(ctx context.Context, receiver http.Handler) {
+			_, _ = sim.AddWebhook(ctx, smartcartest.Webhook{Handler: receiver, AutoSubscribe: true})
+			_ = sim.RunWebhooks(ctx, time.Second)
+		}
+	}
+	return made, nil
 }
 
 // originsFromEnvironment is [smartcar.WithEnvironment] for a program that has to
@@ -183,6 +211,8 @@ func originsFromEnvironment() (smartcar.Origins, error) {
 	for name, to := range map[string]**url.URL{
 		"SMARTCAR_CONNECT_ORIGIN": &origins.Connect, "SMARTCAR_AUTH_ORIGIN": &origins.Auth,
 		"SMARTCAR_API_ORIGIN": &origins.API, "SMARTCAR_MANAGEMENT_API_ORIGIN": &origins.Management,
+		"SMARTCAR_IAM_ORIGIN": &origins.IAM, "SMARTCAR_API_V3_ORIGIN": &origins.APIv3,
+		"SMARTCAR_MANAGEMENT_API_V3_ORIGIN": &origins.ManagementV3,
 	} {
 		if value := os.Getenv(name); value != "" {
 			u, err := url.Parse(value)

@@ -92,12 +92,15 @@ func (s *safeBuffer) String() string {
 }
 
 // start runs the program until the test ends, and returns its address.
-func start(t *testing.T, logs io.Writer) (home string, stop func()) {
+func start(t *testing.T, logs io.Writer, args ...string) (home string, stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	printed, out := io.Pipe()
 	ended := make(chan error, 1)
-	go func() { ended <- run(ctx, []string{"-listen", "localhost:0", "-v"}, out, logs); _ = out.Close() }()
+	go func() {
+		ended <- run(ctx, append([]string{"-listen", "localhost:0", "-v"}, args...), out, logs)
+		_ = out.Close()
+	}()
 	line := make([]byte, 200)
 	n, err := printed.Read(line)
 	require.NoError(t, err)
@@ -110,11 +113,17 @@ func start(t *testing.T, logs io.Writer) (home string, stop func()) {
 }
 
 func TestTheWholeStory(t *testing.T) {
+	for _, api := range []string{"v2.0", "v3"} {
+		t.Run(api, func(t *testing.T) { wholeStory(t, api) })
+	}
+}
+
+func wholeStory(t *testing.T, api string) {
 	for _, name := range []string{"SMARTCAR_CLIENT_ID", "SMARTCAR_CLIENT_SECRET", "SMARTCAR_REDIRECT_URI"} {
 		t.Setenv(name, "")
 	}
 	var logs safeBuffer
-	home, stop := start(t, &logs)
+	home, stop := start(t, &logs, "-api", api)
 	defer stop()
 	b := newBrowser(t, home)
 
