@@ -92,7 +92,7 @@ func TestForgetWhileAReadComesBack(t *testing.T) {
 		store.deleted = func(key string) {
 			if strings.HasPrefix(key, "car/") {
 				store.deleted = nil
-				<-done
+				require.NoError(t, <-done)
 			}
 		}
 		require.NoError(t, user.Forget(t.Context()))

@@ -166,7 +166,7 @@ func TestStoreThatHangsAfterAnAnswerHoldsNobody(t *testing.T) {
 			t.Error("the answer is there, and the caller waits for the store")
 			store.hangs.Store(false)
 			close(store.let())
-			<-done
+			require.NoError(t, <-done)
 		}
 	})
 }

@@ -1,9 +1,7 @@
 package smartcar_test
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"strings"
 	"testing"
@@ -106,7 +104,7 @@ func TestOwnersOfACarShareNoFailure(t *testing.T) {
 
 // Nobody panics for a handle that is nil or empty.
 func TestEmptyHandlesAreArgumentErrors(t *testing.T) {
-	ctx := context.Background()
+	ctx := t.Context()
 	for name, v := range map[string]*smartcar.Vehicle{"nil": nil, "zero": {}} {
 		for what, call := range map[string]func() error{
 			"read":         func() error { _, err := v.Odometer(ctx); return err },
@@ -132,7 +130,7 @@ func TestEmptyHandlesAreArgumentErrors(t *testing.T) {
 			t.Run(name+" "+what, func(t *testing.T) {
 				require.NotPanics(t, func() {
 					err := call()
-					require.True(t, errors.Is(err, smartcar.ErrInvalidArgument), err)
+					require.ErrorIs(t, err, smartcar.ErrInvalidArgument)
 				})
 			})
 		}

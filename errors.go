@@ -379,7 +379,9 @@ type VirtualKeyRequiredError struct {
 }
 
 func (e *VirtualKeyRequiredError) Error() string {
-	return fmt.Sprintf("smartcar: %s: the car needs the virtual key: ask the owner to open %s on the phone with the Tesla app", e.Operation, e.URL)
+	link := e.URL
+	link.vin = "" // whose car it is does not belong into a log
+	return fmt.Sprintf("smartcar: %s: the car needs the virtual key: ask the owner to open %s on the phone with the Tesla app", e.Operation, link)
 }
 
 // Unwrap returns Smartcar's own error, or nil for a local decision.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/lru"
@@ -72,6 +73,7 @@ func (g *gate) guarding(next layer) layer {
 		}
 		a, err := g.pass(ctx, call, next)
 		if err != nil {
+			g.unnote(ctx, call, err)
 			return nil, g.explain(ctx, call, err)
 		}
 		g.learnFrom(ctx, call, a)
@@ -93,6 +95,16 @@ func (g *gate) note(ctx context.Context, call *call) error {
 	noted.noted = true
 	call.vehicle = &noted
 	return nil
+}
+
+// unnote takes back what note has stored of a car that Smartcar does not know,
+// so that ids which are guessed do not pile up.
+func (g *gate) unnote(ctx context.Context, call *call, err error) {
+	if v := call.vehicle; v != nil && v.noted && isGone(err) {
+		if c, err := g.load(ctx, v); err == nil && c.revision == "" {
+			_ = g.tokens.forgetCar(ctx, v.userID, v.id)
+		}
+	}
 }
 
 func (g *gate) pass(ctx context.Context, call *call, next layer) (*answer, error) {
@@ -385,8 +397,15 @@ func (g *gate) book(ctx context.Context, call *call, a *answer, c car, nonce uin
 			events = append(events, event{kind: settle, outcome: outcomeLimited, retryAfter: f.RetryAfter})
 		}
 	}
-	// The turn first: what it cost is judged by what was known when it was taken.
-	events = append(append(events, e), seen...)
+	// The turn next: what it cost is judged by what was known when it was taken,
+	// except that a car which answers without its key was without it when asked.
+	gone := func(e event) bool { return e.kind == learnKey && e.key == keyMissing }
+	for _, s := range seen {
+		if gone(s) {
+			events = append(events, s)
+		}
+	}
+	events = append(append(events, e), slices.DeleteFunc(seen, gone)...)
 	c, err := g.update(ctx, call.vehicle, c, events...)
 	if err == nil {
 		call.kept.note(c.state)

@@ -378,6 +378,17 @@ func (k *tokenKeeper) noteCarNow(ctx context.Context, userID, vehicleID string, 
 	return known || err != nil
 }
 
+// forgetCar undoes noteCar.
+func (k *tokenKeeper) forgetCar(ctx context.Context, userID, vehicleID string) error {
+	return k.changeUser(ctx, userID, func(u *userRecord) bool {
+		if u.Forgotten || !slices.Contains(u.Cars, vehicleID) {
+			return false
+		}
+		u.Cars = slices.DeleteFunc(slices.Clone(u.Cars), func(id string) bool { return id == vehicleID })
+		return true
+	})
+}
+
 func (k *tokenKeeper) forgetVehicle(ctx context.Context, userID, vehicleID string) error {
 	return k.changeUser(ctx, userID, func(u *userRecord) bool {
 		changed := false

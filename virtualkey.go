@@ -99,6 +99,12 @@ func (u VirtualKeyURL) String() string {
 	return link
 }
 
+// GoString keeps the VIN out of %#v, also of what holds a link.
+func (u VirtualKeyURL) GoString() string {
+	u.vin = ""
+	return "smartcar.VirtualKeyURL(" + u.String() + ")"
+}
+
 // MarshalText makes the link a string in JSON.
 func (u VirtualKeyURL) MarshalText() ([]byte, error) { return []byte(u.String()), nil }
 
