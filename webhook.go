@@ -80,9 +80,10 @@ type WebhookReceiver struct {
 // goes to Smartcar as status 500 without its text, and is not logged. While the
 // store is away, deliveries are answered with 503.
 //
-// On API v2.0 the policy learns about cars of users who are connected here, on
-// v3 about any. Of payloads of version 2.0, which name no user, it learns about
-// cars that it has a record of.
+// The policy learns about cars of users who are stored here: they have connected,
+// were filed by [Client.MoveToV3], or have been read. So an event that is on its
+// way when a user is forgotten leaves nothing. Of payloads of version 2.0, which
+// name no user, it learns about cars that it has a record of.
 //
 // https://smartcar.com/docs/api-reference/webhooks/delivery-behavior
 func (c *Client) WebhookReceiver(o WebhookOptions, handle func(context.Context, *WebhookEvent) error) (*WebhookReceiver, error) {

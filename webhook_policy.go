@@ -24,7 +24,8 @@ func (c *core) learnEvent(ctx context.Context, e *WebhookEvent, seen time.Time) 
 	if !isID(e.UserID) || !isID(e.VehicleID) {
 		return nil
 	}
-	if err := c.knownTo(ctx, e.UserID); err != nil {
+	// Of users who are not stored nothing is kept: they may have been forgotten.
+	if _, err := c.tokens.storedUser(ctx, e.UserID); err != nil {
 		return worthRepeating(err)
 	}
 	v := c.user(e.UserID).vehicle(e.VehicleID, "")
@@ -51,16 +52,6 @@ func notReplayed(seen, told time.Time) time.Time {
 		return told
 	}
 	return seen
-}
-
-// knownTo returns an error for a user of whom nothing may be kept: on v2.0 those
-// who are not connected here, on v3 those who are being forgotten.
-func (c *core) knownTo(ctx context.Context, userID string) error {
-	_, err := c.tokens.storedUser(ctx, userID)
-	if errors.Is(err, ErrNotConnected) && c.opts.api == V3 {
-		return c.reach.connected(ctx, userID)
-	}
-	return err
 }
 
 func isID(id string) bool { return validateID("id", id) == nil }

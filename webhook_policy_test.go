@@ -3,6 +3,7 @@ package smartcar_test
 import (
 	"context"
 	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -252,23 +253,30 @@ func TestWebhooksThatTeachNothing(t *testing.T) {
 		require.Equal(t, smartcar.WakeUnknown, access.Wake)
 	})
 	t.Run("strangers", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			store := &peekStore{Store: smartcar.NewMemoryStore()}
-			sim := smartcartest.New()
-			receiver := hookReceiver(t, newClient(t, sim, smartcar.WithStore(store)), smartcar.WebhookOptions{}, nil)
-			require.Equal(t, 200, send(t, receiver, []byte(readFixture(t, "webhooks/vehicle-error.virtual-key-required").Request.Body)))
-			require.Equal(t, 200, send(t, receiver, []byte(readFixture(t, "webhooks/v2.scheduled.errors").Request.Body)))
-			for _, key := range []string{"car/" + fixtureVehicle, "user/" + fixtureUser, "user/", "car/vehicle-2"} {
-				_, err := store.Load(t.Context(), key)
-				require.ErrorIs(t, err, smartcar.ErrRecordNotFound, key)
-			}
-		})
+		for _, api := range []smartcar.API{smartcar.V2, smartcar.V3} {
+			synctest.Test(t, func(t *testing.T) {
+				store := &peekStore{Store: smartcar.NewMemoryStore()}
+				sim := smartcartest.New()
+				receiver := hookReceiver(t, apiClient(t, sim, api, smartcar.WithStore(store)), smartcar.WebhookOptions{}, nil)
+				require.Equal(t, 200, send(t, receiver, []byte(readFixture(t, "webhooks/vehicle-error.virtual-key-required").Request.Body)))
+				require.Equal(t, 200, send(t, receiver, []byte(readFixture(t, "webhooks/v2.scheduled.errors").Request.Body)))
+				for _, key := range []string{"car/" + fixtureVehicle, "user/" + fixtureUser, "user/", "car/vehicle-2"} {
+					_, err := store.Load(t.Context(), key)
+					require.ErrorIs(t, err, smartcar.ErrRecordNotFound, key)
+				}
+			})
+		}
 	})
 	t.Run("who were forgotten", func(t *testing.T) {
-		for _, version := range []string{"2.0", "4.0"} {
+		for _, version := range []string{"2.0", "4.0", "4.0 on API v3"} {
 			synctest.Test(t, func(t *testing.T) {
-				sim, store := smartcartest.New(), smartcar.NewMemoryStore()
-				client, user := connected(t, sim, smartcar.WithStore(store))
+				sim, store, api := smartcartest.New(), smartcar.NewMemoryStore(), smartcar.V2
+				version, onV3 := strings.CutSuffix(version, " on API v3")
+				if onV3 {
+					api = smartcar.V3
+				}
+				client := apiClient(t, sim, api, smartcar.WithStore(store))
+				user := client.User(connect(t, sim, client).UserID)
 				ctx, open, closed := t.Context(), user.Vehicle(smartcartest.Model3), user.Vehicle(smartcartest.ModelY)
 				hook := hookUp(t, sim, receiverOf(t, client, nil), smartcartest.Webhook{Version: version})
 				for _, car := range []*smartcar.Vehicle{open, closed} {
