@@ -300,7 +300,7 @@ type RetryPolicy struct {
 	// BaseDelay is the pause before the first repetition, from half of it to all
 	// of it at random, and doubled each time. Zero is no pause.
 	BaseDelay time.Duration
-	// MaxDelay bounds a pause, and is at least BaseDelay. A request that Smartcar
+	// MaxDelay bounds a pause: at least BaseDelay, at most an hour. A request that Smartcar
 	// wants repeated later than that is not repeated, so with zero none is that
 	// has to wait.
 	MaxDelay time.Duration
@@ -315,6 +315,8 @@ func WithRetry(policy RetryPolicy) Option {
 			return argumentError("RetryPolicy.MaxAttempts", "must be 1 to 10; 1 never retries")
 		case policy.BaseDelay < 0 || policy.MaxDelay < policy.BaseDelay:
 			return argumentError("RetryPolicy.BaseDelay", "must not be negative, nor above MaxDelay")
+		case policy.MaxDelay > time.Hour:
+			return argumentError("RetryPolicy.MaxDelay", "must be at most an hour")
 		}
 		o.retry = policy
 		return nil

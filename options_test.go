@@ -48,6 +48,7 @@ func TestWrongValuesNameTheArgument(t *testing.T) {
 		"RetryPolicy.MaxAttempts": {
 			smartcar.WithRetry(smartcar.RetryPolicy{}), smartcar.WithRetry(smartcar.RetryPolicy{MaxAttempts: 11}), smartcar.WithRetry(smartcar.RetryPolicy{MaxAttempts: -1}),
 		},
+		"RetryPolicy.MaxDelay": {smartcar.WithRetry(smartcar.RetryPolicy{MaxAttempts: 2, MaxDelay: time.Hour + 1})},
 		"RetryPolicy.BaseDelay": {
 			smartcar.WithRetry(smartcar.RetryPolicy{MaxAttempts: 2, BaseDelay: -1}),
 			smartcar.WithRetry(smartcar.RetryPolicy{MaxAttempts: 2, BaseDelay: 2, MaxDelay: 1}),
