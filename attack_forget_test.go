@@ -142,3 +142,31 @@ func TestConnectWhileForgetIsAtWork(t *testing.T) {
 		requireLoggedIn(t, client.User(user.ID()).Vehicle(smartcartest.MachE))
 	})
 }
+
+// Another replica marks the user just before the new grant is filed.
+func TestConnectIsNotFiledUnderAForgottenUser(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		store := newSpoiledStore()
+		client, user := connected(t, sim, smartcar.WithStore(store))
+		_, err := user.Vehicle(smartcartest.MachE).Odometer(t.Context())
+		require.NoError(t, err)
+		loads := 0
+		store.load = func(key string) error {
+			if !strings.HasPrefix(key, "user/") {
+				return nil
+			}
+			if loads++; loads == 2 {
+				r, err := store.Store.Load(t.Context(), key)
+				require.NoError(t, err)
+				marked := strings.TrimSuffix(string(r.Value), "}") + `,"forgotten":true}`
+				_, err = store.Store.CompareAndSwap(t.Context(), key, r.Revision, []byte(marked), 0)
+				require.NoError(t, err)
+			}
+			return nil
+		}
+		connect(t, sim, client)
+		require.Greater(t, loads, 2)
+		requireLoggedIn(t, newClient(t, sim, smartcar.WithStore(store)).User(user.ID()).Vehicle(smartcartest.MachE))
+	})
+}

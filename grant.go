@@ -165,16 +165,12 @@ func (k *tokenKeeper) link(ctx context.Context, grant string, pending pendingGra
 	if err := validateID("user id", userID); err != nil {
 		return "", &Error{Operation: opUser, StatusCode: 200, Description: "the answer holds no usable user id"}
 	}
-	if err := k.finishForgetting(ctx, userID); err != nil {
-		return "", err
-	}
 	// The user first: a grant that is filed twice is filed once.
-	err = k.changeUser(ctx, userID, func(u *userRecord) bool {
+	err = k.welcome(ctx, userID, func(u *userRecord) {
 		if u.find(grant) == nil {
 			u.Grants = append(u.Grants, grantEntry{ID: grant, ConnectedAt: k.core.now()})
 		}
 		u.note(pending)
-		return true
 	})
 	if err != nil {
 		return "", err
@@ -225,6 +221,26 @@ func (r *userRecord) note(p pendingGrant) {
 	}
 	if p.ExternalID != "" {
 		r.ExternalID = p.ExternalID
+	}
+}
+
+// welcome files what a run of Connect brought, never under a user who is being
+// forgotten: it would be forgotten with them.
+func (k *tokenKeeper) welcome(ctx context.Context, userID string, file func(*userRecord)) error {
+	for {
+		if err := k.finishForgetting(ctx, userID); err != nil {
+			return err
+		}
+		forgotten := false
+		err := k.changeUser(ctx, userID, func(u *userRecord) bool {
+			if forgotten = u.Forgotten; !forgotten {
+				file(u)
+			}
+			return !forgotten
+		})
+		if err != nil || !forgotten {
+			return err
+		}
 	}
 }
 

@@ -204,13 +204,7 @@ func (a appReach) confirmNow(ctx context.Context, p pendingGrant) error {
 
 // welcome files what came with the run under its user.
 func (a appReach) welcome(ctx context.Context, p pendingGrant) error {
-	if err := a.tokens.finishForgetting(ctx, p.ClaimedUser); err != nil {
-		return err
-	}
-	err := a.tokens.changeUser(ctx, p.ClaimedUser, func(u *userRecord) bool {
-		u.note(p)
-		return true
-	})
+	err := a.tokens.welcome(ctx, p.ClaimedUser, func(u *userRecord) { u.note(p) })
 	if err == nil {
 		a.gate.accessChanged(ctx, a.user(p.ClaimedUser))
 	}
