@@ -136,3 +136,21 @@ func TestEmptyHandlesAreArgumentErrors(t *testing.T) {
 		}
 	}
 }
+
+func TestEmptyUsersAreArgumentErrors(t *testing.T) {
+	ctx := t.Context()
+	for name, u := range map[string]*smartcar.User{"nil": nil, "zero": {}} {
+		t.Run(name, func(t *testing.T) {
+			require.Empty(t, u.ID())
+			for _, err := range u.Vehicles(ctx) {
+				require.ErrorIs(t, err, smartcar.ErrInvalidArgument)
+			}
+			_, err := u.Vehicle("car").Odometer(ctx)
+			require.ErrorIs(t, err, smartcar.ErrInvalidArgument)
+			_, err = u.VirtualKeyURL(ctx)
+			require.ErrorIs(t, err, smartcar.ErrInvalidArgument)
+			require.ErrorIs(t, u.Renew(ctx, time.Hour), smartcar.ErrInvalidArgument)
+			require.ErrorIs(t, u.Forget(ctx), smartcar.ErrInvalidArgument)
+		})
+	}
+}

@@ -18,11 +18,29 @@ type User struct {
 }
 
 // ID is Smartcar's id of the user.
-func (u *User) ID() string { return u.id }
+func (u *User) ID() string {
+	if u == nil {
+		return ""
+	}
+	return u.id
+}
 
 // Vehicle returns the handle of one of the user's cars. It makes no request:
 // an id that is not valid, or not the user's, shows at the first call.
-func (u *User) Vehicle(id string) *Vehicle { return u.vehicle(id, "") }
+func (u *User) Vehicle(id string) *Vehicle {
+	if u == nil || u.core == nil {
+		return &Vehicle{id: id} // its calls say what is wrong
+	}
+	return u.vehicle(id, "")
+}
+
+// ready reports what is wrong with the handle itself.
+func (u *User) ready(ctx context.Context) error {
+	if u == nil || u.core == nil {
+		return argumentError("User", "must come from Client.User")
+	}
+	return errors.Join(checkContext(ctx), validateID("user id", u.id))
+}
 
 func (u *User) vehicle(id, grant string) *Vehicle {
 	return &Vehicle{
@@ -40,7 +58,7 @@ func (u *User) vehicle(id, grant string) *Vehicle {
 //
 // https://smartcar.com/docs/api-reference/all-vehicles
 func (u *User) Vehicles(ctx context.Context) iter.Seq2[*Vehicle, error] {
-	if err := errors.Join(checkContext(ctx), validateID("user id", u.id)); err != nil {
+	if err := u.ready(ctx); err != nil {
 		return func(yield func(*Vehicle, error) bool) { yield(nil, err) }
 	}
 	return u.core.reach.vehicles(ctx, u)
@@ -49,6 +67,9 @@ func (u *User) Vehicles(ctx context.Context) iter.Seq2[*Vehicle, error] {
 // VirtualKeyURL is the link that came back from the user's last run of
 // Connect, to be shown again; zero when none of the cars needed the key.
 func (u *User) VirtualKeyURL(ctx context.Context) (VirtualKeyURL, error) {
+	if err := u.ready(ctx); err != nil {
+		return VirtualKeyURL{}, err
+	}
 	record, err := u.core.tokens.storedUser(ctx, u.id)
 	if err != nil {
 		return VirtualKeyURL{}, err
@@ -91,7 +112,7 @@ func (u *User) Renew(ctx context.Context, within time.Duration) error {
 	if within <= 0 {
 		return argumentError("Renew within", "must be above zero, such as 7*24*time.Hour")
 	}
-	if err := errors.Join(checkContext(ctx), validateID("user id", u.id)); err != nil {
+	if err := u.ready(ctx); err != nil {
 		return err
 	}
 	return errors.Join(u.core.reach.renew(ctx, u, within), u.core.tokens.rewriteUser(ctx, u.id))
@@ -102,6 +123,9 @@ func (u *User) Renew(ctx context.Context, within time.Duration) error {
 // it closes by itself: it protects the car, not the user. Smartcar is not
 // told: call [Vehicle.Disconnect] first to revoke the access.
 func (u *User) Forget(ctx context.Context) error {
+	if err := u.ready(ctx); err != nil {
+		return err
+	}
 	_, err := u.core.tokens.anyUser(ctx, u.id)
 	if errors.Is(err, ErrNotConnected) {
 		return nil
