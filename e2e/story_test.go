@@ -69,6 +69,12 @@ func TestFromConnectToTheLock(t *testing.T) {
 			b.click("main form button")
 			require.Contains(t, b.text(".notice"), "The command to lock was sent")
 			b.show("13-locked")
+			b.accessible(t, "locked")
+			for id, badge := range map[string]string{smartcartest.ModelY: "Key added", smartcartest.ModelS2018: "Not needed"} {
+				b.visit(s.home + "key/?vehicle=" + id)
+				require.Equal(t, badge, b.text(".badge"))
+				b.accessible(t, badge)
+			}
 			require.Empty(t, s.sim.BrokenWindows(smartcartest.ModelY))
 			require.Empty(t, s.sim.BrokenWindows(smartcartest.Cybertruck))
 			b.askedOnly(s.hosts(t)...)
