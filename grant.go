@@ -300,6 +300,9 @@ func (k *tokenKeeper) anyUser(ctx context.Context, userID string) (*userRecord, 
 // ErrReconnectRequired for a user whose grants have all ended.
 func (k *tokenKeeper) loadUser(ctx context.Context, userID string) (*userRecord, error) {
 	r, err := k.storedUser(ctx, userID)
+	if err == nil && len(r.Grants) == 0 && k.reviveOf(ctx, userID) {
+		r, err = k.storedUser(ctx, userID)
+	}
 	if err == nil && len(r.Grants) == 0 {
 		return nil, endedError()
 	}

@@ -12,6 +12,7 @@ import (
 type newPair struct {
 	token    *oauth2.Token
 	used     string // the refresh token it replaces
+	userID   string // whose; empty until the grant is linked
 	obtained time.Time
 }
 
@@ -35,9 +36,53 @@ func (k *tokenKeeper) storePair(ctx context.Context, grant string, pair newPair)
 	}
 	k.unstored.Delete(grant)
 	if err != nil {
+		r, err = k.revive(ctx, grant, pair)
+	}
+	if err != nil {
 		return nil, err
 	}
 	return k.keep(grant, r), nil
+}
+
+// revive files a pair whose grant is gone. Another replica, which was told that
+// the used refresh token is void before it could see this pair, has ended it;
+// only if the user is gone, too, nothing may be kept.
+func (k *tokenKeeper) revive(ctx context.Context, grant string, pair newPair) (grantRecord, error) {
+	if _, err := k.storedUser(ctx, pair.userID); err != nil {
+		return grantRecord{}, endedError()
+	}
+	record := grantRecord{UserID: pair.userID}
+	record.setPair(pair.token, pair.obtained)
+	if err := k.storeGrant(ctx, grant, record); err != nil {
+		return grantRecord{}, err
+	}
+	_, err := changeJSON(ctx, k.records, userKey(pair.userID), 0, func(u *userRecord, found bool, _ time.Time) error {
+		switch {
+		case !found || u.Forgotten:
+			return ErrNotConnected
+		case u.find(grant) != nil:
+			return errUnchanged
+		}
+		u.Grants = append(u.Grants, grantEntry{ID: grant, ConnectedAt: pair.obtained})
+		return nil
+	})
+	k.users.Delete(pair.userID)
+	if errors.Is(err, ErrNotConnected) { // forgotten meanwhile
+		return grantRecord{}, errors.Join(endedError(), k.forgetGrant(ctx, grant))
+	}
+	return record, err
+}
+
+// reviveOf stores the pairs of a user's grants that could not be stored before.
+func (k *tokenKeeper) reviveOf(ctx context.Context, userID string) (revived bool) {
+	k.unstored.Range(func(grant, unstored any) bool {
+		if pair, ok := unstored.(newPair); ok && pair.userID == userID {
+			_, err := k.storePair(ctx, grant.(string), pair)
+			revived = revived || err == nil
+		}
+		return true
+	})
+	return revived
 }
 
 func (k *tokenKeeper) putPair(ctx context.Context, grant string, pair newPair) (grantRecord, error) {

@@ -301,7 +301,7 @@ func (k *tokenKeeper) refreshLeased(ctx context.Context, grant string, r grantRe
 		}
 		token, err := k.exchangeRefresh(ctx, r.RefreshToken)
 		if err == nil {
-			return k.storePair(ctx, grant, newPair{token, r.RefreshToken, k.core.now()})
+			return k.storePair(ctx, grant, newPair{token, r.RefreshToken, r.UserID, k.core.now()})
 		}
 		failed, unclear = err, unclear || mayHaveRotated(err)
 		if errors.Is(err, ErrReconnectRequired) {
