@@ -226,7 +226,7 @@ func TestFlowsLeaveFewCookies(t *testing.T) {
 			jar.SetCookies(site, w.Result().Cookies())
 			links = append(links, w.Header().Get("Location"))
 		}
-		require.Len(t, jar.Cookies(site), 6, "five flows and the session")
+		require.Len(t, jar.Cookies(site), 6, "five flows and the cookie of the application")
 		for i, link := range links[len(links)-6:] {
 			callback, err := sim.Grant(link)
 			require.NoError(t, err)
