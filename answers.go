@@ -8,9 +8,9 @@ import (
 	"github.com/seed-498a1bc4/smartcar/internal/lru"
 )
 
-// answerCache keeps the last answers of each vehicle. They are keyed by scope
-// (the grant on v2.0, the user on v3), operation and units below the vehicle, so that a shared car leaks nothing
-// between its owners.
+// answerCache keeps the last answers of each vehicle. Below the vehicle they are
+// keyed by scope (the grant on v2.0, the user on v3), operation and units, so
+// that a shared car leaks nothing between its owners.
 type answerCache struct {
 	vehicles *lru.Cache[string, *vehicleKept] // nil keeps none
 	stored   *storedAnswers                   // nil shares none

@@ -272,10 +272,15 @@ func (k *tokenKeeper) takeLease(ctx context.Context, grant, id string, enough fu
 	})
 }
 
-// leased reports whether somebody refreshes. A lease that ends far from now was
-// written by a clock that is off, and does not count.
+// leased reports whether somebody refreshes.
 func (r *grantRecord) leased(now time.Time, lease time.Duration) bool {
-	return r.LeaseID != "" && now.Before(r.LeaseUntil) && r.LeaseUntil.Sub(now) <= 2*lease
+	return leaseHolds(r.LeaseID, r.LeaseUntil, now, lease)
+}
+
+// leaseHolds reports whether a stored lease counts. One that ends far from now
+// was written by a clock that is off, and does not.
+func leaseHolds(id string, until, now time.Time, lease time.Duration) bool {
+	return id != "" && now.Before(until) && until.Sub(now) <= 2*lease
 }
 
 // refreshLeased asks for a new pair. On an unclear answer it tries the same

@@ -195,7 +195,7 @@ func (a *appCredential) takeLease(ctx context.Context, id, refused string) (appR
 		case r.AccessToken != "" && "Bearer "+r.AccessToken != refused && now.Before(r.Expires):
 			r.LeaseID = ""
 			return errUnchanged
-		case r.LeaseID != "" && now.Before(r.LeaseUntil) && r.LeaseUntil.Sub(now) <= 2*mintLease:
+		case leaseHolds(r.LeaseID, r.LeaseUntil, now, mintLease):
 			return errLeaseTaken
 		}
 		r.LeaseID, r.LeaseUntil = id, now.Add(mintLease)
