@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"slices"
 	"time"
+
+	"github.com/seed-498a1bc4/smartcar/internal/randid"
 )
 
 // StoredAnswers bounds what [WithStoredAnswers] keeps of each vehicle.
@@ -16,7 +18,7 @@ type StoredAnswers struct {
 	// oldest go first. Default 64 KiB, which is more than a car has to say.
 	MaxBytes int
 	// Location keeps answers that may tell where the car is, too. They stand
-	// in the store as Smartcar sent them: consider a [SealedStore].
+	// in the store as Smartcar sent them: consider a [store.Sealed] store.
 	Location bool
 }
 
@@ -94,7 +96,7 @@ func (s *storedAnswers) change(ctx context.Context, vehicleID string, change fun
 			return errUnchanged
 		}
 		r.bound(s.bounds, now)
-		r.Write = randomUint64()
+		r.Write = randid.New()
 		return nil
 	})
 	return err

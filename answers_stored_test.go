@@ -10,20 +10,21 @@ import (
 
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
+	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/stretchr/testify/require"
 )
 
 // peekStore shows what is stored, without its tokens.
 type peekStore struct {
-	smartcar.Store
+	store.Store
 	down bool
 }
 
 var errPeekDown = errors.New("down")
 
-func (s *peekStore) Load(ctx context.Context, key string) (smartcar.Record, error) {
+func (s *peekStore) Load(ctx context.Context, key string) (store.Record, error) {
 	if s.down && key[:4] == "answ" {
-		return smartcar.Record{}, errPeekDown
+		return store.Record{}, errPeekDown
 	}
 	return s.Store.Load(ctx, key)
 }
@@ -31,7 +32,7 @@ func (s *peekStore) Load(ctx context.Context, key string) (smartcar.Record, erro
 func (s *peekStore) holds(t *testing.T, vehicleID, text string) bool {
 	t.Helper()
 	r, err := s.Store.Load(t.Context(), "answers/"+vehicleID)
-	if errors.Is(err, smartcar.ErrRecordNotFound) {
+	if errors.Is(err, store.ErrNotFound) {
 		return false
 	}
 	require.NoError(t, err)
@@ -39,12 +40,12 @@ func (s *peekStore) holds(t *testing.T, vehicleID, text string) bool {
 }
 
 // twoReplicas are two clients over one store, both of one connected owner.
-func twoReplicas(t *testing.T, sim *smartcartest.Server, bounds smartcar.StoredAnswers) (a, b *smartcar.User, store *peekStore) {
+func twoReplicas(t *testing.T, sim *smartcartest.Server, bounds smartcar.StoredAnswers) (a, b *smartcar.User, db *peekStore) {
 	t.Helper()
-	store = &peekStore{Store: smartcar.NewMemoryStore()}
-	opts := []smartcar.Option{smartcar.WithStore(store), smartcar.WithStoredAnswers(bounds)}
+	db = &peekStore{Store: store.NewMemory()}
+	opts := []smartcar.Option{smartcar.WithStore(db), smartcar.WithStoredAnswers(bounds)}
 	_, a = connected(t, sim, opts...)
-	return a, newClient(t, sim, opts...).User(a.ID()), store
+	return a, newClient(t, sim, opts...).User(a.ID()), db
 }
 
 func TestStoredAnswersSpareTheOtherReplicaALegacyCar(t *testing.T) {
@@ -96,11 +97,11 @@ func TestStoredAnswersKeepLocationsOnlyWhenAskedFor(t *testing.T) {
 	for _, location := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			sim := smartcartest.New()
-			a, b, store := twoReplicas(t, sim, smartcar.StoredAnswers{Location: location})
+			a, b, db := twoReplicas(t, sim, smartcar.StoredAnswers{Location: location})
 			_, err := a.Vehicle(smartcartest.ModelY).Snapshot(t.Context(), smartcar.Odometer, smartcar.Location)
 			require.NoError(t, err)
-			require.True(t, store.holds(t, smartcartest.ModelY, "odometer"))
-			require.Equal(t, location, store.holds(t, smartcartest.ModelY, "latitude"))
+			require.True(t, db.holds(t, smartcartest.ModelY, "odometer"))
+			require.Equal(t, location, db.holds(t, smartcartest.ModelY, "latitude"))
 			snapshot, err := b.Vehicle(smartcartest.ModelY).With(smartcar.AllowStale()).Snapshot(t.Context(), smartcar.Odometer, smartcar.Location)
 			require.NoError(t, err)
 			_, err = snapshot.Odometer()
@@ -114,15 +115,15 @@ func TestStoredAnswersKeepLocationsOnlyWhenAskedFor(t *testing.T) {
 func TestStoredAnswersEndWithTheirAge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
-		a, b, store := twoReplicas(t, sim, smartcar.StoredAnswers{MaxAge: time.Hour})
+		a, b, db := twoReplicas(t, sim, smartcar.StoredAnswers{MaxAge: time.Hour})
 		_, err := a.Vehicle(smartcartest.ModelY).Odometer(t.Context())
 		require.NoError(t, err)
 		time.Sleep(time.Hour - time.Second)
 		_, err = b.Vehicle(smartcartest.ModelY).With(smartcar.AllowStale()).Odometer(t.Context())
 		require.NoError(t, err)
 		time.Sleep(time.Second)
-		require.False(t, store.holds(t, smartcartest.ModelY, "odometer"))
-		_, err = newClient(t, sim, smartcar.WithStore(store), smartcar.WithStoredAnswers(smartcar.StoredAnswers{MaxAge: time.Hour})).
+		require.False(t, db.holds(t, smartcartest.ModelY, "odometer"))
+		_, err = newClient(t, sim, smartcar.WithStore(db), smartcar.WithStoredAnswers(smartcar.StoredAnswers{MaxAge: time.Hour})).
 			User(a.ID()).Vehicle(smartcartest.ModelY).With(smartcar.AllowStale()).Odometer(t.Context())
 		require.ErrorIs(t, err, smartcar.ErrRateLimited)
 	})
@@ -131,7 +132,7 @@ func TestStoredAnswersEndWithTheirAge(t *testing.T) {
 func TestStoredAnswersStayWithinTheirSize(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
-		a, _, store := twoReplicas(t, sim, smartcar.StoredAnswers{MaxBytes: 900})
+		a, _, db := twoReplicas(t, sim, smartcar.StoredAnswers{MaxBytes: 900})
 		v := a.Vehicle(smartcartest.Model3)
 		for _, read := range []func(context.Context) error{
 			func(ctx context.Context) error { _, err := v.Odometer(ctx); return err },
@@ -141,10 +142,10 @@ func TestStoredAnswersStayWithinTheirSize(t *testing.T) {
 			require.NoError(t, read(t.Context()))
 			time.Sleep(time.Second)
 		}
-		require.True(t, store.holds(t, smartcartest.Model3, `"charge"`))
-		require.True(t, store.holds(t, smartcartest.Model3, `"battery"`))
-		require.False(t, store.holds(t, smartcartest.Model3, `"odometer"`), "the oldest goes first")
-		r, err := store.Load(t.Context(), "answers/"+smartcartest.Model3)
+		require.True(t, db.holds(t, smartcartest.Model3, `"charge"`))
+		require.True(t, db.holds(t, smartcartest.Model3, `"battery"`))
+		require.False(t, db.holds(t, smartcartest.Model3, `"odometer"`), "the oldest goes first")
+		r, err := db.Load(t.Context(), "answers/"+smartcartest.Model3)
 		require.NoError(t, err)
 		require.LessOrEqual(t, len(r.Value), 950)
 	})
@@ -153,7 +154,7 @@ func TestStoredAnswersStayWithinTheirSize(t *testing.T) {
 func TestStoredAnswersAreDiscardedByACommandAnywhere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
-		a, b, store := twoReplicas(t, sim, smartcar.StoredAnswers{})
+		a, b, db := twoReplicas(t, sim, smartcar.StoredAnswers{})
 		time.Sleep(time.Minute)
 		for _, u := range []*smartcar.User{a, b} {
 			_, err := u.Vehicle(smartcartest.ModelS2018).LockStatus(t.Context())
@@ -162,7 +163,7 @@ func TestStoredAnswersAreDiscardedByACommandAnywhere(t *testing.T) {
 		require.Equal(t, 1, countedData(sim, smartcartest.ModelS2018))
 		_, err := a.Vehicle(smartcartest.ModelS2018).Unlock(t.Context())
 		require.NoError(t, err)
-		require.False(t, store.holds(t, smartcartest.ModelS2018, "lock-status"))
+		require.False(t, db.holds(t, smartcartest.ModelS2018, "lock-status"))
 		again, err := b.Vehicle(smartcartest.ModelS2018).LockStatus(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, smartcar.SourceLive, again.Source, "what the other replica kept is from before the command")
@@ -172,20 +173,20 @@ func TestStoredAnswersAreDiscardedByACommandAnywhere(t *testing.T) {
 func TestStoredAnswersAreForgottenWithTheUser(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
-		a, _, store := twoReplicas(t, sim, smartcar.StoredAnswers{})
+		a, _, db := twoReplicas(t, sim, smartcar.StoredAnswers{})
 		_, err := a.Vehicle(smartcartest.ModelY).Odometer(t.Context())
 		require.NoError(t, err)
-		require.True(t, store.holds(t, smartcartest.ModelY, "odometer"))
+		require.True(t, db.holds(t, smartcartest.ModelY, "odometer"))
 		require.NoError(t, a.Forget(t.Context()))
-		require.False(t, store.holds(t, smartcartest.ModelY, "odometer"))
+		require.False(t, db.holds(t, smartcartest.ModelY, "odometer"))
 	})
 }
 
 func TestStoredAnswersAreNotNeeded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
-		a, b, store := twoReplicas(t, sim, smartcar.StoredAnswers{})
-		store.down = true
+		a, b, db := twoReplicas(t, sim, smartcar.StoredAnswers{})
+		db.down = true
 		_, err := a.Vehicle(smartcartest.ModelY).Odometer(t.Context())
 		require.NoError(t, err)
 		_, err = a.Vehicle(smartcartest.ModelY).With(smartcar.AllowStale()).Odometer(t.Context())

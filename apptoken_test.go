@@ -15,6 +15,7 @@ import (
 
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
+	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/stretchr/testify/require"
 )
 
@@ -39,16 +40,16 @@ func TestOneTokenForAllCallers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
 		connect(t, sim, apiClient(t, sim, smartcar.V2)) // so that the v3 clients begin without a token
-		store := smartcar.NewMemoryStore()
+		db := store.NewMemory()
 		clients := []*smartcar.Client{
-			apiClient(t, sim, smartcar.V3, smartcar.WithStore(store)), apiClient(t, sim, smartcar.V3, smartcar.WithStore(store)),
+			apiClient(t, sim, smartcar.V3, smartcar.WithStore(db)), apiClient(t, sim, smartcar.V3, smartcar.WithStore(db)),
 		}
 		sim.Inject(smartcartest.Fault{Path: "/oauth2/token", LatencyAfter: 2 * time.Second})
 		for _, err := range allOf(50, func(i int) error { return attributesRead(t.Context(), clients[i%2], sim.UserID()) }) {
 			require.NoError(t, err)
 		}
 		require.Equal(t, 1, sim.AppTokenRequests())
-		require.NoError(t, attributesRead(t.Context(), apiClient(t, sim, smartcar.V3, smartcar.WithStore(store)), sim.UserID()))
+		require.NoError(t, attributesRead(t.Context(), apiClient(t, sim, smartcar.V3, smartcar.WithStore(db)), sim.UserID()))
 		require.Equal(t, 1, sim.AppTokenRequests(), "a later process takes the stored one")
 
 		for _, err := range allOf(50, func(i int) error {
@@ -109,8 +110,8 @@ func TestARefusedTokenIsReplacedOnce(t *testing.T) {
 func TestAStoredTokenThatIsRefusedIsNoNewOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
-		store := smartcar.NewMemoryStore()
-		a, b := apiClient(t, sim, smartcar.V3, smartcar.WithStore(store)), apiClient(t, sim, smartcar.V3, smartcar.WithStore(store))
+		db := store.NewMemory()
+		a, b := apiClient(t, sim, smartcar.V3, smartcar.WithStore(db)), apiClient(t, sim, smartcar.V3, smartcar.WithStore(db))
 		user := connect(t, sim, a).UserID
 		require.NoError(t, attributesRead(t.Context(), b, user))
 		sim.ExpireAppTokens()
@@ -235,9 +236,9 @@ func TestTheTokenWithoutAStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
 		connect(t, sim, apiClient(t, sim, smartcar.V2))
-		store := newSpoiledStore()
-		back := store.goDown()
-		client := apiClient(t, sim, smartcar.V3, smartcar.WithStore(store))
+		db := newSpoiledStore()
+		back := db.goDown()
+		client := apiClient(t, sim, smartcar.V3, smartcar.WithStore(db))
 		for range 3 {
 			require.NoError(t, attributesRead(t.Context(), client, sim.UserID()))
 		}
@@ -248,7 +249,7 @@ func TestTheTokenWithoutAStore(t *testing.T) {
 		back()
 
 		// The store fails only where the token is to be kept.
-		store.before = func(key string, value []byte) error {
+		db.before = func(key string, value []byte) error {
 			if strings.HasPrefix(key, "application/") && strings.Contains(string(value), `"access_token":"`) && !strings.Contains(string(value), `"access_token":""`) {
 				return errStoreDown
 			}
@@ -264,18 +265,18 @@ func TestAnUnreadableTokenRecord(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
 		connect(t, sim, apiClient(t, sim, smartcar.V2))
-		store := newSpoiledStore()
-		require.NoError(t, attributesRead(t.Context(), apiClient(t, sim, smartcar.V3, smartcar.WithStore(store)), sim.UserID()))
-		for _, key := range store.live(t) {
+		db := newSpoiledStore()
+		require.NoError(t, attributesRead(t.Context(), apiClient(t, sim, smartcar.V3, smartcar.WithStore(db)), sim.UserID()))
+		for _, key := range db.live(t) {
 			if !strings.HasPrefix(key, "application/") {
 				continue
 			}
-			r, err := store.Store.Load(t.Context(), key)
+			r, err := db.Store.Load(t.Context(), key)
 			require.NoError(t, err)
-			_, err = store.Store.CompareAndSwap(t.Context(), key, r.Revision, []byte("\x00sealed by another key"), time.Hour)
+			_, err = db.Store.CompareAndSwap(t.Context(), key, r.Revision, []byte("\x00sealed by another key"), time.Hour)
 			require.NoError(t, err)
 		}
-		require.NoError(t, attributesRead(t.Context(), apiClient(t, sim, smartcar.V3, smartcar.WithStore(store)), sim.UserID()))
+		require.NoError(t, attributesRead(t.Context(), apiClient(t, sim, smartcar.V3, smartcar.WithStore(db)), sim.UserID()))
 		require.Equal(t, 2, sim.AppTokenRequests())
 	})
 }
@@ -285,20 +286,20 @@ func TestTheLeaseOfADeadReplicaIsTakenOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
 		connect(t, sim, apiClient(t, sim, smartcar.V2))
-		store := newSpoiledStore()
-		dead := apiClient(t, sim, smartcar.V3, smartcar.WithStore(store), smartcar.WithRetry(smartcar.RetryPolicy{MaxAttempts: 1}))
+		db := newSpoiledStore()
+		dead := apiClient(t, sim, smartcar.V3, smartcar.WithStore(db), smartcar.WithRetry(smartcar.RetryPolicy{MaxAttempts: 1}))
 		sim.Inject(smartcartest.Fault{Path: "/oauth2/token", DropAfter: true})
-		store.before = func(_ string, value []byte) error { // its lease is written, and nothing after it
+		db.before = func(_ string, value []byte) error { // its lease is written, and nothing after it
 			if strings.Contains(string(value), `"lease_id":"`) {
 				return nil
 			}
 			return errStoreDown
 		}
 		require.Error(t, attributesRead(t.Context(), dead, sim.UserID()))
-		store.before = nil
+		db.before = nil
 
 		began := time.Now()
-		alive := apiClient(t, sim, smartcar.V3, smartcar.WithStore(store))
+		alive := apiClient(t, sim, smartcar.V3, smartcar.WithStore(db))
 		short, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
 		err := attributesRead(short, alive, sim.UserID())

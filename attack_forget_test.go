@@ -10,6 +10,7 @@ import (
 
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
+	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/stretchr/testify/require"
 )
 
@@ -19,7 +20,7 @@ type deletingStore struct {
 	deleted func(key string)
 }
 
-func (s *deletingStore) Delete(ctx context.Context, key string, old smartcar.Revision) error {
+func (s *deletingStore) Delete(ctx context.Context, key string, old store.Revision) error {
 	err := s.spoiledStore.Delete(ctx, key, old)
 	if s.deleted != nil {
 		s.deleted(key)
@@ -27,11 +28,11 @@ func (s *deletingStore) Delete(ctx context.Context, key string, old smartcar.Rev
 	return err
 }
 
-func requireNothingKept(t *testing.T, store *spoiledStore) {
+func requireNothingKept(t *testing.T, db *spoiledStore) {
 	t.Helper()
-	for _, key := range store.live(t) {
+	for _, key := range db.live(t) {
 		if strings.HasPrefix(key, "answers/") { // an empty one goes by itself
-			record, err := store.Store.Load(t.Context(), key)
+			record, err := db.Store.Load(t.Context(), key)
 			require.NoError(t, err)
 			require.NotContains(t, string(record.Value), "scope")
 			continue
@@ -55,14 +56,14 @@ var allAnswers = smartcar.WithStoredAnswers(smartcar.StoredAnswers{Location: tru
 // Another replica reads one more car just before the user is marked.
 func TestForgetFindsTheCarThatCameLast(t *testing.T) {
 	onEitherAPI(t, func(t *testing.T, sim *smartcartest.Server, api smartcar.API) {
-		store := newSpoiledStore()
-		client := apiClient(t, sim, api, smartcar.WithStore(store), allAnswers)
-		other := apiClient(t, sim, api, smartcar.WithStore(store), allAnswers)
+		db := newSpoiledStore()
+		client := apiClient(t, sim, api, smartcar.WithStore(db), allAnswers)
+		other := apiClient(t, sim, api, smartcar.WithStore(db), allAnswers)
 		user := client.User(connect(t, sim, client).UserID)
 		_, err := user.Vehicle(smartcartest.MachE).Odometer(t.Context())
 		require.NoError(t, err)
 		var once sync.Once
-		store.before = func(_ string, value []byte) error {
+		db.before = func(_ string, value []byte) error {
 			if strings.Contains(string(value), `"forgotten":true`) {
 				once.Do(func() {
 					_, err := other.User(user.ID()).Vehicle(smartcartest.ModelS2018).Location(t.Context())
@@ -72,15 +73,15 @@ func TestForgetFindsTheCarThatCameLast(t *testing.T) {
 			return nil
 		}
 		require.NoError(t, user.Forget(t.Context()))
-		requireNothingKept(t, store)
+		requireNothingKept(t, db)
 	})
 }
 
 // A read comes back in the middle of Forget, after its car was forgotten.
 func TestForgetWhileAReadComesBack(t *testing.T) {
 	onEitherAPI(t, func(t *testing.T, sim *smartcartest.Server, api smartcar.API) {
-		store := &deletingStore{spoiledStore: newSpoiledStore()}
-		client := apiClient(t, sim, api, smartcar.WithStore(store), allAnswers)
+		db := &deletingStore{spoiledStore: newSpoiledStore()}
+		client := apiClient(t, sim, api, smartcar.WithStore(db), allAnswers)
 		user := client.User(connect(t, sim, client).UserID)
 		v := user.Vehicle(smartcartest.ModelS2018)
 		_, err := v.Odometer(t.Context())
@@ -89,14 +90,14 @@ func TestForgetWhileAReadComesBack(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { _, err := v.Location(t.Context()); done <- err }()
 		time.Sleep(time.Second)
-		store.deleted = func(key string) {
+		db.deleted = func(key string) {
 			if strings.HasPrefix(key, "car/") {
-				store.deleted = nil
+				db.deleted = nil
 				require.NoError(t, <-done)
 			}
 		}
 		require.NoError(t, user.Forget(t.Context()))
-		requireNothingKept(t, store.spoiledStore)
+		requireNothingKept(t, db.spoiledStore)
 	})
 }
 
@@ -105,9 +106,9 @@ func TestForgetWhileAReadComesBack(t *testing.T) {
 func TestForgetIsHeardOfByOtherReplicas(t *testing.T) {
 	onEitherAPI(t, func(t *testing.T, sim *smartcartest.Server, api smartcar.API) {
 		for _, pause := range []time.Duration{time.Second, 10 * time.Minute} {
-			store := newSpoiledStore()
-			client := apiClient(t, sim, api, smartcar.WithStore(store), allAnswers)
-			other := apiClient(t, sim, api, smartcar.WithStore(store), allAnswers)
+			db := newSpoiledStore()
+			client := apiClient(t, sim, api, smartcar.WithStore(db), allAnswers)
+			other := apiClient(t, sim, api, smartcar.WithStore(db), allAnswers)
 			user := client.User(connect(t, sim, client).UserID)
 			v := other.User(user.ID()).Vehicle(smartcartest.ModelS2018)
 			_, err := v.Location(t.Context())
@@ -117,7 +118,7 @@ func TestForgetIsHeardOfByOtherReplicas(t *testing.T) {
 			_, _ = v.Odometer(t.Context())
 			_, _ = v.Signals(t.Context())
 			require.NoError(t, user.Forget(t.Context()))
-			requireNothingKept(t, store)
+			requireNothingKept(t, db)
 		}
 	})
 }
@@ -126,13 +127,13 @@ func TestForgetIsHeardOfByOtherReplicas(t *testing.T) {
 func TestConnectWhileForgetIsAtWork(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
-		store := &deletingStore{spoiledStore: newSpoiledStore()}
-		client, user := connected(t, sim, smartcar.WithStore(store))
-		other := newClient(t, sim, smartcar.WithStore(store))
+		db := &deletingStore{spoiledStore: newSpoiledStore()}
+		client, user := connected(t, sim, smartcar.WithStore(db))
+		other := newClient(t, sim, smartcar.WithStore(db))
 		_, err := user.Vehicle(smartcartest.MachE).Odometer(t.Context())
 		require.NoError(t, err)
-		store.deleted = func(string) {
-			store.deleted = nil
+		db.deleted = func(string) {
+			db.deleted = nil
 			connect(t, sim, other)
 		}
 		require.NoError(t, user.Forget(t.Context()))
@@ -147,26 +148,26 @@ func TestConnectWhileForgetIsAtWork(t *testing.T) {
 func TestConnectIsNotFiledUnderAForgottenUser(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
-		store := newSpoiledStore()
-		client, user := connected(t, sim, smartcar.WithStore(store))
+		db := newSpoiledStore()
+		client, user := connected(t, sim, smartcar.WithStore(db))
 		_, err := user.Vehicle(smartcartest.MachE).Odometer(t.Context())
 		require.NoError(t, err)
 		loads := 0
-		store.load = func(key string) error {
+		db.load = func(key string) error {
 			if !strings.HasPrefix(key, "user/") {
 				return nil
 			}
 			if loads++; loads == 2 {
-				r, err := store.Store.Load(t.Context(), key)
+				r, err := db.Store.Load(t.Context(), key)
 				require.NoError(t, err)
 				marked := strings.TrimSuffix(string(r.Value), "}") + `,"forgotten":true}`
-				_, err = store.Store.CompareAndSwap(t.Context(), key, r.Revision, []byte(marked), 0)
+				_, err = db.Store.CompareAndSwap(t.Context(), key, r.Revision, []byte(marked), 0)
 				require.NoError(t, err)
 			}
 			return nil
 		}
 		connect(t, sim, client)
 		require.Greater(t, loads, 2)
-		requireLoggedIn(t, newClient(t, sim, smartcar.WithStore(store)).User(user.ID()).Vehicle(smartcartest.MachE))
+		requireLoggedIn(t, newClient(t, sim, smartcar.WithStore(db)).User(user.ID()).Vehicle(smartcartest.MachE))
 	})
 }

@@ -48,8 +48,8 @@ func TestErrorTextShowsNoVINOfALink(t *testing.T) {
 func TestGuessedVehicleIDsAreNotNotedOnV3(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
-		store := newSpoiledStore()
-		client := apiClient(t, sim, smartcar.V3, smartcar.WithStore(store))
+		db := newSpoiledStore()
+		client := apiClient(t, sim, smartcar.V3, smartcar.WithStore(db))
 		user := client.User(connect(t, sim, client).UserID)
 		for i := range 20 {
 			v := user.Vehicle(fmt.Sprintf("guess-%d", i))
@@ -60,11 +60,11 @@ func TestGuessedVehicleIDsAreNotNotedOnV3(t *testing.T) {
 		}
 		_, err := user.Vehicle(smartcartest.MachE).Battery(t.Context())
 		require.NoError(t, err)
-		record, err := store.Load(t.Context(), "user/"+user.ID())
+		record, err := db.Load(t.Context(), "user/"+user.ID())
 		require.NoError(t, err)
 		require.NotContains(t, string(record.Value), "guess-")
 		require.Contains(t, string(record.Value), smartcartest.MachE)
 		require.NoError(t, user.Forget(t.Context()))
-		requireNothingKept(t, store)
+		requireNothingKept(t, db)
 	})
 }

@@ -12,16 +12,17 @@ import (
 
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
+	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/stretchr/testify/require"
 )
 
 // laggingStore has a clock, and paths to and from it that take their time.
 type laggingStore struct {
-	smartcar.Store
+	store.Store
 	to, from func(key string) // before and after the store does, and reads its clock
 }
 
-func (s *laggingStore) Load(ctx context.Context, key string) (smartcar.Record, error) {
+func (s *laggingStore) Load(ctx context.Context, key string) (store.Record, error) {
 	s.to(key)
 	r, err := s.Store.Load(ctx, key)
 	r.Now = time.Now()
@@ -29,7 +30,7 @@ func (s *laggingStore) Load(ctx context.Context, key string) (smartcar.Record, e
 	return r, err
 }
 
-func (s *laggingStore) CompareAndSwap(ctx context.Context, key string, old smartcar.Revision, value []byte, ttl time.Duration) (smartcar.Record, error) {
+func (s *laggingStore) CompareAndSwap(ctx context.Context, key string, old store.Revision, value []byte, ttl time.Duration) (store.Record, error) {
 	s.to(key)
 	r, err := s.Store.CompareAndSwap(ctx, key, old, value, ttl)
 	r.Now = time.Now()
@@ -45,7 +46,7 @@ func TestLeaseCoversARequestWhateverTheStoreWasLateWith(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				sim := smartcartest.New()
-				memory := smartcar.NewMemoryStore()
+				memory := store.NewMemory()
 				var late, dead atomic.Bool
 				wait := func(key string) {
 					if late.Load() && strings.HasPrefix(key, slow) && late.CompareAndSwap(true, false) {
@@ -59,10 +60,10 @@ func TestLeaseCoversARequestWhateverTheStoreWasLateWith(t *testing.T) {
 					}
 					return nil
 				}
-				store := &laggingStore{Store: spoiled, to: func(string) {}, from: wait}
+				db := &laggingStore{Store: spoiled, to: func(string) {}, from: wait}
 				// The class is not to be known, so that the turn is the first thing stored.
 				sim.Inject(smartcartest.Fault{Match: attributesOf(smartcartest.ModelY), ErrorType: "UPSTREAM", Times: -1})
-				a, user := connected(t, sim, smartcar.WithStore(store), smartcar.WithRetry(smartcar.RetryPolicy{MaxAttempts: 1}))
+				a, user := connected(t, sim, smartcar.WithStore(db), smartcar.WithRetry(smartcar.RetryPolicy{MaxAttempts: 1}))
 				b := newClient(t, sim, smartcar.WithStore(&laggingStore{memory, func(string) {}, func(string) {}})).User(user.ID()).Vehicle(smartcartest.ModelY)
 				v := a.User(user.ID()).Vehicle(smartcartest.ModelY)
 				_, err := b.Access(t.Context()) // the car has a record
@@ -100,12 +101,12 @@ func TestForgetThroughASlowStoreKeepsTheWholeWindow(t *testing.T) {
 		sim := smartcartest.New()
 		var once sync.Once
 		var late atomic.Bool
-		store := &laggingStore{Store: smartcar.NewMemoryStore(), from: func(string) {}, to: func(key string) {
+		db := &laggingStore{Store: store.NewMemory(), from: func(string) {}, to: func(key string) {
 			if late.Load() && strings.HasPrefix(key, "car/") {
 				once.Do(func() { time.Sleep(20 * time.Second) })
 			}
 		}}
-		client, user := connected(t, sim, smartcar.WithStore(store))
+		client, user := connected(t, sim, smartcar.WithStore(db))
 		_, err := user.Vehicle(smartcartest.ModelY).Odometer(t.Context())
 		require.NoError(t, err)
 		answered := time.Now()
@@ -125,14 +126,14 @@ func TestForgetThroughASlowStoreKeepsTheWholeWindow(t *testing.T) {
 func TestCallerWhoLeavesWhileTheTurnIsTakenCostsNone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
-		store := newSpoiledStore()
-		_, user := connected(t, sim, smartcar.WithStore(store))
+		db := newSpoiledStore()
+		_, user := connected(t, sim, smartcar.WithStore(db))
 		v := user.Vehicle(smartcartest.ModelY)
 		_, err := v.Access(t.Context())
 		require.NoError(t, err)
 		ctx, cancel := context.WithCancel(t.Context())
 		var once sync.Once
-		store.after = func(string, []byte) (err error) {
+		db.after = func(string, []byte) (err error) {
 			once.Do(func() { cancel(); err = context.Canceled })
 			return err
 		}
@@ -149,12 +150,12 @@ func TestCallerWhoLeavesWhileTheTurnIsTakenCostsNone(t *testing.T) {
 func TestStoreThatHangsAfterAnAnswerHoldsNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
-		store := &stuckStore{Store: smartcar.NewMemoryStore()}
-		_, user := connected(t, sim, smartcar.WithStore(store))
+		db := &stuckStore{Store: store.NewMemory()}
+		_, user := connected(t, sim, smartcar.WithStore(db))
 		v := user.Vehicle(smartcartest.Model3)
 		_, err := v.Odometer(t.Context())
 		require.NoError(t, err)
-		sim.Inject(smartcartest.Fault{Match: func(r *http.Request) bool { store.hangs.Store(true); return false }})
+		sim.Inject(smartcartest.Fault{Match: func(r *http.Request) bool { db.hangs.Store(true); return false }})
 		done := make(chan error, 1)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
@@ -164,8 +165,8 @@ func TestStoreThatHangsAfterAnAnswerHoldsNobody(t *testing.T) {
 			require.NoError(t, err)
 		case <-time.After(5 * time.Minute):
 			t.Error("the answer is there, and the caller waits for the store")
-			store.hangs.Store(false)
-			close(store.let())
+			db.hangs.Store(false)
+			close(db.let())
 			require.NoError(t, <-done)
 		}
 	})
@@ -173,7 +174,7 @@ func TestStoreThatHangsAfterAnAnswerHoldsNobody(t *testing.T) {
 
 // stuckStore answers nothing while it hangs, except that a context ended.
 type stuckStore struct {
-	smartcar.Store
+	store.Store
 	hangs atomic.Bool
 	once  sync.Once
 	free  chan struct{}
@@ -184,11 +185,11 @@ func (s *stuckStore) let() chan struct{} {
 	return s.free
 }
 
-func (s *stuckStore) Load(ctx context.Context, key string) (smartcar.Record, error) {
+func (s *stuckStore) Load(ctx context.Context, key string) (store.Record, error) {
 	if s.hangs.Load() {
 		select {
 		case <-ctx.Done():
-			return smartcar.Record{}, ctx.Err()
+			return store.Record{}, ctx.Err()
 		case <-s.let():
 		}
 	}

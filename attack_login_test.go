@@ -18,22 +18,22 @@ import (
 func TestSpareRefreshTokenIsTriedAfterTheLastTry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
-		store := newSpoiledStore()
-		_, user := connected(t, sim, smartcar.WithStore(store))
+		db := newSpoiledStore()
+		_, user := connected(t, sim, smartcar.WithStore(db))
 		var key string
-		for _, k := range store.live(t) {
+		for _, k := range db.live(t) {
 			if strings.HasPrefix(k, "grant/") {
 				key = k
 			}
 		}
-		r, err := store.Load(t.Context(), key)
+		r, err := db.Load(t.Context(), key)
 		require.NoError(t, err)
 		var grant map[string]any
 		require.NoError(t, json.Unmarshal(r.Value, &grant))
 		grant["spare"], grant["refresh_token"] = grant["refresh_token"], "a-token-that-is-void"
 		value, err := json.Marshal(grant)
 		require.NoError(t, err)
-		_, err = store.CompareAndSwap(t.Context(), key, r.Revision, value, 0)
+		_, err = db.CompareAndSwap(t.Context(), key, r.Revision, value, 0)
 		require.NoError(t, err)
 
 		time.Sleep(3 * time.Hour)
@@ -51,13 +51,13 @@ func TestSpareRefreshTokenIsTriedAfterTheLastTry(t *testing.T) {
 func TestConnectWithoutRetriesWhileTheStoreIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
-		store := newSpoiledStore()
-		client := newClient(t, sim, smartcar.WithStore(store), smartcar.WithRetry(smartcar.RetryPolicy{MaxAttempts: 1}))
+		db := newSpoiledStore()
+		client := newClient(t, sim, smartcar.WithStore(db), smartcar.WithRetry(smartcar.RetryPolicy{MaxAttempts: 1}))
 		authorizeURL, cookies := begin(t, client, smartcar.ConnectOptions{})
 		callbackURL, err := sim.Grant(authorizeURL)
 		require.NoError(t, err)
 		asked := 0
-		store.load = func(key string) error {
+		db.load = func(key string) error {
 			if !strings.HasPrefix(key, "grant/") {
 				return nil
 			}
@@ -70,7 +70,7 @@ func TestConnectWithoutRetriesWhileTheStoreIsAway(t *testing.T) {
 		_, err = finish(client, callbackURL, cookies)
 		var pending *smartcar.PendingGrantError
 		require.ErrorAs(t, err, &pending)
-		store.load = nil
+		db.load = nil
 		_, err = client.Connect().Resume(t.Context(), pending.GrantID)
 		require.NoError(t, err)
 	})

@@ -17,31 +17,32 @@ import (
 
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
+	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/stretchr/testify/require"
 )
 
 // withForeignRecord is a user whose car has a record of another version.
 func withForeignRecord(t *testing.T, sim *smartcartest.Server, vehicleID string) (*smartcar.User, *spoiledStore) {
 	t.Helper()
-	store := newSpoiledStore()
-	_, user := connected(t, sim, smartcar.WithStore(store))
+	db := newSpoiledStore()
+	_, user := connected(t, sim, smartcar.WithStore(db))
 	_, err := listedVehicles(t.Context(), user)
 	require.NoError(t, err)
-	_, err = store.CompareAndSwap(t.Context(), "car/"+vehicleID, "", []byte{2, 1, 1}, 0)
+	_, err = db.CompareAndSwap(t.Context(), "car/"+vehicleID, "", []byte{2, 1, 1}, 0)
 	require.NoError(t, err)
 	time.Sleep(30 * day)
-	return user, store
+	return user, db
 }
 
 // A record that cannot be read may hide an open window: one window, no more.
 func TestUnreadableRecordOfAKeylessCar(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
-		user, store := withForeignRecord(t, sim, smartcartest.ModelY)
+		user, db := withForeignRecord(t, sim, smartcartest.ModelY)
 		v := user.Vehicle(smartcartest.ModelY)
 		began := time.Now()
 		refusedLocally(t, v)
-		record, err := store.Load(t.Context(), "car/"+smartcartest.ModelY)
+		record, err := db.Load(t.Context(), "car/"+smartcartest.ModelY)
 		require.NoError(t, err)
 		require.NotEqual(t, []byte{2, 1, 1}, record.Value, "it is overwritten")
 		for {
@@ -73,9 +74,9 @@ func TestUnreadableRecordLocksNoOtherCar(t *testing.T) {
 func TestUnreadableRecordIsForgotten(t *testing.T) {
 	for _, id := range []string{smartcartest.MachE, smartcartest.ModelY} {
 		synctest.Test(t, func(t *testing.T) {
-			user, store := withForeignRecord(t, smartcartest.New(), id)
+			user, db := withForeignRecord(t, smartcartest.New(), id)
 			require.NoError(t, user.Forget(t.Context()))
-			require.Empty(t, store.live(t))
+			require.Empty(t, db.live(t))
 		})
 	}
 }
@@ -279,10 +280,10 @@ func TestNoJSONShowsASecretOfANestedValue(t *testing.T) {
 		requireNoSecret(t, name+" in a log", logs.String(), hidden)
 	}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d", "%x", "%X"} {
-		record := smartcar.Record{Value: []byte(secretRefresh), Revision: "r"}
+		record := store.Record{Value: []byte(secretRefresh), Revision: "r"}
 		requireNoSecret(t, "Record by "+verb, fmt.Sprintf(verb, record), hidden)
-		requireNoSecret(t, "*Record by "+verb, fmt.Sprintf(verb, []*smartcar.Record{&record}), hidden)
-		requireNoSecret(t, "a struct with one by "+verb, fmt.Sprintf(verb, struct{ R smartcar.Record }{record}), hidden)
+		requireNoSecret(t, "*Record by "+verb, fmt.Sprintf(verb, []*store.Record{&record}), hidden)
+		requireNoSecret(t, "a struct with one by "+verb, fmt.Sprintf(verb, struct{ R store.Record }{record}), hidden)
 	}
 }
 
@@ -348,18 +349,18 @@ func TestTransportsThatLeaveThingsOut(t *testing.T) {
 
 // conflictStore lets no write through: somebody else is always faster.
 type conflictStore struct {
-	smartcar.Store
+	store.Store
 	on atomic.Bool
 }
 
-func (s *conflictStore) CompareAndSwap(ctx context.Context, key string, old smartcar.Revision, value []byte, ttl time.Duration) (smartcar.Record, error) {
+func (s *conflictStore) CompareAndSwap(ctx context.Context, key string, old store.Revision, value []byte, ttl time.Duration) (store.Record, error) {
 	if !s.on.Load() {
 		return s.Store.CompareAndSwap(ctx, key, old, value, ttl)
 	}
 	time.Sleep(10 * time.Millisecond)
 	current, err := s.Store.Load(context.WithoutCancel(ctx), key) // it does not honor the context
-	if err == nil || errors.Is(err, smartcar.ErrRecordNotFound) {
-		err = smartcar.ErrConflict
+	if err == nil || errors.Is(err, store.ErrNotFound) {
+		err = store.ErrConflict
 	}
 	return current, err
 }
@@ -383,12 +384,12 @@ func TestStoreThatConflictsForEver(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				store := &conflictStore{Store: smartcar.NewMemoryStore()}
-				_, user := connected(t, smartcartest.New(), smartcar.WithStore(store))
+				db := &conflictStore{Store: store.NewMemory()}
+				_, user := connected(t, smartcartest.New(), smartcar.WithStore(db))
 				if strings.Contains(name, "refresh") {
 					time.Sleep(3 * time.Hour)
 				}
-				store.on.Store(true)
+				db.on.Store(true)
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 				defer cancel()
 				began := time.Now()
@@ -402,9 +403,9 @@ func TestStoreThatConflictsForEver(t *testing.T) {
 func TestGuessedVehicleIDsLeaveNoRecords(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
-		store := newSpoiledStore()
-		_, user := connected(t, sim, smartcar.WithStore(store))
-		before := store.live(t)
+		db := newSpoiledStore()
+		_, user := connected(t, sim, smartcar.WithStore(db))
+		before := db.live(t)
 		for i := range 50 {
 			v := user.Vehicle(fmt.Sprintf("guess-%d", i))
 			_, err := v.Battery(t.Context())
@@ -414,8 +415,8 @@ func TestGuessedVehicleIDsLeaveNoRecords(t *testing.T) {
 			_, err = v.Access(t.Context())
 			require.ErrorIs(t, err, smartcar.ErrUnauthorized)
 		}
-		require.Equal(t, before, store.live(t))
-		record, err := store.Load(t.Context(), "user/"+user.ID())
+		require.Equal(t, before, db.live(t))
+		record, err := db.Load(t.Context(), "user/"+user.ID())
 		require.NoError(t, err)
 		require.NotContains(t, string(record.Value), "guess-")
 	})

@@ -13,6 +13,7 @@ import (
 
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
+	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/stretchr/testify/require"
 )
 
@@ -41,9 +42,9 @@ func TestBrowserThatLeavesDuringTheExchange(t *testing.T) {
 }
 
 // awayFor makes the writes of grants fail for a while, from the first one on.
-func awayFor(store *spoiledStore, d time.Duration) {
+func awayFor(db *spoiledStore, d time.Duration) {
 	var from time.Time
-	store.before = func(key string, _ []byte) error {
+	db.before = func(key string, _ []byte) error {
 		if !strings.HasPrefix(key, "grant/") {
 			return nil
 		}
@@ -62,9 +63,9 @@ func TestStoreHiccupAfterTheExchange(t *testing.T) {
 		t.Run(away.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				sim := smartcartest.New()
-				store := newSpoiledStore()
-				client := newClient(t, sim, smartcar.WithStore(store))
-				awayFor(store, away)
+				db := newSpoiledStore()
+				client := newClient(t, sim, smartcar.WithStore(db))
+				awayFor(db, away)
 				grant := connect(t, sim, client)
 				require.Zero(t, sim.CodeReuse())
 				requireLoggedIn(t, client.User(grant.UserID).Vehicle(smartcartest.MachE))
@@ -76,12 +77,12 @@ func TestStoreHiccupAfterTheExchange(t *testing.T) {
 func TestStoreOutageAfterTheExchange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
-		store := newSpoiledStore()
-		client := newClient(t, sim, smartcar.WithStore(store))
+		db := newSpoiledStore()
+		client := newClient(t, sim, smartcar.WithStore(db))
 		authorizeURL, cookies := begin(t, client, smartcar.ConnectOptions{ExternalID: "acct-42"})
 		callback, err := sim.Grant(authorizeURL)
 		require.NoError(t, err)
-		awayFor(store, time.Hour)
+		awayFor(db, time.Hour)
 		grant, err := finish(client, callback, cookies)
 		require.Nil(t, grant)
 		var pending *smartcar.PendingGrantError
@@ -91,7 +92,7 @@ func TestStoreOutageAfterTheExchange(t *testing.T) {
 
 		_, err = client.Connect().Resume(t.Context(), pending.GrantID)
 		require.ErrorIs(t, err, smartcar.ErrStore, "still away")
-		require.Empty(t, store.live(t), "it is in memory only")
+		require.Empty(t, db.live(t), "it is in memory only")
 		time.Sleep(time.Hour)
 		grant, err = client.Connect().Resume(t.Context(), pending.GrantID)
 		require.NoError(t, err)
@@ -110,8 +111,8 @@ func TestStoreOutageAfterARefresh(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				sim := smartcartest.New()
-				store := &grantOutage{Store: smartcar.NewMemoryStore(), hangs: hangs}
-				_, user := connected(t, sim, smartcar.WithStore(store))
+				db := &grantOutage{Store: store.NewMemory(), hangs: hangs}
+				_, user := connected(t, sim, smartcar.WithStore(db))
 				v := user.Vehicle(smartcartest.MachE)
 				_, err := v.Odometer(t.Context())
 				require.NoError(t, err)
@@ -121,10 +122,10 @@ func TestStoreOutageAfterARefresh(t *testing.T) {
 				go func() { _, err := v.Odometer(t.Context()); result <- err }()
 				time.Sleep(500 * time.Millisecond)
 				require.Equal(t, 2, sim.TokenRequests())
-				store.away.Store(true)
+				db.away.Store(true)
 				require.Error(t, <-result)
 				time.Sleep(5 * time.Minute) // longer than a used refresh token is honored
-				store.away.Store(false)
+				db.away.Store(false)
 				requireLoggedIn(t, v)
 			})
 		})
@@ -133,7 +134,7 @@ func TestStoreOutageAfterARefresh(t *testing.T) {
 
 // grantOutage is a store that does not answer for grants while it is away.
 type grantOutage struct {
-	smartcar.Store
+	store.Store
 	away  atomic.Bool
 	hangs bool
 }
@@ -149,16 +150,16 @@ func (s *grantOutage) gone(ctx context.Context, key string) error {
 	return errStoreDown
 }
 
-func (s *grantOutage) Load(ctx context.Context, key string) (smartcar.Record, error) {
+func (s *grantOutage) Load(ctx context.Context, key string) (store.Record, error) {
 	if err := s.gone(ctx, key); err != nil {
-		return smartcar.Record{}, err
+		return store.Record{}, err
 	}
 	return s.Store.Load(ctx, key)
 }
 
-func (s *grantOutage) CompareAndSwap(ctx context.Context, key string, old smartcar.Revision, value []byte, ttl time.Duration) (smartcar.Record, error) {
+func (s *grantOutage) CompareAndSwap(ctx context.Context, key string, old store.Revision, value []byte, ttl time.Duration) (store.Record, error) {
 	if err := s.gone(ctx, key); err != nil {
-		return smartcar.Record{}, err
+		return store.Record{}, err
 	}
 	return s.Store.CompareAndSwap(ctx, key, old, value, ttl)
 }
@@ -167,13 +168,13 @@ func (s *grantOutage) CompareAndSwap(ctx context.Context, key string, old smartc
 func TestDeadlineWhileTheStoreHangsAtARefresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
-		store := &grantOutage{Store: smartcar.NewMemoryStore(), hangs: true}
-		_, user := connected(t, sim, smartcar.WithStore(store))
+		db := &grantOutage{Store: store.NewMemory(), hangs: true}
+		_, user := connected(t, sim, smartcar.WithStore(db))
 		v := user.Vehicle(smartcartest.MachE)
 		time.Sleep(3 * time.Hour)
-		store.away.Store(true)
+		db.away.Store(true)
 		requireLeavesAfterASecond(t, v)
-		store.away.Store(false)
+		db.away.Store(false)
 		requireLoggedIn(t, v)
 	})
 }
@@ -181,9 +182,9 @@ func TestDeadlineWhileTheStoreHangsAtARefresh(t *testing.T) {
 func TestDeadlineWhileAnotherReplicaRefreshes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
-		store := smartcar.WithStore(smartcar.NewMemoryStore())
-		_, user := connected(t, sim, store)
-		other := newClient(t, sim, store).User(user.ID()).Vehicle(smartcartest.MachE)
+		db := smartcar.WithStore(store.NewMemory())
+		_, user := connected(t, sim, db)
+		other := newClient(t, sim, db).User(user.ID()).Vehicle(smartcartest.MachE)
 		v := user.Vehicle(smartcartest.MachE)
 		time.Sleep(3 * time.Hour)
 		sim.Inject(smartcartest.Fault{Path: "/oauth/token", Times: -1, Latency: time.Minute})
@@ -213,7 +214,7 @@ type cutStore struct {
 	left int
 }
 
-func (s *cutStore) Delete(ctx context.Context, key string, old smartcar.Revision) error {
+func (s *cutStore) Delete(ctx context.Context, key string, old store.Revision) error {
 	if s.left--; s.left < 0 {
 		return errStoreDown
 	}
@@ -227,8 +228,8 @@ func TestForgetThatIsCutOff(t *testing.T) {
 		for done := false; !done; deletions++ {
 			synctest.Test(t, func(t *testing.T) {
 				sim := smartcartest.New()
-				store := &cutStore{newSpoiledStore(), 1000}
-				client, user := connected(t, sim, smartcar.WithStore(store))
+				db := &cutStore{newSpoiledStore(), 1000}
+				client, user := connected(t, sim, smartcar.WithStore(db))
 				connect(t, sim, client)
 				_, err := listedVehicles(t.Context(), user)
 				require.NoError(t, err)
@@ -236,7 +237,7 @@ func TestForgetThatIsCutOff(t *testing.T) {
 					_, err := user.Vehicle(id).Odometer(t.Context())
 					require.NoError(t, err)
 				}
-				store.left = deletions
+				db.left = deletions
 				if err := user.Forget(t.Context()); err == nil {
 					done = true
 				} else {
@@ -244,7 +245,7 @@ func TestForgetThatIsCutOff(t *testing.T) {
 					_, err = user.Vehicle(smartcartest.ModelS2018).Odometer(t.Context())
 					require.ErrorIs(t, err, smartcar.ErrNotConnected)
 				}
-				store.left = 1000
+				db.left = 1000
 				if after == "Connect again" {
 					connect(t, sim, client)
 					odometer, err := user.Vehicle(smartcartest.ModelS2018).Odometer(t.Context())
@@ -252,7 +253,7 @@ func TestForgetThatIsCutOff(t *testing.T) {
 					require.Equal(t, smartcar.SourceLive, odometer.Source)
 				}
 				require.NoError(t, user.Forget(t.Context()))
-				require.Empty(t, store.live(t))
+				require.Empty(t, db.live(t))
 			})
 		}
 		require.Greater(t, deletions, 5, "hardly anything was deleted: the test proves nothing")
@@ -263,22 +264,22 @@ func TestForgetThatIsCutOff(t *testing.T) {
 func TestDeadNewestGrantFallsBackToTheOlderOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
-		store := newSpoiledStore()
-		client, user := connected(t, sim, smartcar.WithStore(store))
+		db := newSpoiledStore()
+		client, user := connected(t, sim, smartcar.WithStore(db))
 		_, err := listedVehicles(t.Context(), user)
 		require.NoError(t, err)
-		older := store.live(t)
+		older := db.live(t)
 		connect(t, sim, client)
 		_, err = listedVehicles(t.Context(), user)
 		require.NoError(t, err)
-		for _, key := range store.live(t) {
+		for _, key := range db.live(t) {
 			if strings.HasPrefix(key, "grant/") && !slices.Contains(older, key) {
-				record, err := store.Load(t.Context(), key)
+				record, err := db.Load(t.Context(), key)
 				require.NoError(t, err)
-				require.NoError(t, store.Delete(t.Context(), key, record.Revision))
+				require.NoError(t, db.Delete(t.Context(), key, record.Revision))
 			}
 		}
-		restarted := newClient(t, sim, smartcar.WithStore(store)).User(user.ID())
+		restarted := newClient(t, sim, smartcar.WithStore(db)).User(user.ID())
 		v := restarted.Vehicle(smartcartest.MachE)
 		_, err = v.Odometer(t.Context())
 		require.ErrorIs(t, err, smartcar.ErrReconnectRequired)

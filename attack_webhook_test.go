@@ -12,6 +12,7 @@ import (
 
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
+	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/stretchr/testify/require"
 )
 
@@ -38,7 +39,7 @@ func keyError(t testing.TB, id, user, vehicle, state string, meta map[string]any
 func TestWebhookLeaseOfALongerTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
-		store := smartcar.NewMemoryStore()
+		db := store.NewMemory()
 		var mu sync.Mutex
 		running, most := 0, 0
 		handle := func(context.Context, *smartcar.WebhookEvent) error {
@@ -52,8 +53,8 @@ func TestWebhookLeaseOfALongerTimeout(t *testing.T) {
 			mu.Unlock()
 			return nil
 		}
-		patient := hookReceiver(t, newClientV3(t, sim, smartcar.WithStore(store)), smartcar.WebhookOptions{Timeout: 14 * time.Second}, handle)
-		hasty := hookReceiver(t, newClientV3(t, sim, smartcar.WithStore(store)), smartcar.WebhookOptions{Timeout: 2 * time.Second}, handle)
+		patient := hookReceiver(t, newClientV3(t, sim, smartcar.WithStore(db)), smartcar.WebhookOptions{Timeout: 14 * time.Second}, handle)
+		hasty := hookReceiver(t, newClientV3(t, sim, smartcar.WithStore(db)), smartcar.WebhookOptions{Timeout: 2 * time.Second}, handle)
 		body := keyError(t, "1", "user", "car", "ERROR", nil)
 		var wg sync.WaitGroup
 		wg.Go(func() { send(t, patient, body) })
@@ -151,7 +152,7 @@ func TestWebhookOddJSON(t *testing.T) {
 
 // flakyStore fails at one operation, before or after it was carried out.
 type flakyStore struct {
-	smartcar.Store
+	store.Store
 	mu    sync.Mutex
 	left  int // operations until the one that fails
 	after bool
@@ -167,21 +168,21 @@ func (s *flakyStore) fails() bool {
 	return s.left < 0 && s.left >= -s.tries
 }
 
-func (s *flakyStore) Load(ctx context.Context, key string) (smartcar.Record, error) {
+func (s *flakyStore) Load(ctx context.Context, key string) (store.Record, error) {
 	if s.fails() {
-		return smartcar.Record{}, errFlaky
+		return store.Record{}, errFlaky
 	}
 	return s.Store.Load(ctx, key)
 }
 
-func (s *flakyStore) CompareAndSwap(ctx context.Context, key string, old smartcar.Revision, value []byte, ttl time.Duration) (smartcar.Record, error) {
+func (s *flakyStore) CompareAndSwap(ctx context.Context, key string, old store.Revision, value []byte, ttl time.Duration) (store.Record, error) {
 	fails := s.fails()
 	if fails && !s.after {
-		return smartcar.Record{}, errFlaky
+		return store.Record{}, errFlaky
 	}
 	r, err := s.Store.CompareAndSwap(ctx, key, old, value, ttl)
 	if fails {
-		return smartcar.Record{}, errFlaky
+		return store.Record{}, errFlaky
 	}
 	return r, err
 }
@@ -193,15 +194,15 @@ func TestWebhookStoreFailsAtEachStep(t *testing.T) {
 		for _, after := range []bool{false, true} {
 			synctest.Test(t, func(t *testing.T) {
 				sim := smartcartest.New()
-				store := &flakyStore{Store: smartcar.NewMemoryStore(), left: 1 << 30, after: after, tries: 3}
-				client, user := connectedV3(t, sim, smartcar.WithStore(store), smartcar.WithStoredAnswers(smartcar.StoredAnswers{}))
+				db := &flakyStore{Store: store.NewMemory(), left: 1 << 30, after: after, tries: 3}
+				client, user := connectedV3(t, sim, smartcar.WithStore(db), smartcar.WithStoredAnswers(smartcar.StoredAnswers{}))
 				handled := 0
 				receiver := hookReceiver(t, client, smartcar.WebhookOptions{}, func(context.Context, *smartcar.WebhookEvent) error {
 					handled++
 					return nil
 				})
 				body := keyError(t, "1", user.ID(), smartcartest.ModelY, "RESOLVED", map[string]any{"sequence": 7})
-				store.left = step
+				db.left = step
 				taken := false
 				for _, pause := range []time.Duration{25 * time.Second, 50 * time.Second, 100 * time.Second, 0} {
 					if status := send(t, receiver, body); status == 200 {
@@ -210,7 +211,7 @@ func TestWebhookStoreFailsAtEachStep(t *testing.T) {
 					}
 					time.Sleep(pause)
 				}
-				store.left = 1 << 30
+				db.left = 1 << 30
 				require.True(t, taken, "%d %v", step, after)
 				require.Positive(t, handled)
 				before := handled
@@ -264,9 +265,9 @@ func TestWebhookOldKeyErrorBesideANewerPairing(t *testing.T) {
 func TestWebhookAfterDisconnect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
-		store := smartcar.NewMemoryStore()
-		client, user := connectedV3(t, sim, smartcar.WithStore(store), smartcar.WithStoredAnswers(smartcar.StoredAnswers{}))
-		other := newClientV3(t, sim, smartcar.WithStore(store), smartcar.WithStoredAnswers(smartcar.StoredAnswers{}))
+		db := store.NewMemory()
+		client, user := connectedV3(t, sim, smartcar.WithStore(db), smartcar.WithStoredAnswers(smartcar.StoredAnswers{}))
+		other := newClientV3(t, sim, smartcar.WithStore(db), smartcar.WithStoredAnswers(smartcar.StoredAnswers{}))
 		car := user.Vehicle(smartcartest.ModelS2018)
 		_, err := car.Odometer(t.Context())
 		require.NoError(t, err)

@@ -212,17 +212,17 @@ func TestKeyLostDuringAReadClosesTheWindowWithIt(t *testing.T) {
 func TestSlowStoreLetsNoRequestOutliveItsLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
-		store := newSpoiledStore()
-		a, user := connected(t, sim, smartcar.WithStore(store), smartcar.WithRetry(smartcar.RetryPolicy{MaxAttempts: 1}))
-		b := newClient(t, sim, smartcar.WithStore(store.Store)).User(user.ID()).Vehicle(smartcartest.ModelY)
+		db := newSpoiledStore()
+		a, user := connected(t, sim, smartcar.WithStore(db), smartcar.WithRetry(smartcar.RetryPolicy{MaxAttempts: 1}))
+		b := newClient(t, sim, smartcar.WithStore(db.Store)).User(user.ID()).Vehicle(smartcartest.ModelY)
 		v := a.User(user.ID()).Vehicle(smartcartest.ModelY)
 		_, err := v.Access(t.Context())
 		require.NoError(t, err)
 
 		var once sync.Once
 		var dead atomic.Bool
-		store.after = func(string, []byte) error { once.Do(func() { time.Sleep(400 * time.Second) }); return nil }
-		store.before = func(string, []byte) error {
+		db.after = func(string, []byte) error { once.Do(func() { time.Sleep(400 * time.Second) }); return nil }
+		db.before = func(string, []byte) error {
 			if dead.Load() {
 				return errStoreDown
 			}
@@ -255,12 +255,12 @@ func TestSlowStoreLetsNoRequestOutliveItsLease(t *testing.T) {
 func TestStoreThatIsTooSlowForATurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
-		store := newSpoiledStore()
-		_, user := connected(t, sim, smartcar.WithStore(store))
+		db := newSpoiledStore()
+		_, user := connected(t, sim, smartcar.WithStore(db))
 		v := user.Vehicle(smartcartest.ModelY)
 		_, err := v.Access(t.Context())
 		require.NoError(t, err)
-		store.after = func(string, []byte) error { time.Sleep(400 * time.Second); return nil }
+		db.after = func(string, []byte) error { time.Sleep(400 * time.Second); return nil }
 		_, err = v.Battery(t.Context())
 		require.ErrorIs(t, err, smartcar.ErrStore)
 		require.Zero(t, countedData(sim, smartcartest.ModelY))

@@ -15,6 +15,7 @@ import (
 
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
+	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/stretchr/testify/require"
 )
 
@@ -197,20 +198,20 @@ func TestMillionVehiclesFitInMemory(t *testing.T) {
 	if testing.Short() || raceEnabled {
 		vehicles = 100_000
 	}
-	store := smartcar.NewMemoryStore()
+	db := store.NewMemory()
 	before := heap()
-	fillStore(t, store, vehicles)
+	fillStore(t, db, vehicles)
 	perVehicle := float64(heap()-before) / float64(vehicles)
-	runtime.KeepAlive(store)
+	runtime.KeepAlive(db)
 	t.Logf("%.0f bytes of heap a vehicle", perVehicle)
 	require.LessOrEqual(t, perVehicle, 256.0)
 }
 
-func fillStore(tb testing.TB, store smartcar.Store, vehicles int) {
+func fillStore(tb testing.TB, db store.Store, vehicles int) {
 	record := smartcar.CarRecord(time.Now())
 	for i := range vehicles {
 		key := fmt.Sprintf("car/%08x-0000-4000-8000-000000000000", i)
-		_, err := store.CompareAndSwap(tb.Context(), key, "", record, 90*24*time.Hour)
+		_, err := db.CompareAndSwap(tb.Context(), key, "", record, 90*24*time.Hour)
 		require.NoError(tb, err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
+	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/stretchr/testify/require"
 )
 
@@ -171,9 +172,9 @@ func TestReadInFlightIsSharedInAnyOrder(t *testing.T) {
 }
 
 // lateStore stores at once and answers late, as a slow network does.
-type lateStore struct{ smartcar.Store }
+type lateStore struct{ store.Store }
 
-func (s lateStore) CompareAndSwap(ctx context.Context, key string, old smartcar.Revision, value []byte, ttl time.Duration) (smartcar.Record, error) {
+func (s lateStore) CompareAndSwap(ctx context.Context, key string, old store.Revision, value []byte, ttl time.Duration) (store.Record, error) {
 	r, err := s.Store.CompareAndSwap(ctx, key, old, value, ttl)
 	time.Sleep(100 * time.Millisecond)
 	return r, err
@@ -183,7 +184,7 @@ func (s lateStore) CompareAndSwap(ctx context.Context, key string, old smartcar.
 func TestReadAboutToLeaveIsShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
-		_, user := connected(t, sim, smartcar.WithStore(lateStore{smartcar.NewMemoryStore()}))
+		_, user := connected(t, sim, smartcar.WithStore(lateStore{store.NewMemory()}))
 		v := user.Vehicle(smartcartest.ModelY)
 		_, err := v.Access(t.Context())
 		require.NoError(t, err)

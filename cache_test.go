@@ -12,6 +12,7 @@ import (
 
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
+	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/stretchr/testify/require"
 )
 
@@ -300,8 +301,8 @@ func TestLegacyCarThatStreamsIsNotHeldBack(t *testing.T) {
 			garage[i].DataSharing = garage[i].ID == smartcartest.ModelS2018
 		}
 		sim := smartcartest.New(smartcartest.WithCars(garage...))
-		store := smartcar.WithStore(smartcar.NewMemoryStore())
-		client, user := connected(t, sim, store)
+		db := smartcar.WithStore(store.NewMemory())
+		client, user := connected(t, sim, db)
 		v := user.Vehicle(smartcartest.ModelS2018)
 		read := func(v *smartcar.Vehicle) smartcar.Source {
 			r, err := v.Odometer(t.Context())
@@ -321,7 +322,7 @@ func TestLegacyCarThatStreamsIsNotHeldBack(t *testing.T) {
 		require.True(t, access.NextRead.IsZero())
 
 		// Another replica knows it from the store.
-		other := newClient(t, sim, store).User(client.User(user.ID()).ID()).Vehicle(smartcartest.ModelS2018)
+		other := newClient(t, sim, db).User(client.User(user.ID()).ID()).Vehicle(smartcartest.ModelS2018)
 		require.Equal(t, smartcar.SourceLive, read(other))
 		time.Sleep(time.Minute)
 		require.Equal(t, smartcar.SourceLive, read(other))

@@ -3,13 +3,15 @@ package smartcar
 import (
 	"context"
 	"errors"
+	"github.com/seed-498a1bc4/smartcar/internal/randid"
+	"github.com/seed-498a1bc4/smartcar/store"
 	"time"
 )
 
 // car is a vehicle's record in the store, with the clock it is to be judged by.
 type car struct {
 	state    carState
-	revision Revision
+	revision store.Revision
 	asked    time.Time // our clock, before the store was asked
 	replied  time.Time // our clock, when it had answered
 	answered time.Time // the store's clock while it answered; ours if it has none
@@ -38,7 +40,7 @@ func (c car) loaded() bool { return !c.asked.IsZero() }
 func (g *gate) load(ctx context.Context, v *Vehicle) (car, error) {
 	asked := g.now()
 	record, err := g.records.load(ctx, v.policyKey)
-	if err != nil && !errors.Is(err, ErrRecordNotFound) {
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return car{}, err
 	}
 	return g.carFrom(v, record, asked), nil
@@ -70,7 +72,7 @@ func (c car) recent(rules Rules) bool {
 	return c.clock.Now().Sub(c.replied).Abs() < rules.knownFor()
 }
 
-func (g *gate) carFrom(v *Vehicle, record Record, asked time.Time) car {
+func (g *gate) carFrom(v *Vehicle, record store.Record, asked time.Time) car {
 	c := car{revision: record.Revision, asked: asked, replied: g.now(), answered: record.Now, clock: g.opts.clock}
 	if c.answered.IsZero() {
 		c.answered, c.replied = asked, asked
@@ -103,8 +105,8 @@ func (g *gate) swap(ctx context.Context, v *Vehicle, c car, state carState) (car
 		return c, false, ErrNotConnected // of a user who was forgotten, only an open window is kept
 	}
 	asked := g.now()
-	record, err := g.records.swap(ctx, v.policyKey, c.revision, state.encode(randomUint64()), carRecordTTL)
-	if err != nil && !errors.Is(err, ErrConflict) {
+	record, err := g.records.swap(ctx, v.policyKey, c.revision, state.encode(randid.New()), carRecordTTL)
+	if err != nil && !errors.Is(err, store.ErrConflict) {
 		g.known.Delete(v.policyKey) // it may have landed
 		return car{}, false, err
 	}

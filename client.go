@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/seed-498a1bc4/smartcar/store"
 	"golang.org/x/oauth2"
 )
 
@@ -120,7 +121,7 @@ func New(config Config, opts ...Option) (*Client, error) {
 		opts:    o, wire: o.wire, api: o.wire.base(o.origins).String(), http: o.httpClient(),
 	}
 	if c.opts.store == nil {
-		c.opts.store = newMemoryStore(o.clock.Now)
+		c.opts.store = store.NewMemoryAt(o.clock.Now)
 	}
 	c.oauth = func() *oauth2.Config {
 		return &oauth2.Config{

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"github.com/seed-498a1bc4/smartcar/store"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -251,7 +252,7 @@ func (c *Connect) flowOf(r *http.Request, callback *Callback) (flow, error) {
 func (c *Connect) useUp(ctx context.Context, f flow) error {
 	sum := sha256.Sum256([]byte(f.State))
 	_, err := c.core.tokens.records.swap(ctx, "state/"+hex.EncodeToString(sum[:]), "", []byte(newState()), 2*flowLife)
-	if errors.Is(err, ErrConflict) {
+	if errors.Is(err, store.ErrConflict) {
 		return ErrStateReplayed
 	}
 	return err

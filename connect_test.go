@@ -12,6 +12,7 @@ import (
 
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
+	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/stretchr/testify/require"
 )
 
@@ -100,8 +101,8 @@ func TestTwoTabsAtOnce(t *testing.T) {
 func TestCallbackIsHandledOnceByAllReplicas(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
-		store := smartcar.WithStore(slowStore{smartcar.NewMemoryStore()})
-		replicas := []*smartcar.Client{newClient(t, sim, store), newClient(t, sim, store)}
+		db := smartcar.WithStore(slowStore{store.NewMemory()})
+		replicas := []*smartcar.Client{newClient(t, sim, db), newClient(t, sim, db)}
 		link, cookies := begin(t, replicas[0], smartcar.ConnectOptions{})
 		callback, err := sim.Grant(link)
 		require.NoError(t, err)
@@ -421,12 +422,12 @@ func TestCallbackOtherThanGETIsRefused(t *testing.T) {
 // A store that is away costs the owner a second try, not the code.
 func TestCallbackWhileTheStoreIsAway(t *testing.T) {
 	sim := smartcartest.New()
-	store := newSpoiledStore()
-	client := newClient(t, sim, smartcar.WithStore(store))
+	db := newSpoiledStore()
+	client := newClient(t, sim, smartcar.WithStore(db))
 	link, cookies := begin(t, client, smartcar.ConnectOptions{})
 	callback, err := sim.Grant(link)
 	require.NoError(t, err)
-	back := store.goDown()
+	back := db.goDown()
 	_, err = finish(client, callback, cookies)
 	require.ErrorIs(t, err, smartcar.ErrStore)
 	require.Zero(t, sim.TokenRequests())
@@ -438,16 +439,16 @@ func TestCallbackWhileTheStoreIsAway(t *testing.T) {
 func TestStatesAreNotKeptForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
-		store := newSpoiledStore()
-		client := newClient(t, sim, smartcar.WithStore(store))
+		db := newSpoiledStore()
+		client := newClient(t, sim, smartcar.WithStore(db))
 		connect(t, sim, client)
-		for key := range store.seenKeys {
+		for key := range db.seenKeys {
 			if strings.HasPrefix(key, "state/") {
-				_, err := store.Store.Load(t.Context(), key)
+				_, err := db.Store.Load(t.Context(), key)
 				require.NoError(t, err)
 				time.Sleep(3 * time.Hour)
-				_, err = store.Store.Load(t.Context(), key)
-				require.ErrorIs(t, err, smartcar.ErrRecordNotFound)
+				_, err = db.Store.Load(t.Context(), key)
+				require.ErrorIs(t, err, store.ErrNotFound)
 				return
 			}
 		}

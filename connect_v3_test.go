@@ -11,6 +11,7 @@ import (
 
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
+	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/stretchr/testify/require"
 )
 
@@ -232,8 +233,8 @@ func TestConnectionsThatLag(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				sim := smartcartest.New(smartcartest.WithConnectionLag(tt.lag))
-				store := smartcar.NewMemoryStore()
-				client := apiClient(t, sim, smartcar.V3, smartcar.WithStore(store))
+				db := store.NewMemory()
+				client := apiClient(t, sim, smartcar.V3, smartcar.WithStore(db))
 				link, cookies := begin(t, client, smartcar.ConnectOptions{ExternalID: "acct_42"})
 				callback, err := sim.Grant(link)
 				require.NoError(t, err)
@@ -247,7 +248,7 @@ func TestConnectionsThatLag(t *testing.T) {
 				require.ErrorAs(t, err, &pending)
 				require.Nil(t, grant)
 
-				other := apiClient(t, sim, smartcar.V3, smartcar.WithStore(store)) // another process
+				other := apiClient(t, sim, smartcar.V3, smartcar.WithStore(db)) // another process
 				_, err = other.Connect().Resume(t.Context(), pending.GrantID)
 				require.ErrorIs(t, err, smartcar.ErrMalformedCallback, "not yet")
 				time.Sleep(tt.lag)
@@ -270,13 +271,13 @@ func TestConnectionsThatLag(t *testing.T) {
 func TestPendingGrantsOfV3SurviveOutages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
-		store := newSpoiledStore()
-		client := apiClient(t, sim, smartcar.V3, smartcar.WithStore(store))
+		db := newSpoiledStore()
+		client := apiClient(t, sim, smartcar.V3, smartcar.WithStore(db))
 		link, cookies := begin(t, client, smartcar.ConnectOptions{ExternalID: "acct_42"})
 		callback, err := sim.Grant(link)
 		require.NoError(t, err)
 		sim.Inject(smartcartest.Fault{Path: "/v3/connections", ErrorType: "UPSTREAM", ErrorCode: "NO_RESPONSE", Times: 3})
-		store.before = func(key string, _ []byte) error {
+		db.before = func(key string, _ []byte) error {
 			if strings.HasPrefix(key, "grant/") {
 				return errStoreDown
 			}
@@ -286,7 +287,7 @@ func TestPendingGrantsOfV3SurviveOutages(t *testing.T) {
 		var pending *smartcar.PendingGrantError
 		require.ErrorAs(t, err, &pending)
 		require.ErrorIs(t, err, smartcar.ErrUnavailable)
-		store.before = nil
+		db.before = nil
 		grant, err := client.Connect().Resume(t.Context(), pending.GrantID)
 		require.NoError(t, err)
 		require.Equal(t, sim.UserID(), grant.UserID)

@@ -232,7 +232,7 @@
 //	ErrMalformedCallback                    The same.
 //	ErrUntrustedVirtualKeyURL               Somebody may have tampered with the link. Do not show it.
 //	ErrStore                                The store failed; see below.
-//	ErrSealed                               Inside an ErrStore: the keys given to NewSealedStore do not open a record.
+//	store.ErrSealed                         Inside an ErrStore: the keys given to store.NewSealed do not open a record.
 //	ErrNotRequested                         The snapshot was not asked for this.
 //	ErrKeyNotNeeded                         WaitForKey: the car takes no key.
 //	ErrWebhookRefused                       A delivery was not taken: its signature, its form, your handler or the store.
@@ -301,16 +301,16 @@
 // # Stores
 //
 // Tokens, users, the state of the policy and used Connect states are kept in a
-// [Store]. The default is a [MemoryStore]: nothing survives a restart. A store
+// [store.Store]. The default is a [store.Memory]: nothing survives a restart. A store
 // only compares and swaps, so that a database behind it is quickly written;
-// replicas that share one share grants and windows. [ErrRecordNotFound] and
-// [ErrConflict] are its two answers, any other failure is wrapped in
+// replicas that share one share grants and windows. [store.ErrNotFound] and
+// [store.ErrConflict] are its two answers, any other failure is wrapped in
 // [ErrStore]. While it cannot be reached, data of cars that may be without the
 // key is refused ([RuleStore]), and the rest is sent as long as the tokens it
 // needs are still in memory; [WithStorePolicy] changes both.
 //
 // Values hold tokens: keep them from readers, or wrap the store with
-// [NewSealedStore]. Records of cars are dropped 90 days after their last change,
+// [store.NewSealed]. Records of cars are dropped 90 days after their last change,
 // and learned again.
 //
 // # Time
@@ -330,7 +330,7 @@
 // see [WithAnswerCache]. A command that may have been carried out discards the
 // answers of its car, the end of a grant those it was told. Besides, it keeps
 // the tokens of 10,000 grants, what is stored about 10,000 users for a minute
-// and, with a store other than a [MemoryStore], what is known of as many cars
+// and, with a store other than a [store.Memory], what is known of as many cars
 // as answers. All of it can be lost without harm. A client starts no goroutine
 // and needs no closing. [WithStoredAnswers] keeps answers in the store as well,
 // for all replicas and beyond a restart, but for those that tell where a car is.

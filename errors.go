@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/seed-498a1bc4/smartcar/internal/argument"
 )
 
 // Sentinels for what programs branch on, matched with [errors.Is] through any
@@ -16,7 +18,7 @@ import (
 // table stands in the package documentation under "Errors".
 var (
 	// ErrInvalidArgument matches every [*ArgumentError].
-	ErrInvalidArgument = errors.New("smartcar: invalid argument")
+	ErrInvalidArgument = argument.ErrInvalid
 	// ErrNotConnected: nothing is stored for this user: send the owner through Connect.
 	ErrNotConnected = errors.New("smartcar: the user is not connected; send the owner through Connect")
 	// ErrReconnectRequired: the grant has ended (refresh token expired, revoked
@@ -55,7 +57,7 @@ var (
 	// ErrUnexpectedAnswer: the answer could not be read: cut off, too large,
 	// a redirect, or not the documented JSON.
 	ErrUnexpectedAnswer = errors.New("smartcar: unexpected answer")
-	// ErrStore: the [Store] failed, so the policy or the tokens could not be consulted.
+	// ErrStore: the store failed, so the policy or the tokens could not be consulted.
 	ErrStore = errors.New("smartcar: store failed")
 	// ErrNotRequested: the snapshot was not asked for this operation.
 	ErrNotRequested = errors.New("smartcar: operation was not part of the snapshot")

@@ -1,5 +1,9 @@
 package smartcar
 
+import (
+	"github.com/seed-498a1bc4/smartcar/internal/randid"
+)
+
 import "time"
 
 // Replayable lets net/http repeat requests by itself, which the client
@@ -11,5 +15,5 @@ func Replayable() Option {
 // CarRecord is what the policy stores of a keyless car whose turn was used.
 func CarRecord(usedAt time.Time) []byte {
 	s := carState{class: classStreaming, key: keyMissing, usedAt: usedAt, keyAt: usedAt}
-	return s.encode(randomUint64())
+	return s.encode(randid.New())
 }

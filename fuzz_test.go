@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-498a1bc4/smartcar/internal/randid"
 	"github.com/stretchr/testify/require"
 )
 
@@ -185,7 +186,7 @@ func FuzzCarRecord(f *testing.F) {
 		if err != nil {
 			return
 		}
-		encoded := s.encode(randomUint64())
+		encoded := s.encode(randid.New())
 		if len(encoded) != carRecordSize {
 			t.Fatalf("%d bytes", len(encoded))
 		}

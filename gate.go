@@ -8,7 +8,10 @@ import (
 	"slices"
 	"time"
 
+	"github.com/seed-498a1bc4/smartcar/internal/losable"
 	"github.com/seed-498a1bc4/smartcar/internal/lru"
+	"github.com/seed-498a1bc4/smartcar/internal/randid"
+	"github.com/seed-498a1bc4/smartcar/store"
 )
 
 // gate applies the policy of ratelimit.go to every request to a vehicle:
@@ -23,7 +26,7 @@ type gate struct {
 	turns flights
 	// known remembers the records of cars in a shared store: a refusal that
 	// follows from them needs no round trip, and when the store is away they
-	// tell which cars are open. It is nil for a MemoryStore.
+	// tell which cars are open. It is nil for a store.Memory.
 	known *lru.Cache[string, car]
 }
 
@@ -56,7 +59,7 @@ func (r Rules) knownFor() time.Duration { return min(maxKnownFor, r.KeylessWindo
 
 func newGate(c *core) *gate {
 	g := &gate{core: c, records: records{c.opts.store, c.opts.clock}}
-	if _, ok := c.opts.store.(*MemoryStore); !ok {
+	if _, ok := c.opts.store.(*store.Memory); !ok {
 		g.known = lru.New[string, car](c.opts.cacheSize)
 	}
 	return g
@@ -195,7 +198,7 @@ func (g *gate) data(ctx context.Context, call *call, next layer) (*answer, error
 	if err == nil {
 		c, fresh, err = g.learn(ctx, v, c, fresh)
 	}
-	e := event{kind: askData, nonce: randomUint64(), lease: g.opts.reserveLease(), sent: call.auth.ready()}
+	e := event{kind: askData, nonce: randid.New(), lease: g.opts.reserveLease(), sent: call.auth.ready()}
 	if e.sent {
 		e.lease = g.opts.lease()
 	}
@@ -385,7 +388,7 @@ func (g *gate) book(ctx context.Context, call *call, a *answer, c car, nonce uin
 	ctx, cancel := detached(ctx)
 	defer cancel()
 	if nonce != 0 { // the turn stands in the store as sent
-		ctx = losable(ctx)
+		ctx = losable.Mark(ctx)
 	}
 	events := make([]event, 0, 2+len(seen))
 	if f := call.failure; f != nil {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/lenient"
+	"github.com/seed-498a1bc4/smartcar/store"
 	"golang.org/x/oauth2"
 )
 
@@ -125,7 +126,7 @@ func (k *tokenKeeper) resume(ctx context.Context, grant string) (pendingGrant, s
 	}
 	record, err := loadJSON[grantRecord](ctx, k.records, grantKey(grant))
 	switch {
-	case errors.Is(err, ErrRecordNotFound):
+	case errors.Is(err, store.ErrNotFound):
 		return pendingGrant{}, "", endedError()
 	case err != nil:
 		return pendingGrant{}, "", err
@@ -145,7 +146,7 @@ func (k *tokenKeeper) pending(ctx context.Context, grant string) (pendingGrant, 
 	}
 	record, err := loadJSON[grantRecord](ctx, k.records, grantKey(grant))
 	switch {
-	case err != nil && !errors.Is(err, ErrRecordNotFound):
+	case err != nil && !errors.Is(err, store.ErrNotFound):
 		return pendingGrant{}, err
 	case err != nil || record.Pending == nil || record.Pending.ClaimedUser == "":
 		return pendingGrant{}, endedError()
@@ -285,7 +286,7 @@ func (k *tokenKeeper) anyUser(ctx context.Context, userID string) (*userRecord, 
 		return nil, err
 	}
 	r, err := loadJSON[userRecord](ctx, k.records, userKey(userID))
-	if errors.Is(err, ErrRecordNotFound) {
+	if errors.Is(err, store.ErrNotFound) {
 		k.users.Delete(userID)
 		return nil, ErrNotConnected
 	}
@@ -342,7 +343,7 @@ func (k *tokenKeeper) changeUser(ctx context.Context, userID string, change func
 // is gone stays gone.
 func (k *tokenKeeper) rewriteUser(ctx context.Context, userID string) error {
 	record, err := k.records.load(ctx, userKey(userID))
-	if errors.Is(err, ErrRecordNotFound) || err == nil && !record.Outdated {
+	if errors.Is(err, store.ErrNotFound) || err == nil && !record.Outdated {
 		return nil
 	}
 	_, err = changeJSON(ctx, k.records, userKey(userID), 0, func(u *userRecord, found bool, _ time.Time) error {
@@ -465,7 +466,7 @@ func (k *tokenKeeper) forgetUser(ctx context.Context, userID string) error {
 	for {
 		record, err := k.records.load(ctx, userKey(userID))
 		k.users.Delete(userID)
-		if errors.Is(err, ErrRecordNotFound) {
+		if errors.Is(err, store.ErrNotFound) {
 			return nil
 		}
 		if err != nil {
@@ -474,7 +475,7 @@ func (k *tokenKeeper) forgetUser(ctx context.Context, userID string) error {
 		if u, err := decodeRecord[userRecord](record.Value); err != nil || !u.Forgotten {
 			return err // without one they have come back meanwhile
 		}
-		if err = k.records.store.Delete(ctx, userKey(userID), record.Revision); !errors.Is(err, ErrConflict) {
+		if err = k.records.store.Delete(ctx, userKey(userID), record.Revision); !errors.Is(err, store.ErrConflict) {
 			return storeError(ctx, err)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
+	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/stretchr/testify/require"
 )
 
@@ -114,8 +115,8 @@ func TestCarIsReachedThroughTheGrantThatListsIt(t *testing.T) {
 func TestGrantOfACarIsLookedUpOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
-		store := smartcar.WithStore(smartcar.NewMemoryStore())
-		client := newClient(t, sim, store)
+		db := smartcar.WithStore(store.NewMemory())
+		client := newClient(t, sim, db)
 		user := client.User(connectAs(t, sim, client, "", smartcartest.MachE).UserID)
 		connectAs(t, sim, client, "", smartcartest.Model3)
 		for range 5 {
@@ -124,7 +125,7 @@ func TestGrantOfACarIsLookedUpOnce(t *testing.T) {
 		}
 		lists := countPath(sim, "/v2.0/vehicles")
 		require.LessOrEqual(t, lists, 2)
-		_, err := newClient(t, sim, store).User(user.ID()).Vehicle(smartcartest.MachE).Odometer(t.Context())
+		_, err := newClient(t, sim, db).User(user.ID()).Vehicle(smartcartest.MachE).Odometer(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, lists, countPath(sim, "/v2.0/vehicles"))
 	})
@@ -134,8 +135,8 @@ func TestGrantOfACarIsLookedUpOnce(t *testing.T) {
 func TestGrantConnectedElsewhereIsSeenWithinAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
-		store := smartcar.WithStore(smartcar.NewMemoryStore())
-		first, second := newClient(t, sim, store), newClient(t, sim, store)
+		db := smartcar.WithStore(store.NewMemory())
+		first, second := newClient(t, sim, db), newClient(t, sim, db)
 		user := first.User(connectAs(t, sim, first, "", smartcartest.MachE).UserID)
 		_, err := user.Vehicle(smartcartest.MachE).Odometer(t.Context())
 		require.NoError(t, err)

@@ -9,21 +9,22 @@ import (
 
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
+	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/stretchr/testify/require"
 )
 
 // notingStore notes the writes of cars, and which may be lost.
 type notingStore struct {
-	smartcar.Store
+	store.Store
 	cars    int
 	losable []string
 }
 
-func (s *notingStore) CompareAndSwap(ctx context.Context, key string, old smartcar.Revision, value []byte, ttl time.Duration) (smartcar.Record, error) {
+func (s *notingStore) CompareAndSwap(ctx context.Context, key string, old store.Revision, value []byte, ttl time.Duration) (store.Record, error) {
 	if strings.HasPrefix(key, "car/") {
 		s.cars++
 	}
-	if smartcar.MayBeLost(ctx) {
+	if store.MayBeLost(ctx) {
 		s.losable = append(s.losable, key)
 	}
 	return s.Store.CompareAndSwap(ctx, key, old, value, ttl)
@@ -34,23 +35,23 @@ func (s *notingStore) CompareAndSwap(ctx context.Context, key string, old smartc
 func TestOnlyTheEndOfATurnMayBeLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
-		store := &notingStore{Store: smartcar.NewMemoryStore()}
-		_, user := connected(t, sim, smartcar.WithStore(store))
+		db := &notingStore{Store: store.NewMemory()}
+		_, user := connected(t, sim, smartcar.WithStore(db))
 		keyless, paired := user.Vehicle(smartcartest.ModelY), user.Vehicle(smartcartest.Model3)
 		_, err := paired.Odometer(t.Context())
 		require.NoError(t, err)
 		require.NoError(t, keyless.SetKeyStatus(t.Context(), smartcar.KeyMissing))
-		require.Empty(t, store.losable)
+		require.Empty(t, db.losable)
 
-		before := store.cars
+		before := db.cars
 		_, err = keyless.Odometer(t.Context())
 		require.NoError(t, err)
-		require.Equal(t, []string{"car/" + smartcartest.ModelY}, store.losable)
-		require.Greater(t, store.cars, before+1)
+		require.Equal(t, []string{"car/" + smartcartest.ModelY}, db.losable)
+		require.Greater(t, db.cars, before+1)
 
 		sim.Inject(smartcartest.Fault{ErrorType: "CONNECTED_SERVICES_ACCOUNT", ErrorCode: "VIRTUAL_KEY_REQUIRED"})
 		_, err = paired.Odometer(t.Context()) // no turn was reserved for it
 		require.ErrorIs(t, err, smartcar.ErrVirtualKeyRequired)
-		require.Len(t, store.losable, 1)
+		require.Len(t, db.losable, 1)
 	})
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
+	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/stretchr/testify/require"
 )
 
@@ -226,12 +227,12 @@ func TestModels13_ACodeIsSentOnce(t *testing.T) {
 func TestModels14_OneRefreshForTwoProcesses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New(smartcartest.WithRefreshGrace(0))
-		store := smartcar.NewMemoryStore()
+		db := store.NewMemory()
 		var users []*smartcar.User
 		for range 2 {
-			users = append(users, newClient(t, sim, smartcar.WithStore(store)).User(sim.UserID()))
+			users = append(users, newClient(t, sim, smartcar.WithStore(db)).User(sim.UserID()))
 		}
-		connect(t, sim, newClient(t, sim, smartcar.WithStore(store)))
+		connect(t, sim, newClient(t, sim, smartcar.WithStore(db)))
 		for range 3 {
 			time.Sleep(3 * time.Hour)
 			before := sim.TokenRequests()

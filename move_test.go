@@ -9,30 +9,31 @@ import (
 
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
+	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/stretchr/testify/require"
 )
 
 // moving is a client of each API over one store, with the default owner
 // connected on v2.0 and another one who only v3 knows of.
-func moving(t *testing.T, sim *smartcartest.Server) (v2, v3 *smartcar.Client, user *smartcar.User, store *peekStore) {
+func moving(t *testing.T, sim *smartcartest.Server) (v2, v3 *smartcar.Client, user *smartcar.User, db *peekStore) {
 	t.Helper()
-	store = &peekStore{Store: smartcar.NewMemoryStore()}
-	v2 = apiClient(t, sim, smartcar.V2, smartcar.WithStore(store))
+	db = &peekStore{Store: store.NewMemory()}
+	v2 = apiClient(t, sim, smartcar.V2, smartcar.WithStore(db))
 	authorizeURL, cookies := begin(t, v2, smartcar.ConnectOptions{ExternalID: "acct_42"})
 	callbackURL, err := sim.Grant(authorizeURL)
 	require.NoError(t, err)
 	grant, err := finish(v2, callbackURL, cookies)
 	require.NoError(t, err)
-	return v2, apiClient(t, sim, smartcar.V3, smartcar.WithStore(store)), v2.User(grant.UserID), store
+	return v2, apiClient(t, sim, smartcar.V3, smartcar.WithStore(db)), v2.User(grant.UserID), db
 }
 
 func TestMoveToV3PairsWhatBothAPIsKnow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
-		_, v3, user, store := moving(t, sim)
+		_, v3, user, db := moving(t, sim)
 		listed, err := listedVehicles(t.Context(), user)
 		require.NoError(t, err)
-		before, err := store.Load(t.Context(), "user/"+user.ID())
+		before, err := db.Load(t.Context(), "user/"+user.ID())
 		require.NoError(t, err)
 
 		report, err := v3.MoveToV3(t.Context(), smartcar.MoveOptions{Users: []string{user.ID(), "somebody-else"}})
@@ -56,20 +57,20 @@ func TestMoveToV3PairsWhatBothAPIsKnow(t *testing.T) {
 		for _, id := range listed {
 			require.Contains(t, ids, id)
 		}
-		after, err := store.Load(t.Context(), "user/"+user.ID())
+		after, err := db.Load(t.Context(), "user/"+user.ID())
 		require.NoError(t, err)
 		require.Equal(t, before.Revision, after.Revision, "a dry run writes nothing")
 
 		applied, err := v3.MoveToV3(t.Context(), smartcar.MoveOptions{Apply: true})
 		require.NoError(t, err)
 		require.True(t, applied.Users[0].Filed)
-		filed, err := store.Load(t.Context(), "user/"+user.ID())
+		filed, err := db.Load(t.Context(), "user/"+user.ID())
 		require.NoError(t, err)
 		require.NotEqual(t, before.Revision, filed.Revision)
 		again, err := v3.MoveToV3(t.Context(), smartcar.MoveOptions{Apply: true})
 		require.NoError(t, err)
 		require.Equal(t, applied, again)
-		unchanged, err := store.Load(t.Context(), "user/"+user.ID())
+		unchanged, err := db.Load(t.Context(), "user/"+user.ID())
 		require.NoError(t, err)
 		require.Equal(t, filed.Revision, unchanged.Revision, "what is filed is not written again")
 

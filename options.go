@@ -1,6 +1,7 @@
 package smartcar
 
 import (
+	"github.com/seed-498a1bc4/smartcar/store"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -18,7 +19,7 @@ type options struct {
 	units   UnitSystem
 	logger  *slog.Logger
 	retry   RetryPolicy
-	store   Store
+	store   store.Store
 
 	storePolicy StorePolicy
 	keyDomains  []string
@@ -324,13 +325,13 @@ func WithRetry(policy RetryPolicy) Option {
 }
 
 // WithStore keeps tokens and policy state in store; default is a
-// [MemoryStore] of this client's own.
-func WithStore(store Store) Option {
+// [store.Memory] of this client's own.
+func WithStore(db store.Store) Option {
 	return func(o *options) error {
-		if store == nil {
+		if db == nil {
 			return argumentError("WithStore", "the store is nil; leave the option out for memory")
 		}
-		o.store = store
+		o.store = db
 		return nil
 	}
 }

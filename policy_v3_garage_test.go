@@ -10,6 +10,7 @@ import (
 
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
+	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/stretchr/testify/require"
 )
 
@@ -73,9 +74,9 @@ func TestTheKeyIsLearnedFromTheAnswerPaidFor(t *testing.T) {
 func TestWaitForKeyOnV3(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
-		store := smartcar.NewMemoryStore()
-		a := onV3(t, sim, smartcar.WithStore(store))
-		b := apiClient(t, sim, smartcar.V3, smartcar.WithStore(store)).User(a.ID())
+		db := store.NewMemory()
+		a := onV3(t, sim, smartcar.WithStore(db))
+		b := apiClient(t, sim, smartcar.V3, smartcar.WithStore(db)).User(a.ID())
 		waited := make(chan smartcar.KeyStatus, 1)
 		go func() {
 			status, err := a.Vehicle(smartcartest.ModelY).WaitForKey(t.Context())
@@ -206,9 +207,9 @@ func TestTheVINInTheListDecidesTheClass(t *testing.T) {
 func TestReplicasOnV3(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
-		store := smartcar.NewMemoryStore()
-		a := onV3(t, sim, smartcar.WithStore(store))
-		b := apiClient(t, sim, smartcar.V3, smartcar.WithStore(store)).User(a.ID())
+		db := store.NewMemory()
+		a := onV3(t, sim, smartcar.WithStore(db))
+		b := apiClient(t, sim, smartcar.V3, smartcar.WithStore(db)).User(a.ID())
 		for i, err := range allOf(20, func(i int) error {
 			_, err := []*smartcar.User{a, b}[i%2].Vehicle(smartcartest.ModelY).Battery(t.Context())
 			return err

@@ -16,6 +16,7 @@ import (
 
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
+	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/stretchr/testify/require"
 )
 
@@ -92,29 +93,29 @@ const (
 )
 
 // slowStore takes its time, so that replicas interleave between load and swap.
-type slowStore struct{ smartcar.Store }
+type slowStore struct{ store.Store }
 
-func (s slowStore) Load(ctx context.Context, key string) (smartcar.Record, error) {
+func (s slowStore) Load(ctx context.Context, key string) (store.Record, error) {
 	time.Sleep(time.Duration(rand.Int64N(int64(20 * time.Millisecond))))
 	return s.Store.Load(ctx, key)
 }
 
-func (s slowStore) CompareAndSwap(ctx context.Context, key string, old smartcar.Revision, value []byte, ttl time.Duration) (smartcar.Record, error) {
+func (s slowStore) CompareAndSwap(ctx context.Context, key string, old store.Revision, value []byte, ttl time.Duration) (store.Record, error) {
 	time.Sleep(time.Duration(rand.Int64N(int64(20 * time.Millisecond))))
 	return s.Store.CompareAndSwap(ctx, key, old, value, ttl)
 }
 
 // tornStore swaps without comparing, but for what keeps the login alive.
-type tornStore struct{ smartcar.Store }
+type tornStore struct{ store.Store }
 
-func (s tornStore) CompareAndSwap(ctx context.Context, key string, old smartcar.Revision, value []byte, ttl time.Duration) (smartcar.Record, error) {
+func (s tornStore) CompareAndSwap(ctx context.Context, key string, old store.Revision, value []byte, ttl time.Duration) (store.Record, error) {
 	if !strings.HasPrefix(key, "car/") {
 		return s.Store.CompareAndSwap(ctx, key, old, value, ttl)
 	}
 	for {
 		current, _ := s.Store.Load(ctx, key)
 		record, err := s.Store.CompareAndSwap(ctx, key, current.Revision, value, ttl)
-		if !errors.Is(err, smartcar.ErrConflict) {
+		if !errors.Is(err, store.ErrConflict) {
 			return record, err
 		}
 	}
@@ -127,7 +128,7 @@ func (s tornStore) CompareAndSwap(ctx context.Context, key string, old smartcar.
 func TestNeverTwoDataRequestsInAWindow(t *testing.T) {
 	for seed := range uint64(6) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			broken, asked := chaos(t, seed, slowStore{smartcar.NewMemoryStore()})
+			broken, asked := chaos(t, seed, slowStore{store.NewMemory()})
 			require.Zero(t, broken)
 			require.Greater(t, asked, 40, "the cars were hardly asked: the test proves nothing")
 		})
@@ -136,11 +137,11 @@ func TestNeverTwoDataRequestsInAWindow(t *testing.T) {
 
 // TestTornSwapWouldBreakWindows proves that the test above can fail.
 func TestTornSwapWouldBreakWindows(t *testing.T) {
-	broken, _ := chaos(t, 1, slowStore{tornStore{smartcar.NewMemoryStore()}})
+	broken, _ := chaos(t, 1, slowStore{tornStore{store.NewMemory()}})
 	require.NotZero(t, broken)
 }
 
-func chaos(t *testing.T, seed uint64, store smartcar.Store) (broken, asked int) {
+func chaos(t *testing.T, seed uint64, db store.Store) (broken, asked int) {
 	cars := []string{smartcartest.ModelY, smartcartest.Cybertruck}
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New(smartcartest.WithSeed(seed))
@@ -148,9 +149,9 @@ func chaos(t *testing.T, seed uint64, store smartcar.Store) (broken, asked int) 
 		transport := &crashingTransport{RoundTripper: sim.Transport(), last: make(map[string]time.Time), refused: make(map[string]time.Time)}
 		replicas := make([]*smartcar.Client, 3)
 		for i := range replicas {
-			replicas[i] = newClientOver(t, sim, transport, smartcar.WithStore(store), smartcar.WithClock(clock))
+			replicas[i] = newClientOver(t, sim, transport, smartcar.WithStore(db), smartcar.WithClock(clock))
 		}
-		userID := connect(t, sim, newClient(t, sim, smartcar.WithStore(store), smartcar.WithClock(clock))).UserID
+		userID := connect(t, sim, newClient(t, sim, smartcar.WithStore(db), smartcar.WithClock(clock))).UserID
 		injectChaos(sim)
 
 		var workers sync.WaitGroup

@@ -6,13 +6,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"github.com/seed-498a1bc4/smartcar/store"
 	"time"
 )
 
 // records is the store as the rest of the package uses it: failures wrapped,
 // and unclear answers resolved instead of guessed.
 type records struct {
-	store Store
+	store store.Store
 	clock Clock
 }
 
@@ -22,9 +23,9 @@ const (
 	unclearPause = 50 * time.Millisecond
 )
 
-func (r records) load(ctx context.Context, key string) (Record, error) {
+func (r records) load(ctx context.Context, key string) (store.Record, error) {
 	if ctx.Err() != nil {
-		return Record{}, endOf(ctx)
+		return store.Record{}, endOf(ctx)
 	}
 	record, err := r.store.Load(ctx, key)
 	return record, storeError(ctx, err)
@@ -34,20 +35,20 @@ func (r records) load(ctx context.Context, key string) (Record, error) {
 // a failure the same write is sent again: it can only land once, and if the
 // first one had landed, the conflict shows our own value. Values must
 // therefore be unique to the write.
-func (r records) swap(ctx context.Context, key string, old Revision, value []byte, ttl time.Duration) (Record, error) {
-	var record Record
+func (r records) swap(ctx context.Context, key string, old store.Revision, value []byte, ttl time.Duration) (store.Record, error) {
+	var record store.Record
 	var err error
 	for try := range unclearTries {
 		if ctx.Err() != nil {
-			return Record{}, endOf(ctx)
+			return store.Record{}, endOf(ctx)
 		}
 		record, err = r.store.CompareAndSwap(ctx, key, old, value, ttl)
 		switch {
 		case err == nil:
 			return record, nil
-		case errors.Is(err, ErrConflict) && try > 0 && bytes.Equal(record.Value, value):
+		case errors.Is(err, store.ErrConflict) && try > 0 && bytes.Equal(record.Value, value):
 			return record, nil
-		case errors.Is(err, ErrConflict) || ctx.Err() != nil || try == unclearTries-1:
+		case errors.Is(err, store.ErrConflict) || ctx.Err() != nil || try == unclearTries-1:
 			return record, storeError(ctx, err)
 		}
 		if ended := r.clock.Sleep(ctx, unclearPause<<(2*try)); ended != nil {
@@ -61,13 +62,13 @@ func (r records) swap(ctx context.Context, key string, old Revision, value []byt
 func (r records) remove(ctx context.Context, key string) error {
 	for {
 		record, err := r.load(ctx, key)
-		if errors.Is(err, ErrRecordNotFound) {
+		if errors.Is(err, store.ErrNotFound) {
 			return nil
 		}
 		if err == nil {
 			err = storeError(ctx, r.store.Delete(ctx, key, record.Revision))
 		}
-		if !errors.Is(err, ErrConflict) {
+		if !errors.Is(err, store.ErrConflict) {
 			return err
 		}
 	}
@@ -77,7 +78,7 @@ func (r records) remove(ctx context.Context, key string) error {
 // end of the caller's patience.
 func storeError(ctx context.Context, err error) error {
 	switch {
-	case err == nil || errors.Is(err, ErrRecordNotFound) || errors.Is(err, ErrConflict):
+	case err == nil || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict):
 		return err
 	case ctx.Err() != nil:
 		return endOf(ctx)
@@ -95,7 +96,7 @@ func changeJSON[T any](ctx context.Context, r records, key string, ttl time.Dura
 	var none T
 	record, err := r.load(ctx, key)
 	for {
-		if err != nil && !errors.Is(err, ErrRecordNotFound) && !errors.Is(err, ErrConflict) {
+		if err != nil && !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrConflict) {
 			return none, err
 		}
 		var v T
@@ -125,7 +126,7 @@ func changeJSON[T any](ctx context.Context, r records, key string, ttl time.Dura
 	}
 }
 
-// loadJSON returns [ErrRecordNotFound] if there is none.
+// loadJSON returns [store.ErrNotFound] if there is none.
 func loadJSON[T any](ctx context.Context, r records, key string) (T, error) {
 	record, err := r.load(ctx, key)
 	if err != nil {

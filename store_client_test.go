@@ -12,12 +12,13 @@ import (
 
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
+	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/stretchr/testify/require"
 )
 
 // failNth makes the nth write to keys with the prefix fail once, after or
 // before it has happened, and counts them.
-func failNth(store *spoiledStore, prefix string, n int64, landed bool) (writes *atomic.Int64) {
+func failNth(db *spoiledStore, prefix string, n int64, landed bool) (writes *atomic.Int64) {
 	writes = new(atomic.Int64)
 	hook := func(key string, _ []byte) error {
 		if strings.HasPrefix(key, prefix) && writes.Add(1) == n {
@@ -26,9 +27,9 @@ func failNth(store *spoiledStore, prefix string, n int64, landed bool) (writes *
 		return nil
 	}
 	if landed {
-		store.after = hook
+		db.after = hook
 	} else {
-		store.before = hook
+		db.before = hook
 	}
 	return writes
 }
@@ -42,9 +43,9 @@ func TestOneFailedWriteIsNotNoticed(t *testing.T) {
 			t.Run(fmt.Sprintf("write %d, landed %t", n, landed), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					sim := smartcartest.New()
-					store := newSpoiledStore()
-					count := failNth(store, "", n, landed)
-					client, user := connected(t, sim, smartcar.WithStore(store))
+					db := newSpoiledStore()
+					count := failNth(db, "", n, landed)
+					client, user := connected(t, sim, smartcar.WithStore(db))
 					ids, err := listedVehicles(t.Context(), user)
 					require.NoError(t, err)
 					require.Len(t, ids, 7)
@@ -92,13 +93,13 @@ func refusedUntil(t *testing.T, v *smartcar.Vehicle, at time.Time) {
 // knownCars is a client that has met every kind of car, and can lose its store.
 func knownCars(t *testing.T, sim *smartcartest.Server) (*smartcar.User, *spoiledStore) {
 	t.Helper()
-	store := newSpoiledStore()
-	_, user := connected(t, sim, smartcar.WithStore(store))
+	db := newSpoiledStore()
+	_, user := connected(t, sim, smartcar.WithStore(db))
 	for _, id := range []string{smartcartest.Model3, smartcartest.ModelS2018, smartcartest.MachE, smartcartest.ModelY} {
 		_, err := user.Vehicle(id).Odometer(t.Context())
 		require.NoError(t, err)
 	}
-	return user, store
+	return user, db
 }
 
 func TestWithoutItsStore(t *testing.T) {
@@ -154,8 +155,8 @@ func TestWithoutItsStore(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, %v", name, away), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					sim := smartcartest.New()
-					user, store := knownCars(t, sim)
-					back := store.goDown()
+					user, db := knownCars(t, sim)
+					back := db.goDown()
 					time.Sleep(away)
 					before := len(sim.Ledger(tt.id))
 					tt.want(t, tt.call(t, user.Vehicle(tt.id)), away)
@@ -174,8 +175,8 @@ func TestWithoutItsStore(t *testing.T) {
 func TestStoreIsAwayLongerThanTheTokensLast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
-		user, store := knownCars(t, sim)
-		back := store.goDown()
+		user, db := knownCars(t, sim)
+		back := db.goDown()
 		time.Sleep(3 * time.Hour)
 		_, err := user.Vehicle(smartcartest.MachE).Odometer(t.Context())
 		require.ErrorIs(t, err, smartcar.ErrStore)
@@ -190,19 +191,19 @@ func TestStoreIsAwayLongerThanTheTokensLast(t *testing.T) {
 func TestStoreThatGoesAwayDuringTheRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
-		store := newSpoiledStore()
-		_, user := connected(t, sim, smartcar.WithStore(store))
+		db := newSpoiledStore()
+		_, user := connected(t, sim, smartcar.WithStore(db))
 		v := user.Vehicle(smartcartest.ModelY)
 		_, err := v.Access(t.Context())
 		require.NoError(t, err)
 		var down atomic.Bool
-		store.load = func(string) error {
+		db.load = func(string) error {
 			if down.Load() {
 				return errStoreDown
 			}
 			return nil
 		}
-		store.before = func(key string, _ []byte) error { return store.load(key) }
+		db.before = func(key string, _ []byte) error { return db.load(key) }
 		sim.Inject(smartcartest.Fault{Path: "/odometer", Latency: time.Second, Match: nil})
 		go func() { time.Sleep(time.Millisecond); down.Store(true) }()
 		_, err = v.Odometer(t.Context())
@@ -224,22 +225,22 @@ func TestStoreThatGoesAwayDuringTheRequest(t *testing.T) {
 // hangingStore answers nothing before the caller's patience ends, and then
 // something of its own.
 type hangingStore struct {
-	smartcar.Store
+	store.Store
 	hangs atomic.Bool
 }
 
-func (s *hangingStore) Load(ctx context.Context, key string) (smartcar.Record, error) {
+func (s *hangingStore) Load(ctx context.Context, key string) (store.Record, error) {
 	if s.hangs.Load() {
 		<-ctx.Done()
-		return smartcar.Record{}, errors.New("driver: statement was canceled")
+		return store.Record{}, errors.New("driver: statement was canceled")
 	}
 	return s.Store.Load(ctx, key)
 }
 
-func (s *hangingStore) CompareAndSwap(ctx context.Context, key string, old smartcar.Revision, value []byte, ttl time.Duration) (smartcar.Record, error) {
+func (s *hangingStore) CompareAndSwap(ctx context.Context, key string, old store.Revision, value []byte, ttl time.Duration) (store.Record, error) {
 	if s.hangs.Load() {
 		<-ctx.Done()
-		return smartcar.Record{}, errors.New("driver: statement was canceled")
+		return store.Record{}, errors.New("driver: statement was canceled")
 	}
 	return s.Store.CompareAndSwap(ctx, key, old, value, ttl)
 }
@@ -268,9 +269,9 @@ func TestCallerWhoLeavesWhileTheStoreHangs(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				store := &hangingStore{Store: smartcar.NewMemoryStore()}
-				_, user := connected(t, smartcartest.New(), smartcar.WithStore(store))
-				store.hangs.Store(true)
+				db := &hangingStore{Store: store.NewMemory()}
+				_, user := connected(t, smartcartest.New(), smartcar.WithStore(db))
+				db.hangs.Store(true)
 				ctx, cancel := context.WithCancelCause(t.Context())
 				go func() { time.Sleep(time.Second); cancel(errGone) }()
 				began := time.Now()

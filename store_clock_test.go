@@ -8,26 +8,27 @@ import (
 
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
+	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/stretchr/testify/require"
 )
 
 // clockStore has a clock of its own, as a database server has.
 type clockStore struct {
-	smartcar.Store
+	store.Store
 	ahead time.Duration
 }
 
-func (s clockStore) stamp(r smartcar.Record) smartcar.Record {
+func (s clockStore) stamp(r store.Record) store.Record {
 	r.Now = time.Now().Add(s.ahead)
 	return r
 }
 
-func (s clockStore) Load(ctx context.Context, key string) (smartcar.Record, error) {
+func (s clockStore) Load(ctx context.Context, key string) (store.Record, error) {
 	r, err := s.Store.Load(ctx, key)
 	return s.stamp(r), err
 }
 
-func (s clockStore) CompareAndSwap(ctx context.Context, key string, old smartcar.Revision, value []byte, ttl time.Duration) (smartcar.Record, error) {
+func (s clockStore) CompareAndSwap(ctx context.Context, key string, old store.Revision, value []byte, ttl time.Duration) (store.Record, error) {
 	r, err := s.Store.CompareAndSwap(ctx, key, old, value, ttl)
 	return s.stamp(r), err
 }
@@ -39,7 +40,7 @@ func TestWindowsHoldByTheClockOfTheStore(t *testing.T) {
 		t.Run(ahead.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				sim := smartcartest.New()
-				_, user := connected(t, sim, smartcar.WithStore(clockStore{smartcar.NewMemoryStore(), ahead}))
+				_, user := connected(t, sim, smartcar.WithStore(clockStore{store.NewMemory(), ahead}))
 				v := user.Vehicle(smartcartest.ModelY)
 				var last time.Time
 				for range 25 * 60 * 6 {
@@ -66,11 +67,11 @@ func TestWindowsHoldByTheClockOfTheStore(t *testing.T) {
 // Replicas whose clocks are three minutes apart, and a store that knows better.
 func skewedReplicas(t *testing.T, sim *smartcartest.Server) (early, late *smartcar.Client, userID string) {
 	t.Helper()
-	store := smartcar.WithStore(clockStore{smartcar.NewMemoryStore(), 0})
+	db := smartcar.WithStore(clockStore{store.NewMemory(), 0})
 	fast, slow := new(steppingClock), new(steppingClock)
 	fast.stepBack(-90 * time.Second)
 	slow.stepBack(90 * time.Second)
-	early, late = newClient(t, sim, store, smartcar.WithClock(slow)), newClient(t, sim, store, smartcar.WithClock(fast))
+	early, late = newClient(t, sim, db, smartcar.WithClock(slow)), newClient(t, sim, db, smartcar.WithClock(fast))
 	return early, late, connect(t, sim, late).UserID
 }
 
@@ -139,7 +140,7 @@ func TestWaitEndsWhenTheStoreSaysSo(t *testing.T) {
 		t.Run(ahead.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				sim := smartcartest.New()
-				_, user := connected(t, sim, smartcar.WithStore(clockStore{smartcar.NewMemoryStore(), ahead}))
+				_, user := connected(t, sim, smartcar.WithStore(clockStore{store.NewMemory(), ahead}))
 				v := user.Vehicle(smartcartest.ModelY)
 				_, err := v.Odometer(t.Context())
 				require.NoError(t, err)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/lru"
+	"github.com/seed-498a1bc4/smartcar/store"
 	"golang.org/x/oauth2"
 )
 
@@ -146,7 +147,7 @@ func (k *tokenKeeper) keep(grant string, r grantRecord) *cachedGrant {
 
 func (k *tokenKeeper) load(ctx context.Context, grant string) (*cachedGrant, error) {
 	r, err := loadJSON[grantRecord](ctx, k.records, grantKey(grant))
-	if errors.Is(err, ErrRecordNotFound) {
+	if errors.Is(err, store.ErrNotFound) {
 		return nil, endedError()
 	}
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
+	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/stretchr/testify/require"
 )
 
@@ -23,11 +24,11 @@ func TestTokenThatIsStillGoodIsUsedWhileTheEndpointIsDown(t *testing.T) {
 			t.Run(name+", "+process, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					sim := smartcartest.New()
-					store := smartcar.WithStore(smartcar.NewMemoryStore())
-					client, user := connected(t, sim, store)
+					db := smartcar.WithStore(store.NewMemory())
+					client, user := connected(t, sim, db)
 					time.Sleep(accessLife - 30*time.Second)
 					if process == "a new process" {
-						client = newClient(t, sim, store)
+						client = newClient(t, sim, db)
 					}
 					fault.Path, fault.Times = "/oauth/token", -1
 					sim.Inject(fault)
@@ -130,14 +131,14 @@ func TestTokenThatDoesNotCoverACarIsRenewedOnce(t *testing.T) {
 func TestIdleReplicaRenewsWhatAnotherHadRenewed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
-		store := smartcar.NewMemoryStore()
-		_, user := connected(t, sim, smartcar.WithStore(store))
+		db := store.NewMemory()
+		_, user := connected(t, sim, smartcar.WithStore(db))
 		read := func(v *smartcar.Vehicle) {
 			t.Helper()
 			_, err := v.Odometer(t.Context())
 			require.NoError(t, err)
 		}
-		idle := newClient(t, sim, smartcar.WithStore(store)).User(user.ID()).Vehicle(smartcartest.MachE)
+		idle := newClient(t, sim, smartcar.WithStore(db)).User(user.ID()).Vehicle(smartcartest.MachE)
 		read(idle)
 		for range 2 {
 			time.Sleep(time.Minute)
@@ -168,8 +169,8 @@ func TestRevokedGrantSaysSoAtTheFirstCall(t *testing.T) {
 func TestInvalidGrantIsTheEndOfThatGrant(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
-		store := newSpoiledStore()
-		client, user := connected(t, sim, smartcar.WithStore(store))
+		db := newSpoiledStore()
+		client, user := connected(t, sim, smartcar.WithStore(db))
 		v := user.Vehicle(smartcartest.MachE)
 		_, err := v.Odometer(t.Context())
 		require.NoError(t, err)
@@ -193,7 +194,7 @@ func TestInvalidGrantIsTheEndOfThatGrant(t *testing.T) {
 			require.ErrorIs(t, user.Renew(t.Context(), time.Hour), smartcar.ErrReconnectRequired)
 		}
 		require.Equal(t, asked, sim.TokenRequests())
-		for _, key := range store.live(t) {
+		for _, key := range db.live(t) {
 			require.NotContains(t, key, "grant/", "the tokens of an ended grant are kept")
 		}
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
+	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/stretchr/testify/require"
 )
 
@@ -125,13 +126,13 @@ func TestImportOfTokensThatAreWorthNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				sim := smartcartest.New()
-				store := newSpoiledStore()
-				client := newClient(t, sim, smartcar.WithStore(store))
+				db := newSpoiledStore()
+				client := newClient(t, sim, smartcar.WithStore(db))
 				grant, err := client.ImportTokens(t.Context(), pair)
 				require.Nil(t, grant)
 				require.ErrorIs(t, err, smartcar.ErrReconnectRequired)
 				require.NotContains(t, fmt.Sprintf("%v %+v %#v", err, err, err), "a-secret")
-				require.Empty(t, store.live(t))
+				require.Empty(t, db.live(t))
 			})
 		})
 	}
@@ -159,15 +160,15 @@ func TestUserIDsThatCannotBeUsedAreRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				sim := smartcartest.New()
-				store := newSpoiledStore()
-				client := newClient(t, sim, smartcar.WithStore(store))
+				db := newSpoiledStore()
+				client := newClient(t, sim, smartcar.WithStore(db))
 				answer.Path = "/v2.0/user"
 				sim.Inject(answer)
 				grant, err := client.ImportTokens(t.Context(), foreignPair(t, sim, client))
 				require.Nil(t, grant)
 				var pending *smartcar.PendingGrantError
 				require.ErrorAs(t, err, &pending)
-				require.Equal(t, []string{"grant/" + pending.GrantID}, store.live(t))
+				require.Equal(t, []string{"grant/" + pending.GrantID}, db.live(t))
 
 				grant, err = client.Connect().Resume(t.Context(), pending.GrantID)
 				require.NoError(t, err)
@@ -197,8 +198,8 @@ func TestPendingGrantIsResumed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				sim := smartcartest.New()
-				store := smartcar.WithStore(smartcar.NewMemoryStore())
-				client := newClient(t, sim, store)
+				db := smartcar.WithStore(store.NewMemory())
+				client := newClient(t, sim, db)
 				authorizeURL, cookies := begin(t, client, smartcar.ConnectOptions{ExternalID: "acct-42"})
 				callback, err := sim.Grant(authorizeURL)
 				require.NoError(t, err)
@@ -214,7 +215,7 @@ func TestPendingGrantIsResumed(t *testing.T) {
 				require.ErrorIs(t, err, smartcar.ErrUnavailable, "still down")
 				sim.ClearFaults()
 				time.Sleep(wait)
-				another := newClient(t, sim, store)
+				another := newClient(t, sim, db)
 				grant, err = another.Connect().Resume(t.Context(), pending.GrantID)
 				require.NoError(t, err)
 				require.Equal(t, sim.UserID(), grant.UserID)
@@ -242,13 +243,13 @@ func TestStoreThatIsAwayIsNotAskedForEver(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				sim := smartcartest.New()
-				store := newSpoiledStore()
-				client := newClient(t, sim, smartcar.WithStore(store), smartcar.WithRetry(policy))
+				db := newSpoiledStore()
+				client := newClient(t, sim, smartcar.WithStore(db), smartcar.WithRetry(policy))
 				pair := foreignPair(t, sim, client)
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
 				asked := 0
-				store.load = func(string) error {
+				db.load = func(string) error {
 					if asked++; asked > 100 {
 						cancel()
 					}
@@ -258,7 +259,7 @@ func TestStoreThatIsAwayIsNotAskedForEver(t *testing.T) {
 				var pending *smartcar.PendingGrantError
 				require.ErrorAs(t, err, &pending)
 				require.LessOrEqual(t, asked, 20)
-				store.load = nil
+				db.load = nil
 				grant, err := client.Connect().Resume(t.Context(), pending.GrantID)
 				require.NoError(t, err)
 				require.Equal(t, sim.UserID(), grant.UserID)
@@ -283,8 +284,8 @@ func TestResumeOfWhatIsNotThere(t *testing.T) {
 func TestPendingGrantThatHasEndedMeanwhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
-		store := newSpoiledStore()
-		client := newClient(t, sim, smartcar.WithStore(store))
+		db := newSpoiledStore()
+		client := newClient(t, sim, smartcar.WithStore(db))
 		sim.Inject(smartcartest.Fault{Path: "/v2.0/user", Status: http.StatusServiceUnavailable, Times: 3})
 		authorizeURL, cookies := begin(t, client, smartcar.ConnectOptions{})
 		callback, err := sim.Grant(authorizeURL)
@@ -296,6 +297,6 @@ func TestPendingGrantThatHasEndedMeanwhile(t *testing.T) {
 		sim.RevokeGrants()
 		_, err = client.Connect().Resume(t.Context(), pending.GrantID)
 		require.ErrorIs(t, err, smartcar.ErrReconnectRequired)
-		require.Empty(t, store.live(t))
+		require.Empty(t, db.live(t))
 	})
 }

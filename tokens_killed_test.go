@@ -16,6 +16,7 @@ import (
 
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
+	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/stretchr/testify/require"
 )
 
@@ -23,7 +24,7 @@ import (
 // its n-th step, as a kill would: before the step, or before anybody hears of
 // its result. A step is a call of the store or a request for tokens.
 type mortal struct {
-	smartcar.Store
+	store.Store
 	transport http.RoundTripper
 	armed     bool
 	left      int
@@ -47,17 +48,17 @@ func (m *mortal) step(do func()) {
 	}
 }
 
-func (m *mortal) Load(ctx context.Context, key string) (r smartcar.Record, err error) {
+func (m *mortal) Load(ctx context.Context, key string) (r store.Record, err error) {
 	m.step(func() { r, err = m.Store.Load(ctx, key) })
 	return r, err
 }
 
-func (m *mortal) CompareAndSwap(ctx context.Context, key string, old smartcar.Revision, value []byte, ttl time.Duration) (r smartcar.Record, err error) {
+func (m *mortal) CompareAndSwap(ctx context.Context, key string, old store.Revision, value []byte, ttl time.Duration) (r store.Record, err error) {
 	m.step(func() { r, err = m.Store.CompareAndSwap(ctx, key, old, value, ttl) })
 	return r, err
 }
 
-func (m *mortal) Delete(ctx context.Context, key string, old smartcar.Revision) (err error) {
+func (m *mortal) Delete(ctx context.Context, key string, old store.Revision) (err error) {
 	m.step(func() { err = m.Store.Delete(ctx, key, old) })
 	return err
 }
@@ -98,7 +99,7 @@ func TestLoginSurvivesAKillAtEveryStep(t *testing.T) {
 				for died := true; died; steps++ {
 					synctest.Test(t, func(t *testing.T) {
 						sim := smartcartest.New()
-						m := &mortal{Store: smartcar.NewMemoryStore(), transport: sim.Transport(), left: steps + 1, after: after}
+						m := &mortal{Store: store.NewMemory(), transport: sim.Transport(), left: steps + 1, after: after}
 						dying := newClientOver(t, sim, m, smartcar.WithStore(m))
 						user := connect(t, sim, dying).UserID
 						time.Sleep(refresh.after)
@@ -141,20 +142,20 @@ func TestLoginSurvivesAKillAtEveryStep(t *testing.T) {
 func TestLostAnswerWhileTheStoreIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
-		store := newSpoiledStore()
-		_, user := connected(t, sim, smartcar.WithStore(store))
+		db := newSpoiledStore()
+		_, user := connected(t, sim, smartcar.WithStore(db))
 		v := user.Vehicle(smartcartest.MachE)
 		_, err := v.Odometer(t.Context())
 		require.NoError(t, err)
 		time.Sleep(3 * time.Hour)
 		sim.Inject(smartcartest.Fault{Path: "/oauth/token", DropAfter: true, Match: func(*http.Request) bool {
-			store.goDown()
+			db.goDown()
 			return true
 		}})
 		_, err = v.Odometer(t.Context())
 		require.ErrorIs(t, err, smartcar.ErrStore)
 		time.Sleep(10 * time.Minute)
-		store.load, store.before = nil, nil
+		db.load, db.before = nil, nil
 		requireLoggedIn(t, v)
 	})
 }
@@ -165,8 +166,8 @@ func TestStoreFailureIsNotTheEndOfALogin(t *testing.T) {
 	for answered := range int32(2) {
 		synctest.Test(t, func(t *testing.T) {
 			sim := smartcartest.New()
-			store := newSpoiledStore()
-			_, user := connected(t, sim, smartcar.WithStore(store))
+			db := newSpoiledStore()
+			_, user := connected(t, sim, smartcar.WithStore(db))
 			v := user.Vehicle(smartcartest.MachE)
 			_, err := v.Odometer(t.Context())
 			require.NoError(t, err)
@@ -174,7 +175,7 @@ func TestStoreFailureIsNotTheEndOfALogin(t *testing.T) {
 			var left atomic.Int32
 			sim.Inject(smartcartest.Fault{Path: "/oauth/token", ErrorType: "invalid_grant", Match: func(*http.Request) bool {
 				left.Store(answered)
-				store.load = func(string) error {
+				db.load = func(string) error {
 					if left.Add(-1) >= 0 {
 						return nil
 					}
@@ -185,7 +186,7 @@ func TestStoreFailureIsNotTheEndOfALogin(t *testing.T) {
 			_, err = v.Odometer(t.Context())
 			require.ErrorIs(t, err, smartcar.ErrStore)
 			require.NotErrorIs(t, err, smartcar.ErrReconnectRequired)
-			store.load = nil
+			db.load = nil
 			requireLoggedIn(t, v)
 		})
 	}
@@ -196,29 +197,29 @@ func TestStoreFailureIsNotTheEndOfALogin(t *testing.T) {
 func TestStoreFailureBetweenTwoRefreshTokens(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
-		store := newSpoiledStore()
-		_, user := connected(t, sim, smartcar.WithStore(store))
+		db := newSpoiledStore()
+		_, user := connected(t, sim, smartcar.WithStore(db))
 		v := user.Vehicle(smartcartest.MachE)
 		_, err := v.Odometer(t.Context())
 		require.NoError(t, err)
-		for key := range store.seenKeys {
+		for key := range db.seenKeys {
 			if !strings.HasPrefix(key, "grant/") {
 				continue
 			}
-			record, err := store.Load(t.Context(), key)
+			record, err := db.Load(t.Context(), key)
 			require.NoError(t, err)
 			var grant map[string]any
 			require.NoError(t, json.Unmarshal(record.Value, &grant))
 			grant["spare"], grant["refresh_token"] = grant["refresh_token"], "one-that-is-dead"
 			record.Value, err = json.Marshal(grant)
 			require.NoError(t, err)
-			_, err = store.CompareAndSwap(t.Context(), key, record.Revision, record.Value, 0)
+			_, err = db.CompareAndSwap(t.Context(), key, record.Revision, record.Value, 0)
 			require.NoError(t, err)
 		}
 		time.Sleep(3 * time.Hour)
 		var failed atomic.Bool
 		sim.Inject(smartcartest.Fault{Path: "/oauth/token", Times: -1, Match: func(*http.Request) bool {
-			store.load = func(string) error {
+			db.load = func(string) error {
 				if failed.Swap(true) {
 					return nil
 				}
@@ -240,9 +241,9 @@ func TestRefreshGraceScalesTheLease(t *testing.T) {
 		t.Run(grace.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				sim := smartcartest.New(smartcartest.WithRefreshGrace(grace))
-				store := smartcar.WithStore(smartcar.NewMemoryStore())
-				healthy, user := connected(t, sim, store, smartcar.WithRefreshGrace(grace))
-				dying := newClientOver(t, sim, dyingTransport(sim), store, smartcar.WithRefreshGrace(grace))
+				db := smartcar.WithStore(store.NewMemory())
+				healthy, user := connected(t, sim, db, smartcar.WithRefreshGrace(grace))
+				dying := newClientOver(t, sim, dyingTransport(sim), db, smartcar.WithRefreshGrace(grace))
 				time.Sleep(3 * time.Hour)
 				var died sync.WaitGroup
 				died.Go(func() { _, _ = dying.User(user.ID()).Vehicle(smartcartest.MachE).Odometer(t.Context()) })
@@ -268,8 +269,8 @@ func TestRefreshGraceScalesTheLease(t *testing.T) {
 func TestLoginSurvivesTwoKillsInARow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
-		store := smartcar.WithStore(smartcar.NewMemoryStore())
-		healthy, user := connected(t, sim, store)
+		db := smartcar.WithStore(store.NewMemory())
+		healthy, user := connected(t, sim, db)
 		time.Sleep(time.Hour)
 		var once sync.Once
 		sim.Inject(smartcartest.Fault{Path: "/odometer", Times: -1, Match: func(*http.Request) bool {
@@ -284,7 +285,7 @@ func TestLoginSurvivesTwoKillsInARow(t *testing.T) {
 			}
 		}
 		for range 2 {
-			client := newClientOver(t, sim, dyingTransport(sim), store)
+			client := newClientOver(t, sim, dyingTransport(sim), db)
 			var died sync.WaitGroup
 			died.Go(func() { poll(client) })
 			died.Wait()
@@ -301,9 +302,9 @@ func TestLoginSurvivesTwoKillsInARow(t *testing.T) {
 func TestRenewFinishesWhatAKilledProcessBegan(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
-		store := smartcar.WithStore(smartcar.NewMemoryStore())
-		healthy, user := connected(t, sim, store)
-		dying := newClientOver(t, sim, dyingTransport(sim), store)
+		db := smartcar.WithStore(store.NewMemory())
+		healthy, user := connected(t, sim, db)
+		dying := newClientOver(t, sim, dyingTransport(sim), db)
 		time.Sleep(time.Hour)
 		var died sync.WaitGroup
 		died.Go(func() { _ = dying.User(user.ID()).Renew(t.Context(), 60*24*time.Hour) })
@@ -339,8 +340,8 @@ func TestRenewalThatGotNoAnswerIsTriedAgain(t *testing.T) {
 func TestUnfinishedRefreshIsForgottenAfterTheGrace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
-		store := newSpoiledStore()
-		_, user := connected(t, sim, smartcar.WithStore(store))
+		db := newSpoiledStore()
+		_, user := connected(t, sim, smartcar.WithStore(db))
 		time.Sleep(time.Hour)
 		sim.Inject(smartcartest.Fault{Path: "/oauth/token", DropBefore: true, Times: 3})
 		require.ErrorIs(t, user.Renew(t.Context(), 60*24*time.Hour), smartcar.ErrUnavailable)
@@ -349,7 +350,7 @@ func TestUnfinishedRefreshIsForgottenAfterTheGrace(t *testing.T) {
 		_, err := v.Odometer(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, 1, sim.TokenRequests())
-		store.load = func(key string) error {
+		db.load = func(key string) error {
 			if strings.HasPrefix(key, "grant/") {
 				return errStoreDown
 			}
@@ -365,15 +366,15 @@ func TestUnfinishedRefreshIsForgottenAfterTheGrace(t *testing.T) {
 func TestNewPairWaitsForTheStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
-		store := newSpoiledStore()
-		client, user := connected(t, sim, smartcar.WithStore(store))
+		db := newSpoiledStore()
+		client, user := connected(t, sim, smartcar.WithStore(db))
 		v := user.Vehicle(smartcartest.MachE)
 		_, err := v.Odometer(t.Context())
 		require.NoError(t, err)
 		time.Sleep(3 * time.Hour)
 		sim.Inject(smartcartest.Fault{Path: "/oauth/token", Match: func(*http.Request) bool {
 			back := time.Now().Add(4 * time.Second)
-			store.load = func(string) error {
+			db.load = func(string) error {
 				if time.Now().Before(back) {
 					return errStoreDown
 				}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
+	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/stretchr/testify/require"
 )
 
@@ -98,11 +99,11 @@ func TestReplicasRefreshOnce(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				sim := smartcartest.New()
-				store := smartcar.WithStore(slowStore{smartcar.NewMemoryStore()})
+				db := smartcar.WithStore(slowStore{store.NewMemory()})
 				late := new(steppingClock)
 				late.stepBack(behind)
-				first, user := connected(t, sim, store)
-				second := newClient(t, sim, store, smartcar.WithClock(late))
+				first, user := connected(t, sim, db)
+				second := newClient(t, sim, db, smartcar.WithClock(late))
 				_, err := user.Vehicle(smartcartest.MachE).Odometer(t.Context())
 				require.NoError(t, err)
 				time.Sleep(3 * time.Hour)
@@ -179,9 +180,9 @@ func TestLoginSurvivesAProcessKilledBetweenAnswerAndStore(t *testing.T) {
 		t.Run(who, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				sim := smartcartest.New()
-				store := smartcar.WithStore(smartcar.NewMemoryStore())
-				healthy, user := connected(t, sim, store)
-				dying := newClientOver(t, sim, dyingTransport(sim), store)
+				db := smartcar.WithStore(store.NewMemory())
+				healthy, user := connected(t, sim, db)
+				dying := newClientOver(t, sim, dyingTransport(sim), db)
 				time.Sleep(3 * time.Hour)
 				sim.Inject(smartcartest.Fault{Path: "/oauth/token", LatencyAfter: time.Second})
 
@@ -223,8 +224,8 @@ func TestPairIsStoredBeforeItIsUsed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				sim := smartcartest.New()
-				store := newSpoiledStore()
-				_, user := connected(t, sim, smartcar.WithStore(store))
+				db := newSpoiledStore()
+				_, user := connected(t, sim, smartcar.WithStore(db))
 				v := user.Vehicle(smartcartest.MachE)
 				_, err := v.Odometer(t.Context())
 				require.NoError(t, err)
@@ -232,7 +233,7 @@ func TestPairIsStoredBeforeItIsUsed(t *testing.T) {
 
 				until := time.Now().Add(outage)
 				failed := false
-				store.before = func(key string, value []byte) error {
+				db.before = func(key string, value []byte) error {
 					isPair := strings.HasPrefix(key, "grant/") && !strings.Contains(string(value), "lease_id")
 					if !isPair || failed && !time.Now().Before(until) {
 						return nil
@@ -285,9 +286,9 @@ func TestRefreshTokenRotatedByAnotherReplicaIsNotTheEnd(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				sim := smartcartest.New()
-				store := smartcar.WithStore(smartcar.NewMemoryStore())
-				healthy, user := connected(t, sim, store)
-				suspended := newClientOver(t, sim, stalling(sim, stall.before, stall.after), store)
+				db := smartcar.WithStore(store.NewMemory())
+				healthy, user := connected(t, sim, db)
+				suspended := newClientOver(t, sim, stalling(sim, stall.before, stall.after), db)
 				time.Sleep(3 * time.Hour)
 				var late sync.WaitGroup
 				late.Go(func() {

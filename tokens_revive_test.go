@@ -9,6 +9,7 @@ import (
 
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
+	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/stretchr/testify/require"
 )
 
@@ -17,7 +18,7 @@ import (
 // the grant. It returns what gives the first one the store back.
 func cutOff(t *testing.T, sim *smartcartest.Server) (holder, other *smartcar.User, reconnect func()) {
 	t.Helper()
-	shared := smartcar.NewMemoryStore()
+	shared := store.NewMemory()
 	var away atomic.Bool
 	spoiled := &spoiledStore{Store: shared, seenKeys: map[string]bool{}}
 	spoiled.load = func(string) error {

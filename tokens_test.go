@@ -17,6 +17,7 @@ import (
 
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
+	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/stretchr/testify/require"
 )
 
@@ -30,7 +31,7 @@ var errStoreDown = errors.New("connection refused")
 // spoiledStore fails where its hooks say so; a nil hook never does. Set them
 // while nobody uses the store.
 type spoiledStore struct {
-	smartcar.Store
+	store.Store
 	load     func(key string) error
 	before   func(key string, value []byte) error // the swap does not happen
 	after    func(key string, value []byte) error // the swap happens, and nobody hears of it
@@ -39,31 +40,31 @@ type spoiledStore struct {
 }
 
 func newSpoiledStore() *spoiledStore {
-	return &spoiledStore{Store: smartcar.NewMemoryStore(), seenKeys: make(map[string]bool)}
+	return &spoiledStore{Store: store.NewMemory(), seenKeys: make(map[string]bool)}
 }
 
-func (s *spoiledStore) Load(ctx context.Context, key string) (smartcar.Record, error) {
+func (s *spoiledStore) Load(ctx context.Context, key string) (store.Record, error) {
 	if s.load != nil {
 		if err := s.load(key); err != nil {
-			return smartcar.Record{}, err
+			return store.Record{}, err
 		}
 	}
 	return s.Store.Load(ctx, key)
 }
 
-func (s *spoiledStore) CompareAndSwap(ctx context.Context, key string, old smartcar.Revision, value []byte, ttl time.Duration) (smartcar.Record, error) {
+func (s *spoiledStore) CompareAndSwap(ctx context.Context, key string, old store.Revision, value []byte, ttl time.Duration) (store.Record, error) {
 	s.mu.Lock()
 	s.seenKeys[key] = true
 	s.mu.Unlock()
 	if s.before != nil {
 		if err := s.before(key, value); err != nil {
-			return smartcar.Record{}, err
+			return store.Record{}, err
 		}
 	}
 	record, err := s.Store.CompareAndSwap(ctx, key, old, value, ttl)
 	if err == nil && s.after != nil {
 		if err := s.after(key, value); err != nil {
-			return smartcar.Record{}, err
+			return store.Record{}, err
 		}
 	}
 	return record, err
@@ -84,7 +85,7 @@ func (s *spoiledStore) live(t *testing.T) []string {
 	s.mu.Unlock()
 	return slices.DeleteFunc(keys, func(key string) bool {
 		_, err := s.Store.Load(t.Context(), key)
-		return strings.HasPrefix(key, "state/") || errors.Is(err, smartcar.ErrRecordNotFound)
+		return strings.HasPrefix(key, "state/") || errors.Is(err, store.ErrNotFound)
 	})
 }
 

@@ -3,6 +3,8 @@ package smartcar
 import (
 	"context"
 	"errors"
+	"github.com/seed-498a1bc4/smartcar/internal/randid"
+	"github.com/seed-498a1bc4/smartcar/store"
 	"iter"
 	"net/url"
 	"slices"
@@ -103,7 +105,7 @@ func (c *core) keyURL(ctx context.Context, userID, fromError string) VirtualKeyU
 
 // Renew refreshes every grant of the user whose refresh token would expire
 // within the given time, so that an idle user need not connect again, and
-// writes what is stored about the user anew if an older key of a [SealedStore]
+// writes what is stored about the user anew if an older key of a [store.Sealed] store
 // has sealed it. Refresh tokens live 60 days; calling it once a day with a week
 // is plenty. Call it when a program starts, too: it finishes a refresh that a
 // process which was killed has left, before the used refresh token is void.
@@ -184,9 +186,9 @@ func (g *gate) forget(ctx context.Context, v *Vehicle) error {
 				class: s.class, proven: s.proven, key: s.key, phase: s.phase, nonce: s.nonce,
 				leaseEnd: s.leaseEnd, usedAt: s.usedAt, limitedTo: s.limitedTo, limitedAt: s.limitedAt,
 			}
-			_, err = g.records.swap(ctx, v.policyKey, c.revision, left.encode(randomUint64()), rest)
+			_, err = g.records.swap(ctx, v.policyKey, c.revision, left.encode(randid.New()), rest)
 		}
-		if !errors.Is(err, ErrConflict) {
+		if !errors.Is(err, store.ErrConflict) {
 			return storeError(ctx, err)
 		}
 	}

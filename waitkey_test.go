@@ -11,6 +11,7 @@ import (
 
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
+	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/stretchr/testify/require"
 )
 
@@ -74,10 +75,10 @@ func TestWaitForKeyTakesWhateverComesFirst(t *testing.T) {
 			t.Run(name+" "+where, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					sim := smartcartest.New()
-					store := smartcar.NewMemoryStore()
-					client, user := connected(t, sim, smartcar.WithStore(store))
+					db := store.NewMemory()
+					client, user := connected(t, sim, smartcar.WithStore(db))
 					if where != "here" {
-						client = newClient(t, sim, smartcar.WithStore(store))
+						client = newClient(t, sim, smartcar.WithStore(db))
 					}
 					other := client.User(user.ID()).Vehicle(smartcartest.ModelY)
 					var learned time.Time
@@ -134,9 +135,9 @@ func TestWaitForKeyIsBounded(t *testing.T) {
 func TestManyWaitForOneKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
-		store := smartcar.NewMemoryStore()
-		_, user := connected(t, sim, smartcar.WithStore(store))
-		replica := newClient(t, sim, smartcar.WithStore(store))
+		db := store.NewMemory()
+		_, user := connected(t, sim, smartcar.WithStore(db))
+		replica := newClient(t, sim, smartcar.WithStore(db))
 		var returned atomic.Int32
 		for i := range 10 {
 			u := user
@@ -259,10 +260,10 @@ func TestWaitForKeyEndsWithWhatWillNotPass(t *testing.T) {
 func TestWaitForKeyOutlastsWhatMayPass(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
-		store := newSpoiledStore()
-		_, user := connected(t, sim, smartcar.WithStore(store))
+		db := newSpoiledStore()
+		_, user := connected(t, sim, smartcar.WithStore(db))
 		var up atomic.Bool
-		store.load = func(string) error {
+		db.load = func(string) error {
 			if up.Load() {
 				return nil
 			}

@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"time"
+
+	"github.com/seed-498a1bc4/smartcar/internal/randid"
 )
 
 // webhookRecord is what is stored of an event. Its times are the store's.
@@ -64,7 +66,7 @@ func (r *WebhookReceiver) once(ctx context.Context, e *WebhookEvent) error {
 // claim takes the event for this handler, waiting for another that has it. Seen
 // is when it first came, by our clock.
 func (r *WebhookReceiver) claim(ctx context.Context, key string) (claim uint64, seen time.Time, err error) {
-	claim = randomUint64()
+	claim = randid.New()
 	const longest = webhookMaxTimeout + webhookLeaseMargin // of a replica that waits for longer
 	lease := r.options.Timeout + webhookLeaseMargin
 	for {
@@ -103,7 +105,7 @@ func (r *WebhookReceiver) release(ctx context.Context, key string, claim uint64)
 		if w.Done || w.Write != claim {
 			return errUnchanged
 		}
-		w.Lease, w.Write = time.Time{}, randomUint64()
+		w.Lease, w.Write = time.Time{}, randid.New()
 		return nil
 	})
 }
@@ -116,7 +118,7 @@ func (r *WebhookReceiver) finish(ctx context.Context, key string) error {
 		if w.Seen.IsZero() {
 			w.Seen = now
 		}
-		w.Done, w.Lease, w.Write = true, time.Time{}, randomUint64()
+		w.Done, w.Lease, w.Write = true, time.Time{}, randid.New()
 		return nil
 	})
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
+	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/stretchr/testify/require"
 )
 
@@ -79,13 +80,13 @@ func hookReceiver(t testing.TB, client *smartcar.Client, o smartcar.WebhookOptio
 func TestWebhookDeliveriesInAnyOrder(t *testing.T) {
 	const deliveries, cars = 10_000, 20
 	sim := smartcartest.New()
-	store := smartcar.NewMemoryStore()
+	db := store.NewMemory()
 	var clients []*smartcar.Client
 	var receivers []*smartcar.WebhookReceiver
 	var mu sync.Mutex
 	handed := make(map[string]int)
 	for range 2 {
-		client := newClientV3(t, sim, smartcar.WithStore(store), smartcar.WithStoredAnswers(smartcar.StoredAnswers{}),
+		client := newClientV3(t, sim, smartcar.WithStore(db), smartcar.WithStoredAnswers(smartcar.StoredAnswers{}),
 			smartcar.WithHTTPClient(&http.Client{Transport: limitedTransport{sim.Transport()}}))
 		clients = append(clients, client)
 		receivers = append(receivers, hookReceiver(t, client, smartcar.WebhookOptions{}, func(_ context.Context, e *smartcar.WebhookEvent) error {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"slices"
 	"time"
+
+	"github.com/seed-498a1bc4/smartcar/internal/randid"
 )
 
 // learnEvent tells the policy what an event shows, and keeps its signals as
@@ -184,7 +186,7 @@ func (g *gate) orderKeyEvent(ctx context.Context, e *WebhookEvent, seen time.Tim
 			return errUnchanged
 		}
 		at = later(seen, r.At.Add(time.Millisecond-offset))
-		*r = keyEventRecord{Sequence: e.Sequence, At: at.Add(offset), Write: randomUint64()}
+		*r = keyEventRecord{Sequence: e.Sequence, At: at.Add(offset), Write: randid.New()}
 		return nil
 	})
 	return at, err

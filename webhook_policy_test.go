@@ -10,6 +10,7 @@ import (
 
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
+	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/stretchr/testify/require"
 )
 
@@ -255,14 +256,14 @@ func TestWebhooksThatTeachNothing(t *testing.T) {
 	t.Run("strangers", func(t *testing.T) {
 		for _, api := range []smartcar.API{smartcar.V2, smartcar.V3} {
 			synctest.Test(t, func(t *testing.T) {
-				store := &peekStore{Store: smartcar.NewMemoryStore()}
+				db := &peekStore{Store: store.NewMemory()}
 				sim := smartcartest.New()
-				receiver := hookReceiver(t, apiClient(t, sim, api, smartcar.WithStore(store)), smartcar.WebhookOptions{}, nil)
+				receiver := hookReceiver(t, apiClient(t, sim, api, smartcar.WithStore(db)), smartcar.WebhookOptions{}, nil)
 				require.Equal(t, 200, send(t, receiver, []byte(readFixture(t, "webhooks/vehicle-error.virtual-key-required").Request.Body)))
 				require.Equal(t, 200, send(t, receiver, []byte(readFixture(t, "webhooks/v2.scheduled.errors").Request.Body)))
 				for _, key := range []string{"car/" + fixtureVehicle, "user/" + fixtureUser, "user/", "car/vehicle-2"} {
-					_, err := store.Load(t.Context(), key)
-					require.ErrorIs(t, err, smartcar.ErrRecordNotFound, key)
+					_, err := db.Load(t.Context(), key)
+					require.ErrorIs(t, err, store.ErrNotFound, key)
 				}
 			})
 		}
@@ -270,12 +271,12 @@ func TestWebhooksThatTeachNothing(t *testing.T) {
 	t.Run("who were forgotten", func(t *testing.T) {
 		for _, version := range []string{"2.0", "4.0", "4.0 on API v3"} {
 			synctest.Test(t, func(t *testing.T) {
-				sim, store, api := smartcartest.New(), smartcar.NewMemoryStore(), smartcar.V2
+				sim, db, api := smartcartest.New(), store.NewMemory(), smartcar.V2
 				version, onV3 := strings.CutSuffix(version, " on API v3")
 				if onV3 {
 					api = smartcar.V3
 				}
-				client := apiClient(t, sim, api, smartcar.WithStore(store))
+				client := apiClient(t, sim, api, smartcar.WithStore(db))
 				user := client.User(connect(t, sim, client).UserID)
 				ctx, open, closed := t.Context(), user.Vehicle(smartcartest.Model3), user.Vehicle(smartcartest.ModelY)
 				hook := hookUp(t, sim, receiverOf(t, client, nil), smartcartest.Webhook{Version: version})
@@ -284,21 +285,21 @@ func TestWebhooksThatTeachNothing(t *testing.T) {
 					_, _ = car.Odometer(ctx)
 				}
 				require.NoError(t, user.Forget(ctx))
-				before, err := store.Load(ctx, "car/"+closed.ID())
+				before, err := db.Load(ctx, "car/"+closed.ID())
 				require.NoError(t, err, "the window that protects the car")
 				require.NotEmpty(t, deliver(t, sim))
-				after, err := store.Load(ctx, "car/"+closed.ID())
+				after, err := db.Load(ctx, "car/"+closed.ID())
 				require.NoError(t, err)
 				if version == "2.0" {
 					require.Equal(t, before.Revision, after.Revision)
 				}
 				for _, key := range []string{"car/" + open.ID(), "user/" + user.ID(), "answers/" + open.ID()} {
-					_, err = store.Load(ctx, key)
-					require.ErrorIs(t, err, smartcar.ErrRecordNotFound, key)
+					_, err = db.Load(ctx, key)
+					require.ErrorIs(t, err, store.ErrNotFound, key)
 				}
 				time.Sleep(9 * time.Hour)
-				_, err = store.Load(ctx, "car/"+closed.ID())
-				require.ErrorIs(t, err, smartcar.ErrRecordNotFound, "gone when it is over")
+				_, err = db.Load(ctx, "car/"+closed.ID())
+				require.ErrorIs(t, err, store.ErrNotFound, "gone when it is over")
 			})
 		}
 	})

@@ -15,6 +15,7 @@ import (
 
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
+	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/stretchr/testify/require"
 )
 
@@ -22,7 +23,7 @@ var errOfTheApp = errors.New("the application's own secret reason")
 
 // lostStore loses its store when told.
 type lostStore struct {
-	smartcar.Store
+	store.Store
 	down atomic.Bool
 	keys string // what is lost, by how its keys begin; empty is all
 }
@@ -31,16 +32,16 @@ func (s *lostStore) lost(key string) bool { return s.down.Load() && strings.HasP
 
 var errLost = errors.New("cut off")
 
-func (s *lostStore) Load(ctx context.Context, key string) (smartcar.Record, error) {
+func (s *lostStore) Load(ctx context.Context, key string) (store.Record, error) {
 	if s.lost(key) {
-		return smartcar.Record{}, errLost
+		return store.Record{}, errLost
 	}
 	return s.Store.Load(ctx, key)
 }
 
-func (s *lostStore) CompareAndSwap(ctx context.Context, key string, old smartcar.Revision, value []byte, ttl time.Duration) (smartcar.Record, error) {
+func (s *lostStore) CompareAndSwap(ctx context.Context, key string, old store.Revision, value []byte, ttl time.Duration) (store.Record, error) {
 	if s.lost(key) {
-		return smartcar.Record{}, errLost
+		return store.Record{}, errLost
 	}
 	return s.Store.CompareAndSwap(ctx, key, old, value, ttl)
 }
@@ -131,7 +132,7 @@ func TestWebhookOfAKilledHandler(t *testing.T) {
 		if t.Name()[strings.LastIndex(t.Name(), "/"):] == "/v3" {
 			newReplica = newClientV3
 		}
-		shared := smartcar.NewMemoryStore()
+		shared := store.NewMemory()
 		dying := &lostStore{Store: shared}
 		handed := 0
 		first := receiverOf(t, newReplica(t, sim, smartcar.WithStore(dying)), func(context.Context, *smartcar.WebhookEvent) error {
@@ -173,7 +174,7 @@ func TestWebhookIsHandedToOneAtATime(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				store := smartcar.NewMemoryStore()
+				db := store.NewMemory()
 				sim := smartcartest.New()
 				var calls, running atomic.Int32
 				handle := func(context.Context, *smartcar.WebhookEvent) error {
@@ -188,7 +189,7 @@ func TestWebhookIsHandedToOneAtATime(t *testing.T) {
 				body := []byte(readFixture(t, "webhooks/vehicle-state").Request.Body)
 				var status [2]int
 				for i := range 2 {
-					receiver := hookReceiver(t, newClient(t, sim, smartcar.WithStore(store)), smartcar.WebhookOptions{}, handle)
+					receiver := hookReceiver(t, newClient(t, sim, smartcar.WithStore(db)), smartcar.WebhookOptions{}, handle)
 					go func() {
 						time.Sleep(time.Duration(i) * time.Second)
 						status[i] = send(t, receiver, body)
@@ -214,19 +215,19 @@ func TestWebhookWhileTheStoreIsAway(t *testing.T) {
 func testLostStore(t *testing.T, keys string) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
-		store := &lostStore{Store: smartcar.NewMemoryStore(), keys: keys}
-		client, user := connected(t, sim, smartcar.WithStore(store))
+		db := &lostStore{Store: store.NewMemory(), keys: keys}
+		client, user := connected(t, sim, smartcar.WithStore(db))
 		handed := 0
 		receiver := receiverOf(t, client, func(context.Context, *smartcar.WebhookEvent) error { handed++; return nil })
 		car := user.Vehicle(smartcartest.ModelY)
 		require.NoError(t, car.Subscribe(t.Context(), hookUp(t, sim, receiver, smartcartest.Webhook{})))
-		store.down.Store(true)
+		db.down.Store(true)
 		sent, err := sim.Deliver(t.Context())
 		require.NoError(t, err)
 		require.Len(t, sent, 1)
 		require.Equal(t, 503, sent[0].Status)
 		require.Zero(t, handed)
-		store.down.Store(false)
+		db.down.Store(false)
 		time.Sleep(25 * time.Second)
 		deliver(t, sim)
 		require.Equal(t, 1, handed)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
+	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/stretchr/testify/require"
 )
 
@@ -124,8 +125,8 @@ func TestWaitForKeyEndsByAWebhookElsewhere(t *testing.T) {
 	for name, begin := range map[string]func(testing.TB, *smartcartest.Server, ...smartcar.Option) *smartcar.Client{"v2.0": newClient, "v3": newClientV3} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				sim, store := smartcartest.New(), smartcar.NewMemoryStore()
-				first, replica := begin(t, sim, smartcar.WithStore(store)), begin(t, sim, smartcar.WithStore(store))
+				sim, db := smartcartest.New(), store.NewMemory()
+				first, replica := begin(t, sim, smartcar.WithStore(db)), begin(t, sim, smartcar.WithStore(db))
 				user := first.User(connect(t, sim, first).UserID)
 				car := user.Vehicle(smartcartest.ModelY)
 				hook := hookUp(t, sim, receiverOf(t, replica, nil), smartcartest.Webhook{Triggers: []string{"charge-ischarging"}, Data: []string{"odometer-traveleddistance"}})

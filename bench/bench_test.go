@@ -10,6 +10,7 @@ import (
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/internal/testserver"
 	"github.com/seed-498a1bc4/smartcar/sqlstore/sqlite"
+	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/stretchr/testify/require"
 )
 
@@ -80,7 +81,7 @@ func (b *bench) load(tb testing.TB) work {
 func (b *bench) swap(tb testing.TB) work {
 	tb.Helper()
 	key, value := eachKey(), carRecord()
-	revisions := make(map[string]smartcar.Revision, cars)
+	revisions := make(map[string]store.Revision, cars)
 	w := work{name: oneSwap, do: func(ctx context.Context) error {
 		value[0]++
 		key := key()
@@ -110,7 +111,7 @@ func (b *bench) turn(tb testing.TB) work {
 // memory: what of a turn is the client's own work, and not the policy's.
 func (b *bench) openRead(tb testing.TB) work {
 	tb.Helper()
-	w, read := (&bench{store: smartcar.NewMemoryStore()}).reading(tb, free, cars, longTime)
+	w, read := (&bench{store: store.NewMemory()}).reading(tb, free, cars, longTime)
 	w.name = openRead
 	w.do = read
 	return w
@@ -134,12 +135,12 @@ func (b *bench) refusal(tb testing.TB) work {
 func (b *bench) reading(tb testing.TB, kind string, n int, window time.Duration) (work, func(context.Context) error) {
 	tb.Helper()
 	var w work
-	store := b.store
-	if _, inProcess := store.(*smartcar.MemoryStore); !inProcess {
-		c := &counted{Store: store}
-		w.trips, store = c.trips.Load, c
+	kept := b.store
+	if _, inProcess := kept.(*store.Memory); !inProcess {
+		c := &counted{Store: kept}
+		w.trips, kept = c.trips.Load, c
 	}
-	read := newCars(tb, store, kind, n, window)
+	read := newCars(tb, kept, kind, n, window)
 	next := 0
 	return w, func(ctx context.Context) error {
 		car := read[next]

@@ -20,27 +20,28 @@ import (
 	"github.com/seed-498a1bc4/smartcar/redisstore"
 	"github.com/seed-498a1bc4/smartcar/sqlstore"
 	"github.com/seed-498a1bc4/smartcar/sqlstore/sqlite"
+	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/stretchr/testify/require"
 )
 
 // counted is a store that counts its calls: each is one round trip, as the
 // tests of the stores prove.
 type counted struct {
-	smartcar.Store
+	store.Store
 	trips atomic.Int64
 }
 
-func (c *counted) Load(ctx context.Context, key string) (smartcar.Record, error) {
+func (c *counted) Load(ctx context.Context, key string) (store.Record, error) {
 	c.trips.Add(1)
 	return c.Store.Load(ctx, key)
 }
 
-func (c *counted) CompareAndSwap(ctx context.Context, key string, old smartcar.Revision, value []byte, ttl time.Duration) (smartcar.Record, error) {
+func (c *counted) CompareAndSwap(ctx context.Context, key string, old store.Revision, value []byte, ttl time.Duration) (store.Record, error) {
 	c.trips.Add(1)
 	return c.Store.CompareAndSwap(ctx, key, old, value, ttl)
 }
 
-func (c *counted) Delete(ctx context.Context, key string, old smartcar.Revision) error {
+func (c *counted) Delete(ctx context.Context, key string, old store.Revision) error {
 	c.trips.Add(1)
 	return c.Store.Delete(ctx, key, old)
 }
@@ -80,13 +81,13 @@ const (
 
 // newCars returns cars whose class, key and tokens are known, as they are in
 // a program that has been running for a while.
-func newCars(tb testing.TB, store smartcar.Store, kind string, n int, window time.Duration) []*smartcar.Vehicle {
+func newCars(tb testing.TB, kept store.Store, kind string, n int, window time.Duration) []*smartcar.Vehicle {
 	tb.Helper()
 	rules := smartcar.DefaultRules()
 	rules.KeylessWindow = window
 	client, err := smartcar.New(smartcar.Config{
 		ClientID: "id", ClientSecret: "secret", RedirectURL: "https://example.com/callback",
-	}, smartcar.WithHTTPClient(&http.Client{Transport: answers{}}), smartcar.WithStore(store), smartcar.WithRules(rules))
+	}, smartcar.WithHTTPClient(&http.Client{Transport: answers{}}), smartcar.WithStore(kept), smartcar.WithRules(rules))
 	require.NoError(tb, err)
 	cars := make([]*smartcar.Vehicle, n)
 	var owner *smartcar.User
@@ -110,7 +111,7 @@ func newCars(tb testing.TB, store smartcar.Store, kind string, n int, window tim
 
 // A bench is a store, and what it is compared with.
 type bench struct {
-	store smartcar.Store
+	store store.Store
 	// bare is the plainest write of a record on the same connection, with the
 	// same settings.
 	bare   other
@@ -141,30 +142,30 @@ func eachKey() func() string {
 func carRecord() []byte { return make([]byte, 80) }
 
 func memoryBench(tb testing.TB) *bench {
-	return &bench{store: smartcar.NewMemoryStore(), others: []other{goLimiter(tb)}}
+	return &bench{store: store.NewMemory(), others: []other{goLimiter(tb)}}
 }
 
 func sealedBench(tb testing.TB) *bench {
 	tb.Helper()
-	store, err := smartcar.NewSealedStore(smartcar.NewMemoryStore(), make([]byte, 32))
+	kept, err := store.NewSealed(store.NewMemory(), make([]byte, 32))
 	require.NoError(tb, err)
-	return &bench{store: store, others: []other{goLimiter(tb)}}
+	return &bench{store: kept, others: []other{goLimiter(tb)}}
 }
 
 func sqliteBench(opts ...sqlite.Option) func(testing.TB) *bench {
 	return func(tb testing.TB) *bench {
 		tb.Helper()
 		path := filepath.Join(tb.TempDir(), "cars.db")
-		store, err := sqlite.Open(tb.Context(), path, opts...)
+		kept, err := sqlite.Open(tb.Context(), path, opts...)
 		require.NoError(tb, err)
-		tb.Cleanup(func() { require.NoError(tb, store.Close()) })
+		tb.Cleanup(func() { require.NoError(tb, kept.Close()) })
 		synchronous := "FULL"
 		if len(opts) > 0 {
 			synchronous = "NORMAL"
 		}
 		db := open(tb, "sqlite", "file:"+path+"?_pragma=busy_timeout(10000)&_pragma=fullfsync(1)&_pragma=secure_delete(1)&_pragma=synchronous("+synchronous+")")
 		return &bench{
-			store: store,
+			store: kept,
 			bare: upsert(tb, db, "CREATE TABLE bare (k TEXT PRIMARY KEY, v BLOB NOT NULL)",
 				"INSERT INTO bare VALUES (?1, ?2) ON CONFLICT (k) DO UPDATE SET v = excluded.v"),
 		}
@@ -175,10 +176,10 @@ func postgresBench(synchronous string) func(testing.TB) *bench {
 	return func(tb testing.TB) *bench {
 		tb.Helper()
 		db := open(tb, "pgx", testserver.StartPostgres(tb).URL("synchronous_commit="+synchronous))
-		store, err := sqlstore.New(tb.Context(), db, sqlstore.Postgres)
+		kept, err := sqlstore.New(tb.Context(), db, sqlstore.Postgres)
 		require.NoError(tb, err)
 		return &bench{
-			store: store,
+			store: kept,
 			bare: upsert(tb, db, "CREATE TABLE bare (k text PRIMARY KEY, v bytea NOT NULL)",
 				"INSERT INTO bare VALUES ($1, $2) ON CONFLICT (k) DO UPDATE SET v = excluded.v"),
 		}
@@ -212,10 +213,10 @@ func redisBench(args ...string) func(testing.TB) *bench {
 		server := testserver.StartRedis(tb, testserver.FindRedis(tb, "redis-server"), args...)
 		rdb := redis.NewClient(&redis.Options{Addr: server.Addr(), ContextTimeoutEnabled: true})
 		tb.Cleanup(func() { require.NoError(tb, rdb.Close()) })
-		store, err := redisstore.New(rdb)
+		kept, err := redisstore.New(rdb)
 		require.NoError(tb, err)
 		return &bench{
-			store:  store,
+			store:  kept,
 			bare:   evalsha(tb, rdb, "one EVALSHA", decide),
 			others: []other{evalsha(tb, rdb, "an EVALSHA that only sets", "return redis.call('SET', KEYS[1], ARGV[1])"), redisRate(rdb)},
 		}

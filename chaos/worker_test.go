@@ -25,6 +25,7 @@ import (
 	"github.com/seed-498a1bc4/smartcar/redisstore"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
 	"github.com/seed-498a1bc4/smartcar/sqlstore"
+	"github.com/seed-498a1bc4/smartcar/store"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/time/rate"
 )
@@ -90,15 +91,15 @@ func work() error {
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		cancel()
 	}()
-	store, err := openStore(ctx, j.Store)
+	kept, err := openStore(ctx, j.Store)
 	if err != nil {
 		return err
 	}
 	if j.Mode == torn {
-		store = tornStore{store}
+		kept = tornStore{kept}
 	}
 	clock := clockBehind(j.Behind)
-	client, err := newClient(j.Origin, store, smartcar.WithClock(clock), smartcar.WithUserAgent(j.Name))
+	client, err := newClient(j.Origin, kept, smartcar.WithClock(clock), smartcar.WithUserAgent(j.Name))
 	if err != nil {
 		return err
 	}
@@ -138,7 +139,7 @@ func renew(ctx context.Context, client *smartcar.Client, cars []target) {
 
 // newClient is a process of its own: it shares the store with others, and
 // nothing else.
-func newClient(origin string, store smartcar.Store, opts ...smartcar.Option) (*smartcar.Client, error) {
+func newClient(origin string, kept store.Store, opts ...smartcar.Option) (*smartcar.Client, error) {
 	u, err := url.Parse(origin)
 	if err != nil {
 		return nil, err
@@ -151,7 +152,7 @@ func newClient(origin string, store smartcar.Store, opts ...smartcar.Option) (*s
 	}, append([]smartcar.Option{
 		smartcar.WithHTTPClient(&http.Client{Transport: transport}),
 		smartcar.WithOrigins(smartcar.Origins{Connect: u, Auth: u, API: u, APIv3: u, Management: u}),
-		smartcar.WithStore(store),
+		smartcar.WithStore(kept),
 		smartcar.WithRules(smartcar.Rules{KeylessWindow: window, LegacyRefresh: refresh}),
 		smartcar.WithTimeout(timeout),
 		smartcar.WithRefreshGrace(grace),
@@ -160,7 +161,7 @@ func newClient(origin string, store smartcar.Store, opts ...smartcar.Option) (*s
 }
 
 // openStore waits for a server that is just starting again.
-func openStore(ctx context.Context, address string) (smartcar.Store, error) {
+func openStore(ctx context.Context, address string) (store.Store, error) {
 	u, err := url.Parse(address)
 	if err != nil {
 		return nil, err
@@ -178,11 +179,11 @@ func openStore(ctx context.Context, address string) (smartcar.Store, error) {
 	return openSQL(ctx, db)
 }
 
-func openSQL(ctx context.Context, db *sql.DB) (smartcar.Store, error) {
+func openSQL(ctx context.Context, db *sql.DB) (store.Store, error) {
 	for {
-		store, err := sqlstore.New(ctx, db, sqlstore.Postgres)
+		kept, err := sqlstore.New(ctx, db, sqlstore.Postgres)
 		if err == nil {
-			return store, nil
+			return kept, nil
 		}
 		if clockBehind(0).Sleep(ctx, 50*time.Millisecond) != nil {
 			return nil, errors.Join(err, db.Close())
@@ -191,19 +192,19 @@ func openSQL(ctx context.Context, db *sql.DB) (smartcar.Store, error) {
 }
 
 // tornStore is broken on purpose: it looks, and then writes without comparing.
-type tornStore struct{ smartcar.Store }
+type tornStore struct{ store.Store }
 
-func (s tornStore) CompareAndSwap(ctx context.Context, key string, old smartcar.Revision, value []byte, ttl time.Duration) (smartcar.Record, error) {
+func (s tornStore) CompareAndSwap(ctx context.Context, key string, old store.Revision, value []byte, ttl time.Duration) (store.Record, error) {
 	current, err := s.Load(ctx, key)
-	if err != nil && !errors.Is(err, smartcar.ErrRecordNotFound) {
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return current, err
 	}
 	if current.Revision != old {
-		return current, smartcar.ErrConflict
+		return current, store.ErrConflict
 	}
 	for {
 		current, err = s.Store.CompareAndSwap(ctx, key, current.Revision, value, ttl)
-		if !errors.Is(err, smartcar.ErrConflict) {
+		if !errors.Is(err, store.ErrConflict) {
 			return current, err
 		}
 	}

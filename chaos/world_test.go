@@ -106,9 +106,9 @@ func newWorld(t *testing.T, db database, mode mode) *world {
 // client is a new client on the shared store.
 func (w *world) client() *smartcar.Client {
 	w.t.Helper()
-	store, err := openStore(w.t.Context(), w.db.address())
+	kept, err := openStore(w.t.Context(), w.db.address())
 	require.NoError(w.t, err)
-	client, err := newClient(w.origin, store)
+	client, err := newClient(w.origin, kept)
 	require.NoError(w.t, err)
 	return client
 }

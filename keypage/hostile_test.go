@@ -16,6 +16,7 @@ import (
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/keypage"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
+	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/stretchr/testify/require"
 )
 
@@ -60,13 +61,13 @@ func TestProblemsAreNoDeadEnd(t *testing.T) {
 
 // awayStore is a store that is away from a moment on.
 type awayStore struct {
-	smartcar.Store
+	store.Store
 	away atomic.Bool
 }
 
-func (s *awayStore) Load(ctx context.Context, key string) (smartcar.Record, error) {
+func (s *awayStore) Load(ctx context.Context, key string) (store.Record, error) {
 	if s.away.Load() {
-		return smartcar.Record{}, errors.New("store: no route to 10.0.0.7 for " + key)
+		return store.Record{}, errors.New("store: no route to 10.0.0.7 for " + key)
 	}
 	return s.Store.Load(ctx, key)
 }
@@ -75,10 +76,10 @@ func (s *awayStore) Load(ctx context.Context, key string) (smartcar.Record, erro
 // a key goes on waiting: the page that loads itself, and the stream.
 func TestStoreThatIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		sim, store := smartcartest.New(), &awayStore{Store: smartcar.NewMemoryStore()}
-		page := pageOf(t, connected(t, sim, smartcar.WithStore(store)), nil)
+		sim, db := smartcartest.New(), &awayStore{Store: store.NewMemory()}
+		page := pageOf(t, connected(t, sim, smartcar.WithStore(db)), nil)
 		require.Equal(t, http.StatusOK, get(page, "/", iPhone).Code)
-		store.away.Store(true)
+		db.away.Store(true)
 		require.Equal(t, http.StatusBadGateway, get(page, "/", iPhone).Code)
 		target := "?vehicle=" + smartcartest.ModelY
 		for range 2 {
@@ -90,13 +91,13 @@ func TestStoreThatIsAway(t *testing.T) {
 			time.Sleep(time.Minute) // from here the list of cars has to be asked for
 		}
 		get(page, "/", iPhone)
-		store.away.Store(false)
+		db.away.Store(false)
 		get(page, "/", iPhone)
-		store.away.Store(true)
+		db.away.Store(true)
 		began := time.Now()
 		go func() {
 			time.Sleep(time.Minute)
-			store.away.Store(false)
+			db.away.Store(false)
 			time.Sleep(time.Minute)
 			_ = sim.Pair(smartcartest.ModelY)
 		}()

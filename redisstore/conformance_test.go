@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/internal/testserver"
+	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/seed-498a1bc4/smartcar/storetest"
 	"github.com/stretchr/testify/require"
 )
@@ -16,7 +16,7 @@ import (
 func TestConformance(t *testing.T) {
 	eachServer(t, func(t *testing.T, binary string) {
 		s := startServer(t, binary, testserver.Durable()...)
-		storetest.Run(t, func(t *testing.T) smartcar.Store {
+		storetest.Run(t, func(t *testing.T) store.Store {
 			return newStore(t, s.client(t))
 		}, storetest.Shared())
 	})
@@ -25,7 +25,7 @@ func TestConformance(t *testing.T) {
 func TestConformanceOverRESP2(t *testing.T) {
 	eachServer(t, func(t *testing.T, binary string) {
 		s := startServer(t, binary)
-		storetest.Run(t, func(t *testing.T) smartcar.Store {
+		storetest.Run(t, func(t *testing.T) store.Store {
 			client := redis.NewClient(&redis.Options{Addr: s.Addr(), Protocol: 2, MaxRetries: -1, ContextTimeoutEnabled: true})
 			t.Cleanup(func() { client.Close() })
 			return newStore(t, client)
@@ -42,7 +42,7 @@ func TestConformanceOfACluster(t *testing.T) {
 			t.Cleanup(func() { client.Close() })
 			return client
 		}
-		storetest.Run(t, func(t *testing.T) smartcar.Store { return newStore(t, open(t)) }, storetest.Shared())
+		storetest.Run(t, func(t *testing.T) store.Store { return newStore(t, open(t)) }, storetest.Shared())
 
 		// Both nodes took part.
 		for _, addr := range addrs {

@@ -46,7 +46,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/seed-498a1bc4/smartcar"
+	"github.com/seed-498a1bc4/smartcar/store"
 )
 
 // Store is a [smartcar.Store]. It is safe for concurrent use, starts no
@@ -55,7 +55,7 @@ import (
 // Each method is one script on the node that holds the key, so one round trip
 // (two where the node does not know the script yet). [smartcar.Record.Now] is
 // the clock of that node, and comes with every answer, also beside
-// [smartcar.ErrRecordNotFound] and [smartcar.ErrConflict].
+// [store.ErrNotFound] and [store.ErrConflict].
 //
 // A command is sent once, whatever MaxRetries of the client says: go-redis
 // repeats commands whose reply got lost, and the repetition of a swap that had
@@ -160,58 +160,58 @@ func newHead() [headSize]byte {
 // errForeign never repeats what it found, which may be anybody's.
 var errForeign = errors.New("the key holds something that this package did not write")
 
-func decode(data string) (smartcar.Record, error) {
+func decode(data string) (store.Record, error) {
 	if len(data) < headSize || data[0] != format {
-		return smartcar.Record{}, errForeign
+		return store.Record{}, errForeign
 	}
-	return smartcar.Record{Value: []byte(data[headSize:]), Revision: smartcar.Revision(data[:headSize])}, nil
+	return store.Record{Value: []byte(data[headSize:]), Revision: store.Revision(data[:headSize])}, nil
 }
 
 // Load implements [smartcar.Store].
-func (s *Store) Load(ctx context.Context, key string) (smartcar.Record, error) {
+func (s *Store) Load(ctx context.Context, key string) (store.Record, error) {
 	r, err := s.run(ctx, s.load, key)
 	if err != nil {
-		return smartcar.Record{}, failed("load", err)
+		return store.Record{}, failed("load", err)
 	}
 	if !r.found {
-		return smartcar.Record{Now: r.now}, smartcar.ErrRecordNotFound
+		return store.Record{Now: r.now}, store.ErrNotFound
 	}
 	return r.record("load")
 }
 
 // CompareAndSwap implements [smartcar.Store]. A ttl counts in milliseconds,
 // rounded up; one below zero is as zero.
-func (s *Store) CompareAndSwap(ctx context.Context, key string, old smartcar.Revision, value []byte, ttl time.Duration) (smartcar.Record, error) {
+func (s *Store) CompareAndSwap(ctx context.Context, key string, old store.Revision, value []byte, ttl time.Duration) (store.Record, error) {
 	head := newHead()
 	data := append(head[:], value...)
 	r, err := s.run(ctx, s.swap, key, string(old), data, milliseconds(ttl))
 	switch {
 	case err != nil:
-		return smartcar.Record{}, failed("compare and swap", err)
+		return store.Record{}, failed("compare and swap", err)
 	case r.done:
-		return smartcar.Record{
+		return store.Record{
 			Value:    data[headSize:],
-			Revision: smartcar.Revision(data[:headSize]),
+			Revision: store.Revision(data[:headSize]),
 			Now:      r.now,
 		}, nil
 	case !r.found:
-		return smartcar.Record{Now: r.now}, smartcar.ErrConflict
+		return store.Record{Now: r.now}, store.ErrConflict
 	}
 	record, err := r.record("compare and swap")
 	if err != nil {
-		return smartcar.Record{}, err
+		return store.Record{}, err
 	}
-	return record, smartcar.ErrConflict
+	return record, store.ErrConflict
 }
 
 // Delete implements [smartcar.Store].
-func (s *Store) Delete(ctx context.Context, key string, old smartcar.Revision) error {
+func (s *Store) Delete(ctx context.Context, key string, old store.Revision) error {
 	r, err := s.run(ctx, s.delete, key, string(old))
 	switch {
 	case err != nil:
 		return failed("delete", err)
 	case !r.done:
-		return smartcar.ErrConflict
+		return store.ErrConflict
 	}
 	return nil
 }
@@ -244,4 +244,4 @@ func endOf(ctx context.Context, err error) error {
 	return fmt.Errorf("%w: %w", ended, err)
 }
 
-var _ smartcar.Store = (*Store)(nil)
+var _ store.Store = (*Store)(nil)

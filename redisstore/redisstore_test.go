@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/internal/testserver"
 	"github.com/seed-498a1bc4/smartcar/redisstore"
+	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/stretchr/testify/require"
 )
 
@@ -33,9 +33,9 @@ func TestNewRefusesWhatLosesRecords(t *testing.T) {
 			if !strings.HasPrefix(name, "nil") {
 				defer c.Close()
 			}
-			store, err := redisstore.New(c)
+			db, err := redisstore.New(c)
 			require.ErrorContains(t, err, "redisstore: ")
-			require.Nil(t, store)
+			require.Nil(t, db)
 		})
 	}
 	_, err = redisstore.New(client, nil)
@@ -48,8 +48,8 @@ func TestNewRefusesWhatLosesRecords(t *testing.T) {
 func plain(t *testing.T, err error) {
 	t.Helper()
 	require.Error(t, err)
-	require.NotErrorIs(t, err, smartcar.ErrConflict)
-	require.NotErrorIs(t, err, smartcar.ErrRecordNotFound)
+	require.NotErrorIs(t, err, store.ErrConflict)
+	require.NotErrorIs(t, err, store.ErrNotFound)
 	require.NotErrorIs(t, err, context.Canceled)
 	require.NotErrorIs(t, err, context.DeadlineExceeded)
 	require.ErrorContains(t, err, "redisstore: ")
@@ -61,22 +61,22 @@ func TestServerGoneAndBack(t *testing.T) {
 		ctx := t.Context()
 		s := startServer(t, binary, testserver.Durable()...)
 		client := s.client(t)
-		store := newStore(t, client)
-		kept, err := store.CompareAndSwap(ctx, "kept", "", []byte("secret"), 0)
+		db := newStore(t, client)
+		kept, err := db.CompareAndSwap(ctx, "kept", "", []byte("secret"), 0)
 		require.NoError(t, err)
-		mortal, err := store.CompareAndSwap(ctx, "mortal", "", []byte("secret"), time.Hour)
+		mortal, err := db.CompareAndSwap(ctx, "mortal", "", []byte("secret"), time.Hour)
 		require.NoError(t, err)
 
 		for i := range 3 {
 			s.Kill()
-			_, err = store.Load(ctx, "kept")
+			_, err = db.Load(ctx, "kept")
 			plain(t, err)
-			_, err = store.CompareAndSwap(ctx, "kept", kept.Revision, []byte("secret, lost"), 0)
+			_, err = db.CompareAndSwap(ctx, "kept", kept.Revision, []byte("secret, lost"), 0)
 			plain(t, err)
-			plain(t, store.Delete(ctx, "kept", kept.Revision))
+			plain(t, db.Delete(ctx, "kept", kept.Revision))
 
 			s.Start(t)
-			loaded, err := store.Load(ctx, "kept")
+			loaded, err := db.Load(ctx, "kept")
 			require.NoError(t, err)
 			require.Equal(t, kept.Value, loaded.Value)
 			require.Equal(t, kept.Revision, loaded.Revision)
@@ -86,10 +86,10 @@ func TestServerGoneAndBack(t *testing.T) {
 			require.LessOrEqual(t, ttl, time.Hour)
 
 			// The last answered write of each life is there in the next.
-			kept, err = store.CompareAndSwap(ctx, "kept", kept.Revision, fmt.Append(nil, "secret", i), 0)
+			kept, err = db.CompareAndSwap(ctx, "kept", kept.Revision, fmt.Append(nil, "secret", i), 0)
 			require.NoError(t, err)
 		}
-		require.NoError(t, store.Delete(ctx, "mortal", mortal.Revision))
+		require.NoError(t, db.Delete(ctx, "mortal", mortal.Revision))
 	})
 }
 
@@ -97,24 +97,24 @@ func TestScriptFlush(t *testing.T) {
 	eachServer(t, func(t *testing.T, binary string) {
 		ctx := t.Context()
 		client := startServer(t, binary).client(t)
-		store := newStore(t, client)
+		db := newStore(t, client)
 		flush := func() { require.NoError(t, client.ScriptFlush(ctx).Err()) }
-		var r smartcar.Record
+		var r store.Record
 		for i := range 3 {
 			flush()
 			value := fmt.Append(nil, i)
-			written, err := store.CompareAndSwap(ctx, "key", r.Revision, value, 0)
+			written, err := db.CompareAndSwap(ctx, "key", r.Revision, value, 0)
 			require.NoError(t, err)
 			flush()
-			r, err = store.Load(ctx, "key")
+			r, err = db.Load(ctx, "key")
 			require.NoError(t, err)
 			require.Equal(t, value, r.Value)
 			require.Equal(t, written.Revision, r.Revision)
 		}
 		flush()
-		require.NoError(t, store.Delete(ctx, "key", r.Revision))
-		_, err := store.Load(ctx, "key")
-		require.ErrorIs(t, err, smartcar.ErrRecordNotFound)
+		require.NoError(t, db.Delete(ctx, "key", r.Revision))
+		_, err := db.Load(ctx, "key")
+		require.ErrorIs(t, err, store.ErrNotFound)
 	})
 }
 
@@ -137,7 +137,7 @@ func TestLostReplyIsAnErrorAndNoRepetition(t *testing.T) {
 		s := startServer(t, binary)
 		network := startProxy(t, s.Addr())
 		direct, far := s.client(t), clientOf(t, network.addr)
-		near, store := newStore(t, direct), newStore(t, far)
+		near, db := newStore(t, direct), newStore(t, far)
 
 		// What go-redis does by itself, so that the rest proves something.
 		require.NoError(t, far.Incr(ctx, "counter").Err())
@@ -146,41 +146,41 @@ func TestLostReplyIsAnErrorAndNoRepetition(t *testing.T) {
 		require.NoError(t, err)
 		require.EqualValues(t, 3, counted, "go-redis repeats a command whose reply got lost")
 
-		_, err = store.Load(ctx, "key")
-		require.ErrorIs(t, err, smartcar.ErrRecordNotFound)
-		_, err = store.CompareAndSwap(ctx, "warm", "", nil, 0)
+		_, err = db.Load(ctx, "key")
+		require.ErrorIs(t, err, store.ErrNotFound)
+		_, err = db.CompareAndSwap(ctx, "warm", "", nil, 0)
 		require.NoError(t, err)
-		require.NoError(t, store.Delete(ctx, "absent", ""))
+		require.NoError(t, db.Delete(ctx, "absent", ""))
 		// lose makes sure of a connection, so that the reply lost is not the one
 		// that would have made one.
 		lose := func() {
-			_, err := store.Load(ctx, "warm")
+			_, err := db.Load(ctx, "warm")
 			require.NoError(t, err)
 			network.lose.Store(1)
 		}
 
 		lose()
 		before := calls(t, direct)
-		_, err = store.CompareAndSwap(ctx, "key", "", []byte("secret 1"), 0)
+		_, err = db.CompareAndSwap(ctx, "key", "", []byte("secret 1"), 0)
 		plain(t, err)
 		require.Equal(t, before+1, calls(t, direct), "the swap was repeated")
-		landed, err := store.Load(ctx, "key")
+		landed, err := db.Load(ctx, "key")
 		require.NoError(t, err)
 		require.Equal(t, "secret 1", string(landed.Value))
 
 		lose()
-		_, err = store.CompareAndSwap(ctx, "key", "", []byte("secret 2"), 0)
+		_, err = db.CompareAndSwap(ctx, "key", "", []byte("secret 2"), 0)
 		plain(t, err)
 		lose()
-		_, err = store.Load(ctx, "key")
+		_, err = db.Load(ctx, "key")
 		plain(t, err)
 
 		lose()
 		before = calls(t, direct)
-		plain(t, store.Delete(ctx, "key", landed.Revision))
+		plain(t, db.Delete(ctx, "key", landed.Revision))
 		require.Equal(t, before+1, calls(t, direct), "the delete was repeated")
 		_, err = near.Load(ctx, "key")
-		require.ErrorIs(t, err, smartcar.ErrRecordNotFound)
+		require.ErrorIs(t, err, store.ErrNotFound)
 	})
 }
 
@@ -197,12 +197,12 @@ func TestLostReplyOfACluster(t *testing.T) {
 			},
 		})
 		t.Cleanup(func() { cluster.Close() })
-		store, direct := newStore(t, cluster), s.client(t)
-		_, err := store.CompareAndSwap(ctx, "warm", "", nil, 0)
+		db, direct := newStore(t, cluster), s.client(t)
+		_, err := db.CompareAndSwap(ctx, "warm", "", nil, 0)
 		require.NoError(t, err)
 		before := calls(t, direct)
 		network.lose.Store(1)
-		_, err = store.CompareAndSwap(ctx, "key", "", []byte("secret"), 0)
+		_, err = db.CompareAndSwap(ctx, "key", "", []byte("secret"), 0)
 		plain(t, err)
 		require.Equal(t, before+1, calls(t, direct), "the swap was repeated")
 	})
@@ -228,33 +228,33 @@ func TestRepeatedScriptAnswersTheSame(t *testing.T) {
 		ctx := t.Context()
 		client := startServer(t, binary).client(t)
 		client.AddHook(repeating{})
-		store := newStore(t, client)
-		first, err := store.CompareAndSwap(ctx, "key", "", []byte("1"), 0)
+		db := newStore(t, client)
+		first, err := db.CompareAndSwap(ctx, "key", "", []byte("1"), 0)
 		require.NoError(t, err)
-		second, err := store.CompareAndSwap(ctx, "key", first.Revision, []byte("2"), time.Hour)
+		second, err := db.CompareAndSwap(ctx, "key", first.Revision, []byte("2"), time.Hour)
 		require.NoError(t, err)
-		_, err = store.CompareAndSwap(ctx, "key", first.Revision, []byte("3"), 0)
-		require.ErrorIs(t, err, smartcar.ErrConflict)
-		require.ErrorIs(t, store.Delete(ctx, "key", first.Revision), smartcar.ErrConflict)
-		require.NoError(t, store.Delete(ctx, "key", second.Revision))
+		_, err = db.CompareAndSwap(ctx, "key", first.Revision, []byte("3"), 0)
+		require.ErrorIs(t, err, store.ErrConflict)
+		require.ErrorIs(t, db.Delete(ctx, "key", first.Revision), store.ErrConflict)
+		require.NoError(t, db.Delete(ctx, "key", second.Revision))
 	})
 }
 
 func TestDeadlineEndsACallThatHangs(t *testing.T) {
 	eachServer(t, func(t *testing.T, binary string) {
 		s := startServer(t, binary)
-		store := newStore(t, s.client(t))
-		r, err := store.CompareAndSwap(t.Context(), "key", "", nil, 0)
+		db := newStore(t, s.client(t))
+		r, err := db.CompareAndSwap(t.Context(), "key", "", nil, 0)
 		require.NoError(t, err)
 		require.NoError(t, s.client(t).Do(t.Context(), "client", "pause", 3000, "all").Err())
 		began := time.Now()
 		for range 3 {
 			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-			_, err = store.Load(ctx, "key")
+			_, err = db.Load(ctx, "key")
 			require.ErrorIs(t, err, context.DeadlineExceeded)
-			_, err = store.CompareAndSwap(ctx, "key", r.Revision, nil, 0)
+			_, err = db.CompareAndSwap(ctx, "key", r.Revision, nil, 0)
 			require.ErrorIs(t, err, context.DeadlineExceeded)
-			require.ErrorIs(t, store.Delete(ctx, "key", r.Revision), context.DeadlineExceeded)
+			require.ErrorIs(t, db.Delete(ctx, "key", r.Revision), context.DeadlineExceeded)
 			cancel()
 		}
 		require.Less(t, time.Since(began), 2*time.Second)
@@ -265,16 +265,16 @@ func TestForeignValuesAreLeftAlone(t *testing.T) {
 	eachServer(t, func(t *testing.T, binary string) {
 		ctx := t.Context()
 		client := startServer(t, binary).client(t)
-		store := newStore(t, client)
+		db := newStore(t, client)
 		require.NoError(t, client.Set(ctx, "smartcar:short", "secret", 0).Err())
 		require.NoError(t, client.Set(ctx, "smartcar:long", strings.Repeat("secret", 10), 0).Err())
 		require.NoError(t, client.HSet(ctx, "smartcar:hash", "secret", "secret").Err())
 		for _, key := range []string{"short", "long", "hash"} {
-			_, err := store.Load(ctx, key)
+			_, err := db.Load(ctx, key)
 			plain(t, err)
-			_, err = store.CompareAndSwap(ctx, key, "", []byte("mine"), 0)
+			_, err = db.CompareAndSwap(ctx, key, "", []byte("mine"), 0)
 			plain(t, err)
-			require.Error(t, store.Delete(ctx, key, "never-a-revision"))
+			require.Error(t, db.Delete(ctx, key, "never-a-revision"))
 			exists, err := client.Exists(ctx, "smartcar:"+key).Result()
 			require.NoError(t, err)
 			require.EqualValues(t, 1, exists)
@@ -290,7 +290,7 @@ func TestPrefixesKeepApart(t *testing.T) {
 		_, err := one.CompareAndSwap(ctx, "key", "", []byte("1"), 0)
 		require.NoError(t, err)
 		_, err = two.Load(ctx, "key")
-		require.ErrorIs(t, err, smartcar.ErrRecordNotFound)
+		require.ErrorIs(t, err, store.ErrNotFound)
 		_, err = newStore(t, client).CompareAndSwap(ctx, "key", "", []byte("2"), 0)
 		require.NoError(t, err)
 		keys, err := client.Keys(ctx, "*").Result()
@@ -304,25 +304,25 @@ func TestFullServer(t *testing.T) {
 	eachServer(t, func(t *testing.T, binary string) {
 		ctx := t.Context()
 		s := startServer(t, binary, "--maxmemory", "8mb", "--maxmemory-policy", "noeviction")
-		store := newStore(t, s.client(t))
-		var kept []smartcar.Record
+		db := newStore(t, s.client(t))
+		var kept []store.Record
 		var err error
 		for len(kept) < 100 && err == nil {
-			var r smartcar.Record
-			if r, err = store.CompareAndSwap(ctx, fmt.Sprint(len(kept)), "", make([]byte, 1<<18), 0); err == nil {
+			var r store.Record
+			if r, err = db.CompareAndSwap(ctx, fmt.Sprint(len(kept)), "", make([]byte, 1<<18), 0); err == nil {
 				kept = append(kept, r)
 			}
 		}
 		plain(t, err)
 		require.NotEmpty(t, kept)
 		for i, want := range kept {
-			r, err := store.Load(ctx, fmt.Sprint(i))
+			r, err := db.Load(ctx, fmt.Sprint(i))
 			require.NoError(t, err)
 			require.Equal(t, want.Revision, r.Revision)
 		}
-		_, err = store.Load(ctx, fmt.Sprint(len(kept)))
-		require.ErrorIs(t, err, smartcar.ErrRecordNotFound)
-		require.NoError(t, store.Delete(ctx, "0", kept[0].Revision))
+		_, err = db.Load(ctx, fmt.Sprint(len(kept)))
+		require.ErrorIs(t, err, store.ErrNotFound)
+		require.NoError(t, db.Delete(ctx, "0", kept[0].Revision))
 	})
 }
 
@@ -345,10 +345,10 @@ func TestCommandsPrintWithoutValues(t *testing.T) {
 		client := startServer(t, binary).client(t)
 		var log commandLog
 		client.AddHook(&log)
-		store := newStore(t, client)
-		_, err := store.CompareAndSwap(t.Context(), "key", "", []byte("secret"), 0)
+		db := newStore(t, client)
+		_, err := db.CompareAndSwap(t.Context(), "key", "", []byte("secret"), 0)
 		require.NoError(t, err)
-		_, err = store.Load(t.Context(), "key")
+		_, err = db.Load(t.Context(), "key")
 		require.NoError(t, err)
 		require.NotEmpty(t, log.lines)
 		require.NotContains(t, strings.Join(log.lines, "\n"), "secret")
@@ -357,9 +357,9 @@ func TestCommandsPrintWithoutValues(t *testing.T) {
 
 func TestClosedClient(t *testing.T) {
 	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", ContextTimeoutEnabled: true})
-	store := newStore(t, client)
+	db := newStore(t, client)
 	require.NoError(t, client.Close())
-	_, err := store.Load(t.Context(), "key")
+	_, err := db.Load(t.Context(), "key")
 	plain(t, err)
 	require.ErrorIs(t, err, redis.ErrClosed)
 }

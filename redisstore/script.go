@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/seed-498a1bc4/smartcar"
+	"github.com/seed-498a1bc4/smartcar/store"
 )
 
 // The scripts answer {seconds, microseconds, done, what is stored}. The time is
@@ -63,10 +63,10 @@ type reply struct {
 	data  string
 }
 
-func (r reply) record(operation string) (smartcar.Record, error) {
+func (r reply) record(operation string) (store.Record, error) {
 	record, err := decode(r.data)
 	if err != nil {
-		return smartcar.Record{}, failed(operation, err)
+		return store.Record{}, failed(operation, err)
 	}
 	record.Now = r.now
 	return record, nil

@@ -9,17 +9,18 @@ import (
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/internal/testserver"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
+	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/stretchr/testify/require"
 )
 
 // newClient is a process of its own: it shares the store with others, and
 // nothing else.
-func newClient(t *testing.T, sim *smartcartest.Server, store smartcar.Store) *smartcar.Client {
+func newClient(t *testing.T, sim *smartcartest.Server, db store.Store) *smartcar.Client {
 	t.Helper()
 	client, err := smartcar.New(smartcar.Config{
 		ClientID: sim.ClientID(), ClientSecret: sim.ClientSecret(), RedirectURL: sim.RedirectURL(),
 		StateKey: []byte("0123456789abcdef0123456789abcdef"),
-	}, smartcar.WithHTTPClient(&http.Client{Transport: sim.Transport()}), smartcar.WithStore(store))
+	}, smartcar.WithHTTPClient(&http.Client{Transport: sim.Transport()}), smartcar.WithStore(db))
 	require.NoError(t, err)
 	return client
 }

@@ -19,7 +19,7 @@
 // runs with fsync and synchronous_commit on, which are its defaults. A failover
 // to a standby keeps it only if the standby is synchronous. All processes must
 // use the primary: a read replica is behind. The end of a turn, which
-// [smartcar.MayBeLost] names, does not wait for the disk: a crash within the
+// [store.MayBeLost] names, does not wait for the disk: a crash within the
 // moment makes that turn count as used until its lease is over.
 //
 // A call whose context ends while PostgreSQL works on it may still be carried out
@@ -33,7 +33,7 @@
 // # Whose clock
 //
 // On PostgreSQL the clock of the server decides when a record has expired, and
-// comes back as [smartcar.Record.Now], even where there is no record. SQLite
+// comes back as [store.Record.Now], even where there is no record. SQLite
 // has no clock of its own: that of the machine is used, and Now is zero.
 //
 // # Round trips

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/seed-498a1bc4/smartcar"
+	"github.com/seed-498a1bc4/smartcar/store"
 )
 
 // postgres is one statement a call, but for an update that is refused, which
@@ -98,24 +98,24 @@ func newPostgres(db *sql.DB, table string) *postgres {
 	}
 }
 
-func (p *postgres) load(ctx context.Context, key string) (smartcar.Record, error) {
+func (p *postgres) load(ctx context.Context, key string) (store.Record, error) {
 	var now time.Time
 	var revision, value []byte
 	if err := p.db.QueryRowContext(ctx, p.loadSQL, key).Scan(&now, &revision, &value); err != nil {
-		return smartcar.Record{}, ended(ctx, err)
+		return store.Record{}, ended(ctx, err)
 	}
 	if revision == nil {
-		return smartcar.Record{Now: now}, smartcar.ErrRecordNotFound
+		return store.Record{Now: now}, store.ErrNotFound
 	}
-	return smartcar.Record{Value: value, Revision: smartcar.Revision(revision), Now: now}, nil
+	return store.Record{Value: value, Revision: store.Revision(revision), Now: now}, nil
 }
 
-func (p *postgres) swap(ctx context.Context, key string, old, fresh, value []byte, ttl time.Duration) (smartcar.Record, error) {
+func (p *postgres) swap(ctx context.Context, key string, old, fresh, value []byte, ttl time.Duration) (store.Record, error) {
 	if len(old) == 0 {
 		return p.insert(ctx, key, fresh, value, ttl)
 	}
 	update := p.updateSQL
-	if smartcar.MayBeLost(ctx) {
+	if store.MayBeLost(ctx) {
 		update = p.relaxedSQL
 	}
 	for {
@@ -123,23 +123,23 @@ func (p *postgres) swap(ctx context.Context, key string, old, fresh, value []byt
 		err := p.db.QueryRowContext(ctx, update, key, value, fresh, microseconds(ttl), old, grid(ttl)).Scan(&now)
 		switch {
 		case err == nil:
-			return smartcar.Record{Now: now}, nil
+			return store.Record{Now: now}, nil
 		case serializationFailed(err):
 			continue // overtaken
 		case !errors.Is(err, sql.ErrNoRows):
-			return smartcar.Record{}, ended(ctx, err)
+			return store.Record{}, ended(ctx, err)
 		}
 		current, err := p.load(ctx, key)
 		switch {
-		case err != nil && !errors.Is(err, smartcar.ErrRecordNotFound):
-			return smartcar.Record{}, err
+		case err != nil && !errors.Is(err, store.ErrNotFound):
+			return store.Record{}, err
 		case string(current.Revision) != string(old):
-			return current, smartcar.ErrConflict
+			return current, store.ErrConflict
 		}
 	}
 }
 
-func (p *postgres) insert(ctx context.Context, key string, fresh, value []byte, ttl time.Duration) (smartcar.Record, error) {
+func (p *postgres) insert(ctx context.Context, key string, fresh, value []byte, ttl time.Duration) (store.Record, error) {
 	for {
 		var now time.Time
 		var written bool
@@ -147,13 +147,13 @@ func (p *postgres) insert(ctx context.Context, key string, fresh, value []byte, 
 		err := p.db.QueryRowContext(ctx, p.insertSQL, key, value, fresh, microseconds(ttl)).Scan(&now, &written, &revision, &current)
 		switch {
 		case err != nil && !serializationFailed(err):
-			return smartcar.Record{}, ended(ctx, err)
+			return store.Record{}, ended(ctx, err)
 		case err != nil || !written && revision == nil:
 			continue // overtaken
 		case written:
-			return smartcar.Record{Now: now}, nil
+			return store.Record{Now: now}, nil
 		}
-		return smartcar.Record{Value: current, Revision: smartcar.Revision(revision), Now: now}, smartcar.ErrConflict
+		return store.Record{Value: current, Revision: store.Revision(revision), Now: now}, store.ErrConflict
 	}
 }
 
@@ -170,7 +170,7 @@ func (p *postgres) remove(ctx context.Context, key string, old []byte) error {
 		case deleted || revision == nil:
 			return nil
 		}
-		return smartcar.ErrConflict
+		return store.ErrConflict
 	}
 }
 

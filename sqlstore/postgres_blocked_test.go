@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/seed-498a1bc4/smartcar"
+	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/stretchr/testify/require"
 )
 
@@ -16,7 +16,7 @@ func TestPostgresUpdateThatHasToWait(t *testing.T) {
 	ending := endOfATurn(t)
 	s := startServer(t)
 	table := s.table()
-	store, db := s.store(t, table), s.open(t)
+	kept, db := s.store(t, table), s.open(t)
 	for name, tt := range map[string]struct {
 		other  string
 		commit bool
@@ -24,27 +24,27 @@ func TestPostgresUpdateThatHasToWait(t *testing.T) {
 		value  string
 	}{
 		"rolled back": {other: `UPDATE "` + table + `" SET value = 'other', revision = 'other'`, value: "mine"},
-		"overtaken":   {other: `UPDATE "` + table + `" SET value = 'other', revision = 'other'`, commit: true, want: smartcar.ErrConflict, value: "other"},
+		"overtaken":   {other: `UPDATE "` + table + `" SET value = 'other', revision = 'other'`, commit: true, want: store.ErrConflict, value: "other"},
 		"untouched":   {other: `UPDATE "` + table + `" SET expires_at = expires_at + interval '1 hour'`, commit: true, value: "mine"},
-		"deleted":     {other: `DELETE FROM "` + table + `"`, commit: true, want: smartcar.ErrConflict},
-		"expired":     {other: `UPDATE "` + table + `" SET expires_at = now()`, commit: true, want: smartcar.ErrConflict},
+		"deleted":     {other: `DELETE FROM "` + table + `"`, commit: true, want: store.ErrConflict},
+		"expired":     {other: `UPDATE "` + table + `" SET expires_at = now()`, commit: true, want: store.ErrConflict},
 	} {
 		for kind, ctx := range map[string]context.Context{"": t.Context(), ", may be lost": ending} {
 			t.Run(name+kind, func(t *testing.T) {
 				key := name + kind
-				base, err := store.CompareAndSwap(t.Context(), key, "", []byte("base"), time.Hour)
+				base, err := kept.CompareAndSwap(t.Context(), key, "", []byte("base"), time.Hour)
 				require.NoError(t, err)
 				tx, err := db.BeginTx(t.Context(), nil)
 				require.NoError(t, err)
 				_, err = tx.ExecContext(t.Context(), tt.other+" WHERE key = $1", key)
 				require.NoError(t, err)
 				type answer struct {
-					smartcar.Record
+					store.Record
 					err error
 				}
 				done := make(chan answer, 1)
 				go func() {
-					r, err := store.CompareAndSwap(ctx, key, base.Revision, []byte("mine"), time.Hour)
+					r, err := kept.CompareAndSwap(ctx, key, base.Revision, []byte("mine"), time.Hour)
 					done <- answer{r, err}
 				}()
 				require.Eventually(t, func() bool {
@@ -60,9 +60,9 @@ func TestPostgresUpdateThatHasToWait(t *testing.T) {
 				require.ErrorIs(t, got.err, tt.want)
 				require.Equal(t, tt.value, string(got.Value))
 				require.False(t, got.Now.IsZero())
-				now, err := store.Load(t.Context(), key)
+				now, err := kept.Load(t.Context(), key)
 				if tt.value == "" {
-					require.ErrorIs(t, err, smartcar.ErrRecordNotFound)
+					require.ErrorIs(t, err, store.ErrNotFound)
 					return
 				}
 				require.NoError(t, err)

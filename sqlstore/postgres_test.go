@@ -17,6 +17,7 @@ import (
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
 	"github.com/seed-498a1bc4/smartcar/sqlstore"
+	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/seed-498a1bc4/smartcar/storetest"
 	"github.com/stretchr/testify/require"
 )
@@ -25,11 +26,11 @@ func TestPostgres(t *testing.T) {
 	s := startServer(t)
 	t.Run("conformance", func(t *testing.T) {
 		table := s.table()
-		storetest.Run(t, func(t *testing.T) smartcar.Store {
+		storetest.Run(t, func(t *testing.T) store.Store {
 			db := pool(t, s.waiting(t))
-			store, err := sqlstore.New(t.Context(), db, sqlstore.Postgres, sqlstore.WithTable(table))
+			kept, err := sqlstore.New(t.Context(), db, sqlstore.Postgres, sqlstore.WithTable(table))
 			require.NoError(t, err)
-			return store
+			return kept
 		}, storetest.Shared())
 	})
 	for _, level := range []string{"read%20committed", "repeatable%20read", "serializable"} {
@@ -62,7 +63,7 @@ func TestPostgres(t *testing.T) {
 	t.Run("errors hold no values", func(t *testing.T) { errorsHoldNoValues(t, s) })
 	t.Run("story", func(t *testing.T) {
 		table := s.table()
-		story(t, func() smartcar.Store { return s.store(t, table) })
+		story(t, func() store.Store { return s.store(t, table) })
 	})
 }
 
@@ -74,9 +75,9 @@ func contention(t *testing.T, s *server, level string) {
 	var wg sync.WaitGroup
 	problems := make(chan string, workers)
 	for range workers {
-		store := s.store(t, table, "default_transaction_isolation="+level)
+		kept := s.store(t, table, "default_transaction_isolation="+level)
 		wg.Go(func() {
-			if err := count(t.Context(), store, swaps); err != nil {
+			if err := count(t.Context(), kept, swaps); err != nil {
 				problems <- err.Error()
 			}
 		})
@@ -92,12 +93,12 @@ func contention(t *testing.T, s *server, level string) {
 }
 
 // count adds one n times, without ever loading.
-func count(ctx context.Context, store smartcar.Store, n int) error {
-	var current smartcar.Record
+func count(ctx context.Context, kept store.Store, n int) error {
+	var current store.Record
 	seen := 0
 	for done := 0; done < n; {
-		next, err := store.CompareAndSwap(ctx, "counter", current.Revision, fmt.Append(nil, seen+1), 0)
-		if err != nil && !errors.Is(err, smartcar.ErrConflict) {
+		next, err := kept.CompareAndSwap(ctx, "counter", current.Revision, fmt.Append(nil, seen+1), 0)
+		if err != nil && !errors.Is(err, store.ErrConflict) {
 			return err
 		}
 		if err == nil {
@@ -176,30 +177,30 @@ func purgeUsesIndex(t *testing.T, s *server) {
 
 // serverClock: it is in every answer, and decides what has expired.
 func serverClock(t *testing.T, s *server) {
-	ctx, store, db := t.Context(), s.store(t, s.table()), s.open(t)
+	ctx, kept, db := t.Context(), s.store(t, s.table()), s.open(t)
 	serverNow := func() (now time.Time) {
 		require.NoError(t, db.QueryRowContext(ctx, "SELECT clock_timestamp()").Scan(&now))
 		return now
 	}
-	between := func(call func() smartcar.Record) smartcar.Record {
+	between := func(call func() store.Record) store.Record {
 		before := serverNow()
 		record := call()
 		require.False(t, record.Now.Before(before))
 		require.False(t, record.Now.After(serverNow()))
 		return record
 	}
-	between(func() smartcar.Record { r, _ := store.Load(ctx, "k"); return r })
-	between(func() smartcar.Record { r, _ := store.CompareAndSwap(ctx, "k", "other", nil, 0); return r })
-	a := between(func() smartcar.Record { r, _ := store.CompareAndSwap(ctx, "k", "", nil, 0); return r })
-	between(func() smartcar.Record { r, _ := store.CompareAndSwap(ctx, "k", "", nil, 0); return r })
-	between(func() smartcar.Record { r, _ := store.CompareAndSwap(ctx, "k", a.Revision, nil, 0); return r })
-	between(func() smartcar.Record { r, _ := store.Load(ctx, "k"); return r })
+	between(func() store.Record { r, _ := kept.Load(ctx, "k"); return r })
+	between(func() store.Record { r, _ := kept.CompareAndSwap(ctx, "k", "other", nil, 0); return r })
+	a := between(func() store.Record { r, _ := kept.CompareAndSwap(ctx, "k", "", nil, 0); return r })
+	between(func() store.Record { r, _ := kept.CompareAndSwap(ctx, "k", "", nil, 0); return r })
+	between(func() store.Record { r, _ := kept.CompareAndSwap(ctx, "k", a.Revision, nil, 0); return r })
+	between(func() store.Record { r, _ := kept.Load(ctx, "k"); return r })
 }
 
 // refusedWritesNothing: not even a lock, which on PostgreSQL is a write.
 func refusedWritesNothing(t *testing.T, s *server) {
-	ctx, store, db := t.Context(), s.store(t, s.table()), s.open(t)
-	_, err := store.CompareAndSwap(ctx, "k", "", []byte("v"), time.Hour)
+	ctx, kept, db := t.Context(), s.store(t, s.table()), s.open(t)
+	_, err := kept.CompareAndSwap(ctx, "k", "", []byte("v"), time.Hour)
 	require.NoError(t, err)
 	position := func() (lsn string) {
 		require.NoError(t, db.QueryRowContext(ctx, "SELECT pg_current_wal_insert_lsn()::text").Scan(&lsn))
@@ -207,11 +208,11 @@ func refusedWritesNothing(t *testing.T, s *server) {
 	}
 	refuse := func() {
 		for range 20 {
-			for _, old := range []smartcar.Revision{"", "other"} {
-				_, err := store.CompareAndSwap(ctx, "k", old, []byte("w"), 0)
-				require.ErrorIs(t, err, smartcar.ErrConflict)
+			for _, old := range []store.Revision{"", "other"} {
+				_, err := kept.CompareAndSwap(ctx, "k", old, []byte("w"), 0)
+				require.ErrorIs(t, err, store.ErrConflict)
 			}
-			require.ErrorIs(t, store.Delete(ctx, "k", "other"), smartcar.ErrConflict)
+			require.ErrorIs(t, kept.Delete(ctx, "k", "other"), store.ErrConflict)
 		}
 	}
 	refuse() // statements prepared, hint bits set
@@ -228,8 +229,8 @@ func refusedWritesNothing(t *testing.T, s *server) {
 
 func waitingHonorsContext(t *testing.T, s *server) {
 	table := s.table()
-	store := s.store(t, table)
-	record, err := store.CompareAndSwap(t.Context(), "k", "", []byte("v"), 0)
+	kept := s.store(t, table)
+	record, err := kept.CompareAndSwap(t.Context(), "k", "", []byte("v"), 0)
 	require.NoError(t, err)
 	tx, err := s.open(t).BeginTx(t.Context(), nil)
 	require.NoError(t, err)
@@ -239,38 +240,38 @@ func waitingHonorsContext(t *testing.T, s *server) {
 
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	_, err = store.CompareAndSwap(ctx, "k", record.Revision, []byte("w"), 0)
+	_, err = kept.CompareAndSwap(ctx, "k", record.Revision, []byte("w"), 0)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 
 	// A swap that waited for the other and was overtaken reports what the
 	// other wrote, although its own snapshot is older.
 	type result struct {
-		record smartcar.Record
+		record store.Record
 		err    error
 	}
 	results := make(chan result)
 	go func() {
-		r, err := store.CompareAndSwap(t.Context(), "k", record.Revision, []byte("w"), 0)
+		r, err := kept.CompareAndSwap(t.Context(), "k", record.Revision, []byte("w"), 0)
 		results <- result{r, err}
 	}()
 	time.Sleep(100 * time.Millisecond)
 	require.NoError(t, tx.Commit())
 	got := <-results
-	require.ErrorIs(t, got.err, smartcar.ErrConflict)
+	require.ErrorIs(t, got.err, store.ErrConflict)
 	require.EqualValues(t, "other", got.record.Revision)
 }
 
 func errorsHoldNoValues(t *testing.T, s *server) {
 	table, secret := s.table(), rand.Text()
-	store := s.store(t, table)
+	kept := s.store(t, table)
 	_, err := s.open(t).ExecContext(t.Context(), "ALTER TABLE "+table+" ADD CHECK (length(value) < 5)")
 	require.NoError(t, err)
-	_, err = store.CompareAndSwap(t.Context(), "k", "", []byte(secret), 0)
+	_, err = kept.CompareAndSwap(t.Context(), "k", "", []byte(secret), 0)
 	require.ErrorContains(t, err, "sqlstore: swap: ")
 	require.NotContains(t, fmt.Sprintf("%v %+v", err, err), secret)
-	_, err = store.CompareAndSwap(t.Context(), "k\x00", "", []byte(secret), 0)
+	_, err = kept.CompareAndSwap(t.Context(), "k\x00", "", []byte(secret), 0)
 	require.Error(t, err)
-	require.NotErrorIs(t, err, smartcar.ErrConflict)
+	require.NotErrorIs(t, err, store.ErrConflict)
 	require.NotContains(t, fmt.Sprintf("%v %+v", err, err), secret)
 }
 
@@ -278,9 +279,9 @@ func errorsHoldNoValues(t *testing.T, s *server) {
 func TestPostgresKilled(t *testing.T) {
 	s := startServer(t)
 	table := s.table()
-	store := s.store(t, table)
+	kept := s.store(t, table)
 	for _, signal := range []syscall.Signal{syscall.SIGKILL, syscall.SIGQUIT} {
-		require.True(t, survives(t, s, store, signal), signal)
+		require.True(t, survives(t, s, kept, signal), signal)
 	}
 }
 
@@ -289,37 +290,37 @@ func TestPostgresKilledWithoutSync(t *testing.T) {
 	s := startServer(t)
 	table := s.table()
 	s.store(t, table) // the table itself is on the disk
-	store := s.store(t, table, "synchronous_commit=off")
-	require.False(t, survives(t, s, store, syscall.SIGKILL), "a swap survived that was never on the disk: does the test kill?")
+	kept := s.store(t, table, "synchronous_commit=off")
+	require.False(t, survives(t, s, kept, syscall.SIGKILL), "a swap survived that was never on the disk: does the test kill?")
 }
 
 // The end of a turn does not wait for the disk, and a crash in that moment takes
 // it back to what stood there before: the turn as it was sent.
 func TestPostgresEndOfATurnMayBeLost(t *testing.T) {
 	ending := endOfATurn(t)
-	require.True(t, smartcar.MayBeLost(ending))
+	require.True(t, store.MayBeLost(ending))
 	s := startServer(t)
-	store := s.store(t, s.table())
-	require.False(t, survivesAs(ending, t, s, store, syscall.SIGKILL), "it waited for the disk")
-	record, err := store.Load(t.Context(), "car")
+	kept := s.store(t, s.table())
+	require.False(t, survivesAs(ending, t, s, kept, syscall.SIGKILL), "it waited for the disk")
+	record, err := kept.Load(t.Context(), "car")
 	require.NoError(t, err)
 	require.Equal(t, "idle", string(record.Value))
-	taken, err := store.CompareAndSwap(ending, "car", record.Revision, []byte("settled"), time.Hour)
+	taken, err := kept.CompareAndSwap(ending, "car", record.Revision, []byte("settled"), time.Hour)
 	require.NoError(t, err)
-	record, err = store.Load(t.Context(), "car")
+	record, err = kept.Load(t.Context(), "car")
 	require.NoError(t, err)
 	require.Equal(t, taken.Revision, record.Revision, "seen at once all the same")
-	require.True(t, survives(t, s, store, syscall.SIGKILL), "it concerns that one transaction")
+	require.True(t, survives(t, s, kept, syscall.SIGKILL), "it concerns that one transaction")
 }
 
 // contexts notes the context of a write that may be lost.
 type contexts struct {
-	smartcar.Store
+	store.Store
 	losable context.Context //nolint:containedctx // this is what it is for
 }
 
-func (c *contexts) CompareAndSwap(ctx context.Context, key string, old smartcar.Revision, value []byte, ttl time.Duration) (smartcar.Record, error) {
-	if smartcar.MayBeLost(ctx) {
+func (c *contexts) CompareAndSwap(ctx context.Context, key string, old store.Revision, value []byte, ttl time.Duration) (store.Record, error) {
+	if store.MayBeLost(ctx) {
 		c.losable = context.WithoutCancel(ctx)
 	}
 	return c.Store.CompareAndSwap(ctx, key, old, value, ttl)
@@ -329,7 +330,7 @@ func (c *contexts) CompareAndSwap(ctx context.Context, key string, old smartcar.
 func endOfATurn(t *testing.T) context.Context {
 	t.Helper()
 	sim := smartcartest.New()
-	noted := &contexts{Store: smartcar.NewMemoryStore()}
+	noted := &contexts{Store: store.NewMemory()}
 	client, err := smartcar.New(smartcar.Config{
 		ClientID: sim.ClientID(), ClientSecret: sim.ClientSecret(), RedirectURL: sim.RedirectURL(),
 		APIClientID: sim.APIClientID(), APIClientSecret: sim.APIClientSecret(),
@@ -347,20 +348,20 @@ func endOfATurn(t *testing.T) context.Context {
 
 // survives kills the server right after a swap, and looks for it after the
 // restart. The store is the same all the time: the server is gone and back.
-func survives(t *testing.T, s *server, store *sqlstore.Store, signal syscall.Signal) bool {
+func survives(t *testing.T, s *server, kept *sqlstore.Store, signal syscall.Signal) bool {
 	t.Helper()
-	return survivesAs(t.Context(), t, s, store, signal)
+	return survivesAs(t.Context(), t, s, kept, signal)
 }
 
-func survivesAs(swapping context.Context, t *testing.T, s *server, store *sqlstore.Store, signal syscall.Signal) bool {
+func survivesAs(swapping context.Context, t *testing.T, s *server, kept *sqlstore.Store, signal syscall.Signal) bool {
 	t.Helper()
 	ctx := t.Context()
-	base, err := store.CompareAndSwap(ctx, "car", "", []byte("idle"), time.Hour)
-	if !errors.Is(err, smartcar.ErrConflict) {
+	base, err := kept.CompareAndSwap(ctx, "car", "", []byte("idle"), time.Hour)
+	if !errors.Is(err, store.ErrConflict) {
 		require.NoError(t, err)
 	}
 	writer := s.stopWALWriter(t)
-	taken, err := store.CompareAndSwap(swapping, "car", base.Revision, []byte("taken "+signal.String()), time.Hour)
+	taken, err := kept.CompareAndSwap(swapping, "car", base.Revision, []byte("taken "+signal.String()), time.Hour)
 	require.NoError(t, err)
 	require.NoError(t, s.Signal(signal))
 	require.NoError(t, syscall.Kill(writer, syscall.SIGKILL))
@@ -368,18 +369,18 @@ func survivesAs(swapping context.Context, t *testing.T, s *server, store *sqlsto
 
 	away, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	_, err = store.Load(away, "car")
+	_, err = kept.Load(away, "car")
 	require.Error(t, err)
-	require.NotErrorIs(t, err, smartcar.ErrRecordNotFound)
-	_, err = store.CompareAndSwap(away, "car", taken.Revision, []byte("lost"), time.Hour)
+	require.NotErrorIs(t, err, store.ErrNotFound)
+	_, err = kept.CompareAndSwap(away, "car", taken.Revision, []byte("lost"), time.Hour)
 	require.Error(t, err)
-	require.NotErrorIs(t, err, smartcar.ErrConflict)
+	require.NotErrorIs(t, err, store.ErrConflict)
 
 	s.Start(t)
-	var found smartcar.Record
+	var found store.Record
 	require.Eventually(t, func() bool { // connections of before may still have to be found dead
-		found, err = store.Load(ctx, "car")
-		return err == nil || errors.Is(err, smartcar.ErrRecordNotFound)
+		found, err = kept.Load(ctx, "car")
+		return err == nil || errors.Is(err, store.ErrNotFound)
 	}, 10*time.Second, 10*time.Millisecond)
 	return found.Revision == taken.Revision && string(found.Value) == string(taken.Value)
 }

@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/sqlstore"
+	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/stretchr/testify/require"
 )
 
@@ -59,16 +59,16 @@ func overWire(t *testing.T, s *server) (*sqlstore.Store, *wire) {
 	config, err := pgx.ParseConfig(s.URL())
 	require.NoError(t, err)
 	config.DialFunc = w.dial
-	store, err := sqlstore.New(t.Context(), pool(t, config), sqlstore.Postgres, sqlstore.WithTable(s.table()))
+	kept, err := sqlstore.New(t.Context(), pool(t, config), sqlstore.Postgres, sqlstore.WithTable(s.table()))
 	require.NoError(t, err)
-	oneLife(t, store) // statements are prepared
-	return store, w
+	oneLife(t, kept) // statements are prepared
+	return kept, w
 }
 
 func TestPostgresRoundTrips(t *testing.T) {
 	s := startServer(t)
 	ctx := t.Context()
-	store, w := overWire(t, s)
+	kept, w := overWire(t, s)
 	// A connection that was idle for a second is asked whether it is there, so
 	// a slow machine may need a second try; more would be ours.
 	trips := func(what string, call func() error, want error) {
@@ -81,34 +81,34 @@ func TestPostgresRoundTrips(t *testing.T) {
 		}
 		require.EqualValues(t, 1, best, what)
 	}
-	var record smartcar.Record
-	trips("absent", func() error { _, err := store.Load(ctx, "none"); return err }, smartcar.ErrRecordNotFound)
+	var record store.Record
+	trips("absent", func() error { _, err := kept.Load(ctx, "none"); return err }, store.ErrNotFound)
 	trips("create and delete", func() error {
-		r, err := store.CompareAndSwap(ctx, "brief", "", []byte("v"), 0)
+		r, err := kept.CompareAndSwap(ctx, "brief", "", []byte("v"), 0)
 		require.NoError(t, err)
 		w.sent.Add(-1)
-		require.NoError(t, store.Delete(ctx, "brief", r.Revision))
+		require.NoError(t, kept.Delete(ctx, "brief", r.Revision))
 		return err
 	}, nil)
 	trips("swap", func() error { // reserve and settle are one each
 		var err error
-		record, err = store.CompareAndSwap(ctx, "car", record.Revision, []byte("reserved"), time.Hour)
+		record, err = kept.CompareAndSwap(ctx, "car", record.Revision, []byte("reserved"), time.Hour)
 		return err
 	}, nil)
-	trips("load", func() error { _, err := store.Load(ctx, "car"); return err }, nil)
+	trips("load", func() error { _, err := kept.Load(ctx, "car"); return err }, nil)
 	trips("refused update", func() error {
-		current, err := store.CompareAndSwap(ctx, "car", "other", []byte("v"), 0)
+		current, err := kept.CompareAndSwap(ctx, "car", "other", []byte("v"), 0)
 		require.Equal(t, record.Revision, current.Revision)
 		w.sent.Add(-1) // it reads what stands there
 		return err
-	}, smartcar.ErrConflict)
+	}, store.ErrConflict)
 	trips("refused create", func() error {
-		current, err := store.CompareAndSwap(ctx, "car", "", []byte("v"), 0)
+		current, err := kept.CompareAndSwap(ctx, "car", "", []byte("v"), 0)
 		require.Equal(t, record.Revision, current.Revision)
 		return err
-	}, smartcar.ErrConflict)
-	trips("refused delete", func() error { return store.Delete(ctx, "car", "other") }, smartcar.ErrConflict)
-	trips("delete", func() error { return store.Delete(ctx, "car", record.Revision) }, nil)
+	}, store.ErrConflict)
+	trips("refused delete", func() error { return kept.Delete(ctx, "car", "other") }, store.ErrConflict)
+	trips("delete", func() error { return kept.Delete(ctx, "car", record.Revision) }, nil)
 }
 
 // A swap whose answer is lost must not be repeated below us: the repetition
@@ -116,19 +116,19 @@ func TestPostgresRoundTrips(t *testing.T) {
 func TestPostgresLostAnswer(t *testing.T) {
 	s := startServer(t)
 	ctx := t.Context()
-	store, w := overWire(t, s)
-	first, err := store.CompareAndSwap(ctx, "car", "", []byte("idle"), 0)
+	kept, w := overWire(t, s)
+	first, err := kept.CompareAndSwap(ctx, "car", "", []byte("idle"), 0)
 	require.NoError(t, err)
 
 	w.loseNext.Store(true)
-	_, err = store.CompareAndSwap(ctx, "car", first.Revision, []byte("taken"), 0)
+	_, err = kept.CompareAndSwap(ctx, "car", first.Revision, []byte("taken"), 0)
 	require.ErrorIs(t, err, errCut)
-	require.NotErrorIs(t, err, smartcar.ErrConflict)
+	require.NotErrorIs(t, err, store.ErrConflict)
 
-	found, err := store.Load(ctx, "car")
+	found, err := kept.Load(ctx, "car")
 	require.NoError(t, err)
 	require.Equal(t, "taken", string(found.Value))
-	current, err := store.CompareAndSwap(ctx, "car", first.Revision, []byte("taken"), 0)
-	require.ErrorIs(t, err, smartcar.ErrConflict)
+	current, err := kept.CompareAndSwap(ctx, "car", first.Revision, []byte("taken"), 0)
+	require.ErrorIs(t, err, store.ErrConflict)
 	require.Equal(t, found.Revision, current.Revision)
 }

@@ -7,34 +7,34 @@ import (
 	"testing"
 	"time"
 
-	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/sqlstore"
+	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/stretchr/testify/require"
 )
 
 // What follows is run on both databases.
 
 // oneLife is a record's life, for what storetest need not be run for again.
-func oneLife(t *testing.T, store smartcar.Store) {
+func oneLife(t *testing.T, kept store.Store) {
 	t.Helper()
 	ctx := t.Context()
-	_, err := store.Load(ctx, "k")
-	require.ErrorIs(t, err, smartcar.ErrRecordNotFound)
-	a, err := store.CompareAndSwap(ctx, "k", "", []byte{0, 0xff}, time.Hour)
+	_, err := kept.Load(ctx, "k")
+	require.ErrorIs(t, err, store.ErrNotFound)
+	a, err := kept.CompareAndSwap(ctx, "k", "", []byte{0, 0xff}, time.Hour)
 	require.NoError(t, err)
-	current, err := store.CompareAndSwap(ctx, "k", "", nil, 0)
-	require.ErrorIs(t, err, smartcar.ErrConflict)
+	current, err := kept.CompareAndSwap(ctx, "k", "", nil, 0)
+	require.ErrorIs(t, err, store.ErrConflict)
 	require.Equal(t, a.Revision, current.Revision)
 	require.Equal(t, []byte{0, 0xff}, current.Value)
-	b, err := store.CompareAndSwap(ctx, "k", a.Revision, nil, 0)
+	b, err := kept.CompareAndSwap(ctx, "k", a.Revision, nil, 0)
 	require.NoError(t, err)
-	require.ErrorIs(t, store.Delete(ctx, "k", a.Revision), smartcar.ErrConflict)
-	loaded, err := store.Load(ctx, "k")
+	require.ErrorIs(t, kept.Delete(ctx, "k", a.Revision), store.ErrConflict)
+	loaded, err := kept.Load(ctx, "k")
 	require.NoError(t, err)
 	require.Equal(t, b.Revision, loaded.Revision)
 	require.Equal(t, []byte{}, loaded.Value)
-	require.NoError(t, store.Delete(ctx, "k", b.Revision))
-	require.NoError(t, store.Delete(ctx, "k", b.Revision))
+	require.NoError(t, kept.Delete(ctx, "k", b.Revision))
+	require.NoError(t, kept.Delete(ctx, "k", b.Revision))
 }
 
 // schemas are the starts that find something else than an empty database.
@@ -57,9 +57,9 @@ func schemas(t *testing.T, db *sql.DB, table func() string, open func(table stri
 		name := table()
 		exec(t, "CREATE TABLE "+name+"_schema (version integer NOT NULL)")
 		exec(t, "INSERT INTO "+name+"_schema VALUES (0)")
-		store, err := open(name)
+		kept, err := open(name)
 		require.NoError(t, err)
-		oneLife(t, store)
+		oneLife(t, kept)
 	})
 	t.Run("of somebody else", func(t *testing.T) {
 		name := table()
@@ -76,16 +76,16 @@ func schemas(t *testing.T, db *sql.DB, table func() string, open func(table stri
 			require.ErrorContains(t, err, "table's name", name)
 		}
 		for _, name := range []string{"select", "user", strings.Repeat("a", 48)} {
-			store, err := open(name)
+			kept, err := open(name)
 			require.NoError(t, err, name)
-			oneLife(t, store)
+			oneLife(t, kept)
 		}
 	})
 }
 
 // expiredRows: they are gone for all, and then they are gone. Past is an instant
 // in the database's own terms.
-func expiredRows(t *testing.T, store *sqlstore.Store, db *sql.DB, table, past string) {
+func expiredRows(t *testing.T, kept *sqlstore.Store, db *sql.DB, table, past string) {
 	ctx := t.Context()
 	rows := func() (n int) {
 		require.NoError(t, db.QueryRowContext(ctx, "SELECT count(*) FROM "+table).Scan(&n))
@@ -93,7 +93,7 @@ func expiredRows(t *testing.T, store *sqlstore.Store, db *sql.DB, table, past st
 	}
 	add := func(n int, prefix string, ttl time.Duration) {
 		for i := range n {
-			_, err := store.CompareAndSwap(ctx, fmt.Sprint(prefix, i), "", []byte("x"), ttl)
+			_, err := kept.CompareAndSwap(ctx, fmt.Sprint(prefix, i), "", []byte("x"), ttl)
 			require.NoError(t, err)
 		}
 	}
@@ -105,8 +105,8 @@ func expiredRows(t *testing.T, store *sqlstore.Store, db *sql.DB, table, past st
 	add(5, "long/", time.Hour)
 	add(230, "brief/", time.Hour)
 	expire()
-	_, err := store.Load(ctx, "brief/229")
-	require.ErrorIs(t, err, smartcar.ErrRecordNotFound)
+	_, err := kept.Load(ctx, "brief/229")
+	require.ErrorIs(t, err, store.ErrNotFound)
 	require.Equal(t, 240, rows())
 	written := 0
 	for rows() > 10+written { // some writes remove the rest
@@ -118,11 +118,11 @@ func expiredRows(t *testing.T, store *sqlstore.Store, db *sql.DB, table, past st
 
 	add(60, "brief/", time.Hour)
 	expire()
-	n, err := store.DeleteExpired(ctx)
+	n, err := kept.DeleteExpired(ctx)
 	require.NoError(t, err)
 	require.EqualValues(t, 60, n)
 	require.Equal(t, 10+written, rows())
-	n, err = store.DeleteExpired(ctx)
+	n, err = kept.DeleteExpired(ctx)
 	require.NoError(t, err)
 	require.Zero(t, n)
 }

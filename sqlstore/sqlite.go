@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/seed-498a1bc4/smartcar"
+	"github.com/seed-498a1bc4/smartcar/store"
 )
 
 // sqlite uses a single statement for each write, which is a transaction of its
@@ -50,25 +50,25 @@ func newSQLite(db *sql.DB, table string) *sqlite {
 	}
 }
 
-func (l *sqlite) load(ctx context.Context, key string) (smartcar.Record, error) {
+func (l *sqlite) load(ctx context.Context, key string) (store.Record, error) {
 	return l.loadAt(ctx, key, time.Now())
 }
 
-func (l *sqlite) loadAt(ctx context.Context, key string, now time.Time) (smartcar.Record, error) {
+func (l *sqlite) loadAt(ctx context.Context, key string, now time.Time) (store.Record, error) {
 	var revision, value []byte
 	err := l.db.QueryRowContext(ctx, l.loadSQL, key, now.UnixMicro()).Scan(&revision, &value)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
-		return smartcar.Record{}, smartcar.ErrRecordNotFound
+		return store.Record{}, store.ErrNotFound
 	case err != nil:
-		return smartcar.Record{}, ended(ctx, err)
+		return store.Record{}, ended(ctx, err)
 	case value == nil: // some drivers read an empty blob so
 		value = []byte{}
 	}
-	return smartcar.Record{Value: value, Revision: smartcar.Revision(revision)}, nil
+	return store.Record{Value: value, Revision: store.Revision(revision)}, nil
 }
 
-func (l *sqlite) swap(ctx context.Context, key string, old, fresh, value []byte, ttl time.Duration) (smartcar.Record, error) {
+func (l *sqlite) swap(ctx context.Context, key string, old, fresh, value []byte, ttl time.Duration) (store.Record, error) {
 	for {
 		now := time.Now()
 		query, args := l.insertSQL, []any{key, value, fresh, expiry(now, ttl), now.UnixMicro()}
@@ -77,18 +77,18 @@ func (l *sqlite) swap(ctx context.Context, key string, old, fresh, value []byte,
 		}
 		n, err := l.write(ctx, query, args...)
 		if err != nil || n > 0 {
-			return smartcar.Record{}, err
+			return store.Record{}, err
 		}
 		// By the time of the refusal: a clock that jumps back must not make
 		// the record that was refused for its age the current one.
 		current, err := l.loadAt(ctx, key, now)
 		switch {
 		case err == nil:
-			return current, smartcar.ErrConflict
-		case !errors.Is(err, smartcar.ErrRecordNotFound):
-			return smartcar.Record{}, err
+			return current, store.ErrConflict
+		case !errors.Is(err, store.ErrNotFound):
+			return store.Record{}, err
 		case len(old) > 0:
-			return smartcar.Record{}, smartcar.ErrConflict
+			return store.Record{}, store.ErrConflict
 		}
 		// What was in the way of a new record has gone meanwhile.
 	}
@@ -104,8 +104,8 @@ func (l *sqlite) remove(ctx context.Context, key string, old []byte) error {
 	_, err := l.load(ctx, key)
 	switch {
 	case err == nil:
-		return smartcar.ErrConflict
-	case errors.Is(err, smartcar.ErrRecordNotFound):
+		return store.ErrConflict
+	case errors.Is(err, store.ErrNotFound):
 		return nil
 	}
 	return err
@@ -138,7 +138,7 @@ func expiry(now time.Time, ttl time.Duration) any {
 	return now.Add(ttl + time.Microsecond - 1).UnixMicro()
 }
 
-var errInMemory = errors.New("this SQLite database is not a file, so nothing in it would survive: use smartcar.NewMemoryStore")
+var errInMemory = errors.New("this SQLite database is not a file, so nothing in it would survive: use store.NewMemory")
 
 // inTransaction takes the write lock at once. BeginTx would leave that to the
 // settings of the driver.

@@ -8,18 +8,18 @@ import (
 	"testing"
 	"time"
 
-	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/sqlstore"
 	"github.com/seed-498a1bc4/smartcar/sqlstore/sqlite"
+	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/stretchr/testify/require"
 )
 
 func openFile(t testing.TB, path string, opts ...sqlite.Option) *sqlite.Store {
 	t.Helper()
-	store, err := sqlite.Open(t.Context(), path, opts...)
+	kept, err := sqlite.Open(t.Context(), path, opts...)
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, store.Close()) })
-	return store
+	t.Cleanup(func() { require.NoError(t, kept.Close()) })
+	return kept
 }
 
 // raw opens the file beside the store.
@@ -33,8 +33,8 @@ func raw(t testing.TB, path string) *sql.DB {
 
 func TestSQLiteExpiredRows(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "cars.db")
-	store := openFile(t, path)
-	expiredRows(t, store.Store, raw(t, path), "smartcar_records", "1")
+	kept := openFile(t, path)
+	expiredRows(t, kept.Store, raw(t, path), "smartcar_records", "1")
 }
 
 func TestSQLiteSchema(t *testing.T) {
@@ -65,9 +65,9 @@ func TestSQLitePurgeUsesIndex(t *testing.T) {
 
 // A database that the user opened, with a driver's defaults.
 func TestSQLiteOfTheUser(t *testing.T) {
-	store, err := sqlstore.New(t.Context(), raw(t, filepath.Join(t.TempDir(), "cars.db")), sqlstore.SQLite)
+	kept, err := sqlstore.New(t.Context(), raw(t, filepath.Join(t.TempDir(), "cars.db")), sqlstore.SQLite)
 	require.NoError(t, err)
-	oneLife(t, store)
+	oneLife(t, kept)
 }
 
 func TestSQLiteInMemoryIsRefused(t *testing.T) {
@@ -75,13 +75,13 @@ func TestSQLiteInMemoryIsRefused(t *testing.T) {
 	require.NoError(t, err)
 	defer db.Close()
 	_, err = sqlstore.New(t.Context(), db, sqlstore.SQLite)
-	require.ErrorContains(t, err, "NewMemoryStore")
+	require.ErrorContains(t, err, "store.NewMemory")
 }
 
 func TestSQLiteStory(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "cars.db")
 	var last *sqlite.Store
-	story(t, func() smartcar.Store {
+	story(t, func() store.Store {
 		if last != nil {
 			require.NoError(t, last.Close()) // the first program has ended
 		}
@@ -106,9 +106,9 @@ func TestMigration(t *testing.T) {
 
 func migration(t *testing.T, db *sql.DB, dialect sqlstore.Dialect, table string) {
 	ctx := t.Context()
-	store, err := sqlstore.New(ctx, db, dialect, sqlstore.WithTable(table))
+	kept, err := sqlstore.New(ctx, db, dialect, sqlstore.WithTable(table))
 	require.NoError(t, err)
-	record, err := store.CompareAndSwap(ctx, "k", "", []byte("kept"), time.Hour)
+	record, err := kept.CompareAndSwap(ctx, "k", "", []byte("kept"), time.Hour)
 	require.NoError(t, err)
 
 	added := "ALTER TABLE " + table + " ADD COLUMN more integer"
@@ -123,10 +123,10 @@ func migration(t *testing.T, db *sql.DB, dialect sqlstore.Dialect, table string)
 	for range 4 {
 		require.NoError(t, <-errs)
 	}
-	loaded, err := store.Load(ctx, "k") // a replica of the version before goes on
+	loaded, err := kept.Load(ctx, "k") // a replica of the version before goes on
 	require.NoError(t, err)
 	require.Equal(t, record.Revision, loaded.Revision)
-	_, err = store.CompareAndSwap(ctx, "k", record.Revision, nil, 0)
+	_, err = kept.CompareAndSwap(ctx, "k", record.Revision, nil, 0)
 	require.NoError(t, err)
 	_, err = sqlstore.New(ctx, db, dialect, sqlstore.WithTable(table))
 	require.ErrorContains(t, err, "schema version 2")

@@ -11,7 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/seed-498a1bc4/smartcar"
+	"github.com/seed-498a1bc4/smartcar/store"
 )
 
 // A Dialect is the kind of database.
@@ -40,7 +40,7 @@ const (
 	revisionSize = 16
 )
 
-// Store is a [smartcar.Store] on a SQL database. It is safe for concurrent use,
+// Store is a [store.Store] on a SQL database. It is safe for concurrent use,
 // by any number of Stores in any number of processes on the same table. It
 // starts no goroutine and holds no state of its own, so there is nothing to
 // close but the database.
@@ -50,13 +50,13 @@ type Store struct {
 }
 
 // backend is what differs between databases. Its methods may return the two
-// errors of a smartcar.Store or any other.
+// errors of a store.Store or any other.
 type backend interface {
 	// load returns a Record with the store's time even without a record.
-	load(ctx context.Context, key string) (smartcar.Record, error)
+	load(ctx context.Context, key string) (store.Record, error)
 	// swap writes under the given fresh revision, and returns the current
 	// record with ErrConflict. ttl is zero or positive.
-	swap(ctx context.Context, key string, old, fresh []byte, value []byte, ttl time.Duration) (smartcar.Record, error)
+	swap(ctx context.Context, key string, old, fresh []byte, value []byte, ttl time.Duration) (store.Record, error)
 	remove(ctx context.Context, key string, old []byte) error
 	// purge removes at most limit expired rows.
 	purge(ctx context.Context, limit int) (int64, error)
@@ -111,16 +111,16 @@ func New(ctx context.Context, db *sql.DB, dialect Dialect, opts ...Option) (*Sto
 	return s, nil
 }
 
-// Load implements [smartcar.Store]. Where the database has a clock, Now is set
+// Load implements [store.Store]. Where the database has a clock, Now is set
 // even if there is no record.
-func (s *Store) Load(ctx context.Context, key string) (smartcar.Record, error) {
+func (s *Store) Load(ctx context.Context, key string) (store.Record, error) {
 	record, err := s.backend.load(ctx, key)
 	return record, failed("load", err)
 }
 
-// CompareAndSwap implements [smartcar.Store]. Where the database has a clock,
+// CompareAndSwap implements [store.Store]. Where the database has a clock,
 // Now is set even if there is no current record. A negative ttl is no ttl.
-func (s *Store) CompareAndSwap(ctx context.Context, key string, old smartcar.Revision, value []byte, ttl time.Duration) (smartcar.Record, error) {
+func (s *Store) CompareAndSwap(ctx context.Context, key string, old store.Revision, value []byte, ttl time.Duration) (store.Record, error) {
 	fresh := make([]byte, revisionSize)
 	_, _ = rand.Read(fresh) // never fails; see crypto/rand
 	written := append([]byte{}, value...)
@@ -128,13 +128,13 @@ func (s *Store) CompareAndSwap(ctx context.Context, key string, old smartcar.Rev
 	if err != nil {
 		return record, failed("swap", err)
 	}
-	record.Value, record.Revision = written, smartcar.Revision(fresh)
+	record.Value, record.Revision = written, store.Revision(fresh)
 	s.wrote(ctx)
 	return record, nil
 }
 
-// Delete implements [smartcar.Store].
-func (s *Store) Delete(ctx context.Context, key string, old smartcar.Revision) error {
+// Delete implements [store.Store].
+func (s *Store) Delete(ctx context.Context, key string, old store.Revision) error {
 	return failed("delete", s.backend.remove(ctx, key, []byte(old)))
 }
 
@@ -165,10 +165,10 @@ func (s *Store) wrote(ctx context.Context) {
 
 // failed gives what is not an answer of a store our name.
 func failed(what string, err error) error {
-	if err == nil || errors.Is(err, smartcar.ErrRecordNotFound) || errors.Is(err, smartcar.ErrConflict) {
+	if err == nil || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict) {
 		return err
 	}
 	return fmt.Errorf("sqlstore: %s: %w", what, err)
 }
 
-var _ smartcar.Store = (*Store)(nil)
+var _ store.Store = (*Store)(nil)

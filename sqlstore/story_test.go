@@ -8,15 +8,16 @@ import (
 
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
+	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/stretchr/testify/require"
 )
 
-func newClient(t *testing.T, sim *smartcartest.Server, store smartcar.Store) *smartcar.Client {
+func newClient(t *testing.T, sim *smartcartest.Server, kept store.Store) *smartcar.Client {
 	t.Helper()
 	client, err := smartcar.New(smartcar.Config{
 		ClientID: sim.ClientID(), ClientSecret: sim.ClientSecret(), RedirectURL: sim.RedirectURL(),
 		StateKey: []byte("0123456789abcdef0123456789abcdef"),
-	}, smartcar.WithHTTPClient(&http.Client{Transport: sim.Transport()}), smartcar.WithStore(store))
+	}, smartcar.WithHTTPClient(&http.Client{Transport: sim.Transport()}), smartcar.WithStore(kept))
 	require.NoError(t, err)
 	return client
 }
@@ -39,7 +40,7 @@ func connect(t *testing.T, sim *smartcartest.Server, client *smartcar.Client) st
 
 // story: the login and the open window of a car without its key are there for
 // a program that starts later. Open returns a new handle on the same data.
-func story(t *testing.T, open func() smartcar.Store) {
+func story(t *testing.T, open func() store.Store) {
 	ctx, sim := t.Context(), smartcartest.New()
 	first := newClient(t, sim, open())
 	user := connect(t, sim, first)

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/seed-498a1bc4/smartcar"
+	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -25,7 +25,7 @@ type fake struct {
 }
 
 type fakeRecord struct {
-	smartcar.Record
+	store.Record
 	expires time.Time
 }
 
@@ -75,16 +75,16 @@ type faults struct {
 type handle struct {
 	*fake
 	mu     sync.Mutex
-	cached map[string]smartcar.Record
+	cached map[string]store.Record
 }
 
 func newFake(f faults) *fake { return &fake{faults: f, records: make(map[string]fakeRecord)} }
 
-func (f *fake) handle() smartcar.Store {
-	return &handle{fake: f, cached: make(map[string]smartcar.Record)}
+func (f *fake) handle() store.Store {
+	return &handle{fake: f, cached: make(map[string]store.Record)}
 }
 
-func (h *handle) Load(ctx context.Context, key string) (smartcar.Record, error) {
+func (h *handle) Load(ctx context.Context, key string) (store.Record, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if r, ok := h.cached[key]; ok && h.cachesLoads {
@@ -140,15 +140,15 @@ func (f *fake) clock() time.Time {
 	return time.Now()
 }
 
-func (f *fake) absent() smartcar.Record {
+func (f *fake) absent() store.Record {
 	if f.absentHasNoClock {
-		return smartcar.Record{}
+		return store.Record{}
 	}
-	return smartcar.Record{Now: f.clock()}
+	return store.Record{Now: f.clock()}
 }
 
 // out is a stored record as it is given away.
-func (f *fake) out(r fakeRecord) smartcar.Record {
+func (f *fake) out(r fakeRecord) store.Record {
 	out := r.Record
 	if !f.loadedAliased {
 		out.Value = slices.Clone(out.Value)
@@ -165,18 +165,18 @@ func (f *fake) live(key string) (fakeRecord, bool) {
 	return r, ok
 }
 
-func (f *fake) Load(ctx context.Context, key string) (smartcar.Record, error) {
+func (f *fake) Load(ctx context.Context, key string) (store.Record, error) {
 	if err := f.ended(ctx); err != nil {
-		return smartcar.Record{}, err
+		return store.Record{}, err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	r, ok := f.live(f.key(key))
 	if !ok && f.notFoundIsNil {
-		return smartcar.Record{}, nil
+		return store.Record{}, nil
 	}
 	if !ok {
-		return f.absent(), smartcar.ErrRecordNotFound
+		return f.absent(), store.ErrNotFound
 	}
 	out := f.out(r)
 	if f.loadHasNoClock {
@@ -185,9 +185,9 @@ func (f *fake) Load(ctx context.Context, key string) (smartcar.Record, error) {
 	return out, nil
 }
 
-func (f *fake) CompareAndSwap(ctx context.Context, key string, old smartcar.Revision, value []byte, ttl time.Duration) (smartcar.Record, error) {
+func (f *fake) CompareAndSwap(ctx context.Context, key string, old store.Revision, value []byte, ttl time.Duration) (store.Record, error) {
 	if err := f.ended(ctx); err != nil && !f.writesThenContext {
-		return smartcar.Record{}, err
+		return store.Record{}, err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -213,18 +213,18 @@ func (f *fake) CompareAndSwap(ctx context.Context, key string, old smartcar.Revi
 		}
 		switch {
 		case !ok && f.conflictForAbsent:
-			return smartcar.Record{Revision: old, Now: f.clock()}, smartcar.ErrConflict
+			return store.Record{Revision: old, Now: f.clock()}, store.ErrConflict
 		case !ok || f.conflictBare:
-			return f.absent(), smartcar.ErrConflict
+			return f.absent(), store.ErrConflict
 		}
-		return f.out(current), smartcar.ErrConflict
+		return f.out(current), store.ErrConflict
 	}
 	if f.lazyRevision && ok && string(current.Value) == string(value) {
 		return f.out(current), nil
 	}
 	written := f.put(key, current, value, ttl)
 	if err := f.ended(ctx); err != nil {
-		return smartcar.Record{}, err
+		return store.Record{}, err
 	}
 	if f.returnsOldRecord && ok {
 		return f.out(current), nil
@@ -258,16 +258,16 @@ func (f *fake) put(key string, current fakeRecord, value []byte, ttl time.Durati
 	if f.cutAt64K && len(value) > 1<<16 {
 		value = value[:1<<16]
 	}
-	r := fakeRecord{Record: smartcar.Record{Value: value}, expires: f.expiry(ttl)}
+	r := fakeRecord{Record: store.Record{Value: value}, expires: f.expiry(ttl)}
 	switch {
 	case f.revisionPerKey:
 		var n int
 		_, _ = fmt.Sscan(string(current.Revision), &n)
-		r.Revision = smartcar.Revision(fmt.Sprint(n + 1))
+		r.Revision = store.Revision(fmt.Sprint(n + 1))
 	case f.revisionOfValue:
-		r.Revision = smartcar.Revision("r" + string(value))
+		r.Revision = store.Revision("r" + string(value))
 	default:
-		r.Revision = smartcar.Revision(fmt.Sprint("write ", f.writes))
+		r.Revision = store.Revision(fmt.Sprint("write ", f.writes))
 	}
 	if f.ttlKept && current.Revision != "" {
 		r.expires = current.expires
@@ -276,7 +276,7 @@ func (f *fake) put(key string, current fakeRecord, value []byte, ttl time.Durati
 	return r
 }
 
-func (f *fake) Delete(ctx context.Context, key string, old smartcar.Revision) error {
+func (f *fake) Delete(ctx context.Context, key string, old store.Revision) error {
 	if err := f.ended(ctx); err != nil {
 		return err
 	}
@@ -286,11 +286,11 @@ func (f *fake) Delete(ctx context.Context, key string, old smartcar.Revision) er
 	r, ok := f.live(key)
 	switch {
 	case !ok && f.deleteAbsentFails:
-		return smartcar.ErrRecordNotFound
+		return store.ErrNotFound
 	case !ok || f.deleteDoesNothing && r.Revision == old:
 		return nil
 	case r.Revision != old && !f.deleteAny:
-		return smartcar.ErrConflict
+		return store.ErrConflict
 	}
 	delete(f.records, key)
 	return nil
@@ -313,7 +313,7 @@ func (r *recorder) Errorf(format string, args ...any) {
 func (*recorder) FailNow() { runtime.Goexit() }
 
 // reported runs the named check and returns what it says.
-func reported(ctx context.Context, o options, open func() smartcar.Store, name string) []string {
+func reported(ctx context.Context, o options, open func() store.Store, name string) []string {
 	var r recorder
 	var wg sync.WaitGroup
 	for _, c := range checks() {
@@ -399,23 +399,23 @@ func TestBrokenStoresAreReported(t *testing.T) {
 }
 
 func TestHandlesOnDifferentDataAreReported(t *testing.T) {
-	open := func() smartcar.Store { return smartcar.NewMemoryStore() }
+	open := func() store.Store { return store.NewMemory() }
 	require.NotEmpty(t, reported(t.Context(), options{shared: true}, open, "handles share the data"))
 	require.NotEmpty(t, reported(t.Context(), options{shared: true}, open, "one winner"))
 	require.NotEmpty(t, reported(t.Context(), options{shared: true}, open, "chain of swaps"))
 }
 
 func TestNoStoreIsReported(t *testing.T) {
-	require.NotEmpty(t, reported(t.Context(), options{}, func() smartcar.Store { return nil }, "create"))
+	require.NotEmpty(t, reported(t.Context(), options{}, func() store.Store { return nil }, "create"))
 }
 
 // What is broken above is only what it says: the fake without faults passes.
 func TestFakeWithoutFaults(t *testing.T) {
 	t.Parallel()
-	store := newFake(faults{})
-	Run(t, func(*testing.T) smartcar.Store { return store.handle() }, Shared())
-	for key := range store.records {
-		_, ok := store.live(key)
+	db := newFake(faults{})
+	Run(t, func(*testing.T) store.Store { return db.handle() }, Shared())
+	for key := range db.records {
+		_, ok := db.live(key)
 		require.Falsef(t, ok, "the suite left %q behind", key)
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"runtime"
 	"sync"
 
-	"github.com/seed-498a1bc4/smartcar"
+	"github.com/seed-498a1bc4/smartcar/store"
 )
 
 const (
@@ -43,9 +43,9 @@ func checkOneWinner(ctx context.Context, s *suite) {
 }
 
 // contest returns the record of the one swap that succeeded.
-func contest(ctx context.Context, s *suite, stores []smartcar.Store, key string, old smartcar.Revision) smartcar.Record {
+func contest(ctx context.Context, s *suite, stores []store.Store, key string, old store.Revision) store.Record {
 	s.Helper()
-	var records [contenders]smartcar.Record
+	var records [contenders]store.Record
 	var errs [contenders]error
 	contend(contenders, func(i int) {
 		records[i], errs[i] = stores[i%len(stores)].CompareAndSwap(ctx, key, old, fmt.Append(nil, i), 0)
@@ -77,21 +77,21 @@ func checkSwapAgainstDelete(ctx context.Context, s *suite) {
 	for round := range contestRounds {
 		key := s.key(fmt.Sprint(round))
 		r := s.write(ctx, key, "", "contested", 0)
-		var swapped smartcar.Record
+		var swapped store.Record
 		var swapErr, deleteErr error
 		contend(2, func(i int) {
-			store := stores[(round+i)%len(stores)]
+			under := stores[(round+i)%len(stores)]
 			if i == round%2 { // schedulers prefer one of two: let each come first
-				swapped, swapErr = store.CompareAndSwap(ctx, key, r.Revision, []byte("swapped"), 0)
+				swapped, swapErr = under.CompareAndSwap(ctx, key, r.Revision, []byte("swapped"), 0)
 			} else {
-				deleteErr = store.Delete(ctx, key, r.Revision)
+				deleteErr = under.Delete(ctx, key, r.Revision)
 			}
 		})
 		switch {
-		case swapErr == nil && errors.Is(deleteErr, smartcar.ErrConflict):
+		case swapErr == nil && errors.Is(deleteErr, store.ErrConflict):
 			s.wantStored(ctx, s.store, key, swapped)
-		case deleteErr == nil && errors.Is(swapErr, smartcar.ErrConflict):
-			s.wantSame("CompareAndSwap of a deleted record", swapped, smartcar.Record{})
+		case deleteErr == nil && errors.Is(swapErr, store.ErrConflict):
+			s.wantSame("CompareAndSwap of a deleted record", swapped, store.Record{})
 			s.wantAbsent(ctx, s.store, key)
 		default:
 			s.fatalf("a swap and a delete of one revision: %v and %v, want exactly one to succeed", swapErr, deleteErr)
@@ -101,7 +101,7 @@ func checkSwapAgainstDelete(ctx context.Context, s *suite) {
 
 // link is one successful swap.
 type link struct {
-	old, written smartcar.Revision
+	old, written store.Revision
 	entry        string
 }
 
@@ -119,7 +119,7 @@ func checkChain(ctx context.Context, s *suite) {
 	if err := errors.Join(errs[:]...); err != nil {
 		s.fatalf("%v", err)
 	}
-	successors := make(map[smartcar.Revision]link)
+	successors := make(map[store.Revision]link)
 	for _, l := range links {
 		for _, l := range l {
 			if _, twice := successors[l.old]; twice {
@@ -128,7 +128,7 @@ func checkChain(ctx context.Context, s *suite) {
 			successors[l.old] = l
 		}
 	}
-	var revision smartcar.Revision
+	var revision store.Revision
 	var value []byte
 	for range contenders * swapsOfEach {
 		next, ok := successors[revision]
@@ -137,27 +137,27 @@ func checkChain(ctx context.Context, s *suite) {
 		}
 		revision, value = next.written, append(value, next.entry...)
 	}
-	s.wantStored(ctx, s.store, key, smartcar.Record{Value: value, Revision: revision})
+	s.wantStored(ctx, s.store, key, store.Record{Value: value, Revision: revision})
 }
 
 // appendEntries appends to the value until all entries are in.
-func appendEntries(ctx context.Context, store smartcar.Store, key string, worker int) ([]link, error) {
+func appendEntries(ctx context.Context, under store.Store, key string, worker int) ([]link, error) {
 	var links []link
-	current, err := store.Load(ctx, key)
-	if err != nil && !errors.Is(err, smartcar.ErrRecordNotFound) {
+	current, err := under.Load(ctx, key)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return nil, fmt.Errorf("a load: %w", err)
 	}
 	for len(links) < swapsOfEach {
 		entry := fmt.Sprintf("%d.%d;", worker, len(links))
 		value := append(bytes.Clone(current.Value), entry...)
 		runtime.Gosched() // so that others come between, however fast the store is
-		written, err := store.CompareAndSwap(ctx, key, current.Revision, value, 0)
+		written, err := under.CompareAndSwap(ctx, key, current.Revision, value, 0)
 		switch {
 		case err == nil && !bytes.Equal(written.Value, value):
 			return nil, fmt.Errorf("CompareAndSwap returned %s for a write of %s", describe(written), short(value))
 		case err == nil:
 			links = append(links, link{current.Revision, written.Revision, entry})
-		case !errors.Is(err, smartcar.ErrConflict):
+		case !errors.Is(err, store.ErrConflict):
 			return nil, fmt.Errorf("CompareAndSwap: %w", err)
 		case written.Revision == current.Revision:
 			return nil, fmt.Errorf("CompareAndSwap refused revision %q and named it as the current one", current.Revision)
@@ -166,7 +166,7 @@ func appendEntries(ctx context.Context, store smartcar.Store, key string, worker
 		}
 		current = written
 		if err == nil && len(links)%2 == 0 { // by turns from an answer and from a Load
-			if current, err = store.Load(ctx, key); err != nil {
+			if current, err = under.Load(ctx, key); err != nil {
 				return nil, fmt.Errorf("a load: %w", err)
 			}
 		}

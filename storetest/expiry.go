@@ -5,7 +5,7 @@ import (
 	"errors"
 	"time"
 
-	"github.com/seed-498a1bc4/smartcar"
+	"github.com/seed-498a1bc4/smartcar/store"
 )
 
 const (
@@ -25,7 +25,7 @@ func (s *suite) wantGone(ctx context.Context, key string, written time.Time, ttl
 	for {
 		_, err := s.store.Load(ctx, key)
 		switch {
-		case errors.Is(err, smartcar.ErrRecordNotFound):
+		case errors.Is(err, store.ErrNotFound):
 			s.wantAbsent(ctx, s.store, key)
 			return
 		case err != nil:
@@ -39,7 +39,7 @@ func (s *suite) wantGone(ctx context.Context, key string, written time.Time, ttl
 
 // wantAlive checks that the record is there well before its end. On a machine
 // too busy to ask in time it proves nothing, and says nothing.
-func (s *suite) wantAlive(ctx context.Context, key string, asked time.Time, ttl time.Duration, want smartcar.Record) {
+func (s *suite) wantAlive(ctx context.Context, key string, asked time.Time, ttl time.Duration, want store.Record) {
 	s.Helper()
 	r, err := s.store.Load(ctx, key)
 	if time.Since(asked) > ttl/2 {
@@ -63,7 +63,7 @@ func checkTTL(ctx context.Context, s *suite) {
 	s.wantGone(ctx, key, written, shortTTL)
 
 	got, err := s.store.CompareAndSwap(ctx, key, old.Revision, []byte("revived"), 0)
-	s.wantConflict(got, err, smartcar.Record{})
+	s.wantConflict(got, err, store.Record{})
 	if err := s.store.Delete(ctx, key, old.Revision); err != nil {
 		s.Errorf("Delete of an expired record: %v, want no error", err)
 	}
@@ -101,7 +101,7 @@ func checkRenewedTTL(ctx context.Context, s *suite) {
 		pause(ctx, shortTTL*7/10)
 		began := time.Now()
 		next, err := s.store.CompareAndSwap(ctx, key, r.Revision, []byte("renewed"), shortTTL)
-		if errors.Is(err, smartcar.ErrConflict) && time.Since(asked) > shortTTL {
+		if errors.Is(err, store.ErrConflict) && time.Since(asked) > shortTTL {
 			return // too busy a machine
 		}
 		if err != nil {
@@ -136,7 +136,7 @@ func checkConflictTTL(ctx context.Context, s *suite) {
 		ttl time.Duration
 	}{{mortal, 0}, {mortal, longTTL}, {immortal, time.Millisecond}} {
 		_, err := s.store.CompareAndSwap(ctx, refused.key, "never-a-revision", []byte("intruder"), refused.ttl)
-		if !errors.Is(err, smartcar.ErrConflict) {
+		if !errors.Is(err, store.ErrConflict) {
 			s.Errorf("CompareAndSwap at a wrong revision: %v, want ErrConflict", err)
 		}
 	}
@@ -165,19 +165,19 @@ func checkClock(ctx context.Context, s *suite) {
 		}
 		last = now
 	}
-	round := func(store smartcar.Store) {
-		loaded, err := store.Load(ctx, key)
+	round := func(db store.Store) {
+		loaded, err := db.Load(ctx, key)
 		if err != nil {
 			s.fatalf("Load: %v", err)
 		}
 		see("Load", loaded.Now)
-		missing, _ := store.Load(ctx, absent)
+		missing, _ := db.Load(ctx, absent)
 		see("Load of an absent record", missing.Now)
-		conflict, _ := store.CompareAndSwap(ctx, key, "", nil, 0)
+		conflict, _ := db.CompareAndSwap(ctx, key, "", nil, 0)
 		see("CompareAndSwap beside ErrConflict", conflict.Now)
-		conflict, _ = store.CompareAndSwap(ctx, absent, loaded.Revision, nil, 0)
+		conflict, _ = db.CompareAndSwap(ctx, absent, loaded.Revision, nil, 0)
 		see("CompareAndSwap of an absent record", conflict.Now)
-		written, err := store.CompareAndSwap(ctx, key, loaded.Revision, []byte("1"), 0)
+		written, err := db.CompareAndSwap(ctx, key, loaded.Revision, []byte("1"), 0)
 		if err != nil {
 			s.fatalf("CompareAndSwap: %v", err)
 		}

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/seed-498a1bc4/smartcar"
+	"github.com/seed-498a1bc4/smartcar/store"
 )
 
 func checkCreate(ctx context.Context, s *suite) {
@@ -35,7 +35,7 @@ func checkConflict(ctx context.Context, s *suite) {
 	foreign := s.write(ctx, other, "", "foreign", 0)
 	old := s.write(ctx, key, "", "old", 0)
 	current := s.write(ctx, key, old.Revision, "current", 0)
-	for _, wrong := range []smartcar.Revision{"", old.Revision, foreign.Revision, "never-a-revision"} {
+	for _, wrong := range []store.Revision{"", old.Revision, foreign.Revision, "never-a-revision"} {
 		got, err := s.store.CompareAndSwap(ctx, key, wrong, []byte("intruder"), time.Minute)
 		s.wantConflict(got, err, current)
 		s.wantStored(ctx, s.store, key, current)
@@ -47,20 +47,20 @@ func checkConflict(ctx context.Context, s *suite) {
 func checkConflictAbsent(ctx context.Context, s *suite) {
 	key, other := s.key("absent"), s.key("other")
 	foreign := s.write(ctx, other, "", "foreign", 0)
-	for _, wrong := range []smartcar.Revision{foreign.Revision, "never-a-revision"} {
+	for _, wrong := range []store.Revision{foreign.Revision, "never-a-revision"} {
 		got, err := s.store.CompareAndSwap(ctx, key, wrong, []byte("intruder"), time.Minute)
-		s.wantConflict(got, err, smartcar.Record{})
+		s.wantConflict(got, err, store.Record{})
 		s.wantAbsent(ctx, s.store, key)
 	}
 	gone := s.write(ctx, key, "", "short life", 0)
 	s.remove(ctx, key, gone.Revision)
 	got, err := s.store.CompareAndSwap(ctx, key, gone.Revision, []byte("revived"), 0)
-	s.wantConflict(got, err, smartcar.Record{})
+	s.wantConflict(got, err, store.Record{})
 	s.wantAbsent(ctx, s.store, key)
 }
 
 // remove is a Delete that has to succeed.
-func (s *suite) remove(ctx context.Context, key string, revision smartcar.Revision) {
+func (s *suite) remove(ctx context.Context, key string, revision store.Revision) {
 	s.Helper()
 	if err := s.store.Delete(ctx, key, revision); err != nil {
 		s.fatalf("Delete at the current revision: %v", err)
@@ -70,15 +70,15 @@ func (s *suite) remove(ctx context.Context, key string, revision smartcar.Revisi
 func checkDelete(ctx context.Context, s *suite) {
 	key, other := s.key("one"), s.key("other")
 	bystander := s.write(ctx, other, "", "bystander", 0)
-	for _, revision := range []smartcar.Revision{"", bystander.Revision, "never-a-revision"} {
+	for _, revision := range []store.Revision{"", bystander.Revision, "never-a-revision"} {
 		if err := s.store.Delete(ctx, key, revision); err != nil {
 			s.Errorf("Delete of an absent record: %v, want no error", err)
 		}
 	}
 	old := s.write(ctx, key, "", "old", 0)
 	current := s.write(ctx, key, old.Revision, "current", 0)
-	for _, wrong := range []smartcar.Revision{"", old.Revision, bystander.Revision, "never-a-revision"} {
-		if err := s.store.Delete(ctx, key, wrong); !errors.Is(err, smartcar.ErrConflict) {
+	for _, wrong := range []store.Revision{"", old.Revision, bystander.Revision, "never-a-revision"} {
+		if err := s.store.Delete(ctx, key, wrong); !errors.Is(err, store.ErrConflict) {
 			s.Errorf("Delete at a wrong revision: %v, want ErrConflict", err)
 		}
 		s.wantStored(ctx, s.store, key, current)
@@ -91,8 +91,8 @@ func checkDelete(ctx context.Context, s *suite) {
 
 func checkRevisions(ctx context.Context, s *suite) {
 	key := s.key("one")
-	seen := make(map[smartcar.Revision]bool)
-	var r smartcar.Record
+	seen := make(map[store.Revision]bool)
+	var r store.Record
 	for i := range 60 {
 		r = s.write(ctx, key, r.Revision, "always the same", 0)
 		if seen[r.Revision] {
@@ -101,7 +101,7 @@ func checkRevisions(ctx context.Context, s *suite) {
 		seen[r.Revision] = true
 		if i%3 == 2 { // every third write is followed by a new life of the key
 			s.remove(ctx, key, r.Revision)
-			r = smartcar.Record{}
+			r = store.Record{}
 		}
 	}
 	current := s.write(ctx, key, "", "always the same", 0)
@@ -114,7 +114,7 @@ func checkRevisions(ctx context.Context, s *suite) {
 func checkShared(ctx context.Context, s *suite) {
 	key := s.key("one")
 	stores := s.handles()
-	var r smartcar.Record
+	var r store.Record
 	for i := range 5 * len(stores) {
 		var err error
 		value := fmt.Sprint(i)

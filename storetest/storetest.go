@@ -23,7 +23,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/seed-498a1bc4/smartcar"
+	"github.com/seed-498a1bc4/smartcar/store"
 )
 
 // An Option changes what [Run] may assume of the store.
@@ -57,7 +57,7 @@ const (
 // can run against a store that holds other records. The checks that wait for
 // records to expire come last and all at once, open included: together they
 // take about five seconds.
-func Run(t *testing.T, open func(t *testing.T) smartcar.Store, opts ...Option) {
+func Run(t *testing.T, open func(t *testing.T) store.Store, opts ...Option) {
 	t.Helper()
 	var o options
 	for _, opt := range opts {
@@ -65,7 +65,7 @@ func Run(t *testing.T, open func(t *testing.T) smartcar.Store, opts ...Option) {
 	}
 	run := func(c check) {
 		t.Run(c.name, func(t *testing.T) {
-			runCheck(t.Context(), t, c, o, func() smartcar.Store { return open(t) })
+			runCheck(t.Context(), t, c, o, func() store.Store { return open(t) })
 		})
 	}
 	var waiting sync.WaitGroup
@@ -125,13 +125,13 @@ func checks() []check {
 type suite struct {
 	reporter
 	shared bool
-	open   func() smartcar.Store
-	store  smartcar.Store
+	open   func() store.Store
+	store  store.Store
 	run    string   // in every key
 	keys   []string // to be removed
 }
 
-func runCheck(ctx context.Context, r reporter, c check, o options, open func() smartcar.Store) {
+func runCheck(ctx context.Context, r reporter, c check, o options, open func() store.Store) {
 	r.Helper()
 	ctx, cancel := context.WithTimeout(ctx, checkTime)
 	defer cancel()
@@ -145,8 +145,8 @@ func runCheck(ctx context.Context, r reporter, c check, o options, open func() s
 
 // handles are several handles on the same data; without Shared the one there is,
 // again and again.
-func (s *suite) handles() []smartcar.Store {
-	stores := []smartcar.Store{s.store}
+func (s *suite) handles() []store.Store {
+	stores := []store.Store{s.store}
 	for len(stores) < sharedHandles {
 		if s.shared {
 			stores = append(stores, s.open())
@@ -183,7 +183,7 @@ func (s *suite) fatalf(format string, args ...any) {
 }
 
 // write is a swap that has to succeed.
-func (s *suite) write(ctx context.Context, key string, old smartcar.Revision, value string, ttl time.Duration) smartcar.Record {
+func (s *suite) write(ctx context.Context, key string, old store.Revision, value string, ttl time.Duration) store.Record {
 	s.Helper()
 	r, err := s.store.CompareAndSwap(ctx, key, old, []byte(value), ttl)
 	if err != nil {
@@ -194,7 +194,7 @@ func (s *suite) write(ctx context.Context, key string, old smartcar.Revision, va
 }
 
 // wantWritten checks the record that a successful swap returned.
-func (s *suite) wantWritten(r smartcar.Record, old smartcar.Revision, value string) {
+func (s *suite) wantWritten(r store.Record, old store.Revision, value string) {
 	s.Helper()
 	switch {
 	case r.Revision == "":
@@ -207,9 +207,9 @@ func (s *suite) wantWritten(r smartcar.Record, old smartcar.Revision, value stri
 }
 
 // wantStored checks that want is what a Load finds.
-func (s *suite) wantStored(ctx context.Context, store smartcar.Store, key string, want smartcar.Record) {
+func (s *suite) wantStored(ctx context.Context, under store.Store, key string, want store.Record) {
 	s.Helper()
-	r, err := store.Load(ctx, key)
+	r, err := under.Load(ctx, key)
 	if err != nil {
 		s.Errorf("Load of a stored record: %v", err)
 		return
@@ -217,7 +217,7 @@ func (s *suite) wantStored(ctx context.Context, store smartcar.Store, key string
 	s.wantSame("Load", r, want)
 }
 
-func (s *suite) wantSame(call string, got, want smartcar.Record) {
+func (s *suite) wantSame(call string, got, want store.Record) {
 	s.Helper()
 	if got.Revision != want.Revision || !bytes.Equal(got.Value, want.Value) {
 		s.Errorf("%s returned %s, want %s", call, describe(got), describe(want))
@@ -225,31 +225,31 @@ func (s *suite) wantSame(call string, got, want smartcar.Record) {
 }
 
 // wantAbsent checks that a Load finds nothing.
-func (s *suite) wantAbsent(ctx context.Context, store smartcar.Store, key string) {
+func (s *suite) wantAbsent(ctx context.Context, under store.Store, key string) {
 	s.Helper()
-	r, err := store.Load(ctx, key)
+	r, err := under.Load(ctx, key)
 	switch {
 	case err == nil:
-		s.Errorf("Load found %s, want ErrRecordNotFound", describe(r))
-	case !errors.Is(err, smartcar.ErrRecordNotFound):
-		s.Errorf("Load of an absent record: %v, want ErrRecordNotFound", err)
+		s.Errorf("Load found %s, want ErrNotFound", describe(r))
+	case !errors.Is(err, store.ErrNotFound):
+		s.Errorf("Load of an absent record: %v, want ErrNotFound", err)
 	case r.Revision != "" || len(r.Value) > 0:
-		s.Errorf("Load returned %s beside ErrRecordNotFound", describe(r))
+		s.Errorf("Load returned %s beside ErrNotFound", describe(r))
 	}
 }
 
 // wantConflict checks what a swap at the wrong revision answered. The zero want
 // stands for an absent record.
-func (s *suite) wantConflict(got smartcar.Record, err error, want smartcar.Record) {
+func (s *suite) wantConflict(got store.Record, err error, want store.Record) {
 	s.Helper()
-	if !errors.Is(err, smartcar.ErrConflict) {
+	if !errors.Is(err, store.ErrConflict) {
 		s.Errorf("CompareAndSwap at a wrong revision: %v, want ErrConflict", err)
 		return
 	}
 	s.wantSame("CompareAndSwap beside ErrConflict", got, want)
 }
 
-func describe(r smartcar.Record) string {
+func describe(r store.Record) string {
 	if r.Revision == "" && len(r.Value) == 0 {
 		return "no record"
 	}

@@ -3,16 +3,16 @@ package storetest
 import (
 	"testing"
 
-	"github.com/seed-498a1bc4/smartcar"
+	"github.com/seed-498a1bc4/smartcar/store"
 )
 
-func TestMemoryStore(t *testing.T) {
+func TestMemory(t *testing.T) {
 	t.Parallel()
-	Run(t, func(*testing.T) smartcar.Store { return smartcar.NewMemoryStore() })
+	Run(t, func(*testing.T) store.Store { return store.NewMemory() })
 }
 
-func TestMemoryStoreShared(t *testing.T) {
+func TestMemoryShared(t *testing.T) {
 	t.Parallel()
-	store := smartcar.NewMemoryStore()
-	Run(t, func(*testing.T) smartcar.Store { return store }, Shared())
+	db := store.NewMemory()
+	Run(t, func(*testing.T) store.Store { return db }, Shared())
 }

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/seed-498a1bc4/smartcar"
+	"github.com/seed-498a1bc4/smartcar/store"
 )
 
 func checkValues(ctx context.Context, s *suite) {
@@ -33,7 +33,7 @@ func checkValues(ctx context.Context, s *suite) {
 	} {
 		key := s.key(name)
 		for _, before := range []string{"", "another value"} {
-			var old smartcar.Revision
+			var old store.Revision
 			if before != "" {
 				r, err := s.store.Load(ctx, key)
 				if err != nil {
@@ -62,7 +62,7 @@ func checkCopies(ctx context.Context, s *suite) {
 	if err != nil {
 		s.fatalf("CompareAndSwap: %v", err)
 	}
-	stored := smartcar.Record{Value: want, Revision: written.Revision}
+	stored := store.Record{Value: want, Revision: written.Revision}
 	scratch := func(value []byte) {
 		for i := range value {
 			value[i] = 'x'
@@ -108,7 +108,7 @@ func checkKeys(ctx context.Context, s *suite) {
 	wide := s.key("wide/")
 	keys = append(keys, s.keep(wide+strings.Repeat("車", (512-len(wide))/len("車"))))
 
-	records := make(map[string]smartcar.Record, len(keys))
+	records := make(map[string]store.Record, len(keys))
 	for i, key := range keys {
 		if _, twice := records[key]; twice {
 			continue
@@ -154,7 +154,7 @@ func checkContextEnded(ctx context.Context, s *suite) {
 }
 
 // wantRefused calls everything with a context that has ended.
-func (s *suite) wantRefused(ended context.Context, key, absent string, revision smartcar.Revision) {
+func (s *suite) wantRefused(ended context.Context, key, absent string, revision store.Revision) {
 	s.Helper()
 	_, err := s.store.Load(ended, key)
 	s.wantEnded("Load", ended, err)
@@ -174,7 +174,7 @@ func (s *suite) wantEnded(call string, ended context.Context, err error) {
 	if !errors.Is(err, ended.Err()) {
 		s.Errorf("%s with an ended context: %v, want %v", call, err, ended.Err())
 	}
-	if errors.Is(err, smartcar.ErrConflict) || errors.Is(err, smartcar.ErrRecordNotFound) {
+	if errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrNotFound) {
 		s.Errorf("%s with an ended context claims to know the record: %v", call, err)
 	}
 }
@@ -199,7 +199,7 @@ func checkContextEnds(ctx context.Context, s *suite) {
 			s.wantSame("Load", stored, written)
 		case ended == nil && !errors.Is(err, context.DeadlineExceeded):
 			s.fatalf("CompareAndSwap: %v", err)
-		case errors.Is(err, smartcar.ErrConflict):
+		case errors.Is(err, store.ErrConflict):
 			s.fatalf("CompareAndSwap that was cut off returned ErrConflict, but nobody else writes")
 		case stored.Revision != current.Revision && string(stored.Value) != value:
 			s.fatalf("Load found %s after a swap from %s to %q that was cut off", describe(stored), describe(current), value)

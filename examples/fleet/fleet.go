@@ -12,6 +12,7 @@ import (
 
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
+	"github.com/seed-498a1bc4/smartcar/store"
 )
 
 // A fleet is the cars, their owners, and the processes that read them.
@@ -54,12 +55,12 @@ func (f *fleet) run(ctx context.Context, replicas int, duration time.Duration, o
 		return err
 	}
 	defer stop()
-	store, closeStore, err := f.store.open(ctx)
+	kept, closeStore, err := f.store.open(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = closeStore() }()
-	client, err := f.client(store)
+	client, err := f.client(kept)
 	if err != nil {
 		return err
 	}
@@ -78,11 +79,11 @@ func (f *fleet) run(ctx context.Context, replicas int, duration time.Duration, o
 }
 
 // client is the one of this process.
-func (f *fleet) client(store smartcar.Store) (*smartcar.Client, error) {
+func (f *fleet) client(kept store.Store) (*smartcar.Client, error) {
 	return smartcar.New(smartcar.Config{
 		ClientID: f.sim.ClientID(), ClientSecret: f.sim.ClientSecret(), RedirectURL: f.sim.RedirectURL(),
 		StateKey: []byte(rand.Text() + rand.Text()), // at least 32 bytes, which all processes share that serve Connect
-	}, append(scaled(), smartcar.WithHTTPClient(&http.Client{Transport: f.sim.Transport()}), smartcar.WithStore(store))...)
+	}, append(scaled(), smartcar.WithHTTPClient(&http.Client{Transport: f.sim.Transport()}), smartcar.WithStore(kept))...)
 }
 
 // connect takes each owner through Connect.

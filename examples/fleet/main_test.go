@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/seed-498a1bc4/smartcar"
+	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/stretchr/testify/require"
 )
 
@@ -35,7 +36,7 @@ func TestFleetBreaksNoWindow(t *testing.T) {
 // The judge must see what the replicas are kept from.
 func TestFleetSeesBrokenWindowsAndLostLogins(t *testing.T) {
 	f := newFleet(1, 0)
-	client, err := f.client(smartcar.NewMemoryStore())
+	client, err := f.client(store.NewMemory())
 	require.NoError(t, err)
 	require.NoError(t, f.connect(client))
 	require.ErrorContains(t, f.judge(t.Context(), client, 0, io.Discard), "no car was read")

@@ -17,7 +17,7 @@ import (
 // sent. It ends with ctx.
 func replica(ctx context.Context, owners []string, report io.Writer) error {
 	where := stores{redis: os.Getenv(envRedis), postgres: os.Getenv(envPostgres), sqlite: os.Getenv(envSQLite)}
-	store, closeStore, err := where.open(ctx)
+	kept, closeStore, err := where.open(ctx)
 	if err != nil {
 		return err
 	}
@@ -26,7 +26,7 @@ func replica(ctx context.Context, owners []string, report io.Writer) error {
 		ClientID:     os.Getenv("SMARTCAR_CLIENT_ID"),
 		ClientSecret: os.Getenv("SMARTCAR_CLIENT_SECRET"),
 		RedirectURL:  os.Getenv("SMARTCAR_REDIRECT_URI"),
-	}, append(scaled(), smartcar.WithEnvironment(), smartcar.WithStore(store))...)
+	}, append(scaled(), smartcar.WithEnvironment(), smartcar.WithStore(kept))...)
 	if err != nil {
 		return err
 	}

@@ -6,10 +6,10 @@ import (
 
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
 	"github.com/redis/go-redis/v9"
-	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/redisstore"
 	"github.com/seed-498a1bc4/smartcar/sqlstore"
 	"github.com/seed-498a1bc4/smartcar/sqlstore/sqlite"
+	"github.com/seed-498a1bc4/smartcar/store"
 )
 
 // stores says where the store is that all processes share: the address of a
@@ -23,12 +23,12 @@ func (s stores) environment() []string {
 }
 
 // open opens the store. Call the function it returns after the last use.
-func (s stores) open(ctx context.Context) (smartcar.Store, func() error, error) {
+func (s stores) open(ctx context.Context) (store.Store, func() error, error) {
 	switch {
 	case s.redis != "":
 		rdb := redis.NewClient(&redis.Options{Addr: s.redis, ContextTimeoutEnabled: true})
-		store, err := redisstore.New(rdb)
-		return store, rdb.Close, err
+		kept, err := redisstore.New(rdb)
+		return kept, rdb.Close, err
 	case s.postgres != "":
 		db, err := sql.Open("pgx", s.postgres)
 		if err != nil {
@@ -36,12 +36,12 @@ func (s stores) open(ctx context.Context) (smartcar.Store, func() error, error) 
 		}
 		db.SetMaxOpenConns(10) // for each process; the server allows 100 unless told otherwise
 		db.SetMaxIdleConns(10)
-		store, err := sqlstore.New(ctx, db, sqlstore.Postgres)
-		return store, db.Close, err
+		kept, err := sqlstore.New(ctx, db, sqlstore.Postgres)
+		return kept, db.Close, err
 	}
-	store, err := sqlite.Open(ctx, s.sqlite)
+	kept, err := sqlite.Open(ctx, s.sqlite)
 	if err != nil {
 		return nil, nil, err
 	}
-	return store, store.Close, nil
+	return kept, kept.Close, nil
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/seed-498a1bc4/smartcar/redisstore"
 	"github.com/seed-498a1bc4/smartcar/sqlstore"
 	"github.com/seed-498a1bc4/smartcar/sqlstore/sqlite"
+	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/stretchr/testify/require"
 )
 
@@ -23,17 +24,17 @@ import (
 // the root looks for the lines of its snippets here.
 
 func readmeMemory(_ context.Context, config smartcar.Config) error {
-	client, err := smartcar.New(config, smartcar.WithStore(smartcar.NewMemoryStore())) // as without the option
+	client, err := smartcar.New(config, smartcar.WithStore(store.NewMemory())) // as without the option
 	return serve(client, err)
 }
 
 func readmeSQLite(ctx context.Context, config smartcar.Config) error {
-	store, err := sqlite.Open(ctx, "cars.db")
+	kept, err := sqlite.Open(ctx, "cars.db")
 	if err != nil {
 		return err
 	}
-	defer store.Close() // when the program ends
-	client, err := smartcar.New(config, smartcar.WithStore(store))
+	defer kept.Close() // when the program ends
+	client, err := smartcar.New(config, smartcar.WithStore(kept))
 	return serve(client, err)
 }
 
@@ -43,36 +44,36 @@ func readmePostgres(ctx context.Context, config smartcar.Config) error {
 		return err
 	}
 	defer db.Close()
-	store, err := sqlstore.New(ctx, db, sqlstore.Postgres) // creates its table
+	kept, err := sqlstore.New(ctx, db, sqlstore.Postgres) // creates its table
 	if err != nil {
 		return err
 	}
-	client, err := smartcar.New(config, smartcar.WithStore(store))
+	client, err := smartcar.New(config, smartcar.WithStore(kept))
 	return serve(client, err)
 }
 
 func readmeRedis(_ context.Context, config smartcar.Config) error {
 	rdb := redis.NewClient(&redis.Options{Addr: os.Getenv("REDIS_ADDR"), ContextTimeoutEnabled: true})
 	defer rdb.Close()
-	store, err := redisstore.New(rdb)
+	kept, err := redisstore.New(rdb)
 	if err != nil {
 		return err
 	}
-	client, err := smartcar.New(config, smartcar.WithStore(store))
+	client, err := smartcar.New(config, smartcar.WithStore(kept))
 	return serve(client, err)
 }
 
 func readmeSealed(ctx context.Context, config smartcar.Config) error {
-	store, err := sqlite.Open(ctx, "cars.db")
+	kept, err := sqlite.Open(ctx, "cars.db")
 	if err != nil {
 		return err
 	}
-	defer store.Close()
+	defer kept.Close()
 	key, err := hex.DecodeString(os.Getenv("STORE_KEY")) // openssl rand -hex 32
 	if err != nil {
 		return err
 	}
-	sealed, err := smartcar.NewSealedStore(store, key) // older keys behind it still open
+	sealed, err := store.NewSealed(kept, key) // older keys behind it still open
 	if err != nil {
 		return err
 	}

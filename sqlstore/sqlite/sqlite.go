@@ -1,4 +1,4 @@
-// Package sqlite opens a SQLite file as a smartcar.Store: durable without a
+// Package sqlite opens a SQLite file as a store.Store: durable without a
 // server, for the processes of one machine. It links a SQLite without cgo.
 //
 //	store, err := sqlite.Open(ctx, "/var/lib/app/cars.db")
@@ -89,7 +89,7 @@ func WithNormalSync() Option {
 
 // Open opens the file at path, or creates it with its schema; the folder must
 // exist. Any number of processes may do so at the same time. The path is a plain
-// one, no URI, and no database in memory: use smartcar.NewMemoryStore for
+// one, no URI, and no database in memory: use store.NewMemory for
 // that. The context bounds Open alone. Close the store after its last use.
 func Open(ctx context.Context, path string, opts ...Option) (*Store, error) {
 	o := options{synchronous: "FULL"}
@@ -131,7 +131,7 @@ func checkPath(path string) (string, error) {
 	case path == "":
 		return "", errors.New("sqlstore: no path")
 	case strings.Contains(path, ":memory:"):
-		return "", errors.New("sqlstore: a database in memory would survive nothing: use smartcar.NewMemoryStore")
+		return "", errors.New("sqlstore: a database in memory would survive nothing: use store.NewMemory")
 	case strings.HasPrefix(path, "file:"):
 		return "", errors.New("sqlstore: the path must be a plain one, not a URI")
 	case strings.ContainsRune(path, 0):

@@ -17,30 +17,30 @@ import (
 	"testing"
 	"time"
 
-	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/sqlstore/sqlite"
+	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/seed-498a1bc4/smartcar/storetest"
 	"github.com/stretchr/testify/require"
 )
 
 func open(t testing.TB, path string, opts ...sqlite.Option) *sqlite.Store {
 	t.Helper()
-	store, err := sqlite.Open(t.Context(), path, opts...)
+	kept, err := sqlite.Open(t.Context(), path, opts...)
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, store.Close()) })
-	return store
+	t.Cleanup(func() { require.NoError(t, kept.Close()) })
+	return kept
 }
 
 func newPath(t testing.TB) string { return filepath.Join(t.TempDir(), "cars.db") }
 
 func TestConformance(t *testing.T) {
 	path := newPath(t)
-	storetest.Run(t, func(t *testing.T) smartcar.Store { return open(t, path) }, storetest.Shared())
+	storetest.Run(t, func(t *testing.T) store.Store { return open(t, path) }, storetest.Shared())
 }
 
 func TestConformanceNormalSync(t *testing.T) {
 	path := newPath(t)
-	storetest.Run(t, func(t *testing.T) smartcar.Store {
+	storetest.Run(t, func(t *testing.T) store.Store {
 		return open(t, path, sqlite.WithNormalSync(), sqlite.WithTable("others"))
 	})
 }
@@ -52,9 +52,9 @@ func TestConcurrentStarters(t *testing.T) {
 		errs := make(chan error, 12)
 		for range 12 {
 			wg.Go(func() {
-				store, err := sqlite.Open(t.Context(), path)
+				kept, err := sqlite.Open(t.Context(), path)
 				if err == nil {
-					err = store.Close()
+					err = kept.Close()
 				}
 				errs <- err
 			})
@@ -70,8 +70,8 @@ func TestConcurrentStarters(t *testing.T) {
 func TestPaths(t *testing.T) {
 	for path, want := range map[string]string{
 		"":                           "no path",
-		":memory:":                   "NewMemoryStore",
-		"file::memory:?cache=shared": "NewMemoryStore",
+		":memory:":                   "store.NewMemory",
+		"file::memory:?cache=shared": "store.NewMemory",
 		"file:cars.db":               "URI",
 		"a\x00b":                     "zero byte",
 	} {
@@ -91,8 +91,8 @@ func TestPaths(t *testing.T) {
 
 	for _, name := range []string{"a b.db", "a?b#c%25d&e=f;g", "a'b\"c", "汽车", "_pragma=x"} {
 		path := filepath.Join(t.TempDir(), name)
-		store := open(t, path)
-		_, err := store.CompareAndSwap(t.Context(), "k", "", []byte("v"), 0)
+		kept := open(t, path)
+		_, err := kept.CompareAndSwap(t.Context(), "k", "", []byte("v"), 0)
 		require.NoError(t, err)
 		require.FileExists(t, path)
 	}
@@ -107,8 +107,8 @@ func TestMode(t *testing.T) {
 		t.Skip("no modes")
 	}
 	path := newPath(t)
-	store := open(t, path)
-	_, err := store.CompareAndSwap(t.Context(), "k", "", []byte("v"), 0)
+	kept := open(t, path)
+	_, err := kept.CompareAndSwap(t.Context(), "k", "", []byte("v"), 0)
 	require.NoError(t, err)
 	files, err := os.ReadDir(filepath.Dir(path))
 	require.NoError(t, err)
@@ -131,9 +131,9 @@ func TestMode(t *testing.T) {
 // What makes a write durable holds on every connection, however many there are.
 func TestDurabilitySettings(t *testing.T) {
 	for want, opts := range map[int][]sqlite.Option{2: nil, 1: {sqlite.WithNormalSync()}} {
-		store := open(t, newPath(t), opts...)
+		kept := open(t, newPath(t), opts...)
 		for range 8 {
-			conn, err := store.DB().Conn(t.Context())
+			conn, err := kept.DB().Conn(t.Context())
 			require.NoError(t, err)
 			defer conn.Close()
 			for pragma, want := range map[string]string{
@@ -149,15 +149,15 @@ func TestDurabilitySettings(t *testing.T) {
 
 func TestDeletedIsZeroed(t *testing.T) {
 	path, secret := newPath(t), rand.Text()
-	store, err := sqlite.Open(t.Context(), path)
+	kept, err := sqlite.Open(t.Context(), path)
 	require.NoError(t, err)
 	for i, size := range []int{1, 5000} {
 		key, value := fmt.Sprint("k", i), strings.Repeat(secret, size)
-		r, err := store.CompareAndSwap(t.Context(), key, "", []byte(value), 0)
+		r, err := kept.CompareAndSwap(t.Context(), key, "", []byte(value), 0)
 		require.NoError(t, err)
-		require.NoError(t, store.Delete(t.Context(), key, r.Revision))
+		require.NoError(t, kept.Delete(t.Context(), key, r.Revision))
 	}
-	require.NoError(t, store.Close()) // the log is written back and removed
+	require.NoError(t, kept.Close()) // the log is written back and removed
 	content, err := os.ReadFile(path)
 	require.NoError(t, err)
 	require.NotContains(t, string(content), secret)
@@ -168,8 +168,8 @@ func TestDeletedIsZeroed(t *testing.T) {
 // context, and a read does not wait.
 func TestWaitingHonorsContext(t *testing.T) {
 	path := newPath(t)
-	store := open(t, path)
-	record, err := store.CompareAndSwap(t.Context(), "k", "", []byte("v"), 0)
+	kept := open(t, path)
+	record, err := kept.CompareAndSwap(t.Context(), "k", "", []byte("v"), 0)
 	require.NoError(t, err)
 	other, err := sql.Open("sqlite", "file:"+path)
 	require.NoError(t, err)
@@ -186,20 +186,20 @@ func TestWaitingHonorsContext(t *testing.T) {
 	errs := make(chan error)
 	for range 2 { // one waits for the lock, one for its turn in this process
 		go func() {
-			_, err := store.CompareAndSwap(ctx, "k", record.Revision, []byte("w"), 0)
+			_, err := kept.CompareAndSwap(ctx, "k", record.Revision, []byte("w"), 0)
 			errs <- err
 		}()
 	}
 	for range 2 {
 		require.ErrorIs(t, <-errs, context.DeadlineExceeded)
 	}
-	_, err = store.Load(t.Context(), "k")
+	_, err = kept.Load(t.Context(), "k")
 	require.NoError(t, err)
 	require.Less(t, time.Since(began), 5*time.Second)
 
 	_, err = conn.ExecContext(t.Context(), "ROLLBACK")
 	require.NoError(t, err)
-	_, err = store.CompareAndSwap(t.Context(), "k", record.Revision, []byte("w"), 0)
+	_, err = kept.CompareAndSwap(t.Context(), "k", record.Revision, []byte("w"), 0)
 	require.NoError(t, err)
 }
 
@@ -222,22 +222,22 @@ func TestMain(m *testing.M) {
 
 func child(path, role string) error {
 	ctx := context.Background()
-	store, err := sqlite.Open(ctx, path)
+	kept, err := sqlite.Open(ctx, path)
 	if err != nil {
 		return err
 	}
 	if role == "counter" {
-		if err := count(ctx, store, 40); err != nil {
+		if err := count(ctx, kept, 40); err != nil {
 			return err
 		}
-		return store.Close()
+		return kept.Close()
 	}
 	for i := 1; ; i++ { // until killed
-		r, err := store.Load(ctx, "car")
-		if err != nil && !errors.Is(err, smartcar.ErrRecordNotFound) {
+		r, err := kept.Load(ctx, "car")
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return err
 		}
-		if r, err = store.CompareAndSwap(ctx, "car", r.Revision, fmt.Append(nil, i), time.Hour); err != nil {
+		if r, err = kept.CompareAndSwap(ctx, "car", r.Revision, fmt.Append(nil, i), time.Hour); err != nil {
 			return err
 		}
 		fmt.Printf("%s\n", r.Value)
@@ -284,10 +284,10 @@ func TestKilled(t *testing.T) {
 	require.NoError(t, checkIntegrity(t, survivor))
 }
 
-func checkIntegrity(t *testing.T, store *sqlite.Store) error {
+func checkIntegrity(t *testing.T, kept *sqlite.Store) error {
 	t.Helper()
 	var result string
-	err := store.DB().QueryRowContext(t.Context(), "PRAGMA integrity_check").Scan(&result)
+	err := kept.DB().QueryRowContext(t.Context(), "PRAGMA integrity_check").Scan(&result)
 	require.Equal(t, "ok", result)
 	return err
 }
@@ -310,12 +310,12 @@ func TestProcesses(t *testing.T) {
 
 // count adds one n times; it checks that a conflict shows what is newer than
 // all seen before.
-func count(ctx context.Context, store smartcar.Store, n int) error {
-	var current smartcar.Record
+func count(ctx context.Context, kept store.Store, n int) error {
+	var current store.Record
 	seen := 0
 	for done := 0; done < n; {
-		next, err := store.CompareAndSwap(ctx, "counter", current.Revision, fmt.Append(nil, seen+1), 0)
-		if err != nil && !errors.Is(err, smartcar.ErrConflict) {
+		next, err := kept.CompareAndSwap(ctx, "counter", current.Revision, fmt.Append(nil, seen+1), 0)
+		if err != nil && !errors.Is(err, store.ErrConflict) {
 			return err
 		}
 		if err == nil {

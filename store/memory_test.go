@@ -1,4 +1,4 @@
-package smartcar
+package store
 
 import (
 	"bytes"
@@ -18,7 +18,7 @@ func put(t *testing.T, s Store, key, value string, ttl time.Duration) Record {
 	t.Helper()
 	current, err := s.Load(t.Context(), key)
 	if err != nil {
-		require.ErrorIs(t, err, ErrRecordNotFound)
+		require.ErrorIs(t, err, ErrNotFound)
 	}
 	r, err := s.CompareAndSwap(t.Context(), key, current.Revision, []byte(value), ttl)
 	require.NoError(t, err)
@@ -27,17 +27,17 @@ func put(t *testing.T, s Store, key, value string, ttl time.Duration) Record {
 	return r
 }
 
-func TestMemoryStoreCreatesOnce(t *testing.T) {
-	s := NewMemoryStore()
+func TestMemoryCreatesOnce(t *testing.T) {
+	s := NewMemory()
 	zero, err := s.Load(t.Context(), "k")
-	require.ErrorIs(t, err, ErrRecordNotFound)
+	require.ErrorIs(t, err, ErrNotFound)
 	require.Empty(t, zero)
 
 	zero, err = s.CompareAndSwap(t.Context(), "k", "made-up", []byte("v"), 0)
 	require.ErrorIs(t, err, ErrConflict)
 	require.Empty(t, zero, "there is no current record")
 	_, err = s.Load(t.Context(), "k")
-	require.ErrorIs(t, err, ErrRecordNotFound)
+	require.ErrorIs(t, err, ErrNotFound)
 
 	first, err := s.CompareAndSwap(t.Context(), "k", "", []byte("v"), 0)
 	require.NoError(t, err)
@@ -49,8 +49,8 @@ func TestMemoryStoreCreatesOnce(t *testing.T) {
 	require.Equal(t, first, loaded)
 }
 
-func TestMemoryStoreSwapsAtTheRevisionOnly(t *testing.T) {
-	s := NewMemoryStore()
+func TestMemorySwapsAtTheRevisionOnly(t *testing.T) {
+	s := NewMemory()
 	first := put(t, s, "k", "1", 0)
 	second, err := s.CompareAndSwap(t.Context(), "k", first.Revision, []byte("2"), 0)
 	require.NoError(t, err)
@@ -64,8 +64,8 @@ func TestMemoryStoreSwapsAtTheRevisionOnly(t *testing.T) {
 	require.NotEqual(t, second.Revision, same.Revision, "the same value is a write all the same")
 }
 
-func TestMemoryStoreDeletes(t *testing.T) {
-	s := NewMemoryStore()
+func TestMemoryDeletes(t *testing.T) {
+	s := NewMemory()
 	require.NoError(t, s.Delete(t.Context(), "absent", ""))
 	require.NoError(t, s.Delete(t.Context(), "absent", "made-up"))
 
@@ -76,14 +76,14 @@ func TestMemoryStoreDeletes(t *testing.T) {
 	require.ErrorIs(t, s.Delete(t.Context(), "k", r.Revision), ErrConflict)
 	require.NoError(t, s.Delete(t.Context(), "k", newer.Revision))
 	_, err := s.Load(t.Context(), "k")
-	require.ErrorIs(t, err, ErrRecordNotFound)
+	require.ErrorIs(t, err, ErrNotFound)
 	_, err = s.CompareAndSwap(t.Context(), "k", newer.Revision, []byte("3"), 0)
 	require.ErrorIs(t, err, ErrConflict, "a deleted record is not updated")
 }
 
-func TestMemoryStoreRecordsExpire(t *testing.T) {
+func TestMemoryRecordsExpire(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := NewMemoryStore()
+		s := NewMemory()
 		put(t, s, "kept", "v", 0)
 		r := put(t, s, "k", "v", time.Minute)
 		time.Sleep(time.Minute - 1)
@@ -91,7 +91,7 @@ func TestMemoryStoreRecordsExpire(t *testing.T) {
 		require.NoError(t, err)
 		time.Sleep(time.Nanosecond)
 		_, err = s.Load(t.Context(), "k")
-		require.ErrorIs(t, err, ErrRecordNotFound)
+		require.ErrorIs(t, err, ErrNotFound)
 		current, err := s.CompareAndSwap(t.Context(), "k", r.Revision, []byte("w"), 0)
 		require.ErrorIs(t, err, ErrConflict)
 		require.Empty(t, current)
@@ -107,9 +107,9 @@ func TestMemoryStoreRecordsExpire(t *testing.T) {
 	})
 }
 
-func TestMemoryStoreRevisionsNeverComeAgain(t *testing.T) {
+func TestMemoryRevisionsNeverComeAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := NewMemoryStore()
+		s := NewMemory()
 		seen := make(map[Revision]bool)
 		for i := range 3000 {
 			r := put(t, s, "k", "v", time.Minute)
@@ -125,8 +125,8 @@ func TestMemoryStoreRevisionsNeverComeAgain(t *testing.T) {
 	})
 }
 
-func TestMemoryStoreKeepsCopies(t *testing.T) {
-	s := NewMemoryStore()
+func TestMemoryKeepsCopies(t *testing.T) {
+	s := NewMemory()
 	value := []byte("value")
 	written, err := s.CompareAndSwap(t.Context(), "k", "", value, 0)
 	require.NoError(t, err)
@@ -140,8 +140,8 @@ func TestMemoryStoreKeepsCopies(t *testing.T) {
 	require.Equal(t, "value", string(current.Value))
 }
 
-func TestMemoryStoreTakesAnyKeyAndValue(t *testing.T) {
-	s := NewMemoryStore()
+func TestMemoryTakesAnyKeyAndValue(t *testing.T) {
+	s := NewMemory()
 	for _, key := range []string{"", "a", "a/b", "ä ö", string(bytes.Repeat([]byte("k"), 512))} {
 		for _, value := range []string{"", "\x00\xff", string(bytes.Repeat([]byte("v"), 1<<20))} {
 			r := put(t, s, key, value, 0)
@@ -153,9 +153,9 @@ func TestMemoryStoreTakesAnyKeyAndValue(t *testing.T) {
 }
 
 // Everybody adds one, many times: a lost swap would be missing in the sum.
-func TestMemoryStoreLosesNoConcurrentSwap(t *testing.T) {
+func TestMemoryLosesNoConcurrentSwap(t *testing.T) {
 	const workers, rounds = 16, 200
-	s := NewMemoryStore()
+	s := NewMemory()
 	var all sync.WaitGroup
 	for range workers {
 		all.Go(func() {
@@ -178,8 +178,8 @@ func TestMemoryStoreLosesNoConcurrentSwap(t *testing.T) {
 	require.Equal(t, strconv.Itoa(workers*rounds), string(r.Value))
 }
 
-func TestMemoryStoreHonorsTheContext(t *testing.T) {
-	s := NewMemoryStore()
+func TestMemoryHonorsTheContext(t *testing.T) {
+	s := NewMemory()
 	r := put(t, s, "k", "v", 0)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -193,7 +193,7 @@ func TestMemoryStoreHonorsTheContext(t *testing.T) {
 	require.Equal(t, r, loaded)
 }
 
-func (m *MemoryStore) inMemory() int {
+func (m *Memory) inMemory() int {
 	n := 0
 	for i := range m.shards {
 		n += len(m.shards[i].records)
@@ -202,9 +202,9 @@ func (m *MemoryStore) inMemory() int {
 }
 
 // Records that nobody loads again leave memory as others are written.
-func TestMemoryStoreForgetsExpiredRecords(t *testing.T) {
+func TestMemoryForgetsExpiredRecords(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := NewMemoryStore()
+		s := NewMemory()
 		const perHour, hours = 5000, 20
 		for hour := range hours {
 			for i := range perHour {
@@ -222,45 +222,17 @@ func TestMemoryStoreForgetsExpiredRecords(t *testing.T) {
 }
 
 // The default store lives by the client's clock, so that simulations need no other.
-func TestMemoryStoreOfAClientUsesItsClock(t *testing.T) {
+func TestMemoryOfAClientUsesItsClock(t *testing.T) {
 	now := time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC)
-	s := newMemoryStore(func() time.Time { return now })
+	s := NewMemoryAt(func() time.Time { return now })
 	put(t, s, "k", "v", time.Minute)
 	now = now.Add(time.Hour)
 	_, err := s.Load(t.Context(), "k")
-	require.ErrorIs(t, err, ErrRecordNotFound)
+	require.ErrorIs(t, err, ErrNotFound)
 }
 
-func TestChangesOfARecordAreNotLost(t *testing.T) {
-	r := records{store: NewMemoryStore(), clock: systemClock{}}
-	var all sync.WaitGroup
-	for i := range 20 {
-		all.Go(func() {
-			_, err := changeJSON(t.Context(), r, "k", 0, func(list *[]int, _ bool, _ time.Time) error {
-				*list = append(*list, i)
-				return nil
-			})
-			require.NoError(t, err)
-		})
-	}
-	all.Wait()
-	list, err := loadJSON[[]int](t.Context(), r, "k")
-	require.NoError(t, err)
-	require.Len(t, list, 20)
-}
-
-func TestRecordOfAnotherVersionIsAStoreError(t *testing.T) {
-	r := records{store: NewMemoryStore(), clock: systemClock{}}
-	put(t, r.store, "k", `{"refresh_token":"a-secret`, 0)
-	_, err := loadJSON[grantRecord](t.Context(), r, "k")
-	require.ErrorIs(t, err, ErrStore)
-	require.NotContains(t, fmt.Sprintf("%v %+v %#v", err, err, err), "a-secret")
-	_, err = changeJSON(t.Context(), r, "k", 0, func(*grantRecord, bool, time.Time) error { return nil })
-	require.ErrorIs(t, err, ErrStore)
-}
-
-func TestZeroMemoryStoreIsReady(t *testing.T) {
-	var store MemoryStore
+func TestZeroMemoryIsReady(t *testing.T) {
+	var store Memory
 	written, err := store.CompareAndSwap(t.Context(), "k", "", []byte("v"), time.Hour)
 	require.NoError(t, err)
 	read, err := store.Load(t.Context(), "k")

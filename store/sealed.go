@@ -1,4 +1,4 @@
-package smartcar
+package store
 
 import (
 	"context"
@@ -10,17 +10,19 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/seed-498a1bc4/smartcar/internal/argument"
 )
 
 // ErrSealed says that a record cannot be opened: it was sealed with a key that
 // is not in the ring, or it was changed, or it stood under another key of the store.
 var ErrSealed = errors.New("smartcar: the sealed record cannot be opened with the keys given")
 
-// SealedStore keeps the values of another store encrypted and authenticated
+// Sealed keeps the values of another store encrypted and authenticated
 // (AES-256-GCM), bound to the key each is stored under, so that records cannot
 // be read, changed or swapped by whoever can write to the store. Keys, revisions
 // and times stay in the clear. It is safe for concurrent use.
-type SealedStore struct {
+type Sealed struct {
 	store Store
 	// ring holds a cipher for each key. A function, so that no verb of fmt
 	// prints what one holds.
@@ -39,40 +41,40 @@ const (
 	sealHeader  = 1 + sealKeyID + sealNonce
 )
 
-// NewSealedStore wraps store. The first of keys, 32 random bytes each, seals;
+// NewSealed wraps store. The first of keys, 32 random bytes each, seals;
 // all of them open. To rotate, put a new key in front, and drop the old one only
 // when every record has been written anew or has expired. Tokens and cars are
 // within 90 days; what is stored about a user does not expire, and is written
-// anew by [User.Renew] if an older key has sealed it: call it for every user in
+// anew by smartcar.User.Renew if an older key has sealed it: call it for every user in
 // between.
-func NewSealedStore(store Store, keys ...[]byte) (*SealedStore, error) {
+func NewSealed(store Store, keys ...[]byte) (*Sealed, error) {
 	if store == nil {
-		return nil, argumentError("NewSealedStore store", "is nil")
+		return nil, argument.Error("store.NewSealed store", "is nil")
 	}
 	if len(keys) == 0 {
-		return nil, argumentError("NewSealedStore keys", "are missing: give at least one key of 32 random bytes")
+		return nil, argument.Error("store.NewSealed keys", "are missing: give at least one key of 32 random bytes")
 	}
 	ring := make([]sealer, 0, len(keys))
 	for _, key := range keys {
 		if len(key) != 32 {
-			return nil, argumentError("NewSealedStore keys", "must be 32 random bytes each")
+			return nil, argument.Error("store.NewSealed keys", "must be 32 random bytes each")
 		}
 		block, err := aes.NewCipher(slices.Clone(key))
 		if err != nil {
-			return nil, argumentError("NewSealedStore keys", "must be 32 random bytes each")
+			return nil, argument.Error("store.NewSealed keys", "must be 32 random bytes each")
 		}
 		aead, err := cipher.NewGCM(block)
 		if err != nil {
-			return nil, argumentError("NewSealedStore keys", "cannot be used with AES-GCM")
+			return nil, argument.Error("store.NewSealed keys", "cannot be used with AES-GCM")
 		}
 		sum := sha256.Sum256(append([]byte("smartcar sealed store key\x00"), key...))
 		ring = append(ring, sealer{id: [sealKeyID]byte(sum[:sealKeyID]), aead: aead})
 	}
-	return &SealedStore{store: store, ring: func() []sealer { return ring }}, nil
+	return &Sealed{store: store, ring: func() []sealer { return ring }}, nil
 }
 
 // seal returns version, key id, nonce and ciphertext.
-func (s *SealedStore) seal(key string, value []byte) []byte {
+func (s *Sealed) seal(key string, value []byte) []byte {
 	with := s.ring()[0]
 	out := make([]byte, sealHeader, sealHeader+len(value)+with.aead.Overhead())
 	out[0] = sealVersion
@@ -82,7 +84,7 @@ func (s *SealedStore) seal(key string, value []byte) []byte {
 	return with.aead.Seal(out, nonce, value, []byte(key))
 }
 
-func (s *SealedStore) open(key string, r Record) (Record, error) {
+func (s *Sealed) open(key string, r Record) (Record, error) {
 	if r.Revision == "" {
 		return r, nil
 	}
@@ -105,7 +107,7 @@ func (s *SealedStore) open(key string, r Record) (Record, error) {
 }
 
 // Load implements [Store].
-func (s *SealedStore) Load(ctx context.Context, key string) (Record, error) {
+func (s *Sealed) Load(ctx context.Context, key string) (Record, error) {
 	r, err := s.store.Load(ctx, key)
 	if err != nil {
 		return Record{}, err
@@ -114,7 +116,7 @@ func (s *SealedStore) Load(ctx context.Context, key string) (Record, error) {
 }
 
 // CompareAndSwap implements [Store].
-func (s *SealedStore) CompareAndSwap(ctx context.Context, key string, old Revision, value []byte, ttl time.Duration) (Record, error) {
+func (s *Sealed) CompareAndSwap(ctx context.Context, key string, old Revision, value []byte, ttl time.Duration) (Record, error) {
 	r, err := s.store.CompareAndSwap(ctx, key, old, s.seal(key, value), ttl)
 	if err != nil && !errors.Is(err, ErrConflict) {
 		return Record{}, err
@@ -127,8 +129,8 @@ func (s *SealedStore) CompareAndSwap(ctx context.Context, key string, old Revisi
 }
 
 // Delete implements [Store].
-func (s *SealedStore) Delete(ctx context.Context, key string, old Revision) error {
+func (s *Sealed) Delete(ctx context.Context, key string, old Revision) error {
 	return s.store.Delete(ctx, key, old)
 }
 
-var _ Store = (*SealedStore)(nil)
+var _ Store = (*Sealed)(nil)

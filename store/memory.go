@@ -1,0 +1,164 @@
+package store
+
+import (
+	"context"
+	"encoding/binary"
+	"sync"
+	"time"
+
+	"github.com/seed-498a1bc4/smartcar/internal/randid"
+)
+
+// Memory keeps records in this process: nothing survives a restart and
+// nothing is shared with other replicas. It is safe for concurrent use, starts
+// no goroutine, and removes expired records as it is written to. The zero
+// Memory is empty and ready.
+type Memory struct {
+	clock  func() time.Time // time.Now if nil
+	shards [64]memoryShard
+}
+
+type memoryShard struct {
+	mu      sync.Mutex
+	records map[string]memoryRecord
+	sweep   int // writes until expired records are looked for
+}
+
+// memoryRecord holds revision and value in one string: an allocation less for
+// each of a million cars.
+type memoryRecord struct {
+	data    string
+	expires int64 // nanoseconds since 1970; 0 = never
+}
+
+const (
+	revisionSize = 8
+	// maxMemoryTTL and more is for ever: nanoseconds since 1970 end in 2262.
+	maxMemoryTTL = 100 * 365 * 24 * time.Hour
+)
+
+// NewMemory returns an empty store.
+func NewMemory() *Memory { return NewMemoryAt(time.Now) }
+
+// NewMemoryAt returns an empty store in which records expire by the given clock,
+// for tests that simulate time.
+func NewMemoryAt(now func() time.Time) *Memory {
+	return &Memory{clock: now}
+}
+
+func (m *Memory) now() time.Time {
+	if m.clock == nil {
+		return time.Now()
+	}
+	return m.clock()
+}
+
+// shard spreads the keys by their FNV-1a hash.
+func (m *Memory) shard(key string) *memoryShard {
+	hash := uint32(2166136261)
+	for i := range len(key) {
+		hash = (hash ^ uint32(key[i])) * 16777619
+	}
+	return &m.shards[hash%uint32(len(m.shards))]
+}
+
+// live returns the record under key unless it has expired. Call with s.mu held.
+func (s *memoryShard) live(key string, now time.Time) (memoryRecord, bool) {
+	r, ok := s.records[key]
+	if ok && r.expires != 0 && now.UnixNano() >= r.expires {
+		delete(s.records, key)
+		return memoryRecord{}, false
+	}
+	return r, ok
+}
+
+func (r memoryRecord) record() Record {
+	if r.data == "" {
+		return Record{}
+	}
+	return Record{Value: []byte(r.data[revisionSize:]), Revision: Revision(r.data[:revisionSize])}
+}
+
+// Load implements [Store].
+func (m *Memory) Load(ctx context.Context, key string) (Record, error) {
+	if err := ctx.Err(); err != nil {
+		return Record{}, err
+	}
+	s := m.shard(key)
+	s.mu.Lock()
+	r, ok := s.live(key, m.now())
+	s.mu.Unlock()
+	if !ok {
+		return Record{}, ErrNotFound
+	}
+	return r.record(), nil
+}
+
+// CompareAndSwap implements [Store].
+func (m *Memory) CompareAndSwap(ctx context.Context, key string, old Revision, value []byte, ttl time.Duration) (Record, error) {
+	if err := ctx.Err(); err != nil {
+		return Record{}, err
+	}
+	now := m.now()
+	data := make([]byte, revisionSize, revisionSize+len(value))
+	binary.BigEndian.PutUint64(data, randid.New())
+	written := memoryRecord{data: string(append(data, value...))}
+	if ttl > 0 && ttl < maxMemoryTTL {
+		written.expires = now.Add(ttl).UnixNano()
+	}
+	s := m.shard(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	current, _ := s.live(key, now)
+	if !current.at(old) {
+		return current.record(), ErrConflict
+	}
+	if s.records == nil {
+		s.records = make(map[string]memoryRecord)
+	}
+	s.records[key] = written
+	s.removeExpired(now)
+	return written.record(), nil
+}
+
+// Delete implements [Store].
+func (m *Memory) Delete(ctx context.Context, key string, old Revision) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s := m.shard(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	current, ok := s.live(key, m.now())
+	if !ok {
+		return nil
+	}
+	if !current.at(old) {
+		return ErrConflict
+	}
+	delete(s.records, key)
+	return nil
+}
+
+func (r memoryRecord) at(old Revision) bool {
+	if r.data == "" {
+		return old == ""
+	}
+	return r.data[:revisionSize] == string(old)
+}
+
+// removeExpired walks the shard each time as many writes came as it has
+// records: constant cost a write, and memory at most twice what is alive.
+func (s *memoryShard) removeExpired(now time.Time) {
+	if s.sweep--; s.sweep > 0 {
+		return
+	}
+	for key, r := range s.records {
+		if r.expires != 0 && now.UnixNano() >= r.expires {
+			delete(s.records, key)
+		}
+	}
+	s.sweep = len(s.records) + 64
+}
+
+var _ Store = (*Memory)(nil)
