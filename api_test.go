@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 
 	"github.com/seed-498a1bc4/smartcar"
+	"github.com/seed-498a1bc4/smartcar/signals"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
 	"github.com/stretchr/testify/require"
 )
@@ -164,7 +165,7 @@ func TestWhatOneAPICannotDo(t *testing.T) {
 		before := len(sim.Requests())
 		for name, call := range map[string]func() error{
 			"signals":    func() error { _, err := v.Signals(t.Context()); return err },
-			"signal":     func() error { _, err := v.Signal(t.Context(), smartcar.SignalChargeVoltage); return err },
+			"signal":     func() error { _, err := v.Signal(t.Context(), signals.ChargeVoltage); return err },
 			"port":       func() error { _, err := v.OpenChargePort(t.Context()); return err },
 			"schedule":   func() error { _, err := v.DeleteChargeSchedule(t.Context(), "sched_1"); return err },
 			"connection": func() error { _, err := old.Connection(t.Context(), "id"); return err },
@@ -197,7 +198,7 @@ func TestOddIDsOnV3(t *testing.T) {
 			user := client.User("user " + id)
 			_, err := user.Vehicle(id).Odometer(t.Context())
 			require.Error(t, err)
-			_, err = user.Vehicle("x").Signal(t.Context(), smartcar.SignalCode(id))
+			_, err = user.Vehicle("x").Signal(t.Context(), signals.Code(id))
 			require.Error(t, err)
 			_, err = user.Vehicle("x").DeleteChargeSchedule(t.Context(), id)
 			require.Error(t, err)
@@ -219,7 +220,7 @@ func TestOddIDsOnV3(t *testing.T) {
 			require.ErrorIs(t, err, smartcar.ErrInvalidArgument)
 			_, err = client.User("u").Vehicle(id).Lock(t.Context())
 			require.ErrorIs(t, err, smartcar.ErrInvalidArgument)
-			_, err = client.User("u").Vehicle("x").Signal(t.Context(), smartcar.SignalCode(id))
+			_, err = client.User("u").Vehicle("x").Signal(t.Context(), signals.Code(id))
 			require.ErrorIs(t, err, smartcar.ErrInvalidArgument)
 			require.ErrorIs(t, client.RemoveUser(t.Context(), id), smartcar.ErrInvalidArgument)
 			_, err = client.Connection(t.Context(), id)

@@ -109,9 +109,9 @@ func TestCommandsOnV3(t *testing.T) {
 					if tt.kind == "" {
 						return
 					}
-					signals, err := v.Signals(t.Context())
+					read, err := v.Signals(t.Context())
 					require.NoError(t, err)
-					timers, err := signals.ChargeChargeTimers()
+					timers, err := read.ChargeChargeTimers()
 					require.NoError(t, err)
 					require.Len(t, timers.Timers, 1)
 					require.Equal(t, result.ScheduleID, timers.Timers[0].ScheduleID)

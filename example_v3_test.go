@@ -46,15 +46,15 @@ func ExampleVehicle_Signals() {
 	if _, err := sim.Walk(start, callback); err != nil {
 		log.Fatal(err)
 	}
-	signals, err := client.User(grant.UserID).Vehicle(smartcartest.Model3).Signals(context.Background())
+	read, err := client.User(grant.UserID).Vehicle(smartcartest.Model3).Signals(context.Background())
 	if err != nil {
 		log.Fatal(err)
 	}
-	charge, err := signals.TractionBatteryStateOfCharge()
+	charge, err := read.TractionBatteryStateOfCharge()
 	fmt.Println(*charge.Value, charge.Unit, err)
-	_, err = signals.ChargeChargeRate()
+	_, err = read.ChargeChargeRate()
 	fmt.Println(errors.Is(err, smartcar.ErrVehicleState))
-	rate, err := signals.LastKnown().ChargeChargeRate()
+	rate, err := read.LastKnown().ChargeChargeRate()
 	fmt.Println(*rate.Value, rate.Unit, rate.Stale, err)
 	// Output:
 	// 80 percent <nil>

@@ -1,5 +1,7 @@
 package smartcar
 
+import "github.com/seed-498a1bc4/smartcar/signals"
+
 // An Operation is one thing that can be asked of Smartcar. Reads of a vehicle
 // are what [Vehicle.Snapshot] and [Vehicle.Watch] take; the others name what
 // failed in errors and logs.
@@ -97,10 +99,10 @@ const (
 type operation struct {
 	name       Operation
 	kind       Kind
-	method     string       // of the request for it alone
-	v2         string       // path below the vehicle on v2.0; "/" is the vehicle itself
-	v3         string       // path below the vehicle on v3, where it is no signal
-	signals    []SignalCode // the v3 signals that make up the result
+	method     string         // of the request for it alone
+	v2         string         // path below the vehicle on v2.0; "/" is the vehicle itself
+	v3         string         // path below the vehicle on v3, where it is no signal
+	signals    []signals.Code // the v3 signals that make up the result
 	permission string
 	tellsPlace bool   // the answer may tell where the car is: stored only when asked for
 	call       string // how the README shows it
@@ -109,28 +111,28 @@ type operation struct {
 // operations is never written to.
 var operations = [...]operation{
 	{name: Attributes, kind: KindMetadata, method: "GET", v2: "/", v3: "/", permission: "read_vehicle_info", call: "Attributes"},
-	{name: VIN, kind: KindMetadata, method: "GET", v2: "/vin", signals: []SignalCode{SignalVehicleIdentificationVIN}, permission: "read_vin", call: "VIN"},
+	{name: VIN, kind: KindMetadata, method: "GET", v2: "/vin", signals: []signals.Code{signals.VehicleIdentificationVIN}, permission: "read_vin", call: "VIN"},
 	{name: Permissions, kind: KindMetadata, method: "GET", v2: "/permissions", call: "Permissions"},
 	{name: TeslaVirtualKey, kind: KindMetadata, method: "GET", v2: "/tesla/virtual_key", permission: "read_vehicle_info", call: "KeyStatus"},
 	{name: opDisconnect, kind: KindMetadata, method: "DELETE", v2: "/application", call: "Disconnect"},
 
-	{name: Odometer, kind: KindData, method: "GET", v2: "/odometer", signals: []SignalCode{SignalOdometerTraveledDistance}, permission: "read_odometer", call: "Odometer"},
-	{name: Location, kind: KindData, method: "GET", v2: "/location", signals: []SignalCode{SignalLocationPreciseLocation}, tellsPlace: true, permission: "read_location", call: "Location"},
-	{name: Fuel, kind: KindData, method: "GET", v2: "/fuel", signals: []SignalCode{SignalInternalCombustionEngineAmountRemaining, SignalInternalCombustionEngineFuelLevel, SignalInternalCombustionEngineRange}, permission: "read_fuel", call: "Fuel"},
-	{name: Battery, kind: KindData, method: "GET", v2: "/battery", signals: []SignalCode{SignalTractionBatteryStateOfCharge, SignalTractionBatteryRange}, permission: "read_battery", call: "Battery"},
-	{name: BatteryCapacity, kind: KindData, method: "GET", v2: "/battery/capacity", signals: []SignalCode{SignalTractionBatteryNominalCapacity}, permission: "read_battery", call: "BatteryCapacity"},
-	{name: NominalCapacity, kind: KindData, method: "GET", v2: "/battery/nominal_capacity", signals: []SignalCode{SignalTractionBatteryNominalCapacity}, permission: "read_battery", call: "NominalCapacity"},
-	{name: Charge, kind: KindData, method: "GET", v2: "/charge", signals: []SignalCode{SignalChargeIsChargingCableConnected, SignalChargeDetailedChargingStatus, SignalChargeIsCharging}, permission: "read_charge", call: "Charge"},
-	{name: ChargeLimit, kind: KindData, method: "GET", v2: "/charge/limit", signals: []SignalCode{SignalChargeChargeLimits}, tellsPlace: true, permission: "read_charge", call: "ChargeLimit"},
-	{name: TirePressure, kind: KindData, method: "GET", v2: "/tires/pressure", signals: []SignalCode{SignalWheelTires}, permission: "read_tires", call: "TirePressure"},
-	{name: EngineOil, kind: KindData, method: "GET", v2: "/engine/oil", signals: []SignalCode{SignalInternalCombustionEngineOilLife}, permission: "read_engine_oil", call: "EngineOil"},
+	{name: Odometer, kind: KindData, method: "GET", v2: "/odometer", signals: []signals.Code{signals.OdometerTraveledDistance}, permission: "read_odometer", call: "Odometer"},
+	{name: Location, kind: KindData, method: "GET", v2: "/location", signals: []signals.Code{signals.LocationPreciseLocation}, tellsPlace: true, permission: "read_location", call: "Location"},
+	{name: Fuel, kind: KindData, method: "GET", v2: "/fuel", signals: []signals.Code{signals.InternalCombustionEngineAmountRemaining, signals.InternalCombustionEngineFuelLevel, signals.InternalCombustionEngineRange}, permission: "read_fuel", call: "Fuel"},
+	{name: Battery, kind: KindData, method: "GET", v2: "/battery", signals: []signals.Code{signals.TractionBatteryStateOfCharge, signals.TractionBatteryRange}, permission: "read_battery", call: "Battery"},
+	{name: BatteryCapacity, kind: KindData, method: "GET", v2: "/battery/capacity", signals: []signals.Code{signals.TractionBatteryNominalCapacity}, permission: "read_battery", call: "BatteryCapacity"},
+	{name: NominalCapacity, kind: KindData, method: "GET", v2: "/battery/nominal_capacity", signals: []signals.Code{signals.TractionBatteryNominalCapacity}, permission: "read_battery", call: "NominalCapacity"},
+	{name: Charge, kind: KindData, method: "GET", v2: "/charge", signals: []signals.Code{signals.ChargeIsChargingCableConnected, signals.ChargeDetailedChargingStatus, signals.ChargeIsCharging}, permission: "read_charge", call: "Charge"},
+	{name: ChargeLimit, kind: KindData, method: "GET", v2: "/charge/limit", signals: []signals.Code{signals.ChargeChargeLimits}, tellsPlace: true, permission: "read_charge", call: "ChargeLimit"},
+	{name: TirePressure, kind: KindData, method: "GET", v2: "/tires/pressure", signals: []signals.Code{signals.WheelTires}, permission: "read_tires", call: "TirePressure"},
+	{name: EngineOil, kind: KindData, method: "GET", v2: "/engine/oil", signals: []signals.Code{signals.InternalCombustionEngineOilLife}, permission: "read_engine_oil", call: "EngineOil"},
 	{name: LockStatus, kind: KindData, method: "GET", v2: "/security", signals: lockSignals[:], permission: "read_security", call: "LockStatus"},
-	{name: ServiceHistory, kind: KindData, method: "GET", v2: "/service/history", signals: []SignalCode{SignalServiceRecords}, permission: "read_service_history", call: "ServiceHistory"},
+	{name: ServiceHistory, kind: KindData, method: "GET", v2: "/service/history", signals: []signals.Code{signals.ServiceRecords}, permission: "read_service_history", call: "ServiceHistory"},
 	{name: SystemStatus, kind: KindData, method: "GET", v2: "/diagnostics/system_status", signals: systemSignals[:], permission: "read_diagnostics", call: "SystemStatus"},
-	{name: TroubleCodes, kind: KindData, method: "GET", v2: "/diagnostics/dtcs", signals: []SignalCode{SignalDiagnosticsDTCList}, permission: "read_diagnostics", call: "TroubleCodes"},
-	{name: TeslaStatus, kind: KindData, method: "GET", v2: "/tesla/status", signals: []SignalCode{SignalConnectivityStatusIsAsleep, SignalConnectivityStatusIsOnline, SignalServiceIsInService, SignalTransmissionGearState}, permission: "read_extended_vehicle_info", call: "TeslaStatus"},
+	{name: TroubleCodes, kind: KindData, method: "GET", v2: "/diagnostics/dtcs", signals: []signals.Code{signals.DiagnosticsDTCList}, permission: "read_diagnostics", call: "TroubleCodes"},
+	{name: TeslaStatus, kind: KindData, method: "GET", v2: "/tesla/status", signals: []signals.Code{signals.ConnectivityStatusIsAsleep, signals.ConnectivityStatusIsOnline, signals.ServiceIsInService, signals.TransmissionGearState}, permission: "read_extended_vehicle_info", call: "TeslaStatus"},
 	{name: TeslaAttributes, kind: KindData, method: "GET", v2: "/tesla/attributes", signals: teslaSignals[:], tellsPlace: true, permission: "read_extended_vehicle_info", call: "TeslaAttributes"},
-	{name: TeslaUserAccess, kind: KindData, method: "GET", v2: "/tesla/user/access", signals: []SignalCode{SignalVehicleUserAccountRole, SignalVehicleUserAccountPermissions}, call: "TeslaUserAccess"},
+	{name: TeslaUserAccess, kind: KindData, method: "GET", v2: "/tesla/user/access", signals: []signals.Code{signals.VehicleUserAccountRole, signals.VehicleUserAccountPermissions}, call: "TeslaUserAccess"},
 	{name: AllSignals, kind: KindData, method: "GET", v3: "/signals", tellsPlace: true, call: "Signals"},
 
 	{name: Lock, kind: KindCommand, method: "POST", v2: "/security", v3: "/commands/security/lock", permission: "control_security", call: "Lock"},
@@ -149,21 +151,21 @@ var operations = [...]operation{
 //
 //nolint:gochecknoglobals // the table above is the one place that needs them, and it is a global, too
 var (
-	lockSignals = [...]SignalCode{
-		SignalClosureIsLocked, SignalClosureDoors, SignalClosureWindows, SignalClosureSunroof, SignalClosureFrontTrunk,
-		SignalClosureRearTrunk, SignalClosureTailgate, SignalChargeIsChargingPortFlapOpen,
+	lockSignals = [...]signals.Code{
+		signals.ClosureIsLocked, signals.ClosureDoors, signals.ClosureWindows, signals.ClosureSunroof, signals.ClosureFrontTrunk,
+		signals.ClosureRearTrunk, signals.ClosureTailgate, signals.ChargeIsChargingPortFlapOpen,
 	}
-	teslaSignals = [...]SignalCode{
-		SignalVehicleIdentificationNickname, SignalVehicleIdentificationExteriorColor, SignalVehicleIdentificationTrim,
-		SignalConnectivitySoftwareCurrentFirmwareVersion, SignalLocationIsAtHome, SignalSurveillanceIsEnabled, SignalWheelStyle,
+	teslaSignals = [...]signals.Code{
+		signals.VehicleIdentificationNickname, signals.VehicleIdentificationExteriorColor, signals.VehicleIdentificationTrim,
+		signals.ConnectivitySoftwareCurrentFirmwareVersion, signals.LocationIsAtHome, signals.SurveillanceIsEnabled, signals.WheelStyle,
 	}
-	systemSignals = [...]SignalCode{
-		SignalDiagnosticsABS, SignalDiagnosticsActiveSafety, SignalDiagnosticsAirbag, SignalDiagnosticsBrakeFluid,
-		SignalDiagnosticsDriverAssistance, SignalDiagnosticsEmissions, SignalDiagnosticsEVBatteryConditioning,
-		SignalDiagnosticsEVCharging, SignalDiagnosticsEVDriveUnit, SignalDiagnosticsEVHVBattery, SignalDiagnosticsLighting,
-		SignalDiagnosticsMIL, SignalDiagnosticsOilLife, SignalDiagnosticsOilPressure, SignalDiagnosticsOilTemperature,
-		SignalDiagnosticsTelematics, SignalDiagnosticsTirePressure, SignalDiagnosticsTirePressureMonitoring,
-		SignalDiagnosticsTransmission, SignalDiagnosticsWasherFluid, SignalDiagnosticsWaterInFuel,
+	systemSignals = [...]signals.Code{
+		signals.DiagnosticsABS, signals.DiagnosticsActiveSafety, signals.DiagnosticsAirbag, signals.DiagnosticsBrakeFluid,
+		signals.DiagnosticsDriverAssistance, signals.DiagnosticsEmissions, signals.DiagnosticsEVBatteryConditioning,
+		signals.DiagnosticsEVCharging, signals.DiagnosticsEVDriveUnit, signals.DiagnosticsEVHVBattery, signals.DiagnosticsLighting,
+		signals.DiagnosticsMIL, signals.DiagnosticsOilLife, signals.DiagnosticsOilPressure, signals.DiagnosticsOilTemperature,
+		signals.DiagnosticsTelematics, signals.DiagnosticsTirePressure, signals.DiagnosticsTirePressureMonitoring,
+		signals.DiagnosticsTransmission, signals.DiagnosticsWasherFluid, signals.DiagnosticsWaterInFuel,
 	}
 )
 

@@ -272,9 +272,9 @@ func TestVariantsOfTheWireMeanTheSame(t *testing.T) {
 					status, err := snapshot.LockStatus()
 					require.NoError(t, err)
 					reads["doors"] = []any{status.Doors, status.Windows}
-					signals, err := snapshot.Signals()
+					read, err := snapshot.Signals()
 					require.NoError(t, err)
-					left, err := signals.ChargeTimeToComplete()
+					left, err := read.ChargeTimeToComplete()
 					if err == nil {
 						require.Equal(t, smartcar.UnitMinutes, left.Unit)
 					}

@@ -9,12 +9,13 @@ import (
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar"
+	"github.com/seed-498a1bc4/smartcar/signals"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
 	"github.com/stretchr/testify/require"
 )
 
 // signalEntry is one signal of a list: rest stands beside its code.
-func signalEntry(code smartcar.SignalCode, status, body string, meta string) string {
+func signalEntry(code signals.Code, status, body string, meta string) string {
 	return fmt.Sprintf(`{"id":%q,"type":"signal","attributes":{"code":%q,"status":%s%s},"meta":{%s}}`,
 		code, code, status, textIf(body != "", `,"body":`+body), meta)
 }
@@ -30,7 +31,7 @@ func oemTime(at time.Time) string {
 }
 
 func odometerEntry(at time.Time) string {
-	return signalEntry(smartcar.SignalOdometerTraveledDistance, success, `{"value":100,"unit":"km"}`, oemTime(at))
+	return signalEntry(signals.OdometerTraveledDistance, success, `{"value":100,"unit":"km"}`, oemTime(at))
 }
 
 // madeUp is a car of API v3 whose list of signals a test writes.
@@ -86,7 +87,7 @@ func (m *madeUp) requireKey(t *testing.T, state smartcar.KeyState, source smartc
 
 // What the key signal says after the one read that was paid for.
 func TestWhatTheKeySignalMeans(t *testing.T) {
-	const key = smartcar.SignalConnectivityStatusIsDigitalKeyPaired
+	const key = signals.ConnectivityStatusIsDigitalKeyPaired
 	now := func() time.Time { return time.Now().UTC() }
 	for name, tt := range map[string]struct {
 		entry func() string
@@ -110,11 +111,11 @@ func TestWhatTheKeySignalMeans(t *testing.T) {
 			return signalEntry(key, failed("COMPATIBILITY", "PLATFORM_NOT_CAPABLE"), `{"value":false}`, oemTime(now()))
 		}, true, smartcar.KeyUnknown},
 		"not permitted":       {func() string { return signalEntry(key, failed("PERMISSION", ""), ``, ``) }, true, smartcar.KeyUnknown},
-		"not in the list":     {func() string { return signalEntry(smartcar.SignalWheelStyle, success, `{"value":"x"}`, ``) }, true, smartcar.KeyUnknown},
+		"not in the list":     {func() string { return signalEntry(signals.WheelStyle, success, `{"value":"x"}`, ``) }, true, smartcar.KeyUnknown},
 		"as it was before v3": {func() string { return `{"code":"connectivitystatus-isdigitalkeypaired","body":{"value":true}}` }, true, smartcar.KeyInstalled},
 		"in upper case":       {func() string { return signalEntry(key, `{"value":"success"}`, `{"value":true}`, ``) }, true, smartcar.KeyInstalled},
 		"required by a signal": {func() string {
-			return signalEntry(smartcar.SignalWheelStyle, failed("CONNECTED_SERVICES_ACCOUNT", "VIRTUAL_KEY_REQUIRED"), `{"value":"x"}`, ``)
+			return signalEntry(signals.WheelStyle, failed("CONNECTED_SERVICES_ACCOUNT", "VIRTUAL_KEY_REQUIRED"), `{"value":"x"}`, ``)
 		}, false, smartcar.KeyMissing},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -151,7 +152,7 @@ func btoi(b bool) int {
 func TestOpenUntilTheServerSaysOtherwise(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMadeUp(t, aModelY)
-		incapable := signalEntry(smartcar.SignalConnectivityStatusIsDigitalKeyPaired, failed("COMPATIBILITY", "VEHICLE_NOT_CAPABLE"), ``, ``)
+		incapable := signalEntry(signals.ConnectivityStatusIsDigitalKeyPaired, failed("COMPATIBILITY", "VEHICLE_NOT_CAPABLE"), ``, ``)
 		m.signals = []string{odometerEntry(time.Now()), incapable}
 		for range 5 {
 			_, err := m.Odometer(t.Context())
@@ -202,7 +203,7 @@ func TestLinkBeforeTheKeyIsKnownOnV3(t *testing.T) {
 // Evidence goes by when it was so, not by when it arrived.
 func TestOlderEvidenceDoesNotWin(t *testing.T) {
 	paired := func(value bool, meta string) string {
-		return signalEntry(smartcar.SignalConnectivityStatusIsDigitalKeyPaired, success, fmt.Sprintf(`{"value":%v}`, value), meta)
+		return signalEntry(signals.ConnectivityStatusIsDigitalKeyPaired, success, fmt.Sprintf(`{"value":%v}`, value), meta)
 	}
 	synctest.Test(t, func(t *testing.T) {
 		m := newMadeUp(t, aModelY)
@@ -247,16 +248,16 @@ func TestOlderEvidenceDoesNotWin(t *testing.T) {
 
 // The option for the day on which the signal turns out to mean another key.
 func TestWithoutKeySignal(t *testing.T) {
-	for name, signals := range map[string][]string{
-		"false":  {signalEntry(smartcar.SignalConnectivityStatusIsDigitalKeyPaired, success, `{"value":false}`, ``)},
-		"true":   {signalEntry(smartcar.SignalConnectivityStatusIsDigitalKeyPaired, success, `{"value":true}`, ``)},
-		"failed": {signalEntry(smartcar.SignalConnectivityStatusIsDigitalKeyPaired, failed("UPSTREAM", "NO_RESPONSE"), ``, ``)},
+	for name, read := range map[string][]string{
+		"false":  {signalEntry(signals.ConnectivityStatusIsDigitalKeyPaired, success, `{"value":false}`, ``)},
+		"true":   {signalEntry(signals.ConnectivityStatusIsDigitalKeyPaired, success, `{"value":true}`, ``)},
+		"failed": {signalEntry(signals.ConnectivityStatusIsDigitalKeyPaired, failed("UPSTREAM", "NO_RESPONSE"), ``, ``)},
 		"absent": {},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				m := newMadeUp(t, aModelY, smartcar.WithoutKeySignal())
-				m.signals = append(signals, odometerEntry(time.Now()))
+				m.signals = append(read, odometerEntry(time.Now()))
 				for range 3 {
 					_, err := m.Odometer(t.Context())
 					require.NoError(t, err)
@@ -277,10 +278,10 @@ func TestWithoutKeySignal(t *testing.T) {
 func TestAKeyRequiredInsideSignalsIsEvidence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMadeUp(t, aFord)
-		m.signals = []string{signalEntry(smartcar.SignalOdometerTraveledDistance, failed("CONNECTED_SERVICES_ACCOUNT", "VIRTUAL_KEY_REQUIRED"), `{"value":1}`, oemTime(time.Now()))}
-		signals, err := m.Signals(t.Context())
+		m.signals = []string{signalEntry(signals.OdometerTraveledDistance, failed("CONNECTED_SERVICES_ACCOUNT", "VIRTUAL_KEY_REQUIRED"), `{"value":1}`, oemTime(time.Now()))}
+		read, err := m.Signals(t.Context())
 		require.NoError(t, err)
-		_, err = signals.OdometerTraveledDistance()
+		_, err = read.OdometerTraveledDistance()
 		require.ErrorIs(t, err, smartcar.ErrVirtualKeyRequired)
 		m.requireKey(t, smartcar.KeyMissing, smartcar.KeyFromError)
 		_, err = m.Signals(t.Context())
@@ -296,8 +297,8 @@ func TestALegacyCarWithSignalsOfManyAges(t *testing.T) {
 		began := time.Now()
 		m.signals = []string{
 			odometerEntry(began.Add(-3 * time.Minute)),
-			signalEntry(smartcar.SignalTractionBatteryStateOfCharge, success, `{"value":50}`, oemTime(began)),
-			signalEntry(smartcar.SignalWheelTires, success, `{"values":[]}`, oemTime(began.Add(-9*time.Hour))),
+			signalEntry(signals.TractionBatteryStateOfCharge, success, `{"value":50}`, oemTime(began)),
+			signalEntry(signals.WheelTires, success, `{"values":[]}`, oemTime(began.Add(-9*time.Hour))),
 		}
 		_, err := m.TirePressure(t.Context())
 		require.NoError(t, err)
@@ -315,7 +316,7 @@ func TestALegacyCarWithSignalsOfManyAges(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, smartcar.SourceCache, battery.Source)
 
-		asleep := signalEntry(smartcar.SignalConnectivityStatusIsAsleep, success, `{"value":true}`, oemTime(time.Now()))
+		asleep := signalEntry(signals.ConnectivityStatusIsAsleep, success, `{"value":true}`, oemTime(time.Now()))
 		m.signals = append(m.signals, asleep)
 		m.read(t)
 		access, err = m.Access(t.Context())

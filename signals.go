@@ -9,17 +9,11 @@ import (
 	"iter"
 	"net/http"
 	"time"
+
+	"github.com/seed-498a1bc4/smartcar/signals"
 )
 
 //go:generate go run ./internal/catalog/generate
-
-// A SignalCode names a signal of API v3, as in "tractionbattery-stateofcharge".
-// There is a constant for each documented one, but expect others. The
-// permission that its comment names is the documented association; Smartcar
-// does not confirm it signal by signal.
-//
-// https://smartcar.com/docs/api-reference/signals/schema
-type SignalCode string
 
 // The states of [SignalMeta.Status].
 const (
@@ -30,7 +24,7 @@ const (
 
 // SignalMeta stands in every signal. Times that are zero are not known.
 type SignalMeta struct {
-	Code SignalCode
+	Code signals.Code
 	// Status is SignalStatusSuccess, another only where Stale is true or in a
 	// [RawSignal]. It is empty where an old answer has none.
 	Status string
@@ -92,7 +86,7 @@ func (s *Signals) content() *signalSet {
 	return s.set()
 }
 
-func (set *signalSet) find(code SignalCode) (storedSignal, bool) {
+func (set *signalSet) find(code signals.Code) (storedSignal, bool) {
 	for _, s := range set.signals {
 		if s.meta.Code == code {
 			return s, true
@@ -122,8 +116,8 @@ func (s *Signals) Incomplete() bool { return s.content().incomplete }
 
 // All yields every signal by its code, in the order of the codes: those that
 // failed and those this package has no accessor for, too.
-func (s *Signals) All() iter.Seq2[SignalCode, *RawSignal] {
-	return func(yield func(SignalCode, *RawSignal) bool) {
+func (s *Signals) All() iter.Seq2[signals.Code, *RawSignal] {
+	return func(yield func(signals.Code, *RawSignal) bool) {
 		for _, stored := range s.content().signals {
 			if !yield(stored.meta.Code, s.raw(stored)) {
 				return
@@ -134,7 +128,7 @@ func (s *Signals) All() iter.Seq2[SignalCode, *RawSignal] {
 
 // Raw returns a signal undecoded, whether it has an accessor or not. Its errors
 // are those of the accessors, but for the body, which nobody has read.
-func (s *Signals) Raw(code SignalCode) (*RawSignal, error) {
+func (s *Signals) Raw(code signals.Code) (*RawSignal, error) {
 	stored, err := s.usable(code)
 	if err != nil {
 		return nil, err
@@ -155,7 +149,7 @@ func (s *Signals) raw(stored storedSignal) *RawSignal {
 }
 
 // usable returns a signal whose body may be read.
-func (s *Signals) usable(code SignalCode) (storedSignal, error) {
+func (s *Signals) usable(code signals.Code) (storedSignal, error) {
 	set := s.content()
 	stored, ok := set.find(code)
 	if !ok {
@@ -205,7 +199,7 @@ func saysSomething(body json.RawMessage) bool {
 	return false
 }
 
-func (set *signalSet) notFound(code SignalCode) *Error {
+func (set *signalSet) notFound(code signals.Code) *Error {
 	e := &Error{
 		Operation: signalOperation(code), StatusCode: http.StatusNotFound, Type: "RESOURCE_NOT_FOUND", Code: "SIGNAL_NOT_FOUND",
 		RequestID: set.requestID, Description: set.absent,
@@ -218,7 +212,7 @@ func (set *signalSet) notFound(code SignalCode) *Error {
 
 // signalOperation names a signal in errors, where a code from afar must not
 // reach a terminal as it came.
-func signalOperation(code SignalCode) Operation { return Operation(printable(string(code), 64)) }
+func signalOperation(code signals.Code) Operation { return Operation(printable(string(code), 64)) }
 
 // Format names the signals and nothing of what they said.
 func (s *Signals) Format(f fmt.State, _ rune) {

@@ -2,461 +2,465 @@
 
 package smartcar
 
-// ChargeAmperage reads [SignalChargeAmperage]: the current that the car charges with, in amperes.
+import "github.com/seed-498a1bc4/smartcar/signals"
+
+// ChargeAmperage reads [signals.ChargeAmperage]: the current that the car charges with, in amperes.
 func (s *Signals) ChargeAmperage() (*NumberSignal, error) {
-	return numberSignal(s, SignalChargeAmperage, UnitAmperes)
+	return numberSignal(s, signals.ChargeAmperage, UnitAmperes)
 }
 
-// ChargeAmperageMax reads [SignalChargeAmperageMax]: the highest current that the car may charge with, in amperes.
+// ChargeAmperageMax reads [signals.ChargeAmperageMax]: the highest current that the car may charge with, in amperes.
 func (s *Signals) ChargeAmperageMax() (*NumberSignal, error) {
-	return numberSignal(s, SignalChargeAmperageMax, UnitAmperes)
+	return numberSignal(s, signals.ChargeAmperageMax, UnitAmperes)
 }
 
-// ChargeAmperageRequested reads [SignalChargeAmperageRequested]: the current that the car asked the charger for, in amperes.
+// ChargeAmperageRequested reads [signals.ChargeAmperageRequested]: the current that the car asked the charger for, in amperes.
 func (s *Signals) ChargeAmperageRequested() (*NumberSignal, error) {
-	return numberSignal(s, SignalChargeAmperageRequested, UnitAmperes)
+	return numberSignal(s, signals.ChargeAmperageRequested, UnitAmperes)
 }
 
-// ChargeChargeLimits reads [SignalChargeChargeLimits]: how far the car will charge, everywhere or under a condition, in percent, 0 to 100.
+// ChargeChargeLimits reads [signals.ChargeChargeLimits]: how far the car will charge, everywhere or under a condition, in percent, 0 to 100.
 func (s *Signals) ChargeChargeLimits() (*ChargeLimitsSignal, error) {
-	return chargeLimitsSignal(s, SignalChargeChargeLimits)
+	return chargeLimitsSignal(s, signals.ChargeChargeLimits)
 }
 
-// ChargeChargePortStatusColor reads [SignalChargeChargePortStatusColor]: the color of the charge port's light: GREEN, BLUE, ORANGE.
+// ChargeChargePortStatusColor reads [signals.ChargeChargePortStatusColor]: the color of the charge port's light: GREEN, BLUE, ORANGE.
 func (s *Signals) ChargeChargePortStatusColor() (*TextSignal, error) {
-	return wordSignal(s, SignalChargeChargePortStatusColor)
+	return wordSignal(s, signals.ChargeChargePortStatusColor)
 }
 
-// ChargeChargeRate reads [SignalChargeChargeRate]: the range that the car gains in an hour of charging, in km/h unless its Unit says otherwise.
+// ChargeChargeRate reads [signals.ChargeChargeRate]: the range that the car gains in an hour of charging, in km/h unless its Unit says otherwise.
 func (s *Signals) ChargeChargeRate() (*NumberSignal, error) {
-	return numberSignal(s, SignalChargeChargeRate, "")
+	return numberSignal(s, signals.ChargeChargeRate, "")
 }
 
-// ChargeChargeRecords reads [SignalChargeChargeRecords]: where, when and how much the car was charged.
+// ChargeChargeRecords reads [signals.ChargeChargeRecords]: where, when and how much the car was charged.
 func (s *Signals) ChargeChargeRecords() (*ChargeRecordsSignal, error) {
-	return chargeRecordsSignal(s, SignalChargeChargeRecords)
+	return chargeRecordsSignal(s, signals.ChargeChargeRecords)
 }
 
-// ChargeChargerPhases reads [SignalChargeChargerPhases]: the number of phases that the charger uses.
+// ChargeChargerPhases reads [signals.ChargeChargerPhases]: the number of phases that the charger uses.
 func (s *Signals) ChargeChargerPhases() (*NumberSignal, error) {
-	return numberSignal(s, SignalChargeChargerPhases, "")
+	return numberSignal(s, signals.ChargeChargerPhases, "")
 }
 
-// ChargeChargeTimers reads [SignalChargeChargeTimers]: when the car is to charge and to be ready.
+// ChargeChargeTimers reads [signals.ChargeChargeTimers]: when the car is to charge and to be ready.
 func (s *Signals) ChargeChargeTimers() (*ChargeTimersSignal, error) {
-	return chargeTimersSignal(s, SignalChargeChargeTimers)
+	return chargeTimersSignal(s, signals.ChargeChargeTimers)
 }
 
-// ChargeChargingConnectorType reads [SignalChargeChargingConnectorType]: the type of the connector, such as J1772.
+// ChargeChargingConnectorType reads [signals.ChargeChargingConnectorType]: the type of the connector, such as J1772.
 func (s *Signals) ChargeChargingConnectorType() (*TextSignal, error) {
-	return textSignal(s, SignalChargeChargingConnectorType)
+	return textSignal(s, signals.ChargeChargingConnectorType)
 }
 
-// ChargeDetailedChargingStatus reads [SignalChargeDetailedChargingStatus]: what charging is doing: [ChargeStateCharging] and the like, or another word.
+// ChargeDetailedChargingStatus reads [signals.ChargeDetailedChargingStatus]: what charging is doing: smartcar.ChargeStateCharging and the like, or another word.
 func (s *Signals) ChargeDetailedChargingStatus() (*TextSignal, error) {
-	return wordSignal(s, SignalChargeDetailedChargingStatus)
+	return wordSignal(s, signals.ChargeDetailedChargingStatus)
 }
 
-// ChargeEnergyAdded reads [SignalChargeEnergyAdded]: the energy that charging has added, in kWh.
+// ChargeEnergyAdded reads [signals.ChargeEnergyAdded]: the energy that charging has added, in kWh.
 func (s *Signals) ChargeEnergyAdded() (*NumberSignal, error) {
-	return numberSignal(s, SignalChargeEnergyAdded, UnitKilowattHours)
+	return numberSignal(s, signals.ChargeEnergyAdded, UnitKilowattHours)
 }
 
-// ChargeFastChargerType reads [SignalChargeFastChargerType]: the type of the fast charger, such as CCS.
+// ChargeFastChargerType reads [signals.ChargeFastChargerType]: the type of the fast charger, such as CCS.
 func (s *Signals) ChargeFastChargerType() (*TextSignal, error) {
-	return textSignal(s, SignalChargeFastChargerType)
+	return textSignal(s, signals.ChargeFastChargerType)
 }
 
-// ChargeIsCharging reads [SignalChargeIsCharging]: whether the car is charging.
+// ChargeIsCharging reads [signals.ChargeIsCharging]: whether the car is charging.
 func (s *Signals) ChargeIsCharging() (*BoolSignal, error) {
-	return boolSignal(s, SignalChargeIsCharging)
+	return boolSignal(s, signals.ChargeIsCharging)
 }
 
-// ChargeIsChargingCableConnected reads [SignalChargeIsChargingCableConnected]: whether the car is plugged in.
+// ChargeIsChargingCableConnected reads [signals.ChargeIsChargingCableConnected]: whether the car is plugged in.
 func (s *Signals) ChargeIsChargingCableConnected() (*BoolSignal, error) {
-	return boolSignal(s, SignalChargeIsChargingCableConnected)
+	return boolSignal(s, signals.ChargeIsChargingCableConnected)
 }
 
-// ChargeIsChargingCableLatched reads [SignalChargeIsChargingCableLatched]: whether the charging cable is locked to the car.
+// ChargeIsChargingCableLatched reads [signals.ChargeIsChargingCableLatched]: whether the charging cable is locked to the car.
 func (s *Signals) ChargeIsChargingCableLatched() (*BoolSignal, error) {
-	return boolSignal(s, SignalChargeIsChargingCableLatched)
+	return boolSignal(s, signals.ChargeIsChargingCableLatched)
 }
 
-// ChargeIsChargingPortFlapOpen reads [SignalChargeIsChargingPortFlapOpen]: whether the flap of the charge port is open.
+// ChargeIsChargingPortFlapOpen reads [signals.ChargeIsChargingPortFlapOpen]: whether the flap of the charge port is open.
 func (s *Signals) ChargeIsChargingPortFlapOpen() (*BoolSignal, error) {
-	return boolSignal(s, SignalChargeIsChargingPortFlapOpen)
+	return boolSignal(s, signals.ChargeIsChargingPortFlapOpen)
 }
 
-// ChargeIsFastChargerPresent reads [SignalChargeIsFastChargerPresent]: whether the car is at a fast charger.
+// ChargeIsFastChargerPresent reads [signals.ChargeIsFastChargerPresent]: whether the car is at a fast charger.
 func (s *Signals) ChargeIsFastChargerPresent() (*BoolSignal, error) {
-	return boolSignal(s, SignalChargeIsFastChargerPresent)
+	return boolSignal(s, signals.ChargeIsFastChargerPresent)
 }
 
-// ChargeTimeToComplete reads [SignalChargeTimeToComplete]: the time until the active charge limit is reached, in minutes.
+// ChargeTimeToComplete reads [signals.ChargeTimeToComplete]: the time until the active charge limit is reached, in minutes.
 func (s *Signals) ChargeTimeToComplete() (*NumberSignal, error) {
-	return numberSignal(s, SignalChargeTimeToComplete, UnitMinutes)
+	return numberSignal(s, signals.ChargeTimeToComplete, UnitMinutes)
 }
 
-// ChargeVoltage reads [SignalChargeVoltage]: the voltage that the car charges with, in volts.
+// ChargeVoltage reads [signals.ChargeVoltage]: the voltage that the car charges with, in volts.
 func (s *Signals) ChargeVoltage() (*NumberSignal, error) {
-	return numberSignal(s, SignalChargeVoltage, UnitVolts)
+	return numberSignal(s, signals.ChargeVoltage, UnitVolts)
 }
 
-// ChargeWattage reads [SignalChargeWattage]: the power that the car charges with, in watts.
+// ChargeWattage reads [signals.ChargeWattage]: the power that the car charges with, in watts.
 func (s *Signals) ChargeWattage() (*NumberSignal, error) {
-	return numberSignal(s, SignalChargeWattage, UnitWatts)
+	return numberSignal(s, signals.ChargeWattage, UnitWatts)
 }
 
-// ClimateExternalTemperature reads [SignalClimateExternalTemperature]: the temperature outside, in degrees Celsius unless its Unit says otherwise.
+// ClimateExternalTemperature reads [signals.ClimateExternalTemperature]: the temperature outside, in degrees Celsius unless its Unit says otherwise.
 func (s *Signals) ClimateExternalTemperature() (*NumberSignal, error) {
-	return numberSignal(s, SignalClimateExternalTemperature, "")
+	return numberSignal(s, signals.ClimateExternalTemperature, "")
 }
 
-// ClimateInternalTemperature reads [SignalClimateInternalTemperature]: the temperature in the cabin, in degrees Celsius unless its Unit says otherwise.
+// ClimateInternalTemperature reads [signals.ClimateInternalTemperature]: the temperature in the cabin, in degrees Celsius unless its Unit says otherwise.
 func (s *Signals) ClimateInternalTemperature() (*NumberSignal, error) {
-	return numberSignal(s, SignalClimateInternalTemperature, "")
+	return numberSignal(s, signals.ClimateInternalTemperature, "")
 }
 
-// ClosureDoors reads [SignalClosureDoors]: the doors, open or closed, locked or not.
+// ClosureDoors reads [signals.ClosureDoors]: the doors, open or closed, locked or not.
 func (s *Signals) ClosureDoors() (*ClosuresSignal, error) {
-	return closuresSignal(s, SignalClosureDoors)
+	return closuresSignal(s, signals.ClosureDoors)
 }
 
-// ClosureEngineCover reads [SignalClosureEngineCover]: the cover of the engine.
+// ClosureEngineCover reads [signals.ClosureEngineCover]: the cover of the engine.
 func (s *Signals) ClosureEngineCover() (*ClosureSignal, error) {
-	return closureSignal(s, SignalClosureEngineCover)
+	return closureSignal(s, signals.ClosureEngineCover)
 }
 
-// ClosureFrontTrunk reads [SignalClosureFrontTrunk]: the trunk in front.
+// ClosureFrontTrunk reads [signals.ClosureFrontTrunk]: the trunk in front.
 func (s *Signals) ClosureFrontTrunk() (*ClosureSignal, error) {
-	return closureSignal(s, SignalClosureFrontTrunk)
+	return closureSignal(s, signals.ClosureFrontTrunk)
 }
 
-// ClosureIsLocked reads [SignalClosureIsLocked]: whether the car is locked.
-func (s *Signals) ClosureIsLocked() (*BoolSignal, error) { return boolSignal(s, SignalClosureIsLocked) }
+// ClosureIsLocked reads [signals.ClosureIsLocked]: whether the car is locked.
+func (s *Signals) ClosureIsLocked() (*BoolSignal, error) {
+	return boolSignal(s, signals.ClosureIsLocked)
+}
 
-// ClosureRearTrunk reads [SignalClosureRearTrunk]: the trunk behind.
+// ClosureRearTrunk reads [signals.ClosureRearTrunk]: the trunk behind.
 func (s *Signals) ClosureRearTrunk() (*ClosureSignal, error) {
-	return closureSignal(s, SignalClosureRearTrunk)
+	return closureSignal(s, signals.ClosureRearTrunk)
 }
 
-// ClosureSunroof reads [SignalClosureSunroof]: the sunroof.
+// ClosureSunroof reads [signals.ClosureSunroof]: the sunroof.
 func (s *Signals) ClosureSunroof() (*ClosureSignal, error) {
-	return closureSignal(s, SignalClosureSunroof)
+	return closureSignal(s, signals.ClosureSunroof)
 }
 
-// ClosureTailgate reads [SignalClosureTailgate]: the tailgate.
+// ClosureTailgate reads [signals.ClosureTailgate]: the tailgate.
 func (s *Signals) ClosureTailgate() (*ClosureSignal, error) {
-	return closureSignal(s, SignalClosureTailgate)
+	return closureSignal(s, signals.ClosureTailgate)
 }
 
-// ClosureWindows reads [SignalClosureWindows]: the windows, open or closed.
+// ClosureWindows reads [signals.ClosureWindows]: the windows, open or closed.
 func (s *Signals) ClosureWindows() (*ClosuresSignal, error) {
-	return closuresSignal(s, SignalClosureWindows)
+	return closuresSignal(s, signals.ClosureWindows)
 }
 
-// ConnectivitySoftwareCurrentFirmwareVersion reads [SignalConnectivitySoftwareCurrentFirmwareVersion]: the version of the car's software.
+// ConnectivitySoftwareCurrentFirmwareVersion reads [signals.ConnectivitySoftwareCurrentFirmwareVersion]: the version of the car's software.
 func (s *Signals) ConnectivitySoftwareCurrentFirmwareVersion() (*TextSignal, error) {
-	return textSignal(s, SignalConnectivitySoftwareCurrentFirmwareVersion)
+	return textSignal(s, signals.ConnectivitySoftwareCurrentFirmwareVersion)
 }
 
-// ConnectivityStatusIsAsleep reads [SignalConnectivityStatusIsAsleep]: whether the car sleeps to save power.
+// ConnectivityStatusIsAsleep reads [signals.ConnectivityStatusIsAsleep]: whether the car sleeps to save power.
 func (s *Signals) ConnectivityStatusIsAsleep() (*BoolSignal, error) {
-	return boolSignal(s, SignalConnectivityStatusIsAsleep)
+	return boolSignal(s, signals.ConnectivityStatusIsAsleep)
 }
 
-// ConnectivityStatusIsDigitalKeyPaired reads [SignalConnectivityStatusIsDigitalKeyPaired]: whether a digital key is paired with the car; for a Tesla it is the nearest to the virtual key that API v3 has.
+// ConnectivityStatusIsDigitalKeyPaired reads [signals.ConnectivityStatusIsDigitalKeyPaired]: whether a digital key is paired with the car; for a Tesla it is the nearest to the virtual key that API v3 has.
 func (s *Signals) ConnectivityStatusIsDigitalKeyPaired() (*BoolSignal, error) {
-	return boolSignal(s, SignalConnectivityStatusIsDigitalKeyPaired)
+	return boolSignal(s, signals.ConnectivityStatusIsDigitalKeyPaired)
 }
 
-// ConnectivityStatusIsOnline reads [SignalConnectivityStatusIsOnline]: whether the car can be reached.
+// ConnectivityStatusIsOnline reads [signals.ConnectivityStatusIsOnline]: whether the car can be reached.
 func (s *Signals) ConnectivityStatusIsOnline() (*BoolSignal, error) {
-	return boolSignal(s, SignalConnectivityStatusIsOnline)
+	return boolSignal(s, signals.ConnectivityStatusIsOnline)
 }
 
-// DiagnosticsABS reads [SignalDiagnosticsABS]: the state of the antilock brakes.
+// DiagnosticsABS reads [signals.DiagnosticsABS]: the state of the antilock brakes.
 func (s *Signals) DiagnosticsABS() (*DiagnosticSignal, error) {
-	return diagnosticSignal(s, SignalDiagnosticsABS)
+	return diagnosticSignal(s, signals.DiagnosticsABS)
 }
 
-// DiagnosticsActiveSafety reads [SignalDiagnosticsActiveSafety]: the state of active safety.
+// DiagnosticsActiveSafety reads [signals.DiagnosticsActiveSafety]: the state of active safety.
 func (s *Signals) DiagnosticsActiveSafety() (*DiagnosticSignal, error) {
-	return diagnosticSignal(s, SignalDiagnosticsActiveSafety)
+	return diagnosticSignal(s, signals.DiagnosticsActiveSafety)
 }
 
-// DiagnosticsAirbag reads [SignalDiagnosticsAirbag]: the state of the airbags.
+// DiagnosticsAirbag reads [signals.DiagnosticsAirbag]: the state of the airbags.
 func (s *Signals) DiagnosticsAirbag() (*DiagnosticSignal, error) {
-	return diagnosticSignal(s, SignalDiagnosticsAirbag)
+	return diagnosticSignal(s, signals.DiagnosticsAirbag)
 }
 
-// DiagnosticsBrakeFluid reads [SignalDiagnosticsBrakeFluid]: the state of the brake fluid.
+// DiagnosticsBrakeFluid reads [signals.DiagnosticsBrakeFluid]: the state of the brake fluid.
 func (s *Signals) DiagnosticsBrakeFluid() (*DiagnosticSignal, error) {
-	return diagnosticSignal(s, SignalDiagnosticsBrakeFluid)
+	return diagnosticSignal(s, signals.DiagnosticsBrakeFluid)
 }
 
-// DiagnosticsDriverAssistance reads [SignalDiagnosticsDriverAssistance]: the state of driver assistance.
+// DiagnosticsDriverAssistance reads [signals.DiagnosticsDriverAssistance]: the state of driver assistance.
 func (s *Signals) DiagnosticsDriverAssistance() (*DiagnosticSignal, error) {
-	return diagnosticSignal(s, SignalDiagnosticsDriverAssistance)
+	return diagnosticSignal(s, signals.DiagnosticsDriverAssistance)
 }
 
-// DiagnosticsDTCCount reads [SignalDiagnosticsDTCCount]: the number of diagnostic trouble codes.
+// DiagnosticsDTCCount reads [signals.DiagnosticsDTCCount]: the number of diagnostic trouble codes.
 func (s *Signals) DiagnosticsDTCCount() (*NumberSignal, error) {
-	return numberSignal(s, SignalDiagnosticsDTCCount, "")
+	return numberSignal(s, signals.DiagnosticsDTCCount, "")
 }
 
-// DiagnosticsDTCList reads [SignalDiagnosticsDTCList]: the diagnostic trouble codes.
+// DiagnosticsDTCList reads [signals.DiagnosticsDTCList]: the diagnostic trouble codes.
 func (s *Signals) DiagnosticsDTCList() (*TroubleCodesSignal, error) {
-	return troubleCodesSignal(s, SignalDiagnosticsDTCList)
+	return troubleCodesSignal(s, signals.DiagnosticsDTCList)
 }
 
-// DiagnosticsEmissions reads [SignalDiagnosticsEmissions]: the state of emission control.
+// DiagnosticsEmissions reads [signals.DiagnosticsEmissions]: the state of emission control.
 func (s *Signals) DiagnosticsEmissions() (*DiagnosticSignal, error) {
-	return diagnosticSignal(s, SignalDiagnosticsEmissions)
+	return diagnosticSignal(s, signals.DiagnosticsEmissions)
 }
 
-// DiagnosticsEVBatteryConditioning reads [SignalDiagnosticsEVBatteryConditioning]: the state of the traction battery's conditioning.
+// DiagnosticsEVBatteryConditioning reads [signals.DiagnosticsEVBatteryConditioning]: the state of the traction battery's conditioning.
 func (s *Signals) DiagnosticsEVBatteryConditioning() (*DiagnosticSignal, error) {
-	return diagnosticSignal(s, SignalDiagnosticsEVBatteryConditioning)
+	return diagnosticSignal(s, signals.DiagnosticsEVBatteryConditioning)
 }
 
-// DiagnosticsEVCharging reads [SignalDiagnosticsEVCharging]: the state of the charging system.
+// DiagnosticsEVCharging reads [signals.DiagnosticsEVCharging]: the state of the charging system.
 func (s *Signals) DiagnosticsEVCharging() (*DiagnosticSignal, error) {
-	return diagnosticSignal(s, SignalDiagnosticsEVCharging)
+	return diagnosticSignal(s, signals.DiagnosticsEVCharging)
 }
 
-// DiagnosticsEVDriveUnit reads [SignalDiagnosticsEVDriveUnit]: the state of the electric drive unit.
+// DiagnosticsEVDriveUnit reads [signals.DiagnosticsEVDriveUnit]: the state of the electric drive unit.
 func (s *Signals) DiagnosticsEVDriveUnit() (*DiagnosticSignal, error) {
-	return diagnosticSignal(s, SignalDiagnosticsEVDriveUnit)
+	return diagnosticSignal(s, signals.DiagnosticsEVDriveUnit)
 }
 
-// DiagnosticsEVHVBattery reads [SignalDiagnosticsEVHVBattery]: the state of the high-voltage battery.
+// DiagnosticsEVHVBattery reads [signals.DiagnosticsEVHVBattery]: the state of the high-voltage battery.
 func (s *Signals) DiagnosticsEVHVBattery() (*DiagnosticSignal, error) {
-	return diagnosticSignal(s, SignalDiagnosticsEVHVBattery)
+	return diagnosticSignal(s, signals.DiagnosticsEVHVBattery)
 }
 
-// DiagnosticsLighting reads [SignalDiagnosticsLighting]: the state of the lights.
+// DiagnosticsLighting reads [signals.DiagnosticsLighting]: the state of the lights.
 func (s *Signals) DiagnosticsLighting() (*DiagnosticSignal, error) {
-	return diagnosticSignal(s, SignalDiagnosticsLighting)
+	return diagnosticSignal(s, signals.DiagnosticsLighting)
 }
 
-// DiagnosticsMIL reads [SignalDiagnosticsMIL]: the state of the malfunction indicator lamp.
+// DiagnosticsMIL reads [signals.DiagnosticsMIL]: the state of the malfunction indicator lamp.
 func (s *Signals) DiagnosticsMIL() (*DiagnosticSignal, error) {
-	return diagnosticSignal(s, SignalDiagnosticsMIL)
+	return diagnosticSignal(s, signals.DiagnosticsMIL)
 }
 
-// DiagnosticsOilLife reads [SignalDiagnosticsOilLife]: the state of the oil's age.
+// DiagnosticsOilLife reads [signals.DiagnosticsOilLife]: the state of the oil's age.
 func (s *Signals) DiagnosticsOilLife() (*DiagnosticSignal, error) {
-	return diagnosticSignal(s, SignalDiagnosticsOilLife)
+	return diagnosticSignal(s, signals.DiagnosticsOilLife)
 }
 
-// DiagnosticsOilPressure reads [SignalDiagnosticsOilPressure]: the state of the oil's pressure.
+// DiagnosticsOilPressure reads [signals.DiagnosticsOilPressure]: the state of the oil's pressure.
 func (s *Signals) DiagnosticsOilPressure() (*DiagnosticSignal, error) {
-	return diagnosticSignal(s, SignalDiagnosticsOilPressure)
+	return diagnosticSignal(s, signals.DiagnosticsOilPressure)
 }
 
-// DiagnosticsOilTemperature reads [SignalDiagnosticsOilTemperature]: the state of the oil's temperature.
+// DiagnosticsOilTemperature reads [signals.DiagnosticsOilTemperature]: the state of the oil's temperature.
 func (s *Signals) DiagnosticsOilTemperature() (*DiagnosticSignal, error) {
-	return diagnosticSignal(s, SignalDiagnosticsOilTemperature)
+	return diagnosticSignal(s, signals.DiagnosticsOilTemperature)
 }
 
-// DiagnosticsTelematics reads [SignalDiagnosticsTelematics]: the state of telematics.
+// DiagnosticsTelematics reads [signals.DiagnosticsTelematics]: the state of telematics.
 func (s *Signals) DiagnosticsTelematics() (*DiagnosticSignal, error) {
-	return diagnosticSignal(s, SignalDiagnosticsTelematics)
+	return diagnosticSignal(s, signals.DiagnosticsTelematics)
 }
 
-// DiagnosticsTirePressure reads [SignalDiagnosticsTirePressure]: the state of the tires' pressure.
+// DiagnosticsTirePressure reads [signals.DiagnosticsTirePressure]: the state of the tires' pressure.
 func (s *Signals) DiagnosticsTirePressure() (*DiagnosticSignal, error) {
-	return diagnosticSignal(s, SignalDiagnosticsTirePressure)
+	return diagnosticSignal(s, signals.DiagnosticsTirePressure)
 }
 
-// DiagnosticsTirePressureMonitoring reads [SignalDiagnosticsTirePressureMonitoring]: the state of the system that watches the tires' pressure.
+// DiagnosticsTirePressureMonitoring reads [signals.DiagnosticsTirePressureMonitoring]: the state of the system that watches the tires' pressure.
 func (s *Signals) DiagnosticsTirePressureMonitoring() (*DiagnosticSignal, error) {
-	return diagnosticSignal(s, SignalDiagnosticsTirePressureMonitoring)
+	return diagnosticSignal(s, signals.DiagnosticsTirePressureMonitoring)
 }
 
-// DiagnosticsTransmission reads [SignalDiagnosticsTransmission]: the state of the transmission.
+// DiagnosticsTransmission reads [signals.DiagnosticsTransmission]: the state of the transmission.
 func (s *Signals) DiagnosticsTransmission() (*DiagnosticSignal, error) {
-	return diagnosticSignal(s, SignalDiagnosticsTransmission)
+	return diagnosticSignal(s, signals.DiagnosticsTransmission)
 }
 
-// DiagnosticsWasherFluid reads [SignalDiagnosticsWasherFluid]: the state of the washer fluid.
+// DiagnosticsWasherFluid reads [signals.DiagnosticsWasherFluid]: the state of the washer fluid.
 func (s *Signals) DiagnosticsWasherFluid() (*DiagnosticSignal, error) {
-	return diagnosticSignal(s, SignalDiagnosticsWasherFluid)
+	return diagnosticSignal(s, signals.DiagnosticsWasherFluid)
 }
 
-// DiagnosticsWaterInFuel reads [SignalDiagnosticsWaterInFuel]: the state of the fuel, which is to hold no water.
+// DiagnosticsWaterInFuel reads [signals.DiagnosticsWaterInFuel]: the state of the fuel, which is to hold no water.
 func (s *Signals) DiagnosticsWaterInFuel() (*DiagnosticSignal, error) {
-	return diagnosticSignal(s, SignalDiagnosticsWaterInFuel)
+	return diagnosticSignal(s, signals.DiagnosticsWaterInFuel)
 }
 
-// HVACCabinTargetTemperature reads [SignalHVACCabinTargetTemperature]: the temperature wanted in the cabin, in degrees Celsius unless its Unit says otherwise.
+// HVACCabinTargetTemperature reads [signals.HVACCabinTargetTemperature]: the temperature wanted in the cabin, in degrees Celsius unless its Unit says otherwise.
 func (s *Signals) HVACCabinTargetTemperature() (*NumberSignal, error) {
-	return numberSignal(s, SignalHVACCabinTargetTemperature, "")
+	return numberSignal(s, signals.HVACCabinTargetTemperature, "")
 }
 
-// HVACIsCabinHVACActive reads [SignalHVACIsCabinHVACActive]: whether the cabin is heated, cooled or aired.
+// HVACIsCabinHVACActive reads [signals.HVACIsCabinHVACActive]: whether the cabin is heated, cooled or aired.
 func (s *Signals) HVACIsCabinHVACActive() (*BoolSignal, error) {
-	return boolSignal(s, SignalHVACIsCabinHVACActive)
+	return boolSignal(s, signals.HVACIsCabinHVACActive)
 }
 
-// HVACIsFrontDefrosterActive reads [SignalHVACIsFrontDefrosterActive]: whether the front defroster is on.
+// HVACIsFrontDefrosterActive reads [signals.HVACIsFrontDefrosterActive]: whether the front defroster is on.
 func (s *Signals) HVACIsFrontDefrosterActive() (*BoolSignal, error) {
-	return boolSignal(s, SignalHVACIsFrontDefrosterActive)
+	return boolSignal(s, signals.HVACIsFrontDefrosterActive)
 }
 
-// HVACIsRearDefrosterActive reads [SignalHVACIsRearDefrosterActive]: whether the rear defroster is on.
+// HVACIsRearDefrosterActive reads [signals.HVACIsRearDefrosterActive]: whether the rear defroster is on.
 func (s *Signals) HVACIsRearDefrosterActive() (*BoolSignal, error) {
-	return boolSignal(s, SignalHVACIsRearDefrosterActive)
+	return boolSignal(s, signals.HVACIsRearDefrosterActive)
 }
 
-// HVACIsSteeringHeaterActive reads [SignalHVACIsSteeringHeaterActive]: whether the heater of the steering wheel is on.
+// HVACIsSteeringHeaterActive reads [signals.HVACIsSteeringHeaterActive]: whether the heater of the steering wheel is on.
 func (s *Signals) HVACIsSteeringHeaterActive() (*BoolSignal, error) {
-	return boolSignal(s, SignalHVACIsSteeringHeaterActive)
+	return boolSignal(s, signals.HVACIsSteeringHeaterActive)
 }
 
-// InternalCombustionEngineAmountRemaining reads [SignalInternalCombustionEngineAmountRemaining]: the fuel in the tank, in liters unless its Unit says otherwise.
+// InternalCombustionEngineAmountRemaining reads [signals.InternalCombustionEngineAmountRemaining]: the fuel in the tank, in liters unless its Unit says otherwise.
 func (s *Signals) InternalCombustionEngineAmountRemaining() (*NumberSignal, error) {
-	return numberSignal(s, SignalInternalCombustionEngineAmountRemaining, "")
+	return numberSignal(s, signals.InternalCombustionEngineAmountRemaining, "")
 }
 
-// InternalCombustionEngineFuelLevel reads [SignalInternalCombustionEngineFuelLevel]: how full the tank is, in percent, 0 to 100.
+// InternalCombustionEngineFuelLevel reads [signals.InternalCombustionEngineFuelLevel]: how full the tank is, in percent, 0 to 100.
 func (s *Signals) InternalCombustionEngineFuelLevel() (*NumberSignal, error) {
-	return numberSignal(s, SignalInternalCombustionEngineFuelLevel, UnitPercent)
+	return numberSignal(s, signals.InternalCombustionEngineFuelLevel, UnitPercent)
 }
 
-// InternalCombustionEngineOilLife reads [SignalInternalCombustionEngineOilLife]: the oil's remaining life, in percent, 0 to 100.
+// InternalCombustionEngineOilLife reads [signals.InternalCombustionEngineOilLife]: the oil's remaining life, in percent, 0 to 100.
 func (s *Signals) InternalCombustionEngineOilLife() (*NumberSignal, error) {
-	return numberSignal(s, SignalInternalCombustionEngineOilLife, UnitPercent)
+	return numberSignal(s, signals.InternalCombustionEngineOilLife, UnitPercent)
 }
 
-// InternalCombustionEngineRange reads [SignalInternalCombustionEngineRange]: how far the fuel lasts, in km unless its Unit says otherwise.
+// InternalCombustionEngineRange reads [signals.InternalCombustionEngineRange]: how far the fuel lasts, in km unless its Unit says otherwise.
 func (s *Signals) InternalCombustionEngineRange() (*NumberSignal, error) {
-	return numberSignal(s, SignalInternalCombustionEngineRange, "")
+	return numberSignal(s, signals.InternalCombustionEngineRange, "")
 }
 
-// LocationIsAtHome reads [SignalLocationIsAtHome]: whether the car is at home.
+// LocationIsAtHome reads [signals.LocationIsAtHome]: whether the car is at home.
 func (s *Signals) LocationIsAtHome() (*BoolSignal, error) {
-	return boolSignal(s, SignalLocationIsAtHome)
+	return boolSignal(s, signals.LocationIsAtHome)
 }
 
-// LocationPreciseLocation reads [SignalLocationPreciseLocation]: where the car is, or was parked.
+// LocationPreciseLocation reads [signals.LocationPreciseLocation]: where the car is, or was parked.
 func (s *Signals) LocationPreciseLocation() (*LocationSignal, error) {
-	return locationSignal(s, SignalLocationPreciseLocation)
+	return locationSignal(s, signals.LocationPreciseLocation)
 }
 
-// LowVoltageBatteryStateOfCharge reads [SignalLowVoltageBatteryStateOfCharge]: the charge of the 12-volt battery, in percent, 0 to 100.
+// LowVoltageBatteryStateOfCharge reads [signals.LowVoltageBatteryStateOfCharge]: the charge of the 12-volt battery, in percent, 0 to 100.
 func (s *Signals) LowVoltageBatteryStateOfCharge() (*NumberSignal, error) {
-	return numberSignal(s, SignalLowVoltageBatteryStateOfCharge, UnitPercent)
+	return numberSignal(s, signals.LowVoltageBatteryStateOfCharge, UnitPercent)
 }
 
-// LowVoltageBatteryStatus reads [SignalLowVoltageBatteryStatus]: the state of the 12-volt battery: GOOD, WARN or BAD.
+// LowVoltageBatteryStatus reads [signals.LowVoltageBatteryStatus]: the state of the 12-volt battery: GOOD, WARN or BAD.
 func (s *Signals) LowVoltageBatteryStatus() (*TextSignal, error) {
-	return wordSignal(s, SignalLowVoltageBatteryStatus)
+	return wordSignal(s, signals.LowVoltageBatteryStatus)
 }
 
-// MotionCurrentSpeed reads [SignalMotionCurrentSpeed]: the speed, in km/h unless its Unit says otherwise.
+// MotionCurrentSpeed reads [signals.MotionCurrentSpeed]: the speed, in km/h unless its Unit says otherwise.
 func (s *Signals) MotionCurrentSpeed() (*NumberSignal, error) {
-	return numberSignal(s, SignalMotionCurrentSpeed, "")
+	return numberSignal(s, signals.MotionCurrentSpeed, "")
 }
 
-// OdometerTraveledDistance reads [SignalOdometerTraveledDistance]: the distance driven, in km unless its Unit says otherwise.
+// OdometerTraveledDistance reads [signals.OdometerTraveledDistance]: the distance driven, in km unless its Unit says otherwise.
 func (s *Signals) OdometerTraveledDistance() (*NumberSignal, error) {
-	return numberSignal(s, SignalOdometerTraveledDistance, "")
+	return numberSignal(s, signals.OdometerTraveledDistance, "")
 }
 
-// ServiceIsInService reads [SignalServiceIsInService]: whether the car is in a workshop.
+// ServiceIsInService reads [signals.ServiceIsInService]: whether the car is in a workshop.
 func (s *Signals) ServiceIsInService() (*BoolSignal, error) {
-	return boolSignal(s, SignalServiceIsInService)
+	return boolSignal(s, signals.ServiceIsInService)
 }
 
-// ServiceRecords reads [SignalServiceRecords]: what was done to the car.
+// ServiceRecords reads [signals.ServiceRecords]: what was done to the car.
 func (s *Signals) ServiceRecords() (*ServiceRecordsSignal, error) {
-	return serviceRecordsSignal(s, SignalServiceRecords)
+	return serviceRecordsSignal(s, signals.ServiceRecords)
 }
 
-// SurveillanceBrand reads [SignalSurveillanceBrand]: what the make calls its surveillance, such as Sentry Mode.
+// SurveillanceBrand reads [signals.SurveillanceBrand]: what the make calls its surveillance, such as Sentry Mode.
 func (s *Signals) SurveillanceBrand() (*TextSignal, error) {
-	return textSignal(s, SignalSurveillanceBrand)
+	return textSignal(s, signals.SurveillanceBrand)
 }
 
-// SurveillanceIsEnabled reads [SignalSurveillanceIsEnabled]: whether the car watches its surroundings.
+// SurveillanceIsEnabled reads [signals.SurveillanceIsEnabled]: whether the car watches its surroundings.
 func (s *Signals) SurveillanceIsEnabled() (*BoolSignal, error) {
-	return boolSignal(s, SignalSurveillanceIsEnabled)
+	return boolSignal(s, signals.SurveillanceIsEnabled)
 }
 
-// TractionBatteryIsHeaterActive reads [SignalTractionBatteryIsHeaterActive]: whether the traction battery is heated.
+// TractionBatteryIsHeaterActive reads [signals.TractionBatteryIsHeaterActive]: whether the traction battery is heated.
 func (s *Signals) TractionBatteryIsHeaterActive() (*BoolSignal, error) {
-	return boolSignal(s, SignalTractionBatteryIsHeaterActive)
+	return boolSignal(s, signals.TractionBatteryIsHeaterActive)
 }
 
-// TractionBatteryMaxRangeChargeCounter reads [SignalTractionBatteryMaxRangeChargeCounter]: how often the traction battery was charged to its maximum range.
+// TractionBatteryMaxRangeChargeCounter reads [signals.TractionBatteryMaxRangeChargeCounter]: how often the traction battery was charged to its maximum range.
 func (s *Signals) TractionBatteryMaxRangeChargeCounter() (*NumberSignal, error) {
-	return numberSignal(s, SignalTractionBatteryMaxRangeChargeCounter, "")
+	return numberSignal(s, signals.TractionBatteryMaxRangeChargeCounter, "")
 }
 
-// TractionBatteryNominalCapacity reads [SignalTractionBatteryNominalCapacity]: the rated capacity of the traction battery, in kWh.
+// TractionBatteryNominalCapacity reads [signals.TractionBatteryNominalCapacity]: the rated capacity of the traction battery, in kWh.
 func (s *Signals) TractionBatteryNominalCapacity() (*NominalCapacitySignal, error) {
-	return nominalCapacitySignal(s, SignalTractionBatteryNominalCapacity)
+	return nominalCapacitySignal(s, signals.TractionBatteryNominalCapacity)
 }
 
-// TractionBatteryRange reads [SignalTractionBatteryRange]: how far the traction battery lasts, in km unless its Unit says otherwise.
+// TractionBatteryRange reads [signals.TractionBatteryRange]: how far the traction battery lasts, in km unless its Unit says otherwise.
 func (s *Signals) TractionBatteryRange() (*RangeSignal, error) {
-	return rangeSignal(s, SignalTractionBatteryRange)
+	return rangeSignal(s, signals.TractionBatteryRange)
 }
 
-// TractionBatteryStateOfCharge reads [SignalTractionBatteryStateOfCharge]: the charge of the traction battery, in percent, 0 to 100.
+// TractionBatteryStateOfCharge reads [signals.TractionBatteryStateOfCharge]: the charge of the traction battery, in percent, 0 to 100.
 func (s *Signals) TractionBatteryStateOfCharge() (*NumberSignal, error) {
-	return numberSignal(s, SignalTractionBatteryStateOfCharge, UnitPercent)
+	return numberSignal(s, signals.TractionBatteryStateOfCharge, UnitPercent)
 }
 
-// TransmissionDriveMode reads [SignalTransmissionDriveMode]: the drive mode.
+// TransmissionDriveMode reads [signals.TransmissionDriveMode]: the drive mode.
 func (s *Signals) TransmissionDriveMode() (*DriveModeSignal, error) {
-	return driveModeSignal(s, SignalTransmissionDriveMode)
+	return driveModeSignal(s, signals.TransmissionDriveMode)
 }
 
-// TransmissionGearState reads [SignalTransmissionGearState]: the gear: PARK, DRIVE, REVERSE or NEUTRAL.
+// TransmissionGearState reads [signals.TransmissionGearState]: the gear: PARK, DRIVE, REVERSE or NEUTRAL.
 func (s *Signals) TransmissionGearState() (*TextSignal, error) {
-	return wordSignal(s, SignalTransmissionGearState)
+	return wordSignal(s, signals.TransmissionGearState)
 }
 
-// VehicleIdentificationExteriorColor reads [SignalVehicleIdentificationExteriorColor]: the color of the car.
+// VehicleIdentificationExteriorColor reads [signals.VehicleIdentificationExteriorColor]: the color of the car.
 func (s *Signals) VehicleIdentificationExteriorColor() (*TextSignal, error) {
-	return textSignal(s, SignalVehicleIdentificationExteriorColor)
+	return textSignal(s, signals.VehicleIdentificationExteriorColor)
 }
 
-// VehicleIdentificationNickname reads [SignalVehicleIdentificationNickname]: the name that the owner gave the car.
+// VehicleIdentificationNickname reads [signals.VehicleIdentificationNickname]: the name that the owner gave the car.
 func (s *Signals) VehicleIdentificationNickname() (*TextSignal, error) {
-	return textSignal(s, SignalVehicleIdentificationNickname)
+	return textSignal(s, signals.VehicleIdentificationNickname)
 }
 
-// VehicleIdentificationPackages reads [SignalVehicleIdentificationPackages]: the packages that the car was ordered with.
+// VehicleIdentificationPackages reads [signals.VehicleIdentificationPackages]: the packages that the car was ordered with.
 func (s *Signals) VehicleIdentificationPackages() (*ListSignal, error) {
-	return listSignal(s, SignalVehicleIdentificationPackages)
+	return listSignal(s, signals.VehicleIdentificationPackages)
 }
 
-// VehicleIdentificationTrim reads [SignalVehicleIdentificationTrim]: the trim.
+// VehicleIdentificationTrim reads [signals.VehicleIdentificationTrim]: the trim.
 func (s *Signals) VehicleIdentificationTrim() (*TextSignal, error) {
-	return textSignal(s, SignalVehicleIdentificationTrim)
+	return textSignal(s, signals.VehicleIdentificationTrim)
 }
 
-// VehicleIdentificationVIN reads [SignalVehicleIdentificationVIN]: the vehicle identification number, which is personal data.
+// VehicleIdentificationVIN reads [signals.VehicleIdentificationVIN]: the vehicle identification number, which is personal data.
 func (s *Signals) VehicleIdentificationVIN() (*TextSignal, error) {
-	return textSignal(s, SignalVehicleIdentificationVIN)
+	return textSignal(s, signals.VehicleIdentificationVIN)
 }
 
-// VehicleUserAccountPermissions reads [SignalVehicleUserAccountPermissions]: what the connected account may do at the make: Tesla scopes such as vehicle_cmds.
+// VehicleUserAccountPermissions reads [signals.VehicleUserAccountPermissions]: what the connected account may do at the make: Tesla scopes such as vehicle_cmds.
 func (s *Signals) VehicleUserAccountPermissions() (*ListSignal, error) {
-	return listSignal(s, SignalVehicleUserAccountPermissions)
+	return listSignal(s, signals.VehicleUserAccountPermissions)
 }
 
-// VehicleUserAccountRole reads [SignalVehicleUserAccountRole]: the role of the connected account, such as Driver; a Tesla's driver cannot add the virtual key.
+// VehicleUserAccountRole reads [signals.VehicleUserAccountRole]: the role of the connected account, such as Driver; a Tesla's driver cannot add the virtual key.
 func (s *Signals) VehicleUserAccountRole() (*TextSignal, error) {
-	return textSignal(s, SignalVehicleUserAccountRole)
+	return textSignal(s, signals.VehicleUserAccountRole)
 }
 
-// WheelStyle reads [SignalWheelStyle]: the style of the wheels.
-func (s *Signals) WheelStyle() (*TextSignal, error) { return textSignal(s, SignalWheelStyle) }
+// WheelStyle reads [signals.WheelStyle]: the style of the wheels.
+func (s *Signals) WheelStyle() (*TextSignal, error) { return textSignal(s, signals.WheelStyle) }
 
-// WheelTires reads [SignalWheelTires]: the pressure of the tires, in kPa unless its Unit says otherwise.
-func (s *Signals) WheelTires() (*TiresSignal, error) { return tiresSignal(s, SignalWheelTires) }
+// WheelTires reads [signals.WheelTires]: the pressure of the tires, in kPa unless its Unit says otherwise.
+func (s *Signals) WheelTires() (*TiresSignal, error) { return tiresSignal(s, signals.WheelTires) }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/lenient"
+	"github.com/seed-498a1bc4/smartcar/signals"
 )
 
 // signalV3 is an entry of a list of signals. In webhooks, and in answers from
@@ -72,7 +73,7 @@ func (w signalV3) stored(a *answer) storedSignal {
 	status := readStatusV3(attributes.Status)
 	s := storedSignal{
 		meta: SignalMeta{
-			Code: SignalCode(attributes.Code), Status: enum(status.Value),
+			Code: signals.Code(attributes.Code), Status: enum(status.Value),
 			OEMUpdatedAt: times.OEMUpdatedAt.Time, RetrievedAt: times.RetrievedAt.Time, IngestedAt: times.IngestedAt.Time,
 		},
 		name: string(attributes.Name), group: string(attributes.Group), body: attributes.Body,
@@ -131,9 +132,9 @@ func decodeSignals(a *answer) (*Signals, error) {
 // decodeEventSignals reads data.signals of a webhook's event, which arrived at
 // the given time; count is the event's meta.signalCount, or 0. It never fails:
 // what cannot be read is not there, and makes the set incomplete.
-func decodeEventSignals(signals json.RawMessage, count int, at time.Time) *Signals {
+func decodeEventSignals(read json.RawMessage, count int, at time.Time) *Signals {
 	a := &answer{status: http.StatusOK, header: http.Header{}, at: at}
-	set := newSignalSet(signals, count, a)
+	set := newSignalSet(read, count, a)
 	set.absent = "the event does not carry this signal: add it to the webhook's data in Smartcar's dashboard"
 	return &Signals{Meta: Meta{ReceivedAt: at}, set: func() *signalSet { return set }}
 }
@@ -147,7 +148,7 @@ func newSignalSet(list json.RawMessage, total int, a *answer) *signalSet {
 		_ = entries.UnmarshalJSON(list)
 	}
 	readable := 0
-	byCode := make(map[SignalCode]storedSignal, len(entries))
+	byCode := make(map[signals.Code]storedSignal, len(entries))
 	for _, raw := range entries {
 		entry, err := decodeObject[signalV3](raw)
 		if err != nil || entry.attributes().Code == "" {
@@ -182,7 +183,7 @@ func statusErrorV3(op Operation, status string, body json.RawMessage, a *answer)
 func isNull(raw json.RawMessage) bool { return len(raw) == 0 || string(raw) == "null" }
 
 // readSignal reads the body of a signal into a W and makes a T of it.
-func readSignal[W, T any](s *Signals, code SignalCode, build func(*W, SignalMeta) *T) (*T, error) {
+func readSignal[W, T any](s *Signals, code signals.Code, build func(*W, SignalMeta) *T) (*T, error) {
 	stored, err := s.usable(code)
 	if err != nil {
 		return nil, err

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/seed-498a1bc4/smartcar/internal/catalog"
+	"github.com/seed-498a1bc4/smartcar/signals"
 )
 
 // Whatever an answer holds, nothing panics, a value comes without an error and
@@ -49,11 +50,11 @@ func FuzzEventSignals(f *testing.F) {
 
 func requireHonestSignals(t *testing.T, s *Signals) {
 	t.Helper()
-	status := map[SignalCode]storedSignal{}
+	status := map[signals.Code]storedSignal{}
 	for _, stored := range s.content().signals {
 		status[stored.meta.Code] = stored
 	}
-	last := SignalCode("")
+	last := signals.Code("")
 	for code, raw := range s.All() {
 		if code == "" || code <= last && last != "" {
 			t.Fatalf("%q after %q", code, last)
@@ -65,17 +66,17 @@ func requireHonestSignals(t *testing.T, s *Signals) {
 		}
 	}
 	for _, row := range catalog.Signals() {
-		if _, ok := status[SignalCode(row.Code())]; !ok {
+		if _, ok := status[signals.Code(row.Code())]; !ok {
 			continue // asking for all that is not there would only take time
 		}
 		for _, view := range []*Signals{s, s.LastKnown()} {
 			value, err := access(t, view, row)
 			if err != nil {
-				requireHonest(t, SignalMeta{}, err, status[SignalCode(row.Code())], view.lastKnown)
+				requireHonest(t, SignalMeta{}, err, status[signals.Code(row.Code())], view.lastKnown)
 				continue
 			}
 			requireRealNumbers(t, value)
-			requireHonest(t, takeMeta(value), nil, status[SignalCode(row.Code())], view.lastKnown)
+			requireHonest(t, takeMeta(value), nil, status[signals.Code(row.Code())], view.lastKnown)
 		}
 	}
 }

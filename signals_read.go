@@ -4,11 +4,12 @@ import (
 	"encoding/json"
 
 	"github.com/seed-498a1bc4/smartcar/internal/lenient"
+	"github.com/seed-498a1bc4/smartcar/signals"
 )
 
 // The plain shapes of signals, as the generated accessors use them.
 
-func numberSignal(s *Signals, code SignalCode, assumed Unit) (*NumberSignal, error) {
+func numberSignal(s *Signals, code signals.Code, assumed Unit) (*NumberSignal, error) {
 	type body struct {
 		Value lenient.Float  `json:"value"`
 		Unit  lenient.String `json:"unit"`
@@ -18,7 +19,7 @@ func numberSignal(s *Signals, code SignalCode, assumed Unit) (*NumberSignal, err
 	})
 }
 
-func boolSignal(s *Signals, code SignalCode) (*BoolSignal, error) {
+func boolSignal(s *Signals, code signals.Code) (*BoolSignal, error) {
 	type body struct {
 		Value lenient.Bool `json:"value"`
 	}
@@ -41,14 +42,14 @@ func (w *textBodyV3) text() *string {
 	return new(string(s))
 }
 
-func textSignal(s *Signals, code SignalCode) (*TextSignal, error) {
+func textSignal(s *Signals, code signals.Code) (*TextSignal, error) {
 	return readSignal(s, code, func(w *textBodyV3, m SignalMeta) *TextSignal {
 		return &TextSignal{SignalMeta: m, Value: w.text()}
 	})
 }
 
 // wordSignal is a text that makes spell in either case.
-func wordSignal(s *Signals, code SignalCode) (*TextSignal, error) {
+func wordSignal(s *Signals, code signals.Code) (*TextSignal, error) {
 	t, err := textSignal(s, code)
 	if err == nil && t.Value != nil {
 		*t.Value = enum(lenient.String(*t.Value))
@@ -56,7 +57,7 @@ func wordSignal(s *Signals, code SignalCode) (*TextSignal, error) {
 	return t, err
 }
 
-func listSignal(s *Signals, code SignalCode) (*ListSignal, error) {
+func listSignal(s *Signals, code signals.Code) (*ListSignal, error) {
 	type body struct {
 		Values lenient.List[lenient.String] `json:"values"`
 	}
@@ -71,7 +72,7 @@ func listSignal(s *Signals, code SignalCode) (*ListSignal, error) {
 	})
 }
 
-func diagnosticSignal(s *Signals, code SignalCode) (*DiagnosticSignal, error) {
+func diagnosticSignal(s *Signals, code signals.Code) (*DiagnosticSignal, error) {
 	type body struct {
 		Status      lenient.String `json:"status"`
 		Description lenient.String `json:"description"`
@@ -81,7 +82,7 @@ func diagnosticSignal(s *Signals, code SignalCode) (*DiagnosticSignal, error) {
 	})
 }
 
-func troubleCodesSignal(s *Signals, code SignalCode) (*TroubleCodesSignal, error) {
+func troubleCodesSignal(s *Signals, code signals.Code) (*TroubleCodesSignal, error) {
 	type body struct {
 		Values lenient.List[struct {
 			Code      lenient.String `json:"code"`
@@ -97,7 +98,7 @@ func troubleCodesSignal(s *Signals, code SignalCode) (*TroubleCodesSignal, error
 	})
 }
 
-func closureSignal(s *Signals, code SignalCode) (*ClosureSignal, error) {
+func closureSignal(s *Signals, code signals.Code) (*ClosureSignal, error) {
 	type body struct {
 		IsOpen   lenient.Bool `json:"isOpen"`
 		IsLocked lenient.Bool `json:"isLocked"`
@@ -134,7 +135,7 @@ type closureStateV3 struct {
 	IsLocked lenient.Bool `json:"isLocked"`
 }
 
-func closuresSignal(s *Signals, code SignalCode) (*ClosuresSignal, error) {
+func closuresSignal(s *Signals, code signals.Code) (*ClosuresSignal, error) {
 	type body struct {
 		gridSizeV3
 		Values  lenient.List[closureStateV3] `json:"values"`
@@ -153,7 +154,7 @@ func closuresSignal(s *Signals, code SignalCode) (*ClosuresSignal, error) {
 	})
 }
 
-func tiresSignal(s *Signals, code SignalCode) (*TiresSignal, error) {
+func tiresSignal(s *Signals, code signals.Code) (*TiresSignal, error) {
 	type tire struct {
 		gridV3
 		Pressure lenient.Float `json:"tirePressure"`
@@ -173,7 +174,7 @@ func tiresSignal(s *Signals, code SignalCode) (*TiresSignal, error) {
 	})
 }
 
-func locationSignal(s *Signals, code SignalCode) (*LocationSignal, error) {
+func locationSignal(s *Signals, code signals.Code) (*LocationSignal, error) {
 	type body struct {
 		Latitude  lenient.Float  `json:"latitude"`
 		Longitude lenient.Float  `json:"longitude"`
@@ -189,7 +190,7 @@ func locationSignal(s *Signals, code SignalCode) (*LocationSignal, error) {
 	})
 }
 
-func driveModeSignal(s *Signals, code SignalCode) (*DriveModeSignal, error) {
+func driveModeSignal(s *Signals, code signals.Code) (*DriveModeSignal, error) {
 	type body struct {
 		Canonical lenient.String `json:"canonical"`
 		OEMName   lenient.String `json:"oemDisplayName"`
@@ -199,7 +200,7 @@ func driveModeSignal(s *Signals, code SignalCode) (*DriveModeSignal, error) {
 	})
 }
 
-func rangeSignal(s *Signals, code SignalCode) (*RangeSignal, error) {
+func rangeSignal(s *Signals, code signals.Code) (*RangeSignal, error) {
 	type body struct {
 		Value      lenient.Float  `json:"value"`
 		Type       lenient.String `json:"type"`
@@ -218,7 +219,7 @@ func rangeSignal(s *Signals, code SignalCode) (*RangeSignal, error) {
 	})
 }
 
-func nominalCapacitySignal(s *Signals, code SignalCode) (*NominalCapacitySignal, error) {
+func nominalCapacitySignal(s *Signals, code signals.Code) (*NominalCapacitySignal, error) {
 	type body struct {
 		Capacity  lenient.Float  `json:"capacity"`
 		Source    lenient.String `json:"source"`

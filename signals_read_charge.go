@@ -1,6 +1,9 @@
 package smartcar
 
-import "github.com/seed-498a1bc4/smartcar/internal/lenient"
+import (
+	"github.com/seed-498a1bc4/smartcar/internal/lenient"
+	"github.com/seed-498a1bc4/smartcar/signals"
+)
 
 // The signals of charging and service that are lists of records.
 
@@ -54,7 +57,7 @@ func chargeCondition(w lenient.Object[chargeConditionV3]) *ChargeCondition {
 	return &ChargeCondition{ChargePlace: w.Value.place(), ConnectorType: w.Value.connector()}
 }
 
-func chargeLimitsSignal(s *Signals, code SignalCode) (*ChargeLimitsSignal, error) {
+func chargeLimitsSignal(s *Signals, code signals.Code) (*ChargeLimitsSignal, error) {
 	type body struct {
 		Values lenient.List[struct {
 			Type      lenient.String                    `json:"type"`
@@ -105,7 +108,7 @@ func (w chargeRecordV3) record() ChargeRecord {
 	return r
 }
 
-func chargeRecordsSignal(s *Signals, code SignalCode) (*ChargeRecordsSignal, error) {
+func chargeRecordsSignal(s *Signals, code signals.Code) (*ChargeRecordsSignal, error) {
 	type body struct {
 		Values lenient.List[chargeRecordV3] `json:"values"`
 	}
@@ -156,7 +159,7 @@ func weekdays(list lenient.List[lenient.String]) (days []string) {
 	return days
 }
 
-func chargeTimersSignal(s *Signals, code SignalCode) (*ChargeTimersSignal, error) {
+func chargeTimersSignal(s *Signals, code signals.Code) (*ChargeTimersSignal, error) {
 	type body struct {
 		Values lenient.List[chargeTimerV3] `json:"values"`
 	}
@@ -200,7 +203,7 @@ func (w serviceRecordV3) record() ServiceRecord {
 	return r
 }
 
-func serviceRecordsSignal(s *Signals, code SignalCode) (*ServiceRecordsSignal, error) {
+func serviceRecordsSignal(s *Signals, code signals.Code) (*ServiceRecordsSignal, error) {
 	type body struct {
 		Values lenient.List[serviceRecordV3] `json:"values"`
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/catalog"
+	"github.com/seed-498a1bc4/smartcar/signals"
 	"github.com/stretchr/testify/require"
 )
 
@@ -16,7 +17,7 @@ import (
 // go generate.
 func TestSignalsAreGenerated(t *testing.T) {
 	for name, source := range map[string]func() ([]byte, error){
-		"signals_codes.go": catalog.Codes, "signals_accessors.go": catalog.Accessors,
+		"signals/codes.go": catalog.Codes, "signals_accessors.go": catalog.Accessors,
 	} {
 		want, err := source()
 		require.NoError(t, err)
@@ -101,25 +102,25 @@ func TestEverySignalIsRead(t *testing.T) {
 	require.Len(t, wants, len(rows))
 	for _, row := range rows {
 		t.Run(row.Code(), func(t *testing.T) {
-			code := SignalCode(row.Code())
+			code := signals.Code(row.Code())
 			want, ok := wants[code]
 			require.True(t, ok)
 			f := signalFixture(t, row.Code())
 			require.Equal(t, "/v3/vehicles/{id}/signals/"+row.Code(), f.Request.Path)
 			meta := SignalMeta{Code: code, Status: SignalStatusSuccess, OEMUpdatedAt: signalRecorded, RetrievedAt: signalRetrieved, IngestedAt: signalIngested}
-			if code == SignalVehicleIdentificationVIN {
+			if code == signals.VehicleIdentificationVIN {
 				meta.OEMUpdatedAt, meta.RetrievedAt, meta.IngestedAt = time.Time{}, time.Time{}, time.Date(2026, 6, 24, 3, 52, 17, 940e6, time.UTC)
 			}
-			for shape, signals := range map[string]*Signals{
+			for shape, read := range map[string]*Signals{
 				"answer": fixtureSignals(t, row.Code()), "event": asEvent(t, f.Response.Body),
 				"last known": fixtureSignals(t, row.Code()).LastKnown(),
 			} {
-				got, err := access(t, signals, row)
+				got, err := access(t, read, row)
 				require.NoError(t, err, shape)
 				require.Equal(t, meta, takeMeta(got), shape)
 				require.Equal(t, want, got, shape)
-				require.Equal(t, 1, signals.Len())
-				require.False(t, signals.Incomplete())
+				require.Equal(t, 1, read.Len())
+				require.False(t, read.Incomplete())
 			}
 		})
 	}
@@ -156,22 +157,22 @@ func TestListOfSignals(t *testing.T) {
 	wants := signalWants()
 	for _, row := range catalog.Signals() {
 		got, err := access(t, s, row)
-		switch SignalCode(row.Code()) {
-		case SignalChargeChargeRate:
+		switch signals.Code(row.Code()) {
+		case signals.ChargeChargeRate:
 			require.ErrorIs(t, err, ErrVehicleState)
-		case SignalTractionBatteryNominalCapacity:
+		case signals.TractionBatteryNominalCapacity:
 			require.ErrorIs(t, err, ErrNotSupported)
 		default:
 			require.NoError(t, err, row.Code())
 			takeMeta(got)
-			require.Equal(t, wants[SignalCode(row.Code())], got)
+			require.Equal(t, wants[signals.Code(row.Code())], got)
 		}
 	}
 	require.NotNil(t, s.content().vehicle)
 	require.Equal(t, signalFixture(t, "list").Response.Headers["SC-Request-Id"], s.RequestID)
 
 	var codes []string
-	failed := map[SignalCode]bool{}
+	failed := map[signals.Code]bool{}
 	for code, raw := range s.All() {
 		require.Equal(t, code, raw.Code)
 		codes = append(codes, string(code))
@@ -186,7 +187,7 @@ func TestListOfSignals(t *testing.T) {
 	}
 	require.IsIncreasing(t, codes)
 	require.Len(t, codes, 94)
-	require.Equal(t, map[SignalCode]bool{SignalChargeChargeRate: true, SignalTractionBatteryNominalCapacity: true}, failed)
+	require.Equal(t, map[signals.Code]bool{signals.ChargeChargeRate: true, signals.TractionBatteryNominalCapacity: true}, failed)
 	for code := range s.All() {
 		require.Equal(t, codes[0], string(code))
 		break

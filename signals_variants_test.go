@@ -9,6 +9,7 @@ import (
 
 	"github.com/seed-498a1bc4/smartcar/internal/catalog"
 	"github.com/seed-498a1bc4/smartcar/internal/lenient"
+	"github.com/seed-498a1bc4/smartcar/signals"
 	"github.com/stretchr/testify/require"
 )
 
@@ -103,7 +104,7 @@ func TestNoSignalFixtureIsForgotten(t *testing.T) {
 		tested[name] = true // TestSignalErrors
 	}
 	for name := range fixtureFiles(t, "v3/signals/*.json") {
-		require.True(t, tested[name] || wants[SignalCode(name)] != nil || variants[name] != nil, name)
+		require.True(t, tested[name] || wants[signals.Code(name)] != nil || variants[name] != nil, name)
 	}
 }
 
@@ -123,9 +124,9 @@ func TestSignalWithoutAnAccessor(t *testing.T) {
 	require.Nil(t, (*RawSignal)(nil).Body())
 
 	s = fixtureSignals(t, "charge-chargerate.error-stale-body")
-	_, err = s.Raw(SignalChargeChargeRate)
+	_, err = s.Raw(signals.ChargeChargeRate)
 	require.ErrorIs(t, err, ErrVehicleState)
-	raw, err = s.LastKnown().Raw(SignalChargeChargeRate)
+	raw, err = s.LastKnown().Raw(signals.ChargeChargeRate)
 	require.NoError(t, err)
 	require.True(t, raw.Stale)
 	require.JSONEq(t, `{"value":42,"unit":"km/h"}`, string(raw.Body()))
@@ -232,7 +233,7 @@ func TestSignalsPrintNothingOfTheirBodies(t *testing.T) {
 		}
 	}
 	require.Contains(t, fmt.Sprint(s), "tractionbattery-stateofcharge")
-	raw, err := s.Raw(SignalMotionCurrentSpeed)
+	raw, err := s.Raw(signals.MotionCurrentSpeed)
 	require.NoError(t, err)
 	require.Equal(t, "smartcar.RawSignal(motion-currentspeed SUCCESS)", fmt.Sprintf("%+v", raw))
 	require.Equal(t, "smartcar.RawSignal(nil)", fmt.Sprint((*RawSignal)(nil)))

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/lenient"
+	"github.com/seed-498a1bc4/smartcar/signals"
 )
 
 // A Webhook is one of the application's webhooks, as its dashboard has them:
@@ -33,7 +34,7 @@ type Webhook struct {
 	AutoSubscribe bool
 	// Triggers are the signals whose changes make an event, Data those that
 	// every event carries.
-	Triggers, Data []SignalCode
+	Triggers, Data []signals.Code
 	CreatedAt      time.Time
 }
 
@@ -349,17 +350,17 @@ func (s *signalRefV3) UnmarshalJSON(b []byte) error {
 }
 
 // signalCode is the code, or what it is made of: group and name.
-func (s signalRefV3) signalCode() SignalCode {
+func (s signalRefV3) signalCode() signals.Code {
 	if s.code == "" && s.group != "" && s.name != "" {
-		return SignalCode(strings.ToLower(s.group + "-" + s.name))
+		return signals.Code(strings.ToLower(s.group + "-" + s.name))
 	}
 	if s.code == "" {
-		return SignalCode(s.name)
+		return signals.Code(s.name)
 	}
-	return SignalCode(s.code)
+	return signals.Code(s.code)
 }
 
-func signalCodes(list []signalRefV3) (codes []SignalCode) {
+func signalCodes(list []signalRefV3) (codes []signals.Code) {
 	for _, s := range list {
 		if code := s.signalCode(); code != "" {
 			codes = append(codes, code)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar"
+	"github.com/seed-498a1bc4/smartcar/signals"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
 	"github.com/stretchr/testify/require"
 )
@@ -121,7 +122,7 @@ func TestWebhooksOfTheApplication(t *testing.T) {
 		require.Len(t, got, 1)
 		require.Equal(t, smartcar.Webhook{
 			ID: "hook-007", Name: "Webhook hook-007", CallbackURL: "https://example.com/hook-007?secret=hunter2", Enabled: true,
-			Triggers: []smartcar.SignalCode{smartcar.SignalChargeIsCharging}, Data: []smartcar.SignalCode{smartcar.SignalTractionBatteryStateOfCharge},
+			Triggers: []signals.Code{signals.ChargeIsCharging}, Data: []signals.Code{signals.TractionBatteryStateOfCharge},
 			CreatedAt: time.Now().UTC(),
 		}, got[0])
 		one, err := client.Webhook(ctx, "hook-007")

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar"
+	"github.com/seed-498a1bc4/smartcar/signals"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
 	"github.com/stretchr/testify/require"
 )
@@ -179,7 +180,7 @@ func TestWatchOnV3(t *testing.T) {
 func TestServiceHistoryIsCutOutOnV3(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMadeUp(t, aFord)
-		m.signals = []string{signalEntry(smartcar.SignalServiceRecords, success,
+		m.signals = []string{signalEntry(signals.ServiceRecords, success,
 			`{"values":[{"id":"1","time":"2026-01-01T10:00:00Z"},{"id":"2","time":"2026-02-01T00:00:00Z"},{"id":"3","time":"2026-03-01T23:59:59Z"}]}`, ``)}
 		day := func(month time.Month) time.Time { return time.Date(2026, month, 1, 12, 0, 0, 0, time.UTC) }
 		east := time.Date(2026, 1, 2, 0, 0, 0, 0, time.FixedZone("east", 9*60*60))

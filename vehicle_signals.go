@@ -2,6 +2,7 @@ package smartcar
 
 import (
 	"context"
+	"github.com/seed-498a1bc4/smartcar/signals"
 	"net/http"
 	"net/url"
 )
@@ -21,7 +22,7 @@ func (v *Vehicle) Signals(ctx context.Context) (*Signals, error) {
 // matches [ErrNotFound]. The answer is not kept. API v3 only.
 //
 // https://smartcar.com/docs/api-reference/get-signal
-func (v *Vehicle) Signal(ctx context.Context, code SignalCode) (*Signals, error) {
+func (v *Vehicle) Signal(ctx context.Context, code signals.Code) (*Signals, error) {
 	if err := validateID("signal code", string(code)); err != nil {
 		return nil, err
 	}

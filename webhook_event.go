@@ -3,6 +3,7 @@ package smartcar
 import (
 	"bytes"
 	"fmt"
+	"github.com/seed-498a1bc4/smartcar/signals"
 	"io"
 	"strings"
 	"time"
@@ -64,7 +65,7 @@ type WebhookEvent struct {
 	// the webhook was enabled again; Triggers are the signals whose changes
 	// made any other.
 	FirstDelivery bool
-	Triggers      []SignalCode
+	Triggers      []signals.Code
 	// Signals are all the data signals of the webhook. They are nil unless the
 	// event brings some.
 	Signals *Signals
@@ -119,7 +120,7 @@ type EventError struct {
 	// signals in an event of the type [EventVehicleState]. It is open.
 	State string
 	// Signals are those that the error keeps from being told.
-	Signals []SignalCode
+	Signals []signals.Code
 	// Err is the error as a request would have met it. It matches the sentinels
 	// of this package, such as [ErrVirtualKeyRequired] and [ErrAsleep].
 	Err *Error

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar"
+	"github.com/seed-498a1bc4/smartcar/signals"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
 	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/stretchr/testify/require"
@@ -31,14 +32,14 @@ type stateEvent struct {
 	Recorded time.Time
 	Fetched  time.Time
 	Sequence int64
-	Signals  map[smartcar.SignalCode]any // bodies
+	Signals  map[signals.Code]any // bodies
 }
 
 func (e stateEvent) body(t testing.TB) []byte {
 	t.Helper()
-	signals := []any{}
+	read := []any{}
 	for code, body := range e.Signals {
-		signals = append(signals, map[string]any{
+		read = append(read, map[string]any{
 			"code": code, "body": body, "status": map[string]any{"value": "SUCCESS"},
 			"meta": map[string]any{"oemUpdatedAt": e.Recorded.UnixMilli(), "retrievedAt": max(e.Fetched.UnixMilli(), 0)},
 		})
@@ -52,7 +53,7 @@ func (e stateEvent) body(t testing.TB) []byte {
 		"data": map[string]any{
 			"user":    map[string]any{"id": e.User},
 			"vehicle": map[string]any{"id": e.Vehicle, "make": e.Make, "model": e.Model, "year": e.Year, "mode": "live"},
-			"signals": signals,
+			"signals": read,
 		},
 	})
 	require.NoError(t, err)
@@ -109,7 +110,7 @@ func TestWebhookDeliveriesInAnyOrder(t *testing.T) {
 		events = append(events, stateEvent{
 			ID: fmt.Sprintf("event-%d", i), User: user, Vehicle: fmt.Sprintf("car-%d", car), Make: "TESLA", Model: "Model S", Year: 2018,
 			Recorded: at, Fetched: at.Add(time.Second), Sequence: int64(n + 1),
-			Signals: map[smartcar.SignalCode]any{smartcar.SignalOdometerTraveledDistance: map[string]any{"value": last[car], "unit": "km"}},
+			Signals: map[signals.Code]any{signals.OdometerTraveledDistance: map[string]any{"value": last[car], "unit": "km"}},
 		}.body(t))
 	}
 	distinct := len(events)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar"
+	"github.com/seed-498a1bc4/smartcar/signals"
 	"github.com/stretchr/testify/require"
 )
 
@@ -52,7 +53,7 @@ func requireState(t *testing.T, e *smartcar.WebhookEvent) {
 }
 
 func TestWebhookStateFixtures(t *testing.T) {
-	trigger := []smartcar.SignalCode{smartcar.SignalChargeIsCharging}
+	trigger := []signals.Code{signals.ChargeIsCharging}
 	for name, check := range map[string]func(*testing.T, *smartcar.WebhookEvent){
 		"vehicle-state": func(t *testing.T, e *smartcar.WebhookEvent) {
 			require.Equal(t, trigger, e.Triggers)
@@ -77,7 +78,7 @@ func TestWebhookStateFixtures(t *testing.T) {
 		"vehicle-state.errors-listed": func(t *testing.T, e *smartcar.WebhookEvent) {
 			require.Len(t, e.Errors, 1)
 			require.ErrorIs(t, e.Errors[0].Err, smartcar.ErrVehicleState)
-			require.Equal(t, []smartcar.SignalCode{smartcar.SignalChargeChargeRate}, e.Errors[0].Signals)
+			require.Equal(t, []signals.Code{signals.ChargeChargeRate}, e.Errors[0].Signals)
 			require.Empty(t, e.Errors[0].State)
 			require.False(t, e.Errors[0].Resolved())
 		},
@@ -118,7 +119,7 @@ func requireFirstDelivery(t *testing.T, e *smartcar.WebhookEvent) {
 }
 
 func TestWebhookErrorFixtures(t *testing.T) {
-	charge := []smartcar.SignalCode{smartcar.SignalTractionBatteryStateOfCharge}
+	charge := []signals.Code{signals.TractionBatteryStateOfCharge}
 	for name, tt := range map[string]struct {
 		target     error
 		resolved   bool
@@ -150,7 +151,7 @@ func TestWebhookErrorFixtures(t *testing.T) {
 		e := parseWebhookFixture(t, "vehicle-error.signal-names")
 		require.Len(t, e.Errors, 2)
 		require.ErrorIs(t, e.Errors[0].Err, smartcar.ErrPermission)
-		require.Equal(t, []smartcar.SignalCode{"StateOfCharge", smartcar.SignalTractionBatteryRange}, e.Errors[0].Signals)
+		require.Equal(t, []signals.Code{"StateOfCharge", signals.TractionBatteryRange}, e.Errors[0].Signals)
 		require.ErrorIs(t, e.Errors[1].Err, smartcar.ErrAsleep)
 		require.True(t, e.Errors[1].Resolved())
 	})

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/randid"
+	"github.com/seed-498a1bc4/smartcar/signals"
 )
 
 // learnEvent tells the policy what an event shows, and keeps its signals as
@@ -105,7 +106,7 @@ func keyGone(at time.Time) event {
 func (g *gate) evidenceOfSignals(set *signalSet, seen, keyAt time.Time) []event {
 	o := set.observe()
 	needsKey := o.needsKey(g.opts.ignoreKeySignal) != nil
-	_, told := set.find(SignalConnectivityStatusIsDigitalKeyPaired)
+	_, told := set.find(signals.ConnectivityStatusIsDigitalKeyPaired)
 	switch {
 	case !told, g.keyIsFree() && (o.key == keyUnavailable || g.opts.ignoreKeySignal):
 		o.key, o.wasChecked = keyNotAsked, false // the webhook is not set to tell it, or another source does: that shows nothing
@@ -251,7 +252,7 @@ func (c *core) keepSignals(ctx context.Context, v *Vehicle, e *WebhookEvent, at 
 }
 
 // covers reports whether all of codes are in the set, well or failed.
-func (set *signalSet) covers(codes []SignalCode) bool {
+func (set *signalSet) covers(codes []signals.Code) bool {
 	for _, code := range codes {
 		if _, ok := set.find(code); !ok {
 			return false

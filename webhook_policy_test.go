@@ -9,16 +9,17 @@ import (
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar"
+	"github.com/seed-498a1bc4/smartcar/signals"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
 	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/stretchr/testify/require"
 )
 
 // pushed is an event about a car of the default garage, recorded so long ago.
-func pushed(id string, user *smartcar.User, vehicle string, age time.Duration, signals map[smartcar.SignalCode]any) stateEvent {
+func pushed(id string, user *smartcar.User, vehicle string, age time.Duration, read map[signals.Code]any) stateEvent {
 	e := stateEvent{
 		ID: id, User: user.ID(), Vehicle: vehicle, Make: "TESLA", Model: "Model Y", Year: 2022,
-		Recorded: time.Now().Add(-age), Fetched: time.Now().Add(-age + 5*time.Second), Signals: signals,
+		Recorded: time.Now().Add(-age), Fetched: time.Now().Add(-age + 5*time.Second), Signals: read,
 	}
 	if vehicle == smartcartest.ModelS2018 {
 		e.Model, e.Year = "Model S", 2018
@@ -28,8 +29,8 @@ func pushed(id string, user *smartcar.User, vehicle string, age time.Duration, s
 
 func value(v any, unit string) map[string]any { return map[string]any{"value": v, "unit": unit} }
 
-func odometerOf(km float64) map[smartcar.SignalCode]any {
-	return map[smartcar.SignalCode]any{smartcar.SignalOdometerTraveledDistance: value(km, "km")}
+func odometerOf(km float64) map[signals.Code]any {
+	return map[signals.Code]any{signals.OdometerTraveledDistance: value(km, "km")}
 }
 
 // On API v3 the signals of an event are answers: for a car that is refreshed at
@@ -43,9 +44,9 @@ func TestWebhookSignalsAreAnswers(t *testing.T) {
 		ctx, legacy := t.Context(), user.Vehicle(smartcartest.ModelS2018)
 		time.Sleep(time.Hour)
 		sentAt := time.Now()
-		signals := odometerOf(4321)
-		signals[smartcar.SignalTractionBatteryStateOfCharge] = value(44, "percent")
-		require.Equal(t, 200, send(t, receiver, pushed("1", user, legacy.ID(), 10*time.Second, signals).body(t)))
+		read := odometerOf(4321)
+		read[signals.TractionBatteryStateOfCharge] = value(44, "percent")
+		require.Equal(t, 200, send(t, receiver, pushed("1", user, legacy.ID(), 10*time.Second, read).body(t)))
 		odometer, err := legacy.Odometer(ctx)
 		require.NoError(t, err)
 		require.Equal(t, smartcar.SourceCache, odometer.Source)
@@ -126,10 +127,10 @@ func TestWebhooksNeverGoBackInTime(t *testing.T) {
 		receiver := hookReceiver(t, client, smartcar.WebhookOptions{}, nil)
 		ctx, car := t.Context(), user.Vehicle(smartcartest.ModelY)
 		time.Sleep(time.Hour)
-		asleep := func(km float64, is bool) map[smartcar.SignalCode]any {
+		asleep := func(km float64, is bool) map[signals.Code]any {
 			s := odometerOf(km)
-			s[smartcar.SignalConnectivityStatusIsAsleep] = map[string]any{"value": is}
-			s[smartcar.SignalConnectivityStatusIsDigitalKeyPaired] = map[string]any{"value": !is}
+			s[signals.ConnectivityStatusIsAsleep] = map[string]any{"value": is}
+			s[signals.ConnectivityStatusIsDigitalKeyPaired] = map[string]any{"value": !is}
 			return s
 		}
 		newest := pushed("new", user, car.ID(), time.Minute, asleep(200, true))
@@ -327,8 +328,8 @@ func TestWebhookReadingsTeachThePolicy(t *testing.T) {
 // The signal counts for the key unless the application has said that it must
 // not; that it cannot be told over a webhook says nothing where it can be asked.
 func TestWebhookKeySignal(t *testing.T) {
-	signals := odometerOf(1)
-	signals[smartcar.SignalConnectivityStatusIsDigitalKeyPaired] = map[string]any{"value": false}
+	read := odometerOf(1)
+	read[signals.ConnectivityStatusIsDigitalKeyPaired] = map[string]any{"value": false}
 	for name, tt := range map[string]struct {
 		opts []smartcar.Option
 		want smartcar.KeyState
@@ -341,7 +342,7 @@ func TestWebhookKeySignal(t *testing.T) {
 				client, user := connectedV3(t, smartcartest.New(), tt.opts...)
 				receiver := hookReceiver(t, client, smartcar.WebhookOptions{}, nil)
 				car := user.Vehicle(smartcartest.ModelY)
-				require.Equal(t, 200, send(t, receiver, pushed("1", user, car.ID(), time.Minute, signals).body(t)))
+				require.Equal(t, 200, send(t, receiver, pushed("1", user, car.ID(), time.Minute, read).body(t)))
 				status, err := car.KeyStatus(t.Context())
 				require.NoError(t, err)
 				require.Equal(t, tt.want, status.State)
@@ -353,7 +354,7 @@ func TestWebhookKeySignal(t *testing.T) {
 			client, user := connected(t, smartcartest.New(), smartcar.WithoutKeySignal())
 			receiver := hookReceiver(t, client, smartcar.WebhookOptions{}, nil)
 			car := user.Vehicle(smartcartest.ModelY)
-			require.Equal(t, 200, send(t, receiver, pushed("1", user, car.ID(), time.Minute, signals).body(t)))
+			require.Equal(t, 200, send(t, receiver, pushed("1", user, car.ID(), time.Minute, read).body(t)))
 			access, err := car.Access(t.Context())
 			require.NoError(t, err)
 			require.Equal(t, smartcar.KeyMissing, access.Key.State)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/lenient"
+	"github.com/seed-498a1bc4/smartcar/signals"
 )
 
 // wireV3 speaks API v3: everything that is read of a car's data are signals of
@@ -45,23 +46,23 @@ func (w wireV3) split(ops []operation, a *answer) ([]part, error) {
 	if len(ops) == 1 && ops[0].name == Attributes {
 		return []part{{op: &ops[0], body: a.body, meta: metaFrom(a.header, a.at)}}, nil
 	}
-	signals, err := decodeSignals(a)
+	read, err := decodeSignals(a)
 	if err != nil {
 		return nil, err
 	}
-	set := signals.content()
+	set := read.content()
 	a.observed = set.observe()
 	parts := make([]part, len(ops))
 	for i := range ops {
 		switch {
 		case ops[i].name == AllSignals:
-			parts[i] = part{op: &ops[i], body: a.body, meta: signals.Meta}
+			parts[i] = part{op: &ops[i], body: a.body, meta: read.Meta}
 			parts[i].meta.noteNewest(set)
 		case ops[i].name == Attributes && set.vehicle != nil:
 			body := append(append([]byte(`{"data":`), set.vehicle...), '}')
-			parts[i] = part{op: &ops[i], body: body, meta: signals.Meta}
+			parts[i] = part{op: &ops[i], body: body, meta: read.Meta}
 		default:
-			parts[i] = w.part(&ops[i], set, signals.Meta)
+			parts[i] = w.part(&ops[i], set, read.Meta)
 		}
 	}
 	return parts, nil
@@ -69,7 +70,7 @@ func (w wireV3) split(ops []operation, a *answer) ([]part, error) {
 
 // entryV3 is how the body of a part holds a signal: as signalV3 reads it.
 type entryV3 struct {
-	Code SignalCode      `json:"code"`
+	Code signals.Code    `json:"code"`
 	Body json.RawMessage `json:"body"`
 	Meta struct {
 		OEMUpdatedAt time.Time `json:"oemUpdatedAt,omitzero"`
@@ -138,11 +139,11 @@ func (m *Meta) noteNewest(set *signalSet) {
 // observe takes out of a list of signals what the policy learns from it.
 func (set *signalSet) observe() observation {
 	o := observation{wasChecked: true, nothing: len(set.signals) == 0 && !set.incomplete}
-	signals := &Signals{set: func() *signalSet { return set }}
-	if vin, err := signals.VehicleIdentificationVIN(); err == nil && vin.Value != nil {
+	read := &Signals{set: func() *signalSet { return set }}
+	if vin, err := read.VehicleIdentificationVIN(); err == nil && vin.Value != nil {
 		o.vin = *vin.Value
 	}
-	if asleep, err := signals.ConnectivityStatusIsAsleep(); err == nil && asleep.Value != nil {
+	if asleep, err := read.ConnectivityStatusIsAsleep(); err == nil && asleep.Value != nil {
 		o.wake = wakeAwake
 		if *asleep.Value {
 			o.wake = wakeAsleep
@@ -160,7 +161,7 @@ func (set *signalSet) observe() observation {
 			}
 		}
 	}
-	paired, err := signals.ConnectivityStatusIsDigitalKeyPaired()
+	paired, err := read.ConnectivityStatusIsDigitalKeyPaired()
 	switch {
 	case err == nil && paired.Value != nil:
 		// Not every signal says when the car recorded it; then it was so, as far

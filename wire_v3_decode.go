@@ -2,6 +2,7 @@ package smartcar
 
 import (
 	"encoding/json"
+	"github.com/seed-498a1bc4/smartcar/signals"
 	"net/http"
 	"slices"
 	"strings"
@@ -13,29 +14,29 @@ func (wireV3) decode(op *operation, body json.RawMessage, units UnitSystem) (any
 	if op.name == Attributes {
 		return decodeAs(body, vehicleV3.reading)
 	}
-	signals, err := decodeSignals(&answer{status: http.StatusOK, body: body, header: http.Header{}})
+	read, err := decodeSignals(&answer{status: http.StatusOK, body: body, header: http.Header{}})
 	if err != nil {
 		return nil, err
 	}
 	if op.name == AllSignals {
-		return signals, nil
+		return read, nil
 	}
 	if len(op.signals) == 0 {
 		return nil, &NotSupportedError{Operation: op.name, API: string(V3)}
 	}
-	v := neutralV3{signals, units}
+	v := neutralV3{read, units}
 	switch op.name {
 	case VIN:
-		return &VINReading{VIN: deref(v.text(signals.VehicleIdentificationVIN()))}, nil
+		return &VINReading{VIN: deref(v.text(read.VehicleIdentificationVIN()))}, nil
 	case Odometer:
-		return &OdometerReading{Distance: v.distance(signals.OdometerTraveledDistance())}, nil
+		return &OdometerReading{Distance: v.distance(read.OdometerTraveledDistance())}, nil
 	case Location:
 		return v.location()
 	case Fuel:
 		return &FuelReading{
-			Amount:  v.volume(signals.InternalCombustionEngineAmountRemaining()),
-			Percent: v.number(signals.InternalCombustionEngineFuelLevel()),
-			Range:   v.distance(signals.InternalCombustionEngineRange()),
+			Amount:  v.volume(read.InternalCombustionEngineAmountRemaining()),
+			Percent: v.number(read.InternalCombustionEngineFuelLevel()),
+			Range:   v.distance(read.InternalCombustionEngineRange()),
 		}, nil
 	case Battery:
 		return v.battery()
@@ -48,7 +49,7 @@ func (wireV3) decode(op *operation, body json.RawMessage, units UnitSystem) (any
 	case TirePressure:
 		return v.tires()
 	case EngineOil:
-		return &EngineOilReading{LifePercent: v.number(signals.InternalCombustionEngineOilLife())}, nil
+		return &EngineOilReading{LifePercent: v.number(read.InternalCombustionEngineOilLife())}, nil
 	case LockStatus:
 		return v.lockStatus()
 	}
@@ -284,7 +285,7 @@ func (v neutralV3) systems() (any, error) {
 			continue
 		}
 		id := strings.ToUpper(strings.TrimPrefix(string(code), "diagnostics-"))
-		if code == SignalDiagnosticsTirePressureMonitoring {
+		if code == signals.DiagnosticsTirePressureMonitoring {
 			id = "TPMS"
 		}
 		r.Systems = append(r.Systems, SystemState{SystemID: "SYSTEM_" + id, Status: s.State, Description: s.Description})

@@ -55,7 +55,7 @@ func (s Signal) Code() string { return strings.ToLower(s.Group) + "-" + strings.
 func (s Signal) Accessor() string { return s.Group + s.Name }
 
 // Constant is the name of the signal's code.
-func (s Signal) Constant() string { return "Signal" + s.Group + s.Name }
+func (s Signal) Constant() string { return s.Group + s.Name }
 
 // Signals returns the table: group by group, in the order of Smartcar's pages.
 func Signals() []Signal { return append([]Signal(nil), signals[:]...) }

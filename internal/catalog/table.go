@@ -24,7 +24,7 @@ var signals = [...]Signal{
 	{"Charge", "ChargerPhases", Number, Unit{}, "read_charge", "the number of phases that the charger uses"},
 	{"Charge", "ChargeTimers", ChargeTimers, Unit{}, "read_charge", "when the car is to charge and to be ready"},
 	{"Charge", "ChargingConnectorType", Text, Unit{}, "read_charge", "the type of the connector, such as J1772"},
-	{"Charge", "DetailedChargingStatus", Word, Unit{}, "read_charge", "what charging is doing: [ChargeStateCharging] and the like, or another word"},
+	{"Charge", "DetailedChargingStatus", Word, Unit{}, "read_charge", "what charging is doing: smartcar.ChargeStateCharging and the like, or another word"},
 	{"Charge", "EnergyAdded", Number, kWh(), "read_charge", "the energy that charging has added"},
 	{"Charge", "FastChargerType", Text, Unit{}, "read_charge", "the type of the fast charger, such as CCS"},
 	{"Charge", "IsCharging", Bool, Unit{}, "read_charge", "whether the car is charging"},

@@ -1,5 +1,5 @@
-// Command generate writes the root package's codes and accessors of signals
-// into the working directory.
+// Command generate writes package signals and the root package's accessors of
+// signals below the working directory.
 package main
 
 import (
@@ -11,7 +11,7 @@ import (
 
 func main() {
 	for name, source := range map[string]func() ([]byte, error){
-		"signals_codes.go":     catalog.Codes,
+		"signals/codes.go":     catalog.Codes,
 		"signals_accessors.go": catalog.Accessors,
 	} {
 		text, err := source()
