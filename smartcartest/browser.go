@@ -2,11 +2,55 @@ package smartcartest
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"time"
+	"strings"
 )
+
+// Grant drives the Connect page as a consenting default owner and returns the
+// full redirect URL, with code, state, user_id and the rest. Only the path and
+// query of authorizeURL matter, the base path included. An error page is an
+// error with its text. Injected faults spoil it like any request.
+func (s *Server) Grant(authorizeURL string) (callbackURL string, err error) {
+	return s.AnswerConnect(authorizeURL, url.Values{"decision": {"grant"}})
+}
+
+// Deny is Grant for an owner who refuses.
+func (s *Server) Deny(authorizeURL string) (callbackURL string, err error) {
+	return s.AnswerConnect(authorizeURL, url.Values{"decision": {"deny"}})
+}
+
+// AnswerConnect posts a form to a Connect or re-authentication URL and returns
+// where the browser would be sent. The fields are decision (grant or deny),
+// user (the owner's account, default the empty name), vehicle (repeated; the
+// cars to grant, default all), and error (a Connect error to end with; for
+// vehicle_incompatible with vin, make, model and year, or with vehicle).
+func (s *Server) AnswerConnect(authorizeURL string, form url.Values) (callbackURL string, err error) {
+	req, err := http.NewRequestWithContext(context.Background(), http.MethodPost, authorizeURL, strings.NewReader(form.Encode()))
+	if err != nil {
+		return "", fmt.Errorf("smartcartest: %w", err)
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	res, err := s.Transport().RoundTrip(req)
+	if err != nil {
+		return "", err
+	}
+	page, err := io.ReadAll(res.Body)
+	if err = errors.Join(err, res.Body.Close()); err != nil {
+		return "", err
+	}
+	if location := res.Header.Get("Location"); location != "" {
+		return location, nil
+	}
+	if res.StatusCode == http.StatusOK {
+		return "", errors.New("smartcartest: Connect ended on its own page: the URL has no redirect_uri")
+	}
+	return "", fmt.Errorf("smartcartest: Connect answered %d: %s", res.StatusCode, strings.TrimSpace(string(page)))
+}
 
 // Walk is an owner's browser going through Connect and consenting: it asks
 // start, follows it to Connect, grants there, and comes back to callback with
@@ -34,24 +78,4 @@ func (s *Server) WalkAs(start, callback http.Handler, form url.Values) (*httptes
 	done := httptest.NewRecorder()
 	callback.ServeHTTP(done, returned)
 	return done, nil
-}
-
-// Clock is the simulated time as a clock for the client under test: what
-// [Server.Advance] moves, it sees.
-type Clock struct{ server *Server }
-
-// Clock returns the simulated clock. It is safe for concurrent use.
-func (s *Server) Clock() Clock { return Clock{s} }
-
-// Now is the simulated time.
-func (c Clock) Now() time.Time { return c.server.Now() }
-
-// Sleep moves the simulated clock by d and returns at once, so that waits cost
-// no time. It returns ctx's error if that has ended.
-func (c Clock) Sleep(ctx context.Context, d time.Duration) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	c.server.Advance(d)
-	return nil
 }

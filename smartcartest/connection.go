@@ -54,6 +54,14 @@ func (s *Server) userID(account string) string {
 	return id
 }
 
+// UserIDOf is the vendor's user id of a named account; the empty name is the
+// default owner.
+func (s *Server) UserIDOf(account string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.userID(account)
+}
+
 // connectCar makes or renews a connection. A renewed one moves to the front.
 func (s *Server) connectCar(account, vehicleID, mode string, perms []string, now time.Time) {
 	user := s.userID(account)
@@ -96,6 +104,15 @@ func (s *Server) newest(match func(*connection) bool) []*connection {
 	return out
 }
 
+func (s *Server) modeOf(vehicleID string) string {
+	for _, n := range slices.Backward(s.connections) {
+		if n.vehicle == vehicleID {
+			return n.mode
+		}
+	}
+	return "live"
+}
+
 // disconnect removes connections, and their cars from all grants of their user.
 func (s *Server) disconnect(gone []*connection) {
 	for _, n := range gone {
@@ -109,66 +126,10 @@ func (s *Server) disconnect(gone []*connection) {
 	}
 }
 
-// grants are all that a token or a code still leads to.
-func (s *Server) grants() map[*grant]bool {
-	all := map[*grant]bool{}
-	for _, t := range s.access {
-		all[t.grant] = true
-	}
-	for _, t := range s.refresh {
-		all[t.grant] = true
-	}
-	for _, t := range s.codes {
-		all[t.grant] = true
-	}
-	return all
-}
-
-// SetPermissions sets what is granted for a car: exactly these, for every
-// token and connection that reaches it, and as the most that a later Connect
-// can grant. Permissions are the vendor's scopes, e.g. "read_battery"; none
-// takes all away.
-func (s *Server) SetPermissions(vehicleID string, perms ...string) error {
-	sorted := slices.Sorted(slices.Values(perms))
-	return s.change(vehicleID, func(v *vehicle, now time.Time) error {
-		v.Permissions = sorted
-		for g := range s.grants() {
-			if _, ok := g.vehicles[vehicleID]; ok {
-				g.vehicles[vehicleID] = sorted
-			}
-		}
-		for _, n := range s.connections {
-			if n.vehicle == vehicleID {
-				n.perms, n.updated = sorted, now
-			}
-		}
-		return nil
-	})
-}
-
 // Disconnect removes a car from all tokens and connections, as its owner or
 // the application would; an unknown car is no error.
 func (s *Server) Disconnect(vehicleID string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.disconnect(s.newest(func(n *connection) bool { return n.vehicle == vehicleID }))
-}
-
-// UserIDOf is the vendor's user id of a named account; the empty name is the
-// default owner.
-func (s *Server) UserIDOf(account string) string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.userID(account)
-}
-
-// vehiclesOf lists a grant's cars in the order of the garage.
-func (s *Server) vehiclesOf(g *grant) []string {
-	ids := make([]string, 0, len(g.vehicles))
-	for _, id := range s.order {
-		if _, ok := g.vehicles[id]; ok {
-			ids = append(ids, id)
-		}
-	}
-	return ids
 }

@@ -2,15 +2,10 @@ package smartcartest
 
 import (
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
 )
-
-// logKept is how many entries a ledger and the request log keep; the oldest go
-// first, so that a simulator may run for weeks.
-const logKept = 100_000
 
 // Kind says what a request does to a car.
 type Kind string
@@ -68,18 +63,6 @@ type Broken struct {
 	Second Entry `json:"second"`
 }
 
-// Request is one request that reached the server, on any path but /_sim/. It
-// never holds a secret: the query values of codes and tokens are masked.
-type Request struct {
-	Time   time.Time `json:"time"`
-	Method string    `json:"method"`
-	Path   string    `json:"path"`
-	Query  string    `json:"query,omitempty"`
-	// Status is 0 when the request was dropped before it was processed.
-	Status  int  `json:"status"`
-	Dropped bool `json:"dropped,omitempty"`
-}
-
 // Ledger returns a copy of what reached the vehicle API for a car, in order of
 // processing; nil for an unknown car. The newest 100,000 entries are kept.
 func (s *Server) Ledger(vehicleID string) []Entry {
@@ -118,63 +101,6 @@ func (s *Server) BrokenWindows(vehicleID string) []Broken {
 		}
 	}
 	return out
-}
-
-// Requests returns a copy of the log of all requests, oldest first. The newest
-// 100,000 are kept.
-func (s *Server) Requests() []Request {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(s.requests)
-}
-
-// TokenRequests counts the requests at the v2 token endpoint that were
-// processed, whatever they were answered.
-func (s *Server) TokenRequests() int { return s.count(func(c counts) int { return c.token }) }
-
-// AppTokenRequests counts the requests at the v3 token endpoint likewise.
-func (s *Server) AppTokenRequests() int { return s.count(func(c counts) int { return c.appToken }) }
-
-// CodeReuse counts the authorization codes that were presented again after
-// they had been exchanged.
-func (s *Server) CodeReuse() int { return s.count(func(c counts) int { return c.codeReuse }) }
-
-func (s *Server) count(pick func(counts) int) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return pick(s.counts)
-}
-
-// log needs the lock.
-func (s *Server) log(c *call, status int, dropped bool) {
-	s.requests = capped(s.requests, Request{
-		Time: c.now, Method: c.r.Method, Path: c.r.URL.Path, Query: masked(c.query),
-		Status: status, Dropped: dropped,
-	})
-}
-
-// masked is a query without the values that open something.
-func masked(q url.Values) string {
-	clean := make(url.Values, len(q))
-	for name, values := range q {
-		switch strings.ToLower(name) {
-		case "code", "token", "access_token", "refresh_token", "client_secret":
-			values = []string{"***"}
-		}
-		clean[name] = values
-	}
-	return clean.Encode()
-}
-
-// capped appends and forgets the oldest, a tenth at a time.
-func capped[T any](list []T, e T) []T { return cappedAt(list, e, logKept) }
-
-func cappedAt[T any](list []T, e T, kept int) []T {
-	if len(list) >= kept {
-		clear(list[copy(list, list[kept/10:]):]) // what they hold may be large
-		list = list[:len(list)-kept/10]
-	}
-	return append(list, e)
 }
 
 // name opens the ledger entry of a request whose path names a car, and returns

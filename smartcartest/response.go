@@ -1,9 +1,7 @@
 package smartcartest
 
 import (
-	"crypto/rand"
-	"crypto/sha256"
-	"fmt"
+	"context"
 	"net/http"
 	"strconv"
 	"time"
@@ -11,6 +9,8 @@ import (
 
 // stamp is how the vendor writes times.
 const stamp = "2006-01-02T15:04:05.000Z"
+
+type object = map[string]any
 
 // response is an answer before it is sent, so that a fault can still spoil it.
 type response struct {
@@ -21,6 +21,14 @@ type response struct {
 
 	streamed bool          // status now, body later, no length
 	after    time.Duration // how much later
+}
+
+func jsonResponse(status int, v any) *response {
+	return &response{status: status, contentType: "application/json; charset=utf-8", body: mustJSON(v)}
+}
+
+func text(status int, message string) *response {
+	return &response{status: status, contentType: "text/plain; charset=utf-8", body: []byte(message + "\n")}
 }
 
 func (r *response) header(name, value string) *response {
@@ -53,36 +61,20 @@ func (r *response) write(w http.ResponseWriter) {
 	_, _ = w.Write(r.body) // the client may be gone: nobody is left to tell
 }
 
-func jsonResponse(status int, v any) *response {
-	return &response{status: status, contentType: "application/json; charset=utf-8", body: mustJSON(v)}
-}
-
-func text(status int, message string) *response {
-	return &response{status: status, contentType: "text/plain; charset=utf-8", body: []byte(message + "\n")}
-}
-
-// ok is a 200 of the API.
-func (c *call) ok(v any) *response {
-	return jsonResponse(http.StatusOK, v).header("SC-Request-Id", c.id)
-}
-
-// empty is a 204 of the API.
-func (c *call) empty() *response {
-	return (&response{status: http.StatusNoContent}).header("SC-Request-Id", c.id)
-}
-
-// fail is an error in the shape of the called API version.
-func (c *call) fail(e *apiError) *response { return c.failAs(e, ErrorList) }
-
-// failAs is fail with a choice of the shape in v3.
-func (c *call) failAs(e *apiError, shape ErrorShape) *response {
-	var body any = e.v2(c.id)
-	if c.v3 {
-		body = e.v3(shape, c.cfg.variants.NumericStatus)
+// stream sends the status at once, without a length, and the body when the
+// command is done. drop closes the connection instead of the body.
+func (r *response) stream(ctx context.Context, w http.ResponseWriter, wait time.Duration, drop bool) {
+	r.head(w)
+	w.WriteHeader(r.status)
+	if own, ok := w.(*recorder); ok { // in memory: the reader waits, as nobody else could
+		own.late = newLate(ctx, time.Now().Add(wait), r.body, drop)
+		return
 	}
-	r := jsonResponse(e.status, body)
-	r.headers = e.header()
-	return r.header("SC-Request-Id", c.id)
+	_ = http.NewResponseController(w).Flush() // a writer that cannot flush sends all at the end
+	if !sleep(ctx, wait) || drop {
+		panic(http.ErrAbortHandler)
+	}
+	_, _ = w.Write(r.body) // the client may be gone: nobody is left to tell
 }
 
 // dated adds when the data was recorded and fetched.
@@ -103,59 +95,4 @@ func dates(rec recording, units string) map[string]string {
 		h["sc-unit-system"] = units
 	}
 	return h
-}
-
-// randomUUID is a fresh id, code or token.
-func randomUUID() string {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // never fails
-	return uuid(b)
-}
-
-// namedUUID is the same for the same words, always.
-func namedUUID(kind string, name any) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "smartcartest/%s/%v", kind, name))
-	return uuid([16]byte(sum[:16]))
-}
-
-func uuid(b [16]byte) string {
-	b[6] = b[6]&0x0f | 0x40
-	b[8] = b[8]&0x3f | 0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
-}
-
-// isUUID tells a plausible code from garbage.
-func isUUID(s string) bool {
-	if len(s) != 36 {
-		return false
-	}
-	for i, r := range s {
-		if i == 8 || i == 13 || i == 18 || i == 23 {
-			if r != '-' {
-				return false
-			}
-		} else if (r < '0' || r > '9') && (r < 'a' || r > 'f') && (r < 'A' || r > 'F') {
-			return false
-		}
-	}
-	return true
-}
-
-// bucket is the application's rate limit.
-type bucket struct {
-	tokens float64
-	filled time.Time
-}
-
-// take draws one request; the clock may have been put back.
-func (b *bucket) take(now time.Time, burst int, perMinute float64) bool {
-	if gone := now.Sub(b.filled); gone > 0 {
-		b.tokens = min(float64(burst), b.tokens+gone.Minutes()*perMinute)
-	}
-	b.filled = now
-	if b.tokens < 1 {
-		return false
-	}
-	b.tokens--
-	return true
 }

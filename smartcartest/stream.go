@@ -10,22 +10,6 @@ import (
 	"time"
 )
 
-// stream sends the status at once, without a length, and the body when the
-// command is done. drop closes the connection instead of the body.
-func (r *response) stream(ctx context.Context, w http.ResponseWriter, wait time.Duration, drop bool) {
-	r.head(w)
-	w.WriteHeader(r.status)
-	if own, ok := w.(*recorder); ok { // in memory: the reader waits, as nobody else could
-		own.late = newLate(ctx, time.Now().Add(wait), r.body, drop)
-		return
-	}
-	_ = http.NewResponseController(w).Flush() // a writer that cannot flush sends all at the end
-	if !sleep(ctx, wait) || drop {
-		panic(http.ErrAbortHandler)
-	}
-	_, _ = w.Write(r.body) // the client may be gone: nobody is left to tell
-}
-
 // late is a body that can be read from a time on. It needs no goroutine: Read
 // waits, until the request's context ends or somebody closes the body.
 type late struct {

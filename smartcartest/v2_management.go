@@ -8,13 +8,6 @@ import (
 	"strings"
 )
 
-// managed says whether the request carries the management token: as the
-// password of the user "default", or as a bearer token, which the webhook
-// endpoints document.
-func (c *call) managed() bool {
-	return c.basic("default", managementToken) || same(c.bearer(), managementToken)
-}
-
 // management is GET and DELETE /v2.0/management/connections.
 func (s *Server) management(c *call) *response {
 	if !c.basic("default", managementToken) {
@@ -31,16 +24,6 @@ func (s *Server) management(c *call) *response {
 	default:
 		return c.fail(newError("RESOURCE_NOT_FOUND", "PATH"))
 	}
-}
-
-// filter matches the connections that the query names.
-func (c *call) filter(n *connection) bool {
-	for name, value := range map[string]string{"user_id": n.user, "vehicle_id": n.vehicle, "mode": n.mode} {
-		if c.query.Has(name) && c.query.Get(name) != value {
-			return false
-		}
-	}
-	return true
 }
 
 func (s *Server) listConnections(c *call) *response {

@@ -3,71 +3,28 @@ package smartcartest
 import (
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 )
 
-// view is a car as one request sees it.
-type view struct {
-	*vehicle
-	condition
-	recording
-	now      time.Time
-	imperial bool
-	driver   bool // the token's account is a driver's
-	query    url.Values
-}
-
-func (c *call) viewOf(v *vehicle, g *grant) *view {
-	_, driver := v.reachedBy(g.account)
-	return &view{
-		vehicle: v, now: c.now, driver: driver, query: c.query,
-		imperial: strings.EqualFold(c.r.Header.Get("SC-Unit-System"), "imperial"),
+// readCall answers one GET.
+func (s *Server) readCall(c *call, v *vehicle, op *operation, w *view) *response {
+	if op.kind == Metadata {
+		body, err := op.read(w.as(recording{at: c.now, fetched: c.now}))
+		if err != nil {
+			return c.fail(err)
+		}
+		return c.ok(body)
 	}
-}
-
-// as is the view with the values of a recording.
-func (w *view) as(rec recording) *view {
-	w.recording = rec
-	w.condition = w.vehicle.at(rec.at)
-	return w
-}
-
-func (w *view) unitSystem(op *operation) string {
-	switch {
-	case !op.units:
-		return ""
-	case w.imperial:
-		return "imperial"
-	default:
-		return "metric"
+	rec, err := v.gate(c.now, c.entry)
+	if err != nil {
+		return c.fail(err)
 	}
-}
-
-func (w *view) scaled(v, imperial float64) float64 {
-	if w.imperial {
-		v *= imperial
+	body, err := op.read(w.as(rec))
+	if err != nil {
+		return c.fail(err)
 	}
-	return round(v, 3)
+	return c.ok(body).dated(rec, w.unitSystem(op))
 }
-
-func (w *view) km(v float64) float64     { return w.scaled(v, 0.621371192) }
-func (w *view) liters(v float64) float64 { return w.scaled(v, 0.264172052) }
-func (w *view) kPa(v float64) float64    { return w.scaled(v, 0.145037738) }
-
-func (w *view) celsius(v float64) float64 {
-	if w.imperial {
-		v = v*9/5 + 32
-	}
-	return round(v, 2)
-}
-
-func (w *view) soc() float64 { return w.condition.percent(w.recording.at) }
-
-// remaining is the range left, in km.
-func (w *view) remaining() float64 { return round(w.RangeKm*w.soc(), 1) }
-
-func (w *view) charge() string { return w.condition.chargeState(w.recording.at) }
 
 // coreReads are the v2 endpoints that every make shares.
 func coreReads() []operation {
@@ -145,8 +102,6 @@ func coreReads() []operation {
 		}),
 	}
 }
-
-type object = map[string]any
 
 func security(w *view) any {
 	closed := "CLOSED"

@@ -2,78 +2,9 @@ package smartcartest
 
 import (
 	"net/http"
-	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 )
-
-// operation is one row of the v2 table: a method and path below a vehicle.
-// Exactly one of read, command and handle is set.
-type operation struct {
-	method     string
-	path       string // "*" stands for one segment
-	permission string // "" needs a token only
-	kind       Kind
-	units      bool // the answer bears units, so SC-Unit-System is sent
-
-	read    func(*view) (any, *apiError)
-	check   func(url.Values) *apiError // of a read's query; may be nil
-	command func(*view, []byte) (effect, *apiError)
-	handle  func(*Server, *call, *vehicle, *grant) *response
-}
-
-func (o *operation) matches(rest []string) bool {
-	want := strings.Split(strings.Trim(o.path, "/"), "/")
-	if o.path == "/" {
-		return len(rest) == 0 || len(rest) == 1 && rest[0] == ""
-	}
-	return slices.EqualFunc(want, rest, func(w, r string) bool { return w == r || w == "*" && r != "" })
-}
-
-// admit says whether a request may go to the car, as far as the vendor knows
-// without asking it.
-func (o *operation) admit(v *vehicle, perms []string, query url.Values) *apiError {
-	if o.permission != "" && !slices.Contains(perms, o.permission) {
-		return newError("PERMISSION", "")
-	}
-	if err := o.capable(v); err != nil {
-		return err
-	}
-	if o.check != nil {
-		return o.check(query)
-	}
-	return nil
-}
-
-// capable says whether the car can answer at all.
-func (o *operation) capable(v *vehicle) *apiError {
-	if strings.HasPrefix(o.path, "/tesla/") && !v.tesla() || slices.Contains(v.Unsupported, o.path) {
-		return newError("COMPATIBILITY", "VEHICLE_NOT_CAPABLE")
-	}
-	return nil
-}
-
-// operations is the v2 table of everything below a vehicle.
-func operations() []operation {
-	return slices.Concat(coreReads(), coreCommands(), teslaReads(), teslaCommands(), []operation{
-		{method: http.MethodGet, path: "/permissions", kind: Metadata, handle: (*Server).permissions},
-		{method: http.MethodPost, path: "/batch", kind: Data, handle: (*Server).batch},
-		{method: http.MethodDelete, path: "/application", kind: Metadata, handle: (*Server).application},
-		{method: http.MethodPost, path: "/webhooks/*", kind: Metadata, handle: (*Server).subscribe},
-		{method: http.MethodDelete, path: "/webhooks/*", kind: Metadata, handle: (*Server).unsubscribe},
-	})
-}
-
-// operation finds an entry of the v2 table by method and the segments below
-// the vehicle.
-func (s *Server) operation(method string, rest []string) *operation {
-	i := slices.IndexFunc(s.operations, func(o operation) bool { return o.method == method && o.matches(rest) })
-	if i < 0 {
-		return nil
-	}
-	return &s.operations[i]
-}
 
 // v2 routes below /v2.0.
 func (s *Server) v2(c *call, rest []string) *response {
@@ -104,18 +35,6 @@ func (s *Server) withGrant(c *call, next func(*grant) *response) *response {
 		return c.fail(newError("RATE_LIMIT", "SMARTCAR_API"))
 	}
 	return next(a.grant)
-}
-
-func (s *Server) allowed(c *call) bool {
-	return s.cfg.burst <= 0 || s.bucket.take(c.now, s.cfg.burst, s.cfg.refill)
-}
-
-func (c *call) bearer() string {
-	scheme, token, _ := strings.Cut(c.r.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") {
-		return ""
-	}
-	return strings.TrimSpace(token)
 }
 
 // vehicleCall answers below /v2.0/vehicles/{id}: path, token, vehicle,
@@ -164,26 +83,6 @@ func (s *Server) misspelled(c *call) bool {
 	return rest[0] == "tesla" && s.operation(c.r.Method, rest) != nil
 }
 
-// readCall answers one GET.
-func (s *Server) readCall(c *call, v *vehicle, op *operation, w *view) *response {
-	if op.kind == Metadata {
-		body, err := op.read(w.as(recording{at: c.now, fetched: c.now}))
-		if err != nil {
-			return c.fail(err)
-		}
-		return c.ok(body)
-	}
-	rec, err := v.gate(c.now, c.entry)
-	if err != nil {
-		return c.fail(err)
-	}
-	body, err := op.read(w.as(rec))
-	if err != nil {
-		return c.fail(err)
-	}
-	return c.ok(body).dated(rec, w.unitSystem(op))
-}
-
 // permissions is GET /vehicles/{id}/permissions.
 func (s *Server) permissions(c *call, v *vehicle, g *grant) *response {
 	return c.page("permissions", g.vehicles[v.ID], 25, 1000)
@@ -218,31 +117,4 @@ func (s *Server) unsubscribe(c *call, v *vehicle, g *grant) *response {
 	}
 	s.drop(func(b *subscription) bool { return b.hook == c.path[4] && b.vehicle == v.ID })
 	return c.ok(map[string]string{"status": "success"})
-}
-
-// page answers a part of a list by limit and offset.
-func (c *call) page(name string, all []string, byDefault, most int) *response {
-	limit, err := c.number("limit", byDefault, 1, most)
-	if err != nil {
-		return c.fail(err)
-	}
-	offset, err := c.number("offset", 0, 0, 1<<31-1)
-	if err != nil {
-		return c.fail(err)
-	}
-	from := min(offset, len(all))
-	part := append([]string{}, all[from:min(from+limit, len(all))]...) // never null
-	return c.ok(map[string]any{"paging": map[string]int{"count": len(all), "offset": offset}, name: part})
-}
-
-// number reads a query parameter.
-func (c *call) number(name string, byDefault, least, most int) (int, *apiError) {
-	if !c.query.Has(name) {
-		return byDefault, nil
-	}
-	n, err := strconv.Atoi(c.query.Get(name))
-	if err != nil || n < least || n > most {
-		return 0, invalid(name, "must be a number between "+strconv.Itoa(least)+" and "+strconv.Itoa(most))
-	}
-	return n, nil
 }

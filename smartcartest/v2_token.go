@@ -1,9 +1,6 @@
 package smartcartest
 
 import (
-	"crypto/subtle"
-	"encoding/json"
-	"mime"
 	"net/http"
 	"net/url"
 	"slices"
@@ -16,41 +13,6 @@ const (
 	refreshLife = 60 * 24 * time.Hour
 	appLife     = time.Hour
 )
-
-// grant is one Connect by one account. Its refresh tokens are one family.
-type grant struct {
-	account  string
-	user     string
-	vehicles map[string][]string // permissions by vehicle id
-	issued   int
-	refresh  []*refreshToken // those that may still be honored, oldest first
-	access   []string
-}
-
-type authCode struct {
-	grant       *grant
-	redirectURI string // "" when Connect was called without one
-	expires     time.Time
-	used        bool
-}
-
-type accessToken struct {
-	grant   *grant
-	expires time.Time
-}
-
-type refreshToken struct {
-	value   string
-	grant   *grant
-	seq     int
-	expires time.Time
-	used    bool
-	usedAt  time.Time
-}
-
-func oauthError(status int, code, description string) *response {
-	return jsonResponse(status, map[string]string{"error": code, "error_description": description})
-}
 
 // token is POST /oauth/token.
 func (s *Server) token(c *call) *response {
@@ -148,102 +110,4 @@ func (s *Server) forget(g *grant, gone func(*refreshToken) bool) {
 		delete(s.refresh, t.value)
 		return true
 	})
-}
-
-// appToken is POST /oauth2/token: client credentials in the body, as a form or
-// as JSON. HTTP Basic is not documented there and only accepted by option.
-func (s *Server) appToken(c *call) *response {
-	s.counts.appToken++
-	if c.r.Method != http.MethodPost {
-		return oauthError(http.StatusMethodNotAllowed, "invalid_request", "The token endpoint takes POST only.").header("Allow", http.MethodPost)
-	}
-	form, ok := c.form()
-	if !ok {
-		var body map[string]string
-		if json.Unmarshal(c.body, &body) != nil {
-			return oauthError(http.StatusBadRequest, "invalid_request", "The body must be a form or JSON.")
-		}
-		form = url.Values{}
-		for name, value := range body {
-			form.Set(name, value)
-		}
-	}
-	if user, password, ok := c.r.BasicAuth(); ok {
-		if !s.cfg.iamBasic {
-			return oauthError(http.StatusUnauthorized, "invalid_client", "Client authentication failed: the credentials belong in the body.")
-		}
-		form.Set("client_id", user)
-		form.Set("client_secret", password)
-	}
-	switch {
-	case form.Get("grant_type") == "":
-		return oauthError(http.StatusBadRequest, "invalid_request", "Missing parameter: grant_type.")
-	case form.Get("grant_type") != "client_credentials":
-		return oauthError(http.StatusBadRequest, "unsupported_grant_type", "Unsupported grant_type.")
-	case !same(form.Get("client_id"), apiClientID) || !same(form.Get("client_secret"), apiClientSecret):
-		return oauthError(http.StatusUnauthorized, "invalid_client", "Client authentication failed.")
-	}
-	for value, end := range s.apps {
-		if c.now.After(end) {
-			delete(s.apps, value)
-		}
-	}
-	value := randomUUID()
-	s.apps[value] = c.now.Add(appLife)
-	return jsonResponse(http.StatusOK, map[string]any{
-		"access_token": value, "token_type": "Bearer", "expires_in": int(appLife.Seconds()),
-	}).header("Cache-Control", "no-store")
-}
-
-// form is the body as a form; false when its type says otherwise.
-func (c *call) form() (url.Values, bool) {
-	kind, _, err := mime.ParseMediaType(c.r.Header.Get("Content-Type"))
-	if err != nil || kind != "application/x-www-form-urlencoded" {
-		return nil, false
-	}
-	form, err := url.ParseQuery(string(c.body))
-	return form, err == nil
-}
-
-func (c *call) basic(user, password string) bool {
-	u, p, ok := c.r.BasicAuth()
-	return ok && same(u, user) && same(p, password)
-}
-
-func same(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
-
-// ExpireAccessTokens ends all access tokens, v3 application tokens included:
-// the next request with one is 401 AUTHENTICATION. Refresh tokens stay good.
-func (s *Server) ExpireAccessTokens() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	clear(s.access)
-	clear(s.apps)
-}
-
-// ExpireAppTokens ends the v3 application tokens: the next request with one is
-// 401 AUTHENTICATION:UNAUTHORIZED. The tokens of v2.0 stay good.
-func (s *Server) ExpireAppTokens() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	clear(s.apps)
-}
-
-// RevokeRefreshTokens makes all refresh tokens answer invalid_grant. Access
-// tokens live on until they expire.
-func (s *Server) RevokeRefreshTokens() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	clear(s.refresh)
-}
-
-// RevokeGrants ends all tokens and codes and removes all connections, as if
-// every owner had withdrawn consent.
-func (s *Server) RevokeGrants() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	clear(s.access)
-	clear(s.refresh)
-	clear(s.codes)
-	s.connections, s.subscriptions, s.events = nil, nil, nil
 }

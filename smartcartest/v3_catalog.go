@@ -45,13 +45,6 @@ func whileCharging(unit string, last any, f func(*view) float64) func(*view) (ob
 	}
 }
 
-const (
-	volts   = 230.0
-	kmPerKW = 6.0 // range added in an hour
-)
-
-func (w *view) kW() float64 { return round(w.amperage*volts/1000, 2) }
-
 func chargeSignals() []signal {
 	const group, read = "Charge", "read_charge"
 	return []signal{

@@ -1,12 +1,9 @@
 package smartcartest
 
 import (
-	"encoding/json"
 	"math"
-	"net/http"
 	"slices"
 	"strings"
-	"time"
 )
 
 // v3Effect is one row of the v3 commands.
@@ -85,62 +82,4 @@ func v3Admit(n *connection, permission string, incapable bool) *apiError {
 	default:
 		return nil
 	}
-}
-
-// attributes are data.attributes of the body; nil without a body.
-func (c *call) attributes() (json.RawMessage, *apiError) {
-	var body struct {
-		Data struct {
-			Attributes json.RawMessage `json:"attributes"`
-		} `json:"data"`
-	}
-	if len(c.body) > 0 && json.Unmarshal(c.body, &body) != nil {
-		return nil, newError("VALIDATION", "INVALID_INPUT_FORMAT")
-	}
-	return body.Data.Attributes, nil
-}
-
-// executed is the meta of an execution.
-func (c *call) executed(v *vehicle) object {
-	return object{
-		"executedAt": c.stamp(c.now), "completedAt": c.stamp(c.now.Add(v.SlowCommands)),
-		"durationInSeconds": int(v.SlowCommands.Round(time.Second) / time.Second),
-	}
-}
-
-// late streams what a slow car answers to a command, success or error alike.
-func (c *call) late(v *vehicle, r *response) *response {
-	if v.SlowCommands > 0 {
-		r.streamed, r.after, r.status = true, v.SlowCommands, http.StatusAccepted
-	}
-	return r
-}
-
-// lateShape is the shape of an error that the car itself answers.
-func (c *call) lateShape(v *vehicle) ErrorShape {
-	if v.SlowCommands > 0 {
-		return c.cfg.variants.StreamedError
-	}
-	return ErrorList
-}
-
-// flap opens or closes the charge port, which a cable keeps open.
-func flap(open bool) effect {
-	return effect{
-		check: func(c condition) *apiError {
-			if !open && c.plugged {
-				return newError("VEHICLE_STATE", "CHARGING_PLUG_CONNECTED")
-			}
-			return nil
-		},
-		apply: func(c *condition) { c.flapOpen = open },
-	}
-}
-
-func destination(b []byte) (effect, *apiError) {
-	if _, err := within(b, "latitude", -90, 90); err != nil {
-		return effect{}, err
-	}
-	_, err := within(b, "longitude", -180, 180)
-	return effect{}, err
 }

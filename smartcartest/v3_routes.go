@@ -113,11 +113,6 @@ func (s *Server) v3Attributes(v *vehicle, mode string) object {
 	return out
 }
 
-func (s *Server) modeOf(vehicleID string) string {
-	for _, n := range slices.Backward(s.connections) {
-		if n.vehicle == vehicleID {
-			return n.mode
-		}
-	}
-	return "live"
+func (s *Server) included(v *vehicle, n *connection) object {
+	return object{"id": v.ID, "type": "vehicle", "attributes": s.v3Attributes(v, n.mode)}
 }

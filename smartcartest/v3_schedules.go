@@ -124,11 +124,6 @@ func workweek(b []byte) ([]hours, *apiError) {
 	return out, nil
 }
 
-// schedulable says which kinds a make knows.
-func (v *vehicle) schedulable(kind string) bool {
-	return v.tesla() || strings.EqualFold(v.Make, "VOLVO") && kind == "daily"
-}
-
 // v3Schedule is POST charge-schedules/{kind}.
 func (s *Server) v3Schedule(c *call, v *vehicle, n *connection, kind string) *response {
 	if err := v3Admit(n, "control_charge", !v.schedulable(kind)); err != nil {

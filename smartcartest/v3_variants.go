@@ -1,7 +1,5 @@
 package smartcartest
 
-import "time"
-
 // ErrorShape is how an error of API v3 is wrapped. The list is documented; of
 // the result of a long command, which is streamed, the others were seen too.
 type ErrorShape int
@@ -45,25 +43,6 @@ type Variants struct {
 	NumericStatus bool
 	// StreamedError is the shape of an error that a long command ends with.
 	StreamedError ErrorShape
-}
-
-// link is a link of the vehicle API.
-func (c *call) link(path string) string { return c.absolute("vehicle", path) }
-
-// absolute is a link of one of the two hosts of v3.
-func (c *call) absolute(host, path string) string {
-	if c.cfg.variants.RelativeLinks {
-		return path
-	}
-	return "https://" + host + ".api.smartcar.com/v3" + path
-}
-
-// stamp is a time in the called API version.
-func (c *call) stamp(t time.Time) any {
-	if c.cfg.variants.EpochTimes {
-		return t.UnixMilli()
-	}
-	return t.UTC().Format(stamp)
 }
 
 // unit is how a unit is spelled.

@@ -1,8 +1,6 @@
 package smartcartest
 
 import (
-	"encoding/json"
-	"net/http"
 	"slices"
 	"strings"
 )
@@ -59,97 +57,4 @@ func (s *Server) v3Hook(c *call, h *hook) object {
 		"links": object{"self": c.absolute("management", "/webhooks/"+h.ID)},
 		"meta":  object{"createdAt": c.stamp(h.created)},
 	}
-}
-
-// visible finds a subscription by id, as soon as it has begun.
-func (s *Server) visible(c *call, id string) *subscription {
-	for _, b := range s.subscriptions {
-		if b.id == id && !c.now.Before(b.begins) {
-			return b
-		}
-	}
-	return nil
-}
-
-func (s *Server) v3Subscriptions(c *call) *response {
-	mode, err := c.modeFilter("live")
-	if err != nil {
-		return c.fail(err)
-	}
-	var found []*subscription
-	for _, b := range slices.Backward(s.subscriptions) {
-		n := s.connectionOf(b)
-		if n != nil && !c.now.Before(b.begins) && n.mode == mode && c.wanted(b.user, "userId") && c.wanted(b.hook, "webhookId") && c.wanted(b.vehicle, "vehicleId") {
-			found = append(found, b)
-		}
-	}
-	return v3Page(c, jsonAPI{"management", "/subscriptions", 25}, found, func(b *subscription) object { return s.v3Subscribed(c, b) })
-}
-
-func (s *Server) v3Subscription(c *call, id string) *response {
-	b := s.visible(c, id)
-	if b == nil {
-		return c.fail(newError("RESOURCE_NOT_FOUND", "SUBSCRIPTION_NOT_FOUND"))
-	}
-	return c.ok(object{"data": s.v3Subscribed(c, b)})
-}
-
-// v3Subscribed is a subscription as JSON:API.
-func (s *Server) v3Subscribed(c *call, b *subscription) object {
-	to := func(typ, host, path, id string) object {
-		return object{"data": object{"type": typ, "id": id}, "links": object{"related": c.absolute(host, path+id)}}
-	}
-	return object{
-		"type": "subscription", "id": b.id,
-		"attributes": object{"vehicle": s.v3Attributes(s.vehicles[b.vehicle], s.modeOf(b.vehicle))},
-		"meta":       object{"createdAt": c.stamp(b.created), "updatedAt": c.stamp(b.created)},
-		"relationships": object{
-			"webhook": to("webhook", "management", "/webhooks/", b.hook),
-			"user":    to("user", "vehicle", "/users/", b.user),
-			"vehicle": to("vehicle", "vehicle", "/vehicles/", b.vehicle),
-		},
-		"links": object{"self": c.absolute("management", "/subscriptions/"+b.id)},
-	}
-}
-
-// v3Subscribe is POST /v3/subscriptions: accepted, and made in the background.
-func (s *Server) v3Subscribe(c *call) *response {
-	attributes, err := c.attributes()
-	if err != nil {
-		return c.fail(err)
-	}
-	var want struct {
-		WebhookID string `json:"webhookId"`
-		UserID    string `json:"userId"`
-		VehicleID string `json:"vehicleId"`
-	}
-	if attributes != nil && json.Unmarshal(attributes, &want) != nil {
-		return c.fail(newError("VALIDATION", "INVALID_INPUT_FORMAT"))
-	}
-	if want.WebhookID == "" || want.UserID == "" || want.VehicleID == "" {
-		e := newError("VALIDATION", "MISSING_PARAMETER")
-		e.description = "webhookId, userId and vehicleId are required"
-		return c.fail(e)
-	}
-	n := s.connection(want.UserID, want.VehicleID)
-	switch {
-	case s.hook(want.WebhookID) == nil:
-		return c.fail(newError("RESOURCE_NOT_FOUND", "WEBHOOK_NOT_FOUND"))
-	case n == nil:
-		return c.fail(newError("RESOURCE_NOT_FOUND", "VEHICLE_NOT_FOUND"))
-	case s.addSubscription(want.WebhookID, n, c.now) == nil:
-		return c.fail(newError("CONFLICT", "SUBSCRIPTION_EXISTS"))
-	}
-	s.unseen = true
-	r := c.ok(object{"meta": object{"message": "subscription creation in progress"}})
-	r.status = http.StatusAccepted
-	return r
-}
-
-func (s *Server) v3Unsubscribe(c *call, id string) *response {
-	if s.visible(c, id) == nil {
-		return c.fail(newError("RESOURCE_NOT_FOUND", "SUBSCRIPTION_NOT_FOUND"))
-	}
-	s.drop(func(b *subscription) bool { return b.id == id })
-	return c.empty()
 }

@@ -2,6 +2,7 @@ package smartcartest
 
 import (
 	"math"
+	"strings"
 	"time"
 )
 
@@ -54,26 +55,6 @@ type rules struct {
 // recording is when values were recorded by the car and fetched by the vendor.
 type recording struct{ at, fetched time.Time }
 
-// condition is what commands change.
-type condition struct {
-	battery    float64 // at since
-	since      time.Time
-	charging   bool
-	plugged    bool
-	locked     bool
-	limit      float64
-	amperage   float64
-	climateOn  bool
-	climateSet float64    // degrees Celsius
-	flapOpen   bool       // of the charge port; a plugged one is open anyway
-	schedules  []schedule // never written to: a change makes a new one
-}
-
-type change struct {
-	at time.Time
-	condition
-}
-
 func newVehicle(c Car, r rules, now time.Time) *vehicle {
 	v := &vehicle{Car: c, rules: r, born: now}
 	v.changes = []change{{condition: condition{
@@ -92,6 +73,28 @@ func (v *vehicle) keyless() bool { return v.Integration == Streaming && !v.Paire
 
 // polled says whether the vendor's poller fetches the car's data.
 func (v *vehicle) polled() bool { return v.Integration == Legacy && !v.DataSharing }
+
+// schedulable says which kinds a make knows.
+func (v *vehicle) schedulable(kind string) bool {
+	return v.tesla() || strings.EqualFold(v.Make, "VOLVO") && kind == "daily"
+}
+
+// setPaired starts a new key epoch: windows never reach across one.
+func (v *vehicle) setPaired(paired bool) {
+	if v.Paired == paired {
+		return
+	}
+	v.Paired = paired
+	v.keyEpoch++
+	v.turnUsed = false
+}
+
+// subscribe notes when the vendor begins to store the car's signals.
+func (v *vehicle) subscribe(from time.Time) {
+	if v.subscribed.IsZero() || from.Before(v.subscribed) {
+		v.subscribed = from
+	}
+}
 
 func (v *vehicle) beat() time.Duration {
 	if v.polled() {
@@ -133,6 +136,16 @@ func (v *vehicle) asleep(now time.Time) bool {
 	return !ok || !now.Before(end)
 }
 
+// setMode keeps what was recorded so far and hands the sleep to somebody else.
+func (v *vehicle) setMode(mode sleepMode, now time.Time) {
+	start, _, awake := v.period(now)
+	if !awake || v.asleep(now) {
+		start = now
+	}
+	v.floor = later(v.floor, v.recorded(now))
+	v.mode, v.since, v.anchor = mode, now, start
+}
+
 // recorded is when the newest values that the vendor has were recorded.
 func (v *vehicle) recorded(now time.Time) time.Time {
 	newest := v.floor
@@ -156,31 +169,14 @@ func (v *vehicle) recorded(now time.Time) time.Time {
 	return newest
 }
 
-// setMode keeps what was recorded so far and hands the sleep to somebody else.
-func (v *vehicle) setMode(mode sleepMode, now time.Time) {
-	start, _, awake := v.period(now)
-	if !awake || v.asleep(now) {
-		start = now
+// pushed is what the vendor has of a car without asking it.
+func (v *vehicle) pushed(now time.Time) recording {
+	at := v.recorded(now)
+	fetched := at.Add(v.delay())
+	if fetched.After(now) {
+		fetched = now
 	}
-	v.floor = later(v.floor, v.recorded(now))
-	v.mode, v.since, v.anchor = mode, now, start
-}
-
-// setPaired starts a new key epoch: windows never reach across one.
-func (v *vehicle) setPaired(paired bool) {
-	if v.Paired == paired {
-		return
-	}
-	v.Paired = paired
-	v.keyEpoch++
-	v.turnUsed = false
-}
-
-// subscribe notes when the vendor begins to store the car's signals.
-func (v *vehicle) subscribe(from time.Time) {
-	if v.subscribed.IsZero() || from.Before(v.subscribed) {
-		v.subscribed = from
-	}
+	return recording{at: at, fetched: fetched}
 }
 
 // gate lets a data request in and says what it may see. The entry learns how
@@ -233,6 +229,33 @@ func (v *vehicle) at(t time.Time) condition {
 	return v.changes[0].condition
 }
 
+// execute sends a command to the car, if it takes any.
+func (v *vehicle) execute(c *call, e effect) *apiError {
+	if c.entry != nil {
+		c.entry.Keyless = v.keyless()
+	}
+	switch {
+	case v.AsleepError && v.asleep(c.now):
+		return newError("VEHICLE_STATE", "ASLEEP")
+	case v.keyless():
+		return newError("CONNECTED_SERVICES_ACCOUNT", "VIRTUAL_KEY_REQUIRED")
+	}
+	if e.check != nil {
+		if err := e.check(v.at(c.now)); err != nil {
+			return err
+		}
+	}
+	apply := e.apply
+	if apply == nil {
+		apply = func(*condition) {}
+	}
+	v.apply(c.now, apply)
+	if c.entry != nil {
+		c.entry.Executed = true
+	}
+	return nil
+}
+
 // apply carries a command out. The car reports once, even when it was asleep.
 func (v *vehicle) apply(now time.Time, effect func(*condition)) {
 	c := v.at(now)
@@ -249,30 +272,6 @@ func (v *vehicle) apply(now time.Time, effect func(*condition)) {
 
 func (v *vehicle) odometer(t time.Time) float64 {
 	return math.Max(0, v.OdometerKm+v.KmPerDay*t.Sub(v.born).Hours()/24)
-}
-
-// percent is the charge at t, 0 to 1.
-func (c condition) percent(t time.Time) float64 {
-	hours := math.Max(0, t.Sub(c.since).Hours())
-	p := c.battery - 0.01*math.Mod(hours, 24)
-	if c.charging {
-		p = math.Min(math.Max(c.limit, c.battery), c.battery+0.1*hours)
-	}
-	return round(math.Max(0, p), 2)
-}
-
-// chargeState is CHARGING, FULLY_CHARGED or NOT_CHARGING.
-func (c condition) chargeState(t time.Time) string {
-	switch {
-	case !c.plugged:
-		return "NOT_CHARGING"
-	case c.percent(t) >= c.limit:
-		return "FULLY_CHARGED"
-	case c.charging:
-		return "CHARGING"
-	default:
-		return "NOT_CHARGING"
-	}
 }
 
 func later(a, b time.Time) time.Time {

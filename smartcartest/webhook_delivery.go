@@ -107,6 +107,22 @@ func (s *Server) Deliveries() []Delivery {
 	return slices.Clone(s.sent)
 }
 
+// queue adds an event; twice, if the webhook is to get duplicates.
+func (s *Server) queue(h *hook, b *subscription, kind string, v *vehicle, p payload) {
+	url := h.CallbackURL
+	if kind == "VEHICLE_ERROR" && h.ErrorCallbackURL != "" {
+		url = h.ErrorCallbackURL
+	}
+	s.sequence++
+	id, sequence := randomUUID(), s.sequence
+	for range 1 + btoi(h.Duplicate) {
+		s.events = append(s.events, &event{
+			hook: h, subscription: b, id: id, kind: kind, url: url, vehicle: v.ID,
+			build: func(d *Delivery) []byte { return mustJSON(p.payload(d, sequence)) },
+		})
+	}
+}
+
 // claimDue observes the cars and takes what is due.
 func (s *Server) claimDue() []*event {
 	s.mu.Lock()
@@ -199,15 +215,4 @@ func (s *Server) post(ctx context.Context, h *hook, d Delivery, build func(*Deli
 		d.Status = 0
 	}
 	return d, answer
-}
-
-func (h *hook) roundTripper() http.RoundTripper {
-	switch {
-	case h.Handler != nil:
-		return transport{h.Handler}
-	case h.Transport != nil:
-		return h.Transport
-	default:
-		return &http.Transport{DisableKeepAlives: true, Proxy: http.ProxyFromEnvironment}
-	}
 }

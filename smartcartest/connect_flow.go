@@ -1,0 +1,113 @@
+package smartcartest
+
+import (
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// flow is one Connect request after its parameters have been checked.
+type flow struct {
+	redirect  string // "" ends on the vendor's page
+	sent      string // redirect_uri as it was sent
+	state     string
+	hasState  bool
+	external  string
+	mode      string
+	code      bool
+	scope     []string
+	required  []string
+	make      string
+	single    bool
+	vin       string
+	vehicleID string // of a re-authentication
+}
+
+// flow checks what both pages share. The problem is for a 400 page.
+func (s *Server) flow(q url.Values, types ...string) (f *flow, problem string) {
+	id := q.Get("application_id")
+	if !q.Has("application_id") {
+		id = q.Get("client_id")
+	}
+	f = &flow{
+		sent: q.Get("redirect_uri"), state: q.Get("state"), hasState: q.Has("state"),
+		external: q.Get("external_id"), mode: q.Get("mode"), code: q.Get("response_type") == "code",
+		make: strings.ToUpper(q.Get("make")), single: q.Get("single_select") == "true", vin: q.Get("single_select_vin"),
+	}
+	f.redirect = f.sent
+	if f.mode == "" {
+		f.mode = "live"
+	}
+	if f.sent == "" && q.Get("response_type") != "none" {
+		f.redirect = redirectURL // the first registered one is the default
+	}
+	switch {
+	case id != clientID:
+		return nil, "Invalid parameter client_id"
+	case !slices.Contains(types, q.Get("response_type")):
+		return nil, "Invalid parameter response_type"
+	case f.redirect != "" && !s.registered(f.redirect):
+		return nil, "Invalid parameter redirect_uri"
+	case !slices.Contains([]string{"live", "simulated", "test"}, f.mode):
+		return nil, "Invalid parameter mode"
+	case f.vin != "" && (!f.single || len(f.vin) != 17):
+		return nil, "Invalid parameter single_select_vin"
+	}
+	return f, ""
+}
+
+// readScope reads the permissions, of which some may be required.
+func (f *flow) readScope(q url.Values) (problem string) {
+	known := allPermissions()
+	for _, p := range strings.Fields(q.Get("scope")) {
+		p, required := strings.CutPrefix(p, "required:")
+		if !slices.Contains(known, p) {
+			return "Invalid parameter scope: " + p
+		}
+		f.scope = append(f.scope, p)
+		if required {
+			f.required = append(f.required, p)
+		}
+	}
+	if len(f.scope) == 0 {
+		f.scope = known // what the dashboard says, if the URL says nothing
+	}
+	return ""
+}
+
+func (s *Server) registered(uri string) bool {
+	if uri == redirectURL || slices.Contains(s.cfg.redirects, uri) {
+		return true
+	}
+	u, err := url.Parse(uri)
+	if err != nil || u.Scheme != "http" || u.User != nil || u.Fragment != "" {
+		return false
+	}
+	ip := net.ParseIP(u.Hostname())
+	return u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// back is the redirect, with what every one carries.
+func (f *flow) back(add url.Values) *response {
+	if f.redirect == "" {
+		return completion(add)
+	}
+	if f.hasState {
+		add.Set("state", f.state)
+	}
+	if f.external != "" && f.external != "null" && !add.Has("error") {
+		add.Set("external_id", f.external)
+	}
+	u, err := url.Parse(f.redirect)
+	if err != nil { // registered by an option, but no URL
+		return text(http.StatusBadRequest, "Invalid parameter redirect_uri")
+	}
+	q := add.Encode()
+	if u.RawQuery != "" {
+		q = u.RawQuery + "&" + q
+	}
+	u.RawQuery = q
+	return text(http.StatusFound, "Back to the application.").header("Location", u.String())
+}

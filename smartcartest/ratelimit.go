@@ -1,0 +1,28 @@
+package smartcartest
+
+import (
+	"time"
+)
+
+// bucket is the application's rate limit.
+type bucket struct {
+	tokens float64
+	filled time.Time
+}
+
+// take draws one request; the clock may have been put back.
+func (b *bucket) take(now time.Time, burst int, perMinute float64) bool {
+	if gone := now.Sub(b.filled); gone > 0 {
+		b.tokens = min(float64(burst), b.tokens+gone.Minutes()*perMinute)
+	}
+	b.filled = now
+	if b.tokens < 1 {
+		return false
+	}
+	b.tokens--
+	return true
+}
+
+func (s *Server) allowed(c *call) bool {
+	return s.cfg.burst <= 0 || s.bucket.take(c.now, s.cfg.burst, s.cfg.refill)
+}

@@ -1,0 +1,161 @@
+package smartcartest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// ServeHTTP answers one request. A dropped connection is
+// panic(http.ErrAbortHandler), which net/http turns into a closed connection.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Body == nil { // made by hand, not by a server
+		r.Body = http.NoBody
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err != nil {
+		status := http.StatusBadRequest
+		if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
+			status = http.StatusRequestEntityTooLarge
+		}
+		http.Error(w, err.Error(), status)
+		return
+	}
+	c := &call{r: r, query: r.URL.Query(), body: body, id: randomUUID(), cfg: &s.cfg}
+	inside := s.split(c)
+	if inside && c.path[0] == "_sim" && s.cfg.control {
+		s.control(r.Context(), c).write(w)
+		return
+	}
+	f := s.pick(c)
+	if !sleep(r.Context(), f.Latency) {
+		s.abandon(c)
+		panic(http.ErrAbortHandler) // the client is gone; nothing was processed
+	}
+	res, dropped := s.process(c, f, inside)
+	if res != nil && res.streamed && (!dropped || f.Accepted) {
+		res.stream(r.Context(), w, res.after+f.LatencyAfter, dropped)
+		return
+	}
+	if !sleep(r.Context(), f.LatencyAfter) || dropped {
+		panic(http.ErrAbortHandler)
+	}
+	res.write(w)
+}
+
+// process answers under the lock, in one step with the ledger and the log.
+func (s *Server) process(c *call, f Fault, inside bool) (res *response, dropped bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.now = s.now()
+	switch {
+	case f.DropBefore:
+		s.log(c, 0, true)
+		return nil, true
+	case !inside:
+		res = &response{status: http.StatusNotFound, contentType: "text/plain; charset=utf-8", body: []byte("nothing here: not below the base path\n")}
+	case f.answers() && !f.AfterProcessing:
+		s.name(c)
+		res = f.response(c)
+	default:
+		res = s.route(c)
+		if f.answers() {
+			res = f.response(c)
+		}
+	}
+	if f.Accepted && c.v3 {
+		res.streamed, res.status = true, http.StatusAccepted
+	}
+	if f.Malformed {
+		res.body = res.body[:len(res.body)/2]
+	}
+	if s.unseen || c.entry != nil && c.entry.Executed {
+		s.unseen = false
+		s.observe(c.now)
+	}
+	res.header("Date", c.now.Format(http.TimeFormat))
+	if c.entry != nil {
+		c.entry.Status, c.entry.Dropped = res.status, f.DropAfter
+		c.ledger.ledger = capped(c.ledger.ledger, *c.entry)
+	}
+	s.log(c, res.status, f.DropAfter)
+	return res, f.DropAfter
+}
+
+// abandon logs a request whose client left before it was processed.
+func (s *Server) abandon(c *call) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.now = s.now()
+	s.log(c, 0, true)
+}
+
+// split finds the path below the base path; false when it is not below.
+func (s *Server) split(c *call) bool {
+	path, inside := strings.CutPrefix(c.r.URL.EscapedPath(), s.cfg.basePath)
+	inside = inside && (path == "" || path[0] == '/')
+	c.path = strings.Split(strings.Trim(path, "/"), "/")
+	for i, segment := range c.path {
+		// Split first: an escaped slash belongs to its segment.
+		if plain, err := url.PathUnescape(segment); err == nil {
+			c.path[i] = plain
+		}
+	}
+	c.v3 = c.path[0] == "v3"
+	return inside
+}
+
+func (s *Server) route(c *call) *response {
+	rest := c.path[1:]
+	switch c.path[0] {
+	case "oauth":
+		if len(rest) == 1 {
+			switch rest[0] {
+			case "authorize":
+				return s.connect(c)
+			case "reauthenticate":
+				return s.reauthenticate(c)
+			case "token":
+				return s.token(c)
+			}
+		}
+	case keyPath:
+		return s.keyPage(c, rest)
+	case "oauth2":
+		if len(rest) == 1 && rest[0] == "token" {
+			return s.appToken(c)
+		}
+	case "v2.0":
+		return s.v2(c, rest)
+	case "v3":
+		return s.v3(c, rest)
+	default:
+		if v := c.path[0]; len(v) > 1 && v[0] == 'v' && v[1] >= '0' && v[1] <= '9' {
+			return c.fail(newError("RESOURCE_NOT_FOUND", "VERSION"))
+		}
+	}
+	return c.fail(newError("RESOURCE_NOT_FOUND", "PATH"))
+}
+
+// sleep waits for d without any lock; false when ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// bodyOf is what Fault.Match may read, each time from the start.
+func bodyOf(b []byte) io.ReadCloser { return io.NopCloser(bytes.NewReader(b)) }

@@ -1,0 +1,78 @@
+package smartcartest
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// operation is one row of the v2 table: a method and path below a vehicle.
+// Exactly one of read, command and handle is set.
+type operation struct {
+	method     string
+	path       string // "*" stands for one segment
+	permission string // "" needs a token only
+	kind       Kind
+	units      bool // the answer bears units, so SC-Unit-System is sent
+
+	read    func(*view) (any, *apiError)
+	check   func(url.Values) *apiError // of a read's query; may be nil
+	command func(*view, []byte) (effect, *apiError)
+	handle  func(*Server, *call, *vehicle, *grant) *response
+}
+
+func (o *operation) matches(rest []string) bool {
+	want := strings.Split(strings.Trim(o.path, "/"), "/")
+	if o.path == "/" {
+		return len(rest) == 0 || len(rest) == 1 && rest[0] == ""
+	}
+	return slices.EqualFunc(want, rest, func(w, r string) bool { return w == r || w == "*" && r != "" })
+}
+
+// admit says whether a request may go to the car, as far as the vendor knows
+// without asking it.
+func (o *operation) admit(v *vehicle, perms []string, query url.Values) *apiError {
+	if o.permission != "" && !slices.Contains(perms, o.permission) {
+		return newError("PERMISSION", "")
+	}
+	if err := o.capable(v); err != nil {
+		return err
+	}
+	if o.check != nil {
+		return o.check(query)
+	}
+	return nil
+}
+
+// capable says whether the car can answer at all.
+func (o *operation) capable(v *vehicle) *apiError {
+	if strings.HasPrefix(o.path, "/tesla/") && !v.tesla() || slices.Contains(v.Unsupported, o.path) {
+		return newError("COMPATIBILITY", "VEHICLE_NOT_CAPABLE")
+	}
+	return nil
+}
+
+// operations is the v2 table of everything below a vehicle.
+func operations() []operation {
+	return slices.Concat(coreReads(), coreCommands(), teslaReads(), teslaCommands(), []operation{
+		{method: http.MethodGet, path: "/permissions", kind: Metadata, handle: (*Server).permissions},
+		{method: http.MethodPost, path: "/batch", kind: Data, handle: (*Server).batch},
+		{method: http.MethodDelete, path: "/application", kind: Metadata, handle: (*Server).application},
+		{method: http.MethodPost, path: "/webhooks/*", kind: Metadata, handle: (*Server).subscribe},
+		{method: http.MethodDelete, path: "/webhooks/*", kind: Metadata, handle: (*Server).unsubscribe},
+	})
+}
+
+// operation finds an entry of the v2 table by method and the segments below
+// the vehicle.
+func (s *Server) operation(method string, rest []string) *operation {
+	i := slices.IndexFunc(s.operations, func(o operation) bool { return o.method == method && o.matches(rest) })
+	if i < 0 {
+		return nil
+	}
+	return &s.operations[i]
+}
+
+// segments are those of a path such as /charge/limit.
+func segments(path string) []string { return strings.Split(strings.Trim(path, "/"), "/") }

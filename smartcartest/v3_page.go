@@ -1,0 +1,50 @@
+package smartcartest
+
+import (
+	"net/url"
+	"strconv"
+)
+
+// jsonAPI is one page of a collection, by page[number] and page[size].
+type jsonAPI struct {
+	host, path string
+	size       int // when the request does not say
+}
+
+// v3Page answers one page of a collection, newest first.
+func v3Page[T any](c *call, of jsonAPI, all []T, each func(T) object) *response {
+	number, err := c.number("page[number]", 1, 1, 1<<20)
+	if err != nil {
+		return c.fail(err)
+	}
+	size, err := c.number("page[size]", of.size, 1, 100)
+	if err != nil {
+		return c.fail(err)
+	}
+	from := min((number-1)*size, len(all))
+	list := []object{}
+	for _, one := range all[from:min(from+size, len(all))] {
+		list = append(list, each(one))
+	}
+	pages := max(1, (len(all)+size-1)/size)
+	link := func(page int) any {
+		if page < 1 || page > pages {
+			return nil
+		}
+		q := url.Values{}
+		for name, values := range c.query {
+			q[name] = values
+		}
+		q.Set("page[number]", strconv.Itoa(page))
+		q.Set("page[size]", strconv.Itoa(size))
+		return c.absolute(of.host, of.path+"?"+q.Encode())
+	}
+	meta := object{"pageNumber": number, "pageSize": size, "totalCount": len(all), "orderBy": "createdAt", "orderDirection": "DESC"}
+	links := object{"self": link(number), "first": link(1), "last": link(pages), "next": link(number + 1), "prev": link(number - 1)}
+	if c.cfg.variants.PlainPaging {
+		meta = object{"page": number, "pageSize": size, "totalCount": len(all)}
+		links["previous"] = links["prev"]
+		delete(links, "prev")
+	}
+	return c.ok(object{"data": list, "meta": meta, "links": links})
+}

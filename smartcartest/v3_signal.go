@@ -1,0 +1,127 @@
+package smartcartest
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// signal is one row of the v3 catalog.
+type signal struct {
+	group, name string
+	permission  string
+	v2          string // the v2 path of the same data; "" when there is none
+	of          fleet
+	// value may come with an error: an old body, which the vendor sends too.
+	value func(*view) (object, *apiError)
+}
+
+// fleet is which cars can answer a signal at all.
+type fleet int
+
+const (
+	everyCar fleet = iota
+	onlyTesla
+	notTesla
+)
+
+// code is what the signal is asked by.
+func (g signal) code() string { return strings.ToLower(g.group + "-" + g.name) }
+
+func (g *signal) named() object { return object{"code": g.code(), "name": g.name, "group": g.group} }
+
+// capable says whether the car can answer.
+func (g signal) capable(v *vehicle) bool {
+	switch {
+	case g.of == onlyTesla && !v.tesla(), g.of == notTesla && v.tesla():
+		return false
+	case g.v2 != "" && slices.Contains(v.Unsupported, g.v2):
+		return false
+	default:
+		return !slices.Contains(v.Unsupported, g.code())
+	}
+}
+
+// reading is what one signal says, before it takes the shape of an answer or
+// of a webhook.
+type reading struct {
+	signal
+	status  string // SUCCESS, ERROR or UNAVAILABLE
+	err     *apiError
+	body    object    // nil is none
+	at      time.Time // zero is not sent
+	fetched time.Time
+}
+
+// read finds out what a signal says. A refusal keeps the old body: a client
+// must look at the status first.
+func (g signal) read(v *vehicle, n *connection, now time.Time, rec recording, refused *apiError, variants *Variants) reading {
+	_, driver := v.reachedBy(n.account)
+	r := reading{signal: g, status: "ERROR", fetched: rec.fetched}
+	switch {
+	case !slices.Contains(n.perms, g.permission):
+		r.err = newError("PERMISSION", "")
+		return r
+	case !g.capable(v):
+		r.err = newError("COMPATIBILITY", "VEHICLE_NOT_CAPABLE")
+		return r
+	case slices.Contains(v.Unavailable, g.code()):
+		r.status = "UNAVAILABLE"
+		return r
+	}
+	w := &view{vehicle: v, now: now, driver: driver}
+	r.at = rec.at
+	r.body, r.err = g.value(w.as(rec))
+	switch {
+	case r.err == nil:
+		r.status = "SUCCESS"
+	case r.body != nil:
+		r.at = rec.at.Add(-staleSince)
+	default:
+		r.at = time.Time{}
+	}
+	if g.code() == "vehicleidentification-vin" { // Smartcar knows it without the car
+		r.at = time.Time{}
+	} else if refused != nil {
+		r.status, r.err = "ERROR", refused
+	}
+	if unit, ok := r.body["unit"]; ok {
+		r.body["unit"] = variants.unit(unit)
+	}
+	if variants.NoUnits && g.name == "TimeToComplete" {
+		delete(r.body, "unit")
+	}
+	if list, ok := r.body["values"]; ok && variants.NamedClosures && (g.name == "Doors" || g.name == "Windows") {
+		r.body[strings.ToLower(g.name)] = list
+		delete(r.body, "values")
+	}
+	return r
+}
+
+// staleSince is how much older the value beside an error is.
+const staleSince = 26 * time.Hour
+
+// inSignal says whether an error is reported inside the signals, with their
+// old values, rather than for the request.
+func inSignal(e *apiError) bool { return e.code == "VIRTUAL_KEY_REQUIRED" }
+
+// resource is the signal as JSON:API.
+func (g signal) resource(c *call, v *vehicle, n *connection, rec recording, refused *apiError) object {
+	r := g.read(v, n, c.now, rec, refused, &c.cfg.variants)
+	status := object{"value": r.status}
+	if r.err != nil {
+		status["error"] = r.err.signal()
+	}
+	attributes := object{"code": g.code(), "name": g.name, "group": g.group, "status": status}
+	meta := object{"ingestedAt": c.stamp(r.fetched)}
+	if r.body != nil {
+		attributes["body"] = r.body
+	}
+	if !r.at.IsZero() {
+		meta["retrievedAt"], meta["oemUpdatedAt"] = c.stamp(r.fetched), c.stamp(r.at)
+	}
+	return object{
+		"id": g.code(), "type": "signal", "attributes": attributes, "meta": meta,
+		"links": object{"self": c.link("/vehicles/" + v.ID + "/signals/" + g.code())},
+	}
+}

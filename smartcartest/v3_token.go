@@ -1,0 +1,60 @@
+package smartcartest
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/url"
+)
+
+// appToken is POST /oauth2/token: client credentials in the body, as a form or
+// as JSON. HTTP Basic is not documented there and only accepted by option.
+func (s *Server) appToken(c *call) *response {
+	s.counts.appToken++
+	if c.r.Method != http.MethodPost {
+		return oauthError(http.StatusMethodNotAllowed, "invalid_request", "The token endpoint takes POST only.").header("Allow", http.MethodPost)
+	}
+	form, ok := c.form()
+	if !ok {
+		var body map[string]string
+		if json.Unmarshal(c.body, &body) != nil {
+			return oauthError(http.StatusBadRequest, "invalid_request", "The body must be a form or JSON.")
+		}
+		form = url.Values{}
+		for name, value := range body {
+			form.Set(name, value)
+		}
+	}
+	if user, password, ok := c.r.BasicAuth(); ok {
+		if !s.cfg.iamBasic {
+			return oauthError(http.StatusUnauthorized, "invalid_client", "Client authentication failed: the credentials belong in the body.")
+		}
+		form.Set("client_id", user)
+		form.Set("client_secret", password)
+	}
+	switch {
+	case form.Get("grant_type") == "":
+		return oauthError(http.StatusBadRequest, "invalid_request", "Missing parameter: grant_type.")
+	case form.Get("grant_type") != "client_credentials":
+		return oauthError(http.StatusBadRequest, "unsupported_grant_type", "Unsupported grant_type.")
+	case !same(form.Get("client_id"), apiClientID) || !same(form.Get("client_secret"), apiClientSecret):
+		return oauthError(http.StatusUnauthorized, "invalid_client", "Client authentication failed.")
+	}
+	for value, end := range s.apps {
+		if c.now.After(end) {
+			delete(s.apps, value)
+		}
+	}
+	value := randomUUID()
+	s.apps[value] = c.now.Add(appLife)
+	return jsonResponse(http.StatusOK, map[string]any{
+		"access_token": value, "token_type": "Bearer", "expires_in": int(appLife.Seconds()),
+	}).header("Cache-Control", "no-store")
+}
+
+// ExpireAppTokens ends the v3 application tokens: the next request with one is
+// 401 AUTHENTICATION:UNAUTHORIZED. The tokens of v2.0 stay good.
+func (s *Server) ExpireAppTokens() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.apps)
+}

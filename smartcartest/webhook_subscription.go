@@ -1,0 +1,79 @@
+package smartcartest
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// subscription is one car of one user on a webhook.
+type subscription struct {
+	id, hook, user, vehicle string
+	created, begins         time.Time
+
+	delivered bool              // the first delivery was queued
+	keyError  bool              // the missing key was reported
+	seen      map[string]string // what each trigger said last
+}
+
+// Subscribe subscribes a car to a webhook, for every user who has connected
+// it. A car that nobody has connected is an error; a subscribed one is not.
+func (s *Server) Subscribe(webhookID, vehicleID string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	found := s.newest(func(n *connection) bool { return n.vehicle == vehicleID })
+	if h := s.hook(webhookID); h == nil || len(found) == 0 {
+		return fmt.Errorf("smartcartest: no webhook %q or no connection to %q", webhookID, vehicleID)
+	}
+	now := s.now()
+	for _, n := range found {
+		s.addSubscription(webhookID, n, now)
+	}
+	s.observe(now)
+	return nil
+}
+
+// addSubscription makes one; nil when it exists already.
+func (s *Server) addSubscription(webhookID string, n *connection, now time.Time) *subscription {
+	if s.subscription(webhookID, n) != nil {
+		return nil
+	}
+	b := &subscription{
+		id: randomUUID(), hook: webhookID, user: n.user, vehicle: n.vehicle, created: now, begins: now.Add(s.cfg.subscriptionLag),
+		seen: map[string]string{},
+	}
+	s.subscriptions = append(s.subscriptions, b)
+	s.vehicles[n.vehicle].subscribe(b.begins)
+	return b
+}
+
+func (s *Server) subscription(webhookID string, n *connection) *subscription {
+	for _, b := range s.subscriptions {
+		if b.hook == webhookID && b.user == n.user && b.vehicle == n.vehicle {
+			return b
+		}
+	}
+	return nil
+}
+
+// autoSubscribe subscribes a connection to the webhooks that take all.
+func (s *Server) autoSubscribe(n *connection, now time.Time) {
+	for _, h := range s.hooks {
+		if h.AutoSubscribe {
+			s.addSubscription(h.ID, n, now)
+		}
+	}
+}
+
+func (s *Server) connectionOf(b *subscription) *connection { return s.connection(b.user, b.vehicle) }
+
+// drop forgets subscriptions and what was still to be sent for them.
+func (s *Server) drop(gone func(*subscription) bool) {
+	s.subscriptions = slices.DeleteFunc(s.subscriptions, func(b *subscription) bool {
+		if !gone(b) {
+			return false
+		}
+		s.events = slices.DeleteFunc(s.events, func(e *event) bool { return e.subscription == b })
+		return true
+	})
+}
