@@ -42,7 +42,7 @@ func (s *Server) batch(c *call, v *vehicle, g *grant) *response {
 		if it.err == nil && it.op.kind == Data {
 			it.err = refused
 		}
-		responses = append(responses, it.answer(s, c, v, g, rec))
+		responses = append(responses, s.answerItem(c, v, g, it, rec))
 	}
 	return c.ok(object{"responses": responses})
 }
@@ -78,16 +78,16 @@ func (s *Server) items(c *call, v *vehicle, perms []string) ([]item, *apiError) 
 	return items, nil
 }
 
-// answer is the item's response; its header names are in lower case.
-func (it item) answer(s *Server, c *call, v *vehicle, g *grant, rec recording) object {
+// answerItem is the item's response; its header names are in lower case.
+func (s *Server) answerItem(c *call, v *vehicle, g *grant, it item, rec recording) object {
 	fail := func(e *apiError) object {
 		return object{"path": it.path, "code": e.status, "body": e.v2(c.id), "headers": object{}}
 	}
 	if it.err != nil {
 		return fail(it.err)
 	}
-	if it.op.handle != nil { // the list of permissions: the only one among the GETs
-		res := it.op.handle(s, c, v, g)
+	if it.op.read == nil { // the list of permissions: no other GET is without a read
+		res := s.vehicleHandler(it.op)(c, v, g)
 		return object{"path": it.path, "code": res.status, "body": json.RawMessage(res.body), "headers": object{}}
 	}
 	w := c.viewOf(v, g)
@@ -101,7 +101,7 @@ func (it item) answer(s *Server, c *call, v *vehicle, g *grant, rec recording) o
 	}
 	out := object{"path": it.path, "code": http.StatusOK, "body": body, "headers": object{}}
 	if it.op.kind == Data {
-		out["headers"] = dates(rec, w.unitSystem(it.op))
+		out["headers"] = dates(rec, it.op.unitSystem(w))
 	}
 	return out
 }

@@ -8,7 +8,7 @@ import (
 func (s *Server) commandCall(c *call, v *vehicle, op *operation, w *view) *response {
 	e, err := op.command(w, c.body)
 	if err == nil {
-		err = v.execute(c, e)
+		err = v.execute(c.now, c.entry, e)
 	}
 	if err != nil {
 		return c.fail(err)

@@ -8,7 +8,8 @@ import (
 )
 
 // operation is one row of the v2 table: a method and path below a vehicle.
-// Exactly one of read, command and handle is set.
+// Either read or command is set, or neither: Server.vehicleHandler knows who
+// answers then.
 type operation struct {
 	method     string
 	path       string // "*" stands for one segment
@@ -19,7 +20,6 @@ type operation struct {
 	read    func(*view) (any, *apiError)
 	check   func(url.Values) *apiError // of a read's query; may be nil
 	command func(*view, []byte) (effect, *apiError)
-	handle  func(*Server, *call, *vehicle, *grant) *response
 }
 
 func (o *operation) matches(rest []string) bool {
@@ -53,14 +53,27 @@ func (o *operation) capable(v *vehicle) *apiError {
 	return nil
 }
 
+// unitSystem is the value of SC-Unit-System; empty when the answer bears no
+// units.
+func (o *operation) unitSystem(w *view) string {
+	switch {
+	case !o.units:
+		return ""
+	case w.imperial:
+		return "imperial"
+	default:
+		return "metric"
+	}
+}
+
 // operations is the v2 table of everything below a vehicle.
 func operations() []operation {
 	return slices.Concat(coreReads(), coreCommands(), teslaReads(), teslaCommands(), []operation{
-		{method: http.MethodGet, path: "/permissions", kind: Metadata, handle: (*Server).permissions},
-		{method: http.MethodPost, path: "/batch", kind: Data, handle: (*Server).batch},
-		{method: http.MethodDelete, path: "/application", kind: Metadata, handle: (*Server).application},
-		{method: http.MethodPost, path: "/webhooks/*", kind: Metadata, handle: (*Server).subscribe},
-		{method: http.MethodDelete, path: "/webhooks/*", kind: Metadata, handle: (*Server).unsubscribe},
+		{method: http.MethodGet, path: "/permissions", kind: Metadata},
+		{method: http.MethodPost, path: "/batch", kind: Data},
+		{method: http.MethodDelete, path: "/application", kind: Metadata},
+		{method: http.MethodPost, path: "/webhooks/*", kind: Metadata},
+		{method: http.MethodDelete, path: "/webhooks/*", kind: Metadata},
 	})
 }
 

@@ -23,7 +23,7 @@ func (s *Server) readCall(c *call, v *vehicle, op *operation, w *view) *response
 	if err != nil {
 		return c.fail(err)
 	}
-	return c.ok(body).dated(rec, w.unitSystem(op))
+	return c.ok(body).dated(rec, op.unitSystem(w))
 }
 
 // coreReads are the v2 endpoints that every make shares.

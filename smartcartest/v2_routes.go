@@ -51,7 +51,7 @@ func (s *Server) vehicleCall(c *call) *response {
 		if v == nil {
 			return c.fail(newError("AUTHENTICATION", ""))
 		}
-		return op.handle(s, c, v, nil)
+		return s.vehicleHandler(op)(c, v, nil)
 	}
 	return s.withGrant(c, func(g *grant) *response {
 		perms, ok := g.vehicles[c.path[2]]
@@ -62,14 +62,33 @@ func (s *Server) vehicleCall(c *call) *response {
 			return c.fail(err)
 		}
 		switch {
-		case op.handle != nil:
-			return op.handle(s, c, v, g)
 		case op.command != nil:
 			return s.commandCall(c, v, op, c.viewOf(v, g))
-		default:
+		case op.read != nil:
 			return s.readCall(c, v, op, c.viewOf(v, g))
+		default:
+			return s.vehicleHandler(op)(c, v, g)
 		}
 	})
+}
+
+// vehicleHandler answers the operations that neither read nor command the car.
+// The grant is nil when the request carries the management token.
+func (s *Server) vehicleHandler(op *operation) func(*call, *vehicle, *grant) *response {
+	switch op.method + " " + op.path {
+	case "GET /permissions":
+		return s.permissions
+	case "POST /batch":
+		return s.batch
+	case "DELETE /application":
+		return s.application
+	case "POST /webhooks/*":
+		return s.subscribe
+	case "DELETE /webhooks/*":
+		return s.unsubscribe
+	default:
+		panic("smartcartest: the table of operations has a row that nobody answers: " + op.path)
+	}
 }
 
 // misspelled is the documented trap of make-specific paths: the make must be in

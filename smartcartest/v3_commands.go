@@ -55,7 +55,7 @@ func (s *Server) v3Command(c *call, v *vehicle, n *connection, command *v3Effect
 	if err != nil {
 		return c.fail(err)
 	}
-	if err = v.execute(c, e); err != nil {
+	if err = v.execute(c.now, c.entry, e); err != nil {
 		return c.late(v, c.failAs(err, c.lateShape(v)))
 	}
 	result := object{

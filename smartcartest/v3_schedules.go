@@ -176,7 +176,7 @@ func (s *Server) v3Unschedule(c *call, v *vehicle, n *connection, id string) *re
 
 // v3Scheduled sends a change of the schedules to the car.
 func (s *Server) v3Scheduled(c *call, v *vehicle, action string, p schedule, parameters json.RawMessage, apply func(*condition)) *response {
-	if err := v.execute(c, effect{apply: apply}); err != nil {
+	if err := v.execute(c.now, c.entry, effect{apply: apply}); err != nil {
 		return c.late(v, c.failAs(err, c.lateShape(v)))
 	}
 	attributes := object{

@@ -53,11 +53,11 @@ type reading struct {
 	fetched time.Time
 }
 
-// read finds out what a signal says. A refusal keeps the old body: a client
+// readSignal finds out what a signal says. A refusal keeps the old body: a client
 // must look at the status first.
-func (g signal) read(v *vehicle, n *connection, now time.Time, rec recording, refused *apiError, variants *Variants) reading {
+func readSignal(g *signal, v *vehicle, n *connection, now time.Time, rec recording, refused *apiError, variants *Variants) reading {
 	_, driver := v.reachedBy(n.account)
-	r := reading{signal: g, status: "ERROR", fetched: rec.fetched}
+	r := reading{signal: *g, status: "ERROR", fetched: rec.fetched}
 	switch {
 	case !slices.Contains(n.perms, g.permission):
 		r.err = newError("PERMISSION", "")
@@ -105,14 +105,13 @@ const staleSince = 26 * time.Hour
 // old values, rather than for the request.
 func inSignal(e *apiError) bool { return e.code == "VIRTUAL_KEY_REQUIRED" }
 
-// resource is the signal as JSON:API.
-func (g signal) resource(c *call, v *vehicle, n *connection, rec recording, refused *apiError) object {
-	r := g.read(v, n, c.now, rec, refused, &c.cfg.variants)
+// resource is the reading as JSON:API.
+func (r reading) resource(c *call, vehicleID string) object {
 	status := object{"value": r.status}
 	if r.err != nil {
 		status["error"] = r.err.signal()
 	}
-	attributes := object{"code": g.code(), "name": g.name, "group": g.group, "status": status}
+	attributes := object{"code": r.code(), "name": r.name, "group": r.group, "status": status}
 	meta := object{"ingestedAt": c.stamp(r.fetched)}
 	if r.body != nil {
 		attributes["body"] = r.body
@@ -121,7 +120,7 @@ func (g signal) resource(c *call, v *vehicle, n *connection, rec recording, refu
 		meta["retrievedAt"], meta["oemUpdatedAt"] = c.stamp(r.fetched), c.stamp(r.at)
 	}
 	return object{
-		"id": g.code(), "type": "signal", "attributes": attributes, "meta": meta,
-		"links": object{"self": c.link("/vehicles/" + v.ID + "/signals/" + g.code())},
+		"id": r.code(), "type": "signal", "attributes": attributes, "meta": meta,
+		"links": object{"self": c.link("/vehicles/" + vehicleID + "/signals/" + r.code())},
 	}
 }

@@ -32,8 +32,8 @@ func (s *Server) v3Signals(c *call, v *vehicle, n *connection) *response {
 		}
 	}
 	list := []object{}
-	for _, g := range known {
-		list = append(list, g.resource(c, v, n, rec, refused))
+	for i := range known {
+		list = append(list, readSignal(&known[i], v, n, c.now, rec, refused, &s.cfg.variants).resource(c, v.ID))
 	}
 	meta := object{"pageNumber": 1, "pageSize": len(list), "totalCount": len(list)}
 	if c.cfg.variants.PlainPaging {
@@ -61,7 +61,7 @@ func (s *Server) v3Signal(c *call, v *vehicle, n *connection, code string) *resp
 		e.description = "Signal with code " + code + " not found for vehicle with ID " + v.ID
 		return c.fail(e)
 	}
-	g := s.signals[i]
+	g := &s.signals[i]
 	if !slices.Contains(n.perms, g.permission) {
 		return c.fail(newError("PERMISSION", ""))
 	}
@@ -69,7 +69,7 @@ func (s *Server) v3Signal(c *call, v *vehicle, n *connection, code string) *resp
 	if refused != nil && !inSignal(refused) {
 		return c.fail(refused)
 	}
-	resource := g.resource(c, v, n, rec, refused)
+	resource := readSignal(g, v, n, c.now, rec, refused, &s.cfg.variants).resource(c, v.ID)
 	if c.cfg.variants.BareSignal {
 		return c.ok(resource).dated(rec, "")
 	}

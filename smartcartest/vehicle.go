@@ -230,18 +230,18 @@ func (v *vehicle) at(t time.Time) condition {
 }
 
 // execute sends a command to the car, if it takes any.
-func (v *vehicle) execute(c *call, e effect) *apiError {
-	if c.entry != nil {
-		c.entry.Keyless = v.keyless()
+func (v *vehicle) execute(now time.Time, entry *Entry, e effect) *apiError {
+	if entry != nil {
+		entry.Keyless = v.keyless()
 	}
 	switch {
-	case v.AsleepError && v.asleep(c.now):
+	case v.AsleepError && v.asleep(now):
 		return newError("VEHICLE_STATE", "ASLEEP")
 	case v.keyless():
 		return newError("CONNECTED_SERVICES_ACCOUNT", "VIRTUAL_KEY_REQUIRED")
 	}
 	if e.check != nil {
-		if err := e.check(v.at(c.now)); err != nil {
+		if err := e.check(v.at(now)); err != nil {
 			return err
 		}
 	}
@@ -249,9 +249,9 @@ func (v *vehicle) execute(c *call, e effect) *apiError {
 	if apply == nil {
 		apply = func(*condition) {}
 	}
-	v.apply(c.now, apply)
-	if c.entry != nil {
-		c.entry.Executed = true
+	v.apply(now, apply)
+	if entry != nil {
+		entry.Executed = true
 	}
 	return nil
 }

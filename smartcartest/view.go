@@ -32,17 +32,6 @@ func (w *view) as(rec recording) *view {
 	return w
 }
 
-func (w *view) unitSystem(op *operation) string {
-	switch {
-	case !op.units:
-		return ""
-	case w.imperial:
-		return "imperial"
-	default:
-		return "metric"
-	}
-}
-
 func (w *view) scaled(v, imperial float64) float64 {
 	if w.imperial {
 		v *= imperial

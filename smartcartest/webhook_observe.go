@@ -39,7 +39,7 @@ func (s *Server) observeState(h *hook, b *subscription, v *vehicle, n *connectio
 	var changed []*signal
 	for _, code := range h.Triggers {
 		g := s.signal(code)
-		r := g.read(v, n, now, rec, nil, &s.cfg.variants)
+		r := readSignal(g, v, n, now, rec, nil, &s.cfg.variants)
 		says := string(mustJSON([]any{r.status, r.body}))
 		if b.seen[code] != says {
 			b.seen[code] = says
@@ -60,7 +60,7 @@ func (s *Server) observeState(h *hook, b *subscription, v *vehicle, n *connectio
 func (s *Server) stateEvent(h *hook, v *vehicle, n *connection, now time.Time, rec recording, triggers []*signal, test bool) *envelope {
 	e := s.envelope(h, v, n, test)
 	for _, code := range h.Data {
-		e.signals = append(e.signals, s.signal(code).read(v, n, now, rec, nil, &s.cfg.variants))
+		e.signals = append(e.signals, readSignal(s.signal(code), v, n, now, rec, nil, &s.cfg.variants))
 	}
 	e.triggers = triggers
 	return e
