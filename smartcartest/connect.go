@@ -56,7 +56,7 @@ func (s *Server) reauthenticate(c *call) *response {
 	s.setExternal(s.userID(form.Get("user")), f.external, c.now)
 	for _, n := range s.connections {
 		if n.vehicle == f.vehicleID {
-			s.lag(n, c.now)
+			n.hideChange(c.now, s.cfg.connectionLag)
 			n.updated = c.now
 		}
 	}
@@ -98,15 +98,13 @@ func (s *Server) accept(c *call, f *flow, form url.Values) *response {
 		}
 		return s.refuse(f, "access_denied", form)
 	}
-	for _, id := range s.vehiclesOf(g) {
+	for _, id := range g.vehicleIDs(s.order) {
 		s.connectCar(account, id, f.mode, g.vehicles[id], c.now)
 	}
 	s.setExternal(g.user, f.external, c.now)
 	back := url.Values{"user_id": {g.user}}
 	if f.code {
-		code := randomUUID()
-		s.codes[code] = &authCode{grant: g, redirectURI: f.sent, expires: c.now.Add(codeLife)}
-		back.Set("code", code)
+		back.Set("code", s.tokens.newCode(g, f.sent, c.now))
 	}
 	if keyMissing {
 		back.Set("virtual_key_url", virtualKeyURL)
@@ -136,7 +134,7 @@ func (s *Server) setExternal(user, external string, now time.Time) {
 	}
 	for _, n := range s.connections {
 		if n.user == user {
-			s.lag(n, now)
+			n.hideChange(now, s.cfg.connectionLag)
 			n.externalID, n.updated = external, now
 		}
 	}

@@ -30,16 +30,17 @@ func (n *connection) shown(now time.Time) *connection {
 	return n
 }
 
-// lag hides what is about to change in n, from now on.
-func (s *Server) lag(n *connection, now time.Time) {
-	until := now.Add(s.cfg.connectionLag)
-	if s.cfg.connectionLag == 0 || n.visible.Equal(until) {
+// hideChange keeps what v3 shows of n as it is until lag has passed, whatever
+// changes in n from now on.
+func (n *connection) hideChange(now time.Time, lag time.Duration) {
+	until := now.Add(lag)
+	if lag == 0 || n.visible.Equal(until) {
 		return
 	}
-	if old := n.shown(now); old != nil {
-		kept := *old
-		kept.before = nil
-		n.before = &kept
+	if shown := n.shown(now); shown != nil {
+		before := *shown
+		before.before = nil
+		n.before = &before
 	}
 	n.visible = until
 }
@@ -72,7 +73,7 @@ func (s *Server) connectCar(account, vehicleID, mode string, perms []string, now
 	}
 	if old := s.connection(user, vehicleID); old != nil {
 		n.externalID = old.externalID
-		s.lag(old, now)
+		old.hideChange(now, s.cfg.connectionLag)
 		n.before, n.visible = old.before, old.visible
 	} else if s.cfg.connectionLag > 0 {
 		n.visible = now.Add(s.cfg.connectionLag)
@@ -118,7 +119,7 @@ func (s *Server) disconnect(gone []*connection) {
 	for _, n := range gone {
 		s.connections = slices.DeleteFunc(s.connections, func(o *connection) bool { return o == n })
 		s.drop(func(b *subscription) bool { return b.user == n.user && b.vehicle == n.vehicle })
-		for g := range s.grants() {
+		for g := range s.tokens.grants() {
 			if g.user == n.user {
 				delete(g.vehicles, n.vehicle)
 			}

@@ -30,7 +30,7 @@ func (s *Server) SetPermissions(vehicleID string, perms ...string) error {
 	sorted := slices.Sorted(slices.Values(perms))
 	return s.change(vehicleID, func(v *vehicle, now time.Time) error {
 		v.Permissions = sorted
-		for g := range s.grants() {
+		for g := range s.tokens.grants() {
 			if _, ok := g.vehicles[vehicleID]; ok {
 				g.vehicles[vehicleID] = sorted
 			}

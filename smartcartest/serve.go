@@ -121,7 +121,7 @@ func (s *Server) route(c *call) *response {
 			case "reauthenticate":
 				return s.reauthenticate(c)
 			case "token":
-				return s.token(c)
+				return s.userToken(c)
 			}
 		}
 	case keyPath:

@@ -40,10 +40,7 @@ type Server struct {
 	accounts    map[string]string // user id by account name
 	connections []*connection
 	connected   int // connections ever made, for cursors
-	codes       map[string]*authCode
-	access      map[string]*accessToken
-	refresh     map[string]*refreshToken
-	apps        map[string]time.Time // v3 application tokens and their ends
+	tokens      *tokens
 	bucket      bucket
 	faults      []*activeFault
 	random      *rand.Rand
@@ -75,10 +72,7 @@ func New(opts ...Option) *Server {
 		page:     consentPage(),
 		vehicles: map[string]*vehicle{},
 		accounts: map[string]string{"": defaultUserID},
-		codes:    map[string]*authCode{},
-		access:   map[string]*accessToken{},
-		refresh:  map[string]*refreshToken{},
-		apps:     map[string]time.Time{},
+		tokens:   newTokens(cfg.grace),
 		random:   rand.New(rand.NewPCG(cfg.seed, cfg.seed)),
 	}
 	s.operations = operations()

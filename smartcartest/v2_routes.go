@@ -13,7 +13,7 @@ func (s *Server) v2(c *call, rest []string) *response {
 	case len(rest) == 1 && rest[0] == "user" && method == http.MethodGet:
 		return s.withGrant(c, func(g *grant) *response { return c.ok(map[string]string{"id": g.user}) })
 	case len(rest) == 1 && rest[0] == "vehicles" && method == http.MethodGet:
-		return s.withGrant(c, func(g *grant) *response { return c.page("vehicles", s.vehiclesOf(g), 10, 50) })
+		return s.withGrant(c, func(g *grant) *response { return c.page("vehicles", g.vehicleIDs(s.order), 10, 50) })
 	case len(rest) >= 2 && rest[0] == "vehicles":
 		return s.vehicleCall(c)
 	case len(rest) == 1 && rest[0] == "compatibility" && method == http.MethodGet:
@@ -27,14 +27,14 @@ func (s *Server) v2(c *call, rest []string) *response {
 // withGrant authenticates by user token and takes one from the application's
 // rate limit.
 func (s *Server) withGrant(c *call, next func(*grant) *response) *response {
-	a := s.access[c.bearer()]
-	if a == nil || c.now.After(a.expires) {
+	g := s.tokens.grantOf(c.bearer(), c.now)
+	if g == nil {
 		return c.fail(newError("AUTHENTICATION", ""))
 	}
 	if !s.allowed(c) {
 		return c.fail(newError("RATE_LIMIT", "SMARTCAR_API"))
 	}
-	return next(a.grant)
+	return next(g)
 }
 
 // vehicleCall answers below /v2.0/vehicles/{id}: path, token, vehicle,

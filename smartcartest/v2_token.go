@@ -3,19 +3,10 @@ package smartcartest
 import (
 	"net/http"
 	"net/url"
-	"slices"
-	"time"
 )
 
-const (
-	codeLife    = 10 * time.Minute
-	accessLife  = 2 * time.Hour
-	refreshLife = 60 * 24 * time.Hour
-	appLife     = time.Hour
-)
-
-// token is POST /oauth/token.
-func (s *Server) token(c *call) *response {
+// userToken is POST /oauth/token, the token endpoint of v2.0.
+func (s *Server) userToken(c *call) *response {
 	s.counts.token++
 	if c.r.Method != http.MethodPost {
 		return oauthError(http.StatusMethodNotAllowed, "invalid_request", "The token endpoint takes POST only.").header("Allow", http.MethodPost)
@@ -31,7 +22,11 @@ func (s *Server) token(c *call) *response {
 	case "authorization_code":
 		return s.exchange(c, form)
 	case "refresh_token":
-		return s.renew(c, form.Get("refresh_token"))
+		pair, ok := s.tokens.renew(form.Get("refresh_token"), c.now)
+		if !ok {
+			return oauthError(http.StatusBadRequest, "invalid_grant", "Invalid or expired refresh token.")
+		}
+		return answerPair(pair)
 	case "":
 		return oauthError(http.StatusBadRequest, "invalid_request", "Missing parameter: grant_type.")
 	default:
@@ -39,12 +34,13 @@ func (s *Server) token(c *call) *response {
 	}
 }
 
+// exchange redeems an authorization code, which works once.
 func (s *Server) exchange(c *call, form url.Values) *response {
 	value := form.Get("code")
 	if !isUUID(value) {
 		return oauthError(http.StatusBadRequest, "invalid_request", "Invalid code: "+value+".")
 	}
-	code := s.codes[value]
+	code := s.tokens.codes[value]
 	switch {
 	case code == nil:
 		return oauthError(http.StatusBadRequest, "invalid_grant", "Invalid or expired authorization code.")
@@ -57,57 +53,12 @@ func (s *Server) exchange(c *call, form url.Values) *response {
 		return oauthError(http.StatusBadRequest, "invalid_grant", "The redirect_uri does not match the one of the authorization request.")
 	}
 	code.used = true
-	return s.issue(code.grant, c.now)
+	return answerPair(s.tokens.issue(code.grant, c.now))
 }
 
-// renew rotates a refresh token. A used one is honored for the grace time
-// after its first use; then only the newest token lives on: whatever had been
-// issued after the used one is gone.
-func (s *Server) renew(c *call, value string) *response {
-	t := s.refresh[value]
-	if t == nil || c.now.After(t.expires) || t.used && c.now.Sub(t.usedAt) > s.cfg.grace {
-		return oauthError(http.StatusBadRequest, "invalid_grant", "Invalid or expired refresh token.")
-	}
-	if t.used {
-		s.forget(t.grant, func(other *refreshToken) bool { return other.seq > t.seq })
-	} else {
-		t.used, t.usedAt = true, c.now
-	}
-	return s.issue(t.grant, c.now)
-}
-
-// issue makes a new pair. Access tokens issued before live on until they
-// expire; what no request could use any more is dropped.
-func (s *Server) issue(g *grant, now time.Time) *response {
-	s.forget(g, func(t *refreshToken) bool {
-		return now.After(t.expires) || t.used && now.Sub(t.usedAt) > s.cfg.grace
-	})
-	g.access = slices.DeleteFunc(g.access, func(value string) bool {
-		a := s.access[value]
-		if a != nil && now.After(a.expires) {
-			delete(s.access, value)
-			a = nil
-		}
-		return a == nil
-	})
-	g.issued++
-	t := &refreshToken{value: randomUUID(), grant: g, seq: g.issued, expires: now.Add(refreshLife)}
-	s.refresh[t.value] = t
-	g.refresh = append(g.refresh, t)
-	access := randomUUID()
-	s.access[access] = &accessToken{grant: g, expires: now.Add(accessLife)}
-	g.access = append(g.access, access)
+// answerPair is the answer of the token endpoint of v2.0.
+func answerPair(p tokenPair) *response {
 	return jsonResponse(http.StatusOK, map[string]any{
-		"access_token": access, "token_type": "Bearer", "expires_in": int(accessLife.Seconds()), "refresh_token": t.value,
+		"access_token": p.access, "token_type": "Bearer", "expires_in": int(accessLife.Seconds()), "refresh_token": p.refresh,
 	}).header("Cache-Control", "no-store")
-}
-
-func (s *Server) forget(g *grant, gone func(*refreshToken) bool) {
-	g.refresh = slices.DeleteFunc(g.refresh, func(t *refreshToken) bool {
-		if !gone(t) {
-			return false
-		}
-		delete(s.refresh, t.value)
-		return true
-	})
 }

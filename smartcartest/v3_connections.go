@@ -61,21 +61,7 @@ func (s *Server) v3DeleteUser(c *call, id string) *response {
 		return c.fail(newError("RESOURCE_NOT_FOUND", "USER_NOT_FOUND"))
 	}
 	s.disconnect(gone)
-	for value, t := range s.access {
-		if t.grant.user == id {
-			delete(s.access, value)
-		}
-	}
-	for value, t := range s.refresh {
-		if t.grant.user == id {
-			delete(s.refresh, value)
-		}
-	}
-	for value, t := range s.codes {
-		if t.grant.user == id {
-			delete(s.codes, value)
-		}
-	}
+	s.tokens.revokeUser(id)
 	return c.empty()
 }
 

@@ -11,8 +11,7 @@ import (
 // connections and ledgers are those of v2.0.
 func (s *Server) v3(c *call, rest []string) *response {
 	v, _ := s.name(c)
-	end, ok := s.apps[c.bearer()]
-	if !ok || c.now.After(end) {
+	if !s.tokens.isApp(c.bearer(), c.now) {
 		return c.fail(newError("AUTHENTICATION", "UNAUTHORIZED"))
 	}
 	if !s.allowed(c) {

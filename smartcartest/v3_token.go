@@ -39,22 +39,7 @@ func (s *Server) appToken(c *call) *response {
 	case !same(form.Get("client_id"), apiClientID) || !same(form.Get("client_secret"), apiClientSecret):
 		return oauthError(http.StatusUnauthorized, "invalid_client", "Client authentication failed.")
 	}
-	for value, end := range s.apps {
-		if c.now.After(end) {
-			delete(s.apps, value)
-		}
-	}
-	value := randomUUID()
-	s.apps[value] = c.now.Add(appLife)
 	return jsonResponse(http.StatusOK, map[string]any{
-		"access_token": value, "token_type": "Bearer", "expires_in": int(appLife.Seconds()),
+		"access_token": s.tokens.newApp(c.now), "token_type": "Bearer", "expires_in": int(appLife.Seconds()),
 	}).header("Cache-Control", "no-store")
-}
-
-// ExpireAppTokens ends the v3 application tokens: the next request with one is
-// 401 AUTHENTICATION:UNAUTHORIZED. The tokens of v2.0 stay good.
-func (s *Server) ExpireAppTokens() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	clear(s.apps)
 }
