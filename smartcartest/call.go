@@ -35,9 +35,9 @@ func (c *call) form() (url.Values, bool) {
 	return form, err == nil
 }
 
-func (c *call) basic(user, password string) bool {
+func (c *call) hasBasicAuth(user, password string) bool {
 	u, p, ok := c.r.BasicAuth()
-	return ok && same(u, user) && same(p, password)
+	return ok && equalSecrets(u, user) && equalSecrets(p, password)
 }
 
 func (c *call) bearer() string {
@@ -48,22 +48,22 @@ func (c *call) bearer() string {
 	return strings.TrimSpace(token)
 }
 
-// managed says whether the request carries the management token: as the
+// hasManagementToken says whether the request carries the management token: as the
 // password of the user "default", or as a bearer token, which the webhook
 // endpoints document.
-func (c *call) managed() bool {
-	return c.basic("default", managementToken) || same(c.bearer(), managementToken)
+func (c *call) hasManagementToken() bool {
+	return c.hasBasicAuth("default", managementToken) || equalSecrets(c.bearer(), managementToken)
 }
 
-func same(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
+func equalSecrets(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
 
-// page answers a part of a list by limit and offset.
-func (c *call) page(name string, all []string, byDefault, most int) *response {
-	limit, err := c.number("limit", byDefault, 1, most)
+// list answers a part of a list by limit and offset.
+func (c *call) list(name string, all []string, byDefault, most int) *response {
+	limit, err := c.queryNumber("limit", byDefault, 1, most)
 	if err != nil {
 		return c.fail(err)
 	}
-	offset, err := c.number("offset", 0, 0, 1<<31-1)
+	offset, err := c.queryNumber("offset", 0, 0, 1<<31-1)
 	if err != nil {
 		return c.fail(err)
 	}
@@ -72,8 +72,8 @@ func (c *call) page(name string, all []string, byDefault, most int) *response {
 	return c.ok(map[string]any{"paging": map[string]int{"count": len(all), "offset": offset}, name: part})
 }
 
-// number reads a query parameter.
-func (c *call) number(name string, byDefault, least, most int) (int, *apiError) {
+// queryNumber reads a query parameter.
+func (c *call) queryNumber(name string, byDefault, least, most int) (int, *apiError) {
 	if !c.query.Has(name) {
 		return byDefault, nil
 	}
@@ -84,8 +84,8 @@ func (c *call) number(name string, byDefault, least, most int) (int, *apiError) 
 	return n, nil
 }
 
-// filter matches the connections that the query names.
-func (c *call) filter(n *connection) bool {
+// matches matches the connections that the query names.
+func (c *call) matches(n *connection) bool {
 	for name, value := range map[string]string{"user_id": n.user, "vehicle_id": n.vehicle, "mode": n.mode} {
 		if c.query.Has(name) && c.query.Get(name) != value {
 			return false
@@ -109,9 +109,9 @@ func (c *call) fail(e *apiError) *response { return c.failAs(e, ErrorList) }
 
 // failAs is fail with a choice of the shape in v3.
 func (c *call) failAs(e *apiError, shape ErrorShape) *response {
-	var body any = e.v2(c.id)
+	var body any = e.v2Body(c.id)
 	if c.v3 {
-		body = e.v3(shape, c.cfg.variants.NumericStatus)
+		body = e.v3Body(shape, c.cfg.variants.NumericStatus)
 	}
 	r := jsonResponse(e.status, body)
 	r.headers = e.header()
@@ -131,8 +131,8 @@ func (c *call) attributes() (json.RawMessage, *apiError) {
 	return body.Data.Attributes, nil
 }
 
-// modeFilter is filter[vehicle.mode], which hides what it does not name.
-func (c *call) modeFilter(byDefault string) (mode string, err *apiError) {
+// filteredMode is filter[vehicle.mode], which hides what it does not name.
+func (c *call) filteredMode(byDefault string) (mode string, err *apiError) {
 	mode = c.query.Get("filter[vehicle.mode]")
 	switch mode {
 	case "":
@@ -144,8 +144,8 @@ func (c *call) modeFilter(byDefault string) (mode string, err *apiError) {
 	}
 }
 
-// wanted says whether a value passes a filter of the query.
-func (c *call) wanted(value, filter string) bool {
+// passesFilter says whether a value passes a filter of the query.
+func (c *call) passesFilter(value, filter string) bool {
 	f := c.query.Get("filter[" + filter + "]")
 	return f == "" || value == f
 }
@@ -161,32 +161,32 @@ func (c *call) absolute(host, path string) string {
 	return "https://" + host + ".api.smartcar.com/v3" + path
 }
 
-// stamp is a time in the called API version.
-func (c *call) stamp(t time.Time) any {
+// v3Time is a time in the called API version.
+func (c *call) v3Time(t time.Time) any {
 	if c.cfg.variants.EpochTimes {
 		return t.UnixMilli()
 	}
-	return t.UTC().Format(stamp)
+	return t.UTC().Format(timeLayout)
 }
 
-// executed is the meta of an execution.
-func (c *call) executed(v *vehicle) object {
+// executionMeta is the meta of an execution.
+func (c *call) executionMeta(v *vehicle) object {
 	return object{
-		"executedAt": c.stamp(c.now), "completedAt": c.stamp(c.now.Add(v.SlowCommands)),
+		"executedAt": c.v3Time(c.now), "completedAt": c.v3Time(c.now.Add(v.SlowCommands)),
 		"durationInSeconds": int(v.SlowCommands.Round(time.Second) / time.Second),
 	}
 }
 
-// late streams what a slow car answers to a command, success or error alike.
-func (c *call) late(v *vehicle, r *response) *response {
+// streamedIfSlow streams what a slow car answers to a command, success or error alike.
+func (c *call) streamedIfSlow(v *vehicle, r *response) *response {
 	if v.SlowCommands > 0 {
-		r.streamed, r.after, r.status = true, v.SlowCommands, http.StatusAccepted
+		r.streamed, r.streamAfter, r.status = true, v.SlowCommands, http.StatusAccepted
 	}
 	return r
 }
 
-// lateShape is the shape of an error that the car itself answers.
-func (c *call) lateShape(v *vehicle) ErrorShape {
+// carErrorShape is the shape of an error that the car itself answers.
+func (c *call) carErrorShape(v *vehicle) ErrorShape {
 	if v.SlowCommands > 0 {
 		return c.cfg.variants.StreamedError
 	}

@@ -161,6 +161,6 @@ func (c *Car) reachedBy(account string) (ok, driver bool) {
 	return slices.Contains(c.SharedWith, account), true
 }
 
-func carName(v *vehicle) string {
+func displayName(v *vehicle) string {
 	return v.Make + " " + v.Model + " " + strconv.Itoa(v.Year)
 }

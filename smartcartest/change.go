@@ -37,18 +37,18 @@ func (s *Server) pair(vehicleID string, paired bool) error {
 }
 
 // Sleep puts a car to sleep until Wake or FollowSchedule.
-func (s *Server) Sleep(vehicleID string) error { return s.setMode(vehicleID, keptAsleep) }
+func (s *Server) Sleep(vehicleID string) error { return s.setSleepMode(vehicleID, keptAsleep) }
 
 // Wake keeps a car awake until Sleep or FollowSchedule. When it was asleep,
 // its refresh beats start now.
-func (s *Server) Wake(vehicleID string) error { return s.setMode(vehicleID, keptAwake) }
+func (s *Server) Wake(vehicleID string) error { return s.setSleepMode(vehicleID, keptAwake) }
 
 // FollowSchedule undoes Sleep, Wake and Car.Asleep.
-func (s *Server) FollowSchedule(vehicleID string) error { return s.setMode(vehicleID, bySchedule) }
+func (s *Server) FollowSchedule(vehicleID string) error { return s.setSleepMode(vehicleID, bySchedule) }
 
-func (s *Server) setMode(vehicleID string, mode sleepMode) error {
+func (s *Server) setSleepMode(vehicleID string, mode sleepMode) error {
 	return s.change(vehicleID, func(v *vehicle, now time.Time) error {
-		v.setMode(mode, now)
+		v.setSleepMode(mode, now)
 		return nil
 	})
 }

@@ -8,7 +8,7 @@ import (
 // condition is what commands change.
 type condition struct {
 	battery    float64 // at since
-	since      time.Time
+	batteryAt  time.Time
 	charging   bool
 	plugged    bool
 	locked     bool
@@ -27,7 +27,7 @@ type change struct {
 
 // percent is the charge at t, 0 to 1.
 func (c condition) percent(t time.Time) float64 {
-	hours := math.Max(0, t.Sub(c.since).Hours())
+	hours := math.Max(0, t.Sub(c.batteryAt).Hours())
 	p := c.battery - 0.01*math.Mod(hours, 24)
 	if c.charging {
 		p = math.Min(math.Max(c.limit, c.battery), c.battery+0.1*hours)

@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// connect is GET and POST /oauth/authorize.
-func (s *Server) connect(c *call) *response {
-	f, problem := s.flow(c.query, "code", "none")
+// serveConnect is GET and POST /oauth/authorize.
+func (s *Server) serveConnect(c *call) *response {
+	f, problem := s.newFlow(c.query, "code", "none")
 	if problem != "" {
 		return text(http.StatusBadRequest, problem) // never a redirect: nothing about the URL is trusted
 	}
@@ -18,22 +18,22 @@ func (s *Server) connect(c *call) *response {
 		return text(http.StatusBadRequest, problem)
 	}
 	if c.r.Method == http.MethodGet {
-		return s.consent(c, f)
+		return s.showConsent(c, f)
 	}
-	form, problem := answered(c)
+	form, problem := connectForm(c)
 	if problem != "" {
 		return text(http.StatusBadRequest, problem)
 	}
-	if name := outcome(form); name != "" {
-		return s.refuse(f, name, form)
+	if name := connectError(form); name != "" {
+		return s.endWithError(f, name, form)
 	}
-	return s.accept(c, f, form)
+	return s.grantCars(c, f, form)
 }
 
-// reauthenticate is GET and POST /oauth/reauthenticate: no code, the tokens
+// serveReauthenticate is GET and POST /oauth/reauthenticate: no code, the tokens
 // stay what they are.
-func (s *Server) reauthenticate(c *call) *response {
-	f, problem := s.flow(c.query, "vehicle_id", "none")
+func (s *Server) serveReauthenticate(c *call) *response {
+	f, problem := s.newFlow(c.query, "vehicle_id", "none")
 	if problem != "" {
 		return text(http.StatusBadRequest, problem)
 	}
@@ -44,36 +44,36 @@ func (s *Server) reauthenticate(c *call) *response {
 		return text(http.StatusBadRequest, "Invalid parameter vehicle_id")
 	}
 	if c.r.Method == http.MethodGet {
-		return s.consent(c, f)
+		return s.showConsent(c, f)
 	}
-	form, problem := answered(c)
+	form, problem := connectForm(c)
 	if problem != "" {
 		return text(http.StatusBadRequest, problem)
 	}
-	if name := outcome(form); name != "" {
-		return s.refuse(f, name, form)
+	if name := connectError(form); name != "" {
+		return s.endWithError(f, name, form)
 	}
-	s.setExternal(s.userID(form.Get("user")), f.external, c.now)
+	s.setExternalID(s.userID(form.Get("user")), f.externalID, c.now)
 	for _, n := range s.connections {
 		if n.vehicle == f.vehicleID {
 			n.hideChange(c.now, s.cfg.connectionLag)
-			n.updated = c.now
+			n.updatedAt = c.now
 		}
 	}
-	return f.back(url.Values{"vehicle_id": {f.vehicleID}})
+	return f.redirectBack(url.Values{"vehicle_id": {f.vehicleID}})
 }
 
-// accept grants what the owner ticked and sends the browser back.
-func (s *Server) accept(c *call, f *flow, form url.Values) *response {
+// grantCars grants what the owner ticked and sends the browser back.
+func (s *Server) grantCars(c *call, f *flow, form url.Values) *response {
 	account := form.Get("user")
 	cars := s.offered(f, account)
 	if len(cars) == 0 {
-		return s.refuse(f, "no_vehicles", form)
+		return s.endWithError(f, "no_vehicles", form)
 	}
 	if ids := form["vehicle"]; len(ids) > 0 || form.Has("form") {
 		cars = slices.DeleteFunc(cars, func(v *vehicle) bool { return !slices.Contains(ids, v.ID) })
 	}
-	if f.single && len(cars) > 1 {
+	if f.singleSelect && len(cars) > 1 {
 		cars = cars[:1]
 	}
 	scope := f.scope
@@ -94,28 +94,28 @@ func (s *Server) accept(c *call, f *flow, form url.Values) *response {
 	}
 	if len(g.vehicles) == 0 {
 		if len(cars) > 0 {
-			return s.refuse(f, "vehicle_incompatible", url.Values{"vehicle": {cars[0].ID}})
+			return s.endWithError(f, "vehicle_incompatible", url.Values{"vehicle": {cars[0].ID}})
 		}
-		return s.refuse(f, "access_denied", form)
+		return s.endWithError(f, "access_denied", form)
 	}
-	for _, id := range g.vehicleIDs(s.order) {
+	for _, id := range g.vehicleIDs(s.garage) {
 		s.connectCar(account, id, f.mode, g.vehicles[id], c.now)
 	}
-	s.setExternal(g.user, f.external, c.now)
+	s.setExternalID(g.user, f.externalID, c.now)
 	back := url.Values{"user_id": {g.user}}
-	if f.code {
-		back.Set("code", s.tokens.newCode(g, f.sent, c.now))
+	if f.wantsCode {
+		back.Set("code", s.tokens.newCode(g, f.sentRedirect, c.now))
 	}
 	if keyMissing {
 		back.Set("virtual_key_url", virtualKeyURL)
 	}
-	return f.back(back)
+	return f.redirectBack(back)
 }
 
 // offered are the cars that an account can grant in a flow.
 func (s *Server) offered(f *flow, account string) []*vehicle {
 	var out []*vehicle
-	for _, id := range s.order {
+	for _, id := range s.garage {
 		v := s.vehicles[id]
 		reached, _ := v.reachedBy(account)
 		if reached && (f.vin == "" || v.VIN == f.vin) && (f.vin != "" || f.make == "" || v.Make == f.make) {
@@ -125,7 +125,7 @@ func (s *Server) offered(f *flow, account string) []*vehicle {
 	return out
 }
 
-func (s *Server) setExternal(user, external string, now time.Time) {
+func (s *Server) setExternalID(user, external string, now time.Time) {
 	if external == "" {
 		return
 	}
@@ -135,13 +135,13 @@ func (s *Server) setExternal(user, external string, now time.Time) {
 	for _, n := range s.connections {
 		if n.user == user {
 			n.hideChange(now, s.cfg.connectionLag)
-			n.externalID, n.updated = external, now
+			n.externalID, n.updatedAt = external, now
 		}
 	}
 }
 
-// answered reads the form of the page.
-func answered(c *call) (form url.Values, problem string) {
+// connectForm reads the form of the page.
+func connectForm(c *call) (form url.Values, problem string) {
 	if c.r.Method != http.MethodPost {
 		return nil, "Use GET or POST"
 	}
@@ -155,8 +155,8 @@ func answered(c *call) (form url.Values, problem string) {
 	return form, ""
 }
 
-// outcome is the Connect error that the form asks for; empty is consent.
-func outcome(form url.Values) string {
+// connectError is the Connect error that the form asks for; empty is consent.
+func connectError(form url.Values) string {
 	if form.Get("error") != "" {
 		return form.Get("error")
 	}
@@ -166,10 +166,10 @@ func outcome(form url.Values) string {
 	return ""
 }
 
-// refuse sends the browser back with one of the documented errors, or with
+// endWithError sends the browser back with one of the documented errors, or with
 // whatever error the form names.
-func (s *Server) refuse(f *flow, name string, form url.Values) *response {
-	back := url.Values{"error": {name}, "error_description": {describe(name)}}
+func (s *Server) endWithError(f *flow, name string, form url.Values) *response {
+	back := url.Values{"error": {name}, "error_description": {connectErrorText(name)}}
 	switch name {
 	case "vehicle_incompatible":
 		for _, p := range []string{"vin", "make", "model", "year"} {
@@ -187,10 +187,10 @@ func (s *Server) refuse(f *flow, name string, form url.Values) *response {
 		back.Set("status_code", "400")
 		back.Set("error_message", "Invalid configuration, as asked for by the form.")
 	}
-	return f.back(back)
+	return f.redirectBack(back)
 }
 
-func describe(name string) string {
+func connectErrorText(name string) string {
 	switch name {
 	case "access_denied":
 		return "User denied access to application."

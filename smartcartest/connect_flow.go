@@ -10,37 +10,37 @@ import (
 
 // flow is one Connect request after its parameters have been checked.
 type flow struct {
-	redirect  string // "" ends on the vendor's page
-	sent      string // redirect_uri as it was sent
-	state     string
-	hasState  bool
-	external  string
-	mode      string
-	code      bool
-	scope     []string
-	required  []string
-	make      string
-	single    bool
-	vin       string
-	vehicleID string // of a re-authentication
+	redirect     string // "" ends on the vendor's page
+	sentRedirect string // redirect_uri as it was sent
+	state        string
+	hasState     bool
+	externalID   string
+	mode         string
+	wantsCode    bool
+	scope        []string
+	required     []string
+	make         string
+	singleSelect bool
+	vin          string
+	vehicleID    string // of a re-authentication
 }
 
-// flow checks what both pages share. The problem is for a 400 page.
-func (s *Server) flow(q url.Values, types ...string) (f *flow, problem string) {
+// newFlow checks what both pages share. The problem is for a 400 page.
+func (s *Server) newFlow(q url.Values, types ...string) (f *flow, problem string) {
 	id := q.Get("application_id")
 	if !q.Has("application_id") {
 		id = q.Get("client_id")
 	}
 	f = &flow{
-		sent: q.Get("redirect_uri"), state: q.Get("state"), hasState: q.Has("state"),
-		external: q.Get("external_id"), mode: q.Get("mode"), code: q.Get("response_type") == "code",
-		make: strings.ToUpper(q.Get("make")), single: q.Get("single_select") == "true", vin: q.Get("single_select_vin"),
+		sentRedirect: q.Get("redirect_uri"), state: q.Get("state"), hasState: q.Has("state"),
+		externalID: q.Get("external_id"), mode: q.Get("mode"), wantsCode: q.Get("response_type") == "code",
+		make: strings.ToUpper(q.Get("make")), singleSelect: q.Get("single_select") == "true", vin: q.Get("single_select_vin"),
 	}
-	f.redirect = f.sent
+	f.redirect = f.sentRedirect
 	if f.mode == "" {
 		f.mode = "live"
 	}
-	if f.sent == "" && q.Get("response_type") != "none" {
+	if f.sentRedirect == "" && q.Get("response_type") != "none" {
 		f.redirect = redirectURL // the first registered one is the default
 	}
 	switch {
@@ -52,7 +52,7 @@ func (s *Server) flow(q url.Values, types ...string) (f *flow, problem string) {
 		return nil, "Invalid parameter redirect_uri"
 	case !slices.Contains([]string{"live", "simulated", "test"}, f.mode):
 		return nil, "Invalid parameter mode"
-	case f.vin != "" && (!f.single || len(f.vin) != 17):
+	case f.vin != "" && (!f.singleSelect || len(f.vin) != 17):
 		return nil, "Invalid parameter single_select_vin"
 	}
 	return f, ""
@@ -89,16 +89,16 @@ func (s *Server) registered(uri string) bool {
 	return u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// back is the redirect, with what every one carries.
-func (f *flow) back(add url.Values) *response {
+// redirectBack is the redirect, with what every one carries.
+func (f *flow) redirectBack(add url.Values) *response {
 	if f.redirect == "" {
-		return completion(add)
+		return completionPage(add)
 	}
 	if f.hasState {
 		add.Set("state", f.state)
 	}
-	if f.external != "" && f.external != "null" && !add.Has("error") {
-		add.Set("external_id", f.external)
+	if f.externalID != "" && f.externalID != "null" && !add.Has("error") {
+		add.Set("external_id", f.externalID)
 	}
 	u, err := url.Parse(f.redirect)
 	if err != nil { // registered by an option, but no URL

@@ -46,25 +46,25 @@ type consentPermission struct {
 	Required bool
 }
 
-// consent shows the page. The query parameter simulated_user picks another
+// showConsent shows the page. The query parameter simulated_user picks another
 // account; user is already the application's own.
-func (s *Server) consent(c *call, f *flow) *response {
+func (s *Server) showConsent(c *call, f *flow) *response {
 	data := struct {
 		Account     string
 		Reconnect   bool
 		Single      bool
 		Cars        []consentCar
 		Permissions []consentPermission
-	}{Account: c.query.Get("simulated_user"), Reconnect: f.vehicleID != "", Single: f.single}
+	}{Account: c.query.Get("simulated_user"), Reconnect: f.vehicleID != "", Single: f.singleSelect}
 	if !data.Reconnect {
 		for i, v := range s.offered(f, data.Account) {
-			data.Cars = append(data.Cars, consentCar{v.ID, carName(v), !f.single || i == 0})
+			data.Cars = append(data.Cars, consentCar{v.ID, displayName(v), !f.singleSelect || i == 0})
 		}
 		for _, p := range f.scope {
 			data.Permissions = append(data.Permissions, consentPermission{p, slices.Contains(f.required, p)})
 		}
 	}
-	return htmlPage(s.page, data)
+	return htmlPage(s.consentTemplate, data)
 }
 
 const completionHTML = `<!DOCTYPE html>
@@ -82,8 +82,8 @@ const completionHTML = `<!DOCTYPE html>
 </html>
 `
 
-// completion is the hosted page at the end of a flow without a redirect URI.
-func completion(result url.Values) *response {
+// completionPage is the hosted page at the end of a flow without a redirect URI.
+func completionPage(result url.Values) *response {
 	data := struct{ Heading, Key string }{"Connected", result.Get("virtual_key_url")}
 	if name := result.Get("error"); name != "" {
 		data.Heading = "Not connected: " + name

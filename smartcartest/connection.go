@@ -7,16 +7,16 @@ import (
 
 // connection is one account reaching one car through the application.
 type connection struct {
-	seq        int // rises with every Connect; what cursors point at
-	id         string
-	user       string
-	vehicle    string
-	account    string
-	mode       string
-	externalID string
-	perms      []string
-	at         time.Time
-	updated    time.Time
+	seq         int // rises with every Connect; what cursors point at
+	id          string
+	user        string
+	vehicle     string
+	account     string
+	mode        string
+	externalID  string
+	permissions []string
+	connectedAt time.Time
+	updatedAt   time.Time
 
 	visible time.Time   // from when on v3 shows it; until then:
 	before  *connection // what it shows instead; nil is nothing
@@ -66,10 +66,10 @@ func (s *Server) UserIDOf(account string) string {
 // connectCar makes or renews a connection. A renewed one moves to the front.
 func (s *Server) connectCar(account, vehicleID, mode string, perms []string, now time.Time) {
 	user := s.userID(account)
-	s.connected++
+	s.connectCount++
 	n := &connection{
-		seq: s.connected, id: namedUUID("connection", user+vehicleID), user: user, vehicle: vehicleID,
-		account: account, mode: mode, perms: perms, at: now, updated: now,
+		seq: s.connectCount, id: namedUUID("connection", user+vehicleID), user: user, vehicle: vehicleID,
+		account: account, mode: mode, permissions: perms, connectedAt: now, updatedAt: now,
 	}
 	if old := s.connection(user, vehicleID); old != nil {
 		n.externalID = old.externalID
@@ -81,7 +81,7 @@ func (s *Server) connectCar(account, vehicleID, mode string, perms []string, now
 	s.connections = slices.DeleteFunc(s.connections, func(o *connection) bool { return o.id == n.id })
 	s.connections = append(s.connections, n)
 	s.autoSubscribe(n, now)
-	s.unseen = true
+	s.mustObserve = true
 }
 
 // connection finds one by its two ends; nil when there is none.
@@ -94,8 +94,8 @@ func (s *Server) connection(user, vehicleID string) *connection {
 	return nil
 }
 
-// newest lists the connections that match, newest first.
-func (s *Server) newest(match func(*connection) bool) []*connection {
+// connectionsNewestFirst lists the connections that match, newest first.
+func (s *Server) connectionsNewestFirst(match func(*connection) bool) []*connection {
 	var out []*connection
 	for _, n := range slices.Backward(s.connections) {
 		if match(n) {
@@ -118,7 +118,7 @@ func (s *Server) modeOf(vehicleID string) string {
 func (s *Server) disconnect(gone []*connection) {
 	for _, n := range gone {
 		s.connections = slices.DeleteFunc(s.connections, func(o *connection) bool { return o == n })
-		s.drop(func(b *subscription) bool { return b.user == n.user && b.vehicle == n.vehicle })
+		s.dropSubscriptions(func(b *subscription) bool { return b.user == n.user && b.vehicle == n.vehicle })
 		for g := range s.tokens.grants() {
 			if g.user == n.user {
 				delete(g.vehicles, n.vehicle)
@@ -132,5 +132,5 @@ func (s *Server) disconnect(gone []*connection) {
 func (s *Server) Disconnect(vehicleID string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.disconnect(s.newest(func(n *connection) bool { return n.vehicle == vehicleID }))
+	s.disconnect(s.connectionsNewestFirst(func(n *connection) bool { return n.vehicle == vehicleID }))
 }

@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// control is the API below /_sim/. It uses only the exported methods, which
+// serveControl is the API below /_sim/. It uses only the exported methods, which
 // lock for themselves; the requests are neither logged nor spoiled.
-func (s *Server) control(ctx context.Context, c *call) *response {
+func (s *Server) serveControl(ctx context.Context, c *call) *response {
 	rest := c.path[1:]
 	method := c.r.Method
 	switch {
 	case len(rest) == 1 && rest[0] == "cars" && method == http.MethodGet:
-		return jsonResponse(http.StatusOK, object{"cars": s.cars()})
+		return jsonResponse(http.StatusOK, object{"cars": s.carStates()})
 	case len(rest) == 3 && rest[0] == "cars":
 		return s.controlCar(method, rest[1], rest[2])
 	case len(rest) == 1 && rest[0] == "clock" && (method == http.MethodGet || method == http.MethodPost):

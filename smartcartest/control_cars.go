@@ -22,12 +22,12 @@ type carState struct {
 	Requests    int       `json:"requests"`
 }
 
-func (s *Server) cars() []carState {
+func (s *Server) carStates() []carState {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()
 	out := []carState{}
-	for _, id := range s.order {
+	for _, id := range s.garage {
 		v := s.vehicles[id]
 		out = append(out, carState{
 			ID: v.ID, Make: v.Make, Model: v.Model, Year: v.Year, VIN: v.VIN, Owner: v.Owner, Integration: v.Integration.String(),
@@ -57,7 +57,7 @@ func (s *Server) controlCar(method, id, what string) *response {
 	if err := act(id); err != nil {
 		return controlError(http.StatusConflict, err)
 	}
-	for _, car := range s.cars() {
+	for _, car := range s.carStates() {
 		if car.ID == id {
 			return jsonResponse(http.StatusOK, car)
 		}

@@ -60,7 +60,7 @@ func (s *Server) hookStates() []hookState {
 	for _, h := range s.hooks {
 		st := hookState{
 			ID: h.ID, Name: h.Name, CallbackURI: h.CallbackURL, Version: h.Version, Verified: h.verified, Enabled: !h.disabled,
-			Subscriptions: []string{}, CreatedAt: h.created,
+			Subscriptions: []string{}, CreatedAt: h.createdAt,
 		}
 		for _, b := range s.subscriptions {
 			if b.hook == h.ID {

@@ -13,11 +13,11 @@ type effect struct {
 	answer any
 }
 
-func locking(lock bool) effect {
+func setLocked(lock bool) effect {
 	return effect{apply: func(c *condition) { c.locked = lock }}
 }
 
-func charging(start bool) effect {
+func setCharging(start bool) effect {
 	return effect{
 		check: func(c condition) *apiError {
 			if start && !c.plugged {
@@ -29,12 +29,12 @@ func charging(start bool) effect {
 	}
 }
 
-func limiting(limit float64) effect {
+func setChargeLimit(limit float64) effect {
 	return effect{apply: func(c *condition) { c.limit = limit }}
 }
 
-// flap opens or closes the charge port, which a cable keeps open.
-func flap(open bool) effect {
+// setFlapOpen opens or closes the charge port, which a cable keeps open.
+func setFlapOpen(open bool) effect {
 	return effect{
 		check: func(c condition) *apiError {
 			if !open && c.plugged {
@@ -47,15 +47,15 @@ func flap(open bool) effect {
 }
 
 func destination(b []byte) (effect, *apiError) {
-	if _, err := within(b, "latitude", -90, 90); err != nil {
+	if _, err := boundedNumber(b, "latitude", -90, 90); err != nil {
 		return effect{}, err
 	}
-	_, err := within(b, "longitude", -180, 180)
+	_, err := boundedNumber(b, "longitude", -180, 180)
 	return effect{}, err
 }
 
-// byAction picks the effect that the body's action names.
-func byAction(effects map[string]effect) func(*view, []byte) (effect, *apiError) {
+// actionEffect picks the effect that the body's action names.
+func actionEffect(effects map[string]effect) func(*view, []byte) (effect, *apiError) {
 	return func(_ *view, b []byte) (effect, *apiError) {
 		var body struct {
 			Action *string `json:"action"`
@@ -71,8 +71,8 @@ func byAction(effects map[string]effect) func(*view, []byte) (effect, *apiError)
 	}
 }
 
-// within reads a required number of a JSON object, strictly: no strings.
-func within(body []byte, field string, least, most float64) (float64, *apiError) {
+// boundedNumber reads a required number of a JSON object, strictly: no strings.
+func boundedNumber(body []byte, field string, least, most float64) (float64, *apiError) {
 	var fields map[string]json.RawMessage
 	if json.Unmarshal(body, &fields) != nil {
 		return 0, invalid(field, "is required")

@@ -10,15 +10,15 @@ import (
 // apiError is one documented error, before it takes the shape of an API
 // version.
 type apiError struct {
-	status      int
-	typ         string
-	code        string // "" is JSON null
-	description string
-	resolution  string // "" is JSON null
-	url         string // of the resolution
-	user        string // suggestedUserMessage
-	detail      []fieldError
-	retryAfter  time.Duration
+	status        int
+	typ           string
+	code          string // "" is JSON null
+	description   string
+	resolution    string // "" is JSON null
+	resolutionURL string // of the resolution
+	userMessage   string // suggestedUserMessage
+	detail        []fieldError
+	retryAfter    time.Duration
 }
 
 type fieldError struct {
@@ -58,16 +58,16 @@ func (e *apiError) docURL() string {
 	return "https://smartcar.com/docs/errors/api-errors/" + dashes(e.typ) + "-errors#" + dashes(code)
 }
 
-func (e *apiError) resolved() map[string]any {
+func (e *apiError) resolutionBody() map[string]any {
 	r := map[string]any{"type": nullable(e.resolution)}
-	if e.url != "" {
-		r["url"] = e.url
+	if e.resolutionURL != "" {
+		r["url"] = e.resolutionURL
 	}
 	return r
 }
 
-// v2 is the body of API v2.0.
-func (e *apiError) v2(requestID string) map[string]any {
+// v2Body is the body of API v2.0.
+func (e *apiError) v2Body(requestID string) map[string]any {
 	body := map[string]any{
 		"type":        e.typ,
 		"code":        nullable(e.code),
@@ -75,10 +75,10 @@ func (e *apiError) v2(requestID string) map[string]any {
 		"docURL":      e.docURL(),
 		"statusCode":  e.status,
 		"requestId":   requestID,
-		"resolution":  e.resolved(),
+		"resolution":  e.resolutionBody(),
 	}
-	if e.user != "" {
-		body["suggestedUserMessage"] = e.user
+	if e.userMessage != "" {
+		body["suggestedUserMessage"] = e.userMessage
 	}
 	if e.detail != nil {
 		body["detail"] = e.detail
@@ -86,8 +86,8 @@ func (e *apiError) v2(requestID string) map[string]any {
 	return body
 }
 
-// v3 is the body of API v3: every scalar is a string, the status too.
-func (e *apiError) v3(shape ErrorShape, numeric bool) map[string]any {
+// v3Body is the body of API v3: every scalar is a string, the status too.
+func (e *apiError) v3Body(shape ErrorShape, numeric bool) map[string]any {
 	one := map[string]any{
 		"status":     strconv.Itoa(e.status),
 		"type":       e.typ,
@@ -95,10 +95,10 @@ func (e *apiError) v3(shape ErrorShape, numeric bool) map[string]any {
 		"title":      statusText(e.status),
 		"detail":     e.description,
 		"links":      map[string]any{"about": e.docURL()},
-		"resolution": e.resolved(),
+		"resolution": e.resolutionBody(),
 	}
-	if e.user != "" {
-		one["suggestedUserMessage"] = e.user
+	if e.userMessage != "" {
+		one["suggestedUserMessage"] = e.userMessage
 	}
 	if numeric {
 		one["status"] = e.status
@@ -112,13 +112,13 @@ func (e *apiError) v3(shape ErrorShape, numeric bool) map[string]any {
 	return map[string]any{"errors": []any{one}}
 }
 
-// signal is the error as it stands inside one v3 signal.
-func (e *apiError) signal() map[string]any {
+// signalBody is the error as it stands inside one v3 signal.
+func (e *apiError) signalBody() map[string]any {
 	name := e.code
 	if name == "" {
 		name = e.typ
 	}
-	resolution := e.resolved()
+	resolution := e.resolutionBody()
 	if e.resolution == "" { // as seen live: no null here
 		resolution["type"] = "UNKNOWN_RESOLUTION_TYPE"
 	}

@@ -64,15 +64,15 @@ type Fault struct {
 
 type activeFault struct {
 	Fault
-	left int // below zero: forever
+	timesLeft int // below zero: forever
 }
 
 // Inject adds a fault behind those already injected. f.Header is copied.
 func (s *Server) Inject(f Fault) {
 	f.Header = f.Header.Clone()
-	a := &activeFault{Fault: f, left: f.Times}
+	a := &activeFault{Fault: f, timesLeft: f.Times}
 	if f.Times == 0 {
-		a.left = 1
+		a.timesLeft = 1
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -86,8 +86,8 @@ func (s *Server) ClearFaults() {
 	s.faults = nil
 }
 
-// pick claims the fault for a request; the zero Fault spoils nothing.
-func (s *Server) pick(c *call) Fault {
+// pickFault claims the fault for a request; the zero Fault spoils nothing.
+func (s *Server) pickFault(c *call) Fault {
 	s.mu.Lock()
 	candidates := slices.Clone(s.faults)
 	s.mu.Unlock()
@@ -101,36 +101,36 @@ func (s *Server) pick(c *call) Fault {
 				continue
 			}
 		}
-		if s.claim(a) {
+		if s.spendFault(a) {
 			return a.Fault
 		}
 	}
 	return Fault{}
 }
 
-func (s *Server) claim(a *activeFault) bool {
+func (s *Server) spendFault(a *activeFault) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if a.left == 0 || a.Probability > 0 && s.random.Float64() >= a.Probability {
+	if a.timesLeft == 0 || a.Probability > 0 && s.random.Float64() >= a.Probability {
 		return false
 	}
-	if a.left > 0 {
-		a.left--
-		if a.left == 0 {
+	if a.timesLeft > 0 {
+		a.timesLeft--
+		if a.timesLeft == 0 {
 			s.faults = slices.DeleteFunc(s.faults, func(b *activeFault) bool { return b == a })
 		}
 	}
 	return true
 }
 
-func (f *Fault) answers() bool { return f.Status != 0 || f.ErrorType != "" }
+func (f *Fault) replacesAnswer() bool { return f.Status != 0 || f.ErrorType != "" }
 
-// response is what the fault answers instead.
-func (f *Fault) response(c *call) *response {
+// answer is what the fault answers instead.
+func (f *Fault) answer(c *call) *response {
 	var r *response
 	switch {
 	case f.ErrorType == "":
-		r = f.plain(c)
+		r = f.proxyAnswer(c)
 	case c.path[0] == "oauth" || c.path[0] == "oauth2":
 		r = oauthError(http.StatusBadRequest, f.ErrorType, "Injected by a test.")
 		if f.ErrorType == "server_error" {
@@ -155,7 +155,7 @@ func (f *Fault) response(c *call) *response {
 	return r
 }
 
-func (f *Fault) plain(c *call) *response {
+func (f *Fault) proxyAnswer(c *call) *response {
 	r := &response{status: f.Status, contentType: "text/html; charset=utf-8", body: []byte(f.Body)}
 	switch {
 	case f.Body == "":

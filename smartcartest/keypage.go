@@ -42,9 +42,9 @@ type keyCar struct {
 	Says     string // what the app says instead
 }
 
-// keyPage is GET and POST /_ak/<domain>. As on the Connect page, the query
+// serveKeyPage is GET and POST /_ak/<domain>. As on the Connect page, the query
 // parameter simulated_user picks another account.
-func (s *Server) keyPage(c *call, rest []string) *response {
+func (s *Server) serveKeyPage(c *call, rest []string) *response {
 	if len(rest) != 1 || rest[0] == "" {
 		return text(http.StatusNotFound, "No domain")
 	}
@@ -68,12 +68,12 @@ func (s *Server) keyPage(c *call, rest []string) *response {
 
 func (s *Server) keyCars(account, vin string) []keyCar {
 	var cars []keyCar
-	for _, id := range s.order {
+	for _, id := range s.garage {
 		v := s.vehicles[id]
 		if reached, _ := v.reachedBy(account); !reached || !v.tesla() || vin != "" && v.VIN != vin {
 			continue
 		}
-		cars = append(cars, keyCar{ID: id, Name: carName(v), Paired: v.Paired, Says: s.keyRefusal(account, v)})
+		cars = append(cars, keyCar{ID: id, Name: displayName(v), Paired: v.Paired, Says: s.keyRefusal(account, v)})
 	}
 	return cars
 }

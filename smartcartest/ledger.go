@@ -93,7 +93,7 @@ func (s *Server) BrokenWindows(vehicleID string) []Broken {
 		if !e.AtGate || !e.Keyless {
 			continue
 		}
-		if opened != nil && opened.epoch == e.epoch && e.Time.Sub(opened.Time) < s.cfg.rules.keyless {
+		if opened != nil && opened.epoch == e.epoch && e.Time.Sub(opened.Time) < s.cfg.rules.keylessWindow {
 			out = append(out, Broken{First: *opened, Second: *e})
 		}
 		if e.Counted {
@@ -103,9 +103,9 @@ func (s *Server) BrokenWindows(vehicleID string) []Broken {
 	return out
 }
 
-// name opens the ledger entry of a request whose path names a car, and returns
+// identify opens the ledger entry of a request whose path names a car, and returns
 // the car and its operation; either may be nil. It needs the lock.
-func (s *Server) name(c *call) (*vehicle, *operation) {
+func (s *Server) identify(c *call) (*vehicle, *operation) {
 	if len(c.path) < 3 || c.path[1] != "vehicles" || (c.path[0] != "v2.0" && c.path[0] != "v3") {
 		return nil, nil
 	}

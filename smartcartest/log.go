@@ -31,9 +31,9 @@ func (s *Server) Requests() []Request {
 	return slices.Clone(s.requests)
 }
 
-// log needs the lock.
-func (s *Server) log(c *call, status int, dropped bool) {
-	s.requests = capped(s.requests, Request{
+// logRequest needs the lock.
+func (s *Server) logRequest(c *call, status int, dropped bool) {
+	s.requests = appendCapped(s.requests, Request{
 		Time: c.now, Method: c.r.Method, Path: c.r.URL.Path, Query: masked(c.query),
 		Status: status, Dropped: dropped,
 	})
@@ -72,10 +72,10 @@ func (s *Server) count(pick func(counts) int) int {
 	return pick(s.counts)
 }
 
-// capped appends and forgets the oldest, a tenth at a time.
-func capped[T any](list []T, e T) []T { return cappedAt(list, e, logKept) }
+// appendCapped appends and forgets the oldest, a tenth at a time.
+func appendCapped[T any](list []T, e T) []T { return appendCappedTo(list, e, logKept) }
 
-func cappedAt[T any](list []T, e T, kept int) []T {
+func appendCappedTo[T any](list []T, e T, kept int) []T {
 	if len(list) >= kept {
 		clear(list[copy(list, list[kept/10:]):]) // what they hold may be large
 		list = list[:len(list)-kept/10]

@@ -9,7 +9,7 @@ import (
 func TestCappedForgetsTheOldest(t *testing.T) {
 	var list []int
 	for i := range 25 {
-		list = cappedAt(list, i, 20)
+		list = appendCappedTo(list, i, 20)
 		require.Equal(t, i, list[len(list)-1])
 		require.LessOrEqual(t, len(list), 20)
 	}

@@ -52,11 +52,11 @@ type config struct {
 func defaults() config {
 	return config{
 		now:   time.Now,
-		rules: rules{keyless: 8 * time.Hour, refresh: 5 * time.Minute, answer: RateLimited},
+		rules: rules{keylessWindow: 8 * time.Hour, legacyRefresh: 5 * time.Minute, keylessAnswer: RateLimited},
 		grace: time.Minute,
 		seed:  1,
 
-		retries:         retryAfter(),
+		retries:         retryPauses(),
 		deliveryTimeout: deliveryTimeout,
 	}
 }
@@ -80,19 +80,19 @@ func WithCars(cars ...Car) Option {
 // WithKeylessAnswer sets what a second data request inside the window of a
 // keyless car gets; default RateLimited.
 func WithKeylessAnswer(a KeylessAnswer) Option {
-	return func(c *config) { c.rules.answer = a }
+	return func(c *config) { c.rules.keylessAnswer = a }
 }
 
 // WithKeylessWindow sets the window of keyless cars; default 8 h.
 func WithKeylessWindow(d time.Duration) Option {
-	return func(c *config) { positive(&c.rules.keyless, d) }
+	return func(c *config) { setPositive(&c.rules.keylessWindow, d) }
 }
 
 // WithLegacyRefresh sets how often the data of an awake legacy car is
 // refreshed; default 5 min. A refreshed value can be read 5 s after its beat,
 // as the poller needs that long.
 func WithLegacyRefresh(d time.Duration) Option {
-	return func(c *config) { positive(&c.rules.refresh, d) }
+	return func(c *config) { setPositive(&c.rules.legacyRefresh, d) }
 }
 
 // WithRefreshGrace sets how long a used refresh token is still honored after
@@ -148,13 +148,13 @@ func WithIAMBasicAuth() Option {
 // WithConnectionLag makes GET /v3/connections show a new connection, or what a
 // new Connect has changed about an old one, only after d; default at once.
 func WithConnectionLag(d time.Duration) Option {
-	return func(c *config) { positive(&c.connectionLag, d) }
+	return func(c *config) { setPositive(&c.connectionLag, d) }
 }
 
 // WithSubscriptionLag makes a subscription begin only d after it was accepted,
 // as the vendor creates it in the background; default at once.
 func WithSubscriptionLag(d time.Duration) Option {
-	return func(c *config) { positive(&c.subscriptionLag, d) }
+	return func(c *config) { setPositive(&c.subscriptionLag, d) }
 }
 
 // WithWebhookTiming sets how long a webhook's receiver may take, and the pauses
@@ -162,7 +162,7 @@ func WithSubscriptionLag(d time.Duration) Option {
 // 100 s. Without pauses nothing is tried again.
 func WithWebhookTiming(timeout time.Duration, retries ...time.Duration) Option {
 	return func(c *config) {
-		positive(&c.deliveryTimeout, timeout)
+		setPositive(&c.deliveryTimeout, timeout)
 		c.retries = slices.Clone(retries)
 	}
 }
@@ -172,7 +172,7 @@ func WithSeed(seed uint64) Option {
 	return func(c *config) { c.seed = seed }
 }
 
-func positive(p *time.Duration, d time.Duration) {
+func setPositive(p *time.Duration, d time.Duration) {
 	if d > 0 {
 		*p = d
 	}

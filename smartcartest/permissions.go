@@ -37,7 +37,7 @@ func (s *Server) SetPermissions(vehicleID string, perms ...string) error {
 		}
 		for _, n := range s.connections {
 			if n.vehicle == vehicleID {
-				n.perms, n.updated = sorted, now
+				n.permissions, n.updatedAt = sorted, now
 			}
 		}
 		return nil

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// stamp is how the vendor writes times.
-const stamp = "2006-01-02T15:04:05.000Z"
+// timeLayout is how the vendor writes times.
+const timeLayout = "2006-01-02T15:04:05.000Z"
 
 type object = map[string]any
 
@@ -19,8 +19,8 @@ type response struct {
 	contentType string
 	body        []byte
 
-	streamed bool          // status now, body later, no length
-	after    time.Duration // how much later
+	streamed    bool          // status now, body later, no length
+	streamAfter time.Duration // how much later
 }
 
 func jsonResponse(status int, v any) *response {
@@ -67,7 +67,7 @@ func (r *response) stream(ctx context.Context, w http.ResponseWriter, wait time.
 	r.head(w)
 	w.WriteHeader(r.status)
 	if own, ok := w.(*recorder); ok { // in memory: the reader waits, as nobody else could
-		own.late = newLate(ctx, time.Now().Add(wait), r.body, drop)
+		own.lateBody = newLateBody(ctx, time.Now().Add(wait), r.body, drop)
 		return
 	}
 	_ = http.NewResponseController(w).Flush() // a writer that cannot flush sends all at the end
@@ -88,8 +88,8 @@ func (r *response) dated(rec recording, units string) *response {
 // dates are the data headers, in lower case as batch items carry them.
 func dates(rec recording, units string) map[string]string {
 	h := map[string]string{
-		"sc-data-age":   rec.at.UTC().Format(stamp),
-		"sc-fetched-at": rec.fetched.UTC().Format(stamp),
+		"sc-data-age":   rec.recorded.UTC().Format(timeLayout),
+		"sc-fetched-at": rec.fetched.UTC().Format(timeLayout),
 	}
 	if units != "" {
 		h["sc-unit-system"] = units

@@ -29,17 +29,17 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := &call{r: r, query: r.URL.Query(), body: body, id: randomUUID(), cfg: &s.cfg}
 	inside := s.split(c)
 	if inside && c.path[0] == "_sim" && s.cfg.control {
-		s.control(r.Context(), c).write(w)
+		s.serveControl(r.Context(), c).write(w)
 		return
 	}
-	f := s.pick(c)
+	f := s.pickFault(c)
 	if !sleep(r.Context(), f.Latency) {
 		s.abandon(c)
 		panic(http.ErrAbortHandler) // the client is gone; nothing was processed
 	}
 	res, dropped := s.process(c, f, inside)
 	if res != nil && res.streamed && (!dropped || f.Accepted) {
-		res.stream(r.Context(), w, res.after+f.LatencyAfter, dropped)
+		res.stream(r.Context(), w, res.streamAfter+f.LatencyAfter, dropped)
 		return
 	}
 	if !sleep(r.Context(), f.LatencyAfter) || dropped {
@@ -55,17 +55,17 @@ func (s *Server) process(c *call, f Fault, inside bool) (res *response, dropped 
 	c.now = s.now()
 	switch {
 	case f.DropBefore:
-		s.log(c, 0, true)
+		s.logRequest(c, 0, true)
 		return nil, true
 	case !inside:
 		res = &response{status: http.StatusNotFound, contentType: "text/plain; charset=utf-8", body: []byte("nothing here: not below the base path\n")}
-	case f.answers() && !f.AfterProcessing:
-		s.name(c)
-		res = f.response(c)
+	case f.replacesAnswer() && !f.AfterProcessing:
+		s.identify(c)
+		res = f.answer(c)
 	default:
 		res = s.route(c)
-		if f.answers() {
-			res = f.response(c)
+		if f.replacesAnswer() {
+			res = f.answer(c)
 		}
 	}
 	if f.Accepted && c.v3 {
@@ -74,16 +74,16 @@ func (s *Server) process(c *call, f Fault, inside bool) (res *response, dropped 
 	if f.Malformed {
 		res.body = res.body[:len(res.body)/2]
 	}
-	if s.unseen || c.entry != nil && c.entry.Executed {
-		s.unseen = false
+	if s.mustObserve || c.entry != nil && c.entry.Executed {
+		s.mustObserve = false
 		s.observe(c.now)
 	}
 	res.header("Date", c.now.Format(http.TimeFormat))
 	if c.entry != nil {
 		c.entry.Status, c.entry.Dropped = res.status, f.DropAfter
-		c.ledger.ledger = capped(c.ledger.ledger, *c.entry)
+		c.ledger.ledger = appendCapped(c.ledger.ledger, *c.entry)
 	}
-	s.log(c, res.status, f.DropAfter)
+	s.logRequest(c, res.status, f.DropAfter)
 	return res, f.DropAfter
 }
 
@@ -92,7 +92,7 @@ func (s *Server) abandon(c *call) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c.now = s.now()
-	s.log(c, 0, true)
+	s.logRequest(c, 0, true)
 }
 
 // split finds the path below the base path; false when it is not below.
@@ -117,23 +117,23 @@ func (s *Server) route(c *call) *response {
 		if len(rest) == 1 {
 			switch rest[0] {
 			case "authorize":
-				return s.connect(c)
+				return s.serveConnect(c)
 			case "reauthenticate":
-				return s.reauthenticate(c)
+				return s.serveReauthenticate(c)
 			case "token":
 				return s.userToken(c)
 			}
 		}
 	case keyPath:
-		return s.keyPage(c, rest)
+		return s.serveKeyPage(c, rest)
 	case "oauth2":
 		if len(rest) == 1 && rest[0] == "token" {
 			return s.appToken(c)
 		}
 	case "v2.0":
-		return s.v2(c, rest)
+		return s.serveV2(c, rest)
 	case "v3":
-		return s.v3(c, rest)
+		return s.serveV3(c, rest)
 	default:
 		if v := c.path[0]; len(v) > 1 && v[0] == 'v' && v[1] >= '0' && v[1] <= '9' {
 			return c.fail(newError("RESOURCE_NOT_FOUND", "VERSION"))

@@ -26,32 +26,32 @@ const (
 // host of the vendor by path alone: Connect, token, API v2.0, management and
 // API v3 share no path. All methods may be called concurrently.
 type Server struct {
-	cfg        config
-	operations []operation
-	signals    []signal
-	page       *template.Template
+	cfg             config
+	operations      []operation
+	signals         []signal
+	consentTemplate *template.Template
 
 	// mu guards everything below. It is never held while sleeping or doing
 	// I/O: a lock held across a sleep hangs a synctest bubble.
-	mu          sync.Mutex
-	offset      time.Duration
-	order       []string // vehicle ids as the garage lists them
-	vehicles    map[string]*vehicle
-	accounts    map[string]string // user id by account name
-	connections []*connection
-	connected   int // connections ever made, for cursors
-	tokens      *tokens
-	bucket      bucket
-	faults      []*activeFault
-	random      *rand.Rand
-	requests    []Request
+	mu           sync.Mutex
+	offset       time.Duration
+	garage       []string // vehicle ids as the garage lists them
+	vehicles     map[string]*vehicle
+	accounts     map[string]string // user id by account name
+	connections  []*connection
+	connectCount int // connections ever made, for cursors
+	tokens       *tokens
+	bucket       bucket
+	faults       []*activeFault
+	random       *rand.Rand
+	requests     []Request
 
 	hooks         []*hook
 	subscriptions []*subscription
 	events        []*event   // still to be delivered
-	sent          []Delivery // the log
+	deliveries    []Delivery // the log
 	sequence      int64      // of events
-	unseen        bool       // a request has changed the subscriptions
+	mustObserve   bool       // a request has changed the subscriptions
 	counts        counts
 }
 
@@ -68,12 +68,12 @@ func New(opts ...Option) *Server {
 		cfg.cars = DefaultGarage()
 	}
 	s := &Server{
-		cfg:      cfg,
-		page:     consentPage(),
-		vehicles: map[string]*vehicle{},
-		accounts: map[string]string{"": defaultUserID},
-		tokens:   newTokens(cfg.grace),
-		random:   rand.New(rand.NewPCG(cfg.seed, cfg.seed)),
+		cfg:             cfg,
+		consentTemplate: consentPage(),
+		vehicles:        map[string]*vehicle{},
+		accounts:        map[string]string{"": defaultUserID},
+		tokens:          newTokens(cfg.grace),
+		random:          rand.New(rand.NewPCG(cfg.seed, cfg.seed)),
 	}
 	s.operations = operations()
 	s.signals = signals()
@@ -82,7 +82,7 @@ func New(opts ...Option) *Server {
 	for i, c := range cfg.cars {
 		c = c.filled(i)
 		if s.vehicles[c.ID] == nil {
-			s.order = append(s.order, c.ID)
+			s.garage = append(s.garage, c.ID)
 		}
 		s.vehicles[c.ID] = newVehicle(c, cfg.rules, now)
 	}

@@ -58,8 +58,8 @@ func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		Header: w.header, Body: io.NopCloser(bytes.NewReader(w.body.Bytes())),
 		ContentLength: int64(w.body.Len()), Request: req,
 	}
-	if w.late != nil {
-		res.Body, res.ContentLength = w.late, -1
+	if w.lateBody != nil {
+		res.Body, res.ContentLength = w.lateBody, -1
 	}
 	return res, nil
 }
@@ -80,10 +80,10 @@ func serve(h http.Handler, w http.ResponseWriter, r *http.Request) (answered boo
 
 // recorder is the least http.ResponseWriter.
 type recorder struct {
-	header http.Header
-	status int
-	body   bytes.Buffer
-	late   *late // instead of body
+	header   http.Header
+	status   int
+	body     bytes.Buffer
+	lateBody *lateBody // instead of body
 }
 
 func (w *recorder) Header() http.Header { return w.header }

@@ -15,14 +15,14 @@ type item struct {
 	err   *apiError // known before the car is asked
 }
 
-// batch is POST /vehicles/{id}/batch: one turn of the car for all items, and
+// v2Batch is POST /vehicles/{id}/batch: one turn of the car for all items, and
 // an answer or an error for each.
-func (s *Server) batch(c *call, v *vehicle, g *grant) *response {
-	items, err := s.items(c, v, g.vehicles[v.ID])
+func (s *Server) v2Batch(c *call, v *vehicle, g *grant) *response {
+	items, err := s.batchItems(c, v, g.vehicles[v.ID])
 	if err != nil {
 		return c.fail(err)
 	}
-	rec, refused := recording{at: c.now, fetched: c.now}, (*apiError)(nil)
+	rec, refused := recording{recorded: c.now, fetched: c.now}, (*apiError)(nil)
 	kind := Metadata
 	for _, it := range items {
 		c.entry.Items = append(c.entry.Items, it.path)
@@ -42,13 +42,13 @@ func (s *Server) batch(c *call, v *vehicle, g *grant) *response {
 		if it.err == nil && it.op.kind == Data {
 			it.err = refused
 		}
-		responses = append(responses, s.answerItem(c, v, g, it, rec))
+		responses = append(responses, s.batchAnswer(c, v, g, it, rec))
 	}
 	return c.ok(object{"responses": responses})
 }
 
-// items reads the request and finds out what each item may do.
-func (s *Server) items(c *call, v *vehicle, perms []string) ([]item, *apiError) {
+// batchItems reads the request and finds out what each item may do.
+func (s *Server) batchItems(c *call, v *vehicle, perms []string) ([]item, *apiError) {
 	var body struct {
 		Requests []struct {
 			Path string `json:"path"`
@@ -78,10 +78,10 @@ func (s *Server) items(c *call, v *vehicle, perms []string) ([]item, *apiError) 
 	return items, nil
 }
 
-// answerItem is the item's response; its header names are in lower case.
-func (s *Server) answerItem(c *call, v *vehicle, g *grant, it item, rec recording) object {
+// batchAnswer is the item's response; its header names are in lower case.
+func (s *Server) batchAnswer(c *call, v *vehicle, g *grant, it item, rec recording) object {
 	fail := func(e *apiError) object {
-		return object{"path": it.path, "code": e.status, "body": e.v2(c.id), "headers": object{}}
+		return object{"path": it.path, "code": e.status, "body": e.v2Body(c.id), "headers": object{}}
 	}
 	if it.err != nil {
 		return fail(it.err)
@@ -90,12 +90,12 @@ func (s *Server) answerItem(c *call, v *vehicle, g *grant, it item, rec recordin
 		res := s.vehicleHandler(it.op)(c, v, g)
 		return object{"path": it.path, "code": res.status, "body": json.RawMessage(res.body), "headers": object{}}
 	}
-	w := c.viewOf(v, g)
+	w := c.newView(v, g)
 	w.query = it.query
 	if it.op.kind == Metadata {
-		rec = recording{at: c.now, fetched: c.now}
+		rec = recording{recorded: c.now, fetched: c.now}
 	}
-	body, err := it.op.read(w.as(rec))
+	body, err := it.op.read(w.withRecording(rec))
 	if err != nil {
 		return fail(err)
 	}

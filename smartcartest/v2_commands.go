@@ -4,8 +4,8 @@ import (
 	"net/http"
 )
 
-// commandCall answers one command.
-func (s *Server) commandCall(c *call, v *vehicle, op *operation, w *view) *response {
+// v2Command answers one command.
+func (s *Server) v2Command(c *call, v *vehicle, op *operation, w *view) *response {
 	e, err := op.command(w, c.body)
 	if err == nil {
 		err = v.execute(c.now, c.entry, e)
@@ -24,11 +24,11 @@ func coreCommands() []operation {
 		return operation{method: http.MethodPost, path: path, permission: permission, kind: Command, command: command}
 	}
 	return []operation{
-		post("/security", "control_security", byAction(map[string]effect{"LOCK": locking(true), "UNLOCK": locking(false)})),
-		post("/charge", "control_charge", byAction(map[string]effect{"START": charging(true), "STOP": charging(false)})),
+		post("/security", "control_security", actionEffect(map[string]effect{"LOCK": setLocked(true), "UNLOCK": setLocked(false)})),
+		post("/charge", "control_charge", actionEffect(map[string]effect{"START": setCharging(true), "STOP": setCharging(false)})),
 		post("/charge/limit", "control_charge", func(_ *view, b []byte) (effect, *apiError) {
-			limit, err := within(b, "limit", 0.5, 1)
-			return limiting(limit), err
+			limit, err := boundedNumber(b, "limit", 0.5, 1)
+			return setChargeLimit(limit), err
 		}),
 		post("/navigation/destination", "control_navigation", func(_ *view, b []byte) (effect, *apiError) { return destination(b) }),
 	}

@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// management is GET and DELETE /v2.0/management/connections.
-func (s *Server) management(c *call) *response {
-	if !c.basic("default", managementToken) {
+// serveConnections is GET and DELETE /v2.0/management/connections.
+func (s *Server) serveConnections(c *call) *response {
+	if !c.hasBasicAuth("default", managementToken) {
 		return c.fail(newError("AUTHENTICATION", ""))
 	}
 	if !s.allowed(c) {
@@ -27,26 +27,26 @@ func (s *Server) management(c *call) *response {
 }
 
 func (s *Server) listConnections(c *call) *response {
-	limit, err := c.number("limit", 10, 1, 100)
+	limit, err := c.queryNumber("limit", 10, 1, 100)
 	if err != nil {
 		return c.fail(err)
 	}
-	before := s.connected + 1
+	before := s.connectCount + 1
 	if c.query.Get("cursor") != "" {
 		var ok bool
-		if before, ok = position(c.query.Get("cursor")); !ok {
+		if before, ok = decodeCursor(c.query.Get("cursor")); !ok {
 			return c.fail(invalid("cursor", "is invalid"))
 		}
 	}
-	found := s.newest(func(n *connection) bool { return n.seq < before && c.filter(n) })
+	found := s.connectionsNewestFirst(func(n *connection) bool { return n.seq < before && c.matches(n) })
 	var next any // null on the last page
 	if len(found) > limit {
 		found = found[:limit]
-		next = cursor(found[limit-1].seq)
+		next = encodeCursor(found[limit-1].seq)
 	}
 	list := []object{}
 	for _, n := range found {
-		list = append(list, object{"vehicleId": n.vehicle, "userId": n.user, "connectedAt": n.at.Format(stamp), "mode": n.mode})
+		list = append(list, object{"vehicleId": n.vehicle, "userId": n.user, "connectedAt": n.connectedAt.Format(timeLayout), "mode": n.mode})
 	}
 	return c.ok(object{"connections": list, "paging": object{"cursor": next, "count": len(list)}})
 }
@@ -54,11 +54,11 @@ func (s *Server) listConnections(c *call) *response {
 // The cursor looks like the vendor's: opaque, and in need of URL encoding.
 const cursorPrefix, cursorSuffix = "AES-256-CBC::", "+/=::utf8"
 
-func cursor(seq int) string {
+func encodeCursor(seq int) string {
 	return cursorPrefix + base64.StdEncoding.EncodeToString([]byte(strconv.Itoa(seq))) + cursorSuffix
 }
 
-func position(cursor string) (seq int, ok bool) {
+func decodeCursor(cursor string) (seq int, ok bool) {
 	inner, prefix := strings.CutPrefix(cursor, cursorPrefix)
 	inner, suffix := strings.CutSuffix(inner, cursorSuffix)
 	plain, err := base64.StdEncoding.DecodeString(inner)
@@ -73,7 +73,7 @@ func (s *Server) deleteConnections(c *call) *response {
 	if !c.query.Has("vehicle_id") && !c.query.Has("user_id") {
 		return c.fail(invalid("vehicle_id", "or \"user_id\" is required"))
 	}
-	gone := s.newest(c.filter)
+	gone := s.connectionsNewestFirst(c.matches)
 	s.disconnect(gone)
 	list := []object{}
 	for _, n := range gone {
@@ -82,9 +82,9 @@ func (s *Server) deleteConnections(c *call) *response {
 	return c.ok(object{"connections": list})
 }
 
-// compatibility is GET /v2.0/compatibility, by VIN.
-func (s *Server) compatibility(c *call) *response {
-	if !c.basic(clientID, clientSecret) {
+// v2Compatibility is GET /v2.0/compatibility, by VIN.
+func (s *Server) v2Compatibility(c *call) *response {
+	if !c.hasBasicAuth(clientID, clientSecret) {
 		return c.fail(newError("AUTHENTICATION", ""))
 	}
 	if !s.allowed(c) {
@@ -97,7 +97,7 @@ func (s *Server) compatibility(c *call) *response {
 	if len(scope) == 0 {
 		return c.fail(invalid("scope", "is required"))
 	}
-	i := slices.IndexFunc(s.order, func(id string) bool { return s.vehicles[id].VIN == vin })
+	i := slices.IndexFunc(s.garage, func(id string) bool { return s.vehicles[id].VIN == vin })
 	if i < 0 {
 		return c.ok(object{"compatible": false, "reason": "VEHICLE_NOT_COMPATIBLE", "capabilities": []object{}})
 	}
@@ -106,7 +106,7 @@ func (s *Server) compatibility(c *call) *response {
 		for _, op := range s.operations {
 			if slices.Contains(scope, op.permission) && !strings.HasPrefix(op.path, "/tesla/") {
 				reason := any(nil)
-				if op.capable(s.vehicles[s.order[i]]) != nil {
+				if op.capable(s.vehicles[s.garage[i]]) != nil {
 					reason = "VEHICLE_NOT_CAPABLE"
 				}
 				capabilities = append(capabilities, object{"permission": op.permission, "endpoint": op.path, "capable": reason == nil, "reason": reason})

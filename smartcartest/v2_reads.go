@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// readCall answers one GET.
-func (s *Server) readCall(c *call, v *vehicle, op *operation, w *view) *response {
+// v2Read answers one GET.
+func (s *Server) v2Read(c *call, v *vehicle, op *operation, w *view) *response {
 	if op.kind == Metadata {
-		body, err := op.read(w.as(recording{at: c.now, fetched: c.now}))
+		body, err := op.read(w.withRecording(recording{recorded: c.now, fetched: c.now}))
 		if err != nil {
 			return c.fail(err)
 		}
@@ -19,7 +19,7 @@ func (s *Server) readCall(c *call, v *vehicle, op *operation, w *view) *response
 	if err != nil {
 		return c.fail(err)
 	}
-	body, err := op.read(w.as(rec))
+	body, err := op.read(w.withRecording(rec))
 	if err != nil {
 		return c.fail(err)
 	}
@@ -47,11 +47,11 @@ func coreReads() []operation {
 			return object{"vin": w.VIN}, nil
 		}},
 		{method: http.MethodGet, path: "/service/history", permission: "read_service_history", kind: Data, read: serviceHistory, check: func(q url.Values) *apiError {
-			_, _, err := period(q, time.Time{})
+			_, _, err := serviceDates(q, time.Time{})
 			return err
 		}},
 		get("/odometer", "read_odometer", true, func(w *view) any {
-			return object{"distance": w.km(round(w.odometer(w.recording.at), 2))}
+			return object{"distance": w.km(round(w.odometer(w.recording.recorded), 2))}
 		}),
 		get("/location", "read_location", false, func(w *view) any {
 			return object{"latitude": w.Latitude, "longitude": w.Longitude}
@@ -60,7 +60,7 @@ func coreReads() []operation {
 			return object{"amountRemaining": w.liters(53.2), "percentRemaining": 0.3, "range": w.km(40.5)}
 		}),
 		get("/battery", "read_battery", true, func(w *view) any {
-			return object{"percentRemaining": w.soc(), "range": w.km(w.remaining())}
+			return object{"percentRemaining": w.stateOfCharge(), "range": w.km(w.rangeLeft())}
 		}),
 		get("/battery/capacity", "read_battery", false, func(w *view) any {
 			return object{"capacity": w.CapacityKWh}
@@ -76,7 +76,7 @@ func coreReads() []operation {
 			}
 		}),
 		get("/charge", "read_charge", false, func(w *view) any {
-			return object{"isPluggedIn": w.plugged, "state": w.charge()}
+			return object{"isPluggedIn": w.plugged, "state": w.chargeStatus()}
 		}),
 		get("/charge/limit", "read_charge", false, func(w *view) any {
 			return object{"limit": w.limit}
@@ -96,7 +96,7 @@ func coreReads() []operation {
 		}),
 		get("/diagnostics/dtcs", "read_diagnostics", false, func(w *view) any {
 			return object{"activeCodes": []object{
-				{"code": "P302D", "timestamp": w.born.Add(-48 * time.Hour).Format(stamp)},
+				{"code": "P302D", "timestamp": w.born.Add(-48 * time.Hour).Format(timeLayout)},
 				{"code": "P303D", "timestamp": nil},
 			}}
 		}),
@@ -126,8 +126,8 @@ func security(w *view) any {
 	}
 }
 
-// period reads the dates of the service history; by default the last year.
-func period(q url.Values, now time.Time) (from, to time.Time, err *apiError) {
+// serviceDates reads the dates of the service history; by default the last year.
+func serviceDates(q url.Values, now time.Time) (from, to time.Time, err *apiError) {
 	from, to = now.AddDate(-1, 0, 0), now
 	for name, t := range map[string]*time.Time{"start_date": &from, "end_date": &to} {
 		if !q.Has(name) {
@@ -135,7 +135,7 @@ func period(q url.Values, now time.Time) (from, to time.Time, err *apiError) {
 		}
 		parsed, bad := time.Parse(time.DateOnly, q.Get(name))
 		if bad != nil {
-			parsed, bad = time.Parse(stamp, q.Get(name))
+			parsed, bad = time.Parse(timeLayout, q.Get(name))
 		}
 		if bad != nil {
 			return from, to, invalid(name, "must be a date or a time")
@@ -147,7 +147,7 @@ func period(q url.Values, now time.Time) (from, to time.Time, err *apiError) {
 
 // serviceHistory keeps km whatever the unit system, as documented.
 func serviceHistory(w *view) (any, *apiError) {
-	from, to, err := period(w.query, w.now)
+	from, to, err := serviceDates(w.query, w.now)
 	if err != nil {
 		return nil, err
 	}
@@ -160,7 +160,7 @@ func serviceHistory(w *view) (any, *apiError) {
 		records = append(records, object{
 			"serviceId":        nil,
 			"odometerDistance": round(w.odometer(when), 2),
-			"serviceDate":      when.Format(stamp),
+			"serviceDate":      when.Format(timeLayout),
 			"serviceTasks":     []object{{"taskId": "3262", "taskDescription": "Tires rotated"}},
 			"serviceDetails":   []object{{"type": "Provider", "value": nil}},
 			"serviceCost":      object{"totalCost": nil, "currency": nil},

@@ -6,20 +6,20 @@ import (
 	"strings"
 )
 
-// v2 routes below /v2.0.
-func (s *Server) v2(c *call, rest []string) *response {
+// serveV2 routes below /v2.0.
+func (s *Server) serveV2(c *call, rest []string) *response {
 	method := c.r.Method
 	switch {
 	case len(rest) == 1 && rest[0] == "user" && method == http.MethodGet:
 		return s.withGrant(c, func(g *grant) *response { return c.ok(map[string]string{"id": g.user}) })
 	case len(rest) == 1 && rest[0] == "vehicles" && method == http.MethodGet:
-		return s.withGrant(c, func(g *grant) *response { return c.page("vehicles", g.vehicleIDs(s.order), 10, 50) })
+		return s.withGrant(c, func(g *grant) *response { return c.list("vehicles", g.vehicleIDs(s.garage), 10, 50) })
 	case len(rest) >= 2 && rest[0] == "vehicles":
-		return s.vehicleCall(c)
+		return s.v2Vehicle(c)
 	case len(rest) == 1 && rest[0] == "compatibility" && method == http.MethodGet:
-		return s.compatibility(c)
+		return s.v2Compatibility(c)
 	case len(rest) == 2 && rest[0] == "management" && rest[1] == "connections":
-		return s.management(c)
+		return s.serveConnections(c)
 	}
 	return c.fail(newError("RESOURCE_NOT_FOUND", "PATH"))
 }
@@ -37,17 +37,17 @@ func (s *Server) withGrant(c *call, next func(*grant) *response) *response {
 	return next(g)
 }
 
-// vehicleCall answers below /v2.0/vehicles/{id}: path, token, vehicle,
+// v2Vehicle answers below /v2.0/vehicles/{id}: path, token, vehicle,
 // permission, capability, and then the operation itself.
-func (s *Server) vehicleCall(c *call) *response {
-	v, op := s.name(c)
+func (s *Server) v2Vehicle(c *call) *response {
+	v, op := s.identify(c)
 	if op == nil {
 		if s.misspelled(c) {
 			return s.withGrant(c, func(*grant) *response { return c.fail(newError("PERMISSION", "")) })
 		}
 		return c.fail(newError("RESOURCE_NOT_FOUND", "PATH"))
 	}
-	if op.method == http.MethodDelete && c.managed() { // documented for the management token too
+	if op.method == http.MethodDelete && c.hasManagementToken() { // documented for the management token too
 		if v == nil {
 			return c.fail(newError("AUTHENTICATION", ""))
 		}
@@ -63,9 +63,9 @@ func (s *Server) vehicleCall(c *call) *response {
 		}
 		switch {
 		case op.command != nil:
-			return s.commandCall(c, v, op, c.viewOf(v, g))
+			return s.v2Command(c, v, op, c.newView(v, g))
 		case op.read != nil:
-			return s.readCall(c, v, op, c.viewOf(v, g))
+			return s.v2Read(c, v, op, c.newView(v, g))
 		default:
 			return s.vehicleHandler(op)(c, v, g)
 		}
@@ -77,15 +77,15 @@ func (s *Server) vehicleCall(c *call) *response {
 func (s *Server) vehicleHandler(op *operation) func(*call, *vehicle, *grant) *response {
 	switch op.method + " " + op.path {
 	case "GET /permissions":
-		return s.permissions
+		return s.v2Permissions
 	case "POST /batch":
-		return s.batch
+		return s.v2Batch
 	case "DELETE /application":
-		return s.application
+		return s.v2DeleteApplication
 	case "POST /webhooks/*":
-		return s.subscribe
+		return s.v2Subscribe
 	case "DELETE /webhooks/*":
-		return s.unsubscribe
+		return s.v2Unsubscribe
 	default:
 		panic("smartcartest: the table of operations has a row that nobody answers: " + op.path)
 	}
@@ -102,15 +102,15 @@ func (s *Server) misspelled(c *call) bool {
 	return rest[0] == "tesla" && s.operation(c.r.Method, rest) != nil
 }
 
-// permissions is GET /vehicles/{id}/permissions.
-func (s *Server) permissions(c *call, v *vehicle, g *grant) *response {
-	return c.page("permissions", g.vehicles[v.ID], 25, 1000)
+// v2Permissions is GET /vehicles/{id}/permissions.
+func (s *Server) v2Permissions(c *call, v *vehicle, g *grant) *response {
+	return c.list("permissions", g.vehicles[v.ID], 25, 1000)
 }
 
-// application is DELETE /vehicles/{id}/application: for this user, or for all
+// v2DeleteApplication is DELETE /vehicles/{id}/application: for this user, or for all
 // users with the management token.
-func (s *Server) application(c *call, v *vehicle, g *grant) *response {
-	s.disconnect(s.newest(func(n *connection) bool {
+func (s *Server) v2DeleteApplication(c *call, v *vehicle, g *grant) *response {
+	s.disconnect(s.connectionsNewestFirst(func(n *connection) bool {
 		return n.vehicle == v.ID && (g == nil || n.user == g.user)
 	}))
 	if g != nil {
@@ -119,21 +119,21 @@ func (s *Server) application(c *call, v *vehicle, g *grant) *response {
 	return c.ok(map[string]string{"status": "success"})
 }
 
-// subscribe is POST /vehicles/{id}/webhooks/{webhookId}.
-func (s *Server) subscribe(c *call, v *vehicle, g *grant) *response {
-	v.subscribe(c.now)
+// v2Subscribe is POST /vehicles/{id}/webhooks/{webhookId}.
+func (s *Server) v2Subscribe(c *call, v *vehicle, g *grant) *response {
+	v.storeSignalsFrom(c.now)
 	if n := s.connection(g.user, v.ID); n != nil && s.hook(c.path[4]) != nil {
 		s.addSubscription(c.path[4], n, c.now)
-		s.unseen = true
+		s.mustObserve = true
 	}
 	return c.ok(map[string]string{"webhookId": c.path[4], "vehicleId": v.ID})
 }
 
-// unsubscribe is documented for the management token only.
-func (s *Server) unsubscribe(c *call, v *vehicle, g *grant) *response {
+// v2Unsubscribe is documented for the management token only.
+func (s *Server) v2Unsubscribe(c *call, v *vehicle, g *grant) *response {
 	if g != nil {
 		return c.fail(newError("AUTHENTICATION", ""))
 	}
-	s.drop(func(b *subscription) bool { return b.hook == c.path[4] && b.vehicle == v.ID })
+	s.dropSubscriptions(func(b *subscription) bool { return b.hook == c.path[4] && b.vehicle == v.ID })
 	return c.ok(map[string]string{"status": "success"})
 }

@@ -16,7 +16,7 @@ func teslaReads() []operation {
 	}
 	charging := func(path, permission string, read func(*view) any) operation {
 		return get(path, permission, Data, false, func(w *view) (any, *apiError) {
-			if w.charge() != "CHARGING" {
+			if w.chargeStatus() != "CHARGING" {
 				return nil, newError("VEHICLE_STATE", "NOT_CHARGING")
 			}
 			return read(w), nil
@@ -43,9 +43,9 @@ func teslaReads() []operation {
 		data("/attributes", "read_extended_vehicle_info", true, teslaAttributes),
 		data("/alerts", "read_alerts", false, func(*view) any { return object{"alerts": []object{}} }),
 		data("/battery", "read_battery", true, func(w *view) any {
-			left := w.km(w.remaining())
+			left := w.km(w.rangeLeft())
 			return object{
-				"percentRemaining": w.soc(), "range": left, "heaterOn": false, "rangeEstimated": left, "rangeIdeal": left,
+				"percentRemaining": w.stateOfCharge(), "range": left, "heaterOn": false, "rangeEstimated": left, "rangeIdeal": left,
 				"percentRemainingUsable": nil, "maxRangeChargeCounter": nil, "notEnoughPowerToHeat": false,
 			}
 		}),
@@ -91,7 +91,7 @@ func teslaAttributes(w *view) any {
 }
 
 func teslaCharge(w *view) any {
-	state := w.charge()
+	state := w.chargeStatus()
 	amperage, voltage, wattage := 0.0, 1.0, 0.0
 	if state == "CHARGING" {
 		amperage, voltage = w.amperage, 230
@@ -123,14 +123,14 @@ func teslaCommands() []operation {
 	post := func(path, permission string, command func(*view, []byte) (effect, *apiError)) operation {
 		return operation{method: http.MethodPost, path: "/tesla" + path, permission: permission, kind: Command, command: command}
 	}
-	openClose := byAction(map[string]effect{"OPEN": {}, "CLOSE": {}})
+	openClose := actionEffect(map[string]effect{"OPEN": {}, "CLOSE": {}})
 	return []operation{
 		post("/climate/cabin", "control_climate", climate),
 		post("/security/trunk", "control_trunk", openClose),
 		post("/security/frunk", "control_trunk", openClose),
-		post("/charge/charge_port_door", "control_charge", byAction(map[string]effect{"OPEN": flap(true), "CLOSE": flap(false)})),
+		post("/charge/charge_port_door", "control_charge", actionEffect(map[string]effect{"OPEN": setFlapOpen(true), "CLOSE": setFlapOpen(false)})),
 		post("/charge/ammeter", "control_charge", func(_ *view, b []byte) (effect, *apiError) {
-			amps, err := within(b, "amperage", 1, 48)
+			amps, err := boundedNumber(b, "amperage", 1, 48)
 			return effect{
 				check: func(c condition) *apiError {
 					if !c.plugged {
@@ -148,7 +148,7 @@ func teslaCommands() []operation {
 // climate is SET, START or STOP; the temperature is in the caller's units and
 // has to lie between 15 and 28 degrees Celsius.
 func climate(w *view, b []byte) (effect, *apiError) {
-	pick, err := byAction(map[string]effect{
+	pick, err := actionEffect(map[string]effect{
 		"SET":   {apply: func(*condition) {}},
 		"START": {apply: func(c *condition) { c.climateOn = true }},
 		"STOP":  {apply: func(c *condition) { c.climateOn = false }},
@@ -156,7 +156,7 @@ func climate(w *view, b []byte) (effect, *apiError) {
 	if err != nil {
 		return effect{}, err
 	}
-	after := w.vehicle.at(w.now)
+	after := w.vehicle.conditionAt(w.now)
 	var body struct {
 		Action      string   `json:"action"`
 		Temperature *float64 `json:"temperature"`
@@ -168,7 +168,7 @@ func climate(w *view, b []byte) (effect, *apiError) {
 		return effect{}, invalid("temperature", "is required")
 	}
 	if body.Temperature != nil {
-		if _, err := within(b, "temperature", w.celsius(15), w.celsius(28)); err != nil {
+		if _, err := boundedNumber(b, "temperature", w.celsius(15), w.celsius(28)); err != nil {
 			return effect{}, err
 		}
 		set := *body.Temperature

@@ -11,7 +11,7 @@ func (s *Server) userToken(c *call) *response {
 	if c.r.Method != http.MethodPost {
 		return oauthError(http.StatusMethodNotAllowed, "invalid_request", "The token endpoint takes POST only.").header("Allow", http.MethodPost)
 	}
-	if !c.basic(clientID, clientSecret) {
+	if !c.hasBasicAuth(clientID, clientSecret) {
 		return oauthError(http.StatusUnauthorized, "invalid_client", "Client authentication failed.").header("WWW-Authenticate", `Basic realm="smartcar"`)
 	}
 	form, ok := c.form()

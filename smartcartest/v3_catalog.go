@@ -14,19 +14,19 @@ func signals() []signal {
 
 // The documented bodies: B, N(unit) and S of the reference.
 
-func boolean(f func(*view) bool) func(*view) (object, *apiError) {
+func boolBody(f func(*view) bool) func(*view) (object, *apiError) {
 	return func(w *view) (object, *apiError) { return object{"value": f(w)}, nil }
 }
 
-func number(unit string, f func(*view) float64) func(*view) (object, *apiError) {
+func numberBody(unit string, f func(*view) float64) func(*view) (object, *apiError) {
 	return func(w *view) (object, *apiError) { return object{"value": f(w), "unit": unit}, nil }
 }
 
-func word(f func(*view) string) func(*view) (object, *apiError) {
+func stringBody(f func(*view) string) func(*view) (object, *apiError) {
 	return func(w *view) (object, *apiError) { return object{"value": f(w)}, nil }
 }
 
-func fixed(body func() object) func(*view) (object, *apiError) {
+func fixedBody(body func() object) func(*view) (object, *apiError) {
 	return func(*view) (object, *apiError) { return body(), nil }
 }
 
@@ -38,7 +38,7 @@ func flat(v float64) func(*view) float64 { return func(*view) float64 { return v
 // then, beside the last value. last nil is a body whose value is null.
 func whileCharging(unit string, last any, f func(*view) float64) func(*view) (object, *apiError) {
 	return func(w *view) (object, *apiError) {
-		if w.charge() != "CHARGING" {
+		if w.chargeStatus() != "CHARGING" {
 			return object{"value": last, "unit": unit}, newError("VEHICLE_STATE", "NOT_CHARGING")
 		}
 		return object{"value": f(w), "unit": unit}, nil
@@ -49,35 +49,35 @@ func chargeSignals() []signal {
 	const group, read = "Charge", "read_charge"
 	return []signal{
 		{group, "Amperage", read, "", onlyTesla, whileCharging("ampere", 0, func(w *view) float64 { return w.amperage })},
-		{group, "AmperageMax", read, "", onlyTesla, number("ampere", flat(48))},
-		{group, "AmperageRequested", read, "", onlyTesla, number("ampere", func(w *view) float64 { return w.amperage })},
-		{group, "ChargePortStatusColor", read, "", onlyTesla, word(func(w *view) string {
-			if w.charge() == "CHARGING" {
+		{group, "AmperageMax", read, "", onlyTesla, numberBody("ampere", flat(48))},
+		{group, "AmperageRequested", read, "", onlyTesla, numberBody("ampere", func(w *view) float64 { return w.amperage })},
+		{group, "ChargePortStatusColor", read, "", onlyTesla, stringBody(func(w *view) string {
+			if w.chargeStatus() == "CHARGING" {
 				return "green"
 			}
 			return "blue"
 		})},
 		{group, "ChargeRate", read, "", everyCar, whileCharging("km/h", 30, func(w *view) float64 { return round(kmPerKW*w.kW(), 1) })},
-		{group, "ChargerPhases", read, "", onlyTesla, fixed(func() object { return object{"value": 1} })},
-		{group, "ChargingConnectorType", read, "", everyCar, word(func(w *view) string {
+		{group, "ChargerPhases", read, "", onlyTesla, fixedBody(func() object { return object{"value": 1} })},
+		{group, "ChargingConnectorType", read, "", everyCar, stringBody(func(w *view) string {
 			if w.tesla() {
 				return "IEC"
 			}
 			return "J1772"
 		})},
-		{group, "DetailedChargingStatus", read, "/charge", everyCar, word((*view).charge)},
-		{group, "EnergyAdded", read, "", everyCar, number("kWh", flat(11.52))},
-		{group, "FastChargerType", read, "", onlyTesla, word(func(*view) string { return "CCS" })},
-		{group, "IsCharging", read, "/charge", everyCar, boolean(func(w *view) bool { return w.charge() == "CHARGING" })},
-		{group, "IsChargingCableConnected", read, "/charge", everyCar, boolean(func(w *view) bool { return w.plugged })},
-		{group, "IsChargingCableLatched", read, "", onlyTesla, boolean(func(w *view) bool { return w.plugged })},
-		{group, "IsChargingPortFlapOpen", read, "", onlyTesla, boolean(func(w *view) bool { return w.plugged || w.flapOpen })},
-		{group, "IsFastChargerPresent", read, "", onlyTesla, boolean(never)},
+		{group, "DetailedChargingStatus", read, "/charge", everyCar, stringBody((*view).chargeStatus)},
+		{group, "EnergyAdded", read, "", everyCar, numberBody("kWh", flat(11.52))},
+		{group, "FastChargerType", read, "", onlyTesla, stringBody(func(*view) string { return "CCS" })},
+		{group, "IsCharging", read, "/charge", everyCar, boolBody(func(w *view) bool { return w.chargeStatus() == "CHARGING" })},
+		{group, "IsChargingCableConnected", read, "/charge", everyCar, boolBody(func(w *view) bool { return w.plugged })},
+		{group, "IsChargingCableLatched", read, "", onlyTesla, boolBody(func(w *view) bool { return w.plugged })},
+		{group, "IsChargingPortFlapOpen", read, "", onlyTesla, boolBody(func(w *view) bool { return w.plugged || w.flapOpen })},
+		{group, "IsFastChargerPresent", read, "", onlyTesla, boolBody(never)},
 		{group, "TimeToComplete", read, "", everyCar, whileCharging("minutes", nil, func(w *view) float64 {
-			return round(60*max(0, w.limit-w.soc())/0.1, 0) // a tenth of the battery in an hour
+			return round(60*max(0, w.limit-w.stateOfCharge())/0.1, 0) // a tenth of the battery in an hour
 		})},
-		{group, "Voltage", read, "", onlyTesla, number("volts", func(w *view) float64 {
-			if w.charge() == "CHARGING" {
+		{group, "Voltage", read, "", onlyTesla, numberBody("volts", func(w *view) float64 {
+			if w.chargeStatus() == "CHARGING" {
 				return volts
 			}
 			return 1
@@ -105,7 +105,7 @@ func chargeLists() []signal {
 			start := w.born.Add(-48 * time.Hour)
 			return object{"values": []object{{
 				"id": namedUUID("charge", w.ID), "cost": object{"currency": "EUR", "energyAmount": 6.9, "otherAmount": nil},
-				"startTime": start.Format(stamp), "endTime": start.Add(2 * time.Hour).Format(stamp),
+				"startTime": start.Format(timeLayout), "endTime": start.Add(2 * time.Hour).Format(timeLayout),
 				"location":    object{"name": "Home", "address": nil, "latitude": w.Latitude, "longitude": w.Longitude},
 				"energyAdded": 23.1, "connectorType": "TYPE_2", "isPublicCharger": false,
 				"startStateOfCharge": 40, "endStateOfCharge": 70,
@@ -140,7 +140,7 @@ func closureSignals() []signal {
 		}
 	}
 	lid := func(w *view) (object, *apiError) { return object{"isOpen": false, "isLocked": w.locked}, nil }
-	closed := fixed(func() object { return object{"isOpen": false} })
+	closed := fixedBody(func() object { return object{"isOpen": false} })
 	return []signal{
 		{group, "Doors", read, v2, everyCar, all(true)},
 		{group, "Windows", read, v2, everyCar, all(false)},
@@ -149,41 +149,41 @@ func closureSignals() []signal {
 		{group, "Tailgate", read, v2, notTesla, lid},
 		{group, "Sunroof", read, v2, everyCar, closed},
 		{group, "EngineCover", read, v2, notTesla, closed},
-		{group, "IsLocked", read, v2, everyCar, boolean(func(w *view) bool { return w.locked })},
+		{group, "IsLocked", read, v2, everyCar, boolBody(func(w *view) bool { return w.locked })},
 	}
 }
 
 func statusSignals() []signal {
 	const status, climate = "ConnectivityStatus", "read_climate"
 	return []signal{
-		{status, "IsAsleep", "read_vehicle_info", "", onlyTesla, boolean(func(w *view) bool { return w.asleep(w.now) })},
-		{status, "IsOnline", "read_vehicle_info", "", onlyTesla, boolean(func(w *view) bool { return !w.asleep(w.now) })},
+		{status, "IsAsleep", "read_vehicle_info", "", onlyTesla, boolBody(func(w *view) bool { return w.asleep(w.now) })},
+		{status, "IsOnline", "read_vehicle_info", "", onlyTesla, boolBody(func(w *view) bool { return !w.asleep(w.now) })},
 		{status, "IsDigitalKeyPaired", "read_vehicle_info", "", onlyTesla, func(w *view) (object, *apiError) {
 			if w.PlatformNotCapable {
 				return nil, newError("COMPATIBILITY", "PLATFORM_NOT_CAPABLE")
 			}
 			return object{"value": w.Integration == Streaming && w.Paired}, nil
 		}},
-		{"ConnectivitySoftware", "CurrentFirmwareVersion", "read_extended_vehicle_info", "", onlyTesla, word(func(*view) string { return "2026.8.3 0ce482dac45d" })},
-		{"Climate", "ExternalTemperature", "read_thermometer", "", everyCar, number("celsius", flat(12.5))},
-		{"Climate", "InternalTemperature", "read_thermometer", "", onlyTesla, number("celsius", flat(18))},
-		{"HVAC", "CabinTargetTemperature", climate, "", onlyTesla, number("celsius", func(w *view) float64 { return round(w.climateSet, 2) })},
-		{"HVAC", "IsCabinHVACActive", climate, "", onlyTesla, boolean(func(w *view) bool { return w.climateOn })},
-		{"HVAC", "IsFrontDefrosterActive", climate, "", onlyTesla, boolean(never)},
-		{"HVAC", "IsRearDefrosterActive", climate, "", onlyTesla, boolean(never)},
-		{"HVAC", "IsSteeringHeaterActive", climate, "", onlyTesla, boolean(never)},
-		{"Surveillance", "IsEnabled", "read_security", "", onlyTesla, boolean(never)},
-		{"Surveillance", "Brand", "read_security", "", onlyTesla, word(func(*view) string { return "Sentry Mode" })},
+		{"ConnectivitySoftware", "CurrentFirmwareVersion", "read_extended_vehicle_info", "", onlyTesla, stringBody(func(*view) string { return "2026.8.3 0ce482dac45d" })},
+		{"Climate", "ExternalTemperature", "read_thermometer", "", everyCar, numberBody("celsius", flat(12.5))},
+		{"Climate", "InternalTemperature", "read_thermometer", "", onlyTesla, numberBody("celsius", flat(18))},
+		{"HVAC", "CabinTargetTemperature", climate, "", onlyTesla, numberBody("celsius", func(w *view) float64 { return round(w.climateSet, 2) })},
+		{"HVAC", "IsCabinHVACActive", climate, "", onlyTesla, boolBody(func(w *view) bool { return w.climateOn })},
+		{"HVAC", "IsFrontDefrosterActive", climate, "", onlyTesla, boolBody(never)},
+		{"HVAC", "IsRearDefrosterActive", climate, "", onlyTesla, boolBody(never)},
+		{"HVAC", "IsSteeringHeaterActive", climate, "", onlyTesla, boolBody(never)},
+		{"Surveillance", "IsEnabled", "read_security", "", onlyTesla, boolBody(never)},
+		{"Surveillance", "Brand", "read_security", "", onlyTesla, stringBody(func(*view) string { return "Sentry Mode" })},
 	}
 }
 
 func diagnosticSignals() []signal {
 	const group, read, v2 = "Diagnostics", "read_diagnostics", "/diagnostics/system_status"
 	list := []signal{
-		{group, "DTCCount", read, "/diagnostics/dtcs", everyCar, number("count", flat(2))},
+		{group, "DTCCount", read, "/diagnostics/dtcs", everyCar, numberBody("count", flat(2))},
 		{group, "DTCList", read, "/diagnostics/dtcs", everyCar, func(w *view) (object, *apiError) {
 			return object{"values": []object{
-				{"code": "P302D", "timestamp": w.born.Add(-48 * time.Hour).Format(stamp)},
+				{"code": "P302D", "timestamp": w.born.Add(-48 * time.Hour).Format(timeLayout)},
 				{"code": "P303D"},
 			}}, nil
 		}},
@@ -191,7 +191,7 @@ func diagnosticSignals() []signal {
 	for name := range strings.FieldsSeq(`ABS ActiveSafety Airbag BrakeFluid DriverAssistance Emissions EVBatteryConditioning EVCharging
 		EVDriveUnit EVHVBattery Lighting MIL OilLife OilPressure OilTemperature Telematics TirePressure TirePressureMonitoring
 		Transmission WasherFluid WaterInFuel`) {
-		list = append(list, signal{group, name, read, v2, everyCar, fixed(func() object {
+		list = append(list, signal{group, name, read, v2, everyCar, fixedBody(func() object {
 			if name == "TirePressureMonitoring" {
 				return object{"status": "ALERT", "description": "Left rear tire sensor battery low"}
 			}
@@ -204,23 +204,23 @@ func diagnosticSignals() []signal {
 func driveSignals() []signal {
 	const engine, low, traction = "InternalCombustionEngine", "LowVoltageBattery", "TractionBattery"
 	return []signal{
-		{engine, "AmountRemaining", "read_fuel", "/fuel", everyCar, number("liters", flat(53.2))},
-		{engine, "FuelLevel", "read_fuel", "/fuel", everyCar, number("percent", flat(30))},
-		{engine, "OilLife", "read_engine_oil", "/engine/oil", everyCar, number("percent", flat(35))},
-		{engine, "Range", "read_fuel", "/fuel", everyCar, number("km", flat(40.5))},
-		{low, "StateOfCharge", "read_battery", "", notTesla, number("percent", flat(87))},
-		{low, "Status", "read_battery", "", notTesla, word(func(*view) string { return "GOOD" })},
-		{"Motion", "CurrentSpeed", "read_speedometer", "", onlyTesla, number("kph", flat(0))},
-		{"Odometer", "TraveledDistance", "read_odometer", "/odometer", everyCar, number("km", func(w *view) float64 {
-			return round(w.odometer(w.recording.at), 2)
+		{engine, "AmountRemaining", "read_fuel", "/fuel", everyCar, numberBody("liters", flat(53.2))},
+		{engine, "FuelLevel", "read_fuel", "/fuel", everyCar, numberBody("percent", flat(30))},
+		{engine, "OilLife", "read_engine_oil", "/engine/oil", everyCar, numberBody("percent", flat(35))},
+		{engine, "Range", "read_fuel", "/fuel", everyCar, numberBody("km", flat(40.5))},
+		{low, "StateOfCharge", "read_battery", "", notTesla, numberBody("percent", flat(87))},
+		{low, "Status", "read_battery", "", notTesla, stringBody(func(*view) string { return "GOOD" })},
+		{"Motion", "CurrentSpeed", "read_speedometer", "", onlyTesla, numberBody("kph", flat(0))},
+		{"Odometer", "TraveledDistance", "read_odometer", "/odometer", everyCar, numberBody("km", func(w *view) float64 {
+			return round(w.odometer(w.recording.recorded), 2)
 		})},
-		{traction, "StateOfCharge", "read_battery", "/battery", everyCar, number("percent", func(w *view) float64 { return round(100*w.soc(), 2) })},
+		{traction, "StateOfCharge", "read_battery", "/battery", everyCar, numberBody("percent", func(w *view) float64 { return round(100*w.stateOfCharge(), 2) })},
 		{traction, "Range", "read_battery", "/battery", everyCar, func(w *view) (object, *apiError) {
 			more := []object{}
 			if w.tesla() {
-				more = append(more, object{"type": "ESTIMATED", "value": w.remaining()}, object{"type": "RATED", "value": round(w.remaining()*1.05, 1)})
+				more = append(more, object{"type": "ESTIMATED", "value": w.rangeLeft()}, object{"type": "RATED", "value": round(w.rangeLeft()*1.05, 1)})
 			}
-			return object{"value": w.remaining(), "type": "DEFAULT", "additionalValues": more, "unit": "km"}, nil
+			return object{"value": w.rangeLeft(), "type": "DEFAULT", "additionalValues": more, "unit": "km"}, nil
 		}},
 		{traction, "NominalCapacity", "read_battery", "/battery/nominal_capacity", everyCar, func(w *view) (object, *apiError) {
 			return object{
@@ -231,10 +231,10 @@ func driveSignals() []signal {
 				},
 			}, nil
 		}},
-		{traction, "IsHeaterActive", "read_battery", "", onlyTesla, boolean(never)},
-		{traction, "MaxRangeChargeCounter", "read_battery", "", onlyTesla, number("count", flat(3))},
-		{"Transmission", "GearState", "read_extended_vehicle_info", "", everyCar, word(func(*view) string { return "PARK" })},
-		{"Transmission", "DriveMode", "read_extended_vehicle_info", "", notTesla, fixed(func() object {
+		{traction, "IsHeaterActive", "read_battery", "", onlyTesla, boolBody(never)},
+		{traction, "MaxRangeChargeCounter", "read_battery", "", onlyTesla, numberBody("count", flat(3))},
+		{"Transmission", "GearState", "read_extended_vehicle_info", "", everyCar, stringBody(func(*view) string { return "PARK" })},
+		{"Transmission", "DriveMode", "read_extended_vehicle_info", "", notTesla, fixedBody(func() object {
 			return object{"canonical": "NORMAL", "oemDisplayName": "Engage"}
 		})},
 	}
@@ -256,13 +256,13 @@ func identitySignals() []signal {
 			}
 			return body, nil
 		}},
-		{"Service", "IsInService", "read_service_history", "", onlyTesla, boolean(never)},
+		{"Service", "IsInService", "read_service_history", "", onlyTesla, boolBody(never)},
 		{"Service", "Records", "read_service_history", "/service/history", everyCar, func(w *view) (object, *apiError) {
 			list := []object{}
 			for i := range 3 { // one each 90 days, as v2.0 says
 				when := w.born.AddDate(0, 0, -90*(i+1))
 				list = append(list, object{
-					"id": namedUUID("service", w.ID+when.Format(time.DateOnly)), "time": when.Format(stamp), "odometer": round(w.odometer(when), 2),
+					"id": namedUUID("service", w.ID+when.Format(time.DateOnly)), "time": when.Format(timeLayout), "odometer": round(w.odometer(when), 2),
 					"cost":    object{"amount": nil, "currency": nil},
 					"tasks":   []object{{"id": "3262", "description": "Tires rotated"}},
 					"details": []object{},
@@ -276,14 +276,14 @@ func identitySignals() []signal {
 			}
 			return object{"value": w.VIN}, nil
 		}},
-		{identity, "Nickname", "read_vehicle_info", "", everyCar, word(func(w *view) string { return w.Model })},
-		{identity, "ExteriorColor", extended, "", everyCar, word(func(*view) string { return "SolidBlack" })},
-		{identity, "Trim", extended, "", everyCar, word(func(*view) string { return "74d" })},
-		{identity, "Packages", extended, "", onlyTesla, fixed(func() object { return object{"values": []string{"Default", "Base"}} })},
-		{"VehicleUserAccount", "Permissions", "read_user_profile", "", onlyTesla, fixed(func() object {
+		{identity, "Nickname", "read_vehicle_info", "", everyCar, stringBody(func(w *view) string { return w.Model })},
+		{identity, "ExteriorColor", extended, "", everyCar, stringBody(func(*view) string { return "SolidBlack" })},
+		{identity, "Trim", extended, "", everyCar, stringBody(func(*view) string { return "74d" })},
+		{identity, "Packages", extended, "", onlyTesla, fixedBody(func() object { return object{"values": []string{"Default", "Base"}} })},
+		{"VehicleUserAccount", "Permissions", "read_user_profile", "", onlyTesla, fixedBody(func() object {
 			return object{"values": []string{"vehicle_device_data", "vehicle_cmds", "vehicle_charging_cmds", "vehicle_location"}}
 		})},
-		{"VehicleUserAccount", "Role", "read_user_profile", "", onlyTesla, word(func(w *view) string {
+		{"VehicleUserAccount", "Role", "read_user_profile", "", onlyTesla, stringBody(func(w *view) string {
 			if w.driver {
 				return "Driver"
 			}
@@ -296,6 +296,6 @@ func identitySignals() []signal {
 			}
 			return object{"values": list, "rowCount": 2, "columnCount": 2, "unit": "kPa"}, nil
 		}},
-		{"Wheel", "Style", "read_tires", "", onlyTesla, word(func(*view) string { return "Apollo" })},
+		{"Wheel", "Style", "read_tires", "", onlyTesla, stringBody(func(*view) string { return "Apollo" })},
 	}
 }

@@ -6,33 +6,33 @@ import (
 	"strings"
 )
 
-// v3Effect is one row of the v3 commands.
-type v3Effect struct {
+// v3Command is one row of the v3 commands.
+type v3Command struct {
 	path, permission string
 	capable          func(*vehicle) bool // nil is every car
 	effect           func(attributes []byte) (effect, *apiError)
 }
 
-// v3Command finds a command by its path below the car; nil when there is none.
-func v3Command(path string) *v3Effect {
+// v3CommandAt finds a command by its path below the car; nil when there is none.
+func v3CommandAt(path string) *v3Command {
 	fixed := func(e effect) func([]byte) (effect, *apiError) {
 		return func([]byte) (effect, *apiError) { return e, nil }
 	}
 	tesla := func(v *vehicle) bool { return v.tesla() }
-	for _, e := range []v3Effect{
-		{"commands/security/lock", "control_security", nil, fixed(locking(true))},
-		{"commands/security/unlock", "control_security", nil, fixed(locking(false))},
-		{"commands/charge/start", "control_charge", nil, fixed(charging(true))},
-		{"commands/charge/stop", "control_charge", nil, fixed(charging(false))},
+	for _, e := range []v3Command{
+		{"commands/security/lock", "control_security", nil, fixed(setLocked(true))},
+		{"commands/security/unlock", "control_security", nil, fixed(setLocked(false))},
+		{"commands/charge/start", "control_charge", nil, fixed(setCharging(true))},
+		{"commands/charge/stop", "control_charge", nil, fixed(setCharging(false))},
 		{"commands/charge/set-limit", "control_charge", nil, func(b []byte) (effect, *apiError) {
-			percent, err := within(b, "percent", 50, 100)
+			percent, err := boundedNumber(b, "percent", 50, 100)
 			if err == nil && percent != math.Trunc(percent) {
 				err = invalid("percent", "must be an integer")
 			}
-			return limiting(percent / 100), err
+			return setChargeLimit(percent / 100), err
 		}},
-		{"commands/charge-port/open", "control_charge", tesla, fixed(flap(true))},
-		{"commands/charge-port/close", "control_charge", tesla, fixed(flap(false))},
+		{"commands/charge-port/open", "control_charge", tesla, fixed(setFlapOpen(true))},
+		{"commands/charge-port/close", "control_charge", tesla, fixed(setFlapOpen(false))},
 		{"commands/navigation/set-destination", "control_navigation", nil, destination},
 	} {
 		if e.path == path {
@@ -42,7 +42,7 @@ func v3Command(path string) *v3Effect {
 	return nil
 }
 
-func (s *Server) v3Command(c *call, v *vehicle, n *connection, command *v3Effect) *response {
+func (s *Server) v3Command(c *call, v *vehicle, n *connection, command *v3Command) *response {
 	incapable := command.capable != nil && !command.capable(v) || slices.Contains(v.Unsupported, "/"+command.path)
 	if err := v3Admit(n, command.permission, incapable); err != nil {
 		return c.fail(err)
@@ -56,7 +56,7 @@ func (s *Server) v3Command(c *call, v *vehicle, n *connection, command *v3Effect
 		return c.fail(err)
 	}
 	if err = v.execute(c.now, c.entry, e); err != nil {
-		return c.late(v, c.failAs(err, c.lateShape(v)))
+		return c.streamedIfSlow(v, c.failAs(err, c.carErrorShape(v)))
 	}
 	result := object{
 		"commandType":   strings.ReplaceAll(strings.TrimPrefix(command.path, "commands/"), "/", "-"),
@@ -66,8 +66,8 @@ func (s *Server) v3Command(c *call, v *vehicle, n *connection, command *v3Effect
 	if attributes != nil {
 		result["parameters"] = attributes
 	}
-	return c.late(v, c.ok(object{"data": object{
-		"id": "exec_" + c.id, "type": "command-execution", "attributes": result, "meta": c.executed(v),
+	return c.streamedIfSlow(v, c.ok(object{"data": object{
+		"id": "exec_" + c.id, "type": "command-execution", "attributes": result, "meta": c.executionMeta(v),
 	}}))
 }
 
@@ -75,7 +75,7 @@ func (s *Server) v3Command(c *call, v *vehicle, n *connection, command *v3Effect
 // asking it.
 func v3Admit(n *connection, permission string, incapable bool) *apiError {
 	switch {
-	case !slices.Contains(n.perms, permission):
+	case !slices.Contains(n.permissions, permission):
 		return newError("PERMISSION", "")
 	case incapable:
 		return newError("COMPATIBILITY", "VEHICLE_NOT_CAPABLE")

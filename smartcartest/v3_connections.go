@@ -7,7 +7,7 @@ import (
 // v3Connections is GET /v3/connections. Simulated cars are hidden unless asked
 // for, and so is what lags.
 func (s *Server) v3Connections(c *call) *response {
-	mode, err := c.modeFilter("live")
+	mode, err := c.filteredMode("live")
 	if err != nil {
 		return c.fail(err)
 	}
@@ -18,12 +18,12 @@ func (s *Server) v3Connections(c *call) *response {
 	var found []*connection
 	for _, n := range slices.Backward(s.connections) {
 		n = n.shown(c.now)
-		if n != nil && n.mode == mode && (user == "" || n.user == user) && c.wanted(n.vehicle, "vehicleId") &&
-			c.wanted(n.externalID, "user.externalId") {
+		if n != nil && n.mode == mode && (user == "" || n.user == user) && c.passesFilter(n.vehicle, "vehicleId") &&
+			c.passesFilter(n.externalID, "user.externalId") {
 			found = append(found, n)
 		}
 	}
-	return v3Page(c, jsonAPI{"vehicle", "/connections", 10}, found, func(n *connection) object { return s.v3Resource(c, n) })
+	return v3Page(c, v3Collection{"vehicle", "/connections", 10}, found, func(n *connection) object { return s.v3ConnectionResource(c, n) })
 }
 
 // shownConnection finds a connection by its id, as far as it is shown.
@@ -42,7 +42,7 @@ func (s *Server) v3Connection(c *call, id string) *response {
 	if n == nil {
 		return c.fail(newError("RESOURCE_NOT_FOUND", "CONNECTION_NOT_FOUND"))
 	}
-	return c.ok(object{"data": s.v3Resource(c, n), "links": object{"self": c.link("/connections/" + n.id)}})
+	return c.ok(object{"data": s.v3ConnectionResource(c, n), "links": object{"self": c.link("/connections/" + n.id)}})
 }
 
 // v3Disconnect is DELETE /v3/connections/{id}.
@@ -50,13 +50,13 @@ func (s *Server) v3Disconnect(c *call, id string) *response {
 	if s.shownConnection(c, id) == nil {
 		return c.fail(newError("RESOURCE_NOT_FOUND", "CONNECTION_NOT_FOUND"))
 	}
-	s.disconnect(s.newest(func(n *connection) bool { return n.id == id }))
+	s.disconnect(s.connectionsNewestFirst(func(n *connection) bool { return n.id == id }))
 	return c.empty()
 }
 
 // v3DeleteUser is DELETE /v3/users/{id}: the user's connections and tokens.
 func (s *Server) v3DeleteUser(c *call, id string) *response {
-	gone := s.newest(func(n *connection) bool { return n.user == id })
+	gone := s.connectionsNewestFirst(func(n *connection) bool { return n.user == id })
 	if len(gone) == 0 {
 		return c.fail(newError("RESOURCE_NOT_FOUND", "USER_NOT_FOUND"))
 	}
@@ -65,8 +65,8 @@ func (s *Server) v3DeleteUser(c *call, id string) *response {
 	return c.empty()
 }
 
-// v3Resource is a connection as JSON:API.
-func (s *Server) v3Resource(c *call, n *connection) object {
+// v3ConnectionResource is a connection as JSON:API.
+func (s *Server) v3ConnectionResource(c *call, n *connection) object {
 	v := s.vehicles[n.vehicle]
 	user := object{"id": n.user}
 	if n.externalID != "" {
@@ -74,7 +74,7 @@ func (s *Server) v3Resource(c *call, n *connection) object {
 	}
 	return object{
 		"id": n.id, "type": "connection",
-		"attributes": object{"permissions": n.perms, "vehicle": s.v3Attributes(v, n.mode), "user": user},
+		"attributes": object{"permissions": n.permissions, "vehicle": s.v3Attributes(v, n.mode), "user": user},
 		"relationships": object{
 			"vehicle": object{
 				"data":  object{"id": n.vehicle, "type": "vehicle"},
@@ -82,7 +82,7 @@ func (s *Server) v3Resource(c *call, n *connection) object {
 			},
 			"user": object{"data": object{"id": n.user, "type": "user"}},
 		},
-		"meta":  object{"createdAt": c.stamp(n.at), "updatedAt": c.stamp(n.updated)},
+		"meta":  object{"createdAt": c.v3Time(n.connectedAt), "updatedAt": c.v3Time(n.updatedAt)},
 		"links": object{"self": c.link("/connections/" + n.id)},
 	}
 }

@@ -5,19 +5,19 @@ import (
 	"strconv"
 )
 
-// jsonAPI is one page of a collection, by page[number] and page[size].
-type jsonAPI struct {
+// v3Collection is one page of a collection, by page[number] and page[size].
+type v3Collection struct {
 	host, path string
 	size       int // when the request does not say
 }
 
 // v3Page answers one page of a collection, newest first.
-func v3Page[T any](c *call, of jsonAPI, all []T, each func(T) object) *response {
-	number, err := c.number("page[number]", 1, 1, 1<<20)
+func v3Page[T any](c *call, of v3Collection, all []T, each func(T) object) *response {
+	number, err := c.queryNumber("page[number]", 1, 1, 1<<20)
 	if err != nil {
 		return c.fail(err)
 	}
-	size, err := c.number("page[size]", of.size, 1, 100)
+	size, err := c.queryNumber("page[size]", of.size, 1, 100)
 	if err != nil {
 		return c.fail(err)
 	}

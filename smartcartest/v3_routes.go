@@ -6,11 +6,11 @@ import (
 	"strings"
 )
 
-// v3 routes below /v3, where the vehicle and the management API share no path:
+// serveV3 routes below /v3, where the vehicle and the management API share no path:
 // one application token, and sc-user-id where a user is meant. Cars,
 // connections and ledgers are those of v2.0.
-func (s *Server) v3(c *call, rest []string) *response {
-	v, _ := s.name(c)
+func (s *Server) serveV3(c *call, rest []string) *response {
+	v, _ := s.identify(c)
 	if !s.tokens.isApp(c.bearer(), c.now) {
 		return c.fail(newError("AUTHENTICATION", "UNAUTHORIZED"))
 	}
@@ -49,23 +49,23 @@ func (s *Server) v3(c *call, rest []string) *response {
 	return c.fail(newError("RESOURCE_NOT_FOUND", "INVALID_PATH"))
 }
 
-// v3Call is one request for a car in the name of a user: all but the vehicle
+// v3Handler is one request for a car in the name of a user: all but the vehicle
 // resource itself.
-type v3Call func(c *call, v *vehicle, n *connection) *response
+type v3Handler func(c *call, v *vehicle, n *connection) *response
 
-// v3Handler finds the request's handler by method and path below the car; nil
+// v3HandlerFor finds the request's handler by method and path below the car; nil
 // when there is none.
-func (s *Server) v3Handler(method string, rest []string) v3Call {
+func (s *Server) v3HandlerFor(method string, rest []string) v3Handler {
 	path := strings.Join(rest, "/")
 	switch {
 	case method == http.MethodGet && path == "signals":
 		return s.v3Signals
 	case method == http.MethodGet && len(rest) == 2 && rest[0] == "signals":
-		return func(c *call, v *vehicle, n *connection) *response { return s.v3Signal(c, v, n, rest[1]) }
-	case method == http.MethodPost && v3Command(path) != nil:
-		command := v3Command(path)
+		return func(c *call, v *vehicle, n *connection) *response { return s.v3SingleSignal(c, v, n, rest[1]) }
+	case method == http.MethodPost && v3CommandAt(path) != nil:
+		command := v3CommandAt(path)
 		return func(c *call, v *vehicle, n *connection) *response { return s.v3Command(c, v, n, command) }
-	case method == http.MethodPost && len(rest) == 2 && rest[0] == "charge-schedules" && plans()[rest[1]] != nil:
+	case method == http.MethodPost && len(rest) == 2 && rest[0] == "charge-schedules" && scheduleKinds()[rest[1]] != nil:
 		return func(c *call, v *vehicle, n *connection) *response { return s.v3Schedule(c, v, n, rest[1]) }
 	case method == http.MethodDelete && len(rest) == 2 && rest[0] == "charge-schedules" && rest[1] != "":
 		return func(c *call, v *vehicle, n *connection) *response { return s.v3Unschedule(c, v, n, rest[1]) }
@@ -83,7 +83,7 @@ func (s *Server) v3Vehicle(c *call, v *vehicle, rest []string) *response {
 			"id": v.ID, "type": "vehicle", "attributes": s.v3Attributes(v, s.modeOf(v.ID)), "links": object{"self": "/vehicles/" + v.ID},
 		}})
 	}
-	handle := s.v3Handler(c.r.Method, rest)
+	handle := s.v3HandlerFor(c.r.Method, rest)
 	if handle == nil {
 		return c.fail(newError("RESOURCE_NOT_FOUND", "INVALID_PATH"))
 	}
@@ -112,6 +112,6 @@ func (s *Server) v3Attributes(v *vehicle, mode string) object {
 	return out
 }
 
-func (s *Server) included(v *vehicle, n *connection) object {
+func (s *Server) v3Included(v *vehicle, n *connection) object {
 	return object{"id": v.ID, "type": "vehicle", "attributes": s.v3Attributes(v, n.mode)}
 }

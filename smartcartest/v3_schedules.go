@@ -11,24 +11,24 @@ import (
 type schedule struct {
 	id, kind            string // kind as in the path
 	latitude, longitude float64
-	hours               []hours
+	hours               []dayHours
 }
 
-// hours are from when to when on which days.
-type hours struct {
+// dayHours are from when to when on which days.
+type dayHours struct {
 	start, end string // HH:MM
 	days       []string
 }
 
-// span is how a request writes the hours.
-type span struct {
+// timeSpan is how a request writes the hours.
+type timeSpan struct {
 	StartTime *string `json:"startTime"`
 	StopTime  *string `json:"stopTime"`
 }
 
-// read checks a span; at least one end has to be there.
-func (p *span) read(field string, days ...string) (hours, *apiError) {
-	h := hours{days: days}
+// parse checks a span; at least one end has to be there.
+func (p *timeSpan) parse(field string, days ...string) (dayHours, *apiError) {
+	h := dayHours{days: days}
 	if p == nil || p.StartTime == nil && p.StopTime == nil {
 		return h, invalid(field, "needs a start or a stop time")
 	}
@@ -48,24 +48,24 @@ func week() []string {
 	return []string{"MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY", "SATURDAY", "SUNDAY"}
 }
 
-// plans are the kinds of schedules and how each reads its hours.
-func plans() map[string]func(attributes []byte) ([]hours, *apiError) {
-	return map[string]func([]byte) ([]hours, *apiError){"daily": daily, "weekly": weekly, "workweek": workweek}
+// scheduleKinds are the kinds of schedules and how each reads its hours.
+func scheduleKinds() map[string]func(attributes []byte) ([]dayHours, *apiError) {
+	return map[string]func([]byte) ([]dayHours, *apiError){"daily": daily, "weekly": weekly, "workweek": workweek}
 }
 
-func daily(b []byte) ([]hours, *apiError) {
-	var p span
+func daily(b []byte) ([]dayHours, *apiError) {
+	var p timeSpan
 	if json.Unmarshal(b, &p) != nil {
 		return nil, newError("VALIDATION", "INVALID_INPUT_FORMAT")
 	}
-	h, err := p.read("startTime", week()...)
-	return []hours{h}, err
+	h, err := p.parse("startTime", week()...)
+	return []dayHours{h}, err
 }
 
 // weekly has hours for each day that is named, in upper or lower case.
-func weekly(b []byte) ([]hours, *apiError) {
+func weekly(b []byte) ([]dayHours, *apiError) {
 	var p struct {
-		Days map[string]*span `json:"days"`
+		Days map[string]*timeSpan `json:"days"`
 	}
 	if json.Unmarshal(b, &p) != nil {
 		return nil, newError("VALIDATION", "INVALID_INPUT_FORMAT")
@@ -73,19 +73,19 @@ func weekly(b []byte) ([]hours, *apiError) {
 	if len(p.Days) == 0 {
 		return nil, invalid("days", "is required")
 	}
-	byDay := map[string]hours{}
+	byDay := map[string]dayHours{}
 	for name, one := range p.Days {
 		day := strings.ToUpper(name)
 		if !slices.Contains(week(), day) {
 			return nil, invalid("days", "must be named like monday")
 		}
-		h, err := one.read("days", day)
+		h, err := one.parse("days", day)
 		if err != nil {
 			return nil, err
 		}
 		byDay[day] = h
 	}
-	var out []hours
+	var out []dayHours
 	for _, day := range week() {
 		if h, ok := byDay[day]; ok {
 			out = append(out, h)
@@ -94,10 +94,10 @@ func weekly(b []byte) ([]hours, *apiError) {
 	return out, nil
 }
 
-func workweek(b []byte) ([]hours, *apiError) {
+func workweek(b []byte) ([]dayHours, *apiError) {
 	var p struct {
-		Weekdays *span `json:"weekdays"`
-		Weekends *span `json:"weekends"`
+		Weekdays *timeSpan `json:"weekdays"`
+		Weekends *timeSpan `json:"weekends"`
 	}
 	if json.Unmarshal(b, &p) != nil {
 		return nil, newError("VALIDATION", "INVALID_INPUT_FORMAT")
@@ -105,8 +105,8 @@ func workweek(b []byte) ([]hours, *apiError) {
 	if p.Weekdays == nil && p.Weekends == nil {
 		return nil, invalid("weekdays", "or \"weekends\" is required")
 	}
-	var out []hours
-	for name, one := range map[string]*span{"weekdays": p.Weekdays, "weekends": p.Weekends} {
+	var out []dayHours
+	for name, one := range map[string]*timeSpan{"weekdays": p.Weekdays, "weekends": p.Weekends} {
 		if one == nil {
 			continue
 		}
@@ -114,13 +114,13 @@ func workweek(b []byte) ([]hours, *apiError) {
 		if name == "weekends" {
 			days = week()[5:]
 		}
-		h, err := one.read(name, days...)
+		h, err := one.parse(name, days...)
 		if err != nil {
 			return nil, err
 		}
 		out = append(out, h)
 	}
-	slices.SortFunc(out, func(a, b hours) int { return strings.Compare(a.days[0], b.days[0]) })
+	slices.SortFunc(out, func(a, b dayHours) int { return strings.Compare(a.days[0], b.days[0]) })
 	return out, nil
 }
 
@@ -134,27 +134,27 @@ func (s *Server) v3Schedule(c *call, v *vehicle, n *connection, kind string) *re
 		return c.fail(err)
 	}
 	made := schedule{id: "sched_" + c.id, kind: kind}
-	if err = made.place(attributes); err == nil {
-		made.hours, err = plans()[kind](attributes)
+	if err = made.parsePlace(attributes); err == nil {
+		made.hours, err = scheduleKinds()[kind](attributes)
 	}
 	if err != nil {
 		return c.fail(err)
 	}
-	return s.v3Scheduled(c, v, "create", made, attributes, func(c *condition) {
+	return s.v3ChangeSchedules(c, v, "create", made, attributes, func(c *condition) {
 		c.schedules = append(slices.Clone(c.schedules), made)
 	})
 }
 
-// place reads where a schedule holds.
-func (p *schedule) place(attributes []byte) (err *apiError) {
+// parsePlace reads where a schedule holds.
+func (p *schedule) parsePlace(attributes []byte) (err *apiError) {
 	var body struct {
 		Location json.RawMessage `json:"location"`
 	}
 	if json.Unmarshal(attributes, &body) != nil || body.Location == nil {
 		return invalid("location", "is required")
 	}
-	if p.latitude, err = within(body.Location, "latitude", -90, 90); err == nil {
-		p.longitude, err = within(body.Location, "longitude", -180, 180)
+	if p.latitude, err = boundedNumber(body.Location, "latitude", -90, 90); err == nil {
+		p.longitude, err = boundedNumber(body.Location, "longitude", -180, 180)
 	}
 	return err
 }
@@ -164,20 +164,20 @@ func (s *Server) v3Unschedule(c *call, v *vehicle, n *connection, id string) *re
 	if err := v3Admit(n, "control_charge", !v.schedulable("daily")); err != nil {
 		return c.fail(err)
 	}
-	known := v.at(c.now).schedules
+	known := v.conditionAt(c.now).schedules
 	i := slices.IndexFunc(known, func(p schedule) bool { return p.id == id })
 	if i < 0 {
 		return c.fail(newError("RESOURCE_NOT_FOUND", "SCHEDULE_NOT_FOUND"))
 	}
-	return s.v3Scheduled(c, v, "delete", known[i], nil, func(c *condition) {
+	return s.v3ChangeSchedules(c, v, "delete", known[i], nil, func(c *condition) {
 		c.schedules = slices.DeleteFunc(slices.Clone(c.schedules), func(p schedule) bool { return p.id == id })
 	})
 }
 
-// v3Scheduled sends a change of the schedules to the car.
-func (s *Server) v3Scheduled(c *call, v *vehicle, action string, p schedule, parameters json.RawMessage, apply func(*condition)) *response {
+// v3ChangeSchedules sends a change of the schedules to the car.
+func (s *Server) v3ChangeSchedules(c *call, v *vehicle, action string, p schedule, parameters json.RawMessage, apply func(*condition)) *response {
 	if err := v.execute(c.now, c.entry, effect{apply: apply}); err != nil {
-		return c.late(v, c.failAs(err, c.lateShape(v)))
+		return c.streamedIfSlow(v, c.failAs(err, c.carErrorShape(v)))
 	}
 	attributes := object{
 		"action": action, "scheduleType": p.kind, "status": object{"value": "SUCCESS"}, "executionMode": "sync", "scheduleId": p.id,
@@ -185,9 +185,9 @@ func (s *Server) v3Scheduled(c *call, v *vehicle, action string, p schedule, par
 	if parameters != nil {
 		attributes["parameters"] = parameters
 	}
-	return c.late(v, c.ok(object{"data": object{
+	return c.streamedIfSlow(v, c.ok(object{"data": object{
 		"id": "exec_" + c.id, "type": "charge-schedule-execution", "attributes": attributes,
-		"links": object{"schedule": "/vehicles/" + v.ID + "/charge-schedules/" + p.id}, "meta": c.executed(v),
+		"links": object{"schedule": "/vehicles/" + v.ID + "/charge-schedules/" + p.id}, "meta": c.executionMeta(v),
 	}}))
 }
 
@@ -195,7 +195,7 @@ func (s *Server) v3Scheduled(c *call, v *vehicle, action string, p schedule, par
 func (p schedule) timer() object {
 	list := []object{}
 	for _, h := range p.hours {
-		list = append(list, object{"start": clockTime(h.start), "end": clockTime(h.end), "days": h.days})
+		list = append(list, object{"start": withSeconds(h.start), "end": withSeconds(h.end), "days": h.days})
 	}
 	return object{
 		"type": "LOCATION", "scheduleType": strings.ToUpper(p.kind), "scheduleId": p.id,
@@ -204,7 +204,7 @@ func (p schedule) timer() object {
 	}
 }
 
-func clockTime(hhmm string) any {
+func withSeconds(hhmm string) any {
 	if hhmm == "" {
 		return nil
 	}

@@ -11,16 +11,16 @@ type signal struct {
 	group, name string
 	permission  string
 	v2          string // the v2 path of the same data; "" when there is none
-	of          fleet
+	cars        carSet
 	// value may come with an error: an old body, which the vendor sends too.
 	value func(*view) (object, *apiError)
 }
 
-// fleet is which cars can answer a signal at all.
-type fleet int
+// carSet is which cars can answer a signal at all.
+type carSet int
 
 const (
-	everyCar fleet = iota
+	everyCar carSet = iota
 	onlyTesla
 	notTesla
 )
@@ -33,7 +33,7 @@ func (g *signal) named() object { return object{"code": g.code(), "name": g.name
 // capable says whether the car can answer.
 func (g signal) capable(v *vehicle) bool {
 	switch {
-	case g.of == onlyTesla && !v.tesla(), g.of == notTesla && v.tesla():
+	case g.cars == onlyTesla && !v.tesla(), g.cars == notTesla && v.tesla():
 		return false
 	case g.v2 != "" && slices.Contains(v.Unsupported, g.v2):
 		return false
@@ -46,11 +46,11 @@ func (g signal) capable(v *vehicle) bool {
 // of a webhook.
 type reading struct {
 	signal
-	status  string // SUCCESS, ERROR or UNAVAILABLE
-	err     *apiError
-	body    object    // nil is none
-	at      time.Time // zero is not sent
-	fetched time.Time
+	status   string // SUCCESS, ERROR or UNAVAILABLE
+	err      *apiError
+	body     object    // nil is none
+	recorded time.Time // zero is not sent
+	fetched  time.Time
 }
 
 // readSignal finds out what a signal says. A refusal keeps the old body: a client
@@ -59,7 +59,7 @@ func readSignal(g *signal, v *vehicle, n *connection, now time.Time, rec recordi
 	_, driver := v.reachedBy(n.account)
 	r := reading{signal: *g, status: "ERROR", fetched: rec.fetched}
 	switch {
-	case !slices.Contains(n.perms, g.permission):
+	case !slices.Contains(n.permissions, g.permission):
 		r.err = newError("PERMISSION", "")
 		return r
 	case !g.capable(v):
@@ -70,18 +70,18 @@ func readSignal(g *signal, v *vehicle, n *connection, now time.Time, rec recordi
 		return r
 	}
 	w := &view{vehicle: v, now: now, driver: driver}
-	r.at = rec.at
-	r.body, r.err = g.value(w.as(rec))
+	r.recorded = rec.recorded
+	r.body, r.err = g.value(w.withRecording(rec))
 	switch {
 	case r.err == nil:
 		r.status = "SUCCESS"
 	case r.body != nil:
-		r.at = rec.at.Add(-staleSince)
+		r.recorded = rec.recorded.Add(-staleBy)
 	default:
-		r.at = time.Time{}
+		r.recorded = time.Time{}
 	}
 	if g.code() == "vehicleidentification-vin" { // Smartcar knows it without the car
-		r.at = time.Time{}
+		r.recorded = time.Time{}
 	} else if refused != nil {
 		r.status, r.err = "ERROR", refused
 	}
@@ -98,26 +98,26 @@ func readSignal(g *signal, v *vehicle, n *connection, now time.Time, rec recordi
 	return r
 }
 
-// staleSince is how much older the value beside an error is.
-const staleSince = 26 * time.Hour
+// staleBy is how much older the value beside an error is.
+const staleBy = 26 * time.Hour
 
-// inSignal says whether an error is reported inside the signals, with their
+// standsInSignals says whether an error is reported inside the signals, with their
 // old values, rather than for the request.
-func inSignal(e *apiError) bool { return e.code == "VIRTUAL_KEY_REQUIRED" }
+func standsInSignals(e *apiError) bool { return e.code == "VIRTUAL_KEY_REQUIRED" }
 
 // resource is the reading as JSON:API.
 func (r reading) resource(c *call, vehicleID string) object {
 	status := object{"value": r.status}
 	if r.err != nil {
-		status["error"] = r.err.signal()
+		status["error"] = r.err.signalBody()
 	}
 	attributes := object{"code": r.code(), "name": r.name, "group": r.group, "status": status}
-	meta := object{"ingestedAt": c.stamp(r.fetched)}
+	meta := object{"ingestedAt": c.v3Time(r.fetched)}
 	if r.body != nil {
 		attributes["body"] = r.body
 	}
-	if !r.at.IsZero() {
-		meta["retrievedAt"], meta["oemUpdatedAt"] = c.stamp(r.fetched), c.stamp(r.at)
+	if !r.recorded.IsZero() {
+		meta["retrievedAt"], meta["oemUpdatedAt"] = c.v3Time(r.fetched), c.v3Time(r.recorded)
 	}
 	return object{
 		"id": r.code(), "type": "signal", "attributes": attributes, "meta": meta,

@@ -7,7 +7,7 @@ import (
 
 // stored says whether the vendor has ever stored signals of the car.
 func (s *Server) stored(v *vehicle, now time.Time) bool {
-	return !v.NeverSubscribed || !v.subscribed.IsZero() && !now.Before(v.subscribed)
+	return !v.NeverSubscribed || !v.signalsFrom.IsZero() && !now.Before(v.signalsFrom)
 }
 
 // signal finds a row of the catalog; nil when there is none.
@@ -21,13 +21,13 @@ func (s *Server) signal(code string) *signal {
 
 // v3Signals answers all signals of the car: one turn.
 func (s *Server) v3Signals(c *call, v *vehicle, n *connection) *response {
-	rec, refused := recording{at: c.now, fetched: c.now}, (*apiError)(nil)
+	rec, refused := recording{recorded: c.now, fetched: c.now}, (*apiError)(nil)
 	known := s.signals
 	if !s.stored(v, c.now) {
 		known = nil
 	}
-	if slices.ContainsFunc(known, func(g signal) bool { return slices.Contains(n.perms, g.permission) }) {
-		if rec, refused = v.gate(c.now, c.entry); refused != nil && !inSignal(refused) {
+	if slices.ContainsFunc(known, func(g signal) bool { return slices.Contains(n.permissions, g.permission) }) {
+		if rec, refused = v.gate(c.now, c.entry); refused != nil && !standsInSignals(refused) {
 			return c.fail(refused)
 		}
 	}
@@ -46,7 +46,7 @@ func (s *Server) v3Signals(c *call, v *vehicle, n *connection) *response {
 	res := c.ok(object{
 		"data": list, "meta": meta,
 		"links":    object{"self": c.link("/vehicles/" + v.ID + "/signals")},
-		"included": object{"vehicle": s.included(v, n)},
+		"included": object{"vehicle": s.v3Included(v, n)},
 	})
 	if len(list) == 0 {
 		return res
@@ -54,7 +54,7 @@ func (s *Server) v3Signals(c *call, v *vehicle, n *connection) *response {
 	return res.dated(rec, "")
 }
 
-func (s *Server) v3Signal(c *call, v *vehicle, n *connection, code string) *response {
+func (s *Server) v3SingleSignal(c *call, v *vehicle, n *connection, code string) *response {
 	i := slices.IndexFunc(s.signals, func(g signal) bool { return g.code() == code })
 	if i < 0 || !s.stored(v, c.now) {
 		e := newError("RESOURCE_NOT_FOUND", "SIGNAL_NOT_FOUND")
@@ -62,16 +62,16 @@ func (s *Server) v3Signal(c *call, v *vehicle, n *connection, code string) *resp
 		return c.fail(e)
 	}
 	g := &s.signals[i]
-	if !slices.Contains(n.perms, g.permission) {
+	if !slices.Contains(n.permissions, g.permission) {
 		return c.fail(newError("PERMISSION", ""))
 	}
 	rec, refused := v.gate(c.now, c.entry)
-	if refused != nil && !inSignal(refused) {
+	if refused != nil && !standsInSignals(refused) {
 		return c.fail(refused)
 	}
 	resource := readSignal(g, v, n, c.now, rec, refused, &s.cfg.variants).resource(c, v.ID)
 	if c.cfg.variants.BareSignal {
 		return c.ok(resource).dated(rec, "")
 	}
-	return c.ok(object{"data": resource, "included": object{"vehicle": s.included(v, n)}}).dated(rec, "")
+	return c.ok(object{"data": resource, "included": object{"vehicle": s.v3Included(v, n)}}).dated(rec, "")
 }

@@ -7,26 +7,26 @@ import (
 )
 
 func (s *Server) v3Subscriptions(c *call) *response {
-	mode, err := c.modeFilter("live")
+	mode, err := c.filteredMode("live")
 	if err != nil {
 		return c.fail(err)
 	}
 	var found []*subscription
 	for _, b := range slices.Backward(s.subscriptions) {
 		n := s.connectionOf(b)
-		if n != nil && !c.now.Before(b.begins) && n.mode == mode && c.wanted(b.user, "userId") && c.wanted(b.hook, "webhookId") && c.wanted(b.vehicle, "vehicleId") {
+		if n != nil && !c.now.Before(b.beginsAt) && n.mode == mode && c.passesFilter(b.user, "userId") && c.passesFilter(b.hook, "webhookId") && c.passesFilter(b.vehicle, "vehicleId") {
 			found = append(found, b)
 		}
 	}
-	return v3Page(c, jsonAPI{"management", "/subscriptions", 25}, found, func(b *subscription) object { return s.v3Subscribed(c, b) })
+	return v3Page(c, v3Collection{"management", "/subscriptions", 25}, found, func(b *subscription) object { return s.v3SubscriptionResource(c, b) })
 }
 
 func (s *Server) v3Subscription(c *call, id string) *response {
-	b := s.visible(c, id)
+	b := s.begunSubscription(c, id)
 	if b == nil {
 		return c.fail(newError("RESOURCE_NOT_FOUND", "SUBSCRIPTION_NOT_FOUND"))
 	}
-	return c.ok(object{"data": s.v3Subscribed(c, b)})
+	return c.ok(object{"data": s.v3SubscriptionResource(c, b)})
 }
 
 // v3Subscribe is POST /v3/subscriptions: accepted, and made in the background.
@@ -57,39 +57,39 @@ func (s *Server) v3Subscribe(c *call) *response {
 	case s.addSubscription(want.WebhookID, n, c.now) == nil:
 		return c.fail(newError("CONFLICT", "SUBSCRIPTION_EXISTS"))
 	}
-	s.unseen = true
+	s.mustObserve = true
 	r := c.ok(object{"meta": object{"message": "subscription creation in progress"}})
 	r.status = http.StatusAccepted
 	return r
 }
 
 func (s *Server) v3Unsubscribe(c *call, id string) *response {
-	if s.visible(c, id) == nil {
+	if s.begunSubscription(c, id) == nil {
 		return c.fail(newError("RESOURCE_NOT_FOUND", "SUBSCRIPTION_NOT_FOUND"))
 	}
-	s.drop(func(b *subscription) bool { return b.id == id })
+	s.dropSubscriptions(func(b *subscription) bool { return b.id == id })
 	return c.empty()
 }
 
-// visible finds a subscription by id, as soon as it has begun.
-func (s *Server) visible(c *call, id string) *subscription {
+// begunSubscription finds a subscription by id, as soon as it has begun.
+func (s *Server) begunSubscription(c *call, id string) *subscription {
 	for _, b := range s.subscriptions {
-		if b.id == id && !c.now.Before(b.begins) {
+		if b.id == id && !c.now.Before(b.beginsAt) {
 			return b
 		}
 	}
 	return nil
 }
 
-// v3Subscribed is a subscription as JSON:API.
-func (s *Server) v3Subscribed(c *call, b *subscription) object {
+// v3SubscriptionResource is a subscription as JSON:API.
+func (s *Server) v3SubscriptionResource(c *call, b *subscription) object {
 	to := func(typ, host, path, id string) object {
 		return object{"data": object{"type": typ, "id": id}, "links": object{"related": c.absolute(host, path+id)}}
 	}
 	return object{
 		"type": "subscription", "id": b.id,
 		"attributes": object{"vehicle": s.v3Attributes(s.vehicles[b.vehicle], s.modeOf(b.vehicle))},
-		"meta":       object{"createdAt": c.stamp(b.created), "updatedAt": c.stamp(b.created)},
+		"meta":       object{"createdAt": c.v3Time(b.createdAt), "updatedAt": c.v3Time(b.createdAt)},
 		"relationships": object{
 			"webhook": to("webhook", "management", "/webhooks/", b.hook),
 			"user":    to("user", "vehicle", "/users/", b.user),

@@ -36,7 +36,7 @@ func (s *Server) appToken(c *call) *response {
 		return oauthError(http.StatusBadRequest, "invalid_request", "Missing parameter: grant_type.")
 	case form.Get("grant_type") != "client_credentials":
 		return oauthError(http.StatusBadRequest, "unsupported_grant_type", "Unsupported grant_type.")
-	case !same(form.Get("client_id"), apiClientID) || !same(form.Get("client_secret"), apiClientSecret):
+	case !equalSecrets(form.Get("client_id"), apiClientID) || !equalSecrets(form.Get("client_secret"), apiClientSecret):
 		return oauthError(http.StatusUnauthorized, "invalid_client", "Client authentication failed.")
 	}
 	return jsonResponse(http.StatusOK, map[string]any{

@@ -17,14 +17,14 @@ func (s *Server) v3Webhooks(c *call) *response {
 	part := func(value, filter string) bool {
 		return strings.Contains(strings.ToLower(value), strings.ToLower(c.query.Get("filter["+filter+"]")))
 	}
-	flag := func(value bool, filter string) bool { return c.wanted(string(mustJSON(value)), filter) }
+	flag := func(value bool, filter string) bool { return c.passesFilter(string(mustJSON(value)), filter) }
 	var found []*hook
 	for _, h := range slices.Backward(s.hooks) {
 		if part(h.Name, "name") && part(h.CallbackURL, "callbackUri") && flag(!h.disabled, "isEnabled") && flag(h.AutoSubscribe, "autoSubscribe") {
 			found = append(found, h)
 		}
 	}
-	return v3Page(c, jsonAPI{"management", "/webhooks", 50}, found, func(h *hook) object { return s.v3Hook(c, h) })
+	return v3Page(c, v3Collection{"management", "/webhooks", 50}, found, func(h *hook) object { return s.v3WebhookResource(c, h) })
 }
 
 func (s *Server) v3Webhook(c *call, id string) *response {
@@ -32,11 +32,11 @@ func (s *Server) v3Webhook(c *call, id string) *response {
 	if h == nil {
 		return c.fail(newError("RESOURCE_NOT_FOUND", "WEBHOOK_NOT_FOUND"))
 	}
-	return c.ok(object{"data": s.v3Hook(c, h)})
+	return c.ok(object{"data": s.v3WebhookResource(c, h)})
 }
 
-// v3Hook is a webhook as JSON:API.
-func (s *Server) v3Hook(c *call, h *hook) object {
+// v3WebhookResource is a webhook as JSON:API.
+func (s *Server) v3WebhookResource(c *call, h *hook) object {
 	named := func(codes []string) []object {
 		list := []object{}
 		for _, code := range codes {
@@ -55,6 +55,6 @@ func (s *Server) v3Hook(c *call, h *hook) object {
 			"errorCallbackUri": nullable(h.ErrorCallbackURL), "autoSubscribe": h.AutoSubscribe,
 		},
 		"links": object{"self": c.absolute("management", "/webhooks/"+h.ID)},
-		"meta":  object{"createdAt": c.stamp(h.created)},
+		"meta":  object{"createdAt": c.v3Time(h.createdAt)},
 	}
 }

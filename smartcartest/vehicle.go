@@ -7,10 +7,10 @@ import (
 )
 
 const (
-	streamBeat  = time.Minute     // how often a streaming car records
-	pollDelay   = 5 * time.Second // from the beat of a legacy car until the poller has stored it
-	asleepSince = 3 * time.Hour   // age of the values of a car that starts asleep
-	historyKept = 64              // changes of a car that are remembered
+	streamingBeat   = time.Minute     // how often a streaming car records
+	legacyPollDelay = 5 * time.Second // from the beat of a legacy car until the poller has stored it
+	asleepFor       = 3 * time.Hour   // age of the values of a car that starts asleep
+	historyKept     = 64              // changes of a car that are remembered
 )
 
 // sleepMode is who decides whether a car sleeps.
@@ -28,42 +28,42 @@ type vehicle struct {
 	rules rules
 	born  time.Time // drift counts from here
 
-	mode   sleepMode
-	since  time.Time // when mode was chosen; zero: has always been so
-	anchor time.Time // what the beats of a kept-awake car align to
-	floor  time.Time // recorded before since, or by waking for a command
+	sleepMode       sleepMode
+	sleepModeSince  time.Time // when mode was chosen; zero: has always been so
+	beatAnchor      time.Time // what the beats of a kept-awake car align to
+	recordedAtLeast time.Time // recorded before since, or by waking for a command
 
-	keyEpoch int       // changes with every pairing and unpairing
-	turn     time.Time // when the open window of a keyless car began
-	turnUsed bool
-	kept     recording // what that turn fetched
+	keyEpoch      int       // changes with every pairing and unpairing
+	turnAt        time.Time // when the open window of a keyless car began
+	turnUsed      bool
+	turnRecording recording // what that turn fetched
 
-	subscribed time.Time // to a webhook for the first time; zero is never
+	signalsFrom time.Time // to a webhook for the first time; zero is never
 
-	served  time.Time // fetch time of the newest answer given
-	changes []change
-	ledger  []Entry
+	servedFetch time.Time // fetch time of the newest answer given
+	changes     []change
+	ledger      []Entry
 }
 
 // rules are the two windows.
 type rules struct {
-	keyless time.Duration
-	refresh time.Duration
-	answer  KeylessAnswer
+	keylessWindow time.Duration
+	legacyRefresh time.Duration
+	keylessAnswer KeylessAnswer
 }
 
 // recording is when values were recorded by the car and fetched by the vendor.
-type recording struct{ at, fetched time.Time }
+type recording struct{ recorded, fetched time.Time }
 
 func newVehicle(c Car, r rules, now time.Time) *vehicle {
 	v := &vehicle{Car: c, rules: r, born: now}
 	v.changes = []change{{condition: condition{
-		battery: c.Battery, since: now, charging: c.Charging, plugged: c.Plugged,
+		battery: c.Battery, batteryAt: now, charging: c.Charging, plugged: c.Plugged,
 		locked: !c.Unlocked, limit: c.ChargeLimit, amperage: 16, climateSet: 21,
 	}}}
 	if c.Asleep {
-		v.mode, v.since = keptAsleep, now
-		v.floor = now.Add(-asleepSince).Truncate(v.beat())
+		v.sleepMode, v.sleepModeSince = keptAsleep, now
+		v.recordedAtLeast = now.Add(-asleepFor).Truncate(v.beat())
 	}
 	return v
 }
@@ -89,68 +89,68 @@ func (v *vehicle) setPaired(paired bool) {
 	v.turnUsed = false
 }
 
-// subscribe notes when the vendor begins to store the car's signals.
-func (v *vehicle) subscribe(from time.Time) {
-	if v.subscribed.IsZero() || from.Before(v.subscribed) {
-		v.subscribed = from
+// storeSignalsFrom notes when the vendor begins to store the car's signals.
+func (v *vehicle) storeSignalsFrom(from time.Time) {
+	if v.signalsFrom.IsZero() || from.Before(v.signalsFrom) {
+		v.signalsFrom = from
 	}
 }
 
 func (v *vehicle) beat() time.Duration {
 	if v.polled() {
-		return v.rules.refresh
+		return v.rules.legacyRefresh
 	}
-	return streamBeat
+	return streamingBeat
 }
 
-func (v *vehicle) delay() time.Duration {
+func (v *vehicle) pollDelay() time.Duration {
 	if v.polled() {
-		return pollDelay
+		return legacyPollDelay
 	}
 	return 0
 }
 
-// period is the latest stretch of wakefulness that began at or before t. The
+// wakePeriod is the latest stretch of wakefulness that began at or before t. The
 // third result is false when there is none since the mode was chosen.
-func (v *vehicle) period(t time.Time) (start, end time.Time, ok bool) {
+func (v *vehicle) wakePeriod(t time.Time) (start, end time.Time, ok bool) {
 	forever := t.Add(24 * time.Hour)
-	switch v.mode {
+	switch v.sleepMode {
 	case keptAsleep:
 		return time.Time{}, time.Time{}, false
 	case keptAwake:
-		return v.anchor, forever, !t.Before(v.anchor)
+		return v.beatAnchor, forever, !t.Before(v.beatAnchor)
 	}
 	if v.AwakeFor <= 0 || v.AwakeFor >= 24*time.Hour {
-		return later(time.Unix(0, 0).UTC(), v.since), forever, !t.Before(v.since)
+		return later(time.Unix(0, 0).UTC(), v.sleepModeSince), forever, !t.Before(v.sleepModeSince)
 	}
 	start = t.Truncate(24 * time.Hour).Add(v.AwakeFrom)
 	for start.After(t) { // AwakeFrom may be beyond a day
 		start = start.Add(-24 * time.Hour)
 	}
 	end = start.Add(v.AwakeFor)
-	return later(start, v.since), end, end.After(v.since)
+	return later(start, v.sleepModeSince), end, end.After(v.sleepModeSince)
 }
 
 func (v *vehicle) asleep(now time.Time) bool {
-	_, end, ok := v.period(now)
+	_, end, ok := v.wakePeriod(now)
 	return !ok || !now.Before(end)
 }
 
-// setMode keeps what was recorded so far and hands the sleep to somebody else.
-func (v *vehicle) setMode(mode sleepMode, now time.Time) {
-	start, _, awake := v.period(now)
+// setSleepMode keeps what was recorded so far and hands the sleep to somebody else.
+func (v *vehicle) setSleepMode(mode sleepMode, now time.Time) {
+	start, _, awake := v.wakePeriod(now)
 	if !awake || v.asleep(now) {
 		start = now
 	}
-	v.floor = later(v.floor, v.recorded(now))
-	v.mode, v.since, v.anchor = mode, now, start
+	v.recordedAtLeast = later(v.recordedAtLeast, v.recorded(now))
+	v.sleepMode, v.sleepModeSince, v.beatAnchor = mode, now, start
 }
 
 // recorded is when the newest values that the vendor has were recorded.
 func (v *vehicle) recorded(now time.Time) time.Time {
-	newest := v.floor
-	visible := now.Add(-v.delay())
-	if start, end, ok := v.period(visible); ok {
+	newest := v.recordedAtLeast
+	visible := now.Add(-v.pollDelay())
+	if start, end, ok := v.wakePeriod(visible); ok {
 		t := visible
 		if t.After(end) {
 			t = end
@@ -164,7 +164,7 @@ func (v *vehicle) recorded(now time.Time) time.Time {
 		newest = now
 	}
 	if newest.IsZero() {
-		newest = v.born.Add(-asleepSince)
+		newest = v.born.Add(-asleepFor)
 	}
 	return newest
 }
@@ -172,11 +172,11 @@ func (v *vehicle) recorded(now time.Time) time.Time {
 // pushed is what the vendor has of a car without asking it.
 func (v *vehicle) pushed(now time.Time) recording {
 	at := v.recorded(now)
-	fetched := at.Add(v.delay())
+	fetched := at.Add(v.pollDelay())
 	if fetched.After(now) {
 		fetched = now
 	}
-	return recording{at: at, fetched: fetched}
+	return recording{recorded: at, fetched: fetched}
 }
 
 // gate lets a data request in and says what it may see. The entry learns how
@@ -186,17 +186,17 @@ func (v *vehicle) gate(now time.Time, e *Entry) (recording, *apiError) {
 		return recording{}, newError("VEHICLE_STATE", "ASLEEP") // not sent: no turn
 	}
 	e.AtGate, e.Keyless, e.epoch = true, v.keyless(), v.keyEpoch
-	r := recording{at: v.recorded(now), fetched: now}
+	r := recording{recorded: v.recorded(now), fetched: now}
 	if e.Keyless {
-		left := v.rules.keyless
-		if gone := now.Sub(v.turn); gone > 0 { // negative: the clock was put back
+		left := v.rules.keylessWindow
+		if gone := now.Sub(v.turnAt); gone > 0 { // negative: the clock was put back
 			left -= gone
 		}
 		if v.turnUsed && left > 0 {
-			r = v.kept
-			switch v.rules.answer {
+			r = v.turnRecording
+			switch v.rules.keylessAnswer {
 			case StaleData:
-				e.RecordedAt = r.at
+				e.RecordedAt = r.recorded
 				return r, nil
 			case KeyRequired:
 				return r, newError("CONNECTED_SERVICES_ACCOUNT", "VIRTUAL_KEY_REQUIRED")
@@ -206,21 +206,21 @@ func (v *vehicle) gate(now time.Time, e *Entry) (recording, *apiError) {
 				return r, err
 			}
 		}
-		v.turn, v.turnUsed, v.kept = now, true, r
+		v.turnAt, v.turnUsed, v.turnRecording = now, true, r
 	} else if v.Integration != Other { // pushed or polled, not fetched for this request
-		r.fetched = r.at.Add(v.delay())
+		r.fetched = r.recorded.Add(v.pollDelay())
 		if r.fetched.After(now) {
 			r.fetched = now
 		}
 	}
-	e.Counted, e.RecordedAt = true, r.at
-	e.Live = r.fetched.After(v.served)
-	v.served = later(v.served, r.fetched)
+	e.Counted, e.RecordedAt = true, r.recorded
+	e.Live = r.fetched.After(v.servedFetch)
+	v.servedFetch = later(v.servedFetch, r.fetched)
 	return r, nil
 }
 
-// at is the condition of the car at a time.
-func (v *vehicle) at(t time.Time) condition {
+// conditionAt is the condition of the car at a time.
+func (v *vehicle) conditionAt(t time.Time) condition {
 	for i := len(v.changes) - 1; i > 0; i-- {
 		if !v.changes[i].at.After(t) {
 			return v.changes[i].condition
@@ -241,7 +241,7 @@ func (v *vehicle) execute(now time.Time, entry *Entry, e effect) *apiError {
 		return newError("CONNECTED_SERVICES_ACCOUNT", "VIRTUAL_KEY_REQUIRED")
 	}
 	if e.check != nil {
-		if err := e.check(v.at(now)); err != nil {
+		if err := e.check(v.conditionAt(now)); err != nil {
 			return err
 		}
 	}
@@ -258,15 +258,15 @@ func (v *vehicle) execute(now time.Time, entry *Entry, e effect) *apiError {
 
 // apply carries a command out. The car reports once, even when it was asleep.
 func (v *vehicle) apply(now time.Time, effect func(*condition)) {
-	c := v.at(now)
-	c.battery, c.since = c.percent(now), now
+	c := v.conditionAt(now)
+	c.battery, c.batteryAt = c.percent(now), now
 	effect(&c)
 	v.changes = append(v.changes, change{at: now, condition: c})
 	if len(v.changes) > historyKept {
 		v.changes = append(v.changes[:0], v.changes[1:]...)
 	}
 	if v.asleep(now) {
-		v.floor = later(v.floor, now)
+		v.recordedAtLeast = later(v.recordedAtLeast, now)
 	}
 }
 

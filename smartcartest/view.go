@@ -17,7 +17,7 @@ type view struct {
 	query    url.Values
 }
 
-func (c *call) viewOf(v *vehicle, g *grant) *view {
+func (c *call) newView(v *vehicle, g *grant) *view {
 	_, driver := v.reachedBy(g.account)
 	return &view{
 		vehicle: v, now: c.now, driver: driver, query: c.query,
@@ -25,10 +25,10 @@ func (c *call) viewOf(v *vehicle, g *grant) *view {
 	}
 }
 
-// as is the view with the values of a recording.
-func (w *view) as(rec recording) *view {
+// withRecording is the view with the values of a recording.
+func (w *view) withRecording(rec recording) *view {
 	w.recording = rec
-	w.condition = w.vehicle.at(rec.at)
+	w.condition = w.vehicle.conditionAt(rec.recorded)
 	return w
 }
 
@@ -52,12 +52,12 @@ func (w *view) celsius(v float64) float64 {
 	return round(v, 2)
 }
 
-func (w *view) soc() float64 { return w.condition.percent(w.recording.at) }
+func (w *view) stateOfCharge() float64 { return w.condition.percent(w.recording.recorded) }
 
-// remaining is the range left, in km.
-func (w *view) remaining() float64 { return round(w.RangeKm*w.soc(), 1) }
+// rangeLeft is the range left, in km.
+func (w *view) rangeLeft() float64 { return round(w.RangeKm*w.stateOfCharge(), 1) }
 
-func (w *view) charge() string { return w.condition.chargeState(w.recording.at) }
+func (w *view) chargeStatus() string { return w.condition.chargeState(w.recording.recorded) }
 
 func (w *view) kW() float64 { return round(w.amperage*volts/1000, 2) }
 

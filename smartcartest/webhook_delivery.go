@@ -49,7 +49,7 @@ type event struct {
 	url, vehicle string
 	build        func(*Delivery) []byte
 	attempts     int
-	due          time.Time
+	dueAt        time.Time
 	sending      bool
 }
 
@@ -60,8 +60,8 @@ const deliveryTimeout = 15 * time.Second
 // deliveriesKept is less than of other logs: each holds its body.
 const deliveriesKept = 10_000
 
-// retryAfter are the pauses before the second attempt and those that follow.
-func retryAfter() []time.Duration {
+// retryPauses are the pauses before the second attempt and those that follow.
+func retryPauses() []time.Duration {
 	return []time.Duration{25 * time.Second, 50 * time.Second, 100 * time.Second}
 }
 
@@ -78,7 +78,7 @@ func (s *Server) Deliver(ctx context.Context) ([]Delivery, error) {
 			s.unclaim(due[i:])
 			return out, err
 		}
-		out = append(out, s.attempt(ctx, e))
+		out = append(out, s.attemptDelivery(ctx, e))
 	}
 	return out, ctx.Err()
 }
@@ -104,11 +104,11 @@ func (s *Server) RunWebhooks(ctx context.Context, interval time.Duration) error 
 func (s *Server) Deliveries() []Delivery {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Clone(s.sent)
+	return slices.Clone(s.deliveries)
 }
 
-// queue adds an event; twice, if the webhook is to get duplicates.
-func (s *Server) queue(h *hook, b *subscription, kind string, v *vehicle, p payload) {
+// enqueue adds an event; twice, if the webhook is to get duplicates.
+func (s *Server) enqueue(h *hook, b *subscription, kind string, v *vehicle, p payload) {
 	url := h.CallbackURL
 	if kind == "VEHICLE_ERROR" && h.ErrorCallbackURL != "" {
 		url = h.ErrorCallbackURL
@@ -131,7 +131,7 @@ func (s *Server) claimDue() []*event {
 	s.observe(now)
 	var due []*event
 	for _, e := range s.events {
-		if e.sending || now.Before(e.due) {
+		if e.sending || now.Before(e.dueAt) {
 			continue
 		}
 		e.sending = true
@@ -152,12 +152,12 @@ func (s *Server) unclaim(events []*event) {
 	}
 }
 
-// attempt sends one event and decides what becomes of it.
-func (s *Server) attempt(ctx context.Context, e *event) Delivery {
+// attemptDelivery sends one event and decides what becomes of it.
+func (s *Server) attemptDelivery(ctx context.Context, e *event) Delivery {
 	s.mu.Lock()
 	now := s.now()
 	s.mu.Unlock()
-	d, _ := s.post(ctx, e.hook, Delivery{
+	d, _ := s.send(ctx, e.hook, Delivery{
 		WebhookID: e.hook.ID, VehicleID: e.vehicle, EventID: e.id, DeliveryID: randomUUID(), EventType: e.kind,
 		URL: e.url, Attempt: e.attempts + 1, Time: now,
 	}, e.build)
@@ -167,25 +167,25 @@ func (s *Server) attempt(ctx context.Context, e *event) Delivery {
 	pauses := s.cfg.retries
 	switch {
 	case d.Succeeded():
-		s.settle(e)
+		s.dequeue(e)
 	case ctx.Err() != nil: // interrupted, not failed
 	case e.attempts >= len(pauses):
-		s.settle(e) // dropped
+		s.dequeue(e) // dropped
 	default:
-		e.due = s.now().Add(pauses[e.attempts])
-		d.Retry = e.due
+		e.dueAt = s.now().Add(pauses[e.attempts])
+		d.Retry = e.dueAt
 		e.attempts++
 	}
-	s.sent = cappedAt(s.sent, d, deliveriesKept)
+	s.deliveries = appendCappedTo(s.deliveries, d, deliveriesKept)
 	return d
 }
 
-func (s *Server) settle(e *event) {
+func (s *Server) dequeue(e *event) {
 	s.events = slices.DeleteFunc(s.events, func(other *event) bool { return other == e })
 }
 
-// post sends one request, without any lock, and reads the answer.
-func (s *Server) post(ctx context.Context, h *hook, d Delivery, build func(*Delivery) []byte) (Delivery, []byte) {
+// send sends one request, without any lock, and reads the answer.
+func (s *Server) send(ctx context.Context, h *hook, d Delivery, build func(*Delivery) []byte) (Delivery, []byte) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.deliveryTimeout)
 	defer cancel()
 	d.Body = build(&d)

@@ -73,9 +73,9 @@ type WebhookVariants struct {
 // hook is a webhook at run time.
 type hook struct {
 	Webhook
-	created  time.Time
-	verified bool
-	disabled bool
+	createdAt time.Time
+	verified  bool
+	disabled  bool
 }
 
 // sign is the lower-case hex of the HMAC-SHA256 of a message.
@@ -100,13 +100,13 @@ func (h *hook) roundTripper() http.RoundTripper {
 	}
 }
 
-// when is a time in a webhook.
-func (h *hook) when(t time.Time) any {
+// time is a time in a webhook.
+func (h *hook) time(t time.Time) any {
 	switch {
 	case h.Variants.ISOTimes && t.IsZero():
 		return nil
 	case h.Variants.ISOTimes:
-		return t.UTC().Format(stamp)
+		return t.UTC().Format(timeLayout)
 	case t.IsZero():
 		return 0 // as seen for the VIN
 	default:
@@ -114,14 +114,14 @@ func (h *hook) when(t time.Time) any {
 	}
 }
 
-// verify is the body of VERIFY.
-func (h *hook) verify(challenge string, d *Delivery) []byte {
+// verifyBody is the body of VERIFY.
+func (h *hook) verifyBody(challenge string, d *Delivery) []byte {
 	if h.Version == "2.0" {
 		return mustJSON(object{
 			"version": "2.0", "webhookId": h.ID, "eventName": "verify", "payload": object{"challenge": challenge},
 		})
 	}
-	at := any(d.Time.UTC().Format(stamp))
+	at := any(d.Time.UTC().Format(timeLayout))
 	if h.Variants.EpochVerify {
 		at = d.Time.UnixMilli()
 	}
@@ -131,7 +131,7 @@ func (h *hook) verify(challenge string, d *Delivery) []byte {
 	})
 }
 
-func (h *hook) oldMode(mode string) string {
+func (h *hook) modeV2(mode string) string {
 	if h.Variants.SwappedMode {
 		return strings.ToUpper(mode)
 	}

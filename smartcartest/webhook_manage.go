@@ -25,7 +25,7 @@ func (s *Server) AddWebhook(ctx context.Context, w Webhook) (id string, err erro
 		return "", errors.New("smartcartest: a webhook needs an absolute CallbackURL")
 	}
 	w.Triggers, w.Data = slices.Clone(w.Triggers), slices.Clone(w.Data)
-	if err := s.complete(&w); err != nil {
+	if err := s.completeWebhook(&w); err != nil {
 		return "", err
 	}
 	s.mu.Lock()
@@ -40,7 +40,7 @@ func (s *Server) AddWebhook(ctx context.Context, w Webhook) (id string, err erro
 		w.Name = fmt.Sprintf("Webhook %d", len(s.hooks)+1)
 	}
 	now := s.now()
-	s.hooks = append(s.hooks, &hook{Webhook: w, created: now})
+	s.hooks = append(s.hooks, &hook{Webhook: w, createdAt: now})
 	for _, n := range s.connections {
 		s.autoSubscribe(n, now)
 	}
@@ -48,8 +48,8 @@ func (s *Server) AddWebhook(ctx context.Context, w Webhook) (id string, err erro
 	return w.ID, s.VerifyWebhook(ctx, w.ID)
 }
 
-// complete fills in the signals and says which are unknown.
-func (s *Server) complete(w *Webhook) error {
+// completeWebhook fills in the signals and says which are unknown.
+func (s *Server) completeWebhook(w *Webhook) error {
 	if w.Version == "2.0" {
 		if w.EventName == "" {
 			w.EventName = "scheduled"
@@ -97,11 +97,11 @@ func (s *Server) VerifyWebhook(ctx context.Context, id string) error {
 		return fmt.Errorf("smartcartest: no webhook %q", id)
 	}
 	challenge := randomUUID()
-	d, answer := s.post(ctx, h, Delivery{
+	d, answer := s.send(ctx, h, Delivery{
 		WebhookID: id, EventID: randomUUID(), DeliveryID: randomUUID(), EventType: "VERIFY", URL: h.CallbackURL, Attempt: 1, Time: now,
-	}, func(d *Delivery) []byte { return h.verify(challenge, d) })
+	}, func(d *Delivery) []byte { return h.verifyBody(challenge, d) })
 	s.mu.Lock()
-	s.sent = cappedAt(s.sent, d, deliveriesKept)
+	s.deliveries = appendCappedTo(s.deliveries, d, deliveriesKept)
 	s.mu.Unlock()
 	if d.Err != nil {
 		return fmt.Errorf("smartcartest: verify %q: %w", id, d.Err)
@@ -136,7 +136,7 @@ func (s *Server) EnableWebhook(id string, on bool) error {
 	h.disabled = !on
 	for _, b := range s.subscriptions {
 		if b.hook == id {
-			b.delivered, b.seen = false, map[string]string{}
+			b.delivered, b.lastSaid = false, map[string]string{}
 		}
 	}
 	s.events = slices.DeleteFunc(s.events, func(e *event) bool { return e.hook == h && h.disabled })
@@ -153,12 +153,12 @@ func (s *Server) TestWebhook(ctx context.Context, webhookID, vehicleID string) (
 	if err != nil {
 		return Delivery{}, err
 	}
-	d, _ := s.post(ctx, e.hook, Delivery{
+	d, _ := s.send(ctx, e.hook, Delivery{
 		WebhookID: webhookID, VehicleID: e.vehicle, EventID: e.id, DeliveryID: randomUUID(), EventType: e.kind, URL: e.url,
 		Attempt: 1, Time: s.Now(),
 	}, e.build)
 	s.mu.Lock()
-	s.sent = cappedAt(s.sent, d, deliveriesKept)
+	s.deliveries = appendCappedTo(s.deliveries, d, deliveriesKept)
 	s.mu.Unlock()
 	switch {
 	case d.Err != nil:
@@ -177,13 +177,13 @@ func (s *Server) testEvent(webhookID, vehicleID string) (*event, error) {
 	if h == nil {
 		return nil, fmt.Errorf("smartcartest: no webhook %q", webhookID)
 	}
-	v := s.carOf(h, vehicleID)
+	v := s.testedCar(h, vehicleID)
 	if v == nil {
 		return nil, fmt.Errorf("smartcartest: no vehicle %q", vehicleID)
 	}
 	now := s.now()
-	n := &connection{user: s.userID(v.Owner), vehicle: v.ID, account: v.Owner, mode: "test", perms: v.Permissions}
-	if known := s.newest(func(n *connection) bool { return n.vehicle == v.ID }); len(known) > 0 {
+	n := &connection{user: s.userID(v.Owner), vehicle: v.ID, account: v.Owner, mode: "test", permissions: v.Permissions}
+	if known := s.connectionsNewestFirst(func(n *connection) bool { return n.vehicle == v.ID }); len(known) > 0 {
 		n.user, n.externalID, n.account = known[0].user, known[0].externalID, known[0].account
 	}
 	s.sequence++
@@ -193,12 +193,12 @@ func (s *Server) testEvent(webhookID, vehicleID string) (*event, error) {
 	switch {
 	case h.Version == "2.0" && h.EventName == "eventBased":
 		e.kind = h.EventName
-		p = &oldEvent{hook: h, vehicle: v.ID, mode: "test", kind: "CHARGING_STARTED", at: now}
+		p = &chargeEventV2{hook: h, vehicle: v.ID, mode: "test", kind: "CHARGING_STARTED", recorded: now}
 	case h.Version == "2.0":
 		e.kind = h.EventName
-		old := &oldPayload{hook: h, vehicle: v.ID, mode: "test", requestID: randomUUID(), at: now}
+		old := &scheduledV2{hook: h, vehicle: v.ID, mode: "test", requestID: randomUUID(), now: now}
 		for _, path := range h.Data {
-			old.items = append(old.items, s.oldItem(path, v, n, now, old.requestID))
+			old.items = append(old.items, s.itemV2(path, v, n, now, old.requestID))
 		}
 		p = old
 	default:
@@ -208,8 +208,8 @@ func (s *Server) testEvent(webhookID, vehicleID string) (*event, error) {
 	return e, nil
 }
 
-// carOf picks the car of a test: the named one, a subscribed one, or any.
-func (s *Server) carOf(h *hook, vehicleID string) *vehicle {
+// testedCar picks the car of a test: the named one, a subscribed one, or any.
+func (s *Server) testedCar(h *hook, vehicleID string) *vehicle {
 	if vehicleID != "" {
 		return s.vehicles[vehicleID]
 	}
@@ -217,8 +217,8 @@ func (s *Server) carOf(h *hook, vehicleID string) *vehicle {
 	switch {
 	case i >= 0:
 		return s.vehicles[s.subscriptions[i].vehicle]
-	case len(s.order) > 0:
-		return s.vehicles[s.order[0]]
+	case len(s.garage) > 0:
+		return s.vehicles[s.garage[0]]
 	default:
 		return nil
 	}

@@ -9,12 +9,12 @@ import (
 func (s *Server) observe(now time.Time) {
 	for _, b := range s.subscriptions {
 		h, n := s.hook(b.hook), s.connectionOf(b)
-		if h == nil || n == nil || !h.verified || h.disabled || now.Before(b.begins) {
+		if h == nil || n == nil || !h.verified || h.disabled || now.Before(b.beginsAt) {
 			continue
 		}
 		v := s.vehicles[b.vehicle]
 		if h.Version == "2.0" {
-			s.observeOld(h, b, v, n, now)
+			s.observeV2(h, b, v, n, now)
 			continue
 		}
 		s.observeKey(h, b, v, n)
@@ -29,7 +29,7 @@ func (s *Server) observe(now time.Time) {
 func (s *Server) observeKey(h *hook, b *subscription, v *vehicle, n *connection) {
 	if missing := v.keyless() && v.tesla(); missing != b.keyError {
 		b.keyError = missing
-		s.queueError(h, b, v, n, newError("CONNECTED_SERVICES_ACCOUNT", "VIRTUAL_KEY_REQUIRED"), !missing)
+		s.enqueueError(h, b, v, n, newError("CONNECTED_SERVICES_ACCOUNT", "VIRTUAL_KEY_REQUIRED"), !missing)
 	}
 }
 
@@ -41,8 +41,8 @@ func (s *Server) observeState(h *hook, b *subscription, v *vehicle, n *connectio
 		g := s.signal(code)
 		r := readSignal(g, v, n, now, rec, nil, &s.cfg.variants)
 		says := string(mustJSON([]any{r.status, r.body}))
-		if b.seen[code] != says {
-			b.seen[code] = says
+		if b.lastSaid[code] != says {
+			b.lastSaid[code] = says
 			changed = append(changed, g)
 		}
 	}
@@ -53,12 +53,12 @@ func (s *Server) observeState(h *hook, b *subscription, v *vehicle, n *connectio
 		changed = nil // the first delivery has no signal that triggered it
 	}
 	b.delivered = true
-	s.queue(h, b, "VEHICLE_STATE", v, s.stateEvent(h, v, n, now, rec, changed, false))
+	s.enqueue(h, b, "VEHICLE_STATE", v, s.stateEvent(h, v, n, now, rec, changed, false))
 }
 
 // stateEvent takes a picture of all data signals.
 func (s *Server) stateEvent(h *hook, v *vehicle, n *connection, now time.Time, rec recording, triggers []*signal, test bool) *envelope {
-	e := s.envelope(h, v, n, test)
+	e := s.newEnvelope(h, v, n, test)
 	for _, code := range h.Data {
 		e.signals = append(e.signals, readSignal(s.signal(code), v, n, now, rec, nil, &s.cfg.variants))
 	}
@@ -74,19 +74,19 @@ func (s *Server) VehicleError(vehicleID, errorType, errorCode string, resolved b
 		for _, b := range s.subscriptions {
 			h, n := s.hook(b.hook), s.connectionOf(b)
 			if b.vehicle == vehicleID && n != nil && h.verified && !h.disabled && h.Version != "2.0" {
-				s.queueError(h, b, v, n, newError(errorType, errorCode), resolved)
+				s.enqueueError(h, b, v, n, newError(errorType, errorCode), resolved)
 			}
 		}
 		return nil
 	})
 }
 
-// queueError queues a VEHICLE_ERROR.
-func (s *Server) queueError(h *hook, b *subscription, v *vehicle, n *connection, err *apiError, resolved bool) {
-	e := s.envelope(h, v, n, false)
-	e.err, e.resolved = err, resolved
+// enqueueError queues a VEHICLE_ERROR.
+func (s *Server) enqueueError(h *hook, b *subscription, v *vehicle, n *connection, err *apiError, resolved bool) {
+	e := s.newEnvelope(h, v, n, false)
+	e.carError, e.resolved = err, resolved
 	for _, code := range h.Data {
 		e.affected = append(e.affected, s.signal(code))
 	}
-	s.queue(h, b, "VEHICLE_ERROR", v, e)
+	s.enqueue(h, b, "VEHICLE_ERROR", v, e)
 }

@@ -19,12 +19,12 @@ type envelope struct {
 	user     object
 	signals  []reading // of VEHICLE_STATE
 	triggers []*signal // none is a first delivery
-	err      *apiError // of VEHICLE_ERROR
+	carError *apiError // of VEHICLE_ERROR
 	affected []*signal
 	resolved bool
 }
 
-func (s *Server) envelope(h *hook, v *vehicle, n *connection, test bool) *envelope {
+func (s *Server) newEnvelope(h *hook, v *vehicle, n *connection, test bool) *envelope {
 	e := &envelope{hook: h, test: test, user: object{"id": n.user}, vehicle: s.v3Attributes(v, n.mode)}
 	if n.externalID != "" && !h.Variants.Sparse {
 		e.user["externalId"] = n.externalID
@@ -43,21 +43,21 @@ func (e *envelope) payload(d *Delivery, sequence int64) object {
 	h := e.hook
 	data := object{"user": e.user, "vehicle": e.vehicle}
 	meta := object{
-		"version": "4.0", "webhookId": h.ID, "webhookName": h.Name, "deliveryId": d.DeliveryID, "deliveredAt": h.when(d.Time),
+		"version": "4.0", "webhookId": h.ID, "webhookName": h.Name, "deliveryId": d.DeliveryID, "deliveredAt": h.time(d.Time),
 		"mode": e.mode(),
 	}
 	if !h.Variants.Sparse {
 		meta["sequence"], meta["applicationId"] = sequence, clientID
 	}
 	out := object{"eventId": d.EventID, "eventType": d.EventType, "data": data, "meta": meta}
-	if e.err != nil {
-		data["errors"] = []object{e.failure()}
+	if e.carError != nil {
+		data["errors"] = []object{e.errorBody()}
 		return out
 	}
 	meta["signalCount"] = len(e.signals)
 	list := []object{}
 	for _, r := range e.signals {
-		list = append(list, e.signal(r))
+		list = append(list, e.signalBody(r))
 	}
 	data["signals"] = list
 	if h.Variants.StateErrors {
@@ -105,8 +105,8 @@ func (e *envelope) typedTriggers() []object {
 	return list
 }
 
-// signal is one signal of VEHICLE_STATE.
-func (e *envelope) signal(r reading) object {
+// signalBody is one signal of VEHICLE_STATE.
+func (e *envelope) signalBody(r reading) object {
 	out := r.named()
 	status := object{"value": r.status}
 	if r.err != nil {
@@ -121,10 +121,10 @@ func (e *envelope) signal(r reading) object {
 		retrieved = "fetchedAt"
 	}
 	fetched := r.fetched
-	if r.at.IsZero() {
+	if r.recorded.IsZero() {
 		fetched = time.Time{}
 	}
-	out["body"], out["meta"] = r.body, object{"oemUpdatedAt": e.hook.when(r.at), retrieved: e.hook.when(fetched)}
+	out["body"], out["meta"] = r.body, object{"oemUpdatedAt": e.hook.time(r.recorded), retrieved: e.hook.time(fetched)}
 	return out
 }
 
@@ -150,14 +150,14 @@ func (e *envelope) stateErrors() []object {
 	return list
 }
 
-// failure is the error of VEHICLE_ERROR, with the field names of v2.0.
-func (e *envelope) failure() object {
+// errorBody is the error of VEHICLE_ERROR, with the field names of v2.0.
+func (e *envelope) errorBody() object {
 	out := object{
-		"type": e.err.typ, "code": nullable(e.err.code), "state": "ERROR", "description": e.err.description,
-		"docURL": e.err.docURL(), "resolution": e.err.resolved(),
+		"type": e.carError.typ, "code": nullable(e.carError.code), "state": "ERROR", "description": e.carError.description,
+		"docURL": e.carError.docURL(), "resolution": e.carError.resolutionBody(),
 	}
-	if e.err.user != "" {
-		out["suggestedUserMessage"] = e.err.user
+	if e.carError.userMessage != "" {
+		out["suggestedUserMessage"] = e.carError.userMessage
 	}
 	if e.resolved {
 		out["state"] = "RESOLVED"

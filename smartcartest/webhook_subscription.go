@@ -9,11 +9,11 @@ import (
 // subscription is one car of one user on a webhook.
 type subscription struct {
 	id, hook, user, vehicle string
-	created, begins         time.Time
+	createdAt, beginsAt     time.Time
 
 	delivered bool              // the first delivery was queued
 	keyError  bool              // the missing key was reported
-	seen      map[string]string // what each trigger said last
+	lastSaid  map[string]string // what each trigger said last
 }
 
 // Subscribe subscribes a car to a webhook, for every user who has connected
@@ -21,7 +21,7 @@ type subscription struct {
 func (s *Server) Subscribe(webhookID, vehicleID string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	found := s.newest(func(n *connection) bool { return n.vehicle == vehicleID })
+	found := s.connectionsNewestFirst(func(n *connection) bool { return n.vehicle == vehicleID })
 	if h := s.hook(webhookID); h == nil || len(found) == 0 {
 		return fmt.Errorf("smartcartest: no webhook %q or no connection to %q", webhookID, vehicleID)
 	}
@@ -39,11 +39,11 @@ func (s *Server) addSubscription(webhookID string, n *connection, now time.Time)
 		return nil
 	}
 	b := &subscription{
-		id: randomUUID(), hook: webhookID, user: n.user, vehicle: n.vehicle, created: now, begins: now.Add(s.cfg.subscriptionLag),
-		seen: map[string]string{},
+		id: randomUUID(), hook: webhookID, user: n.user, vehicle: n.vehicle, createdAt: now, beginsAt: now.Add(s.cfg.subscriptionLag),
+		lastSaid: map[string]string{},
 	}
 	s.subscriptions = append(s.subscriptions, b)
-	s.vehicles[n.vehicle].subscribe(b.begins)
+	s.vehicles[n.vehicle].storeSignalsFrom(b.beginsAt)
 	return b
 }
 
@@ -67,8 +67,8 @@ func (s *Server) autoSubscribe(n *connection, now time.Time) {
 
 func (s *Server) connectionOf(b *subscription) *connection { return s.connection(b.user, b.vehicle) }
 
-// drop forgets subscriptions and what was still to be sent for them.
-func (s *Server) drop(gone func(*subscription) bool) {
+// dropSubscriptions forgets subscriptions and what was still to be sent for them.
+func (s *Server) dropSubscriptions(gone func(*subscription) bool) {
 	s.subscriptions = slices.DeleteFunc(s.subscriptions, func(b *subscription) bool {
 		if !gone(b) {
 			return false
