@@ -13,21 +13,21 @@ import (
 
 // call is one request on its way through the server.
 type call struct {
-	r      *http.Request
-	path   []string // segments below the base path, unescaped
-	query  url.Values
-	body   []byte
-	now    time.Time
-	id     string // request id
-	v3     bool   // shape of the errors
-	cfg    *config
-	entry  *Entry   // for the ledger of ledger, when the path names a car
-	ledger *vehicle // whose ledger it is
+	request   *http.Request
+	path      []string // segments below the base path, unescaped
+	query     url.Values
+	body      []byte
+	now       time.Time
+	requestID string // request id
+	v3        bool   // shape of the errors
+	cfg       *config
+	entry     *Entry   // for the ledger of ledger, when the path names a car
+	car       *vehicle // whose ledger it is
 }
 
 // form is the body as a form; false when its type says otherwise.
 func (c *call) form() (url.Values, bool) {
-	kind, _, err := mime.ParseMediaType(c.r.Header.Get("Content-Type"))
+	kind, _, err := mime.ParseMediaType(c.request.Header.Get("Content-Type"))
 	if err != nil || kind != "application/x-www-form-urlencoded" {
 		return nil, false
 	}
@@ -36,12 +36,12 @@ func (c *call) form() (url.Values, bool) {
 }
 
 func (c *call) hasBasicAuth(user, password string) bool {
-	u, p, ok := c.r.BasicAuth()
+	u, p, ok := c.request.BasicAuth()
 	return ok && equalSecrets(u, user) && equalSecrets(p, password)
 }
 
 func (c *call) bearer() string {
-	scheme, token, _ := strings.Cut(c.r.Header.Get("Authorization"), " ")
+	scheme, token, _ := strings.Cut(c.request.Header.Get("Authorization"), " ")
 	if !strings.EqualFold(scheme, "Bearer") {
 		return ""
 	}
@@ -79,7 +79,7 @@ func (c *call) queryNumber(name string, byDefault, least, most int) (int, *apiEr
 	}
 	n, err := strconv.Atoi(c.query.Get(name))
 	if err != nil || n < least || n > most {
-		return 0, invalid(name, "must be a number between "+strconv.Itoa(least)+" and "+strconv.Itoa(most))
+		return 0, invalidField(name, "must be a number between "+strconv.Itoa(least)+" and "+strconv.Itoa(most))
 	}
 	return n, nil
 }
@@ -96,12 +96,12 @@ func (c *call) matches(n *connection) bool {
 
 // ok is a 200 of the API.
 func (c *call) ok(v any) *response {
-	return jsonResponse(http.StatusOK, v).header("SC-Request-Id", c.id)
+	return jsonResponse(http.StatusOK, v).header("SC-Request-Id", c.requestID)
 }
 
 // empty is a 204 of the API.
 func (c *call) empty() *response {
-	return (&response{status: http.StatusNoContent}).header("SC-Request-Id", c.id)
+	return (&response{status: http.StatusNoContent}).header("SC-Request-Id", c.requestID)
 }
 
 // fail is an error in the shape of the called API version.
@@ -109,13 +109,13 @@ func (c *call) fail(e *apiError) *response { return c.failAs(e, ErrorList) }
 
 // failAs is fail with a choice of the shape in v3.
 func (c *call) failAs(e *apiError, shape ErrorShape) *response {
-	var body any = e.v2Body(c.id)
+	var body any = e.v2Body(c.requestID)
 	if c.v3 {
 		body = e.v3Body(shape, c.cfg.variants.NumericStatus)
 	}
 	r := jsonResponse(e.status, body)
 	r.headers = e.header()
-	return r.header("SC-Request-Id", c.id)
+	return r.header("SC-Request-Id", c.requestID)
 }
 
 // attributes are data.attributes of the body; nil without a body.
@@ -140,7 +140,7 @@ func (c *call) filteredMode(byDefault string) (mode string, err *apiError) {
 	case "live", "simulated":
 		return mode, nil
 	default:
-		return "", invalid("filter[vehicle.mode]", "must be live or simulated")
+		return "", invalidField("filter[vehicle.mode]", "must be live or simulated")
 	}
 }
 
@@ -150,11 +150,11 @@ func (c *call) passesFilter(value, filter string) bool {
 	return f == "" || value == f
 }
 
-// link is a link of the vehicle API.
-func (c *call) link(path string) string { return c.absolute("vehicle", path) }
+// vehicleLink is a link of the vehicle API.
+func (c *call) vehicleLink(path string) string { return c.v3Link("vehicle", path) }
 
-// absolute is a link of one of the two hosts of v3.
-func (c *call) absolute(host, path string) string {
+// v3Link is a link of one of the two hosts of v3.
+func (c *call) v3Link(host, path string) string {
 	if c.cfg.variants.RelativeLinks {
 		return path
 	}

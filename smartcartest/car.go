@@ -120,9 +120,9 @@ type Car struct {
 	SlowCommands time.Duration
 }
 
-// filled replaces the zero values that stand for something, and copies what
+// withDefaults replaces the zero values that stand for something, and copies what
 // the caller could still write to.
-func (c Car) filled(index int) Car {
+func (c Car) withDefaults(index int) Car {
 	or := func(p *float64, v float64) {
 		if *p == 0 {
 			*p = v

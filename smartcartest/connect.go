@@ -12,17 +12,17 @@ import (
 func (s *Server) serveConnect(c *call) *response {
 	f, problem := s.newFlow(c.query, "code", "none")
 	if problem != "" {
-		return text(http.StatusBadRequest, problem) // never a redirect: nothing about the URL is trusted
+		return textResponse(http.StatusBadRequest, problem) // never a redirect: nothing about the URL is trusted
 	}
 	if problem = f.readScope(c.query); problem != "" {
-		return text(http.StatusBadRequest, problem)
+		return textResponse(http.StatusBadRequest, problem)
 	}
-	if c.r.Method == http.MethodGet {
+	if c.request.Method == http.MethodGet {
 		return s.showConsent(c, f)
 	}
 	form, problem := connectForm(c)
 	if problem != "" {
-		return text(http.StatusBadRequest, problem)
+		return textResponse(http.StatusBadRequest, problem)
 	}
 	if name := connectError(form); name != "" {
 		return s.endWithError(f, name, form)
@@ -35,20 +35,20 @@ func (s *Server) serveConnect(c *call) *response {
 func (s *Server) serveReauthenticate(c *call) *response {
 	f, problem := s.newFlow(c.query, "vehicle_id", "none")
 	if problem != "" {
-		return text(http.StatusBadRequest, problem)
+		return textResponse(http.StatusBadRequest, problem)
 	}
 	f.vehicleID = c.query.Get("vehicle_id")
 	if f.vehicleID == "" && f.make == "TESLA" { // asks for more of Tesla's own permissions, and ends here
 		f.redirect = ""
 	} else if s.vehicles[f.vehicleID] == nil {
-		return text(http.StatusBadRequest, "Invalid parameter vehicle_id")
+		return textResponse(http.StatusBadRequest, "Invalid parameter vehicle_id")
 	}
-	if c.r.Method == http.MethodGet {
+	if c.request.Method == http.MethodGet {
 		return s.showConsent(c, f)
 	}
 	form, problem := connectForm(c)
 	if problem != "" {
-		return text(http.StatusBadRequest, problem)
+		return textResponse(http.StatusBadRequest, problem)
 	}
 	if name := connectError(form); name != "" {
 		return s.endWithError(f, name, form)
@@ -142,7 +142,7 @@ func (s *Server) setExternalID(user, external string, now time.Time) {
 
 // connectForm reads the form of the page.
 func connectForm(c *call) (form url.Values, problem string) {
-	if c.r.Method != http.MethodPost {
+	if c.request.Method != http.MethodPost {
 		return nil, "Use GET or POST"
 	}
 	form, ok := c.form()

@@ -102,12 +102,12 @@ func (f *flow) redirectBack(add url.Values) *response {
 	}
 	u, err := url.Parse(f.redirect)
 	if err != nil { // registered by an option, but no URL
-		return text(http.StatusBadRequest, "Invalid parameter redirect_uri")
+		return textResponse(http.StatusBadRequest, "Invalid parameter redirect_uri")
 	}
 	q := add.Encode()
 	if u.RawQuery != "" {
 		q = u.RawQuery + "&" + q
 	}
 	u.RawQuery = q
-	return text(http.StatusFound, "Back to the application.").header("Location", u.String())
+	return textResponse(http.StatusFound, "Back to the application.").header("Location", u.String())
 }

@@ -18,14 +18,14 @@ type connection struct {
 	connectedAt time.Time
 	updatedAt   time.Time
 
-	visible time.Time   // from when on v3 shows it; until then:
-	before  *connection // what it shows instead; nil is nothing
+	visibleFrom time.Time   // from when on v3 shows it; until then:
+	shownBefore *connection // what it shows instead; nil is nothing
 }
 
 // shown is the connection as v3 lists it: its data may lag. Nil is nothing.
 func (n *connection) shown(now time.Time) *connection {
-	if now.Before(n.visible) {
-		return n.before
+	if now.Before(n.visibleFrom) {
+		return n.shownBefore
 	}
 	return n
 }
@@ -34,15 +34,15 @@ func (n *connection) shown(now time.Time) *connection {
 // changes in n from now on.
 func (n *connection) hideChange(now time.Time, lag time.Duration) {
 	until := now.Add(lag)
-	if lag == 0 || n.visible.Equal(until) {
+	if lag == 0 || n.visibleFrom.Equal(until) {
 		return
 	}
 	if shown := n.shown(now); shown != nil {
 		before := *shown
-		before.before = nil
-		n.before = &before
+		before.shownBefore = nil
+		n.shownBefore = &before
 	}
-	n.visible = until
+	n.visibleFrom = until
 }
 
 // userID is the vendor's id of an account, which it creates when it is new.
@@ -74,9 +74,9 @@ func (s *Server) connectCar(account, vehicleID, mode string, perms []string, now
 	if old := s.connection(user, vehicleID); old != nil {
 		n.externalID = old.externalID
 		old.hideChange(now, s.cfg.connectionLag)
-		n.before, n.visible = old.before, old.visible
+		n.shownBefore, n.visibleFrom = old.shownBefore, old.visibleFrom
 	} else if s.cfg.connectionLag > 0 {
-		n.visible = now.Add(s.cfg.connectionLag)
+		n.visibleFrom = now.Add(s.cfg.connectionLag)
 	}
 	s.connections = slices.DeleteFunc(s.connections, func(o *connection) bool { return o.id == n.id })
 	s.connections = append(s.connections, n)

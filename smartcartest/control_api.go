@@ -11,10 +11,10 @@ import (
 // lock for themselves; the requests are neither logged nor spoiled.
 func (s *Server) serveControl(ctx context.Context, c *call) *response {
 	rest := c.path[1:]
-	method := c.r.Method
+	method := c.request.Method
 	switch {
 	case len(rest) == 1 && rest[0] == "cars" && method == http.MethodGet:
-		return jsonResponse(http.StatusOK, object{"cars": s.carStates()})
+		return jsonResponse(http.StatusOK, object{"cars": s.controlCars()})
 	case len(rest) == 3 && rest[0] == "cars":
 		return s.controlCar(method, rest[1], rest[2])
 	case len(rest) == 1 && rest[0] == "clock" && (method == http.MethodGet || method == http.MethodPost):

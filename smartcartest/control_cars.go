@@ -22,7 +22,7 @@ type carState struct {
 	Requests    int       `json:"requests"`
 }
 
-func (s *Server) carStates() []carState {
+func (s *Server) controlCars() []carState {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()
@@ -57,7 +57,7 @@ func (s *Server) controlCar(method, id, what string) *response {
 	if err := act(id); err != nil {
 		return controlError(http.StatusConflict, err)
 	}
-	for _, car := range s.carStates() {
+	for _, car := range s.controlCars() {
 		if car.ID == id {
 			return jsonResponse(http.StatusOK, car)
 		}

@@ -78,7 +78,7 @@ func (s *Server) hookStates() []hookState {
 // controlHooks is the part of the control API below /_sim/webhooks and
 // /_sim/deliveries.
 func (s *Server) controlHooks(ctx context.Context, c *call, rest []string) *response {
-	switch method := c.r.Method; {
+	switch method := c.request.Method; {
 	case len(rest) == 1 && rest[0] == "webhooks" && method == http.MethodGet:
 		return jsonResponse(http.StatusOK, object{"webhooks": s.hookStates()})
 	case len(rest) == 1 && rest[0] == "webhooks" && method == http.MethodPost:

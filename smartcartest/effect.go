@@ -61,11 +61,11 @@ func actionEffect(effects map[string]effect) func(*view, []byte) (effect, *apiEr
 			Action *string `json:"action"`
 		}
 		if json.Unmarshal(b, &body) != nil || body.Action == nil {
-			return effect{}, invalid("action", "is required")
+			return effect{}, invalidField("action", "is required")
 		}
 		e, ok := effects[*body.Action]
 		if !ok {
-			return effect{}, invalid("action", "must be one of the documented actions")
+			return effect{}, invalidField("action", "must be one of the documented actions")
 		}
 		return e, nil
 	}
@@ -75,19 +75,19 @@ func actionEffect(effects map[string]effect) func(*view, []byte) (effect, *apiEr
 func boundedNumber(body []byte, field string, least, most float64) (float64, *apiError) {
 	var fields map[string]json.RawMessage
 	if json.Unmarshal(body, &fields) != nil {
-		return 0, invalid(field, "is required")
+		return 0, invalidField(field, "is required")
 	}
 	raw, ok := fields[field]
 	if !ok {
-		return 0, invalid(field, "is required")
+		return 0, invalidField(field, "is required")
 	}
 	var n *float64
 	if json.Unmarshal(raw, &n) != nil || n == nil {
-		return 0, invalid(field, "must be a number")
+		return 0, invalidField(field, "must be a number")
 	}
 	if *n < least || *n > most {
 		bound := strings.NewReplacer("{", string(mustJSON(least)), "}", string(mustJSON(most)))
-		return 0, invalid(field, bound.Replace("must be between { and }"))
+		return 0, invalidField(field, bound.Replace("must be between { and }"))
 	}
 	return *n, nil
 }

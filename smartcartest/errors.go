@@ -30,7 +30,7 @@ type fieldError struct {
 // and takes the status of its type, so that tests can invent new codes.
 func newError(typ, code string) *apiError {
 	status := http.StatusInternalServerError
-	for _, e := range documented() {
+	for _, e := range documentedErrors() {
 		if e.typ != typ {
 			continue
 		}
@@ -42,8 +42,8 @@ func newError(typ, code string) *apiError {
 	return &apiError{status: status, typ: typ, code: code, description: "The vehicle or its account answered " + typ + ":" + code + "."}
 }
 
-// invalid is a VALIDATION error about one field.
-func invalid(field, message string) *apiError {
+// invalidField is a VALIDATION error about one field.
+func invalidField(field, message string) *apiError {
 	e := newError("VALIDATION", "")
 	e.detail = []fieldError{{Field: []string{field}, Message: strconv.Quote(field) + " " + message}}
 	return e

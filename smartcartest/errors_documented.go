@@ -11,9 +11,9 @@ const (
 	actionRequired = "ACTION_REQUIRED"
 )
 
-// documented is the error taxonomy. It is a function, so that nobody can write
+// documentedErrors is the error taxonomy. It is a function, so that nobody can write
 // to it; it is only read when something failed.
-func documented() []apiError {
+func documentedErrors() []apiError {
 	const (
 		csa     = "CONNECTED_SERVICES_ACCOUNT"
 		compat  = "COMPATIBILITY"

@@ -92,12 +92,12 @@ func (s *Server) pickFault(c *call) Fault {
 	candidates := slices.Clone(s.faults)
 	s.mu.Unlock()
 	for _, a := range candidates {
-		if !strings.Contains(c.r.URL.Path, a.Path) {
+		if !strings.Contains(c.request.URL.Path, a.Path) {
 			continue
 		}
 		if a.Match != nil { // somebody else's code: never under the lock
-			c.r.Body = bodyOf(c.body)
-			if !a.Match(c.r) {
+			c.request.Body = bodyOf(c.body)
+			if !a.Match(c.request) {
 				continue
 			}
 		}
@@ -163,5 +163,5 @@ func (f *Fault) proxyAnswer(c *call) *response {
 	case strings.ContainsAny(f.Body[:1], "{["):
 		r.contentType = "application/json; charset=utf-8"
 	}
-	return r.header("SC-Request-Id", c.id)
+	return r.header("SC-Request-Id", c.requestID)
 }

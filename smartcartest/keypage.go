@@ -46,18 +46,18 @@ type keyCar struct {
 // parameter simulated_user picks another account.
 func (s *Server) serveKeyPage(c *call, rest []string) *response {
 	if len(rest) != 1 || rest[0] == "" {
-		return text(http.StatusNotFound, "No domain")
+		return textResponse(http.StatusNotFound, "No domain")
 	}
 	domain := rest[0]
 	if label, ok := strings.CutSuffix(domain, ".app.car"); domain != "smartcar.com" && (!ok || label == "" || strings.Contains(label, ".")) {
-		return text(http.StatusNotFound, domain+" has not registered with Tesla")
+		return textResponse(http.StatusNotFound, domain+" has not registered with Tesla")
 	}
-	switch c.r.Method {
+	switch c.request.Method {
 	case http.MethodGet, http.MethodHead:
 	case http.MethodPost:
 		return s.changeKey(c, domain)
 	default:
-		return text(http.StatusMethodNotAllowed, "Use GET or POST")
+		return textResponse(http.StatusMethodNotAllowed, "Use GET or POST")
 	}
 	page := template.Must(template.New("key").Parse(keyHTML)) // a constant
 	return htmlPage(page, struct {
@@ -95,18 +95,18 @@ func (s *Server) keyRefusal(account string, v *vehicle) string {
 func (s *Server) changeKey(c *call, domain string) *response {
 	form, ok := c.form()
 	if !ok {
-		return text(http.StatusBadRequest, "The form must be application/x-www-form-urlencoded")
+		return textResponse(http.StatusBadRequest, "The form must be application/x-www-form-urlencoded")
 	}
 	account := c.query.Get("simulated_user")
 	v := s.vehicles[form.Get("vehicle")]
 	if v == nil {
-		return text(http.StatusNotFound, "No such car")
+		return textResponse(http.StatusNotFound, "No such car")
 	}
 	if reached, _ := v.reachedBy(account); !reached || !v.tesla() {
-		return text(http.StatusNotFound, "No such car")
+		return textResponse(http.StatusNotFound, "No such car")
 	}
 	if says := s.keyRefusal(account, v); says != "" {
-		return text(http.StatusForbidden, says)
+		return textResponse(http.StatusForbidden, says)
 	}
 	switch form.Get("key") {
 	case "add":
@@ -114,8 +114,8 @@ func (s *Server) changeKey(c *call, domain string) *response {
 	case "remove":
 		v.setPaired(false)
 	default:
-		return text(http.StatusBadRequest, `Invalid parameter key: "add" or "remove"`)
+		return textResponse(http.StatusBadRequest, `Invalid parameter key: "add" or "remove"`)
 	}
 	back := url.URL{Path: s.cfg.basePath + "/" + keyPath + "/" + domain, RawQuery: c.query.Encode()} // whatever host this was reached by
-	return text(http.StatusSeeOther, "Back to the page.").header("Location", back.String())
+	return textResponse(http.StatusSeeOther, "Back to the page.").header("Location", back.String())
 }

@@ -112,19 +112,19 @@ func (s *Server) identify(c *call) (*vehicle, *operation) {
 	v := s.vehicles[c.path[2]]
 	var op *operation
 	kind := Data
-	if c.r.Method != http.MethodGet {
+	if c.request.Method != http.MethodGet {
 		kind = Command
 	}
 	if c.v3 {
 		if len(c.path) == 3 {
 			kind = Metadata
 		}
-	} else if op = s.operation(c.r.Method, c.path[3:]); op != nil {
+	} else if op = s.operation(c.request.Method, c.path[3:]); op != nil {
 		kind = op.kind
 	}
 	if v != nil {
-		c.ledger = v
-		c.entry = &Entry{Time: c.now, Kind: kind, Method: c.r.Method, Path: "/" + strings.Join(c.path, "/")}
+		c.car = v
+		c.entry = &Entry{Time: c.now, Kind: kind, Method: c.request.Method, Path: "/" + strings.Join(c.path, "/")}
 	}
 	return v, op
 }

@@ -34,13 +34,13 @@ func (s *Server) Requests() []Request {
 // logRequest needs the lock.
 func (s *Server) logRequest(c *call, status int, dropped bool) {
 	s.requests = appendCapped(s.requests, Request{
-		Time: c.now, Method: c.r.Method, Path: c.r.URL.Path, Query: masked(c.query),
+		Time: c.now, Method: c.request.Method, Path: c.request.URL.Path, Query: maskedQuery(c.query),
 		Status: status, Dropped: dropped,
 	})
 }
 
-// masked is a query without the values that open something.
-func masked(q url.Values) string {
+// maskedQuery is a query without the values that open something.
+func maskedQuery(q url.Values) string {
 	clean := make(url.Values, len(q))
 	for name, values := range q {
 		switch strings.ToLower(name) {

@@ -29,19 +29,19 @@ const (
 )
 
 type config struct {
-	now       func() time.Time
-	cars      []Car
-	ownCars   bool
-	rules     rules
-	grace     time.Duration
-	burst     int
-	refill    float64
-	basePath  string
-	redirects []string
-	control   bool
-	seed      uint64
-	iamBasic  bool
-	variants  Variants
+	now           func() time.Time
+	cars          []Car
+	ownCars       bool
+	rules         rules
+	refreshGrace  time.Duration
+	rateBurst     int
+	ratePerMinute float64
+	basePath      string
+	redirects     []string
+	control       bool
+	seed          uint64
+	iamBasic      bool
+	variants      Variants
 
 	retries         []time.Duration
 	deliveryTimeout time.Duration
@@ -51,10 +51,10 @@ type config struct {
 
 func defaults() config {
 	return config{
-		now:   time.Now,
-		rules: rules{keylessWindow: 8 * time.Hour, legacyRefresh: 5 * time.Minute, keylessAnswer: RateLimited},
-		grace: time.Minute,
-		seed:  1,
+		now:          time.Now,
+		rules:        rules{keylessWindow: 8 * time.Hour, legacyRefresh: 5 * time.Minute, keylessAnswer: RateLimited},
+		refreshGrace: time.Minute,
+		seed:         1,
 
 		retries:         retryPauses(),
 		deliveryTimeout: deliveryTimeout,
@@ -98,7 +98,7 @@ func WithLegacyRefresh(d time.Duration) Option {
 // WithRefreshGrace sets how long a used refresh token is still honored after
 // its first use; default 1 min. Zero honors it never again.
 func WithRefreshGrace(d time.Duration) Option {
-	return func(c *config) { c.grace = max(0, d) }
+	return func(c *config) { c.refreshGrace = max(0, d) }
 }
 
 // WithAppRateLimit limits the whole application to a token bucket, whose
@@ -106,7 +106,7 @@ func WithRefreshGrace(d time.Duration) Option {
 // documents 120 and 2 a minute. Default: off. Only authenticated requests to
 // the API of both versions draw from it, the token endpoints do not.
 func WithAppRateLimit(burst int, refillPerMinute float64) Option {
-	return func(c *config) { c.burst, c.refill = burst, refillPerMinute }
+	return func(c *config) { c.rateBurst, c.ratePerMinute = burst, refillPerMinute }
 }
 
 // WithBasePath makes the server answer below a path only, e.g. "/base": a trap

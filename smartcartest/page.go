@@ -37,7 +37,7 @@ li p{margin:.25rem 0 .75rem;color:var(--m)}
 func htmlPage(page *template.Template, data any) *response {
 	var b bytes.Buffer
 	if err := page.Execute(&b, data); err != nil {
-		return text(http.StatusInternalServerError, err.Error())
+		return textResponse(http.StatusInternalServerError, err.Error())
 	}
 	r := &response{status: http.StatusOK, contentType: "text/html; charset=utf-8", body: b.Bytes()}
 	return r.header("Cache-Control", "no-store").

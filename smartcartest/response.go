@@ -27,7 +27,7 @@ func jsonResponse(status int, v any) *response {
 	return &response{status: status, contentType: "application/json; charset=utf-8", body: mustJSON(v)}
 }
 
-func text(status int, message string) *response {
+func textResponse(status int, message string) *response {
 	return &response{status: status, contentType: "text/plain; charset=utf-8", body: []byte(message + "\n")}
 }
 
@@ -39,8 +39,8 @@ func (r *response) header(name, value string) *response {
 	return r
 }
 
-// head writes all headers but the length.
-func (r *response) head(w http.ResponseWriter) {
+// writeHeaders writes all headers but the length.
+func (r *response) writeHeaders(w http.ResponseWriter) {
 	h := w.Header()
 	for name, values := range r.headers {
 		h[name] = values
@@ -51,7 +51,7 @@ func (r *response) head(w http.ResponseWriter) {
 }
 
 func (r *response) write(w http.ResponseWriter) {
-	r.head(w)
+	r.writeHeaders(w)
 	if r.status == http.StatusNoContent {
 		w.WriteHeader(r.status)
 		return
@@ -64,7 +64,7 @@ func (r *response) write(w http.ResponseWriter) {
 // stream sends the status at once, without a length, and the body when the
 // command is done. drop closes the connection instead of the body.
 func (r *response) stream(ctx context.Context, w http.ResponseWriter, wait time.Duration, drop bool) {
-	r.head(w)
+	r.writeHeaders(w)
 	w.WriteHeader(r.status)
 	if own, ok := w.(*recorder); ok { // in memory: the reader waits, as nobody else could
 		own.lateBody = newLateBody(ctx, time.Now().Add(wait), r.body, drop)
@@ -79,14 +79,14 @@ func (r *response) stream(ctx context.Context, w http.ResponseWriter, wait time.
 
 // dated adds when the data was recorded and fetched.
 func (r *response) dated(rec recording, units string) *response {
-	for name, value := range dates(rec, units) {
+	for name, value := range dataHeaders(rec, units) {
 		r.header(name, value)
 	}
 	return r
 }
 
-// dates are the data headers, in lower case as batch items carry them.
-func dates(rec recording, units string) map[string]string {
+// dataHeaders are the data headers, in lower case as batch items carry them.
+func dataHeaders(rec recording, units string) map[string]string {
 	h := map[string]string{
 		"sc-data-age":   rec.recorded.UTC().Format(timeLayout),
 		"sc-fetched-at": rec.fetched.UTC().Format(timeLayout),

@@ -26,15 +26,15 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), status)
 		return
 	}
-	c := &call{r: r, query: r.URL.Query(), body: body, id: randomUUID(), cfg: &s.cfg}
-	inside := s.split(c)
+	c := &call{request: r, query: r.URL.Query(), body: body, requestID: randomUUID(), cfg: &s.cfg}
+	inside := s.splitPath(c)
 	if inside && c.path[0] == "_sim" && s.cfg.control {
 		s.serveControl(r.Context(), c).write(w)
 		return
 	}
 	f := s.pickFault(c)
 	if !sleep(r.Context(), f.Latency) {
-		s.abandon(c)
+		s.logAbandoned(c)
 		panic(http.ErrAbortHandler) // the client is gone; nothing was processed
 	}
 	res, dropped := s.process(c, f, inside)
@@ -81,23 +81,23 @@ func (s *Server) process(c *call, f Fault, inside bool) (res *response, dropped 
 	res.header("Date", c.now.Format(http.TimeFormat))
 	if c.entry != nil {
 		c.entry.Status, c.entry.Dropped = res.status, f.DropAfter
-		c.ledger.ledger = appendCapped(c.ledger.ledger, *c.entry)
+		c.car.ledger = appendCapped(c.car.ledger, *c.entry)
 	}
 	s.logRequest(c, res.status, f.DropAfter)
 	return res, f.DropAfter
 }
 
-// abandon logs a request whose client left before it was processed.
-func (s *Server) abandon(c *call) {
+// logAbandoned logs a request whose client left before it was processed.
+func (s *Server) logAbandoned(c *call) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c.now = s.now()
 	s.logRequest(c, 0, true)
 }
 
-// split finds the path below the base path; false when it is not below.
-func (s *Server) split(c *call) bool {
-	path, inside := strings.CutPrefix(c.r.URL.EscapedPath(), s.cfg.basePath)
+// splitPath finds the path below the base path; false when it is not below.
+func (s *Server) splitPath(c *call) bool {
+	path, inside := strings.CutPrefix(c.request.URL.EscapedPath(), s.cfg.basePath)
 	inside = inside && (path == "" || path[0] == '/')
 	c.path = strings.Split(strings.Trim(path, "/"), "/")
 	for i, segment := range c.path {

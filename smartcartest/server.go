@@ -72,15 +72,15 @@ func New(opts ...Option) *Server {
 		consentTemplate: consentPage(),
 		vehicles:        map[string]*vehicle{},
 		accounts:        map[string]string{"": defaultUserID},
-		tokens:          newTokens(cfg.grace),
+		tokens:          newTokens(cfg.refreshGrace),
 		random:          rand.New(rand.NewPCG(cfg.seed, cfg.seed)),
 	}
 	s.operations = operations()
 	s.signals = signals()
 	now := s.now()
-	s.bucket = bucket{tokens: float64(cfg.burst), filled: now}
+	s.bucket = bucket{tokens: float64(cfg.rateBurst), filledAt: now}
 	for i, c := range cfg.cars {
-		c = c.filled(i)
+		c = c.withDefaults(i)
 		if s.vehicles[c.ID] == nil {
 			s.garage = append(s.garage, c.ID)
 		}

@@ -46,7 +46,7 @@ func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		r.Host = req.URL.Host
 	}
 	w := &recorder{header: http.Header{}}
-	if !serve(t.h, w, r) {
+	if !runHandler(t.h, w, r) {
 		if err := req.Context().Err(); err != nil {
 			return nil, err
 		}
@@ -64,8 +64,8 @@ func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return res, nil
 }
 
-// serve runs the handler; false when it dropped the connection.
-func serve(h http.Handler, w http.ResponseWriter, r *http.Request) (answered bool) {
+// runHandler runs the handler; false when it dropped the connection.
+func runHandler(h http.Handler, w http.ResponseWriter, r *http.Request) (answered bool) {
 	defer func() {
 		if p := recover(); p != nil {
 			if err, ok := p.(error); !ok || !errors.Is(err, http.ErrAbortHandler) {

@@ -55,19 +55,19 @@ func (s *Server) batchItems(c *call, v *vehicle, perms []string) ([]item, *apiEr
 		} `json:"requests"`
 	}
 	if json.Unmarshal(c.body, &body) != nil || body.Requests == nil {
-		return nil, invalid("requests", "is required")
+		return nil, invalidField("requests", "is required")
 	}
 	if len(body.Requests) == 0 {
-		return nil, invalid("requests", "must contain at least 1 item")
+		return nil, invalidField("requests", "must contain at least 1 item")
 	}
 	items := make([]item, 0, len(body.Requests))
 	for _, r := range body.Requests {
 		u, err := url.Parse(r.Path)
 		if err != nil || !strings.HasPrefix(r.Path, "/") {
-			return nil, invalid("path", "must begin with a slash")
+			return nil, invalidField("path", "must begin with a slash")
 		}
 		it := item{path: r.Path, query: u.Query()}
-		it.op = s.operation(http.MethodGet, strings.Split(strings.Trim(u.Path, "/"), "/"))
+		it.op = s.operation(http.MethodGet, segments(u.Path))
 		if it.op == nil {
 			it.err = newError("RESOURCE_NOT_FOUND", "PATH")
 		} else {
@@ -81,7 +81,7 @@ func (s *Server) batchItems(c *call, v *vehicle, perms []string) ([]item, *apiEr
 // batchAnswer is the item's response; its header names are in lower case.
 func (s *Server) batchAnswer(c *call, v *vehicle, g *grant, it item, rec recording) object {
 	fail := func(e *apiError) object {
-		return object{"path": it.path, "code": e.status, "body": e.v2Body(c.id), "headers": object{}}
+		return object{"path": it.path, "code": e.status, "body": e.v2Body(c.requestID), "headers": object{}}
 	}
 	if it.err != nil {
 		return fail(it.err)
@@ -101,7 +101,7 @@ func (s *Server) batchAnswer(c *call, v *vehicle, g *grant, it item, rec recordi
 	}
 	out := object{"path": it.path, "code": http.StatusOK, "body": body, "headers": object{}}
 	if it.op.kind == Data {
-		out["headers"] = dates(rec, it.op.unitSystem(w))
+		out["headers"] = dataHeaders(rec, it.op.unitSystem(w))
 	}
 	return out
 }

@@ -13,10 +13,10 @@ func (s *Server) serveConnections(c *call) *response {
 	if !c.hasBasicAuth("default", managementToken) {
 		return c.fail(newError("AUTHENTICATION", ""))
 	}
-	if !s.allowed(c) {
+	if !s.withinRateLimit(c) {
 		return c.fail(newError("RATE_LIMIT", "SMARTCAR_API"))
 	}
-	switch c.r.Method {
+	switch c.request.Method {
 	case http.MethodGet:
 		return s.listConnections(c)
 	case http.MethodDelete:
@@ -35,7 +35,7 @@ func (s *Server) listConnections(c *call) *response {
 	if c.query.Get("cursor") != "" {
 		var ok bool
 		if before, ok = decodeCursor(c.query.Get("cursor")); !ok {
-			return c.fail(invalid("cursor", "is invalid"))
+			return c.fail(invalidField("cursor", "is invalid"))
 		}
 	}
 	found := s.connectionsNewestFirst(func(n *connection) bool { return n.seq < before && c.matches(n) })
@@ -71,7 +71,7 @@ func decodeCursor(cursor string) (seq int, ok bool) {
 
 func (s *Server) deleteConnections(c *call) *response {
 	if !c.query.Has("vehicle_id") && !c.query.Has("user_id") {
-		return c.fail(invalid("vehicle_id", "or \"user_id\" is required"))
+		return c.fail(invalidField("vehicle_id", "or \"user_id\" is required"))
 	}
 	gone := s.connectionsNewestFirst(c.matches)
 	s.disconnect(gone)
@@ -87,15 +87,15 @@ func (s *Server) v2Compatibility(c *call) *response {
 	if !c.hasBasicAuth(clientID, clientSecret) {
 		return c.fail(newError("AUTHENTICATION", ""))
 	}
-	if !s.allowed(c) {
+	if !s.withinRateLimit(c) {
 		return c.fail(newError("RATE_LIMIT", "SMARTCAR_API"))
 	}
 	vin, scope := c.query.Get("vin"), strings.Fields(c.query.Get("scope"))
 	if len(vin) != 17 {
-		return c.fail(invalid("vin", "must be 17 characters"))
+		return c.fail(invalidField("vin", "must be 17 characters"))
 	}
 	if len(scope) == 0 {
-		return c.fail(invalid("scope", "is required"))
+		return c.fail(invalidField("scope", "is required"))
 	}
 	i := slices.IndexFunc(s.garage, func(id string) bool { return s.vehicles[id].VIN == vin })
 	if i < 0 {

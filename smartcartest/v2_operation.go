@@ -15,19 +15,39 @@ type operation struct {
 	path       string // "*" stands for one segment
 	permission string // "" needs a token only
 	kind       Kind
-	units      bool // the answer bears units, so SC-Unit-System is sent
+	hasUnits   bool // the answer bears units, so SC-Unit-System is sent
 
 	read    func(*view) (any, *apiError)
 	check   func(url.Values) *apiError // of a read's query; may be nil
 	command func(*view, []byte) (effect, *apiError)
 }
 
+// operations is the v2 table of everything below a vehicle.
+func operations() []operation {
+	return slices.Concat(coreReads(), coreCommands(), teslaReads(), teslaCommands(), []operation{
+		{method: http.MethodGet, path: "/permissions", kind: Metadata},
+		{method: http.MethodPost, path: "/batch", kind: Data},
+		{method: http.MethodDelete, path: "/application", kind: Metadata},
+		{method: http.MethodPost, path: "/webhooks/*", kind: Metadata},
+		{method: http.MethodDelete, path: "/webhooks/*", kind: Metadata},
+	})
+}
+
+// operation finds an entry of the v2 table by method and the segments below
+// the vehicle.
+func (s *Server) operation(method string, rest []string) *operation {
+	i := slices.IndexFunc(s.operations, func(o operation) bool { return o.method == method && o.matches(rest) })
+	if i < 0 {
+		return nil
+	}
+	return &s.operations[i]
+}
+
 func (o *operation) matches(rest []string) bool {
-	want := strings.Split(strings.Trim(o.path, "/"), "/")
 	if o.path == "/" {
 		return len(rest) == 0 || len(rest) == 1 && rest[0] == ""
 	}
-	return slices.EqualFunc(want, rest, func(w, r string) bool { return w == r || w == "*" && r != "" })
+	return slices.EqualFunc(segments(o.path), rest, func(w, r string) bool { return w == r || w == "*" && r != "" })
 }
 
 // admit says whether a request may go to the car, as far as the vendor knows
@@ -57,34 +77,13 @@ func (o *operation) capable(v *vehicle) *apiError {
 // units.
 func (o *operation) unitSystem(w *view) string {
 	switch {
-	case !o.units:
+	case !o.hasUnits:
 		return ""
 	case w.imperial:
 		return "imperial"
 	default:
 		return "metric"
 	}
-}
-
-// operations is the v2 table of everything below a vehicle.
-func operations() []operation {
-	return slices.Concat(coreReads(), coreCommands(), teslaReads(), teslaCommands(), []operation{
-		{method: http.MethodGet, path: "/permissions", kind: Metadata},
-		{method: http.MethodPost, path: "/batch", kind: Data},
-		{method: http.MethodDelete, path: "/application", kind: Metadata},
-		{method: http.MethodPost, path: "/webhooks/*", kind: Metadata},
-		{method: http.MethodDelete, path: "/webhooks/*", kind: Metadata},
-	})
-}
-
-// operation finds an entry of the v2 table by method and the segments below
-// the vehicle.
-func (s *Server) operation(method string, rest []string) *operation {
-	i := slices.IndexFunc(s.operations, func(o operation) bool { return o.method == method && o.matches(rest) })
-	if i < 0 {
-		return nil
-	}
-	return &s.operations[i]
 }
 
 // segments are those of a path such as /charge/limit.

@@ -30,7 +30,7 @@ func (s *Server) v2Read(c *call, v *vehicle, op *operation, w *view) *response {
 func coreReads() []operation {
 	get := func(path, permission string, units bool, read func(*view) any) operation {
 		return operation{
-			method: http.MethodGet, path: path, permission: permission, kind: Data, units: units,
+			method: http.MethodGet, path: path, permission: permission, kind: Data, hasUnits: units,
 			read: func(w *view) (any, *apiError) { return read(w), nil },
 		}
 	}
@@ -138,7 +138,7 @@ func serviceDates(q url.Values, now time.Time) (from, to time.Time, err *apiErro
 			parsed, bad = time.Parse(timeLayout, q.Get(name))
 		}
 		if bad != nil {
-			return from, to, invalid(name, "must be a date or a time")
+			return from, to, invalidField(name, "must be a date or a time")
 		}
 		*t = parsed
 	}

@@ -8,7 +8,7 @@ import (
 
 // serveV2 routes below /v2.0.
 func (s *Server) serveV2(c *call, rest []string) *response {
-	method := c.r.Method
+	method := c.request.Method
 	switch {
 	case len(rest) == 1 && rest[0] == "user" && method == http.MethodGet:
 		return s.withGrant(c, func(g *grant) *response { return c.ok(map[string]string{"id": g.user}) })
@@ -31,7 +31,7 @@ func (s *Server) withGrant(c *call, next func(*grant) *response) *response {
 	if g == nil {
 		return c.fail(newError("AUTHENTICATION", ""))
 	}
-	if !s.allowed(c) {
+	if !s.withinRateLimit(c) {
 		return c.fail(newError("RATE_LIMIT", "SMARTCAR_API"))
 	}
 	return next(g)
@@ -99,7 +99,7 @@ func (s *Server) misspelled(c *call) bool {
 		return false
 	}
 	rest[0] = strings.ToLower(rest[0])
-	return rest[0] == "tesla" && s.operation(c.r.Method, rest) != nil
+	return rest[0] == "tesla" && s.operation(c.request.Method, rest) != nil
 }
 
 // v2Permissions is GET /vehicles/{id}/permissions.

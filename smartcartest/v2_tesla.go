@@ -9,7 +9,7 @@ import (
 // operation.capable turns other makes away.
 func teslaReads() []operation {
 	get := func(path, permission string, kind Kind, units bool, read func(*view) (any, *apiError)) operation {
-		return operation{method: http.MethodGet, path: "/tesla" + path, permission: permission, kind: kind, units: units, read: read}
+		return operation{method: http.MethodGet, path: "/tesla" + path, permission: permission, kind: kind, hasUnits: units, read: read}
 	}
 	data := func(path, permission string, units bool, read func(*view) any) operation {
 		return get(path, permission, Data, units, func(w *view) (any, *apiError) { return read(w), nil })
@@ -162,10 +162,10 @@ func climate(w *view, b []byte) (effect, *apiError) {
 		Temperature *float64 `json:"temperature"`
 	}
 	if json.Unmarshal(b, &body) != nil {
-		return effect{}, invalid("temperature", "must be a number")
+		return effect{}, invalidField("temperature", "must be a number")
 	}
 	if body.Temperature == nil && body.Action == "SET" {
-		return effect{}, invalid("temperature", "is required")
+		return effect{}, invalidField("temperature", "is required")
 	}
 	if body.Temperature != nil {
 		if _, err := boundedNumber(b, "temperature", w.celsius(15), w.celsius(28)); err != nil {

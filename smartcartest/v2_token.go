@@ -8,7 +8,7 @@ import (
 // userToken is POST /oauth/token, the token endpoint of v2.0.
 func (s *Server) userToken(c *call) *response {
 	s.counts.token++
-	if c.r.Method != http.MethodPost {
+	if c.request.Method != http.MethodPost {
 		return oauthError(http.StatusMethodNotAllowed, "invalid_request", "The token endpoint takes POST only.").header("Allow", http.MethodPost)
 	}
 	if !c.hasBasicAuth(clientID, clientSecret) {

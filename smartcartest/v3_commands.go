@@ -27,7 +27,7 @@ func v3CommandAt(path string) *v3Command {
 		{"commands/charge/set-limit", "control_charge", nil, func(b []byte) (effect, *apiError) {
 			percent, err := boundedNumber(b, "percent", 50, 100)
 			if err == nil && percent != math.Trunc(percent) {
-				err = invalid("percent", "must be an integer")
+				err = invalidField("percent", "must be an integer")
 			}
 			return setChargeLimit(percent / 100), err
 		}},
@@ -67,7 +67,7 @@ func (s *Server) v3Command(c *call, v *vehicle, n *connection, command *v3Comman
 		result["parameters"] = attributes
 	}
 	return c.streamedIfSlow(v, c.ok(object{"data": object{
-		"id": "exec_" + c.id, "type": "command-execution", "attributes": result, "meta": c.executionMeta(v),
+		"id": "exec_" + c.requestID, "type": "command-execution", "attributes": result, "meta": c.executionMeta(v),
 	}}))
 }
 

@@ -13,7 +13,7 @@ func (s *Server) v3Connections(c *call) *response {
 	}
 	user := c.query.Get("filter[userId]")
 	if user == "" {
-		user = c.r.Header.Get("sc-user-id")
+		user = c.request.Header.Get("sc-user-id")
 	}
 	var found []*connection
 	for _, n := range slices.Backward(s.connections) {
@@ -42,7 +42,7 @@ func (s *Server) v3Connection(c *call, id string) *response {
 	if n == nil {
 		return c.fail(newError("RESOURCE_NOT_FOUND", "CONNECTION_NOT_FOUND"))
 	}
-	return c.ok(object{"data": s.v3ConnectionResource(c, n), "links": object{"self": c.link("/connections/" + n.id)}})
+	return c.ok(object{"data": s.v3ConnectionResource(c, n), "links": object{"self": c.vehicleLink("/connections/" + n.id)}})
 }
 
 // v3Disconnect is DELETE /v3/connections/{id}.
@@ -78,11 +78,11 @@ func (s *Server) v3ConnectionResource(c *call, n *connection) object {
 		"relationships": object{
 			"vehicle": object{
 				"data":  object{"id": n.vehicle, "type": "vehicle"},
-				"links": object{"related": c.link("/vehicles/" + n.vehicle)},
+				"links": object{"related": c.vehicleLink("/vehicles/" + n.vehicle)},
 			},
 			"user": object{"data": object{"id": n.user, "type": "user"}},
 		},
 		"meta":  object{"createdAt": c.v3Time(n.connectedAt), "updatedAt": c.v3Time(n.updatedAt)},
-		"links": object{"self": c.link("/connections/" + n.id)},
+		"links": object{"self": c.vehicleLink("/connections/" + n.id)},
 	}
 }

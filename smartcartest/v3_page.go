@@ -37,7 +37,7 @@ func v3Page[T any](c *call, of v3Collection, all []T, each func(T) object) *resp
 		}
 		q.Set("page[number]", strconv.Itoa(page))
 		q.Set("page[size]", strconv.Itoa(size))
-		return c.absolute(of.host, of.path+"?"+q.Encode())
+		return c.v3Link(of.host, of.path+"?"+q.Encode())
 	}
 	meta := object{"pageNumber": number, "pageSize": size, "totalCount": len(all), "orderBy": "createdAt", "orderDirection": "DESC"}
 	links := object{"self": link(number), "first": link(1), "last": link(pages), "next": link(number + 1), "prev": link(number - 1)}

@@ -14,7 +14,7 @@ func (s *Server) serveV3(c *call, rest []string) *response {
 	if !s.tokens.isApp(c.bearer(), c.now) {
 		return c.fail(newError("AUTHENTICATION", "UNAUTHORIZED"))
 	}
-	if !s.allowed(c) {
+	if !s.withinRateLimit(c) {
 		return c.fail(newError("RATE_LIMIT", "SMARTCAR_API"))
 	}
 	if len(rest) >= 2 && rest[0] == "vehicles" {
@@ -24,7 +24,7 @@ func (s *Server) serveV3(c *call, rest []string) *response {
 	if len(rest) == 2 && rest[1] != "" {
 		id, rest = rest[1], []string{rest[0], "*"}
 	}
-	switch c.r.Method + " " + strings.Join(rest, "/") {
+	switch c.request.Method + " " + strings.Join(rest, "/") {
 	case "GET connections":
 		return s.v3Connections(c)
 	case "GET connections/*":
@@ -75,7 +75,7 @@ func (s *Server) v3HandlerFor(method string, rest []string) v3Handler {
 
 func (s *Server) v3Vehicle(c *call, v *vehicle, rest []string) *response {
 	connected := v != nil && slices.ContainsFunc(s.connections, func(n *connection) bool { return n.vehicle == v.ID })
-	if len(rest) == 0 && c.r.Method == http.MethodGet {
+	if len(rest) == 0 && c.request.Method == http.MethodGet {
 		if !connected {
 			return c.fail(newError("RESOURCE_NOT_FOUND", "VEHICLE_NOT_FOUND"))
 		}
@@ -83,11 +83,11 @@ func (s *Server) v3Vehicle(c *call, v *vehicle, rest []string) *response {
 			"id": v.ID, "type": "vehicle", "attributes": s.v3Attributes(v, s.modeOf(v.ID)), "links": object{"self": "/vehicles/" + v.ID},
 		}})
 	}
-	handle := s.v3HandlerFor(c.r.Method, rest)
+	handle := s.v3HandlerFor(c.request.Method, rest)
 	if handle == nil {
 		return c.fail(newError("RESOURCE_NOT_FOUND", "INVALID_PATH"))
 	}
-	user := c.r.Header.Get("sc-user-id")
+	user := c.request.Header.Get("sc-user-id")
 	if user == "" {
 		e := newError("VALIDATION", "MISSING_PARAMETER")
 		e.description = "missing userId"

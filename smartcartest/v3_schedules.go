@@ -30,14 +30,14 @@ type timeSpan struct {
 func (p *timeSpan) parse(field string, days ...string) (dayHours, *apiError) {
 	h := dayHours{days: days}
 	if p == nil || p.StartTime == nil && p.StopTime == nil {
-		return h, invalid(field, "needs a start or a stop time")
+		return h, invalidField(field, "needs a start or a stop time")
 	}
 	for at, to := range map[*string]*string{p.StartTime: &h.start, p.StopTime: &h.end} {
 		if at == nil {
 			continue
 		}
 		if _, err := time.Parse("15:04", *at); err != nil || len(*at) != 5 {
-			return h, invalid(field, "must have times as HH:MM")
+			return h, invalidField(field, "must have times as HH:MM")
 		}
 		*to = *at
 	}
@@ -71,13 +71,13 @@ func weekly(b []byte) ([]dayHours, *apiError) {
 		return nil, newError("VALIDATION", "INVALID_INPUT_FORMAT")
 	}
 	if len(p.Days) == 0 {
-		return nil, invalid("days", "is required")
+		return nil, invalidField("days", "is required")
 	}
 	byDay := map[string]dayHours{}
 	for name, one := range p.Days {
 		day := strings.ToUpper(name)
 		if !slices.Contains(week(), day) {
-			return nil, invalid("days", "must be named like monday")
+			return nil, invalidField("days", "must be named like monday")
 		}
 		h, err := one.parse("days", day)
 		if err != nil {
@@ -103,7 +103,7 @@ func workweek(b []byte) ([]dayHours, *apiError) {
 		return nil, newError("VALIDATION", "INVALID_INPUT_FORMAT")
 	}
 	if p.Weekdays == nil && p.Weekends == nil {
-		return nil, invalid("weekdays", "or \"weekends\" is required")
+		return nil, invalidField("weekdays", "or \"weekends\" is required")
 	}
 	var out []dayHours
 	for name, one := range map[string]*timeSpan{"weekdays": p.Weekdays, "weekends": p.Weekends} {
@@ -133,7 +133,7 @@ func (s *Server) v3Schedule(c *call, v *vehicle, n *connection, kind string) *re
 	if err != nil {
 		return c.fail(err)
 	}
-	made := schedule{id: "sched_" + c.id, kind: kind}
+	made := schedule{id: "sched_" + c.requestID, kind: kind}
 	if err = made.parsePlace(attributes); err == nil {
 		made.hours, err = scheduleKinds()[kind](attributes)
 	}
@@ -151,7 +151,7 @@ func (p *schedule) parsePlace(attributes []byte) (err *apiError) {
 		Location json.RawMessage `json:"location"`
 	}
 	if json.Unmarshal(attributes, &body) != nil || body.Location == nil {
-		return invalid("location", "is required")
+		return invalidField("location", "is required")
 	}
 	if p.latitude, err = boundedNumber(body.Location, "latitude", -90, 90); err == nil {
 		p.longitude, err = boundedNumber(body.Location, "longitude", -180, 180)
@@ -186,7 +186,7 @@ func (s *Server) v3ChangeSchedules(c *call, v *vehicle, action string, p schedul
 		attributes["parameters"] = parameters
 	}
 	return c.streamedIfSlow(v, c.ok(object{"data": object{
-		"id": "exec_" + c.id, "type": "charge-schedule-execution", "attributes": attributes,
+		"id": "exec_" + c.requestID, "type": "charge-schedule-execution", "attributes": attributes,
 		"links": object{"schedule": "/vehicles/" + v.ID + "/charge-schedules/" + p.id}, "meta": c.executionMeta(v),
 	}}))
 }

@@ -2,13 +2,7 @@ package smartcartest
 
 import (
 	"slices"
-	"time"
 )
-
-// stored says whether the vendor has ever stored signals of the car.
-func (s *Server) stored(v *vehicle, now time.Time) bool {
-	return !v.NeverSubscribed || !v.signalsFrom.IsZero() && !now.Before(v.signalsFrom)
-}
 
 // signal finds a row of the catalog; nil when there is none.
 func (s *Server) signal(code string) *signal {
@@ -23,7 +17,7 @@ func (s *Server) signal(code string) *signal {
 func (s *Server) v3Signals(c *call, v *vehicle, n *connection) *response {
 	rec, refused := recording{recorded: c.now, fetched: c.now}, (*apiError)(nil)
 	known := s.signals
-	if !s.stored(v, c.now) {
+	if !v.hasSignals(c.now) {
 		known = nil
 	}
 	if slices.ContainsFunc(known, func(g signal) bool { return slices.Contains(n.permissions, g.permission) }) {
@@ -45,7 +39,7 @@ func (s *Server) v3Signals(c *call, v *vehicle, n *connection) *response {
 	}
 	res := c.ok(object{
 		"data": list, "meta": meta,
-		"links":    object{"self": c.link("/vehicles/" + v.ID + "/signals")},
+		"links":    object{"self": c.vehicleLink("/vehicles/" + v.ID + "/signals")},
 		"included": object{"vehicle": s.v3Included(v, n)},
 	})
 	if len(list) == 0 {
@@ -55,13 +49,12 @@ func (s *Server) v3Signals(c *call, v *vehicle, n *connection) *response {
 }
 
 func (s *Server) v3SingleSignal(c *call, v *vehicle, n *connection, code string) *response {
-	i := slices.IndexFunc(s.signals, func(g signal) bool { return g.code() == code })
-	if i < 0 || !s.stored(v, c.now) {
+	g := s.signal(code)
+	if g == nil || !v.hasSignals(c.now) {
 		e := newError("RESOURCE_NOT_FOUND", "SIGNAL_NOT_FOUND")
 		e.description = "Signal with code " + code + " not found for vehicle with ID " + v.ID
 		return c.fail(e)
 	}
-	g := &s.signals[i]
 	if !slices.Contains(n.permissions, g.permission) {
 		return c.fail(newError("PERMISSION", ""))
 	}

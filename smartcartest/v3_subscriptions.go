@@ -84,7 +84,7 @@ func (s *Server) begunSubscription(c *call, id string) *subscription {
 // v3SubscriptionResource is a subscription as JSON:API.
 func (s *Server) v3SubscriptionResource(c *call, b *subscription) object {
 	to := func(typ, host, path, id string) object {
-		return object{"data": object{"type": typ, "id": id}, "links": object{"related": c.absolute(host, path+id)}}
+		return object{"data": object{"type": typ, "id": id}, "links": object{"related": c.v3Link(host, path+id)}}
 	}
 	return object{
 		"type": "subscription", "id": b.id,
@@ -95,6 +95,6 @@ func (s *Server) v3SubscriptionResource(c *call, b *subscription) object {
 			"user":    to("user", "vehicle", "/users/", b.user),
 			"vehicle": to("vehicle", "vehicle", "/vehicles/", b.vehicle),
 		},
-		"links": object{"self": c.absolute("management", "/subscriptions/"+b.id)},
+		"links": object{"self": c.v3Link("management", "/subscriptions/"+b.id)},
 	}
 }

@@ -10,7 +10,7 @@ import (
 // as JSON. HTTP Basic is not documented there and only accepted by option.
 func (s *Server) appToken(c *call) *response {
 	s.counts.appToken++
-	if c.r.Method != http.MethodPost {
+	if c.request.Method != http.MethodPost {
 		return oauthError(http.StatusMethodNotAllowed, "invalid_request", "The token endpoint takes POST only.").header("Allow", http.MethodPost)
 	}
 	form, ok := c.form()
@@ -24,7 +24,7 @@ func (s *Server) appToken(c *call) *response {
 			form.Set(name, value)
 		}
 	}
-	if user, password, ok := c.r.BasicAuth(); ok {
+	if user, password, ok := c.request.BasicAuth(); ok {
 		if !s.cfg.iamBasic {
 			return oauthError(http.StatusUnauthorized, "invalid_client", "Client authentication failed: the credentials belong in the body.")
 		}

@@ -11,7 +11,7 @@ import (
 func (s *Server) v3Webhooks(c *call) *response {
 	for _, name := range []string{"isEnabled", "autoSubscribe"} {
 		if v := c.query.Get("filter[" + name + "]"); v != "" && v != "true" && v != "false" {
-			return c.fail(invalid("filter["+name+"]", "must be true or false"))
+			return c.fail(invalidField("filter["+name+"]", "must be true or false"))
 		}
 	}
 	part := func(value, filter string) bool {
@@ -54,7 +54,7 @@ func (s *Server) v3WebhookResource(c *call, h *hook) object {
 			"name": h.Name, "callbackUri": h.CallbackURL, "isEnabled": !h.disabled, "triggers": named(h.Triggers), "data": named(h.Data),
 			"errorCallbackUri": nullable(h.ErrorCallbackURL), "autoSubscribe": h.AutoSubscribe,
 		},
-		"links": object{"self": c.absolute("management", "/webhooks/"+h.ID)},
+		"links": object{"self": c.v3Link("management", "/webhooks/"+h.ID)},
 		"meta":  object{"createdAt": c.v3Time(h.createdAt)},
 	}
 }

@@ -96,6 +96,12 @@ func (v *vehicle) storeSignalsFrom(from time.Time) {
 	}
 }
 
+// hasSignals says whether the vendor has stored signals of the car, which
+// API v3 then lists.
+func (v *vehicle) hasSignals(now time.Time) bool {
+	return !v.NeverSubscribed || !v.signalsFrom.IsZero() && !now.Before(v.signalsFrom)
+}
+
 func (v *vehicle) beat() time.Duration {
 	if v.polled() {
 		return v.rules.legacyRefresh

@@ -6,6 +6,11 @@ import (
 	"time"
 )
 
+const (
+	volts   = 230.0
+	kmPerKW = 6.0 // range added in an hour
+)
+
 // view is a car as one request sees it.
 type view struct {
 	*vehicle
@@ -21,7 +26,7 @@ func (c *call) newView(v *vehicle, g *grant) *view {
 	_, driver := v.reachedBy(g.account)
 	return &view{
 		vehicle: v, now: c.now, driver: driver, query: c.query,
-		imperial: strings.EqualFold(c.r.Header.Get("SC-Unit-System"), "imperial"),
+		imperial: strings.EqualFold(c.request.Header.Get("SC-Unit-System"), "imperial"),
 	}
 }
 
@@ -60,8 +65,3 @@ func (w *view) rangeLeft() float64 { return round(w.RangeKm*w.stateOfCharge(), 1
 func (w *view) chargeStatus() string { return w.condition.chargeState(w.recording.recorded) }
 
 func (w *view) kW() float64 { return round(w.amperage*volts/1000, 2) }
-
-const (
-	volts   = 230.0
-	kmPerKW = 6.0 // range added in an hour
-)

@@ -49,7 +49,7 @@ func (s *Server) itemV2(path string, v *vehicle, n *connection, now time.Time, r
 	if err != nil {
 		return object{"path": path, "code": err.status, "body": err.v2Body(requestID), "headers": object{}}
 	}
-	return object{"path": path, "code": 200, "body": body, "headers": dates(rec, "metric")}
+	return object{"path": path, "code": 200, "body": body, "headers": dataHeaders(rec, "metric")}
 }
 
 // observeChargeV2 tells how charging began and ended.
