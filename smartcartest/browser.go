@@ -11,10 +11,11 @@ import (
 	"strings"
 )
 
-// Grant drives the Connect page as a consenting default owner and returns the
-// full redirect URL, with code, state, user_id and the rest. Only the path and
-// query of authorizeURL matter, the base path included. An error page is an
-// error with its text. Injected faults spoil it like any request.
+// Grant consents on the Connect page as the default owner, and returns the
+// full redirect URL with code, state, user_id and the rest. Of authorizeURL
+// only the path, base path included, and the query matter. When Connect
+// answers an error page, the error holds its text. Injected faults spoil this
+// request like any other.
 func (s *Server) Grant(authorizeURL string) (callbackURL string, err error) {
 	return s.AnswerConnect(authorizeURL, url.Values{"decision": {"grant"}})
 }

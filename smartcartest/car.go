@@ -120,8 +120,9 @@ type Car struct {
 	SlowCommands time.Duration
 }
 
-// withDefaults replaces the zero values that stand for something, and copies what
-// the caller could still write to.
+// withDefaults returns a copy in which each zero value that stands for
+// something is replaced. The caller cannot reach the copy's slices. index
+// names a car that has no ID.
 func (c Car) withDefaults(index int) Car {
 	or := func(p *float64, v float64) {
 		if *p == 0 {
@@ -151,6 +152,7 @@ func (c Car) withDefaults(index int) Car {
 	return c
 }
 
+// tesla says whether the Tesla endpoints exist for the car.
 func (c *Car) tesla() bool { return c.Make == "TESLA" }
 
 // reachedBy says whether an account has the car, and whether as a driver only.
@@ -161,6 +163,7 @@ func (c *Car) reachedBy(account string) (ok, driver bool) {
 	return slices.Contains(c.SharedWith, account), true
 }
 
+// displayName is the car as the pages show it.
 func displayName(v *vehicle) string {
 	return v.Make + " " + v.Model + " " + strconv.Itoa(v.Year)
 }

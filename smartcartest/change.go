@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// change runs f on a car under the lock.
+// change lets f change a car under the lock. Afterwards the webhooks look at
+// what has changed.
 func (s *Server) change(vehicleID string, f func(*vehicle, time.Time) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -26,6 +27,7 @@ func (s *Server) Pair(vehicleID string) error { return s.pair(vehicleID, true) }
 // starts a new window.
 func (s *Server) Unpair(vehicleID string) error { return s.pair(vehicleID, false) }
 
+// pair adds or removes the virtual key.
 func (s *Server) pair(vehicleID string, paired bool) error {
 	return s.change(vehicleID, func(v *vehicle, _ time.Time) error {
 		if v.Integration != Streaming {
@@ -46,6 +48,7 @@ func (s *Server) Wake(vehicleID string) error { return s.setSleepMode(vehicleID,
 // FollowSchedule undoes Sleep, Wake and Car.Asleep.
 func (s *Server) FollowSchedule(vehicleID string) error { return s.setSleepMode(vehicleID, bySchedule) }
 
+// setSleepMode decides from now on whether a car sleeps.
 func (s *Server) setSleepMode(vehicleID string, mode sleepMode) error {
 	return s.change(vehicleID, func(v *vehicle, now time.Time) error {
 		v.setSleepMode(mode, now)

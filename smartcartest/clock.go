@@ -12,7 +12,7 @@ func (s *Server) Now() time.Time {
 	return s.now()
 }
 
-// now needs the lock.
+// now is the simulated time. The caller holds the lock.
 func (s *Server) now() time.Time {
 	return s.cfg.now().Round(0).UTC().Add(s.offset)
 }

@@ -5,27 +5,28 @@ import (
 	"time"
 )
 
-// condition is what commands change.
+// condition is the part of a car that commands change.
 type condition struct {
-	battery    float64 // at since
+	battery    float64 // 0 to 1, at batteryAt
 	batteryAt  time.Time
 	charging   bool
 	plugged    bool
 	locked     bool
-	limit      float64
+	limit      float64 // where charging ends, 0 to 1
 	amperage   float64
 	climateOn  bool
 	climateSet float64    // degrees Celsius
-	flapOpen   bool       // of the charge port; a plugged one is open anyway
-	schedules  []schedule // never written to: a change makes a new one
+	flapOpen   bool       // the flap of the charge port; a cable keeps it open anyway
+	schedules  []schedule // shared with earlier conditions: a change makes a new slice
 }
 
+// change is the condition of a car from a time on.
 type change struct {
 	at time.Time
 	condition
 }
 
-// percent is the charge at t, 0 to 1.
+// percent is the charge of the battery at t, 0 to 1.
 func (c condition) percent(t time.Time) float64 {
 	hours := math.Max(0, t.Sub(c.batteryAt).Hours())
 	p := c.battery - 0.01*math.Mod(hours, 24)
@@ -35,7 +36,7 @@ func (c condition) percent(t time.Time) float64 {
 	return round(math.Max(0, p), 2)
 }
 
-// chargeState is CHARGING, FULLY_CHARGED or NOT_CHARGING.
+// chargeState is CHARGING, FULLY_CHARGED or NOT_CHARGING at t.
 func (c condition) chargeState(t time.Time) string {
 	switch {
 	case !c.plugged:

@@ -8,11 +8,12 @@ import (
 	"time"
 )
 
-// serveConnect is GET and POST /oauth/authorize.
+// serveConnect answers GET and POST /oauth/authorize. A bad parameter ends on
+// a 400 page and never redirects, as then nothing in the URL can be trusted.
 func (s *Server) serveConnect(c *call) *response {
 	f, problem := s.newFlow(c.query, "code", "none")
 	if problem != "" {
-		return textResponse(http.StatusBadRequest, problem) // never a redirect: nothing about the URL is trusted
+		return textResponse(http.StatusBadRequest, problem) // see above: no redirect
 	}
 	if problem = f.readScope(c.query); problem != "" {
 		return textResponse(http.StatusBadRequest, problem)
@@ -30,15 +31,15 @@ func (s *Server) serveConnect(c *call) *response {
 	return s.grantCars(c, f, form)
 }
 
-// serveReauthenticate is GET and POST /oauth/reauthenticate: no code, the tokens
-// stay what they are.
+// serveReauthenticate answers GET and POST /oauth/reauthenticate. It gives out
+// no code, and existing tokens do not change.
 func (s *Server) serveReauthenticate(c *call) *response {
 	f, problem := s.newFlow(c.query, "vehicle_id", "none")
 	if problem != "" {
 		return textResponse(http.StatusBadRequest, problem)
 	}
 	f.vehicleID = c.query.Get("vehicle_id")
-	if f.vehicleID == "" && f.make == "TESLA" { // asks for more of Tesla's own permissions, and ends here
+	if f.vehicleID == "" && f.make == "TESLA" { // asks for more of Tesla's own permissions; the flow never comes back
 		f.redirect = ""
 	} else if s.vehicles[f.vehicleID] == nil {
 		return textResponse(http.StatusBadRequest, "Invalid parameter vehicle_id")
@@ -63,7 +64,8 @@ func (s *Server) serveReauthenticate(c *call) *response {
 	return f.redirectBack(url.Values{"vehicle_id": {f.vehicleID}})
 }
 
-// grantCars grants what the owner ticked and sends the browser back.
+// grantCars connects the cars that the owner ticked, with the permissions that
+// were ticked, and sends the browser back.
 func (s *Server) grantCars(c *call, f *flow, form url.Values) *response {
 	account := form.Get("user")
 	cars := s.offered(f, account)
@@ -77,7 +79,7 @@ func (s *Server) grantCars(c *call, f *flow, form url.Values) *response {
 		cars = cars[:1]
 	}
 	scope := f.scope
-	if form.Has("form") { // the page sends what is ticked; a script that sends nothing grants all
+	if form.Has("form") { // the page sends what is ticked; a script, without the field form, grants all
 		scope = slices.DeleteFunc(slices.Clone(scope), func(p string) bool {
 			return !slices.Contains(form["permission"], p) && !slices.Contains(f.required, p)
 		})
@@ -87,7 +89,7 @@ func (s *Server) grantCars(c *call, f *flow, form url.Values) *response {
 	for _, v := range cars {
 		granted := intersect(scope, v.Permissions)
 		if len(intersect(f.required, granted)) < len(f.required) {
-			continue // it cannot grant what is required: as good as incompatible
+			continue // the car lacks a required permission and is left out
 		}
 		g.vehicles[v.ID] = granted
 		keyMissing = keyMissing || v.keyless() && v.tesla()
@@ -112,7 +114,7 @@ func (s *Server) grantCars(c *call, f *flow, form url.Values) *response {
 	return f.redirectBack(back)
 }
 
-// offered are the cars that an account can grant in a flow.
+// offered are the cars among which an account can choose in a flow.
 func (s *Server) offered(f *flow, account string) []*vehicle {
 	var out []*vehicle
 	for _, id := range s.garage {
@@ -125,6 +127,8 @@ func (s *Server) offered(f *flow, account string) []*vehicle {
 	return out
 }
 
+// setExternalID writes external_id of a Connect URL to all connections of a
+// user. Without external_id they keep the one they have.
 func (s *Server) setExternalID(user, external string, now time.Time) {
 	if external == "" {
 		return
@@ -140,7 +144,8 @@ func (s *Server) setExternalID(user, external string, now time.Time) {
 	}
 }
 
-// connectForm reads the form of the page.
+// connectForm reads the form that the page posts. The problem is the text of a
+// 400 page.
 func connectForm(c *call) (form url.Values, problem string) {
 	if c.request.Method != http.MethodPost {
 		return nil, "Use GET or POST"
@@ -155,7 +160,8 @@ func connectForm(c *call) (form url.Values, problem string) {
 	return form, ""
 }
 
-// connectError is the Connect error that the form asks for; empty is consent.
+// connectError is the Connect error that the form asks for; empty when the
+// owner consents.
 func connectError(form url.Values) string {
 	if form.Get("error") != "" {
 		return form.Get("error")
@@ -166,8 +172,9 @@ func connectError(form url.Values) string {
 	return ""
 }
 
-// endWithError sends the browser back with one of the documented errors, or with
-// whatever error the form names.
+// endWithError sends the browser back with a Connect error. Each documented
+// error brings its own parameters; a name that is not documented is sent as it
+// is.
 func (s *Server) endWithError(f *flow, name string, form url.Values) *response {
 	back := url.Values{"error": {name}, "error_description": {connectErrorText(name)}}
 	switch name {
@@ -190,6 +197,7 @@ func (s *Server) endWithError(f *flow, name string, form url.Values) *response {
 	return f.redirectBack(back)
 }
 
+// connectErrorText is error_description for a Connect error.
 func connectErrorText(name string) string {
 	switch name {
 	case "access_denied":

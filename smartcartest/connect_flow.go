@@ -10,7 +10,7 @@ import (
 
 // flow is one Connect request after its parameters have been checked.
 type flow struct {
-	redirect     string // "" ends on the vendor's page
+	redirect     string // where the flow ends; "" is the vendor's own page
 	sentRedirect string // redirect_uri as it was sent
 	state        string
 	hasState     bool
@@ -22,10 +22,12 @@ type flow struct {
 	make         string
 	singleSelect bool
 	vin          string
-	vehicleID    string // of a re-authentication
+	vehicleID    string // only of a re-authentication
 }
 
-// newFlow checks what both pages share. The problem is for a 400 page.
+// newFlow checks the parameters that Connect and re-authentication share.
+// types are the response types that the page takes. The problem is the text of
+// a 400 page.
 func (s *Server) newFlow(q url.Values, types ...string) (f *flow, problem string) {
 	id := q.Get("application_id")
 	if !q.Has("application_id") {
@@ -58,7 +60,8 @@ func (s *Server) newFlow(q url.Values, types ...string) (f *flow, problem string
 	return f, ""
 }
 
-// readScope reads the permissions, of which some may be required.
+// readScope reads the permissions that the URL asks for. One with the prefix
+// "required:" has to be granted.
 func (f *flow) readScope(q url.Values) (problem string) {
 	known := allPermissions()
 	for _, p := range strings.Fields(q.Get("scope")) {
@@ -77,6 +80,8 @@ func (f *flow) readScope(q url.Values) (problem string) {
 	return ""
 }
 
+// registered says whether Connect may redirect to uri: to RedirectURL, to
+// those of WithRedirectURLs, and to any http URL of a loopback host.
 func (s *Server) registered(uri string) bool {
 	if uri == redirectURL || slices.Contains(s.cfg.redirects, uri) {
 		return true
@@ -89,7 +94,9 @@ func (s *Server) registered(uri string) bool {
 	return u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// redirectBack is the redirect, with what every one carries.
+// redirectBack sends the browser to the application with the result of the
+// flow, and with state and external_id as they came. A flow without a redirect
+// URI ends on a page instead.
 func (f *flow) redirectBack(add url.Values) *response {
 	if f.redirect == "" {
 		return completionPage(add)

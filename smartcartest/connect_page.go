@@ -32,22 +32,28 @@ const consentHTML = `<!DOCTYPE html>
 </html>
 `
 
+// consentPage parses the template of the page. New calls it once for each
+// server.
 func consentPage() *template.Template {
 	return template.Must(template.New("connect").Parse(consentHTML)) // a constant, parsed by every test
 }
 
+// consentCar is a car to choose on the page.
 type consentCar struct {
 	ID, Name string
 	Checked  bool
 }
 
+// consentPermission is a permission to choose on the page. A required one
+// cannot be unticked.
 type consentPermission struct {
 	Name     string
 	Required bool
 }
 
-// showConsent shows the page. The query parameter simulated_user picks another
-// account; user is already the application's own.
+// showConsent answers the page with the cars and permissions of an account.
+// The query parameter simulated_user names the account. It is not called user,
+// because that parameter belongs to the application.
 func (s *Server) showConsent(c *call, f *flow) *response {
 	data := struct {
 		Account     string
@@ -82,7 +88,8 @@ const completionHTML = `<!DOCTYPE html>
 </html>
 `
 
-// completionPage is the hosted page at the end of a flow without a redirect URI.
+// completionPage is the vendor's own page at the end of a flow that has no
+// redirect URI.
 func completionPage(result url.Values) *response {
 	data := struct{ Heading, Key string }{"Connected", result.Get("virtual_key_url")}
 	if name := result.Get("error"); name != "" {

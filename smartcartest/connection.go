@@ -7,7 +7,7 @@ import (
 
 // connection is one account reaching one car through the application.
 type connection struct {
-	seq         int // rises with every Connect; what cursors point at
+	seq         int // rises with every Connect; a cursor holds it
 	id          string
 	user        string
 	vehicle     string
@@ -18,11 +18,13 @@ type connection struct {
 	connectedAt time.Time
 	updatedAt   time.Time
 
-	visibleFrom time.Time   // from when on v3 shows it; until then:
-	shownBefore *connection // what it shows instead; nil is nothing
+	visibleFrom time.Time   // v3 shows this state from then on
+	shownBefore *connection // v3 shows this state until then; nil shows nothing
 }
 
-// shown is the connection as v3 lists it: its data may lag. Nil is nothing.
+// shown is what v3 lists for the connection at a time; nil when v3 does not
+// list the connection yet. With WithConnectionLag v3 shows the state before
+// the newest change.
 func (n *connection) shown(now time.Time) *connection {
 	if now.Before(n.visibleFrom) {
 		return n.shownBefore
@@ -30,8 +32,8 @@ func (n *connection) shown(now time.Time) *connection {
 	return n
 }
 
-// hideChange keeps what v3 shows of n as it is until lag has passed, whatever
-// changes in n from now on.
+// hideChange lets v3 show the connection as it is now until lag has passed.
+// Call it before the connection changes.
 func (n *connection) hideChange(now time.Time, lag time.Duration) {
 	until := now.Add(lag)
 	if lag == 0 || n.visibleFrom.Equal(until) {
@@ -45,7 +47,7 @@ func (n *connection) hideChange(now time.Time, lag time.Duration) {
 	n.visibleFrom = until
 }
 
-// userID is the vendor's id of an account, which it creates when it is new.
+// userID is the vendor's id of an account. A new account gets one.
 func (s *Server) userID(account string) string {
 	id := s.accounts[account]
 	if id == "" {
@@ -63,7 +65,8 @@ func (s *Server) UserIDOf(account string) string {
 	return s.userID(account)
 }
 
-// connectCar makes or renews a connection. A renewed one moves to the front.
+// connectCar connects a car to an account, or renews the connection. A renewed
+// connection counts as the newest.
 func (s *Server) connectCar(account, vehicleID, mode string, perms []string, now time.Time) {
 	user := s.userID(account)
 	s.connectCount++
@@ -84,7 +87,7 @@ func (s *Server) connectCar(account, vehicleID, mode string, perms []string, now
 	s.mustObserve = true
 }
 
-// connection finds one by its two ends; nil when there is none.
+// connection finds the connection of a user to a car; nil when there is none.
 func (s *Server) connection(user, vehicleID string) *connection {
 	for _, n := range s.connections {
 		if n.user == user && n.vehicle == vehicleID {
@@ -94,7 +97,7 @@ func (s *Server) connection(user, vehicleID string) *connection {
 	return nil
 }
 
-// connectionsNewestFirst lists the connections that match, newest first.
+// connectionsNewestFirst lists the connections that match.
 func (s *Server) connectionsNewestFirst(match func(*connection) bool) []*connection {
 	var out []*connection
 	for _, n := range slices.Backward(s.connections) {
@@ -105,6 +108,7 @@ func (s *Server) connectionsNewestFirst(match func(*connection) bool) []*connect
 	return out
 }
 
+// modeOf is the mode of a car's newest connection, "live" when it has none.
 func (s *Server) modeOf(vehicleID string) string {
 	for _, n := range slices.Backward(s.connections) {
 		if n.vehicle == vehicleID {
@@ -114,7 +118,8 @@ func (s *Server) modeOf(vehicleID string) string {
 	return "live"
 }
 
-// disconnect removes connections, and their cars from all grants of their user.
+// disconnect removes connections with their subscriptions, and takes each car
+// out of all grants of its user.
 func (s *Server) disconnect(gone []*connection) {
 	for _, n := range gone {
 		s.connections = slices.DeleteFunc(s.connections, func(o *connection) bool { return o == n })

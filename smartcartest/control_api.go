@@ -7,8 +7,9 @@ import (
 	"time"
 )
 
-// serveControl is the API below /_sim/. It uses only the exported methods, which
-// lock for themselves; the requests are neither logged nor spoiled.
+// serveControl answers the control API below /_sim/. It calls exported methods
+// only, and each of them takes the lock itself. Requests to the control API
+// are not logged, and faults do not apply to them.
 func (s *Server) serveControl(ctx context.Context, c *call) *response {
 	rest := c.path[1:]
 	method := c.request.Method
@@ -47,6 +48,7 @@ func (s *Server) serveControl(ctx context.Context, c *call) *response {
 	return s.controlHooks(ctx, c, rest)
 }
 
+// controlError is an error of the control API.
 func controlError(status int, err error) *response {
 	return jsonResponse(status, object{"error": err.Error()})
 }

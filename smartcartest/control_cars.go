@@ -22,6 +22,7 @@ type carState struct {
 	Requests    int       `json:"requests"`
 }
 
+// controlCars lists all cars as the control API shows them.
 func (s *Server) controlCars() []carState {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -37,6 +38,8 @@ func (s *Server) controlCars() []carState {
 	return out
 }
 
+// controlCar answers /_sim/cars/{id}/{what}: the ledger, or a change of the
+// car.
 func (s *Server) controlCar(method, id, what string) *response {
 	if s.change(id, func(*vehicle, time.Time) error { return nil }) != nil {
 		return controlError(http.StatusNotFound, errors.New("no such car"))

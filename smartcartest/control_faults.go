@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// faultOrder is what of a Fault fits into JSON.
+// faultOrder is a Fault as JSON, without ErrorShape. Method stands for Match.
 type faultOrder struct {
 	Path            string            `json:"path"`
 	Method          string            `json:"method"`

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// hookOrder is what of a Webhook fits into JSON.
+// hookOrder is a Webhook as JSON, without Token, Handler and Transport.
 type hookOrder struct {
 	ID               string   `json:"id"`
 	Name             string   `json:"name"`
@@ -53,6 +53,7 @@ type hookState struct {
 	CreatedAt     time.Time `json:"createdAt"`
 }
 
+// hookStates lists all webhooks as the control API shows them.
 func (s *Server) hookStates() []hookState {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -75,8 +76,7 @@ func (s *Server) hookStates() []hookState {
 	return out
 }
 
-// controlHooks is the part of the control API below /_sim/webhooks and
-// /_sim/deliveries.
+// controlHooks answers /_sim/webhooks and /_sim/deliveries.
 func (s *Server) controlHooks(ctx context.Context, c *call, rest []string) *response {
 	switch method := c.request.Method; {
 	case len(rest) == 1 && rest[0] == "webhooks" && method == http.MethodGet:
@@ -97,7 +97,8 @@ func (s *Server) controlHooks(ctx context.Context, c *call, rest []string) *resp
 	return controlError(http.StatusNotFound, errors.New("no such control"))
 }
 
-// controlAddHook creates a webhook, which stays when it could not be verified.
+// controlAddHook creates a webhook. When the receiver fails the challenge, the
+// webhook exists all the same, and the answer holds it beside the error.
 func (s *Server) controlAddHook(ctx context.Context, c *call) *response {
 	var order hookOrder
 	if err := json.Unmarshal(c.body, &order); err != nil {
@@ -119,7 +120,8 @@ func (s *Server) controlAddHook(ctx context.Context, c *call) *response {
 	return controlError(http.StatusInternalServerError, err)
 }
 
-// controlHook presses one of a webhook's buttons.
+// controlHook does one thing with a webhook: verify, test, enable, disable or
+// subscribe.
 func (s *Server) controlHook(ctx context.Context, c *call, id, what string) *response {
 	var order struct {
 		VehicleID string `json:"vehicleId"`

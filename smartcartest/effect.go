@@ -5,18 +5,21 @@ import (
 	"strings"
 )
 
-// effect is a valid command: what has to hold, what it changes, and what is
-// answered (nil is the usual success).
+// effect is what a valid command does to a car. check refuses the command in
+// the wrong condition, apply changes the condition, and answer replaces the
+// usual success. Each may be nil.
 type effect struct {
 	check  func(condition) *apiError
 	apply  func(*condition)
 	answer any
 }
 
+// setLocked locks or unlocks the doors.
 func setLocked(lock bool) effect {
 	return effect{apply: func(c *condition) { c.locked = lock }}
 }
 
+// setCharging starts or stops charging. Only a plugged car can start.
 func setCharging(start bool) effect {
 	return effect{
 		check: func(c condition) *apiError {
@@ -29,11 +32,13 @@ func setCharging(start bool) effect {
 	}
 }
 
+// setChargeLimit sets where charging ends, 0.5 to 1.
 func setChargeLimit(limit float64) effect {
 	return effect{apply: func(c *condition) { c.limit = limit }}
 }
 
-// setFlapOpen opens or closes the charge port, which a cable keeps open.
+// setFlapOpen opens or closes the flap of the charge port. A plugged cable
+// keeps it open.
 func setFlapOpen(open bool) effect {
 	return effect{
 		check: func(c condition) *apiError {
@@ -46,6 +51,7 @@ func setFlapOpen(open bool) effect {
 	}
 }
 
+// destination takes a place and does nothing with it.
 func destination(b []byte) (effect, *apiError) {
 	if _, err := boundedNumber(b, "latitude", -90, 90); err != nil {
 		return effect{}, err
@@ -54,7 +60,8 @@ func destination(b []byte) (effect, *apiError) {
 	return effect{}, err
 }
 
-// actionEffect picks the effect that the body's action names.
+// actionEffect reads the field action of the body, and picks the effect of
+// that name.
 func actionEffect(effects map[string]effect) func(*view, []byte) (effect, *apiError) {
 	return func(_ *view, b []byte) (effect, *apiError) {
 		var body struct {
@@ -71,7 +78,8 @@ func actionEffect(effects map[string]effect) func(*view, []byte) (effect, *apiEr
 	}
 }
 
-// boundedNumber reads a required number of a JSON object, strictly: no strings.
+// boundedNumber reads a required number of a JSON object. A number in a string
+// is refused.
 func boundedNumber(body []byte, field string, least, most float64) (float64, *apiError) {
 	var fields map[string]json.RawMessage
 	if json.Unmarshal(body, &fields) != nil {

@@ -15,19 +15,20 @@ type apiError struct {
 	code          string // "" is JSON null
 	description   string
 	resolution    string // "" is JSON null
-	resolutionURL string // of the resolution
-	userMessage   string // suggestedUserMessage
+	resolutionURL string // "" is absent
+	userMessage   string // suggestedUserMessage; "" is absent
 	detail        []fieldError
 	retryAfter    time.Duration
 }
 
+// fieldError says what is wrong with one field of a request.
 type fieldError struct {
 	Field   []string `json:"field"`
 	Message string   `json:"message"`
 }
 
-// newError looks an error up in the taxonomy. An unknown pair keeps its words
-// and takes the status of its type, so that tests can invent new codes.
+// newError looks an error up in the taxonomy. A code that is not documented
+// gets the status of its type, so that tests can invent codes.
 func newError(typ, code string) *apiError {
 	status := http.StatusInternalServerError
 	for _, e := range documentedErrors() {
@@ -42,13 +43,15 @@ func newError(typ, code string) *apiError {
 	return &apiError{status: status, typ: typ, code: code, description: "The vehicle or its account answered " + typ + ":" + code + "."}
 }
 
-// invalidField is a VALIDATION error about one field.
+// invalidField is a VALIDATION error about one field of a request. The message
+// follows the field's name.
 func invalidField(field, message string) *apiError {
 	e := newError("VALIDATION", "")
 	e.detail = []fieldError{{Field: []string{field}, Message: strconv.Quote(field) + " " + message}}
 	return e
 }
 
+// docURL links to the vendor's page about the error.
 func (e *apiError) docURL() string {
 	code := e.code
 	if code == "" {
@@ -58,6 +61,7 @@ func (e *apiError) docURL() string {
 	return "https://smartcar.com/docs/errors/api-errors/" + dashes(e.typ) + "-errors#" + dashes(code)
 }
 
+// resolutionBody is what the owner or the application can do about the error.
 func (e *apiError) resolutionBody() map[string]any {
 	r := map[string]any{"type": nullable(e.resolution)}
 	if e.resolutionURL != "" {
@@ -66,7 +70,7 @@ func (e *apiError) resolutionBody() map[string]any {
 	return r
 }
 
-// v2Body is the body of API v2.0.
+// v2Body is the error as API v2.0 sends it.
 func (e *apiError) v2Body(requestID string) map[string]any {
 	body := map[string]any{
 		"type":        e.typ,
@@ -86,7 +90,8 @@ func (e *apiError) v2Body(requestID string) map[string]any {
 	return body
 }
 
-// v3Body is the body of API v3: every scalar is a string, the status too.
+// v3Body is the error as API v3 sends it. The status is a string there, unless
+// numeric is set.
 func (e *apiError) v3Body(shape ErrorShape, numeric bool) map[string]any {
 	one := map[string]any{
 		"status":     strconv.Itoa(e.status),
@@ -112,14 +117,14 @@ func (e *apiError) v3Body(shape ErrorShape, numeric bool) map[string]any {
 	return map[string]any{"errors": []any{one}}
 }
 
-// signalBody is the error as it stands inside one v3 signal.
+// signalBody is the error inside one v3 signal.
 func (e *apiError) signalBody() map[string]any {
 	name := e.code
 	if name == "" {
 		name = e.typ
 	}
 	resolution := e.resolutionBody()
-	if e.resolution == "" { // as seen live: no null here
+	if e.resolution == "" { // seen live: a signal has this word instead of null
 		resolution["type"] = "UNKNOWN_RESOLUTION_TYPE"
 	}
 	return map[string]any{
@@ -128,18 +133,19 @@ func (e *apiError) signalBody() map[string]any {
 	}
 }
 
-// header holds what the error says outside its body.
+// header is the part of the error that is sent in headers: Retry-After.
 func (e *apiError) header() http.Header {
 	h := http.Header{}
 	if e.retryAfter > 0 {
-		seconds := (e.retryAfter + time.Second - 1) / time.Second // rounded up: earlier would be refused again
+		seconds := (e.retryAfter + time.Second - 1) / time.Second // rounded up, because a retry before the end is refused again
 		h.Set("Retry-After", strconv.FormatInt(int64(seconds), 10))
 	}
 	return h
 }
 
+// statusText is the name of a status, with the vendor's own 430.
 func statusText(status int) string {
-	if status == 430 { // not in net/http: the vendor's own
+	if status == 430 { // the vendor's own status, which net/http does not know
 		return "Billing Limit Reached"
 	}
 	return http.StatusText(status)
@@ -156,6 +162,7 @@ func title(code string) string {
 	return strings.Join(words, " ")
 }
 
+// oauthError is an error of either token endpoint.
 func oauthError(status int, code, description string) *response {
 	return jsonResponse(status, map[string]string{"error": code, "error_description": description})
 }

@@ -11,8 +11,8 @@ const (
 	actionRequired = "ACTION_REQUIRED"
 )
 
-// documentedErrors is the error taxonomy. It is a function, so that nobody can write
-// to it; it is only read when something failed.
+// documentedErrors is the vendor's error taxonomy. It is a function, so that
+// nothing can write to the table.
 func documentedErrors() []apiError {
 	const (
 		csa     = "CONNECTED_SERVICES_ACCOUNT"

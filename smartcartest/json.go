@@ -4,7 +4,8 @@ import (
 	"encoding/json"
 )
 
-// mustJSON encodes what this package built itself.
+// mustJSON encodes values that this package built itself, none of which can
+// fail.
 func mustJSON(v any) []byte {
 	b, err := json.Marshal(v)
 	if err != nil { // only NaN or a channel could do that; neither is ever put in
@@ -13,6 +14,7 @@ func mustJSON(v any) []byte {
 	return b
 }
 
+// nullable is null in JSON for an empty string.
 func nullable(s string) any {
 	if s == "" {
 		return nil
@@ -20,6 +22,7 @@ func nullable(s string) any {
 	return s
 }
 
+// btoi is 1 for true.
 func btoi(b bool) int {
 	if b {
 		return 1

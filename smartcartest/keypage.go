@@ -7,8 +7,9 @@ import (
 	"strings"
 )
 
-// keyPath is the path of a link that adds a virtual key. On the real host it
-// opens the Tesla app; here it is what the owner would see in the app.
+// keyPath begins the path of a link that adds a virtual key. The real host
+// opens the Tesla app there; the simulator shows a page that stands for the
+// app.
 const keyPath = "_ak"
 
 const keyHTML = `<!DOCTYPE html>
@@ -36,14 +37,16 @@ const keyHTML = `<!DOCTYPE html>
 </html>
 `
 
+// keyCar is a car on the page.
 type keyCar struct {
 	ID, Name string
 	Paired   bool
-	Says     string // what the app says instead
+	Says     string // why the key cannot be changed; "" when it can
 }
 
-// serveKeyPage is GET and POST /_ak/<domain>. As on the Connect page, the query
-// parameter simulated_user picks another account.
+// serveKeyPage answers GET and POST /_ak/<domain>. The query parameter
+// simulated_user names the account, as on the Connect page; vin shows one car
+// only.
 func (s *Server) serveKeyPage(c *call, rest []string) *response {
 	if len(rest) != 1 || rest[0] == "" {
 		return textResponse(http.StatusNotFound, "No domain")
@@ -66,6 +69,7 @@ func (s *Server) serveKeyPage(c *call, rest []string) *response {
 	}{domain, s.keyCars(c.query.Get("simulated_user"), c.query.Get("vin"))})
 }
 
+// keyCars are the Teslas of an account.
 func (s *Server) keyCars(account, vin string) []keyCar {
 	var cars []keyCar
 	for _, id := range s.garage {
@@ -78,7 +82,8 @@ func (s *Server) keyCars(account, vin string) []keyCar {
 	return cars
 }
 
-// keyRefusal is what the app says to an owner who cannot add the key.
+// keyRefusal is what the Tesla app says when the account cannot add a key to
+// the car; empty when it can.
 func (s *Server) keyRefusal(account string, v *vehicle) string {
 	_, driver := v.reachedBy(account)
 	switch {
@@ -92,6 +97,7 @@ func (s *Server) keyRefusal(account string, v *vehicle) string {
 	return ""
 }
 
+// changeKey adds or removes the key of the car that the form names.
 func (s *Server) changeKey(c *call, domain string) *response {
 	form, ok := c.form()
 	if !ok {
@@ -116,6 +122,6 @@ func (s *Server) changeKey(c *call, domain string) *response {
 	default:
 		return textResponse(http.StatusBadRequest, `Invalid parameter key: "add" or "remove"`)
 	}
-	back := url.URL{Path: s.cfg.basePath + "/" + keyPath + "/" + domain, RawQuery: c.query.Encode()} // whatever host this was reached by
+	back := url.URL{Path: s.cfg.basePath + "/" + keyPath + "/" + domain, RawQuery: c.query.Encode()} // relative, as the page can have any host
 	return textResponse(http.StatusSeeOther, "Back to the page.").header("Location", back.String())
 }

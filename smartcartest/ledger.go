@@ -53,7 +53,7 @@ type Entry struct {
 	// data.
 	RecordedAt time.Time `json:"recordedAt,omitzero"`
 
-	epoch int // of the key: windows do not reach across
+	epoch int // the car's key epoch: no window reaches into another
 }
 
 // Broken is a data request of a keyless car that came inside the window which
@@ -80,10 +80,10 @@ func (s *Server) Ledger(vehicleID string) []Entry {
 }
 
 // BrokenWindows returns every wasted data request of a keyless car, each with
-// the request that had opened the window: requests that arrived at the car's
-// gate less than the window after one that spent a turn, the car having been
-// without the key all the time between. It does not matter what they were
-// answered, nor whether the answer arrived.
+// the request that had opened the window. A request is wasted when it arrives
+// at the car's gate before the window of an earlier one has passed, and the
+// car had no key all that time. The answers do not matter, nor whether they
+// arrived.
 func (s *Server) BrokenWindows(vehicleID string) []Broken {
 	var out []Broken
 	var opened *Entry
@@ -103,8 +103,9 @@ func (s *Server) BrokenWindows(vehicleID string) []Broken {
 	return out
 }
 
-// identify opens the ledger entry of a request whose path names a car, and returns
-// the car and its operation; either may be nil. It needs the lock.
+// identify finds the car and the v2 operation that the path names; either may
+// be nil. When the car exists, it opens the entry that process writes to the
+// car's ledger. The caller holds the lock.
 func (s *Server) identify(c *call) (*vehicle, *operation) {
 	if len(c.path) < 3 || c.path[1] != "vehicles" || (c.path[0] != "v2.0" && c.path[0] != "v3") {
 		return nil, nil

@@ -31,7 +31,7 @@ func (s *Server) Requests() []Request {
 	return slices.Clone(s.requests)
 }
 
-// logRequest needs the lock.
+// logRequest writes a request to the log. The caller holds the lock.
 func (s *Server) logRequest(c *call, status int, dropped bool) {
 	s.requests = appendCapped(s.requests, Request{
 		Time: c.now, Method: c.request.Method, Path: c.request.URL.Path, Query: maskedQuery(c.query),
@@ -39,7 +39,7 @@ func (s *Server) logRequest(c *call, status int, dropped bool) {
 	})
 }
 
-// maskedQuery is a query without the values that open something.
+// maskedQuery is a query in which codes, tokens and secrets are masked.
 func maskedQuery(q url.Values) string {
 	clean := make(url.Values, len(q))
 	for name, values := range q {
@@ -52,7 +52,8 @@ func maskedQuery(q url.Values) string {
 	return clean.Encode()
 }
 
-// counts are kept beside the log, which forgets.
+// counts are totals since New. The log cannot give them, as it drops its
+// oldest entries.
 type counts struct{ token, appToken, codeReuse int }
 
 // TokenRequests counts the requests at the v2 token endpoint that were
@@ -66,18 +67,21 @@ func (s *Server) AppTokenRequests() int { return s.count(func(c counts) int { re
 // they had been exchanged.
 func (s *Server) CodeReuse() int { return s.count(func(c counts) int { return c.codeReuse }) }
 
+// count reads one total.
 func (s *Server) count(pick func(counts) int) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return pick(s.counts)
 }
 
-// appendCapped appends and forgets the oldest, a tenth at a time.
+// appendCapped appends to a log that keeps logKept entries.
 func appendCapped[T any](list []T, e T) []T { return appendCappedTo(list, e, logKept) }
 
+// appendCappedTo appends to a log. When the log is full, its oldest tenth is
+// dropped first, so that it is not copied at every request.
 func appendCappedTo[T any](list []T, e T, kept int) []T {
 	if len(list) >= kept {
-		clear(list[copy(list, list[kept/10:]):]) // what they hold may be large
+		clear(list[copy(list, list[kept/10:]):]) // lets go of what the dropped entries hold
 		list = list[:len(list)-kept/10]
 	}
 	return append(list, e)

@@ -28,6 +28,7 @@ const (
 	KeyRequired
 )
 
+// config is what the options choose.
 type config struct {
 	now           func() time.Time
 	cars          []Car
@@ -49,6 +50,7 @@ type config struct {
 	subscriptionLag time.Duration
 }
 
+// defaults is the configuration without options.
 func defaults() config {
 	return config{
 		now:          time.Now,
@@ -172,6 +174,7 @@ func WithSeed(seed uint64) Option {
 	return func(c *config) { c.seed = seed }
 }
 
+// setPositive ignores a duration that makes no sense.
 func setPositive(p *time.Duration, d time.Duration) {
 	if d > 0 {
 		*p = d

@@ -34,6 +34,8 @@ li p{margin:.25rem 0 .75rem;color:var(--m)}
 .said{padding:.75rem 1rem;border-left:4px solid var(--a);background:var(--b)}
 </style>`
 
+// htmlPage answers a page, with headers that keep it from being stored or
+// framed.
 func htmlPage(page *template.Template, data any) *response {
 	var b bytes.Buffer
 	if err := page.Execute(&b, data); err != nil {

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// allPermissions are the documented scopes, also what Connect grants when the
-// URL names none.
+// allPermissions are the documented permissions. Connect asks for all of them
+// when its URL names none.
 func allPermissions() []string {
 	return []string{
 		"control_charge", "control_climate", "control_navigation", "control_pin", "control_security", "control_trunk",
@@ -17,7 +17,7 @@ func allPermissions() []string {
 	}
 }
 
-// intersect keeps the order of a.
+// intersect lists what is in both, in the order of a.
 func intersect(a, b []string) []string {
 	return slices.DeleteFunc(slices.Clone(a), func(s string) bool { return !slices.Contains(b, s) })
 }

@@ -14,7 +14,7 @@ import (
 // ServeHTTP answers one request. A dropped connection is
 // panic(http.ErrAbortHandler), which net/http turns into a closed connection.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.Body == nil { // made by hand, not by a server
+	if r.Body == nil { // only a request that no server made
 		r.Body = http.NoBody
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
@@ -35,7 +35,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f := s.pickFault(c)
 	if !sleep(r.Context(), f.Latency) {
 		s.logAbandoned(c)
-		panic(http.ErrAbortHandler) // the client is gone; nothing was processed
+		panic(http.ErrAbortHandler) // the client has left: nothing is processed
 	}
 	res, dropped := s.process(c, f, inside)
 	if res != nil && res.streamed && (!dropped || f.Accepted) {
@@ -48,7 +48,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	res.write(w)
 }
 
-// process answers under the lock, in one step with the ledger and the log.
+// process answers a request. It holds the lock from the beginning to the end,
+// so that answer, ledger and log always agree. dropped says that the
+// connection closes instead of the answer; res is nil when nothing was
+// processed.
 func (s *Server) process(c *call, f Fault, inside bool) (res *response, dropped bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -95,13 +98,14 @@ func (s *Server) logAbandoned(c *call) {
 	s.logRequest(c, 0, true)
 }
 
-// splitPath finds the path below the base path; false when it is not below.
+// splitPath reads the path below the base path; false when the request lies
+// outside of it.
 func (s *Server) splitPath(c *call) bool {
 	path, inside := strings.CutPrefix(c.request.URL.EscapedPath(), s.cfg.basePath)
 	inside = inside && (path == "" || path[0] == '/')
 	c.path = strings.Split(strings.Trim(path, "/"), "/")
 	for i, segment := range c.path {
-		// Split first: an escaped slash belongs to its segment.
+		// Unescaped after the split, so that an escaped slash does not split.
 		if plain, err := url.PathUnescape(segment); err == nil {
 			c.path[i] = plain
 		}
@@ -110,6 +114,7 @@ func (s *Server) splitPath(c *call) bool {
 	return inside
 }
 
+// route answers a request by its path. The caller holds the lock.
 func (s *Server) route(c *call) *response {
 	rest := c.path[1:]
 	switch c.path[0] {
@@ -142,7 +147,8 @@ func (s *Server) route(c *call) *response {
 	return c.fail(newError("RESOURCE_NOT_FOUND", "PATH"))
 }
 
-// sleep waits for d without any lock; false when ctx ended first.
+// sleep waits for d; false when ctx ended first. The caller must not hold the
+// lock.
 func sleep(ctx context.Context, d time.Duration) bool {
 	if d <= 0 {
 		return ctx.Err() == nil
@@ -157,5 +163,5 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// bodyOf is what Fault.Match may read, each time from the start.
+// bodyOf is the body for a reader that begins at its start.
 func bodyOf(b []byte) io.ReadCloser { return io.NopCloser(bytes.NewReader(b)) }

@@ -34,24 +34,24 @@ type Server struct {
 	// mu guards everything below. It is never held while sleeping or doing
 	// I/O: a lock held across a sleep hangs a synctest bubble.
 	mu           sync.Mutex
-	offset       time.Duration
-	garage       []string // vehicle ids as the garage lists them
+	offset       time.Duration // what Advance has added
+	garage       []string      // ids of all vehicles, in order
 	vehicles     map[string]*vehicle
 	accounts     map[string]string // user id by account name
 	connections  []*connection
-	connectCount int // connections ever made, for cursors
+	connectCount int // the seq of the newest connection
 	tokens       *tokens
 	bucket       bucket
 	faults       []*activeFault
 	random       *rand.Rand
-	requests     []Request
+	requests     []Request // the log
 
 	hooks         []*hook
 	subscriptions []*subscription
-	events        []*event   // still to be delivered
+	events        []*event   // the queue
 	deliveries    []Delivery // the log
-	sequence      int64      // of events
-	mustObserve   bool       // a request has changed the subscriptions
+	sequence      int64      // of the newest event
+	mustObserve   bool       // this request has made a subscription or a connection
 	counts        counts
 }
 

@@ -10,18 +10,21 @@ import (
 	"time"
 )
 
-// lateBody is a body that can be read from a time on. It needs no goroutine: Read
-// waits, until the request's context ends or somebody closes the body.
+// lateBody is the body of a streamed answer in memory. Read waits until
+// readableAt. It needs no goroutine, and ends early when the request's context
+// ends or the client closes the body.
 type lateBody struct {
 	readableAt  time.Time
 	body        *bytes.Reader
 	drop        bool
-	requestDone <-chan struct{} // of the request
+	requestDone <-chan struct{}
 	requestErr  func() error
 	closed      chan struct{}
 	once        sync.Once
 }
 
+// newLateBody is readable from at on; with drop it is never read, but fails
+// like a dropped connection.
 func newLateBody(ctx context.Context, at time.Time, body []byte, drop bool) *lateBody {
 	return &lateBody{readableAt: at, body: bytes.NewReader(body), drop: drop, requestDone: ctx.Done(), requestErr: ctx.Err, closed: make(chan struct{})}
 }
@@ -29,7 +32,7 @@ func newLateBody(ctx context.Context, at time.Time, body []byte, drop bool) *lat
 func (b *lateBody) Read(p []byte) (int, error) {
 	t := time.NewTimer(max(0, time.Until(b.readableAt)))
 	defer t.Stop()
-	select { // the end of the request comes first, also when both are there
+	select { // first alone: the end of the request counts even if the timer has fired too
 	case <-b.requestDone:
 		return 0, b.requestErr()
 	case <-b.closed:

@@ -33,6 +33,7 @@ func (g *grant) vehicleIDs(garage []string) []string {
 	return ids
 }
 
+// authCode is what Connect gives out and the token endpoint takes once.
 type authCode struct {
 	grant       *grant
 	redirectURI string // "" when Connect was called without one
@@ -40,11 +41,13 @@ type authCode struct {
 	used        bool
 }
 
+// accessToken opens API v2.0 for the cars of a grant.
 type accessToken struct {
 	grant   *grant
 	expires time.Time
 }
 
+// refreshToken gets a new pair for a grant.
 type refreshToken struct {
 	grant   *grant
 	seq     int // the newer of two tokens of one grant has the higher number
@@ -72,6 +75,7 @@ type tokens struct {
 	apps    map[string]time.Time // v3 application tokens and when they end
 }
 
+// newTokens is empty.
 func newTokens(grace time.Duration) *tokens {
 	return &tokens{
 		grace: grace, codes: map[string]*authCode{}, access: map[string]*accessToken{},

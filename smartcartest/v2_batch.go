@@ -7,16 +7,16 @@ import (
 	"strings"
 )
 
-// item is one sub-request of a batch.
+// item is one request inside a batch.
 type item struct {
 	path  string
 	op    *operation
 	query url.Values
-	err   *apiError // known before the car is asked
+	err   *apiError // set when the item never reaches the car
 }
 
-// v2Batch is POST /vehicles/{id}/batch: one turn of the car for all items, and
-// an answer or an error for each.
+// v2Batch answers POST /vehicles/{id}/batch. All items together take one turn
+// of the car, and each has an answer or an error of its own.
 func (s *Server) v2Batch(c *call, v *vehicle, g *grant) *response {
 	items, err := s.batchItems(c, v, g.vehicles[v.ID])
 	if err != nil {
@@ -35,7 +35,7 @@ func (s *Server) v2Batch(c *call, v *vehicle, g *grant) *response {
 	}
 	c.entry.Kind = kind
 	if refused != nil && refused.status == http.StatusTooManyRequests {
-		return c.fail(refused) // a limit concerns the whole request
+		return c.fail(refused) // a rate limit fails the whole batch
 	}
 	responses := make([]object, 0, len(items))
 	for _, it := range items {
@@ -47,7 +47,8 @@ func (s *Server) v2Batch(c *call, v *vehicle, g *grant) *response {
 	return c.ok(object{"responses": responses})
 }
 
-// batchItems reads the request and finds out what each item may do.
+// batchItems reads the items. An item that cannot be answered carries its
+// error, all as far as is known without asking the car.
 func (s *Server) batchItems(c *call, v *vehicle, perms []string) ([]item, *apiError) {
 	var body struct {
 		Requests []struct {
@@ -78,7 +79,8 @@ func (s *Server) batchItems(c *call, v *vehicle, perms []string) ([]item, *apiEr
 	return items, nil
 }
 
-// batchAnswer is the item's response; its header names are in lower case.
+// batchAnswer is the answer to one item. The names of its headers are in lower
+// case.
 func (s *Server) batchAnswer(c *call, v *vehicle, g *grant, it item, rec recording) object {
 	fail := func(e *apiError) object {
 		return object{"path": it.path, "code": e.status, "body": e.v2Body(c.requestID), "headers": object{}}

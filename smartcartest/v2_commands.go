@@ -4,7 +4,7 @@ import (
 	"net/http"
 )
 
-// v2Command answers one command.
+// v2Command answers a command.
 func (s *Server) v2Command(c *call, v *vehicle, op *operation, w *view) *response {
 	e, err := op.command(w, c.body)
 	if err == nil {
@@ -19,6 +19,7 @@ func (s *Server) v2Command(c *call, v *vehicle, op *operation, w *view) *respons
 	return c.ok(e.answer)
 }
 
+// coreCommands are the v2 commands that every make shares.
 func coreCommands() []operation {
 	post := func(path, permission string, command func(*view, []byte) (effect, *apiError)) operation {
 		return operation{method: http.MethodPost, path: path, permission: permission, kind: Command, command: command}

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// serveConnections is GET and DELETE /v2.0/management/connections.
+// serveConnections answers GET and DELETE /v2.0/management/connections.
 func (s *Server) serveConnections(c *call) *response {
 	if !c.hasBasicAuth("default", managementToken) {
 		return c.fail(newError("AUTHENTICATION", ""))
@@ -26,6 +26,7 @@ func (s *Server) serveConnections(c *call) *response {
 	}
 }
 
+// listConnections lists the connections that the query asks for, newest first.
 func (s *Server) listConnections(c *call) *response {
 	limit, err := c.queryNumber("limit", 10, 1, 100)
 	if err != nil {
@@ -51,13 +52,17 @@ func (s *Server) listConnections(c *call) *response {
 	return c.ok(object{"connections": list, "paging": object{"cursor": next, "count": len(list)}})
 }
 
-// The cursor looks like the vendor's: opaque, and in need of URL encoding.
+// A cursor looks like the vendor's: opaque, with characters that must be
+// escaped in a URL.
 const cursorPrefix, cursorSuffix = "AES-256-CBC::", "+/=::utf8"
 
+// encodeCursor points behind a connection, by its seq.
 func encodeCursor(seq int) string {
 	return cursorPrefix + base64.StdEncoding.EncodeToString([]byte(strconv.Itoa(seq))) + cursorSuffix
 }
 
+// decodeCursor is the reverse of encodeCursor; false for a cursor that it did
+// not make.
 func decodeCursor(cursor string) (seq int, ok bool) {
 	inner, prefix := strings.CutPrefix(cursor, cursorPrefix)
 	inner, suffix := strings.CutSuffix(inner, cursorSuffix)
@@ -69,6 +74,8 @@ func decodeCursor(cursor string) (seq int, ok bool) {
 	return seq, err == nil
 }
 
+// deleteConnections removes the connections that the query asks for. Without a
+// car and a user it is refused, as it would remove all.
 func (s *Server) deleteConnections(c *call) *response {
 	if !c.query.Has("vehicle_id") && !c.query.Has("user_id") {
 		return c.fail(invalidField("vehicle_id", "or \"user_id\" is required"))
@@ -82,7 +89,8 @@ func (s *Server) deleteConnections(c *call) *response {
 	return c.ok(object{"connections": list})
 }
 
-// v2Compatibility is GET /v2.0/compatibility, by VIN.
+// v2Compatibility answers GET /v2.0/compatibility: what the car with a VIN can
+// do.
 func (s *Server) v2Compatibility(c *call) *response {
 	if !c.hasBasicAuth(clientID, clientSecret) {
 		return c.fail(newError("AUTHENTICATION", ""))
@@ -102,7 +110,7 @@ func (s *Server) v2Compatibility(c *call) *response {
 		return c.ok(object{"compatible": false, "reason": "VEHICLE_NOT_COMPATIBLE", "capabilities": []object{}})
 	}
 	capabilities := []object{}
-	if country := c.query.Get("country"); country == "" || country == "US" { // elsewhere only the flag is answered
+	if country := c.query.Get("country"); country == "" || country == "US" { // for any other country, capabilities is empty
 		for _, op := range s.operations {
 			if slices.Contains(scope, op.permission) && !strings.HasPrefix(op.path, "/tesla/") {
 				reason := any(nil)

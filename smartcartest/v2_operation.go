@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// operation is one row of the v2 table: a method and path below a vehicle.
-// Either read or command is set, or neither: Server.vehicleHandler knows who
-// answers then.
+// operation is one row of the v2 table: a method and a path below a car. A row
+// with read reads the car, a row with command changes it. Rows with neither
+// are answered by Server.vehicleHandler.
 type operation struct {
 	method     string
 	path       string // "*" stands for one segment
@@ -22,7 +22,7 @@ type operation struct {
 	command func(*view, []byte) (effect, *apiError)
 }
 
-// operations is the v2 table of everything below a vehicle.
+// operations is the v2 table of all paths below a car.
 func operations() []operation {
 	return slices.Concat(coreReads(), coreCommands(), teslaReads(), teslaCommands(), []operation{
 		{method: http.MethodGet, path: "/permissions", kind: Metadata},
@@ -33,8 +33,8 @@ func operations() []operation {
 	})
 }
 
-// operation finds an entry of the v2 table by method and the segments below
-// the vehicle.
+// operation finds a row of the v2 table by method and the segments below the
+// car; nil when there is none.
 func (s *Server) operation(method string, rest []string) *operation {
 	i := slices.IndexFunc(s.operations, func(o operation) bool { return o.method == method && o.matches(rest) })
 	if i < 0 {
@@ -43,6 +43,7 @@ func (s *Server) operation(method string, rest []string) *operation {
 	return &s.operations[i]
 }
 
+// matches says whether the segments below the car are those of the row.
 func (o *operation) matches(rest []string) bool {
 	if o.path == "/" {
 		return len(rest) == 0 || len(rest) == 1 && rest[0] == ""
@@ -50,8 +51,8 @@ func (o *operation) matches(rest []string) bool {
 	return slices.EqualFunc(segments(o.path), rest, func(w, r string) bool { return w == r || w == "*" && r != "" })
 }
 
-// admit says whether a request may go to the car, as far as the vendor knows
-// without asking it.
+// admit refuses what the vendor can refuse without asking the car: a missing
+// permission, a car that is not capable, a bad query.
 func (o *operation) admit(v *vehicle, perms []string, query url.Values) *apiError {
 	if o.permission != "" && !slices.Contains(perms, o.permission) {
 		return newError("PERMISSION", "")
@@ -65,7 +66,8 @@ func (o *operation) admit(v *vehicle, perms []string, query url.Values) *apiErro
 	return nil
 }
 
-// capable says whether the car can answer at all.
+// capable returns VEHICLE_NOT_CAPABLE when the car never answers the
+// operation.
 func (o *operation) capable(v *vehicle) *apiError {
 	if strings.HasPrefix(o.path, "/tesla/") && !v.tesla() || slices.Contains(v.Unsupported, o.path) {
 		return newError("COMPATIBILITY", "VEHICLE_NOT_CAPABLE")
@@ -73,8 +75,7 @@ func (o *operation) capable(v *vehicle) *apiError {
 	return nil
 }
 
-// unitSystem is the value of SC-Unit-System; empty when the answer bears no
-// units.
+// unitSystem is the header SC-Unit-System; empty when the answer has no units.
 func (o *operation) unitSystem(w *view) string {
 	switch {
 	case !o.hasUnits:
@@ -86,5 +87,5 @@ func (o *operation) unitSystem(w *view) string {
 	}
 }
 
-// segments are those of a path such as /charge/limit.
+// segments are the parts of a path such as /charge/limit.
 func segments(path string) []string { return strings.Split(strings.Trim(path, "/"), "/") }

@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// v2Read answers one GET.
+// v2Read answers a GET. Metadata comes from the vendor and never passes the
+// car's gate.
 func (s *Server) v2Read(c *call, v *vehicle, op *operation, w *view) *response {
 	if op.kind == Metadata {
 		body, err := op.read(w.withRecording(recording{recorded: c.now, fetched: c.now}))
@@ -103,6 +104,7 @@ func coreReads() []operation {
 	}
 }
 
+// security answers /security: all doors are locked or none is.
 func security(w *view) any {
 	closed := "CLOSED"
 	if w.locked {
@@ -126,7 +128,8 @@ func security(w *view) any {
 	}
 }
 
-// serviceDates reads the dates of the service history; by default the last year.
+// serviceDates reads the query of the service history; by default the last
+// year until now.
 func serviceDates(q url.Values, now time.Time) (from, to time.Time, err *apiError) {
 	from, to = now.AddDate(-1, 0, 0), now
 	for name, t := range map[string]*time.Time{"start_date": &from, "end_date": &to} {
@@ -145,7 +148,8 @@ func serviceDates(q url.Values, now time.Time) (from, to time.Time, err *apiErro
 	return from, to, nil
 }
 
-// serviceHistory keeps km whatever the unit system, as documented.
+// serviceHistory has one record each 90 days. Distances are in km in both unit
+// systems, as documented.
 func serviceHistory(w *view) (any, *apiError) {
 	from, to, err := serviceDates(w.query, w.now)
 	if err != nil {

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// serveV2 routes below /v2.0.
+// serveV2 answers everything below /v2.0.
 func (s *Server) serveV2(c *call, rest []string) *response {
 	method := c.request.Method
 	switch {
@@ -24,8 +24,8 @@ func (s *Server) serveV2(c *call, rest []string) *response {
 	return c.fail(newError("RESOURCE_NOT_FOUND", "PATH"))
 }
 
-// withGrant authenticates by user token and takes one from the application's
-// rate limit.
+// withGrant authenticates the request by its user token, takes one from the
+// application's rate limit, and goes on to next.
 func (s *Server) withGrant(c *call, next func(*grant) *response) *response {
 	g := s.tokens.grantOf(c.bearer(), c.now)
 	if g == nil {
@@ -37,8 +37,9 @@ func (s *Server) withGrant(c *call, next func(*grant) *response) *response {
 	return next(g)
 }
 
-// v2Vehicle answers below /v2.0/vehicles/{id}: path, token, vehicle,
-// permission, capability, and then the operation itself.
+// v2Vehicle answers below /v2.0/vehicles/{id}. It checks the path, the token,
+// the car, the permission and the capability, in this order, before it comes
+// to the operation itself.
 func (s *Server) v2Vehicle(c *call) *response {
 	v, op := s.identify(c)
 	if op == nil {
@@ -73,7 +74,7 @@ func (s *Server) v2Vehicle(c *call) *response {
 }
 
 // vehicleHandler answers the operations that neither read nor command the car.
-// The grant is nil when the request carries the management token.
+// The handler gets no grant when the request carries the management token.
 func (s *Server) vehicleHandler(op *operation) func(*call, *vehicle, *grant) *response {
 	switch op.method + " " + op.path {
 	case "GET /permissions":
@@ -91,8 +92,8 @@ func (s *Server) vehicleHandler(op *operation) func(*call, *vehicle, *grant) *re
 	}
 }
 
-// misspelled is the documented trap of make-specific paths: the make must be in
-// lower case.
+// misspelled says whether the make in the path has a capital letter, as in
+// /Tesla/status. The vendor answers such a path with PERMISSION, not with 404.
 func (s *Server) misspelled(c *call) bool {
 	rest := slices.Clone(c.path[3:])
 	if len(rest) < 2 || rest[0] == "tesla" {
@@ -102,13 +103,14 @@ func (s *Server) misspelled(c *call) bool {
 	return rest[0] == "tesla" && s.operation(c.request.Method, rest) != nil
 }
 
-// v2Permissions is GET /vehicles/{id}/permissions.
+// v2Permissions answers GET /vehicles/{id}/permissions.
 func (s *Server) v2Permissions(c *call, v *vehicle, g *grant) *response {
 	return c.list("permissions", g.vehicles[v.ID], 25, 1000)
 }
 
-// v2DeleteApplication is DELETE /vehicles/{id}/application: for this user, or for all
-// users with the management token.
+// v2DeleteApplication answers DELETE /vehicles/{id}/application. It
+// disconnects the token's user from the car, or all users when the request
+// carries the management token.
 func (s *Server) v2DeleteApplication(c *call, v *vehicle, g *grant) *response {
 	s.disconnect(s.connectionsNewestFirst(func(n *connection) bool {
 		return n.vehicle == v.ID && (g == nil || n.user == g.user)
@@ -119,7 +121,9 @@ func (s *Server) v2DeleteApplication(c *call, v *vehicle, g *grant) *response {
 	return c.ok(map[string]string{"status": "success"})
 }
 
-// v2Subscribe is POST /vehicles/{id}/webhooks/{webhookId}.
+// v2Subscribe answers POST /vehicles/{id}/webhooks/{webhookId}. When the
+// webhook does not exist, the answer is the same and the vendor begins to
+// store the car's signals, but no event is ever sent.
 func (s *Server) v2Subscribe(c *call, v *vehicle, g *grant) *response {
 	v.storeSignalsFrom(c.now)
 	if n := s.connection(g.user, v.ID); n != nil && s.hook(c.path[4]) != nil {
@@ -129,7 +133,8 @@ func (s *Server) v2Subscribe(c *call, v *vehicle, g *grant) *response {
 	return c.ok(map[string]string{"webhookId": c.path[4], "vehicleId": v.ID})
 }
 
-// v2Unsubscribe is documented for the management token only.
+// v2Unsubscribe answers DELETE /vehicles/{id}/webhooks/{webhookId}, which
+// takes the management token only.
 func (s *Server) v2Unsubscribe(c *call, v *vehicle, g *grant) *response {
 	if g != nil {
 		return c.fail(newError("AUTHENTICATION", ""))

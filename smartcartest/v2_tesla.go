@@ -5,8 +5,8 @@ import (
 	"net/http"
 )
 
-// teslaReads are the make-specific reads. They are in the table for every car;
-// operation.capable turns other makes away.
+// teslaReads are the reads of /tesla/. The table has them for every car, and
+// operation.capable refuses them for other makes.
 func teslaReads() []operation {
 	get := func(path, permission string, kind Kind, units bool, read func(*view) (any, *apiError)) operation {
 		return operation{method: http.MethodGet, path: "/tesla" + path, permission: permission, kind: kind, hasUnits: units, read: read}
@@ -62,8 +62,8 @@ func teslaReads() []operation {
 	}
 }
 
-// virtualKey is the key status. Legacy cars are reported as unpaired although
-// they need no key.
+// virtualKey answers the key status. A legacy car is answered as not paired,
+// although it needs no key.
 func virtualKey(w *view) (any, *apiError) {
 	switch {
 	case w.PlatformNotCapable:
@@ -74,6 +74,7 @@ func virtualKey(w *view) (any, *apiError) {
 	return object{"isPaired": w.Integration == Streaming && w.Paired}, nil
 }
 
+// teslaAttributes answers /tesla/attributes.
 func teslaAttributes(w *view) any {
 	var atHome any // null on cars that do not stream
 	if w.Integration == Streaming {
@@ -90,6 +91,7 @@ func teslaAttributes(w *view) any {
 	}
 }
 
+// teslaCharge answers /tesla/charge.
 func teslaCharge(w *view) any {
 	state := w.chargeStatus()
 	amperage, voltage, wattage := 0.0, 1.0, 0.0
@@ -111,6 +113,7 @@ func teslaCharge(w *view) any {
 	}
 }
 
+// cabin is the climate in a condition, as the read and the command answer it.
 func cabin(w *view, c condition) any {
 	status := "OFF"
 	if c.climateOn {
@@ -119,6 +122,7 @@ func cabin(w *view, c condition) any {
 	return object{"status": status, "temperature": w.celsius(c.climateSet)}
 }
 
+// teslaCommands are the commands of /tesla/.
 func teslaCommands() []operation {
 	post := func(path, permission string, command func(*view, []byte) (effect, *apiError)) operation {
 		return operation{method: http.MethodPost, path: "/tesla" + path, permission: permission, kind: Command, command: command}
@@ -145,8 +149,8 @@ func teslaCommands() []operation {
 	}
 }
 
-// climate is SET, START or STOP; the temperature is in the caller's units and
-// has to lie between 15 and 28 degrees Celsius.
+// climate takes SET, START or STOP. The temperature is in the units of the
+// request, and must be 15 to 28 degrees Celsius.
 func climate(w *view, b []byte) (effect, *apiError) {
 	pick, err := actionEffect(map[string]effect{
 		"SET":   {apply: func(*condition) {}},

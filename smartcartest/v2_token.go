@@ -5,7 +5,7 @@ import (
 	"net/url"
 )
 
-// userToken is POST /oauth/token, the token endpoint of v2.0.
+// userToken answers POST /oauth/token, the token endpoint of v2.0.
 func (s *Server) userToken(c *call) *response {
 	s.counts.token++
 	if c.request.Method != http.MethodPost {
@@ -34,7 +34,8 @@ func (s *Server) userToken(c *call) *response {
 	}
 }
 
-// exchange redeems an authorization code, which works once.
+// exchange takes an authorization code and answers a pair of tokens. A code
+// works once.
 func (s *Server) exchange(c *call, form url.Values) *response {
 	value := form.Get("code")
 	if !isUUID(value) {
@@ -56,7 +57,7 @@ func (s *Server) exchange(c *call, form url.Values) *response {
 	return answerPair(s.tokens.issue(code.grant, c.now))
 }
 
-// answerPair is the answer of the token endpoint of v2.0.
+// answerPair answers a pair of tokens.
 func answerPair(p tokenPair) *response {
 	return jsonResponse(http.StatusOK, map[string]any{
 		"access_token": p.access, "token_type": "Bearer", "expires_in": int(accessLife.Seconds()), "refresh_token": p.refresh,

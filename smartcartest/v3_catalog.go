@@ -14,28 +14,37 @@ func signals() []signal {
 
 // The documented bodies: B, N(unit) and S of the reference.
 
+// boolBody, numberBody and stringBody are the documented bodies with one
+// value; the reference calls them B, N(unit) and S.
 func boolBody(f func(*view) bool) func(*view) (object, *apiError) {
 	return func(w *view) (object, *apiError) { return object{"value": f(w)}, nil }
 }
 
+// numberBody is a number with its unit; see boolBody.
 func numberBody(unit string, f func(*view) float64) func(*view) (object, *apiError) {
 	return func(w *view) (object, *apiError) { return object{"value": f(w), "unit": unit}, nil }
 }
 
+// stringBody is a word; see boolBody.
 func stringBody(f func(*view) string) func(*view) (object, *apiError) {
 	return func(w *view) (object, *apiError) { return object{"value": f(w)}, nil }
 }
 
+// fixedBody is the same for every car. body makes a new object each time, as
+// Variants may change it.
 func fixedBody(body func() object) func(*view) (object, *apiError) {
 	return func(*view) (object, *apiError) { return body(), nil }
 }
 
+// never is false for every car.
 func never(*view) bool { return false }
 
+// flat is the same number for every car.
 func flat(v float64) func(*view) float64 { return func(*view) float64 { return v } }
 
-// whileCharging is a number that stands still between two charges: an error
-// then, beside the last value. last nil is a body whose value is null.
+// whileCharging is a number that exists only while the car charges. Otherwise
+// the signal is an error, and its body holds the last value beside the error.
+// A last of nil is null in JSON.
 func whileCharging(unit string, last any, f func(*view) float64) func(*view) (object, *apiError) {
 	return func(w *view) (object, *apiError) {
 		if w.chargeStatus() != "CHARGING" {
@@ -45,6 +54,7 @@ func whileCharging(unit string, last any, f func(*view) float64) func(*view) (ob
 	}
 }
 
+// chargeSignals are those of the group Charge whose body is one value.
 func chargeSignals() []signal {
 	const group, read = "Charge", "read_charge"
 	return []signal{
@@ -86,7 +96,7 @@ func chargeSignals() []signal {
 	}
 }
 
-// chargeLists are the signals whose body is no single value.
+// chargeLists are those of the group Charge whose body is a list.
 func chargeLists() []signal {
 	const group = "Charge"
 	return []signal{
@@ -121,6 +131,7 @@ func chargeLists() []signal {
 	}
 }
 
+// closureSignals are doors, windows, trunks and locks.
 func closureSignals() []signal {
 	const group, read, v2 = "Closure", "read_security", "/security"
 	corners := func(w *view, locks bool) []object {
@@ -153,6 +164,7 @@ func closureSignals() []signal {
 	}
 }
 
+// statusSignals are connectivity, climate and surveillance.
 func statusSignals() []signal {
 	const status, climate = "ConnectivityStatus", "read_climate"
 	return []signal{
@@ -177,6 +189,7 @@ func statusSignals() []signal {
 	}
 }
 
+// diagnosticSignals are trouble codes and the state of each system.
 func diagnosticSignals() []signal {
 	const group, read, v2 = "Diagnostics", "read_diagnostics", "/diagnostics/system_status"
 	list := []signal{
@@ -201,6 +214,7 @@ func diagnosticSignals() []signal {
 	return list
 }
 
+// driveSignals are engine, batteries, speed, odometer and transmission.
 func driveSignals() []signal {
 	const engine, low, traction = "InternalCombustionEngine", "LowVoltageBattery", "TractionBattery"
 	return []signal{
@@ -240,6 +254,7 @@ func driveSignals() []signal {
 	}
 }
 
+// identitySignals are location, service, identity, account and wheels.
 func identitySignals() []signal {
 	const identity, extended = "VehicleIdentification", "read_extended_vehicle_info"
 	return []signal{

@@ -6,14 +6,14 @@ import (
 	"strings"
 )
 
-// v3Command is one row of the v3 commands.
+// v3Command is one row of the v3 commands: a path below a car.
 type v3Command struct {
 	path, permission string
-	capable          func(*vehicle) bool // nil is every car
+	capable          func(*vehicle) bool // nil when every car is
 	effect           func(attributes []byte) (effect, *apiError)
 }
 
-// v3CommandAt finds a command by its path below the car; nil when there is none.
+// v3CommandAt finds a command by its path; nil when there is none.
 func v3CommandAt(path string) *v3Command {
 	fixed := func(e effect) func([]byte) (effect, *apiError) {
 		return func([]byte) (effect, *apiError) { return e, nil }
@@ -42,6 +42,8 @@ func v3CommandAt(path string) *v3Command {
 	return nil
 }
 
+// v3Command answers a command. An error of the request itself is answered at
+// once; a slow car streams its own answer.
 func (s *Server) v3Command(c *call, v *vehicle, n *connection, command *v3Command) *response {
 	incapable := command.capable != nil && !command.capable(v) || slices.Contains(v.Unsupported, "/"+command.path)
 	if err := v3Admit(n, command.permission, incapable); err != nil {
@@ -71,8 +73,8 @@ func (s *Server) v3Command(c *call, v *vehicle, n *connection, command *v3Comman
 	}}))
 }
 
-// v3Admit says whether a command may go to the car, as far as is known without
-// asking it.
+// v3Admit refuses what the vendor can refuse without asking the car: a missing
+// permission, and a car that is not capable.
 func v3Admit(n *connection, permission string, incapable bool) *apiError {
 	switch {
 	case !slices.Contains(n.permissions, permission):

@@ -4,8 +4,8 @@ import (
 	"slices"
 )
 
-// v3Connections is GET /v3/connections. Simulated cars are hidden unless asked
-// for, and so is what lags.
+// v3Connections answers GET /v3/connections. It hides cars in simulated mode
+// unless the query asks for them, and changes whose lag has not passed.
 func (s *Server) v3Connections(c *call) *response {
 	mode, err := c.filteredMode("live")
 	if err != nil {
@@ -26,7 +26,8 @@ func (s *Server) v3Connections(c *call) *response {
 	return v3Page(c, v3Collection{"vehicle", "/connections", 10}, found, func(n *connection) object { return s.v3ConnectionResource(c, n) })
 }
 
-// shownConnection finds a connection by its id, as far as it is shown.
+// shownConnection finds a connection by id, in the state that v3 shows now;
+// nil when v3 does not show it.
 func (s *Server) shownConnection(c *call, id string) *connection {
 	for _, n := range s.connections {
 		if n.id == id {
@@ -36,7 +37,7 @@ func (s *Server) shownConnection(c *call, id string) *connection {
 	return nil
 }
 
-// v3Connection is GET /v3/connections/{id}.
+// v3Connection answers GET /v3/connections/{id}.
 func (s *Server) v3Connection(c *call, id string) *response {
 	n := s.shownConnection(c, id)
 	if n == nil {
@@ -45,7 +46,7 @@ func (s *Server) v3Connection(c *call, id string) *response {
 	return c.ok(object{"data": s.v3ConnectionResource(c, n), "links": object{"self": c.vehicleLink("/connections/" + n.id)}})
 }
 
-// v3Disconnect is DELETE /v3/connections/{id}.
+// v3Disconnect answers DELETE /v3/connections/{id}.
 func (s *Server) v3Disconnect(c *call, id string) *response {
 	if s.shownConnection(c, id) == nil {
 		return c.fail(newError("RESOURCE_NOT_FOUND", "CONNECTION_NOT_FOUND"))
@@ -54,7 +55,8 @@ func (s *Server) v3Disconnect(c *call, id string) *response {
 	return c.empty()
 }
 
-// v3DeleteUser is DELETE /v3/users/{id}: the user's connections and tokens.
+// v3DeleteUser answers DELETE /v3/users/{id}: the user's connections and
+// tokens go.
 func (s *Server) v3DeleteUser(c *call, id string) *response {
 	gone := s.connectionsNewestFirst(func(n *connection) bool { return n.user == id })
 	if len(gone) == 0 {

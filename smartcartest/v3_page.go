@@ -5,13 +5,14 @@ import (
 	"strconv"
 )
 
-// v3Collection is one page of a collection, by page[number] and page[size].
+// v3Collection is a list that v3 answers in pages.
 type v3Collection struct {
 	host, path string
 	size       int // when the request does not say
 }
 
-// v3Page answers one page of a collection, newest first.
+// v3Page answers one page of a list, which is sorted newest first.
+// page[number] and page[size] choose the page.
 func v3Page[T any](c *call, of v3Collection, all []T, each func(T) object) *response {
 	number, err := c.queryNumber("page[number]", 1, 1, 1<<20)
 	if err != nil {

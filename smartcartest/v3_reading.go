@@ -6,21 +6,22 @@ import (
 	"time"
 )
 
-// reading is what one signal says, before it takes the shape of an answer or
-// of a webhook.
+// reading is the value or the error of one signal of a car at one time. An
+// answer of API v3 and a webhook each give it their own shape.
 type reading struct {
 	signal
 	status   string // SUCCESS, ERROR or UNAVAILABLE
 	err      *apiError
-	body     object    // nil is none
-	recorded time.Time // zero is not sent
+	body     object    // nil when the signal has no value
+	recorded time.Time // zero when no time is sent
 	fetched  time.Time
 }
 
-// staleBy is how much older the value beside an error is.
+// staleBy is how much older a value is when it stands beside an error.
 const staleBy = 26 * time.Hour
 
-// readSignal finds out what a signal says. A refusal keeps the old body: a client
+// readSignal reads one signal of a car. refused is why the car itself was not
+// read, or nil: the signal then has an error beside its old body, and a client
 // must look at the status first.
 func readSignal(g *signal, v *vehicle, n *connection, now time.Time, rec recording, refused *apiError, variants *Variants) reading {
 	_, driver := v.reachedBy(n.account)
@@ -47,7 +48,7 @@ func readSignal(g *signal, v *vehicle, n *connection, now time.Time, rec recordi
 	default:
 		r.recorded = time.Time{}
 	}
-	if g.code() == "vehicleidentification-vin" { // Smartcar knows it without the car
+	if g.code() == "vehicleidentification-vin" { // Smartcar knows the VIN and does not ask the car
 		r.recorded = time.Time{}
 	} else if refused != nil {
 		r.status, r.err = "ERROR", refused
@@ -85,6 +86,6 @@ func (r reading) resource(c *call, vehicleID string) object {
 	}
 }
 
-// standsInSignals says whether an error is reported inside the signals, with their
-// old values, rather than for the request.
+// standsInSignals says whether an error of the car is reported inside each
+// signal, beside its old value. Any other error fails the request.
 func standsInSignals(e *apiError) bool { return e.code == "VIRTUAL_KEY_REQUIRED" }

@@ -6,9 +6,10 @@ import (
 	"strings"
 )
 
-// serveV3 routes below /v3, where the vehicle and the management API share no path:
-// one application token, and sc-user-id where a user is meant. Cars,
-// connections and ledgers are those of v2.0.
+// serveV3 answers everything below /v3: the vehicle API and the management
+// API, which share no path. The token is the application's; the header
+// sc-user-id names the user where one is needed. Cars, connections and ledgers
+// are those of v2.0.
 func (s *Server) serveV3(c *call, rest []string) *response {
 	v, _ := s.identify(c)
 	if !s.tokens.isApp(c.bearer(), c.now) {
@@ -49,12 +50,12 @@ func (s *Server) serveV3(c *call, rest []string) *response {
 	return c.fail(newError("RESOURCE_NOT_FOUND", "INVALID_PATH"))
 }
 
-// v3Handler is one request for a car in the name of a user: all but the vehicle
-// resource itself.
+// v3Handler answers a request for a car in the name of a user.
 type v3Handler func(c *call, v *vehicle, n *connection) *response
 
-// v3HandlerFor finds the request's handler by method and path below the car; nil
-// when there is none.
+// v3HandlerFor finds the handler by method and the path below the car; nil
+// when there is none. The car itself, GET /v3/vehicles/{id}, needs no user and
+// has no handler.
 func (s *Server) v3HandlerFor(method string, rest []string) v3Handler {
 	path := strings.Join(rest, "/")
 	switch {
@@ -73,6 +74,8 @@ func (s *Server) v3HandlerFor(method string, rest []string) v3Handler {
 	return nil
 }
 
+// v3Vehicle answers below /v3/vehicles/{id}. A car that nobody has connected
+// is not found, and neither is one that this user has not connected.
 func (s *Server) v3Vehicle(c *call, v *vehicle, rest []string) *response {
 	connected := v != nil && slices.ContainsFunc(s.connections, func(n *connection) bool { return n.vehicle == v.ID })
 	if len(rest) == 0 && c.request.Method == http.MethodGet {
@@ -103,7 +106,7 @@ func (s *Server) v3Vehicle(c *call, v *vehicle, rest []string) *response {
 	return handle(c, v, n)
 }
 
-// v3Attributes are the attributes of the vehicle resource.
+// v3Attributes are the attributes of a car in v3 and in webhooks.
 func (s *Server) v3Attributes(v *vehicle, mode string) object {
 	out := object{"make": v.Make, "model": v.Model, "year": v.Year, "powertrainType": "BEV", "mode": mode}
 	if s.cfg.variants.NullPowertrain {
@@ -112,6 +115,7 @@ func (s *Server) v3Attributes(v *vehicle, mode string) object {
 	return out
 }
 
+// v3Included is the car that comes along with its signals.
 func (s *Server) v3Included(v *vehicle, n *connection) object {
 	return object{"id": v.ID, "type": "vehicle", "attributes": s.v3Attributes(v, n.mode)}
 }

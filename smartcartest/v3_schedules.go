@@ -14,19 +14,20 @@ type schedule struct {
 	hours               []dayHours
 }
 
-// dayHours are from when to when on which days.
+// dayHours are the hours of a schedule on some days of the week.
 type dayHours struct {
 	start, end string // HH:MM
 	days       []string
 }
 
-// timeSpan is how a request writes the hours.
+// timeSpan is how a request writes hours.
 type timeSpan struct {
 	StartTime *string `json:"startTime"`
 	StopTime  *string `json:"stopTime"`
 }
 
-// parse checks a span; at least one end has to be there.
+// parse checks the hours for some days. Start or stop may be missing, not
+// both. field is named in the error.
 func (p *timeSpan) parse(field string, days ...string) (dayHours, *apiError) {
 	h := dayHours{days: days}
 	if p == nil || p.StartTime == nil && p.StopTime == nil {
@@ -44,15 +45,18 @@ func (p *timeSpan) parse(field string, days ...string) (dayHours, *apiError) {
 	return h, nil
 }
 
+// week is Monday to Sunday, as the vendor names the days.
 func week() []string {
 	return []string{"MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY", "SATURDAY", "SUNDAY"}
 }
 
-// scheduleKinds are the kinds of schedules and how each reads its hours.
+// scheduleKinds are the kinds of schedules, as they stand in the path, and how
+// each reads its hours.
 func scheduleKinds() map[string]func(attributes []byte) ([]dayHours, *apiError) {
 	return map[string]func([]byte) ([]dayHours, *apiError){"daily": daily, "weekly": weekly, "workweek": workweek}
 }
 
+// daily has the same hours every day.
 func daily(b []byte) ([]dayHours, *apiError) {
 	var p timeSpan
 	if json.Unmarshal(b, &p) != nil {
@@ -62,7 +66,8 @@ func daily(b []byte) ([]dayHours, *apiError) {
 	return []dayHours{h}, err
 }
 
-// weekly has hours for each day that is named, in upper or lower case.
+// weekly has hours for each day that the request names, in upper or lower
+// case.
 func weekly(b []byte) ([]dayHours, *apiError) {
 	var p struct {
 		Days map[string]*timeSpan `json:"days"`
@@ -94,6 +99,7 @@ func weekly(b []byte) ([]dayHours, *apiError) {
 	return out, nil
 }
 
+// workweek has hours for Monday to Friday, for the weekend, or for both.
 func workweek(b []byte) ([]dayHours, *apiError) {
 	var p struct {
 		Weekdays *timeSpan `json:"weekdays"`
@@ -124,7 +130,7 @@ func workweek(b []byte) ([]dayHours, *apiError) {
 	return out, nil
 }
 
-// v3Schedule is POST charge-schedules/{kind}.
+// v3Schedule answers POST charge-schedules/{kind}.
 func (s *Server) v3Schedule(c *call, v *vehicle, n *connection, kind string) *response {
 	if err := v3Admit(n, "control_charge", !v.schedulable(kind)); err != nil {
 		return c.fail(err)
@@ -145,7 +151,7 @@ func (s *Server) v3Schedule(c *call, v *vehicle, n *connection, kind string) *re
 	})
 }
 
-// parsePlace reads where a schedule holds.
+// parsePlace reads the place at which a schedule holds.
 func (p *schedule) parsePlace(attributes []byte) (err *apiError) {
 	var body struct {
 		Location json.RawMessage `json:"location"`
@@ -159,7 +165,7 @@ func (p *schedule) parsePlace(attributes []byte) (err *apiError) {
 	return err
 }
 
-// v3Unschedule is DELETE charge-schedules/{id}.
+// v3Unschedule answers DELETE charge-schedules/{id}.
 func (s *Server) v3Unschedule(c *call, v *vehicle, n *connection, id string) *response {
 	if err := v3Admit(n, "control_charge", !v.schedulable("daily")); err != nil {
 		return c.fail(err)
@@ -174,7 +180,8 @@ func (s *Server) v3Unschedule(c *call, v *vehicle, n *connection, id string) *re
 	})
 }
 
-// v3ChangeSchedules sends a change of the schedules to the car.
+// v3ChangeSchedules sends a change of the schedules to the car and answers the
+// execution.
 func (s *Server) v3ChangeSchedules(c *call, v *vehicle, action string, p schedule, parameters json.RawMessage, apply func(*condition)) *response {
 	if err := v.execute(c.now, c.entry, effect{apply: apply}); err != nil {
 		return c.streamedIfSlow(v, c.failAs(err, c.carErrorShape(v)))
@@ -191,7 +198,7 @@ func (s *Server) v3ChangeSchedules(c *call, v *vehicle, action string, p schedul
 	}}))
 }
 
-// timer is the schedule as charge-chargetimers lists it.
+// timer is the schedule as the signal charge-chargetimers lists it.
 func (p schedule) timer() object {
 	list := []object{}
 	for _, h := range p.hours {
@@ -204,6 +211,7 @@ func (p schedule) timer() object {
 	}
 }
 
+// withSeconds writes HH:MM as HH:MM:00; null when there is no time.
 func withSeconds(hhmm string) any {
 	if hhmm == "" {
 		return nil

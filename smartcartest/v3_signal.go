@@ -11,11 +11,12 @@ type signal struct {
 	permission  string
 	v2          string // the v2 path of the same data; "" when there is none
 	cars        carSet
-	// value may come with an error: an old body, which the vendor sends too.
+	// value is the body. With an error, a body is an old one: the vendor sends
+	// both.
 	value func(*view) (object, *apiError)
 }
 
-// carSet is which cars can answer a signal at all.
+// carSet says which cars can answer a signal.
 type carSet int
 
 const (
@@ -24,12 +25,13 @@ const (
 	notTesla
 )
 
-// code is what the signal is asked by.
+// code is the id of the signal in paths and filters.
 func (g signal) code() string { return strings.ToLower(g.group + "-" + g.name) }
 
+// named is the signal without its value.
 func (g *signal) named() object { return object{"code": g.code(), "name": g.name, "group": g.group} }
 
-// capable says whether the car can answer.
+// capable says whether the car can answer the signal.
 func (g signal) capable(v *vehicle) bool {
 	switch {
 	case g.cars == onlyTesla && !v.tesla(), g.cars == notTesla && v.tesla():

@@ -13,7 +13,8 @@ func (s *Server) signal(code string) *signal {
 	return &s.signals[i]
 }
 
-// v3Signals answers all signals of the car: one turn.
+// v3Signals answers all signals of a car, which is one turn. It asks the car
+// only if the user may read at least one of them.
 func (s *Server) v3Signals(c *call, v *vehicle, n *connection) *response {
 	rec, refused := recording{recorded: c.now, fetched: c.now}, (*apiError)(nil)
 	known := s.signals
@@ -48,6 +49,7 @@ func (s *Server) v3Signals(c *call, v *vehicle, n *connection) *response {
 	return res.dated(rec, "")
 }
 
+// v3SingleSignal answers one signal of a car.
 func (s *Server) v3SingleSignal(c *call, v *vehicle, n *connection, code string) *response {
 	g := s.signal(code)
 	if g == nil || !v.hasSignals(c.now) {

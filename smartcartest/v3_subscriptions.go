@@ -6,6 +6,8 @@ import (
 	"slices"
 )
 
+// v3Subscriptions answers GET /v3/subscriptions. It hides those that have not
+// begun.
 func (s *Server) v3Subscriptions(c *call) *response {
 	mode, err := c.filteredMode("live")
 	if err != nil {
@@ -21,6 +23,7 @@ func (s *Server) v3Subscriptions(c *call) *response {
 	return v3Page(c, v3Collection{"management", "/subscriptions", 25}, found, func(b *subscription) object { return s.v3SubscriptionResource(c, b) })
 }
 
+// v3Subscription answers GET /v3/subscriptions/{id}.
 func (s *Server) v3Subscription(c *call, id string) *response {
 	b := s.begunSubscription(c, id)
 	if b == nil {
@@ -29,7 +32,8 @@ func (s *Server) v3Subscription(c *call, id string) *response {
 	return c.ok(object{"data": s.v3SubscriptionResource(c, b)})
 }
 
-// v3Subscribe is POST /v3/subscriptions: accepted, and made in the background.
+// v3Subscribe answers POST /v3/subscriptions with 202. The subscription begins
+// after WithSubscriptionLag.
 func (s *Server) v3Subscribe(c *call) *response {
 	attributes, err := c.attributes()
 	if err != nil {
@@ -63,6 +67,7 @@ func (s *Server) v3Subscribe(c *call) *response {
 	return r
 }
 
+// v3Unsubscribe answers DELETE /v3/subscriptions/{id}.
 func (s *Server) v3Unsubscribe(c *call, id string) *response {
 	if s.begunSubscription(c, id) == nil {
 		return c.fail(newError("RESOURCE_NOT_FOUND", "SUBSCRIPTION_NOT_FOUND"))
@@ -71,7 +76,8 @@ func (s *Server) v3Unsubscribe(c *call, id string) *response {
 	return c.empty()
 }
 
-// begunSubscription finds a subscription by id, as soon as it has begun.
+// begunSubscription finds a subscription by id; nil when it does not exist or
+// has not begun.
 func (s *Server) begunSubscription(c *call, id string) *subscription {
 	for _, b := range s.subscriptions {
 		if b.id == id && !c.now.Before(b.beginsAt) {

@@ -6,8 +6,9 @@ import (
 	"net/url"
 )
 
-// appToken is POST /oauth2/token: client credentials in the body, as a form or
-// as JSON. HTTP Basic is not documented there and only accepted by option.
+// appToken answers POST /oauth2/token, the token endpoint of v3. It takes
+// client credentials in the body, as a form or as JSON. HTTP Basic is not
+// documented and needs WithIAMBasicAuth.
 func (s *Server) appToken(c *call) *response {
 	s.counts.appToken++
 	if c.request.Method != http.MethodPost {

@@ -45,7 +45,7 @@ type Variants struct {
 	StreamedError ErrorShape
 }
 
-// unit is how a unit is spelled.
+// unit spells a unit as UnitAliases asks.
 func (v *Variants) unit(name any) any {
 	if !v.UnitAliases {
 		return name

@@ -8,6 +8,8 @@ import (
 // The management API of v3: webhooks can only be read there, subscriptions
 // come and go.
 
+// v3Webhooks answers GET /v3/webhooks. The API cannot create a webhook; only
+// the dashboard can.
 func (s *Server) v3Webhooks(c *call) *response {
 	for _, name := range []string{"isEnabled", "autoSubscribe"} {
 		if v := c.query.Get("filter[" + name + "]"); v != "" && v != "true" && v != "false" {
@@ -27,6 +29,7 @@ func (s *Server) v3Webhooks(c *call) *response {
 	return v3Page(c, v3Collection{"management", "/webhooks", 50}, found, func(h *hook) object { return s.v3WebhookResource(c, h) })
 }
 
+// v3Webhook answers GET /v3/webhooks/{id}.
 func (s *Server) v3Webhook(c *call, id string) *response {
 	h := s.hook(id)
 	if h == nil {

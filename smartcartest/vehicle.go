@@ -8,12 +8,12 @@ import (
 
 const (
 	streamingBeat   = time.Minute     // how often a streaming car records
-	legacyPollDelay = 5 * time.Second // from the beat of a legacy car until the poller has stored it
+	legacyPollDelay = 5 * time.Second // from a recording of a legacy car until the poller has stored it
 	asleepFor       = 3 * time.Hour   // age of the values of a car that starts asleep
 	historyKept     = 64              // changes of a car that are remembered
 )
 
-// sleepMode is who decides whether a car sleeps.
+// sleepMode says what decides whether a car sleeps.
 type sleepMode int
 
 const (
@@ -26,35 +26,37 @@ const (
 type vehicle struct {
 	Car
 	rules rules
-	born  time.Time // drift counts from here
+	born  time.Time // when New made it: values drift from here
 
 	sleepMode       sleepMode
-	sleepModeSince  time.Time // when mode was chosen; zero: has always been so
-	beatAnchor      time.Time // what the beats of a kept-awake car align to
-	recordedAtLeast time.Time // recorded before since, or by waking for a command
+	sleepModeSince  time.Time // when sleepMode was chosen; zero when New did
+	beatAnchor      time.Time // a car that is kept awake records at this time plus a number of beats
+	recordedAtLeast time.Time // newest recording before sleepModeSince or by a command to a sleeping car
 
-	keyEpoch      int       // changes with every pairing and unpairing
-	turnAt        time.Time // when the open window of a keyless car began
-	turnUsed      bool
-	turnRecording recording // what that turn fetched
+	keyEpoch      int       // rises when the key is added or removed
+	turnAt        time.Time // when the newest window of a keyless car began
+	turnUsed      bool      // a window has begun in this key epoch
+	turnRecording recording // what the request saw that began the window
 
-	signalsFrom time.Time // to a webhook for the first time; zero is never
+	signalsFrom time.Time // when the first subscription to a webhook begins; zero is never
 
-	servedFetch time.Time // fetch time of the newest answer given
+	servedFetch time.Time // when the newest data that was given out had been fetched
 	changes     []change
 	ledger      []Entry
 }
 
-// rules are the two windows.
+// rules are what New was told about keyless and legacy cars.
 type rules struct {
 	keylessWindow time.Duration
 	legacyRefresh time.Duration
 	keylessAnswer KeylessAnswer
 }
 
-// recording is when values were recorded by the car and fetched by the vendor.
+// recording says when values were recorded by the car, and when the vendor
+// fetched them.
 type recording struct{ recorded, fetched time.Time }
 
+// newVehicle makes the car as it is at New.
 func newVehicle(c Car, r rules, now time.Time) *vehicle {
 	v := &vehicle{Car: c, rules: r, born: now}
 	v.changes = []change{{condition: condition{
@@ -68,18 +70,21 @@ func newVehicle(c Car, r rules, now time.Time) *vehicle {
 	return v
 }
 
-// keyless says whether the one-per-window rule holds for the car now.
+// keyless says whether the car is one that needs the virtual key and does not
+// have it.
 func (v *vehicle) keyless() bool { return v.Integration == Streaming && !v.Paired }
 
 // polled says whether the vendor's poller fetches the car's data.
 func (v *vehicle) polled() bool { return v.Integration == Legacy && !v.DataSharing }
 
-// schedulable says which kinds a make knows.
+// schedulable says whether the car's make knows a kind of charge schedule.
 func (v *vehicle) schedulable(kind string) bool {
 	return v.tesla() || strings.EqualFold(v.Make, "VOLVO") && kind == "daily"
 }
 
-// setPaired starts a new key epoch: windows never reach across one.
+// setPaired adds or removes the key. Each change begins a new key epoch and
+// ends the open window, so that no window reaches from one epoch into the
+// next.
 func (v *vehicle) setPaired(paired bool) {
 	if v.Paired == paired {
 		return
@@ -89,7 +94,8 @@ func (v *vehicle) setPaired(paired bool) {
 	v.turnUsed = false
 }
 
-// storeSignalsFrom notes when the vendor begins to store the car's signals.
+// storeSignalsFrom lets the vendor store the car's signals from a time on. The
+// earliest time counts.
 func (v *vehicle) storeSignalsFrom(from time.Time) {
 	if v.signalsFrom.IsZero() || from.Before(v.signalsFrom) {
 		v.signalsFrom = from
@@ -102,6 +108,7 @@ func (v *vehicle) hasSignals(now time.Time) bool {
 	return !v.NeverSubscribed || !v.signalsFrom.IsZero() && !now.Before(v.signalsFrom)
 }
 
+// beat is how often the car records while it is awake.
 func (v *vehicle) beat() time.Duration {
 	if v.polled() {
 		return v.rules.legacyRefresh
@@ -109,6 +116,7 @@ func (v *vehicle) beat() time.Duration {
 	return streamingBeat
 }
 
+// pollDelay is how long the vendor takes to store a recording.
 func (v *vehicle) pollDelay() time.Duration {
 	if v.polled() {
 		return legacyPollDelay
@@ -116,8 +124,8 @@ func (v *vehicle) pollDelay() time.Duration {
 	return 0
 }
 
-// wakePeriod is the latest stretch of wakefulness that began at or before t. The
-// third result is false when there is none since the mode was chosen.
+// wakePeriod is the latest time of being awake that began at or before t; ok
+// is false when the car has not been awake since the sleep mode was chosen.
 func (v *vehicle) wakePeriod(t time.Time) (start, end time.Time, ok bool) {
 	forever := t.Add(24 * time.Hour)
 	switch v.sleepMode {
@@ -137,12 +145,14 @@ func (v *vehicle) wakePeriod(t time.Time) (start, end time.Time, ok bool) {
 	return later(start, v.sleepModeSince), end, end.After(v.sleepModeSince)
 }
 
+// asleep says whether the car sleeps.
 func (v *vehicle) asleep(now time.Time) bool {
 	_, end, ok := v.wakePeriod(now)
 	return !ok || !now.Before(end)
 }
 
-// setSleepMode keeps what was recorded so far and hands the sleep to somebody else.
+// setSleepMode changes what decides about sleep. Values recorded so far stay
+// recorded: recordedAtLeast keeps the time of the newest.
 func (v *vehicle) setSleepMode(mode sleepMode, now time.Time) {
 	start, _, awake := v.wakePeriod(now)
 	if !awake || v.asleep(now) {
@@ -152,7 +162,7 @@ func (v *vehicle) setSleepMode(mode sleepMode, now time.Time) {
 	v.sleepMode, v.sleepModeSince, v.beatAnchor = mode, now, start
 }
 
-// recorded is when the newest values that the vendor has were recorded.
+// recorded is when the car recorded the newest values that the vendor has.
 func (v *vehicle) recorded(now time.Time) time.Time {
 	newest := v.recordedAtLeast
 	visible := now.Add(-v.pollDelay())
@@ -163,7 +173,7 @@ func (v *vehicle) recorded(now time.Time) time.Time {
 		}
 		newest = later(newest, start.Add(t.Sub(start).Truncate(v.beat())))
 	}
-	if !v.polled() && !v.asleep(now) { // these report a change when it happens
+	if !v.polled() && !v.asleep(now) { // such a car records when a command changes it
 		newest = later(newest, v.changes[len(v.changes)-1].at)
 	}
 	if newest.After(now) { // the clock was put back
@@ -175,7 +185,8 @@ func (v *vehicle) recorded(now time.Time) time.Time {
 	return newest
 }
 
-// pushed is what the vendor has of a car without asking it.
+// pushed is the newest recording that the vendor has, without a request to the
+// car.
 func (v *vehicle) pushed(now time.Time) recording {
 	at := v.recorded(now)
 	fetched := at.Add(v.pollDelay())
@@ -185,17 +196,21 @@ func (v *vehicle) pushed(now time.Time) recording {
 	return recording{recorded: at, fetched: fetched}
 }
 
-// gate lets a data request in and says what it may see. The entry learns how
-// the car answered. An error means that the car was not read.
+// gate admits a data request to the car and returns the recording that the
+// request sees, or refuses it. It writes to the entry whether the request took
+// a turn. Inside the window of a keyless car, no request takes a turn: it sees
+// the recording of the window's turn (StaleData) or is refused. With
+// VIRTUAL_KEY_REQUIRED that recording comes back too, because v3 sends it
+// beside the error.
 func (v *vehicle) gate(now time.Time, e *Entry) (recording, *apiError) {
 	if v.AsleepError && v.asleep(now) {
-		return recording{}, newError("VEHICLE_STATE", "ASLEEP") // not sent: no turn
+		return recording{}, newError("VEHICLE_STATE", "ASLEEP") // the request is not sent and takes no turn
 	}
 	e.AtGate, e.Keyless, e.epoch = true, v.keyless(), v.keyEpoch
 	r := recording{recorded: v.recorded(now), fetched: now}
 	if e.Keyless {
 		left := v.rules.keylessWindow
-		if gone := now.Sub(v.turnAt); gone > 0 { // negative: the clock was put back
+		if gone := now.Sub(v.turnAt); gone > 0 { // negative when the clock was put back
 			left -= gone
 		}
 		if v.turnUsed && left > 0 {
@@ -235,7 +250,9 @@ func (v *vehicle) conditionAt(t time.Time) condition {
 	return v.changes[0].condition
 }
 
-// execute sends a command to the car, if it takes any.
+// execute sends a command to the car. A sleeping car may refuse it, and a
+// keyless one always does. The entry learns whether the command was carried
+// out; it may be nil.
 func (v *vehicle) execute(now time.Time, entry *Entry, e effect) *apiError {
 	if entry != nil {
 		entry.Keyless = v.keyless()
@@ -262,7 +279,8 @@ func (v *vehicle) execute(now time.Time, entry *Entry, e effect) *apiError {
 	return nil
 }
 
-// apply carries a command out. The car reports once, even when it was asleep.
+// apply changes the condition of the car from now on. The car records once,
+// even while it sleeps.
 func (v *vehicle) apply(now time.Time, effect func(*condition)) {
 	c := v.conditionAt(now)
 	c.battery, c.batteryAt = c.percent(now), now
@@ -276,10 +294,12 @@ func (v *vehicle) apply(now time.Time, effect func(*condition)) {
 	}
 }
 
+// odometer is in km at a time.
 func (v *vehicle) odometer(t time.Time) float64 {
 	return math.Max(0, v.OdometerKm+v.KmPerDay*t.Sub(v.born).Hours()/24)
 }
 
+// later is the later of two times.
 func later(a, b time.Time) time.Time {
 	if b.After(a) {
 		return b
@@ -287,6 +307,7 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
+// round rounds to a number of decimal places.
 func round(v float64, places int) float64 {
 	p := math.Pow10(places)
 	return math.Round(v*p) / p

@@ -7,9 +7,10 @@ import (
 )
 
 // TestWebhook presses the dashboard's test button: one event with mode TEST is
-// sent at once, signed, and not tried again. Its values are a car's, of
-// vehicleID or, when that is empty, of any; the car is not asked. An unverified
-// or disabled webhook sends it too. The error is of the receiver or its status.
+// sent at once, signed, and not tried again. Its values are those that the
+// vendor has of vehicleID or, when that is empty, of any car; no car is asked.
+// An unverified or disabled webhook sends it too. The error says that the
+// receiver did not answer, or not with 2xx.
 func (s *Server) TestWebhook(ctx context.Context, webhookID, vehicleID string) (Delivery, error) {
 	e, err := s.testEvent(webhookID, vehicleID)
 	if err != nil {
@@ -32,6 +33,8 @@ func (s *Server) TestWebhook(ctx context.Context, webhookID, vehicleID string) (
 	}
 }
 
+// testEvent is what the button sends. Nobody needs to be connected to the car:
+// its owner stands for the user then.
 func (s *Server) testEvent(webhookID, vehicleID string) (*event, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -70,7 +73,8 @@ func (s *Server) testEvent(webhookID, vehicleID string) (*event, error) {
 	return e, nil
 }
 
-// testedCar picks the car of a test: the named one, a subscribed one, or any.
+// testedCar is the car that the caller names, else a subscribed one, else the
+// first of the garage; nil when there is none.
 func (s *Server) testedCar(h *hook, vehicleID string) *vehicle {
 	if vehicleID != "" {
 		return s.vehicles[vehicleID]

@@ -30,37 +30,39 @@ type Delivery struct {
 	// SC-Signature, which VERIFY does not have.
 	Body      []byte `json:"-"`
 	Signature string `json:"-"`
-	// Status is 0 when no answer came. Err is why there was none.
+	// Status is 0 when no answer came, and Err says why.
 	Status int   `json:"status"`
 	Err    error `json:"-"`
-	// Retry is when it is tried again; zero after a success, and after the
-	// last attempt.
+	// Retry is when the event is sent again; zero after a success, and after
+	// the last attempt.
 	Retry time.Time `json:"retry,omitzero"`
 }
 
-// Succeeded says whether the receiver took it: any 2xx.
+// Succeeded says whether the receiver answered 2xx.
 func (d Delivery) Succeeded() bool { return d.Err == nil && d.Status >= 200 && d.Status < 300 }
 
-// event waits to be delivered.
+// event is something that a webhook has to tell its receiver. It stays in the
+// queue until it is delivered or given up.
 type event struct {
 	hook         *hook
 	subscription *subscription // nil for the test button
 	id, kind     string
 	url, vehicle string
 	build        func(*Delivery) []byte
-	attempts     int
+	attempts     int // that failed
 	dueAt        time.Time
-	sending      bool
+	sending      bool // somebody has claimed it
 }
 
-// deliveryTimeout is how long a receiver may take; timers are real ones, or
-// those of the bubble.
+// deliveryTimeout is how long a receiver may take, in real time, or in the
+// time of a synctest bubble.
 const deliveryTimeout = 15 * time.Second
 
-// deliveriesKept is less than of other logs: each holds its body.
+// deliveriesKept is smaller than logKept, because each delivery holds its
+// body.
 const deliveriesKept = 10_000
 
-// retryPauses are the pauses before the second attempt and those that follow.
+// retryPauses are the pauses between the attempts to deliver one event.
 func retryPauses() []time.Duration {
 	return []time.Duration{25 * time.Second, 50 * time.Second, 100 * time.Second}
 }
@@ -107,7 +109,8 @@ func (s *Server) Deliveries() []Delivery {
 	return slices.Clone(s.deliveries)
 }
 
-// enqueue adds an event; twice, if the webhook is to get duplicates.
+// enqueue adds an event to the queue, twice if the webhook sends duplicates.
+// The caller holds the lock.
 func (s *Server) enqueue(h *hook, b *subscription, kind string, v *vehicle, p payload) {
 	url := h.CallbackURL
 	if kind == "VEHICLE_ERROR" && h.ErrorCallbackURL != "" {
@@ -123,7 +126,8 @@ func (s *Server) enqueue(h *hook, b *subscription, kind string, v *vehicle, p pa
 	}
 }
 
-// claimDue observes the cars and takes what is due.
+// claimDue looks at what has changed, and claims the events that are due.
+// Nobody else sends a claimed event.
 func (s *Server) claimDue() []*event {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -144,6 +148,7 @@ func (s *Server) claimDue() []*event {
 	return due
 }
 
+// unclaim gives back events that were not sent.
 func (s *Server) unclaim(events []*event) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -152,7 +157,9 @@ func (s *Server) unclaim(events []*event) {
 	}
 }
 
-// attemptDelivery sends one event and decides what becomes of it.
+// attemptDelivery sends a claimed event once. Delivered, or failed for the
+// last time, the event leaves the queue; failed otherwise, it is due again
+// after a pause; interrupted by ctx, it is due at once.
 func (s *Server) attemptDelivery(ctx context.Context, e *event) Delivery {
 	s.mu.Lock()
 	now := s.now()
@@ -168,9 +175,9 @@ func (s *Server) attemptDelivery(ctx context.Context, e *event) Delivery {
 	switch {
 	case d.Succeeded():
 		s.dequeue(e)
-	case ctx.Err() != nil: // interrupted, not failed
+	case ctx.Err() != nil: // interrupted: due as before
 	case e.attempts >= len(pauses):
-		s.dequeue(e) // dropped
+		s.dequeue(e) // given up
 	default:
 		e.dueAt = s.now().Add(pauses[e.attempts])
 		d.Retry = e.dueAt
@@ -180,11 +187,13 @@ func (s *Server) attemptDelivery(ctx context.Context, e *event) Delivery {
 	return d
 }
 
+// dequeue removes an event from the queue.
 func (s *Server) dequeue(e *event) {
 	s.events = slices.DeleteFunc(s.events, func(other *event) bool { return other == e })
 }
 
-// send sends one request, without any lock, and reads the answer.
+// send posts one request to the receiver and reads the answer. The caller must
+// not hold the lock. A redirect is not followed and counts as a failure.
 func (s *Server) send(ctx context.Context, h *hook, d Delivery, build func(*Delivery) []byte) (Delivery, []byte) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.deliveryTimeout)
 	defer cancel()
@@ -206,7 +215,7 @@ func (s *Server) send(ctx context.Context, h *hook, d Delivery, build func(*Deli
 		return d, nil
 	}
 	answer, err := io.ReadAll(io.LimitReader(res.Body, maxBody))
-	_ = res.Body.Close() // read already; nothing depends on it
+	_ = res.Body.Close() // the answer is read: an error changes nothing
 	if err == nil {
 		err = ctx.Err() // a handler in memory may have slept through it
 	}

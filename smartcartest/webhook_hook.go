@@ -24,13 +24,16 @@ type Webhook struct {
 	// the default, schedule, dynamic or eventBased.
 	EventName string
 	// Triggers are the codes of the signals whose changes send an event, and
-	// Data those that every event carries. Empty are some plausible ones. With
-	// version 2.0, Data are paths such as /battery, and their changes trigger.
+	// Data those that every event carries. An empty list stands for some
+	// plausible ones. With version 2.0, Data are paths such as /battery, and
+	// their changes trigger.
 	Triggers, Data []string
-	// AutoSubscribe subscribes every car that is connected, before or after.
+	// AutoSubscribe subscribes every car that is connected, also those that
+	// were connected before the webhook was added.
 	AutoSubscribe bool
 	// Token is the key of challenge and signature; empty is ManagementToken,
-	// as the vendor uses. Another one makes every signature wrong.
+	// which is the vendor's way. With any other, a receiver that knows
+	// ManagementToken finds every signature wrong.
 	Token string
 
 	// Handler receives the requests in memory, without a socket; it works
@@ -40,7 +43,7 @@ type Webhook struct {
 	Transport http.RoundTripper
 
 	// Duplicate sends every event twice, with one eventId. Reverse sends what
-	// is due at the same time in the wrong order. Both are allowed to happen.
+	// is due at the same time in the wrong order. The vendor may do both.
 	Duplicate, Reverse bool
 	// Variants choose the shape of the payloads where it is in doubt.
 	Variants WebhookVariants
@@ -53,7 +56,7 @@ type WebhookVariants struct {
 	// DataTriggers puts the triggers into data, without a type around them, and
 	// the id of the car into vehicleId, as documented.
 	DataTriggers bool
-	// FetchedAt names a signal's retrievedAt so.
+	// FetchedAt sends the time retrievedAt of a signal under the name fetchedAt.
 	FetchedAt bool
 	// ISOTimes sends all times as RFC 3339 rather than milliseconds since 1970.
 	ISOTimes bool
@@ -78,7 +81,7 @@ type hook struct {
 	disabled  bool
 }
 
-// sign is the lower-case hex of the HMAC-SHA256 of a message.
+// sign is the HMAC-SHA256 of a message, in lower-case hex.
 func (h *hook) sign(message []byte) string {
 	key := h.Token
 	if key == "" {
@@ -89,6 +92,7 @@ func (h *hook) sign(message []byte) string {
 	return hex.EncodeToString(mac.Sum(nil))
 }
 
+// roundTripper is how requests reach the receiver.
 func (h *hook) roundTripper() http.RoundTripper {
 	switch {
 	case h.Handler != nil:
@@ -100,7 +104,7 @@ func (h *hook) roundTripper() http.RoundTripper {
 	}
 }
 
-// time is a time in a webhook.
+// time is a time in an event of version 4.0.
 func (h *hook) time(t time.Time) any {
 	switch {
 	case h.Variants.ISOTimes && t.IsZero():
@@ -131,6 +135,7 @@ func (h *hook) verifyBody(challenge string, d *Delivery) []byte {
 	})
 }
 
+// modeV2 is the mode in an event of version 2.0.
 func (h *hook) modeV2(mode string) string {
 	if h.Variants.SwappedMode {
 		return strings.ToUpper(mode)

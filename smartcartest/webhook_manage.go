@@ -48,7 +48,8 @@ func (s *Server) AddWebhook(ctx context.Context, w Webhook) (id string, err erro
 	return w.ID, s.VerifyWebhook(ctx, w.ID)
 }
 
-// completeWebhook fills in the signals and says which are unknown.
+// completeWebhook fills in the signals that the caller left out. A code that
+// the catalog does not have is an error.
 func (s *Server) completeWebhook(w *Webhook) error {
 	if w.Version == "2.0" {
 		if w.EventName == "" {
@@ -124,8 +125,9 @@ func (s *Server) VerifyWebhook(ctx context.Context, id string) error {
 	return nil
 }
 
-// EnableWebhook switches a webhook on or off. While it is off nothing is
-// queued; on again, each car begins with a first delivery.
+// EnableWebhook switches a webhook on or off. While it is off, no event is
+// queued for it. When it is switched on again, each car begins with a first
+// delivery.
 func (s *Server) EnableWebhook(id string, on bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

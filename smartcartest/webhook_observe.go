@@ -4,8 +4,8 @@ import (
 	"time"
 )
 
-// observe queues what the webhooks have to say about what has changed since it
-// looked last. It needs the lock.
+// observe queues an event for each subscription whose car has changed since
+// the last call. The caller holds the lock.
 func (s *Server) observe(now time.Time) {
 	for _, b := range s.subscriptions {
 		h, n := s.hook(b.hook), s.connectionOf(b)
@@ -24,8 +24,8 @@ func (s *Server) observe(now time.Time) {
 	}
 }
 
-// observeKey reports the missing key of a car that would stream, once, and
-// that it is there.
+// observeKey tells once that a streaming Tesla has no key, and once that it
+// has got one.
 func (s *Server) observeKey(h *hook, b *subscription, v *vehicle, n *connection) {
 	if missing := v.keyless() && v.tesla(); missing != b.keyError {
 		b.keyError = missing
@@ -33,7 +33,8 @@ func (s *Server) observeKey(h *hook, b *subscription, v *vehicle, n *connection)
 	}
 }
 
-// observeState compares the triggers.
+// observeState tells which of the triggers have changed. The first event of a
+// subscription is sent without a change.
 func (s *Server) observeState(h *hook, b *subscription, v *vehicle, n *connection, now time.Time) {
 	rec := v.pushed(now)
 	var changed []*signal
@@ -50,13 +51,13 @@ func (s *Server) observeState(h *hook, b *subscription, v *vehicle, n *connectio
 		return
 	}
 	if !b.delivered {
-		changed = nil // the first delivery has no signal that triggered it
+		changed = nil // a first delivery names no trigger
 	}
 	b.delivered = true
 	s.enqueue(h, b, "VEHICLE_STATE", v, s.stateEvent(h, v, n, now, rec, changed, false))
 }
 
-// stateEvent takes a picture of all data signals.
+// stateEvent is a VEHICLE_STATE with the values that the signals have now.
 func (s *Server) stateEvent(h *hook, v *vehicle, n *connection, now time.Time, rec recording, triggers []*signal, test bool) *envelope {
 	e := s.newEnvelope(h, v, n, test)
 	for _, code := range h.Data {

@@ -5,25 +5,29 @@ import (
 	"time"
 )
 
-// payload is an event that takes its shape anew for each attempt. It must not
-// need the lock.
+// payload is what an event says. Each attempt to deliver the event asks for it
+// again, as some fields depend on the attempt. The server's lock may not be
+// held then, so nothing in a payload changes after it was queued.
 type payload interface {
 	payload(d *Delivery, sequence int64) object
 }
 
-// envelope is an event of version 4.0.
+// envelope is an event of version 4.0: VEHICLE_ERROR when it has a carError,
+// VEHICLE_STATE otherwise.
 type envelope struct {
 	hook     *hook
 	test     bool
 	vehicle  object
 	user     object
 	signals  []reading // of VEHICLE_STATE
-	triggers []*signal // none is a first delivery
+	triggers []*signal // that have changed; none in a first delivery
 	carError *apiError // of VEHICLE_ERROR
-	affected []*signal
-	resolved bool
+	affected []*signal // by carError
+	resolved bool      // carError has ended
 }
 
+// newEnvelope is an event about a car, to which signals or an error are still
+// to be added. test makes it one of the test button.
 func (s *Server) newEnvelope(h *hook, v *vehicle, n *connection, test bool) *envelope {
 	e := &envelope{hook: h, test: test, user: object{"id": n.user}, vehicle: s.v3Attributes(v, n.mode)}
 	if n.externalID != "" && !h.Variants.Sparse {
@@ -39,6 +43,7 @@ func (s *Server) newEnvelope(h *hook, v *vehicle, n *connection, test bool) *env
 	return e
 }
 
+// payload is the body of the event.
 func (e *envelope) payload(d *Delivery, sequence int64) object {
 	h := e.hook
 	data := object{"user": e.user, "vehicle": e.vehicle}
@@ -72,6 +77,7 @@ func (e *envelope) payload(d *Delivery, sequence int64) object {
 	return out
 }
 
+// mode is meta.mode.
 func (e *envelope) mode() string {
 	mode := "LIVE"
 	if e.test {
@@ -83,6 +89,7 @@ func (e *envelope) mode() string {
 	return mode
 }
 
+// bareTriggers are the triggers as WebhookVariants.DataTriggers asks.
 func (e *envelope) bareTriggers() []object {
 	if len(e.triggers) == 0 {
 		return []object{{"code": "FIRST_DELIVERY"}}
@@ -94,6 +101,7 @@ func (e *envelope) bareTriggers() []object {
 	return list
 }
 
+// typedTriggers are the triggers as real deliveries have them.
 func (e *envelope) typedTriggers() []object {
 	if len(e.triggers) == 0 {
 		return []object{{"type": "FIRST_DELIVERY"}}
@@ -128,7 +136,8 @@ func (e *envelope) signalBody(r reading) object {
 	return out
 }
 
-// stateErrors groups the errors of the signals.
+// stateErrors lists each error of the signals once, with the signals that have
+// it.
 func (e *envelope) stateErrors() []object {
 	list := []object{}
 	at := map[string]int{}
@@ -150,7 +159,7 @@ func (e *envelope) stateErrors() []object {
 	return list
 }
 
-// errorBody is the error of VEHICLE_ERROR, with the field names of v2.0.
+// errorBody is the error of VEHICLE_ERROR. Its fields are named as in v2.0.
 func (e *envelope) errorBody() object {
 	out := object{
 		"type": e.carError.typ, "code": nullable(e.carError.code), "state": "ERROR", "description": e.carError.description,

@@ -12,8 +12,8 @@ type subscription struct {
 	createdAt, beginsAt     time.Time
 
 	delivered bool              // the first delivery was queued
-	keyError  bool              // the missing key was reported
-	lastSaid  map[string]string // what each trigger said last
+	keyError  bool              // the receiver was told last that the key is missing
+	lastSaid  map[string]string // by trigger, the value that was sent last
 }
 
 // Subscribe subscribes a car to a webhook, for every user who has connected
@@ -33,7 +33,8 @@ func (s *Server) Subscribe(webhookID, vehicleID string) error {
 	return nil
 }
 
-// addSubscription makes one; nil when it exists already.
+// addSubscription subscribes a connection to a webhook; nil when it is
+// subscribed already.
 func (s *Server) addSubscription(webhookID string, n *connection, now time.Time) *subscription {
 	if s.subscription(webhookID, n) != nil {
 		return nil
@@ -47,6 +48,8 @@ func (s *Server) addSubscription(webhookID string, n *connection, now time.Time)
 	return b
 }
 
+// subscription finds the subscription of a connection to a webhook; nil when
+// there is none.
 func (s *Server) subscription(webhookID string, n *connection) *subscription {
 	for _, b := range s.subscriptions {
 		if b.hook == webhookID && b.user == n.user && b.vehicle == n.vehicle {
@@ -56,7 +59,7 @@ func (s *Server) subscription(webhookID string, n *connection) *subscription {
 	return nil
 }
 
-// autoSubscribe subscribes a connection to the webhooks that take all.
+// autoSubscribe subscribes a connection to all webhooks with AutoSubscribe.
 func (s *Server) autoSubscribe(n *connection, now time.Time) {
 	for _, h := range s.hooks {
 		if h.AutoSubscribe {
@@ -65,9 +68,12 @@ func (s *Server) autoSubscribe(n *connection, now time.Time) {
 	}
 }
 
+// connectionOf is the connection that a subscription belongs to; nil when it
+// was removed.
 func (s *Server) connectionOf(b *subscription) *connection { return s.connection(b.user, b.vehicle) }
 
-// dropSubscriptions forgets subscriptions and what was still to be sent for them.
+// dropSubscriptions removes the subscriptions that gone picks, with their
+// events in the queue.
 func (s *Server) dropSubscriptions(gone func(*subscription) bool) {
 	s.subscriptions = slices.DeleteFunc(s.subscriptions, func(b *subscription) bool {
 		if !gone(b) {

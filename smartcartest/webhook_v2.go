@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// observeV2 is the same for version 2.0.
+// observeV2 queues an event of version 2.0 when an answer to one of the
+// webhook's paths has changed.
 func (s *Server) observeV2(h *hook, b *subscription, v *vehicle, n *connection, now time.Time) {
 	if h.EventName == "eventBased" {
 		s.observeChargeV2(h, b, v, n, now)
@@ -18,7 +19,7 @@ func (s *Server) observeV2(h *hook, b *subscription, v *vehicle, n *connection, 
 		p.items = append(p.items, item)
 		seen = append(seen, item["code"], item["body"])
 		if item["code"] != 200 {
-			seen[len(seen)-1] = nil // holds the request's id
+			seen[len(seen)-1] = nil // an error body holds the request id, which is always new
 		}
 	}
 	if says := string(mustJSON(seen)); b.lastSaid["all"] != says {
@@ -27,7 +28,8 @@ func (s *Server) observeV2(h *hook, b *subscription, v *vehicle, n *connection, 
 	}
 }
 
-// itemV2 is one path of a scheduled webhook, shaped like an item of a batch.
+// itemV2 is one path of a webhook of version 2.0, in the shape of an item of a
+// batch.
 func (s *Server) itemV2(path string, v *vehicle, n *connection, now time.Time, requestID string) object {
 	op := s.operation(http.MethodGet, segments(path))
 	var err *apiError
@@ -52,7 +54,7 @@ func (s *Server) itemV2(path string, v *vehicle, n *connection, now time.Time, r
 	return object{"path": path, "code": 200, "body": body, "headers": dataHeaders(rec, "metric")}
 }
 
-// observeChargeV2 tells how charging began and ended.
+// observeChargeV2 queues an event when charging has begun or ended.
 func (s *Server) observeChargeV2(h *hook, b *subscription, v *vehicle, n *connection, now time.Time) {
 	if v.keyless() {
 		return
@@ -79,6 +81,7 @@ type scheduledV2 struct {
 	now           time.Time
 }
 
+// payload is the body of the event.
 func (p *scheduledV2) payload(*Delivery, int64) object {
 	return object{
 		"version": "2.0", "webhookId": p.hook.ID, "eventName": p.hook.EventName, "mode": p.hook.modeV2(p.mode),
@@ -96,6 +99,7 @@ type chargeEventV2 struct {
 	recorded            time.Time
 }
 
+// payload is the body of the event.
 func (p *chargeEventV2) payload(d *Delivery, _ int64) object {
 	return object{
 		"version": "2.0", "webhookId": p.hook.ID, "eventName": p.hook.EventName, "mode": p.hook.modeV2(p.mode),
