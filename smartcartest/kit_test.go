@@ -26,13 +26,6 @@ type api struct {
 	user   string // sc-user-id
 }
 
-type answer struct {
-	t      *testing.T
-	status int
-	header http.Header
-	body   []byte
-}
-
 // newAPI is a client over the in-memory transport, not yet connected.
 func newAPI(t *testing.T, opts ...smartcartest.Option) *api {
 	t.Helper()
@@ -51,6 +44,37 @@ func connected(t *testing.T, opts ...smartcartest.Option) *api {
 	return a
 }
 
+// everywhere runs a test over the in-memory transport and over loopback.
+func everywhere(t *testing.T, test func(t *testing.T, a *api)) {
+	t.Run("transport", func(t *testing.T) { test(t, connected(t, stopped())) })
+	t.Run("loopback", func(t *testing.T) {
+		a := connected(t, stopped())
+		origin, stop, err := a.sim.Start()
+		require.NoError(t, err)
+		t.Cleanup(stop)
+		// Fresh connections: net/http repeats a GET on a kept one by itself.
+		a.origin, a.http = origin, &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+		a.get("/v2.0/user").ok(nil)
+		test(t, a)
+	})
+}
+
+func v3(t *testing.T, opts ...smartcartest.Option) *api {
+	t.Helper()
+	a := connected(t, append([]smartcartest.Option{stopped()}, opts...)...)
+	form := url.Values{"grant_type": {"client_credentials"}, "client_id": {a.sim.APIClientID()}, "client_secret": {a.sim.APIClientSecret()}}
+	var p pair
+	a.appToken(formType, form.Encode()).ok(&p)
+	a.token, a.user = p.Access, a.sim.UserID()
+	return a
+}
+
+// stopped is a clock that only Advance moves.
+func stopped() smartcartest.Option {
+	at := time.Date(2026, time.November, 23, 12, 0, 30, 0, time.UTC)
+	return smartcartest.WithClock(func() time.Time { return at })
+}
+
 func (a *api) login(form url.Values) (refresh string) {
 	a.t.Helper()
 	back := a.answer(a.authorize(nil), form)
@@ -59,13 +83,6 @@ func (a *api) login(form url.Values) (refresh string) {
 	a.grant(url.Values{"grant_type": {"authorization_code"}, "code": {back.Get("code")}}).ok(&pair)
 	a.token = pair.Access
 	return pair.Refresh
-}
-
-type pair struct {
-	Access  string `json:"access_token"`
-	Refresh string `json:"refresh_token"`
-	Type    string `json:"token_type"`
-	Expires int    `json:"expires_in"`
 }
 
 func (a *api) authorize(add url.Values) string {
@@ -96,10 +113,35 @@ func (a *api) grant(form url.Values) answer {
 	return a.do(req)
 }
 
+type pair struct {
+	Access  string `json:"access_token"`
+	Refresh string `json:"refresh_token"`
+	Type    string `json:"token_type"`
+	Expires int    `json:"expires_in"`
+}
+
 func (a *api) renew(refresh string) answer {
 	a.t.Helper()
 	return a.grant(url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refresh}})
 }
+
+// appToken mints a v3 token from a body of the given type.
+func (a *api) appToken(contentType, body string) answer {
+	a.t.Helper()
+	req, err := http.NewRequest(http.MethodPost, "https://iam.smartcar.com/oauth2/token", strings.NewReader(body))
+	require.NoError(a.t, err)
+	req.Header.Set("Content-Type", contentType)
+	return a.do(req)
+}
+
+const formType = "application/x-www-form-urlencoded"
+
+const modelY = smartcartest.ModelY
+
+// car is the path of an endpoint of a car.
+func car(id, path string) string { return "/v2.0/vehicles/" + id + path }
+
+func v3car(id, path string) string { return "/v3/vehicles/" + id + path }
 
 func (a *api) get(path string) answer { a.t.Helper(); return a.call(http.MethodGet, path, "") }
 
@@ -107,9 +149,6 @@ func (a *api) post(path, body string) answer {
 	a.t.Helper()
 	return a.call(http.MethodPost, path, body)
 }
-
-// car is the path of an endpoint of a car.
-func car(id, path string) string { return "/v2.0/vehicles/" + id + path }
 
 func (a *api) call(method, path, body string) answer {
 	a.t.Helper()
@@ -152,6 +191,13 @@ func (a *api) do(req *http.Request) answer {
 	res, err := a.http.Do(req)
 	require.NoError(a.t, err)
 	return a.read(res)
+}
+
+type answer struct {
+	t      *testing.T
+	status int
+	header http.Header
+	body   []byte
 }
 
 func (a *api) read(res *http.Response) answer {
@@ -209,6 +255,25 @@ func (r answer) fails(status int, typ, code string) failure {
 	return f
 }
 
+func (r answer) fails3(status int, typ, code string) map[string]any {
+	r.t.Helper()
+	require.Equal(r.t, status, r.status, "%s", r.body)
+	var body struct{ Errors []map[string]any }
+	require.NoError(r.t, json.Unmarshal(r.body, &body))
+	require.Len(r.t, body.Errors, 1)
+	e := body.Errors[0]
+	require.Equal(r.t, typ, e["type"])
+	if code == "" {
+		require.Nil(r.t, e["code"])
+	} else {
+		require.Equal(r.t, code, e["code"])
+	}
+	require.IsType(r.t, "", e["status"])
+	require.NotEmpty(r.t, e["title"])
+	require.NotEmpty(r.t, e["detail"])
+	return e
+}
+
 // oauth requires an OAuth error.
 func (r answer) oauth(status int, code string) {
 	r.t.Helper()
@@ -229,8 +294,65 @@ func (r answer) time(header string) time.Time {
 	return at
 }
 
-// stopped is a clock that only Advance moves.
-func stopped() smartcartest.Option {
-	at := time.Date(2026, time.November, 23, 12, 0, 30, 0, time.UTC)
-	return smartcartest.WithClock(func() time.Time { return at })
+// refreshed is a fresh access token, whatever happened to the last one.
+func refreshed(a *api) string {
+	a.t.Helper()
+	a.login(url.Values{"decision": {"grant"}})
+	return a.token
+}
+
+func locked(a *api, id string) bool {
+	a.t.Helper()
+	var got struct{ IsLocked *bool }
+	a.get(car(id, "/security")).ok(&got)
+	require.NotNil(a.t, got.IsLocked)
+	return *got.IsLocked
+}
+
+type signal struct {
+	ID, Type   string
+	Attributes struct {
+		Code, Name, Group string
+		Status            struct {
+			Value string
+			Error struct {
+				Type string
+				Code *string
+			}
+		}
+		Body map[string]any
+	}
+	Meta struct{ OEMUpdatedAt, RetrievedAt, IngestedAt time.Time }
+}
+
+func signalsOf(a *api, id string) map[string]signal {
+	a.t.Helper()
+	var got struct {
+		Data []signal
+		Meta struct{ TotalCount int }
+	}
+	a.get(v3car(id, "/signals")).ok(&got)
+	require.Len(a.t, got.Data, got.Meta.TotalCount)
+	byCode := map[string]signal{}
+	for _, s := range got.Data {
+		byCode[s.ID] = s
+	}
+	return byCode
+}
+
+type execution struct {
+	Data struct {
+		ID, Type   string
+		Attributes struct {
+			CommandType, ExecutionMode, Action, ScheduleType, ScheduleID string
+
+			Status     struct{ Value string }
+			Parameters map[string]any
+		}
+		Links struct{ Schedule string }
+		Meta  struct {
+			ExecutedAt, CompletedAt time.Time
+			DurationInSeconds       int
+		}
+	}
 }

@@ -1,4 +1,4 @@
-package smartcartest
+package smartcartest_test
 
 import (
 	"testing"
@@ -6,15 +6,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestCappedForgetsTheOldest(t *testing.T) {
-	var list []int
-	for i := range 25 {
-		list = appendCappedTo(list, i, 20)
-		require.Equal(t, i, list[len(list)-1])
-		require.LessOrEqual(t, len(list), 20)
+func TestNoSecretInTheLog(t *testing.T) {
+	a := connected(t)
+	a.get("/v2.0/user?access_token=hidden&flags=country:DE").ok(nil)
+	for _, r := range a.sim.Requests() {
+		require.NotContains(t, r.Query, "hidden")
 	}
-	require.Equal(t, 6, list[0], "a tenth at a time")
-	for i := range list[1:] {
-		require.Equal(t, list[i]+1, list[i+1])
-	}
+	last := a.sim.Requests()[len(a.sim.Requests())-1]
+	require.Equal(t, "/v2.0/user", last.Path)
+	require.Equal(t, 200, last.Status)
+	require.Contains(t, last.Query, "country")
 }

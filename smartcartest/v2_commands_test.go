@@ -71,12 +71,3 @@ func TestCommandErrors(t *testing.T) {
 		require.False(t, e.Executed)
 	}
 }
-
-func TestAsleepError(t *testing.T) {
-	a := connected(t, smartcartest.WithCars(smartcartest.Car{ID: "s", Make: "TESLA", Integration: smartcartest.Legacy, Asleep: true, AsleepError: true}))
-	f := a.get(car("s", "/battery")).fails(409, "VEHICLE_STATE", "ASLEEP")
-	require.Nil(t, f.Resolution.Type)
-	a.post(car("s", "/security"), `{"action":"LOCK"}`).fails(409, "VEHICLE_STATE", "ASLEEP")
-	require.NoError(t, a.sim.Wake("s"))
-	a.post(car("s", "/security"), `{"action":"LOCK"}`).ok(nil)
-}

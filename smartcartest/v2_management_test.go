@@ -67,28 +67,6 @@ func TestManagement(t *testing.T) {
 	a.get("/v2.0/user").ok(nil)
 }
 
-func TestDisconnectByApplication(t *testing.T) {
-	a := connected(t)
-	var status map[string]string
-	a.call(http.MethodDelete, car(smartcartest.Model3, "/application"), "").ok(&status)
-	require.Equal(t, map[string]string{"status": "success"}, status)
-	a.get(car(smartcartest.Model3, "/battery")).fails(401, "AUTHENTICATION", "")
-	a.manage(http.MethodDelete, car(modelY, "/application"), "default", a.sim.ManagementToken()).ok(nil)
-	a.get(car(modelY, "/battery")).fails(401, "AUTHENTICATION", "")
-	a.get(car(smartcartest.MachE, "/battery")).ok(nil)
-}
-
-func TestSubscriptions(t *testing.T) {
-	a := connected(t)
-	var sub map[string]string
-	path := car(smartcartest.Model3, "/webhooks/hook-1")
-	a.post(path, "{}").ok(&sub)
-	require.Equal(t, map[string]string{"webhookId": "hook-1", "vehicleId": smartcartest.Model3}, sub)
-	a.call(http.MethodDelete, path, "").fails(401, "AUTHENTICATION", "")
-	a.token = a.sim.ManagementToken()
-	a.call(http.MethodDelete, path, "").ok(nil)
-}
-
 func TestCompatibility(t *testing.T) {
 	a := newAPI(t)
 	ask := func(q string) answer {

@@ -3,10 +3,7 @@ package smartcartest_test
 import (
 	"encoding/json"
 	"fmt"
-	"net/http"
-	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -98,30 +95,6 @@ func typesOf(v any) any {
 	}
 }
 
-func TestTeslaChargeWhileCharging(t *testing.T) {
-	a := connected(t, stopped())
-	path := car(smartcartest.Model3, "/tesla/charge")
-	a.get(path+"/ammeter").fails(409, "VEHICLE_STATE", "NOT_CHARGING")
-	a.post(car(smartcartest.Model3, "/charge/limit"), `{"limit":1}`).ok(nil)
-	a.post(car(smartcartest.Model3, "/charge"), `{"action":"START"}`).ok(nil)
-	a.post(path+"/ammeter", `{"amperage":32}`).ok(nil)
-	var amps struct{ Amperage float64 }
-	a.get(path + "/ammeter").ok(&amps)
-	require.InDelta(t, 32, amps.Amperage, 0)
-	var charge struct {
-		State    string
-		SocLimit float64
-	}
-	a.get(path).ok(&charge)
-	require.Equal(t, "CHARGING", charge.State)
-	require.InDelta(t, 1, charge.SocLimit, 0)
-	a.sim.Advance(2 * time.Hour)
-	a.sim.ExpireAccessTokens()
-	a.login(map[string][]string{"decision": {"grant"}})
-	a.get(path).ok(&charge)
-	require.Equal(t, "FULLY_CHARGED", charge.State)
-}
-
 func TestImperial(t *testing.T) {
 	a := connected(t, stopped())
 	var metric, imperial struct{ Distance float64 }
@@ -133,152 +106,4 @@ func TestImperial(t *testing.T) {
 	var cabin struct{ Temperature float64 }
 	a.get(car(smartcartest.Model3, "/tesla/thermometer/interior")).ok(&cabin)
 	require.InDelta(t, 64.4, cabin.Temperature, 0.001)
-}
-
-func TestPaging(t *testing.T) {
-	cars := make([]smartcartest.Car, 23)
-	for i := range cars {
-		cars[i] = smartcartest.Car{ID: fmt.Sprintf("car-%02d", i), Make: "FORD"}
-	}
-	a := connected(t, smartcartest.WithCars(cars...))
-	type page struct {
-		Paging struct{ Count, Offset int }
-		IDs    []string `json:"vehicles"`
-	}
-	var all []string
-	for offset := 0; ; {
-		var p page
-		a.get(fmt.Sprintf("/v2.0/vehicles?offset=%d", offset)).ok(&p)
-		require.Equal(t, 23, p.Paging.Count)
-		require.Equal(t, offset, p.Paging.Offset)
-		all = append(all, p.IDs...)
-		if offset += len(p.IDs); offset >= p.Paging.Count {
-			break
-		}
-		require.Len(t, p.IDs, 10)
-	}
-	require.Len(t, all, 23)
-	require.Equal(t, "car-22", all[22])
-	var p page
-	a.get("/v2.0/vehicles?limit=50&offset=99").ok(&p)
-	require.NotNil(t, p.IDs)
-	require.Empty(t, p.IDs)
-	for _, q := range []string{"limit=51", "limit=0", "offset=-1", "limit=x"} {
-		f := a.get("/v2.0/vehicles?"+q).fails(400, "VALIDATION", "")
-		require.NotEmpty(t, f.Detail)
-	}
-	var perms struct{ Permissions []string }
-	a.get(car("car-00", "/permissions")).ok(&perms)
-	require.Len(t, perms.Permissions, 25)
-}
-
-func TestReadErrors(t *testing.T) {
-	a := connected(t)
-	a.get("/v2.0/nothing").fails(404, "RESOURCE_NOT_FOUND", "PATH")
-	a.get(car(smartcartest.Model3, "/nothing")).fails(404, "RESOURCE_NOT_FOUND", "PATH")
-	a.get("/v1.0/vehicles").fails(404, "RESOURCE_NOT_FOUND", "VERSION")
-	a.get(car("unknown", "/battery")).fails(401, "AUTHENTICATION", "")
-	a.get(car(smartcartest.Model3, "/fuel")).fails(501, "COMPATIBILITY", "VEHICLE_NOT_CAPABLE")
-	a.get(car(smartcartest.MachE, "/tesla/battery")).fails(501, "COMPATIBILITY", "VEHICLE_NOT_CAPABLE")
-	a.get(car(smartcartest.Model3, "/TESLA/battery")).fails(403, "PERMISSION", "")
-	a.get(car(smartcartest.MachE, "/service/history?start_date=yesterday")).fails(400, "VALIDATION", "")
-	a.get(car(smartcartest.Model3, "/battery/")).ok(nil) // trailing slash tolerated
-	a.get(car(smartcartest.Model3, "/battery?flags=a:b")).ok(nil)
-
-	require.NoError(t, a.sim.SetPermissions(smartcartest.Model3, "read_vin"))
-	f := a.get(car(smartcartest.Model3, "/battery")).fails(403, "PERMISSION", "")
-	require.Equal(t, "REAUTHENTICATE", *f.Resolution.Type)
-	a.get(car(smartcartest.Model3, "/vin")).ok(nil)
-	require.Error(t, a.sim.SetPermissions("unknown"))
-	require.Empty(t, a.sim.BrokenWindows(smartcartest.Model3))
-	for _, e := range a.sim.Ledger(smartcartest.Model3) {
-		require.Equal(t, e.Status == 200 && e.Kind == smartcartest.Data, e.AtGate, "%+v", e)
-	}
-	a.token = "wrong"
-	a.get("/v2.0/vehicles").fails(401, "AUTHENTICATION", "")
-}
-
-func TestEscapedIDs(t *testing.T) {
-	a := connected(t, smartcartest.WithCars(smartcartest.Car{ID: "a/b c", Make: "FORD"}))
-	var got struct{ ID string }
-	a.get("/v2.0/vehicles/a%2Fb%20c").ok(&got)
-	require.Equal(t, "a/b c", got.ID)
-}
-
-func TestKeyStatus(t *testing.T) {
-	cars := append(smartcartest.DefaultGarage(),
-		smartcartest.Car{ID: "old", Make: "TESLA", Integration: smartcartest.Legacy, PlatformNotCapable: true},
-		smartcartest.Car{ID: "driven", Make: "TESLA", Integration: smartcartest.Streaming, Driver: true})
-	a := connected(t, smartcartest.WithCars(cars...))
-	for id, want := range map[string]bool{
-		smartcartest.Model3: true, smartcartest.ModelY: false, smartcartest.Cybertruck: false,
-		smartcartest.ModelS2018: false, smartcartest.ModelX2020: false, smartcartest.ModelS2021: false,
-	} {
-		var key struct{ IsPaired *bool }
-		a.get(car(id, "/tesla/virtual_key")).ok(&key)
-		require.NotNil(t, key.IsPaired)
-		require.Equal(t, want, *key.IsPaired, id)
-	}
-	a.get(car("old", "/tesla/virtual_key")).fails(501, "COMPATIBILITY", "PLATFORM_NOT_CAPABLE")
-	a.get(car("driven", "/tesla/virtual_key")).fails(400, "CONNECTED_SERVICES_ACCOUNT", "VEHICLE_MISSING")
-	a.get(car(smartcartest.MachE, "/tesla/virtual_key")).fails(501, "COMPATIBILITY", "VEHICLE_NOT_CAPABLE")
-	require.Error(t, a.sim.Pair("old"))
-	require.Error(t, a.sim.Pair("unknown"))
-}
-
-func TestAppRateLimit(t *testing.T) {
-	a := connected(t, stopped(), smartcartest.WithAppRateLimit(3, 2))
-	for range 3 {
-		a.get("/v2.0/user").ok(nil)
-	}
-	res := a.get("/v2.0/user")
-	res.fails(429, "RATE_LIMIT", "SMARTCAR_API")
-	require.Empty(t, res.header.Get("Retry-After"))
-	a.sim.Advance(30 * time.Second)
-	a.get("/v2.0/user").ok(nil)
-	a.get(car(smartcartest.Model3, "/battery")).fails(429, "RATE_LIMIT", "SMARTCAR_API")
-	require.False(t, a.sim.Ledger(smartcartest.Model3)[0].AtGate)
-}
-
-func TestBasePath(t *testing.T) {
-	a := newAPI(t, smartcartest.WithBasePath("base/"))
-	require.Equal(t, 404, a.get("/v2.0/user").status)
-	require.Equal(t, 404, a.get("/basement/v2.0/user").status)
-	a.get("/base/v2.0/user").fails(401, "AUTHENTICATION", "")
-	_, err := a.sim.Grant(a.authorize(nil))
-	require.Error(t, err)
-	_, err = a.sim.Grant(strings.Replace(a.authorize(nil), "/oauth", "/base/oauth", 1))
-	require.NoError(t, err)
-	for _, line := range a.sim.Environment("http://127.0.0.1:1/") {
-		if name, value, _ := strings.Cut(line, "="); strings.HasSuffix(name, "_ORIGIN") {
-			require.Equal(t, "http://127.0.0.1:1/base", value)
-		}
-	}
-	origin, stop, err := a.sim.Start()
-	require.NoError(t, err)
-	defer stop()
-	res, err := http.Get(origin + "/v2.0/user")
-	require.NoError(t, err)
-	a.read(res).fails(401, "AUTHENTICATION", "")
-}
-
-func TestGarageCheckDigits(t *testing.T) {
-	weights := []int{8, 7, 6, 5, 4, 3, 2, 10, 0, 9, 8, 7, 6, 5, 4, 3, 2}
-	values := map[rune]int{}
-	for i, letters := range []string{"AJ", "BKS", "CLT", "DMU", "ENV", "FW", "GPX", "HY", "RZ"} {
-		for _, r := range letters {
-			values[r] = i + 1
-		}
-		values[rune('1'+i)] = i + 1
-	}
-	for _, c := range smartcartest.DefaultGarage() {
-		sum := 0
-		for i, r := range c.VIN {
-			sum += values[r] * weights[i]
-		}
-		want := string("0123456789X"[sum%11])
-		require.Equal(t, want, c.VIN[8:9], c.VIN)
-	}
-	require.Equal(t, "2", string(smartcartest.DefaultGarage()[5].VIN[7]))
-	require.Equal(t, "M", string(smartcartest.DefaultGarage()[5].VIN[9]))
 }

@@ -1,11 +1,9 @@
 package smartcartest_test
 
 import (
-	"encoding/json"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -183,99 +181,4 @@ func TestV3GarageAnswersAsTheCarsDo(t *testing.T) {
 	require.Equal(t, 59, capable(smartcartest.ModelS2018), "no place is home for a car that does not stream")
 	require.Equal(t, 61, capable(smartcartest.MachE))
 	require.Equal(t, "VEHICLE_NOT_CAPABLE", *signalsOf(a, smartcartest.Model3)["internalcombustionengine-range"].Attributes.Status.Error.Code)
-}
-
-func TestV3OldValueBesideAnError(t *testing.T) {
-	a := v3(t)
-	list := signalsOf(a, smartcartest.Model3)
-	rate := list["charge-chargerate"]
-	require.Equal(t, "ERROR", rate.Attributes.Status.Value)
-	require.Equal(t, "NOT_CHARGING", *rate.Attributes.Status.Error.Code)
-	require.InDelta(t, 30, rate.Attributes.Body["value"], 0)
-	require.Less(t, rate.Meta.OEMUpdatedAt, a.sim.Now().Add(-24*time.Hour))
-	left := list["charge-timetocomplete"]
-	require.Equal(t, map[string]any{"value": nil, "unit": "minutes"}, left.Attributes.Body)
-	require.Equal(t, "ERROR", left.Attributes.Status.Value)
-	a.post(v3car(smartcartest.Model3, "/commands/charge/set-limit"), `{"data":{"attributes":{"percent":100}}}`).ok(nil)
-	a.post(v3car(smartcartest.Model3, "/commands/charge/start"), "").ok(nil)
-	list = signalsOf(a, smartcartest.Model3)
-	require.Equal(t, "SUCCESS", list["charge-chargerate"].Attributes.Status.Value)
-	require.Equal(t, map[string]any{"value": 120.0, "unit": "minutes"}, list["charge-timetocomplete"].Attributes.Body)
-}
-
-func TestV3CommandsShowInTheSignals(t *testing.T) {
-	a := v3(t)
-	require.NoError(t, a.sim.Pair(modelY))
-	value := func(code string) any { return signalsOf(a, modelY)[code].Attributes.Body["value"] }
-	require.Equal(t, false, value("charge-ischargingportflapopen"))
-	a.post(v3car(modelY, "/commands/charge-port/open"), "").ok(nil)
-	require.Equal(t, true, value("charge-ischargingportflapopen"))
-	a.post(v3car(modelY, "/commands/charge-port/close"), "").ok(nil)
-	require.Equal(t, false, value("charge-ischargingportflapopen"))
-	var made execution
-	a.post(v3car(modelY, "/charge-schedules/workweek"),
-		`{"data":{"attributes":{"location":{"latitude":1,"longitude":2},"weekdays":{"startTime":"01:00","stopTime":"02:00"}}}}`).ok(&made)
-	raw, err := json.Marshal(signalsOf(a, modelY)["charge-chargetimers"].Attributes.Body["values"])
-	require.NoError(t, err)
-	require.JSONEq(t, `[{"type":"LOCATION","scheduleType":"WORKWEEK","scheduleId":"`+made.Data.Attributes.ScheduleID+`",
-		"condition":{"name":null,"address":null,"latitude":1,"longitude":2},"departureTimers":[],"isOEMOptimizationEnabled":false,
-		"schedules":[{"start":"01:00:00","end":"02:00:00","days":["MONDAY","TUESDAY","WEDNESDAY","THURSDAY","FRIDAY"]}]}]`, string(raw))
-	a.post(v3car(modelY, "/commands/security/unlock"), "").ok(nil)
-	doors := signalsOf(a, modelY)["closure-doors"].Attributes.Body["values"].([]any)
-	require.Equal(t, map[string]any{"row": 0.0, "column": 0.0, "isOpen": false, "isLocked": false}, doors[0])
-}
-
-func TestV3NeverSubscribed(t *testing.T) {
-	a := v3(t, smartcartest.WithCars(smartcartest.Car{ID: "new", Make: "TESLA", Integration: smartcartest.Streaming, NeverSubscribed: true}))
-	require.Empty(t, signalsOf(a, "new"))
-	a.get(v3car("new", "/signals/odometer-traveleddistance")).fails3(404, "RESOURCE_NOT_FOUND", "SIGNAL_NOT_FOUND")
-	require.Empty(t, a.sim.BrokenWindows("new"), "nothing was read")
-	v2 := &api{t: t, sim: a.sim, http: a.http, origin: a.origin}
-	v2.login(map[string][]string{"decision": {"grant"}})
-	v2.post(car("new", "/webhooks/hook-1"), "{}").ok(nil)
-	require.Len(t, signalsOf(a, "new"), 93)
-}
-
-func TestV3Variants(t *testing.T) {
-	plain := v3(t, smartcartest.WithCars(smartcartest.Car{ID: "t", Make: "TESLA", Charging: true, Battery: 0.1, Unavailable: []string{"odometer-traveleddistance"}}))
-	require.Equal(t, "UNAVAILABLE", signalsOf(plain, "t")["odometer-traveleddistance"].Attributes.Status.Value)
-	a := v3(t, smartcartest.WithCars(smartcartest.Car{ID: "t", Make: "TESLA", Charging: true, Battery: 0.1}), smartcartest.WithVariants(smartcartest.Variants{
-		UnitAliases: true, EpochTimes: true, RelativeLinks: true, BareSignal: true, NamedClosures: true,
-	}))
-	type loose struct {
-		Attributes struct{ Body map[string]any }
-		Meta       struct{ OEMUpdatedAt int64 }
-		Links      struct{ Self string }
-	}
-	for code, unit := range map[string]string{
-		"odometer-traveleddistance": "kilometers", "charge-wattage": "watt", "charge-timetocomplete": "min", "charge-chargerate": "kph", "motion-currentspeed": "km/h",
-	} {
-		var got loose
-		a.get(v3car("t", "/signals/"+code)).ok(&got)
-		require.Equal(t, unit, got.Attributes.Body["unit"])
-		require.Equal(t, a.sim.Now().Truncate(time.Minute).UnixMilli(), got.Meta.OEMUpdatedAt)
-		require.Equal(t, "/vehicles/t/signals/"+code, got.Links.Self)
-	}
-	var doors loose
-	a.get(v3car("t", "/signals/closure-doors")).ok(&doors)
-	require.Len(t, doors.Attributes.Body["doors"], 4)
-	a = v3(t, smartcartest.WithVariants(smartcartest.Variants{NoUnits: true, NullPowertrain: true}))
-	require.NotContains(t, signalsOf(a, smartcartest.Model3)["charge-timetocomplete"].Attributes.Body, "unit")
-	require.Contains(t, string(a.get(v3car(smartcartest.Model3, "")).body), `"powertrainType":null`)
-}
-
-func TestV3ListVariants(t *testing.T) {
-	a := v3(t, smartcartest.WithCars(smartcartest.Car{ID: "t", Make: "TESLA"}), smartcartest.WithVariants(smartcartest.Variants{
-		PlainPaging: true, ShortSignals: true, NumericStatus: true,
-	}))
-	var list struct {
-		Data []any
-		Meta struct{ Page, TotalCount int }
-	}
-	a.get(v3car("t", "/signals")).ok(&list)
-	require.Len(t, list.Data, 46)
-	require.Equal(t, 93, list.Meta.TotalCount)
-	require.Equal(t, 1, list.Meta.Page)
-	require.Contains(t, string(a.get("/v3/connections?page[size]=1").body), `"previous":null`)
-	require.Contains(t, string(a.get(v3car("unknown", "")).body), `"status":404`)
 }

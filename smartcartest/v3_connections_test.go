@@ -3,6 +3,7 @@ package smartcartest_test
 import (
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -31,6 +32,51 @@ func (a *api) connections(q url.Values) connectionList {
 	var l connectionList
 	a.get("/v3/connections?" + q.Encode()).ok(&l)
 	return l
+}
+
+func TestV3Connections(t *testing.T) {
+	a := v3(t)
+	a.user = ""
+	a.answer(a.authorize(url.Values{"external_id": {"acct_42"}}), url.Values{"decision": {"grant"}, "vehicle": {smartcartest.MachE}})
+	type list struct {
+		Data []struct {
+			Type       string
+			Attributes struct {
+				Permissions []string
+				User        struct{ ID, ExternalID string }
+				Vehicle     struct{ Make string }
+			}
+			Relationships struct {
+				Vehicle struct{ Data struct{ ID string } }
+			}
+		}
+		Meta  struct{ PageNumber, PageSize, TotalCount int }
+		Links struct{ Next, Prev *string }
+	}
+	next := "/connections?page[size]=3&filter[userId]=" + a.sim.UserID()
+	seen := []string{}
+	for range 3 {
+		var l list
+		a.get("/v3" + next).ok(&l)
+		require.Equal(t, 7, l.Meta.TotalCount)
+		for _, d := range l.Data {
+			seen = append(seen, d.Relationships.Vehicle.Data.ID)
+			require.Equal(t, "acct_42", d.Attributes.User.ExternalID)
+		}
+		if l.Links.Next != nil {
+			next = strings.TrimPrefix(*l.Links.Next, "https://vehicle.api.smartcar.com/v3")
+		}
+	}
+	require.Len(t, seen, 7)
+	require.Equal(t, smartcartest.MachE, seen[0], "the newest first")
+	var none list
+	a.get("/v3/connections?filter[user.externalId]=other").ok(&none)
+	require.Empty(t, none.Data)
+	a.get("/v3/connections?filter[vehicle.mode]=simulated").ok(&none)
+	require.Empty(t, none.Data)
+	a.answer(a.authorize(url.Values{"external_id": {"null"}}), url.Values{"decision": {"grant"}})
+	a.get("/v3/connections?filter[user.externalId]=acct_42").ok(&none)
+	require.Empty(t, none.Data)
 }
 
 func TestV3Connection(t *testing.T) {
@@ -98,31 +144,4 @@ func TestV3ConnectionLag(t *testing.T) {
 	require.NotContains(t, external(), "acct_42", "changes lag too")
 	a.sim.Advance(5 * time.Second)
 	require.Equal(t, []string{"acct_42", "acct_42", "acct_42", "acct_42", "acct_42", "acct_42", "acct_42"}, external())
-}
-
-func TestAppTokenBasicAuth(t *testing.T) {
-	for accepted, opts := range map[bool][]smartcartest.Option{false: nil, true: {smartcartest.WithIAMBasicAuth()}} {
-		a := newAPI(t, opts...)
-		req := a.request(http.MethodPost, "/oauth2/token", "grant_type=client_credentials")
-		req.Header.Set("Content-Type", formType)
-		req.SetBasicAuth(a.sim.APIClientID(), a.sim.APIClientSecret())
-		res := a.do(req)
-		if accepted {
-			res.ok(nil)
-		} else {
-			res.oauth(401, "invalid_client")
-		}
-	}
-}
-
-func TestExpireAppTokens(t *testing.T) {
-	a := v3(t)
-	v2 := &api{t: t, sim: a.sim, http: a.http, origin: a.origin}
-	v2.login(url.Values{"decision": {"grant"}})
-	a.get("/v3/connections").ok(nil)
-	a.sim.ExpireAppTokens()
-	a.get("/v3/connections").fails3(401, "AUTHENTICATION", "UNAUTHORIZED")
-	v2.get("/v2.0/user").ok(nil)
-	a.token = v2.token
-	a.get("/v3/connections").fails3(401, "AUTHENTICATION", "UNAUTHORIZED")
 }

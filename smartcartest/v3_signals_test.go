@@ -2,7 +2,6 @@ package smartcartest_test
 
 import (
 	"encoding/json"
-	"net/http"
 	"net/url"
 	"strings"
 	"testing"
@@ -12,106 +11,6 @@ import (
 
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
 )
-
-// appToken mints a v3 token from a body of the given type.
-func (a *api) appToken(contentType, body string) answer {
-	a.t.Helper()
-	req, err := http.NewRequest(http.MethodPost, "https://iam.smartcar.com/oauth2/token", strings.NewReader(body))
-	require.NoError(a.t, err)
-	req.Header.Set("Content-Type", contentType)
-	return a.do(req)
-}
-
-const formType = "application/x-www-form-urlencoded"
-
-func v3(t *testing.T, opts ...smartcartest.Option) *api {
-	t.Helper()
-	a := connected(t, append([]smartcartest.Option{stopped()}, opts...)...)
-	form := url.Values{"grant_type": {"client_credentials"}, "client_id": {a.sim.APIClientID()}, "client_secret": {a.sim.APIClientSecret()}}
-	var p pair
-	a.appToken(formType, form.Encode()).ok(&p)
-	a.token, a.user = p.Access, a.sim.UserID()
-	return a
-}
-
-func v3car(id, path string) string { return "/v3/vehicles/" + id + path }
-
-func (r answer) fails3(status int, typ, code string) map[string]any {
-	r.t.Helper()
-	require.Equal(r.t, status, r.status, "%s", r.body)
-	var body struct{ Errors []map[string]any }
-	require.NoError(r.t, json.Unmarshal(r.body, &body))
-	require.Len(r.t, body.Errors, 1)
-	e := body.Errors[0]
-	require.Equal(r.t, typ, e["type"])
-	if code == "" {
-		require.Nil(r.t, e["code"])
-	} else {
-		require.Equal(r.t, code, e["code"])
-	}
-	require.IsType(r.t, "", e["status"])
-	require.NotEmpty(r.t, e["title"])
-	require.NotEmpty(r.t, e["detail"])
-	return e
-}
-
-type signal struct {
-	ID, Type   string
-	Attributes struct {
-		Code, Name, Group string
-		Status            struct {
-			Value string
-			Error struct {
-				Type string
-				Code *string
-			}
-		}
-		Body map[string]any
-	}
-	Meta struct{ OEMUpdatedAt, RetrievedAt, IngestedAt time.Time }
-}
-
-func TestAppToken(t *testing.T) {
-	a := newAPI(t)
-	creds := `"client_id":"` + a.sim.APIClientID() + `","client_secret":"` + a.sim.APIClientSecret() + `"`
-	var p pair
-	a.appToken("application/json", `{"grant_type":"client_credentials",`+creds+`}`).ok(&p)
-	require.Equal(t, 3600, p.Expires)
-	require.Equal(t, "Bearer", p.Type)
-	require.Empty(t, p.Refresh)
-	a.appToken("application/json", `{`+creds+`}`).oauth(400, "invalid_request")
-	a.appToken(formType, "grant_type=client_credentials&client_id=x&client_secret=y").oauth(401, "invalid_client")
-	a.appToken(formType, "grant_type=password").oauth(400, "unsupported_grant_type")
-	a.appToken("application/json", "[").oauth(400, "invalid_request")
-	require.Equal(t, 5, a.sim.AppTokenRequests())
-	require.Zero(t, a.sim.TokenRequests())
-}
-
-func TestV3Vehicle(t *testing.T) {
-	a := v3(t)
-	a.user = ""
-	var got struct {
-		Data struct {
-			ID, Type   string
-			Attributes map[string]any
-		}
-	}
-	a.get(v3car(smartcartest.Model3, "")).ok(&got)
-	require.Equal(t, smartcartest.Model3, got.Data.ID)
-	require.Equal(t, "vehicle", got.Data.Type)
-	require.Equal(t, map[string]any{"make": "TESLA", "model": "Model 3", "year": 2022.0, "powertrainType": "BEV", "mode": "live"}, got.Data.Attributes)
-	a.get(v3car("unknown", "")).fails3(404, "RESOURCE_NOT_FOUND", "VEHICLE_NOT_FOUND")
-	a.get(v3car(smartcartest.Model3, "/battery")).fails3(404, "RESOURCE_NOT_FOUND", "INVALID_PATH")
-	a.get("/v3/vehicles").fails3(404, "RESOURCE_NOT_FOUND", "INVALID_PATH")
-	e := a.get(v3car(smartcartest.Model3, "/signals")).fails3(400, "VALIDATION", "MISSING_PARAMETER")
-	require.Equal(t, "missing userId", e["detail"])
-	a.user = "stranger"
-	a.get(v3car(smartcartest.Model3, "/signals")).fails3(404, "RESOURCE_NOT_FOUND", "VEHICLE_NOT_FOUND")
-	a.sim.Advance(time.Hour + time.Second)
-	a.get(v3car(smartcartest.Model3, "")).fails3(401, "AUTHENTICATION", "UNAUTHORIZED")
-	a.token = ""
-	a.get(v3car(smartcartest.Model3, "")).fails3(401, "AUTHENTICATION", "UNAUTHORIZED")
-}
 
 func TestV3Signals(t *testing.T) {
 	a := v3(t)
@@ -140,19 +39,15 @@ func TestV3Signals(t *testing.T) {
 	require.Equal(t, "VEHICLE_NOT_CAPABLE", *ford["connectivitystatus-isdigitalkeypaired"].Attributes.Status.Error.Code)
 }
 
-func signalsOf(a *api, id string) map[string]signal {
-	a.t.Helper()
-	var got struct {
-		Data []signal
-		Meta struct{ TotalCount int }
-	}
-	a.get(v3car(id, "/signals")).ok(&got)
-	require.Len(a.t, got.Data, got.Meta.TotalCount)
-	byCode := map[string]signal{}
-	for _, s := range got.Data {
-		byCode[s.ID] = s
-	}
-	return byCode
+func TestV3NeverSubscribed(t *testing.T) {
+	a := v3(t, smartcartest.WithCars(smartcartest.Car{ID: "new", Make: "TESLA", Integration: smartcartest.Streaming, NeverSubscribed: true}))
+	require.Empty(t, signalsOf(a, "new"))
+	a.get(v3car("new", "/signals/odometer-traveleddistance")).fails3(404, "RESOURCE_NOT_FOUND", "SIGNAL_NOT_FOUND")
+	require.Empty(t, a.sim.BrokenWindows("new"), "nothing was read")
+	v2 := &api{t: t, sim: a.sim, http: a.http, origin: a.origin}
+	v2.login(map[string][]string{"decision": {"grant"}})
+	v2.post(car("new", "/webhooks/hook-1"), "{}").ok(nil)
+	require.Len(t, signalsOf(a, "new"), 93)
 }
 
 func TestV3SharesTheWindow(t *testing.T) {
@@ -180,76 +75,42 @@ func TestV3KeyRequiredKeepsTheOldBody(t *testing.T) {
 	require.Equal(t, first.Meta, second.Meta)
 }
 
-func TestV3Commands(t *testing.T) {
+func TestV3OldValueBesideAnError(t *testing.T) {
 	a := v3(t)
-	var got struct {
-		Data struct {
-			ID, Type   string
-			Attributes struct {
-				CommandType, ExecutionMode string
-				Status                     struct{ Value string }
-				Parameters                 map[string]any
-			}
-		}
-	}
-	a.post(v3car(smartcartest.Model3, "/commands/security/lock"), "").ok(&got)
-	require.Equal(t, "command-execution", got.Data.Type)
-	require.Equal(t, "security-lock", got.Data.Attributes.CommandType)
-	require.Equal(t, "SUCCESS", got.Data.Attributes.Status.Value)
-	a.post(v3car(smartcartest.Model3, "/commands/security/unlock"), "").ok(nil)
-	require.Equal(t, false, signalsOf(a, smartcartest.Model3)["closure-islocked"].Attributes.Body["value"])
-	a.post(v3car(smartcartest.Model3, "/commands/charge/set-limit"), `{"data":{"attributes":{"percent":90}}}`).ok(&got)
-	require.Equal(t, map[string]any{"percent": 90.0}, got.Data.Attributes.Parameters)
-	a.post(v3car(smartcartest.Model3, "/commands/charge/set-limit"), `{"data":{"attributes":{"percent":49}}}`).fails3(400, "VALIDATION", "")
-	a.post(v3car(smartcartest.Model3, "/commands/charge/set-limit"), `{`).fails3(400, "VALIDATION", "INVALID_INPUT_FORMAT")
-	a.post(v3car(smartcartest.Model3, "/commands/climate/start"), "").fails3(404, "RESOURCE_NOT_FOUND", "INVALID_PATH")
-	e := a.post(v3car(modelY, "/commands/security/lock"), "").fails3(400, "CONNECTED_SERVICES_ACCOUNT", "VIRTUAL_KEY_REQUIRED")
-	require.Equal(t, map[string]any{"type": "ACTION_REQUIRED", "url": "https://www.tesla.com/_ak/smartcar.com"}, e["resolution"])
-	require.NoError(t, a.sim.SetPermissions(smartcartest.Model3))
-	a.post(v3car(smartcartest.Model3, "/commands/security/lock"), "").fails3(403, "PERMISSION", "")
+	list := signalsOf(a, smartcartest.Model3)
+	rate := list["charge-chargerate"]
+	require.Equal(t, "ERROR", rate.Attributes.Status.Value)
+	require.Equal(t, "NOT_CHARGING", *rate.Attributes.Status.Error.Code)
+	require.InDelta(t, 30, rate.Attributes.Body["value"], 0)
+	require.Less(t, rate.Meta.OEMUpdatedAt, a.sim.Now().Add(-24*time.Hour))
+	left := list["charge-timetocomplete"]
+	require.Equal(t, map[string]any{"value": nil, "unit": "minutes"}, left.Attributes.Body)
+	require.Equal(t, "ERROR", left.Attributes.Status.Value)
+	a.post(v3car(smartcartest.Model3, "/commands/charge/set-limit"), `{"data":{"attributes":{"percent":100}}}`).ok(nil)
+	a.post(v3car(smartcartest.Model3, "/commands/charge/start"), "").ok(nil)
+	list = signalsOf(a, smartcartest.Model3)
+	require.Equal(t, "SUCCESS", list["charge-chargerate"].Attributes.Status.Value)
+	require.Equal(t, map[string]any{"value": 120.0, "unit": "minutes"}, list["charge-timetocomplete"].Attributes.Body)
 }
 
-func TestV3Connections(t *testing.T) {
+func TestV3CommandsShowInTheSignals(t *testing.T) {
 	a := v3(t)
-	a.user = ""
-	a.answer(a.authorize(url.Values{"external_id": {"acct_42"}}), url.Values{"decision": {"grant"}, "vehicle": {smartcartest.MachE}})
-	type list struct {
-		Data []struct {
-			Type       string
-			Attributes struct {
-				Permissions []string
-				User        struct{ ID, ExternalID string }
-				Vehicle     struct{ Make string }
-			}
-			Relationships struct {
-				Vehicle struct{ Data struct{ ID string } }
-			}
-		}
-		Meta  struct{ PageNumber, PageSize, TotalCount int }
-		Links struct{ Next, Prev *string }
-	}
-	next := "/connections?page[size]=3&filter[userId]=" + a.sim.UserID()
-	seen := []string{}
-	for range 3 {
-		var l list
-		a.get("/v3" + next).ok(&l)
-		require.Equal(t, 7, l.Meta.TotalCount)
-		for _, d := range l.Data {
-			seen = append(seen, d.Relationships.Vehicle.Data.ID)
-			require.Equal(t, "acct_42", d.Attributes.User.ExternalID)
-		}
-		if l.Links.Next != nil {
-			next = strings.TrimPrefix(*l.Links.Next, "https://vehicle.api.smartcar.com/v3")
-		}
-	}
-	require.Len(t, seen, 7)
-	require.Equal(t, smartcartest.MachE, seen[0], "the newest first")
-	var none list
-	a.get("/v3/connections?filter[user.externalId]=other").ok(&none)
-	require.Empty(t, none.Data)
-	a.get("/v3/connections?filter[vehicle.mode]=simulated").ok(&none)
-	require.Empty(t, none.Data)
-	a.answer(a.authorize(url.Values{"external_id": {"null"}}), url.Values{"decision": {"grant"}})
-	a.get("/v3/connections?filter[user.externalId]=acct_42").ok(&none)
-	require.Empty(t, none.Data)
+	require.NoError(t, a.sim.Pair(modelY))
+	value := func(code string) any { return signalsOf(a, modelY)[code].Attributes.Body["value"] }
+	require.Equal(t, false, value("charge-ischargingportflapopen"))
+	a.post(v3car(modelY, "/commands/charge-port/open"), "").ok(nil)
+	require.Equal(t, true, value("charge-ischargingportflapopen"))
+	a.post(v3car(modelY, "/commands/charge-port/close"), "").ok(nil)
+	require.Equal(t, false, value("charge-ischargingportflapopen"))
+	var made execution
+	a.post(v3car(modelY, "/charge-schedules/workweek"),
+		`{"data":{"attributes":{"location":{"latitude":1,"longitude":2},"weekdays":{"startTime":"01:00","stopTime":"02:00"}}}}`).ok(&made)
+	raw, err := json.Marshal(signalsOf(a, modelY)["charge-chargetimers"].Attributes.Body["values"])
+	require.NoError(t, err)
+	require.JSONEq(t, `[{"type":"LOCATION","scheduleType":"WORKWEEK","scheduleId":"`+made.Data.Attributes.ScheduleID+`",
+		"condition":{"name":null,"address":null,"latitude":1,"longitude":2},"departureTimers":[],"isOEMOptimizationEnabled":false,
+		"schedules":[{"start":"01:00:00","end":"02:00:00","days":["MONDAY","TUESDAY","WEDNESDAY","THURSDAY","FRIDAY"]}]}]`, string(raw))
+	a.post(v3car(modelY, "/commands/security/unlock"), "").ok(nil)
+	doors := signalsOf(a, modelY)["closure-doors"].Attributes.Body["values"].([]any)
+	require.Equal(t, map[string]any{"row": 0.0, "column": 0.0, "isOpen": false, "isLocked": false}, doors[0])
 }

@@ -1,7 +1,6 @@
 package smartcartest_test
 
 import (
-	"net/url"
 	"testing"
 	"time"
 
@@ -9,8 +8,6 @@ import (
 
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
 )
-
-const modelY = smartcartest.ModelY
 
 func TestKeylessRateLimited(t *testing.T) {
 	a := connected(t, stopped())
@@ -34,13 +31,6 @@ func TestKeylessRateLimited(t *testing.T) {
 	require.True(t, broken[0].First.Live)
 	require.True(t, broken[0].Second.RecordedAt.IsZero())
 	require.Empty(t, a.sim.BrokenWindows(smartcartest.Cybertruck))
-}
-
-// refreshed is a fresh access token, whatever happened to the last one.
-func refreshed(a *api) string {
-	a.t.Helper()
-	a.login(url.Values{"decision": {"grant"}})
-	return a.token
 }
 
 func TestKeylessStaleData(t *testing.T) {

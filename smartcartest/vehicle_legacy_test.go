@@ -77,6 +77,15 @@ func TestLegacyAsleepAwake(t *testing.T) {
 	require.Error(t, a.sim.Wake("unknown"))
 }
 
+func TestAsleepError(t *testing.T) {
+	a := connected(t, smartcartest.WithCars(smartcartest.Car{ID: "s", Make: "TESLA", Integration: smartcartest.Legacy, Asleep: true, AsleepError: true}))
+	f := a.get(car("s", "/battery")).fails(409, "VEHICLE_STATE", "ASLEEP")
+	require.Nil(t, f.Resolution.Type)
+	a.post(car("s", "/security"), `{"action":"LOCK"}`).fails(409, "VEHICLE_STATE", "ASLEEP")
+	require.NoError(t, a.sim.Wake("s"))
+	a.post(car("s", "/security"), `{"action":"LOCK"}`).ok(nil)
+}
+
 func TestLegacyCommandsNeedNoKey(t *testing.T) {
 	a := connected(t, stopped())
 	for _, id := range []string{smartcartest.ModelS2018, smartcartest.ModelX2020, smartcartest.ModelS2021} {
@@ -86,14 +95,6 @@ func TestLegacyCommandsNeedNoKey(t *testing.T) {
 		a.sim.Advance(5*time.Minute + 15*time.Second)
 		require.False(t, locked(a, id), id)
 	}
-}
-
-func locked(a *api, id string) bool {
-	a.t.Helper()
-	var got struct{ IsLocked *bool }
-	a.get(car(id, "/security")).ok(&got)
-	require.NotNil(a.t, got.IsLocked)
-	return *got.IsLocked
 }
 
 func TestStreamingAndSharingRecordEachMinute(t *testing.T) {
