@@ -15,7 +15,8 @@ import (
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
 )
 
-// api speaks to a simulator with plain net/http.
+// api is a client of one simulator, with plain net/http. Its requests carry
+// token, units and user.
 type api struct {
 	t      *testing.T
 	sim    *smartcartest.Server
@@ -26,7 +27,8 @@ type api struct {
 	user   string // sc-user-id
 }
 
-// newAPI is a client over the in-memory transport, not yet connected.
+// newAPI is a client over the in-memory transport that has not been through
+// Connect.
 func newAPI(t *testing.T, opts ...smartcartest.Option) *api {
 	t.Helper()
 	sim := smartcartest.New(opts...)
@@ -36,7 +38,7 @@ func newAPI(t *testing.T, opts ...smartcartest.Option) *api {
 	}}
 }
 
-// connected has gone through Connect and holds an access token.
+// connected is a client that has been through Connect and holds a user token.
 func connected(t *testing.T, opts ...smartcartest.Option) *api {
 	t.Helper()
 	a := newAPI(t, opts...)
@@ -59,6 +61,8 @@ func everywhere(t *testing.T, test func(t *testing.T, a *api)) {
 	})
 }
 
+// v3 is a client that has been through Connect and holds an application token.
+// Its requests name the default owner. Only Advance moves the clock.
 func v3(t *testing.T, opts ...smartcartest.Option) *api {
 	t.Helper()
 	a := connected(t, append([]smartcartest.Option{stopped()}, opts...)...)
@@ -75,6 +79,7 @@ func stopped() smartcartest.Option {
 	return smartcartest.WithClock(func() time.Time { return at })
 }
 
+// login goes through Connect with a form, and keeps the access token.
 func (a *api) login(form url.Values) (refresh string) {
 	a.t.Helper()
 	back := a.answer(a.authorize(nil), form)
@@ -85,6 +90,7 @@ func (a *api) login(form url.Values) (refresh string) {
 	return pair.Refresh
 }
 
+// authorize is the URL of Connect, with more or other parameters.
 func (a *api) authorize(add url.Values) string {
 	q := url.Values{"response_type": {"code"}, "client_id": {a.sim.ClientID()}}
 	for name, values := range add {
@@ -103,7 +109,7 @@ func (a *api) answer(page string, form url.Values) url.Values {
 	return u.Query()
 }
 
-// grant is a request at the token endpoint.
+// grant posts a form to the token endpoint of v2.0.
 func (a *api) grant(form url.Values) answer {
 	a.t.Helper()
 	req, err := http.NewRequest(http.MethodPost, "https://auth.smartcar.com/oauth/token", strings.NewReader(form.Encode()))
@@ -113,6 +119,7 @@ func (a *api) grant(form url.Values) answer {
 	return a.do(req)
 }
 
+// pair is the answer of a token endpoint.
 type pair struct {
 	Access  string `json:"access_token"`
 	Refresh string `json:"refresh_token"`
@@ -120,12 +127,13 @@ type pair struct {
 	Expires int    `json:"expires_in"`
 }
 
+// renew uses a refresh token.
 func (a *api) renew(refresh string) answer {
 	a.t.Helper()
 	return a.grant(url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refresh}})
 }
 
-// appToken mints a v3 token from a body of the given type.
+// appToken posts a body of some type to the token endpoint of v3.
 func (a *api) appToken(contentType, body string) answer {
 	a.t.Helper()
 	req, err := http.NewRequest(http.MethodPost, "https://iam.smartcar.com/oauth2/token", strings.NewReader(body))
@@ -138,9 +146,10 @@ const formType = "application/x-www-form-urlencoded"
 
 const modelY = smartcartest.ModelY
 
-// car is the path of an endpoint of a car.
+// car is a path of API v2.0 below a car.
 func car(id, path string) string { return "/v2.0/vehicles/" + id + path }
 
+// v3car is a path of API v3 below a car.
 func v3car(id, path string) string { return "/v3/vehicles/" + id + path }
 
 func (a *api) get(path string) answer { a.t.Helper(); return a.call(http.MethodGet, path, "") }
@@ -150,6 +159,7 @@ func (a *api) post(path, body string) answer {
 	return a.call(http.MethodPost, path, body)
 }
 
+// call sends a request that has to get an answer, whatever it says.
 func (a *api) call(method, path, body string) answer {
 	a.t.Helper()
 	res, err := a.http.Do(a.request(method, path, body))
@@ -157,7 +167,7 @@ func (a *api) call(method, path, body string) answer {
 	return a.read(res)
 }
 
-// try is call for requests that may fail below HTTP.
+// try sends a request that may fail below HTTP.
 func (a *api) try(method, path, body string) (answer, error) {
 	a.t.Helper()
 	res, err := a.http.Do(a.request(method, path, body))
@@ -193,6 +203,7 @@ func (a *api) do(req *http.Request) answer {
 	return a.read(res)
 }
 
+// answer is what came back, its body read.
 type answer struct {
 	t      *testing.T
 	status int
@@ -219,6 +230,7 @@ func (r answer) ok(into any) answer {
 	return r
 }
 
+// failure is an error of API v2.0.
 type failure struct {
 	Type       string  `json:"type"`
 	Code       *string `json:"code"`
@@ -235,7 +247,7 @@ type failure struct {
 	} `json:"detail"`
 }
 
-// fails requires a v2 error; code "" is null.
+// fails requires an error of API v2.0. An empty code stands for null.
 func (r answer) fails(status int, typ, code string) failure {
 	r.t.Helper()
 	require.Equal(r.t, status, r.status, "%s", r.body)
@@ -255,6 +267,7 @@ func (r answer) fails(status int, typ, code string) failure {
 	return f
 }
 
+// fails3 requires an error of API v3. An empty code stands for null.
 func (r answer) fails3(status int, typ, code string) map[string]any {
 	r.t.Helper()
 	require.Equal(r.t, status, r.status, "%s", r.body)
@@ -274,7 +287,7 @@ func (r answer) fails3(status int, typ, code string) map[string]any {
 	return e
 }
 
-// oauth requires an OAuth error.
+// oauth requires an error of a token endpoint.
 func (r answer) oauth(status int, code string) {
 	r.t.Helper()
 	require.Equal(r.t, status, r.status, "%s", r.body)
@@ -287,6 +300,7 @@ func (r answer) oauth(status int, code string) {
 	require.NotEmpty(r.t, f.Description)
 }
 
+// time reads a header that holds a time.
 func (r answer) time(header string) time.Time {
 	r.t.Helper()
 	at, err := time.Parse("2006-01-02T15:04:05.000Z", r.header.Get(header))
@@ -294,13 +308,14 @@ func (r answer) time(header string) time.Time {
 	return at
 }
 
-// refreshed is a fresh access token, whatever happened to the last one.
+// refreshed is a new access token from a new Connect.
 func refreshed(a *api) string {
 	a.t.Helper()
 	a.login(url.Values{"decision": {"grant"}})
 	return a.token
 }
 
+// locked reads whether the doors of a car are locked.
 func locked(a *api, id string) bool {
 	a.t.Helper()
 	var got struct{ IsLocked *bool }
@@ -309,6 +324,7 @@ func locked(a *api, id string) bool {
 	return *got.IsLocked
 }
 
+// signal is a signal of API v3.
 type signal struct {
 	ID, Type   string
 	Attributes struct {
@@ -325,6 +341,7 @@ type signal struct {
 	Meta struct{ OEMUpdatedAt, RetrievedAt, IngestedAt time.Time }
 }
 
+// signalsOf reads all signals of a car, by code.
 func signalsOf(a *api, id string) map[string]signal {
 	a.t.Helper()
 	var got struct {
@@ -340,6 +357,7 @@ func signalsOf(a *api, id string) map[string]signal {
 	return byCode
 }
 
+// execution is the answer to a command of API v3.
 type execution struct {
 	Data struct {
 		ID, Type   string

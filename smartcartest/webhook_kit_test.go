@@ -16,7 +16,7 @@ import (
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
 )
 
-// receiver is a webhook's receiver as the documentation wants it.
+// receiver is a webhook's receiver that does what the documentation asks.
 type receiver struct {
 	key string
 
@@ -27,12 +27,14 @@ type receiver struct {
 	silent   bool          // answers VERIFY with nothing
 }
 
+// received is one request to a receiver.
 type received struct {
 	header http.Header
 	path   string
 	body   []byte
 }
 
+// mac is the signature of a message.
 func mac(key string, message []byte) string {
 	h := hmac.New(sha256.New, []byte(key))
 	h.Write(message)
@@ -68,7 +70,7 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	_, _ = io.WriteString(w, `{"challenge":"`+mac(r.key, []byte(challenge))+`"}`)
 }
 
-// take empties the log, each entry decoded.
+// take decodes what was received, and forgets it.
 func (r *receiver) take(t *testing.T) (events []map[string]any) {
 	t.Helper()
 	r.mu.Lock()
@@ -82,7 +84,8 @@ func (r *receiver) take(t *testing.T) (events []map[string]any) {
 	return events
 }
 
-// hooked has a webhook with a receiver of its own, all verified and taken.
+// hooked is a v3 client with a verified webhook, whose receiver has forgotten
+// VERIFY.
 func hooked(t *testing.T, w smartcartest.Webhook, opts ...smartcartest.Option) (*api, *receiver, string) {
 	t.Helper()
 	a := v3(t, opts...)
@@ -94,6 +97,7 @@ func hooked(t *testing.T, w smartcartest.Webhook, opts ...smartcartest.Option) (
 	return a, r, id
 }
 
+// deliver sends what is due.
 func (a *api) deliver() []smartcartest.Delivery {
 	a.t.Helper()
 	sent, err := a.sim.Deliver(a.t.Context())
@@ -101,7 +105,8 @@ func (a *api) deliver() []smartcartest.Delivery {
 	return sent
 }
 
-// at follows keys and indexes.
+// at follows keys and indexes into decoded JSON; nil where the path ends
+// early.
 func at(v any, path ...any) any {
 	for _, p := range path {
 		switch p := p.(type) {
