@@ -13,7 +13,7 @@ import (
 func (s *Server) serveConnect(c *call) *response {
 	f, problem := s.newFlow(c.query, "code", "none")
 	if problem != "" {
-		return textResponse(http.StatusBadRequest, problem) // see above: no redirect
+		return textResponse(http.StatusBadRequest, problem) // not a redirect, see above
 	}
 	if problem = f.readScope(c.query); problem != "" {
 		return textResponse(http.StatusBadRequest, problem)

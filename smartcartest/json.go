@@ -1,14 +1,12 @@
 package smartcartest
 
-import (
-	"encoding/json"
-)
+import "encoding/json"
 
 // mustJSON encodes values that this package built itself, none of which can
 // fail.
 func mustJSON(v any) []byte {
 	b, err := json.Marshal(v)
-	if err != nil { // only NaN or a channel could do that; neither is ever put in
+	if err != nil { // only NaN or a channel cannot be encoded, and this package encodes neither
 		return []byte(`{}`)
 	}
 	return b

@@ -1,8 +1,6 @@
 package smartcartest
 
-import (
-	"time"
-)
+import "time"
 
 // bucket is the rate limit of the whole application, a token bucket.
 type bucket struct {

@@ -9,7 +9,7 @@ import (
 // randomUUID is a new value for an id, a code or a token.
 func randomUUID() string {
 	var b [16]byte
-	_, _ = rand.Read(b[:]) // never fails
+	_, _ = rand.Read(b[:]) // documented never to fail
 	return uuid(b)
 }
 

@@ -1,8 +1,6 @@
 package smartcartest
 
-import (
-	"net/http"
-)
+import "net/http"
 
 // v2Command answers a command.
 func (s *Server) v2Command(c *call, v *vehicle, op *operation, w *view) *response {

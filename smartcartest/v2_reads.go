@@ -148,7 +148,7 @@ func serviceDates(q url.Values, now time.Time) (from, to time.Time, err *apiErro
 	return from, to, nil
 }
 
-// serviceHistory has one record each 90 days. Distances are in km in both unit
+// serviceHistory has a record for every 90 days. Distances are in km in both unit
 // systems, as documented.
 func serviceHistory(w *view) (any, *apiError) {
 	from, to, err := serviceDates(w.query, w.now)
@@ -156,7 +156,7 @@ func serviceHistory(w *view) (any, *apiError) {
 		return nil, err
 	}
 	records := []object{}
-	for i := range 3 { // one each 90 days
+	for i := range 3 { // a record every 90 days
 		when := w.born.AddDate(0, 0, -90*(i+1))
 		if when.Before(from) || when.After(to) {
 			continue

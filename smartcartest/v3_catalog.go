@@ -84,7 +84,7 @@ func chargeSignals() []signal {
 		{group, "IsChargingPortFlapOpen", read, "", onlyTesla, boolBody(func(w *view) bool { return w.plugged || w.flapOpen })},
 		{group, "IsFastChargerPresent", read, "", onlyTesla, boolBody(never)},
 		{group, "TimeToComplete", read, "", everyCar, whileCharging("minutes", nil, func(w *view) float64 {
-			return round(60*max(0, w.limit-w.stateOfCharge())/0.1, 0) // a tenth of the battery in an hour
+			return round(60*max(0, w.limit-w.stateOfCharge())/0.1, 0) // a charging car gains a tenth of the battery in an hour
 		})},
 		{group, "Voltage", read, "", onlyTesla, numberBody("volts", func(w *view) float64 {
 			if w.chargeStatus() == "CHARGING" {
@@ -274,7 +274,7 @@ func identitySignals() []signal {
 		{"Service", "IsInService", "read_service_history", "", onlyTesla, boolBody(never)},
 		{"Service", "Records", "read_service_history", "/service/history", everyCar, func(w *view) (object, *apiError) {
 			list := []object{}
-			for i := range 3 { // one each 90 days, as v2.0 says
+			for i := range 3 { // a record every 90 days, the same as in v2.0
 				when := w.born.AddDate(0, 0, -90*(i+1))
 				list = append(list, object{
 					"id": namedUUID("service", w.ID+when.Format(time.DateOnly)), "time": when.Format(timeLayout), "odometer": round(w.odometer(when), 2),

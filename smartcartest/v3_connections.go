@@ -1,8 +1,6 @@
 package smartcartest
 
-import (
-	"slices"
-)
+import "slices"
 
 // v3Connections answers GET /v3/connections. It hides cars in simulated mode
 // unless the query asks for them, and changes whose lag has not passed.

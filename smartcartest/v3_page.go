@@ -8,7 +8,7 @@ import (
 // v3Collection is a list that v3 answers in pages.
 type v3Collection struct {
 	host, path string
-	size       int // when the request does not say
+	size       int // of a page, when the request does not say
 }
 
 // v3Page answers one page of a list, which is sorted newest first.

@@ -1,8 +1,6 @@
 package smartcartest
 
-import (
-	"slices"
-)
+import "slices"
 
 // signal finds a row of the catalog; nil when there is none.
 func (s *Server) signal(code string) *signal {

@@ -29,7 +29,7 @@ type vehicle struct {
 	born  time.Time // when New made it: values drift from here
 
 	sleepMode       sleepMode
-	sleepModeSince  time.Time // when sleepMode was chosen; zero when New did
+	sleepModeSince  time.Time // when sleepMode was chosen; zero before the first choice
 	beatAnchor      time.Time // a car that is kept awake records at this time plus a number of beats
 	recordedAtLeast time.Time // newest recording before sleepModeSince or by a command to a sleeping car
 

@@ -8,7 +8,7 @@ import (
 
 const (
 	volts   = 230.0
-	kmPerKW = 6.0 // range added in an hour
+	kmPerKW = 6.0 // range that 1 kW adds in an hour
 )
 
 // view is a car as one request sees it: the condition at the time of a
@@ -19,7 +19,7 @@ type view struct {
 	recording
 	now      time.Time
 	imperial bool
-	driver   bool // the token's account is a driver's
+	driver   bool // the account is only a driver of the car
 	query    url.Values
 }
 

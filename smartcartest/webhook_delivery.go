@@ -209,7 +209,7 @@ func (s *Server) send(ctx context.Context, h *hook, d Delivery, build func(*Deli
 		d.Signature = h.sign(d.Body)
 		req.Header.Set("SC-Signature", d.Signature)
 	}
-	res, err := h.roundTripper().RoundTrip(req) // no redirects: they are failures
+	res, err := h.roundTripper().RoundTrip(req) // a RoundTripper follows no redirect
 	if err != nil {
 		d.Err = err
 		return d, nil

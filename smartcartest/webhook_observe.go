@@ -1,8 +1,6 @@
 package smartcartest
 
-import (
-	"time"
-)
+import "time"
 
 // observe queues an event for each subscription whose car has changed since
 // the last call. The caller holds the lock.
