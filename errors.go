@@ -322,54 +322,6 @@ func (e *Error) LogValue() slog.Value {
 	)
 }
 
-// A Rule names what refused a request.
-type Rule string
-
-// The rules of the policy.
-const (
-	RuleNone        Rule = ""
-	RuleKeyless     Rule = "one data request per 8 hours without the virtual key"
-	RuleLegacy      Rule = "data of a 2020-or-earlier Model S or X refreshes every 5 minutes while awake"
-	RuleServer      Rule = "Smartcar limits this vehicle"
-	RuleApplication Rule = "Smartcar limits this application"
-	RuleStore       Rule = "the store cannot be reached, so the window of a car without the virtual key is not known"
-)
-
-// A RateLimitError says that a request was not allowed now, by which rule and
-// until when. Local errors cost nothing: no request was made.
-type RateLimitError struct {
-	Operation   Operation
-	VehicleID   string // empty for RuleApplication
-	NextAllowed time.Time
-	Rule        Rule
-	Local       bool // decided here, without asking Smartcar
-	InFlight    bool // another request holds the turn; it may be given back earlier
-	// Err is Smartcar's own answer, or the store's failure.
-	Err error
-}
-
-func (e *RateLimitError) Error() string {
-	var b strings.Builder
-	b.WriteString("smartcar: ")
-	b.WriteString(string(e.Operation))
-	b.WriteString(": not now: ")
-	b.WriteString(string(e.Rule))
-	if e.InFlight {
-		b.WriteString(" (a request is in flight)")
-	}
-	if !e.NextAllowed.IsZero() {
-		b.WriteString("; next request allowed at ")
-		b.WriteString(e.NextAllowed.Format(time.RFC3339))
-	}
-	return b.String()
-}
-
-// Unwrap returns Smartcar's own error, or nil for a local decision.
-func (e *RateLimitError) Unwrap() error { return e.Err }
-
-// Is reports whether target is [ErrRateLimited].
-func (e *RateLimitError) Is(target error) bool { return target == ErrRateLimited }
-
 // A VirtualKeyRequiredError says that the car needs the owner's virtual key
 // for this request. Show URL to the owner: it opens the Tesla app.
 type VirtualKeyRequiredError struct {
