@@ -208,12 +208,24 @@ func TestMillionVehiclesFitInMemory(t *testing.T) {
 }
 
 func fillStore(tb testing.TB, db store.Store, vehicles int) {
-	record := smartcar.CarRecord(time.Now())
+	record := recordOfAUsedTurn(tb)
 	for i := range vehicles {
 		key := fmt.Sprintf("car/%08x-0000-4000-8000-000000000000", i)
 		_, err := db.CompareAndSwap(tb.Context(), key, "", record, 90*24*time.Hour)
 		require.NoError(tb, err)
 	}
+}
+
+// recordOfAUsedTurn is what the policy stores of a keyless car whose turn was used.
+func recordOfAUsedTurn(tb testing.TB) []byte {
+	tb.Helper()
+	db := store.NewMemory()
+	_, user := connected(tb, smartcartest.New(), smartcar.WithStore(db))
+	_, err := user.Vehicle(smartcartest.ModelY).Battery(tb.Context())
+	require.NoError(tb, err)
+	record, err := db.Load(tb.Context(), "car/"+smartcartest.ModelY)
+	require.NoError(tb, err)
+	return record.Value
 }
 
 func heap() uint64 {
