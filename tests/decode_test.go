@@ -45,7 +45,7 @@ type fixture struct {
 
 func readFixture(t testing.TB, path string) fixture {
 	t.Helper()
-	raw, err := os.ReadFile(filepath.Join("testdata", path+".json"))
+	raw, err := os.ReadFile(filepath.Join("..", "testdata", path+".json"))
 	require.NoError(t, err)
 	var f fixture
 	require.NoError(t, json.Unmarshal(raw, &f), path)
@@ -55,7 +55,7 @@ func readFixture(t testing.TB, path string) fixture {
 // fixtureNames lists a folder of testdata, without ".json".
 func fixtureNames(t testing.TB, folder string) []string {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join("testdata", folder, "*.json"))
+	files, err := filepath.Glob(filepath.Join("..", "testdata", folder, "*.json"))
 	require.NoError(t, err)
 	require.NotEmpty(t, files)
 	names := make([]string, len(files))
