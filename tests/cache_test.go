@@ -29,8 +29,6 @@ func legacyCar(t *testing.T, sim *smartcartest.Server, opts ...smartcar.Option) 
 	return v
 }
 
-const untilNextBeat = 4*time.Minute + 15*time.Second
-
 func TestLegacyCarIsAskedOnceAnInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
@@ -85,17 +83,6 @@ func TestSnapshotAsksOnlyForWhatIsNew(t *testing.T) {
 			require.NoError(t, err, op)
 		}
 	})
-}
-
-// asked are the operations of a snapshot, in order.
-func asked(t *testing.T, s *smartcar.Snapshot) []smartcar.Operation {
-	t.Helper()
-	var ops []smartcar.Operation
-	for op, err := range s.Operations() {
-		ops = append(ops, op)
-		_ = err // the callers look at each
-	}
-	return ops
 }
 
 func TestCommandDiscardsTheAnswers(t *testing.T) {
@@ -355,5 +342,95 @@ func TestManyReadersOfALegacyCar(t *testing.T) {
 			})
 		}
 		callers.Wait()
+	})
+}
+
+func TestStaleAnswersOfAKeylessCar(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		_, user := connected(t, sim)
+		strict := user.Vehicle(smartcartest.ModelY)
+		v := strict.With(smartcar.AllowStale())
+		first, err := v.Odometer(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, smartcar.SourceLive, first.Source)
+		require.False(t, first.Stale)
+
+		time.Sleep(3 * time.Hour)
+		stale, err := v.Odometer(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, smartcar.SourceCache, stale.Source)
+		require.True(t, stale.Stale)
+		require.Equal(t, first.RecordedAt, stale.RecordedAt)
+		require.Equal(t, first.ReceivedAt, stale.ReceivedAt)
+
+		_, err = v.Battery(t.Context())
+		var limited *smartcar.RateLimitError
+		require.ErrorAs(t, err, &limited, "never read")
+		require.Equal(t, smartcar.Battery, limited.Operation)
+		_, err = strict.Odometer(t.Context())
+		require.ErrorIs(t, err, smartcar.ErrRateLimited, "only where it was asked for")
+
+		snapshot, err := v.Snapshot(t.Context(), smartcar.Battery, smartcar.Odometer, smartcar.Location)
+		require.NoError(t, err)
+		require.Equal(t, []smartcar.Operation{smartcar.Battery, smartcar.Odometer, smartcar.Location}, asked(t, snapshot))
+		for op, err := range snapshot.Operations() {
+			if op == smartcar.Odometer {
+				require.NoError(t, err)
+				continue
+			}
+			require.ErrorAs(t, err, &limited)
+			require.Equal(t, op, limited.Operation)
+			require.Equal(t, smartcar.RuleKeyless, limited.Rule)
+			require.WithinDuration(t, first.ReceivedAt.Add(window), limited.NextAllowed, time.Second)
+		}
+		odometer, err := snapshot.Odometer()
+		require.NoError(t, err)
+		require.True(t, odometer.Stale)
+		_, err = snapshot.Location()
+		require.ErrorIs(t, err, smartcar.ErrRateLimited)
+
+		_, err = v.Snapshot(t.Context(), smartcar.Battery, smartcar.Location)
+		require.ErrorAs(t, err, &limited, "there is nothing at all")
+		require.Equal(t, 1, countedData(sim, smartcartest.ModelY))
+
+		// When the window opens, the car is asked again.
+		time.Sleep(5*time.Hour + time.Second)
+		fresh, err := v.Odometer(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, smartcar.SourceLive, fresh.Source)
+		require.Empty(t, sim.BrokenWindows(smartcartest.ModelY))
+	})
+}
+
+func TestStaleAnswersWhereSmartcarLimitsTheVehicle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		v := metCar(t, sim).With(smartcar.AllowStale())
+		_, err := v.Odometer(t.Context())
+		require.NoError(t, err)
+		sim.Inject(smartcartest.Fault{Path: "/odometer", ErrorType: "RATE_LIMIT", ErrorCode: "VEHICLE"})
+		for range 2 { // the server's refusal, and then our own
+			stale, err := v.Odometer(t.Context())
+			require.NoError(t, err)
+			require.True(t, stale.Stale)
+		}
+		require.Equal(t, 2, countPath(sim, "/odometer"))
+	})
+}
+
+// Failures that are no limit are told, stale answers or not.
+func TestStaleAnswersHideNoOtherError(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		v := metCar(t, sim).With(smartcar.AllowStale())
+		_, err := v.Odometer(t.Context())
+		require.NoError(t, err)
+		for _, f := range []smartcartest.Fault{{ErrorType: "PERMISSION"}, {Status: 503, Times: 3}, {ErrorType: "VEHICLE_STATE", ErrorCode: "ASLEEP"}} {
+			f.Path = "/odometer"
+			sim.Inject(f)
+			_, err = v.Odometer(t.Context())
+			require.Error(t, err)
+		}
 	})
 }

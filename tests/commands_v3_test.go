@@ -384,3 +384,29 @@ func TestCloseChargePort(t *testing.T) {
 		require.False(t, smartcar.MayHaveSucceeded(err))
 	})
 }
+
+// What a command's body says besides its status.
+func TestCommandAnswersThatContradictThemselves(t *testing.T) {
+	for body, mayHave := range map[string]bool{
+		`{"errors":[{"type":"VEHICLE_STATE","code":"IN_MOTION","status":"409"}]}`:               false,
+		`{"errors":[{"type":"VEHICLE_STATE","code":"UNKNOWN","status":409}]}`:                   true,
+		`{"error":{"type":"UPSTREAM","code":"NO_RESPONSE"}}`:                                    true,
+		`{"type":"VALIDATION","code":null}`:                                                     false,
+		`{"data":{"attributes":{"status":{"value":"ERROR","error":{"type":"COMPATIBILITY"}}}}}`: false,
+		`{"data":{"attributes":{"status":"PENDING"}}}`:                                          true,
+		`{"data":null}`: true, ``: true, `<html>`: true, `[]`: true, `{"errors":[null]}`: true,
+		`{"errors":[null,"x",{"type":"VEHICLE_STATE","code":"IN_MOTION"}]}`: false,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			sim := smartcartest.New()
+			client, tap := tapped(t, sim)
+			user := client.User(connect(t, sim, client).UserID)
+			tap.instead = onlyTo("/commands/", func(sentRequest) *http.Response { return respond(202, body) })
+			_, err := user.Vehicle(smartcartest.MachE).Lock(t.Context())
+			require.Error(t, err, body)
+			require.Equal(t, mayHave, smartcar.MayHaveSucceeded(err), body)
+			require.False(t, smartcar.Retryable(err), body)
+			require.Len(t, tap.to("/commands/"), 1, body)
+		})
+	}
+}

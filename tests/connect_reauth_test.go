@@ -5,20 +5,12 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"testing"
+	"testing/synctest"
 
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
 	"github.com/stretchr/testify/require"
 )
-
-// beginReauth sends the owner of a car to log in again.
-func beginReauth(t *testing.T, client *smartcar.Client, v *smartcar.Vehicle, o smartcar.ReauthOptions) (link string, cookies []*http.Cookie) {
-	t.Helper()
-	w := httptest.NewRecorder()
-	require.NoError(t, client.Connect().StartReauth(w, httptest.NewRequest(http.MethodGet, "/", nil), v, o))
-	require.Equal(t, "no-store", w.Header().Get("Cache-Control"))
-	return w.Header().Get("Location"), w.Result().Cookies()
-}
 
 func TestReauthentication(t *testing.T) {
 	sim := smartcartest.New()
@@ -205,4 +197,36 @@ func TestReauthenticationIsAskedForByTheAPI(t *testing.T) {
 	require.NoError(t, err)
 	_, err = finish(client, callback, cookies)
 	require.NoError(t, err)
+}
+
+func TestReauthOnV3(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		client := apiClient(t, sim, smartcar.V3)
+		v := client.User(connect(t, sim, client).UserID).Vehicle(smartcartest.Model3)
+		link, cookies := beginReauth(t, client, v, smartcar.ReauthOptions{})
+		query := mustParse(t, link).Query()
+		require.Equal(t, sim.ApplicationID(), query.Get("application_id"))
+		require.Equal(t, "vehicle_id", query.Get("response_type"))
+		require.Equal(t, v.ID(), query.Get("vehicle_id"))
+		callback, err := sim.Grant(link)
+		require.NoError(t, err)
+		_, err = finish(client, withParameter(t, callback, "vehicle_id", smartcartest.MachE), cookies)
+		require.ErrorIs(t, err, smartcar.ErrMalformedCallback)
+
+		link, cookies = beginReauth(t, client, v, smartcar.ReauthOptions{})
+		callback, err = sim.Grant(link)
+		require.NoError(t, err)
+		grant, err := finish(client, callback, cookies)
+		require.NoError(t, err)
+		require.Equal(t, v.ID(), grant.VehicleID)
+		require.Equal(t, v.UserID(), grant.UserID)
+
+		partial := "https://connect.smartcar.com/oauth/reauthenticate?response_type=vehicle_id&client_id=" + sim.ApplicationID() + "&vehicle_id=" + v.ID()
+		link, err = client.Connect().CompleteURL(partial, "state-1")
+		require.NoError(t, err)
+		require.Equal(t, sim.RedirectURL(), mustParse(t, link).Query().Get("redirect_uri"))
+		_, err = client.Connect().CompleteURL("https://evil.example/oauth/reauthenticate?response_type=vehicle_id", "state-1")
+		require.ErrorIs(t, err, smartcar.ErrInvalidArgument)
+	})
 }

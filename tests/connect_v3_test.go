@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -188,38 +187,6 @@ func TestExchangeOnV3(t *testing.T) {
 	})
 }
 
-func TestReauthOnV3(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		sim := smartcartest.New()
-		client := apiClient(t, sim, smartcar.V3)
-		v := client.User(connect(t, sim, client).UserID).Vehicle(smartcartest.Model3)
-		link, cookies := beginReauth(t, client, v, smartcar.ReauthOptions{})
-		query := mustParse(t, link).Query()
-		require.Equal(t, sim.ApplicationID(), query.Get("application_id"))
-		require.Equal(t, "vehicle_id", query.Get("response_type"))
-		require.Equal(t, v.ID(), query.Get("vehicle_id"))
-		callback, err := sim.Grant(link)
-		require.NoError(t, err)
-		_, err = finish(client, withParameter(t, callback, "vehicle_id", smartcartest.MachE), cookies)
-		require.ErrorIs(t, err, smartcar.ErrMalformedCallback)
-
-		link, cookies = beginReauth(t, client, v, smartcar.ReauthOptions{})
-		callback, err = sim.Grant(link)
-		require.NoError(t, err)
-		grant, err := finish(client, callback, cookies)
-		require.NoError(t, err)
-		require.Equal(t, v.ID(), grant.VehicleID)
-		require.Equal(t, v.UserID(), grant.UserID)
-
-		partial := "https://connect.smartcar.com/oauth/reauthenticate?response_type=vehicle_id&client_id=" + sim.ApplicationID() + "&vehicle_id=" + v.ID()
-		link, err = client.Connect().CompleteURL(partial, "state-1")
-		require.NoError(t, err)
-		require.Equal(t, sim.RedirectURL(), mustParse(t, link).Query().Get("redirect_uri"))
-		_, err = client.Connect().CompleteURL("https://evil.example/oauth/reauthenticate?response_type=vehicle_id", "state-1")
-		require.ErrorIs(t, err, smartcar.ErrInvalidArgument)
-	})
-}
-
 // Smartcar may show a connection a little late.
 func TestConnectionsThatLag(t *testing.T) {
 	for name, tt := range map[string]struct {
@@ -265,37 +232,6 @@ func TestConnectionsThatLag(t *testing.T) {
 			})
 		})
 	}
-}
-
-// What fails while Smartcar is asked is kept, too, even without a store.
-func TestPendingGrantsOfV3SurviveOutages(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		sim := smartcartest.New()
-		db := newSpoiledStore()
-		client := apiClient(t, sim, smartcar.V3, smartcar.WithStore(db))
-		link, cookies := begin(t, client, smartcar.ConnectOptions{ExternalID: "acct_42"})
-		callback, err := sim.Grant(link)
-		require.NoError(t, err)
-		sim.Inject(smartcartest.Fault{Path: "/v3/connections", ErrorType: "UPSTREAM", ErrorCode: "NO_RESPONSE", Times: 3})
-		db.before = func(key string, _ []byte) error {
-			if strings.HasPrefix(key, "grant/") {
-				return errStoreDown
-			}
-			return nil
-		}
-		_, err = finish(client, callback, cookies)
-		var pending *smartcar.PendingGrantError
-		require.ErrorAs(t, err, &pending)
-		require.ErrorIs(t, err, smartcar.ErrUnavailable)
-		db.before = nil
-		grant, err := client.Connect().Resume(t.Context(), pending.GrantID)
-		require.NoError(t, err)
-		require.Equal(t, sim.UserID(), grant.UserID)
-		for _, id := range []string{pending.GrantID, "never-heard-of"} {
-			_, err = client.Connect().Resume(t.Context(), id)
-			require.ErrorIs(t, err, smartcar.ErrReconnectRequired)
-		}
-	})
 }
 
 // Connect's own errors are the same on v3.

@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -17,25 +15,6 @@ import (
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/stretchr/testify/require"
 )
-
-// failedRead serves an error fixture to the read, or to the token endpoint,
-// that it belongs to.
-func failedRead(t *testing.T, f fixture) error {
-	t.Helper()
-	clock := &standingClock{now: fixtureTime}
-	if date, err := http.ParseTime(f.Response.Headers["Date"]); err == nil {
-		clock.now = date
-	}
-	transport := newCanned(t).on(odometerPath, f.reply()).on(tokenPath, f.reply())
-	if strings.HasSuffix(f.Request.Path, "/oauth/token") {
-		_, err := cannedClient(t, transport, smartcar.WithClock(clock)).
-			ImportTokens(t.Context(), smartcar.Tokens{RefreshToken: "refresh-token"})
-		return err
-	}
-	odometer, err := cannedVehicle(t, transport, smartcar.WithClock(clock)).Odometer(t.Context())
-	require.Nil(t, odometer)
-	return err
-}
 
 func TestErrorFixtures(t *testing.T) {
 	for _, name := range fixtureNames(t, "v2/errors") {
@@ -176,22 +155,6 @@ func TestErrorsThatNameTheRemedy(t *testing.T) {
 	require.Equal(t, fixtureVehicle, key.VehicleID)
 }
 
-// A link in an error is as little believed as one in a callback.
-func TestVirtualKeyErrorNeverCarriesAForeignLink(t *testing.T) {
-	for _, link := range []string{"https://www.tesla.com/_ak/evil.example", "https://evil.example/_ak/smartcar.com", "javascript:alert(1)"} {
-		body, err := json.Marshal(map[string]any{
-			"type": "CONNECTED_SERVICES_ACCOUNT", "code": "VIRTUAL_KEY_REQUIRED", "statusCode": 400,
-			"resolution": map[string]string{"type": "ACTION_REQUIRED", "url": link},
-		})
-		require.NoError(t, err)
-		_, err = cannedVehicle(t, newCanned(t).on(odometerPath, jsonReply(400, string(body)))).Odometer(t.Context())
-		var key *smartcar.VirtualKeyRequiredError
-		require.ErrorAs(t, err, &key)
-		require.Equal(t, "https://www.tesla.com/_ak/smartcar.com", key.URL.String())
-		require.NotContains(t, err.Error(), "evil")
-	}
-}
-
 // The status of the HTTP answer cannot be hidden by a number in its body that
 // is no error status.
 func TestErrorStatusIsThatOfTheAnswer(t *testing.T) {
@@ -267,123 +230,6 @@ func TestRetryAfter(t *testing.T) {
 			require.Equal(t, want, e.RetryAfter)
 		})
 	}
-}
-
-// commandFailures are ways in which a command can fail, and whether the car
-// may have carried it out.
-func commandFailures() map[string]struct {
-	reply     reply
-	succeeded bool
-} {
-	type failure = struct {
-		reply     reply
-		succeeded bool
-	}
-	api := func(status int, kind, code string) reply {
-		return jsonReply(status, fmt.Sprintf(`{"type":%q,"code":%q,"statusCode":%d}`, kind, code, status))
-	}
-	cut := func(status int) reply {
-		r := jsonReply(status, `{"status":"succ`)
-		r.length = 60
-		return r
-	}
-	return map[string]failure{
-		"refused connection": {reply{err: &net.OpError{Op: "dial", Err: errors.New("refused")}}, false},
-		"unknown host":       {reply{err: &net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host"}}}, false},
-		"unknown host, bare": {reply{err: &net.DNSError{Err: "no such host"}}, false},
-		"connection reset":   {reply{err: &net.OpError{Op: "read", Err: errors.New("reset")}}, true},
-		"write failed":       {reply{err: &net.OpError{Op: "write", Err: errors.New("broken pipe")}}, true},
-		"end of file":        {reply{err: io.ErrUnexpectedEOF}, true},
-		"any other":          {reply{err: errors.New("transport")}, true},
-		"success, cut off":   {cut(200), true},
-		"success, HTML":      {reply{status: 200, body: "<html>"}, true},
-		"redirect":           {reply{status: 302, headers: map[string]string{"Location": "/login"}}, true},
-
-		"bad request":        {api(400, "VALIDATION", ""), false},
-		"key required":       {api(400, "CONNECTED_SERVICES_ACCOUNT", "VIRTUAL_KEY_REQUIRED"), false},
-		"unauthorized":       {api(401, "AUTHENTICATION", ""), false},
-		"forbidden":          {api(403, "PERMISSION", ""), false},
-		"firewall":           {reply{status: 403, body: "<html>"}, false},
-		"not found":          {api(404, "RESOURCE_NOT_FOUND", "PATH"), false},
-		"vehicle limit":      {api(429, "RATE_LIMIT", "VEHICLE"), false},
-		"application limit":  {api(429, "RATE_LIMIT", "SMARTCAR_API"), false},
-		"billing":            {api(430, "BILLING", "VEHICLE_REQUEST_LIMIT"), false},
-		"asleep":             {api(409, "VEHICLE_STATE", "ASLEEP"), false},
-		"plug not connected": {api(409, "VEHICLE_STATE", "CHARGING_PLUG_NOT_CONNECTED"), false},
-		"in motion":          {api(409, "VEHICLE_STATE", "IN_MOTION"), false},
-		"state unknown":      {api(409, "VEHICLE_STATE", "UNKNOWN"), true},
-		"unreachable":        {api(409, "VEHICLE_STATE", "UNREACHABLE"), true},
-		"internal":           {api(500, "SERVER", "INTERNAL"), true},
-		"not capable":        {api(501, "COMPATIBILITY", "VEHICLE_NOT_CAPABLE"), false},
-		"no response":        {api(502, "UPSTREAM", "NO_RESPONSE"), true},
-		"maker's limit":      {api(502, "UPSTREAM", "RATE_LIMIT"), true},
-		"proxy":              {reply{status: 502, body: "<html>"}, true},
-		"proxy overloaded":   {reply{status: 503}, true},
-		"gateway timeout":    {reply{status: 504}, true},
-	}
-}
-
-func TestMayHaveSucceeded(t *testing.T) {
-	for name, tt := range commandFailures() {
-		t.Run(name, func(t *testing.T) {
-			transport := newCanned(t).on(lockPath, tt.reply).on(odometerPath, tt.reply)
-			v := cannedVehicle(t, transport)
-			result, err := v.Lock(t.Context())
-			require.Error(t, err)
-			require.Nil(t, result)
-			require.Equal(t, tt.succeeded, smartcar.MayHaveSucceeded(err))
-			require.Equal(t, tt.succeeded, smartcar.MayHaveSucceeded(fmt.Errorf("lock job: %w", err)))
-			require.Equal(t, tt.succeeded, smartcar.MayHaveSucceeded(errors.Join(errors.New("another"), err)))
-			if tt.succeeded {
-				require.False(t, smartcar.Retryable(err), "it must not be sent again unseen")
-			}
-			_, err = v.Odometer(t.Context())
-			require.Error(t, err)
-			require.False(t, smartcar.MayHaveSucceeded(err), "a read changes nothing")
-		})
-	}
-	require.False(t, smartcar.MayHaveSucceeded(nil))
-	require.False(t, smartcar.MayHaveSucceeded(errors.New("foreign")))
-}
-
-// A command goes out once, unless it certainly never did.
-func TestCommandsAreNotRepeated(t *testing.T) {
-	retry := smartcar.WithRetry(smartcar.RetryPolicy{MaxAttempts: 3, MaxDelay: time.Minute})
-	for name, tt := range commandFailures() {
-		t.Run(name, func(t *testing.T) {
-			transport := newCanned(t).on(lockPath, tt.reply)
-			_, err := cannedVehicle(t, transport, retry).Lock(t.Context())
-			require.Error(t, err)
-			want := 1
-			if name == "refused connection" || strings.HasPrefix(name, "unknown host") || name == "application limit" {
-				want = 3
-			}
-			if name == "unauthorized" {
-				want = 2 // with the token renewed: a 401 was never carried out
-			}
-			if name == "application limit" {
-				require.LessOrEqual(t, len(transport.requests(lockPath)), want)
-				return
-			}
-			require.Len(t, transport.requests(lockPath), want)
-		})
-	}
-}
-
-// What the program refused itself was never sent.
-func TestRefusedCommandsHaveNotSucceeded(t *testing.T) {
-	transport := newCanned(t)
-	v := cannedVehicle(t, transport)
-	require.NoError(t, v.SetKeyStatus(t.Context(), smartcar.KeyMissing))
-	transport.on(attributesPath, jsonReply(200, `{"make":"TESLA","model":"Model 3","year":2022}`))
-	_, err := v.Attributes(t.Context())
-	require.NoError(t, err)
-	_, err = v.Lock(t.Context())
-	require.ErrorIs(t, err, smartcar.ErrVirtualKeyRequired)
-	require.False(t, smartcar.MayHaveSucceeded(err))
-	_, err = v.SetChargeLimit(t.Context(), 0.3)
-	require.ErrorIs(t, err, smartcar.ErrInvalidArgument)
-	require.False(t, smartcar.MayHaveSucceeded(err))
 }
 
 // waiting is a transport that answers nothing until the request ends.

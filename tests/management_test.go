@@ -1,7 +1,6 @@
 package smartcar_test
 
 import (
-	"context"
 	"encoding/base64"
 	"net/http"
 	"net/url"
@@ -14,23 +13,6 @@ import (
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
 	"github.com/stretchr/testify/require"
 )
-
-const (
-	connectionsPath   = "GET /v2.0/management/connections"
-	deleteConnsPath   = "DELETE /v2.0/management/connections"
-	compatibilityPath = "GET /v2.0/compatibility"
-)
-
-func collectConnections(ctx context.Context, client *smartcar.Client, filter smartcar.ConnectionFilter) ([]smartcar.Connection, error) {
-	var all []smartcar.Connection
-	for c, err := range client.Connections(ctx, filter) {
-		if err != nil {
-			return all, err
-		}
-		all = append(all, c)
-	}
-	return all, nil
-}
 
 func TestConnectionsGoFromPageToPage(t *testing.T) {
 	for last, mode := range map[string]string{"connections.last-page-null-cursor": "simulated", "connections.last-page-absent-cursor": "test"} {
@@ -303,4 +285,40 @@ func TestNoManagementFixtureIsForgotten(t *testing.T) {
 		"connections.created-at", "connections.empty", "connections.last-page-absent-cursor", "connections.last-page-null-cursor",
 		"connections.page-1", "delete-connections", "delete-connections.pair",
 	}, fixtureNames(t, "v2/management"))
+}
+
+// Who has no connection is told nothing more, not even what was told before.
+func TestDeleteConnectionsDropsKeptAnswers(t *testing.T) {
+	for name, filter := range map[string]func(*smartcar.User) smartcar.ConnectionFilter{
+		"of the user": func(u *smartcar.User) smartcar.ConnectionFilter {
+			return smartcar.ConnectionFilter{UserID: u.ID()}
+		},
+		"of each car": nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				sim := smartcartest.New()
+				client, user := connected(t, sim)
+				legacy := user.Vehicle(smartcartest.ModelX2020)
+				keyless := user.Vehicle(smartcartest.ModelY).With(smartcar.AllowStale())
+				for _, v := range []*smartcar.Vehicle{legacy, keyless} {
+					_, err := v.Location(t.Context())
+					require.NoError(t, err)
+				}
+				filters := []smartcar.ConnectionFilter{{VehicleID: legacy.ID()}, {VehicleID: keyless.ID()}}
+				if filter != nil {
+					filters = []smartcar.ConnectionFilter{filter(user)}
+				}
+				for _, f := range filters {
+					_, err := client.DeleteConnections(t.Context(), f)
+					require.NoError(t, err)
+				}
+				for _, v := range []*smartcar.Vehicle{legacy, keyless} {
+					location, err := v.Location(t.Context())
+					require.Error(t, err)
+					require.Nil(t, location)
+				}
+			})
+		})
+	}
 }

@@ -1,6 +1,7 @@
 package smartcar_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,66 @@ import (
 	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/stretchr/testify/require"
 )
+
+// The right signature stood in the error's text.
+func TestModels01_NoSignatureInAnError(t *testing.T) {
+	receiver, _ := newReceiver(t, smartcar.WebhookOptions{})
+	body := []byte(readFixture(t, "webhooks/vehicle-state").Request.Body)
+	right := webhookSignature(webhookSecret, body)
+	w := httptest.NewRecorder()
+	receiver.ServeHTTP(w, webhookRequest(body, strings.Repeat("0", 64)))
+	require.Equal(t, 401, w.Code)
+	_, _, err := receiver.Receive(t.Context(), nil, body)
+	for _, text := range []string{w.Body.String(), fmt.Sprintf("%+v", err), fmt.Sprintf("%#v", err)} {
+		require.NotContains(t, text, right)
+		require.NotContains(t, text, strings.Repeat("0", 64))
+		require.NotContains(t, text, webhookSecret)
+	}
+}
+
+// An empty secret switched verification off.
+func TestModels02_AnEmptySecretIsRefused(t *testing.T) {
+	_, err := smartcar.NewWebhookVerifier("")
+	require.ErrorIs(t, err, smartcar.ErrInvalidArgument)
+	_, err = smartcar.NewWebhookVerifier("amt", "")
+	require.ErrorIs(t, err, smartcar.ErrInvalidArgument)
+	body := []byte(`{}`)
+	var none smartcar.WebhookVerifier
+	require.Error(t, none.Verify(body, webhookSignature("", body)))
+}
+
+// Signatures of re-serialized JSON, compared as texts.
+func TestModels03_SignaturesAreBytes(t *testing.T) {
+	v, err := smartcar.NewWebhookVerifier("amt")
+	require.NoError(t, err)
+	body := []byte(`{"pizza":"pasta"}`)
+	right := webhookSignature("amt", body)
+	require.NoError(t, v.Verify(body, strings.ToUpper(right)))
+	require.Equal(t, smartcar.WebhookMalformedSignature, reasonOf(v.Verify(body, right+" ")))
+	require.Equal(t, smartcar.WebhookMalformedSignature, reasonOf(v.Verify(body, right[:10])), "a part of it is none")
+}
+
+// Timestamps from the future were accepted. Smartcar signs no time at all:
+// what keeps a recording from being played back is the id of the event.
+func TestModels04_ARecordedDeliveryIsKnown(t *testing.T) {
+	handed := 0
+	client := newClient(t, smartcartest.New())
+	receiver := hookReceiver(t, client, smartcar.WebhookOptions{}, func(context.Context, *smartcar.WebhookEvent) error { handed++; return nil })
+	body := []byte(readFixture(t, "webhooks/vehicle-error.virtual-key-resolved").Request.Body)
+	for range 3 {
+		require.Equal(t, 200, send(t, receiver, body))
+	}
+	// An id in the header, or beside the signed bytes, changes nothing.
+	require.Equal(t, 401, sendSigned(t, receiver, bytes.Replace(body, []byte("3c37a1d0"), []byte("00000000"), 1), webhookSignature(webhookSecret, body)))
+	require.Equal(t, 1, handed)
+}
+
+func sendSigned(t testing.TB, receiver *smartcar.WebhookReceiver, body []byte, signature string) int {
+	t.Helper()
+	w := httptest.NewRecorder()
+	receiver.ServeHTTP(w, webhookRequest(body, signature))
+	return w.Code
+}
 
 // These tests are named after bugs of well-known client libraries, which
 // CONTRIBUTING.md lists.
@@ -78,6 +139,7 @@ func TestModels06_TheCallersHTTPClientIsNotEdited(t *testing.T) {
 type recordingJar struct{ t *testing.T }
 
 func (j recordingJar) SetCookies(*url.URL, []*http.Cookie) { j.t.Error("a cookie was kept") }
+
 func (j recordingJar) Cookies(*url.URL) []*http.Cookie {
 	j.t.Error("cookies were asked for")
 	return nil

@@ -3,7 +3,6 @@ package smartcar_test
 import (
 	"fmt"
 	"net/http"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,14 +12,6 @@ import (
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
 	"github.com/stretchr/testify/require"
 )
-
-// signalEntry is one signal of a list: rest stands beside its code.
-func signalEntry(code signals.Code, status, body string, meta string) string {
-	return fmt.Sprintf(`{"id":%q,"type":"signal","attributes":{"code":%q,"status":%s%s},"meta":{%s}}`,
-		code, code, status, textIf(body != "", `,"body":`+body), meta)
-}
-
-const success = `{"value":"SUCCESS"}`
 
 func failed(kind, code string) string {
 	return fmt.Sprintf(`{"value":"ERROR","error":{"type":%q,"code":%q}}`, kind, code)
@@ -32,57 +23,6 @@ func oemTime(at time.Time) string {
 
 func odometerEntry(at time.Time) string {
 	return signalEntry(signals.OdometerTraveledDistance, success, `{"value":100,"unit":"km"}`, oemTime(at))
-}
-
-// madeUp is a car of API v3 whose list of signals a test writes.
-type madeUp struct {
-	*smartcar.Vehicle
-	tap     *wireTap
-	signals []string
-	command *http.Response // of the next one; nil succeeds
-}
-
-func newMadeUp(t *testing.T, attributes string, opts ...smartcar.Option) *madeUp {
-	t.Helper()
-	client, tap := tapped(t, smartcartest.New(), opts...)
-	m := &madeUp{Vehicle: client.User("u").Vehicle("v"), tap: tap}
-	tap.instead = func(r sentRequest) *http.Response {
-		switch {
-		case strings.Contains(r.path, "/signals"):
-			return respond(200, `{"data":[`+strings.Join(m.signals, ",")+`]}`)
-		case strings.Contains(r.path, "/commands/"):
-			if answer := m.command; answer != nil {
-				m.command = nil
-				return answer
-			}
-			return respond(200, `{"data":{"id":"e","attributes":{"status":{"value":"SUCCESS"}}}}`)
-		case strings.Contains(r.path, "/v3/"):
-			return respond(200, `{"data":{"id":"v","attributes":{`+attributes+`}}}`)
-		}
-		return nil
-	}
-	return m
-}
-
-const (
-	aModelY     = `"make":"TESLA","model":"Model Y","year":2023`
-	aModelS2018 = `"make":"TESLA","model":"Model S","year":2018`
-	aFord       = `"make":"FORD","model":"F-150","year":2023`
-)
-
-// read asks whatever the policy says, and then whether it would ask again.
-func (m *madeUp) read(t *testing.T) {
-	t.Helper()
-	_, err := m.With(smartcar.IgnorePolicy()).Odometer(t.Context())
-	require.NoError(t, err)
-}
-
-func (m *madeUp) requireKey(t *testing.T, state smartcar.KeyState, source smartcar.KeySource) {
-	t.Helper()
-	access, err := m.Access(t.Context())
-	require.NoError(t, err)
-	require.Equal(t, state, access.Key.State, access.Why)
-	require.Equal(t, source, access.Key.Source)
 }
 
 // What the key signal says after the one read that was paid for.
@@ -323,4 +263,58 @@ func TestALegacyCarWithSignalsOfManyAges(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, smartcar.Asleep, access.Wake, "as the car itself says")
 	})
+}
+
+// The list of signals is a store: an error in it that is older than the word
+// that the key is paired is no news.
+func TestOldKeyErrorBesideANewerPairing(t *testing.T) {
+	for name, tt := range map[string]struct {
+		failed, paired string
+		want           smartcar.KeyState
+	}{
+		"the error is older":       {`"ingestedAt":"2026-11-24T06:00:00Z"`, `"oemUpdatedAt":"2026-11-24T07:00:00Z"`, smartcar.KeyInstalled},
+		"the error is newer":       {`"ingestedAt":"2026-11-24T07:00:00Z"`, `"oemUpdatedAt":"2026-11-24T06:00:00Z"`, smartcar.KeyMissing},
+		"at the same time":         {`"ingestedAt":"2026-11-24T07:00:00Z"`, `"oemUpdatedAt":"2026-11-24T07:00:00Z"`, smartcar.KeyMissing},
+		"the error is not dated":   {``, `"oemUpdatedAt":"2026-11-24T06:00:00Z"`, smartcar.KeyMissing},
+		"the pairing is not dated": {`"ingestedAt":"2026-11-24T07:00:00Z"`, ``, smartcar.KeyMissing},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				time.Sleep(time.Until(time.Date(2026, 11, 24, 8, 0, 0, 0, time.UTC)))
+				sim := smartcartest.New()
+				client, tap := tapped(t, sim)
+				car := client.User(connect(t, sim, client).UserID).Vehicle(smartcartest.ModelY)
+				tap.instead = onlyTo("/signals", func(sentRequest) *http.Response {
+					return respond(200, `{"data":[
+						{"attributes":{"code":"closure-islocked","status":{"value":"ERROR","error":{"type":"CONNECTED_SERVICES_ACCOUNT","code":"VIRTUAL_KEY_REQUIRED"}}},"meta":{`+tt.failed+`}},
+						{"attributes":{"code":"connectivitystatus-isdigitalkeypaired","status":{"value":"SUCCESS"},"body":{"value":true}},"meta":{`+tt.paired+`}},
+						{"attributes":{"code":"odometer-traveleddistance","status":{"value":"SUCCESS"},"body":{"value":5,"unit":"km"}},"meta":{}}]}`)
+				})
+				_, err := car.Odometer(t.Context())
+				require.NoError(t, err)
+				access, err := car.Access(t.Context())
+				require.NoError(t, err)
+				require.Equal(t, tt.want, access.Key.State)
+				if tt.want != smartcar.KeyInstalled {
+					return
+				}
+				_, err = car.LockStatus(t.Context())
+				require.ErrorIs(t, err, smartcar.ErrVirtualKeyRequired, "this is what is stored of the locks")
+				access, err = car.Access(t.Context())
+				require.NoError(t, err)
+				require.Equal(t, tt.want, access.Key.State)
+				// Where the signal does not count, the error does.
+				client, err = smartcar.New(smartcar.Config{
+					ApplicationID: sim.ClientID(), APIClientID: sim.APIClientID(), APIClientSecret: sim.APIClientSecret(),
+				}, smartcar.WithHTTPClient(&http.Client{Transport: tap}), smartcar.WithAPI(smartcar.V3), smartcar.WithoutKeySignal())
+				require.NoError(t, err)
+				car = client.User("u1").Vehicle(smartcartest.ModelY)
+				_, err = car.Odometer(t.Context())
+				require.NoError(t, err)
+				access, err = car.Access(t.Context())
+				require.NoError(t, err)
+				require.Equal(t, smartcar.KeyMissing, access.Key.State)
+			})
+		})
+	}
 }

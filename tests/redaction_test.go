@@ -2,8 +2,6 @@ package smartcar_test
 
 import (
 	"bytes"
-	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,11 +10,13 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/seed-498a1bc4/smartcar"
+	"github.com/seed-498a1bc4/smartcar/smartcartest"
+	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/stretchr/testify/require"
 )
 
@@ -40,53 +40,6 @@ func secrets(state string) []string {
 		secretClient, secretManagement, secretStateKey, secretCode, secretAccess, secretRefresh, secretNewAccess, secretNewRefresh,
 		secretLatitude, secretLongitude, secretAnswer, state,
 	}
-}
-
-// spellings are the forms in which package fmt, or a header, can show a secret.
-func spellings(secret string) []string {
-	numbers := make([]string, len(secret))
-	for i := range len(secret) {
-		numbers[i] = strconv.Itoa(int(secret[i]))
-	}
-	return []string{
-		secret, hex.EncodeToString([]byte(secret)), strings.ToUpper(hex.EncodeToString([]byte(secret))),
-		base64.StdEncoding.EncodeToString([]byte(secret)), strings.Join(numbers, " "), strings.Join(numbers, ", "),
-	}
-}
-
-func requireNoSecret(t *testing.T, what, text string, hidden []string) {
-	t.Helper()
-	for _, secret := range hidden {
-		if secret == "" {
-			continue
-		}
-		for _, spelled := range spellings(secret) {
-			if strings.Contains(text, spelled) {
-				t.Errorf("%s shows %q:\n%.300s", what, secret, text)
-				return
-			}
-		}
-	}
-}
-
-// requireUnprintable tries every verb on a value, on a pointer to it, and on
-// what holds it.
-func requireUnprintable(t *testing.T, name string, value any, hidden []string) {
-	t.Helper()
-	type holder struct{ Value any }
-	for form, v := range map[string]any{
-		"itself": value, "in a struct": holder{value}, "in a pointer to a struct": &holder{value},
-		"in a slice": []any{value}, "in a map": map[string]any{"v": value},
-	} {
-		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d", "%x", "%X", "%T"} {
-			requireNoSecret(t, name+" "+form+" by "+verb, fmt.Sprintf(verb, v), hidden)
-		}
-	}
-	var logs bytes.Buffer
-	for _, handler := range []slog.Handler{slog.NewTextHandler(&logs, nil), slog.NewJSONHandler(&logs, nil)} {
-		slog.New(handler).Info("value", "value", value)
-	}
-	requireNoSecret(t, name+" in a log", logs.String(), hidden)
 }
 
 // secretive is a Smartcar that hands out the secrets above.
@@ -208,18 +161,6 @@ func TestNoErrorShowsASecret(t *testing.T) {
 	}
 }
 
-// requireUnprintableError looks at an error as a log would.
-func requireUnprintableError(t *testing.T, name string, err error, hidden []string) {
-	t.Helper()
-	for _, verb := range []string{"%v", "%s", "%q", "%x"} {
-		requireNoSecret(t, name+" by "+verb, fmt.Sprintf(verb, fmt.Errorf("job: %w", err)), hidden)
-	}
-	var logs bytes.Buffer
-	slog.New(slog.NewJSONHandler(&logs, nil)).Error("job", "error", err)
-	slog.New(slog.NewTextHandler(&logs, nil)).Error("job", "error", err)
-	requireNoSecret(t, name+" in a log", logs.String(), hidden)
-}
-
 func TestNoLogLineShowsASecret(t *testing.T) {
 	run := runRedacted(t)
 	requireNoSecret(t, "the log", run.logs.String(), secrets(run.state))
@@ -295,4 +236,77 @@ func TestNoVerbShowsASecretOfAnEmbeddedValue(t *testing.T) {
 			requireNoSecret(t, name+" by "+verb, fmt.Sprintf(verb, v), hidden)
 		}
 	}
+}
+
+func TestNoJSONShowsASecretOfANestedValue(t *testing.T) {
+	config := smartcar.Config{ClientID: "the-client-id", ClientSecret: secretClient, StateKey: []byte(secretStateKey), ManagementToken: secretManagement}
+	tokens := smartcar.Tokens{AccessToken: secretAccess, RefreshToken: secretRefresh}
+	expected := smartcar.Expected{State: secretAnswer}
+	type job struct {
+		Config   smartcar.Config
+		Tokens   []smartcar.Tokens
+		Expected map[string]*smartcar.Expected
+		Record   *smartcar.Tokens
+	}
+	value := job{config, []smartcar.Tokens{tokens}, map[string]*smartcar.Expected{"e": &expected}, &tokens}
+	hidden := secrets("")
+	for name, v := range map[string]any{"struct": value, "pointer": &value, "list": []any{config, tokens, expected}} {
+		raw, err := json.Marshal(v)
+		require.NoError(t, err)
+		requireNoSecret(t, name+" in JSON", string(raw), hidden)
+		var logs bytes.Buffer
+		slog.New(slog.NewJSONHandler(&logs, nil)).Info("job", "value", v, slog.Group("g", "value", v))
+		require.Contains(t, logs.String(), "job")
+		requireNoSecret(t, name+" in a log", logs.String(), hidden)
+	}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d", "%x", "%X"} {
+		record := store.Record{Value: []byte(secretRefresh), Revision: "r"}
+		requireNoSecret(t, "Record by "+verb, fmt.Sprintf(verb, record), hidden)
+		requireNoSecret(t, "*Record by "+verb, fmt.Sprintf(verb, []*store.Record{&record}), hidden)
+		requireNoSecret(t, "a struct with one by "+verb, fmt.Sprintf(verb, struct{ R store.Record }{record}), hidden)
+	}
+}
+
+// A program may log the error: whose car it is stands in the link alone.
+func TestErrorTextShowsNoVINOfALink(t *testing.T) {
+	link, err := smartcar.ParseVirtualKeyURL("https://www.tesla.com/_ak/smartcar.com?vin=5YJ3E1EA7KF317000")
+	require.NoError(t, err)
+	missing := &smartcar.VirtualKeyRequiredError{Operation: smartcar.Lock, URL: link}
+	require.NotContains(t, missing.Error(), "5YJ3")
+	require.Contains(t, missing.Error(), "https://www.tesla.com/_ak/smartcar.com")
+	for _, verb := range []string{"%v", "%+v", "%#v"} {
+		require.NotContains(t, fmt.Sprintf(verb, missing), "5YJ3")
+	}
+	require.Equal(t, "https://www.tesla.com/_ak/smartcar.com?vin=5YJ3E1EA7KF317000", missing.URL.String())
+}
+
+// A car's VIN identifies its owner: no verb prints the one in an error.
+func TestConnectErrorPrintsNoVIN(t *testing.T) {
+	const number = "5YJSA1E26HF000337"
+	callback, err := smartcar.ParseCallback(url.Values{"error": {"vehicle_incompatible"}, "vin": {number}, "state": {"s"}})
+	require.NoError(t, err)
+	require.Equal(t, number, callback.Err.VIN)
+	requireUnprintable(t, "ConnectError", callback.Err, []string{number})
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s"} {
+		require.Equal(t, callback.Err.Error(), fmt.Sprintf(verb, callback.Err))
+		require.NotContains(t, fmt.Sprintf(verb, *callback.Err), number)
+	}
+}
+
+// What is secret of API v3 prints as little as the rest.
+func TestNothingOfAPIv3Prints(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		client, tap := tapped(t, sim)
+		user := client.User(connect(t, sim, client).UserID)
+		_, err := user.Vehicle(smartcartest.Model3).Battery(t.Context())
+		require.NoError(t, err)
+		token := tap.to("/signals")[0].header.Get("Authorization")[len("Bearer "):]
+		hidden := []string{sim.APIClientSecret(), sim.ClientSecret(), sim.ManagementToken(), string(stateKey), token}
+		requireUnprintable(t, "config", bothConfig(), []string{someAPISecret, someLegacy, someManagement, string(stateKey)})
+		requireUnprintable(t, "client", client, hidden)
+		requireUnprintable(t, "user", user, hidden)
+		requireUnprintable(t, "vehicle", user.Vehicle(smartcartest.Model3), hidden)
+		requireUnprintable(t, "connect", client.Connect(), hidden)
+	})
 }

@@ -3,6 +3,7 @@ package smartcar_test
 import (
 	"errors"
 	"net/http"
+	"net/url"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,21 +12,6 @@ import (
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
 	"github.com/stretchr/testify/require"
 )
-
-// apiClient is the client of either API: one option makes the difference.
-func apiClient(t testing.TB, sim *smartcartest.Server, api smartcar.API, opts ...smartcar.Option) *smartcar.Client {
-	t.Helper()
-	opts = append([]smartcar.Option{
-		smartcar.WithHTTPClient(&http.Client{Transport: sim.Transport()}), smartcar.WithAPI(api),
-	}, opts...)
-	client, err := smartcar.New(smartcar.Config{
-		ClientID: sim.ClientID(), ClientSecret: sim.ClientSecret(),
-		APIClientID: sim.APIClientID(), APIClientSecret: sim.APIClientSecret(),
-		RedirectURL: sim.RedirectURL(), StateKey: stateKey, ManagementToken: sim.ManagementToken(),
-	}, opts...)
-	require.NoError(t, err)
-	return client
-}
 
 // onBothAPIs runs a story on each and requires the same result.
 func onBothAPIs[T any](t *testing.T, story func(t *testing.T, api smartcar.API) T) {
@@ -210,69 +196,100 @@ func TestTypedReadsAreTheSameOnBothAPIs(t *testing.T) {
 	}
 }
 
-func neutralReads(t *testing.T, s *smartcar.Snapshot) map[smartcar.Operation]any {
-	t.Helper()
-	reads := map[smartcar.Operation]any{}
-	note := func(op smartcar.Operation, err error, value ...any) {
-		if err != nil {
-			require.ErrorIs(t, err, smartcar.ErrNotSupported, string(op))
-			value = []any{"not supported"}
-		}
-		for i, v := range value {
-			if f, ok := v.(*float64); ok && f != nil {
-				value[i] = float64(int64(*f*1000+0.5)) / 1000 // conversions differ in the last digits
-			}
-		}
-		reads[op] = value
-	}
-	if r, err := s.Odometer(); true {
-		note(smartcar.Odometer, err, on(r, func(r *smartcar.OdometerReading) []any { return []any{r.Distance, r.UnitSystem, r.RecordedAt} })...)
-	}
-	if r, err := s.Location(); true {
-		note(smartcar.Location, err, on(r, func(r *smartcar.LocationReading) []any { return []any{r.Latitude, r.Longitude} })...)
-	}
-	if r, err := s.Fuel(); true {
-		note(smartcar.Fuel, err, on(r, func(r *smartcar.FuelReading) []any { return []any{r.Amount, r.Percent, r.Range} })...)
-	}
-	if r, err := s.Battery(); true {
-		note(smartcar.Battery, err, on(r, func(r *smartcar.BatteryReading) []any { return []any{r.Percent, r.Range} })...)
-	}
-	if r, err := s.BatteryCapacity(); true {
-		note(smartcar.BatteryCapacity, err, on(r, func(r *smartcar.BatteryCapacityReading) []any { return []any{r.Capacity} })...)
-	}
-	if r, err := s.NominalCapacity(); true {
-		note(smartcar.NominalCapacity, err, on(r, func(r *smartcar.NominalCapacityReading) []any { return []any{r.Nominal} })...)
-	}
-	if r, err := s.Charge(); true {
-		note(smartcar.Charge, err, on(r, func(r *smartcar.ChargeReading) []any { return []any{*r.PluggedIn, r.State} })...)
-	}
-	if r, err := s.ChargeLimit(); true {
-		note(smartcar.ChargeLimit, err, on(r, func(r *smartcar.ChargeLimitReading) []any { return []any{r.Percent} })...)
-	}
-	if r, err := s.TirePressure(); true {
-		note(smartcar.TirePressure, err, on(r, func(r *smartcar.TirePressureReading) []any {
-			return []any{r.FrontLeft, r.FrontRight, r.BackLeft, r.BackRight}
-		})...)
-	}
-	if r, err := s.EngineOil(); true {
-		note(smartcar.EngineOil, err, on(r, func(r *smartcar.EngineOilReading) []any { return []any{r.LifePercent} })...)
-	}
-	if r, err := s.LockStatus(); true {
-		note(smartcar.LockStatus, err, on(r, func(r *smartcar.LockStatusReading) []any { return []any{*r.Locked} })...)
-	}
-	if r, err := s.VIN(); true {
-		note(smartcar.VIN, err, on(r, func(r *smartcar.VINReading) []any { return []any{r.VIN} })...)
-	}
-	if r, err := s.TroubleCodes(); true {
-		note(smartcar.TroubleCodes, err, on(r, func(r *smartcar.TroubleCodesReading) []any { return []any{len(r.Active)} })...)
-	}
-	return reads
+// The quickstart's story: connect, key link, first and second read, refused
+// command, pairing, open gate.
+func TestKeylessTeslaFromConnectToPairing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := t.Context()
+		sim := smartcartest.New()
+		client := newClient(t, sim)
+		grant := connect(t, sim, client)
+		require.Equal(t, sim.UserID(), grant.UserID)
+		require.Equal(t, "https://www.tesla.com/_ak/smartcar.com", grant.VirtualKeyURL.String())
+
+		v := client.User(grant.UserID).Vehicle(smartcartest.ModelY)
+		battery, err := v.Battery(ctx)
+		require.NoError(t, err)
+		require.NotNil(t, battery.Percent)
+		require.Equal(t, smartcar.SourceLive, battery.Source)
+		answered := time.Now()
+
+		_, err = v.Odometer(ctx)
+		var limited *smartcar.RateLimitError
+		require.ErrorAs(t, err, &limited)
+		require.True(t, limited.Local)
+		require.Equal(t, smartcar.RuleKeyless, limited.Rule)
+		require.WithinDuration(t, answered.Add(8*time.Hour), limited.NextAllowed, time.Second)
+
+		_, err = v.Lock(ctx)
+		var key *smartcar.VirtualKeyRequiredError
+		require.ErrorAs(t, err, &key)
+		require.True(t, key.Local)
+		require.Equal(t, grant.VirtualKeyURL, key.URL)
+
+		require.NoError(t, sim.Pair(smartcartest.ModelY))
+		status, err := v.KeyStatus(ctx)
+		require.NoError(t, err)
+		require.Equal(t, smartcar.KeyInstalled, status.State)
+		_, err = v.Odometer(ctx)
+		require.NoError(t, err)
+		_, err = v.Lock(ctx)
+		require.NoError(t, err)
+		require.Empty(t, sim.BrokenWindows(smartcartest.ModelY))
+	})
 }
 
-// on is for results that are nil beside an error.
-func on[T any](r *T, values func(*T) []any) []any {
-	if r == nil {
-		return nil
+// Pairing is seen within the same millisecond as the refusal before it, by a
+// clock that counts nanoseconds.
+func TestPairingIsSeenAtOnceByAnyClock(t *testing.T) {
+	for _, offset := range []time.Duration{0, 1, 300, 999_999, time.Millisecond + 1} {
+		t.Run(offset.String(), func(t *testing.T) {
+			clock := new(simClock)
+			clock.advance(offset)
+			sim := smartcartest.New(smartcartest.WithClock(clock.Now))
+			_, user := connected(t, sim, smartcar.WithClock(clock))
+			v := user.Vehicle(smartcartest.ModelY)
+			_, err := v.Lock(t.Context())
+			require.ErrorIs(t, err, smartcar.ErrVirtualKeyRequired)
+			_, err = v.Battery(t.Context())
+			require.NoError(t, err)
+
+			require.NoError(t, sim.Pair(smartcartest.ModelY))
+			status, err := v.KeyStatus(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, smartcar.KeyInstalled, status.State)
+			_, err = v.Lock(t.Context())
+			require.NoError(t, err)
+		})
 	}
-	return values(r)
+}
+
+func TestWalkThroughConnectWithTheSimulatedClock(t *testing.T) {
+	sim := smartcartest.New()
+	client := newClient(t, sim, smartcar.WithClock(sim.Clock()))
+	start := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_ = client.Connect().Start(w, r, smartcar.ConnectOptions{})
+	})
+	var grant *smartcar.Grant
+	var failed error
+	callback := client.Connect().CallbackHandler(func(_ http.ResponseWriter, _ *http.Request, g *smartcar.Grant, err error) {
+		grant, failed = g, err
+	})
+	_, err := sim.Walk(start, callback)
+	require.NoError(t, err)
+	require.NoError(t, failed)
+
+	v := client.User(grant.UserID).Vehicle(smartcartest.ModelY)
+	_, err = v.Battery(t.Context())
+	require.NoError(t, err)
+	began := sim.Now()
+	require.NoError(t, v.Wait(t.Context()))
+	require.WithinDuration(t, began.Add(8*time.Hour), sim.Now(), time.Second)
+	_, err = v.Battery(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, sim.BrokenWindows(smartcartest.ModelY))
+
+	_, err = sim.WalkAs(start, callback, url.Values{"decision": {"deny"}})
+	require.NoError(t, err)
+	require.ErrorIs(t, failed, smartcar.ErrAccessDenied)
 }

@@ -1,7 +1,10 @@
 package smartcar_test
 
 import (
+	"context"
 	"net/http"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -203,68 +206,6 @@ func TestInvalidGrantIsTheEndOfThatGrant(t *testing.T) {
 	})
 }
 
-// endedAndAlive is a user whose first grant ends while the second one works.
-func endedAndAlive(t *testing.T, sim *smartcartest.Server, client *smartcar.Client, first, second string) *smartcar.User {
-	t.Helper()
-	user := client.User(connectAs(t, sim, client, "", first).UserID)
-	sim.RevokeRefreshTokens()
-	connectAs(t, sim, client, "", second)
-	time.Sleep(3 * time.Hour)
-	return user
-}
-
-func TestSecondGrantWorksOnWhenTheFirstHasEnded(t *testing.T) {
-	for name, tt := range map[string]struct{ first, second string }{
-		"other car": {smartcartest.MachE, smartcartest.Model3},
-		"same car":  {smartcartest.Model3, smartcartest.Model3},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				sim := smartcartest.New()
-				user := endedAndAlive(t, sim, newClient(t, sim), tt.first, tt.second)
-				ids, err := listedVehicles(t.Context(), user)
-				require.NoError(t, err)
-				require.Equal(t, []string{tt.second}, ids)
-				_, err = user.Vehicle(tt.second).Odometer(t.Context())
-				require.NoError(t, err)
-				require.ElementsMatch(t, []int{200, 200, 200, 400}, statuses(sim, "/oauth/token"))
-			})
-		})
-	}
-}
-
-func TestRenewGoesOnPastAGrantThatHasEnded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		sim := smartcartest.New()
-		user := endedAndAlive(t, sim, newClient(t, sim), smartcartest.MachE, smartcartest.Model3)
-		require.ErrorIs(t, user.Renew(t.Context(), 90*24*time.Hour), smartcar.ErrReconnectRequired)
-		require.Equal(t, 4, sim.TokenRequests())
-		require.NoError(t, user.Renew(t.Context(), 24*time.Hour), "the ended grant is gone")
-		requireLoggedIn(t, user.Vehicle(smartcartest.Model3))
-	})
-}
-
-// A handle keeps working when the grant that listed it ends and another one of
-// the user reaches the car.
-func TestVehicleMovesToTheGrantThatIsLeft(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		sim := smartcartest.New()
-		client := newClient(t, sim)
-		user := client.User(connectAs(t, sim, client, "", smartcartest.MachE).UserID)
-		var v *smartcar.Vehicle
-		for listed, err := range user.Vehicles(t.Context()) {
-			require.NoError(t, err)
-			v = listed
-		}
-		sim.RevokeRefreshTokens()
-		connectAs(t, sim, client, "", smartcartest.MachE)
-		time.Sleep(3 * time.Hour)
-		_, err := v.Odometer(t.Context())
-		require.ErrorIs(t, err, smartcar.ErrReconnectRequired)
-		requireLoggedIn(t, v)
-	})
-}
-
 func TestTokenRequestsAuthenticateInTheHeaderOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
@@ -301,5 +242,178 @@ func TestRevokedAtOnceAndConnectedAgain(t *testing.T) {
 		require.NoError(t, err)
 		require.Len(t, ids, 7)
 		requireLoggedIn(t, user.Vehicle(smartcartest.MachE))
+	})
+}
+
+// The refreshed pair is on its way when the store stops answering: fails at
+// once, or keeps its callers waiting.
+func TestStoreOutageAfterARefresh(t *testing.T) {
+	for name, hangs := range map[string]bool{"fails": false, "hangs": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				sim := smartcartest.New()
+				db := &grantOutage{Store: store.NewMemory(), hangs: hangs}
+				_, user := connected(t, sim, smartcar.WithStore(db))
+				v := user.Vehicle(smartcartest.MachE)
+				_, err := v.Odometer(t.Context())
+				require.NoError(t, err)
+				time.Sleep(3 * time.Hour)
+				sim.Inject(smartcartest.Fault{Path: "/oauth/token", LatencyAfter: time.Second})
+				result := make(chan error, 1)
+				go func() { _, err := v.Odometer(t.Context()); result <- err }()
+				time.Sleep(500 * time.Millisecond)
+				require.Equal(t, 2, sim.TokenRequests())
+				db.away.Store(true)
+				require.Error(t, <-result)
+				time.Sleep(5 * time.Minute) // longer than a used refresh token is honored
+				db.away.Store(false)
+				requireLoggedIn(t, v)
+			})
+		})
+	}
+}
+
+// grantOutage is a store that does not answer for grants while it is away.
+type grantOutage struct {
+	store.Store
+	away  atomic.Bool
+	hangs bool
+}
+
+func (s *grantOutage) gone(ctx context.Context, key string) error {
+	if !s.away.Load() || !strings.HasPrefix(key, "grant/") {
+		return nil
+	}
+	if s.hangs {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return errStoreDown
+}
+
+func (s *grantOutage) Load(ctx context.Context, key string) (store.Record, error) {
+	if err := s.gone(ctx, key); err != nil {
+		return store.Record{}, err
+	}
+	return s.Store.Load(ctx, key)
+}
+
+func (s *grantOutage) CompareAndSwap(ctx context.Context, key string, old store.Revision, value []byte, ttl time.Duration) (store.Record, error) {
+	if err := s.gone(ctx, key); err != nil {
+		return store.Record{}, err
+	}
+	return s.Store.CompareAndSwap(ctx, key, old, value, ttl)
+}
+
+// A caller's deadline is a deadline, also where a refresh is needed first.
+func TestDeadlineWhileTheStoreHangsAtARefresh(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		db := &grantOutage{Store: store.NewMemory(), hangs: true}
+		_, user := connected(t, sim, smartcar.WithStore(db))
+		v := user.Vehicle(smartcartest.MachE)
+		time.Sleep(3 * time.Hour)
+		db.away.Store(true)
+		requireLeavesAfterASecond(t, v)
+		db.away.Store(false)
+		requireLoggedIn(t, v)
+	})
+}
+
+func TestDeadlineWhileAnotherReplicaRefreshes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		db := smartcar.WithStore(store.NewMemory())
+		_, user := connected(t, sim, db)
+		other := newClient(t, sim, db).User(user.ID()).Vehicle(smartcartest.MachE)
+		v := user.Vehicle(smartcartest.MachE)
+		time.Sleep(3 * time.Hour)
+		sim.Inject(smartcartest.Fault{Path: "/oauth/token", Times: -1, Latency: time.Minute})
+		refreshing := make(chan error, 1)
+		go func() { _, err := v.Odometer(t.Context()); refreshing <- err }()
+		time.Sleep(time.Second)
+		requireLeavesAfterASecond(t, other)
+		require.Error(t, <-refreshing)
+		sim.ClearFaults()
+		requireLoggedIn(t, other)
+	})
+}
+
+func requireLeavesAfterASecond(t *testing.T, v *smartcar.Vehicle) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	began := time.Now()
+	_, err := v.Odometer(ctx)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.Equal(t, time.Second, time.Since(began))
+}
+
+// cutOff is a replica that refreshes a token just when it loses the store, and
+// another one that is told, after the grace, that the token is void, and ends
+// the grant. It returns what gives the first one the store back.
+func cutOff(t *testing.T, sim *smartcartest.Server) (holder, other *smartcar.User, reconnect func()) {
+	t.Helper()
+	shared := store.NewMemory()
+	var away atomic.Bool
+	spoiled := &spoiledStore{Store: shared, seenKeys: map[string]bool{}}
+	spoiled.load = func(string) error {
+		if away.Load() {
+			return errStoreDown
+		}
+		return nil
+	}
+	spoiled.before = func(key string, value []byte) error {
+		if strings.HasPrefix(key, "grant/") && sim.TokenRequests() > 1 {
+			away.Store(true) // the new pair is here and nowhere else
+		}
+		if away.Load() {
+			return errStoreDown
+		}
+		return nil
+	}
+	_, holder = connected(t, sim, smartcar.WithStore(spoiled))
+	other = newClient(t, sim, smartcar.WithStore(shared)).User(holder.ID())
+	time.Sleep(3 * time.Hour) // the access token has ended
+	_, err := holder.Vehicle(smartcartest.Model3).Odometer(t.Context())
+	require.ErrorIs(t, err, smartcar.ErrStore)
+	require.Equal(t, 2, sim.TokenRequests())
+	time.Sleep(2 * time.Minute) // the grace is over
+	_, err = other.Vehicle(smartcartest.Model3).Odometer(t.Context())
+	require.ErrorIs(t, err, smartcar.ErrReconnectRequired, "it cannot know better")
+	return holder, other, func() { spoiled.before = nil; away.Store(false) }
+}
+
+// A pair that could not be stored saves a login that another replica gave up.
+func TestPairThatCouldNotBeStoredRevivesItsGrant(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		holder, other, reconnect := cutOff(t, sim)
+		reconnect()
+		time.Sleep(2 * time.Minute)
+		_, err := holder.Vehicle(smartcartest.Model3).Odometer(t.Context())
+		require.NoError(t, err)
+		time.Sleep(2 * time.Minute)
+		_, err = other.Vehicle(smartcartest.Model3).Odometer(t.Context())
+		require.NoError(t, err, "it is there for all again")
+		ids, err := listedVehicles(t.Context(), other)
+		require.NoError(t, err)
+		require.Len(t, ids, 7)
+		require.NoError(t, other.Renew(t.Context(), 61*24*time.Hour))
+	})
+}
+
+// But not one of a user who was forgotten.
+func TestPairThatCouldNotBeStoredIsForgottenWithItsUser(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		holder, other, reconnect := cutOff(t, sim)
+		require.NoError(t, other.Forget(t.Context()))
+		reconnect()
+		time.Sleep(2 * time.Minute)
+		_, err := holder.Vehicle(smartcartest.Model3).Odometer(t.Context())
+		require.ErrorIs(t, err, smartcar.ErrNotConnected)
+		_, err = other.Vehicle(smartcartest.Model3).Odometer(t.Context())
+		require.ErrorIs(t, err, smartcar.ErrNotConnected)
 	})
 }

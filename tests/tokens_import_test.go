@@ -2,8 +2,10 @@ package smartcar_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -11,11 +13,34 @@ import (
 
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
-	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/stretchr/testify/require"
 )
 
-const day = 24 * time.Hour
+// anotherClient's pair: what an application that kept its tokens itself has.
+func foreignPair(t *testing.T, sim *smartcartest.Server, client *smartcar.Client) smartcar.Tokens {
+	t.Helper()
+	authorizeURL, err := client.Connect().AuthorizeURL(smartcar.ConnectOptions{}, "a-state")
+	require.NoError(t, err)
+	callback, err := sim.Grant(authorizeURL)
+	require.NoError(t, err)
+	form := url.Values{
+		"grant_type": {"authorization_code"}, "code": {mustParse(t, callback).Query().Get("code")}, "redirect_uri": {sim.RedirectURL()},
+	}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://auth.smartcar.com/oauth/token", strings.NewReader(form.Encode()))
+	require.NoError(t, err)
+	r.SetBasicAuth(sim.ClientID(), sim.ClientSecret())
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	resp, err := sim.Transport().RoundTrip(r)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	var pair struct {
+		AccessToken  string `json:"access_token"`
+		RefreshToken string `json:"refresh_token"`
+	}
+	require.NoError(t, json.NewDecoder(resp.Body).Decode(&pair))
+	require.NotEmpty(t, pair.RefreshToken)
+	return smartcar.Tokens{AccessToken: pair.AccessToken, RefreshToken: pair.RefreshToken, Expires: time.Now().Add(accessLife)}
+}
 
 func TestRenewKeepsIdleGrantsAlive(t *testing.T) {
 	for name, renew := range map[string]bool{"renewed daily": true, "left alone": false} {
@@ -193,48 +218,6 @@ func TestOddUserIDIsKeptApart(t *testing.T) {
 	})
 }
 
-func TestPendingGrantIsResumed(t *testing.T) {
-	for name, wait := range map[string]time.Duration{"at once": 0, "after the access token's end": 3 * time.Hour} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				sim := smartcartest.New()
-				db := smartcar.WithStore(store.NewMemory())
-				client := newClient(t, sim, db)
-				authorizeURL, cookies := begin(t, client, smartcar.ConnectOptions{ExternalID: "acct-42"})
-				callback, err := sim.Grant(authorizeURL)
-				require.NoError(t, err)
-				sim.Inject(smartcartest.Fault{Path: "/v2.0/user", Status: 503, Times: -1})
-				grant, err := finish(client, callback, cookies)
-				require.Nil(t, grant)
-				var pending *smartcar.PendingGrantError
-				require.ErrorAs(t, err, &pending)
-				require.ErrorIs(t, err, smartcar.ErrUnavailable)
-				require.NotEmpty(t, pending.GrantID)
-
-				_, err = client.Connect().Resume(t.Context(), pending.GrantID)
-				require.ErrorIs(t, err, smartcar.ErrUnavailable, "still down")
-				sim.ClearFaults()
-				time.Sleep(wait)
-				another := newClient(t, sim, db)
-				grant, err = another.Connect().Resume(t.Context(), pending.GrantID)
-				require.NoError(t, err)
-				require.Equal(t, sim.UserID(), grant.UserID)
-				require.Equal(t, "acct-42", grant.ExternalID)
-				require.Equal(t, "https://www.tesla.com/_ak/smartcar.com", grant.VirtualKeyURL.String())
-				again, err := client.Connect().Resume(t.Context(), pending.GrantID)
-				require.NoError(t, err)
-				require.Equal(t, grant.UserID, again.UserID)
-				require.Zero(t, sim.CodeReuse())
-
-				ids, err := listedVehicles(t.Context(), another.User(grant.UserID))
-				require.NoError(t, err)
-				require.Len(t, ids, 7)
-				require.Equal(t, 1, countPath(sim, "/v2.0/vehicles"), "the grant is filed once")
-			})
-		})
-	}
-}
-
 // A policy without pauses is no reason to ask a store that is away for ever.
 func TestStoreThatIsAwayIsNotAskedForEver(t *testing.T) {
 	for name, policy := range map[string]smartcar.RetryPolicy{
@@ -266,37 +249,4 @@ func TestStoreThatIsAwayIsNotAskedForEver(t *testing.T) {
 			})
 		})
 	}
-}
-
-func countPath(sim *smartcartest.Server, path string) int { return len(statuses(sim, path)) }
-
-func TestResumeOfWhatIsNotThere(t *testing.T) {
-	client := newClient(t, smartcartest.New())
-	for id, want := range map[string]error{
-		"nothing": smartcar.ErrReconnectRequired, "": smartcar.ErrInvalidArgument, "a\nb": smartcar.ErrInvalidArgument,
-	} {
-		grant, err := client.Connect().Resume(t.Context(), id)
-		require.ErrorIs(t, err, want)
-		require.Nil(t, grant)
-	}
-}
-
-func TestPendingGrantThatHasEndedMeanwhile(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		sim := smartcartest.New()
-		db := newSpoiledStore()
-		client := newClient(t, sim, smartcar.WithStore(db))
-		sim.Inject(smartcartest.Fault{Path: "/v2.0/user", Status: http.StatusServiceUnavailable, Times: 3})
-		authorizeURL, cookies := begin(t, client, smartcar.ConnectOptions{})
-		callback, err := sim.Grant(authorizeURL)
-		require.NoError(t, err)
-		_, err = finish(client, callback, cookies)
-		var pending *smartcar.PendingGrantError
-		require.ErrorAs(t, err, &pending)
-		time.Sleep(3 * time.Hour)
-		sim.RevokeGrants()
-		_, err = client.Connect().Resume(t.Context(), pending.GrantID)
-		require.ErrorIs(t, err, smartcar.ErrReconnectRequired)
-		require.Empty(t, db.live(t))
-	})
 }

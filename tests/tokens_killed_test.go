@@ -389,3 +389,36 @@ func TestNewPairWaitsForTheStore(t *testing.T) {
 		requireLoggedIn(t, client.User(user.ID()).Vehicle(smartcartest.MachE))
 	})
 }
+
+// Two answers get lost, the third says that the refresh token is void: the
+// spare that stands in the store is still to be tried.
+func TestSpareRefreshTokenIsTriedAfterTheLastTry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		db := newSpoiledStore()
+		_, user := connected(t, sim, smartcar.WithStore(db))
+		var key string
+		for _, k := range db.live(t) {
+			if strings.HasPrefix(k, "grant/") {
+				key = k
+			}
+		}
+		r, err := db.Load(t.Context(), key)
+		require.NoError(t, err)
+		var grant map[string]any
+		require.NoError(t, json.Unmarshal(r.Value, &grant))
+		grant["spare"], grant["refresh_token"] = grant["refresh_token"], "a-token-that-is-void"
+		value, err := json.Marshal(grant)
+		require.NoError(t, err)
+		_, err = db.CompareAndSwap(t.Context(), key, r.Revision, value, 0)
+		require.NoError(t, err)
+
+		time.Sleep(3 * time.Hour)
+		sim.Inject(smartcartest.Fault{Path: "/oauth/token", DropBefore: true, Times: 2})
+		_, err = user.Vehicle(smartcartest.MachE).Odometer(t.Context())
+		if err != nil {
+			require.NotErrorIs(t, err, smartcar.ErrReconnectRequired)
+		}
+		requireLoggedIn(t, user.Vehicle(smartcartest.MachE))
+	})
+}

@@ -3,7 +3,6 @@ package smartcar_test
 import (
 	"context"
 	"net/http"
-	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -157,22 +156,6 @@ func TestSameRefreshTokenIsTriedAgainWhenTheAnswerIsLost(t *testing.T) {
 			})
 		}
 	}
-}
-
-// dyingTransport ends the goroutine between the token endpoint's answer and
-// whatever would have been done with it, once.
-func dyingTransport(sim *smartcartest.Server) *tokenWatch {
-	w := &tokenWatch{RoundTripper: sim.Transport()}
-	var armed atomic.Bool
-	armed.Store(true)
-	w.token = func(r *http.Request) (*http.Response, error) {
-		resp, err := w.RoundTripper.RoundTrip(r)
-		if armed.CompareAndSwap(true, false) {
-			runtime.Goexit()
-		}
-		return resp, err
-	}
-	return w
 }
 
 func TestLoginSurvivesAProcessKilledBetweenAnswerAndStore(t *testing.T) {

@@ -307,3 +307,14 @@ func TestWaitEndsWithTheContext(t *testing.T) {
 		require.Equal(t, time.Hour, time.Since(began))
 	})
 }
+
+// A watch goes at the car's own pace, on signals too.
+func TestWatchOnV3(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		user := onV3(t, sim)
+		at, _ := watchFor(t, user.Vehicle(smartcartest.ModelY), 25*time.Hour)
+		require.Len(t, at, 4)
+		require.Empty(t, sim.BrokenWindows(smartcartest.ModelY))
+	})
+}
