@@ -39,8 +39,6 @@ type options struct {
 
 	// Header values that every request shares.
 	userAgent, metric, imperial []string
-
-	replayable bool // tests only: lets net/http repeat requests by itself
 }
 
 // attemptMargin is how much longer than a request its lease is held.

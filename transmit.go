@@ -109,7 +109,7 @@ func (c *core) newRequest(ctx context.Context, call *call) (*http.Request, error
 	if err != nil {
 		return nil, err
 	}
-	if (call.takes || call.kind == KindCommand) && !c.opts.replayable {
+	if call.takes || call.kind == KindCommand {
 		// net/http repeats a GET by itself when a kept-alive connection breaks;
 		// one with a body it cannot rewind is left alone. It reads as empty.
 		req.GetBody = nil
