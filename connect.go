@@ -8,12 +8,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"github.com/seed-498a1bc4/smartcar/store"
 	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/seed-498a1bc4/smartcar/internal/randid"
+	"github.com/seed-498a1bc4/smartcar/store"
 )
 
 // flowLife is how long an owner may take: Connect may include pairing a car.
@@ -44,7 +46,7 @@ func (c *Connect) Start(w http.ResponseWriter, r *http.Request, o ConnectOptions
 		case f.RedirectURL == "" || o.Hosted:
 			return argumentError("ConnectOptions.RedirectURL", "is empty, so that nobody comes back; use AuthorizeURL for a run that ends on Smartcar's page")
 		case o.ExternalID == "":
-			f.ProofID = newState()
+			f.ProofID = randid.Text()
 			o.ExternalID = f.ProofID
 		}
 	}
@@ -71,7 +73,7 @@ func (c *Connect) start(w http.ResponseWriter, r *http.Request, f flow, link fun
 	if w == nil || r == nil {
 		return argumentError("Start", "needs the response writer and the request of the handler it is called from")
 	}
-	f.State, f.Expires = newState(), c.core.now().Add(flowLife)
+	f.State, f.Expires = randid.Text(), c.core.now().Add(flowLife)
 	target, err := link(f.State)
 	if err != nil {
 		return err
@@ -251,7 +253,7 @@ func (c *Connect) flowOf(r *http.Request, callback *Callback) (flow, error) {
 // useUp makes a state good for one callback. The record outlives the cookie.
 func (c *Connect) useUp(ctx context.Context, f flow) error {
 	sum := sha256.Sum256([]byte(f.State))
-	_, err := c.core.tokens.records.swap(ctx, "state/"+hex.EncodeToString(sum[:]), "", []byte(newState()), 2*flowLife)
+	_, err := c.core.tokens.records.Swap(ctx, "state/"+hex.EncodeToString(sum[:]), "", []byte(randid.Text()), 2*flowLife)
 	if errors.Is(err, store.ErrConflict) {
 		return ErrStateReplayed
 	}

@@ -1,10 +1,10 @@
 package smartcar
 
 import (
+	"time"
+
 	"github.com/seed-498a1bc4/smartcar/internal/randid"
 )
-
-import "time"
 
 // Replayable lets net/http repeat requests by itself, which the client
 // prevents: a test shows what would happen.

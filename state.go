@@ -2,7 +2,6 @@ package smartcar
 
 import (
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -93,9 +92,6 @@ func validStateKey(key []byte) error {
 	}
 	return nil
 }
-
-// newState returns a state that cannot be guessed.
-func newState() string { return rand.Text() }
 
 // stateCookieName gives every flow a cookie of its own, so that two tabs do
 // not end each other's flow. The name does not reveal the state. A browser

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-498a1bc4/smartcar/internal/randid"
 	"github.com/stretchr/testify/require"
 )
 
@@ -186,7 +187,7 @@ func TestStatesAreLongAndNeverTheSame(t *testing.T) {
 	t.Parallel()
 	seen := map[string]bool{}
 	for range 1000 {
-		state := newState()
+		state := randid.Text()
 		require.GreaterOrEqual(t, len(state), 26) // 128 bits in base32
 		require.False(t, seen[state])
 		seen[state] = true

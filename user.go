@@ -3,12 +3,13 @@ package smartcar
 import (
 	"context"
 	"errors"
-	"github.com/seed-498a1bc4/smartcar/internal/randid"
-	"github.com/seed-498a1bc4/smartcar/store"
 	"iter"
 	"net/url"
 	"slices"
 	"time"
+
+	"github.com/seed-498a1bc4/smartcar/internal/randid"
+	"github.com/seed-498a1bc4/smartcar/store"
 )
 
 // A User is a person who connected cars through Connect, possibly several
@@ -179,17 +180,17 @@ func (g *gate) forget(ctx context.Context, v *Vehicle) error {
 		now := c.now() // the earliest it can be: the record must not go before its window closes
 		rest := c.state.nextData(now, g.opts.rules).next.Sub(now)
 		if rest <= 0 {
-			err = g.opts.store.Delete(ctx, v.policyKey, c.revision)
+			err = g.records.Delete(ctx, v.policyKey, c.revision)
 		} else {
 			s := c.state
 			left := carState{
 				class: s.class, proven: s.proven, key: s.key, phase: s.phase, nonce: s.nonce,
 				leaseEnd: s.leaseEnd, usedAt: s.usedAt, limitedTo: s.limitedTo, limitedAt: s.limitedAt,
 			}
-			_, err = g.records.swap(ctx, v.policyKey, c.revision, left.encode(randid.New()), rest)
+			_, err = g.records.Swap(ctx, v.policyKey, c.revision, left.encode(randid.New()), rest)
 		}
 		if !errors.Is(err, store.ErrConflict) {
-			return storeError(ctx, err)
+			return err
 		}
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"iter"
 	"time"
+
+	"github.com/seed-498a1bc4/smartcar/internal/contexts"
 )
 
 // The pace of Watch where no rule sets one: what Smartcar names as the average
@@ -42,7 +44,7 @@ func (v *Vehicle) Watch(ctx context.Context, want ...Operation) iter.Seq2[*Snaps
 					}
 				}
 			case ctx.Err() != nil:
-				yield(nil, endOf(ctx))
+				yield(nil, contexts.EndOf(ctx))
 				return
 			case isLocalLimit(err): // woken early to look for the key: not an error
 			default:
