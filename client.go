@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/seed-498a1bc4/smartcar/internal/contexts"
 	"github.com/seed-498a1bc4/smartcar/store"
 	"golang.org/x/oauth2"
 )
@@ -206,6 +207,6 @@ func (systemClock) Sleep(ctx context.Context, d time.Duration) error {
 	case <-timer.C:
 		return nil
 	case <-ctx.Done():
-		return endOf(ctx)
+		return contexts.EndOf(ctx)
 	}
 }

@@ -1,13 +1,14 @@
 package smartcar
 
 import (
-	"github.com/seed-498a1bc4/smartcar/store"
 	"log/slog"
 	"net/http"
 	"net/url"
 	"os"
 	"strings"
 	"time"
+
+	"github.com/seed-498a1bc4/smartcar/store"
 )
 
 // An Option changes how [New] makes a client.

@@ -1,14 +1,16 @@
-package smartcar
+package records
 
 import (
 	"context"
 	"errors"
 	"sync"
+
+	"github.com/seed-498a1bc4/smartcar/internal/contexts"
 )
 
-// flights lets one caller do what several want at the same time. Waiters leave
+// Flights lets one caller do what several want at the same time. Waiters leave
 // on their own context: nothing is held but a channel. The zero value is ready.
-type flights struct {
+type Flights struct {
 	mu       sync.Mutex
 	underway map[string]*flight
 }
@@ -21,9 +23,9 @@ type flight struct {
 // errAbandoned: the leader's goroutine ended in the middle of it.
 var errAbandoned = errors.New("the caller that did this for all has died")
 
-// do runs fn unless it is being run for key already; then it waits for that
+// Do runs fn unless it is being run for key already; then it waits for that
 // and returns the same error. If the leader dies, a waiter takes over.
-func (f *flights) do(ctx context.Context, key string, fn func() error) error {
+func (f *Flights) Do(ctx context.Context, key string, fn func() error) error {
 	for {
 		f.mu.Lock()
 		current, ok := f.underway[key]
@@ -43,19 +45,19 @@ func (f *flights) do(ctx context.Context, key string, fn func() error) error {
 	}
 }
 
-func (f *flights) lead(ctx context.Context, key string, fn func() error) error {
+func (f *Flights) lead(ctx context.Context, key string, fn func() error) error {
 	shared := errAbandoned
 	defer func() { f.finish(key, shared) }()
 	err := fn()
-	if ctx.Err() == nil || !isContextError(err) { // else the leader only left early
+	if ctx.Err() == nil || !contexts.IsEnd(err) { // else the leader only left early
 		shared = err
 	}
 	return err
 }
 
-// hold marks key as under way until the returned function is called. If it is
+// Hold marks key as under way until the returned function is called. If it is
 // already, that function does nothing.
-func (f *flights) hold(key string) (release func()) {
+func (f *Flights) Hold(key string) (release func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if _, ok := f.underway[key]; ok {
@@ -65,8 +67,8 @@ func (f *flights) hold(key string) (release func()) {
 	return func() { f.finish(key, nil) }
 }
 
-// wait returns once nothing is under way for key.
-func (f *flights) wait(ctx context.Context, key string) error {
+// Wait returns once nothing is under way for key.
+func (f *Flights) Wait(ctx context.Context, key string) error {
 	f.mu.Lock()
 	current, ok := f.underway[key]
 	f.mu.Unlock()
@@ -76,14 +78,14 @@ func (f *flights) wait(ctx context.Context, key string) error {
 	return wait(ctx, current.done)
 }
 
-func (f *flights) start(key string) {
+func (f *Flights) start(key string) {
 	if f.underway == nil {
 		f.underway = make(map[string]*flight)
 	}
 	f.underway[key] = &flight{done: make(chan struct{})}
 }
 
-func (f *flights) finish(key string, err error) {
+func (f *Flights) finish(key string, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.underway[key].err = err
@@ -96,6 +98,6 @@ func wait(ctx context.Context, done <-chan struct{}) error {
 	case <-done:
 		return nil
 	case <-ctx.Done():
-		return endOf(ctx)
+		return contexts.EndOf(ctx)
 	}
 }
