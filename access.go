@@ -192,7 +192,7 @@ func (v *Vehicle) KeyStatus(ctx context.Context) (KeyStatus, error) {
 	}
 	var c car
 	if err != nil {
-		c, err = g.update(ctx, v, car{}, policy.LearnKey(policy.KeyUnavailable, policy.FromEndpoint, g.now()))
+		c, err = g.update(ctx, v, car{}, evidenceOfKeyCheck(err, g.now())...)
 	} else if c, err = g.load(ctx, v); err == nil && c.state.WantsClass(c.now()) {
 		c, _, err = g.learn(ctx, v, c, true)
 	}
@@ -209,15 +209,11 @@ func (v *Vehicle) SetKeyStatus(ctx context.Context, state KeyState) error {
 	if _, err := v.newCall(ctx, TeslaVirtualKey); err != nil {
 		return err
 	}
-	key := policy.KeyMissing
-	switch state {
-	case KeyInstalled:
-		key = policy.KeyInstalled
-	case KeyMissing:
-	default:
+	events := evidenceOfApplication(state, v.core.now())
+	if len(events) == 0 {
 		return argumentError("SetKeyStatus", "takes smartcar.KeyInstalled or smartcar.KeyMissing")
 	}
-	_, err := v.core.gate.update(ctx, v, car{}, policy.LearnKey(key, policy.FromApplication, v.core.now()))
+	_, err := v.core.gate.update(ctx, v, car{}, events...)
 	return err
 }
 

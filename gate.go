@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/contexts"
@@ -368,19 +367,10 @@ func (g *gate) finish(ctx context.Context, call *call, a *answer, c car, nonce u
 // would only cost the store work. A failure to write is harmless: the lease then
 // ends by itself and the turn counts as used.
 func (g *gate) book(ctx context.Context, call *call, a *answer, c car, nonce uint64, always bool) {
-	result := policy.Result{Outcome: call.outcome}
-	if call.failure != nil {
-		result.RetryAfter = call.failure.RetryAfter
-	}
-	var seen []policy.Event
-	if a != nil {
-		result.Data = a.observed.data()
-		result.Data.RecordedAt = later(newest(a.parts), a.observed.recordedAt)
-		seen = g.evidenceIn(a.observed, policy.FromSignal, a.at)
-	}
-	settle := policy.Settle(nonce, g.opts.lease(), result)
-	outdated := c.state.OutdatedBy(settle) || c.state.OutdatedBy(seen...)
-	if !always && !outdated && (call.outcome == policy.OutcomeOK || call.outcome == policy.OutcomeReleased) && call.failure == nil {
+	var room [4]policy.Event // for all there can be, without an allocation
+	events := evidenceOfData(room[:0], call, a, nonce, g.opts.lease(), g.keyTellers())
+	plain := call.failure == nil && (call.outcome == policy.OutcomeOK || call.outcome == policy.OutcomeReleased)
+	if plain && !always && !c.state.OutdatedBy(events...) {
 		if c.state.Class() != policy.ClassStreaming || call.outcome == policy.OutcomeReleased {
 			return
 		}
@@ -395,23 +385,6 @@ func (g *gate) book(ctx context.Context, call *call, a *answer, c car, nonce uin
 	if nonce != 0 { // the turn stands in the store as sent
 		ctx = losable.Mark(ctx)
 	}
-	events := make([]policy.Event, 0, 2+len(seen))
-	if f := call.failure; f != nil {
-		switch {
-		case f.isKeyRequired(): // first, because it decides what the turn costs
-			events = append(events, policy.LearnKeyRequired(policy.FromError, call.began))
-		case f.isVehicleLimit() && call.outcome != policy.OutcomeLimited: // one item of a batch
-			events = append(events, policy.Limited(f.RetryAfter))
-		}
-	}
-	// The turn next: what it cost is judged by what was known when it was taken,
-	// except that a car which answers without its key was without it when asked.
-	for _, s := range seen {
-		if s.LearnsKeyMissing() {
-			events = append(events, s)
-		}
-	}
-	events = append(append(events, settle), slices.DeleteFunc(seen, policy.Event.LearnsKeyMissing)...)
 	c, err := g.update(ctx, call.vehicle, c, events...)
 	if err == nil {
 		call.kept.note(c.state)
@@ -431,20 +404,15 @@ func (g *gate) command(ctx context.Context, call *call, next layer) (*answer, er
 	if err == nil || MayHaveSucceeded(err) {
 		g.answers.discard(ctx, call.vehicle.id, g.now())
 	}
-	var evidence policy.Event
-	switch {
-	case call.failure != nil && call.failure.isKeyRequired():
-		evidence = policy.LearnKeyRequired(policy.FromError, call.began)
-	case err == nil && call.command != nil: // what else a POST may be proves nothing
-		evidence = policy.LearnKey(policy.KeyInstalled, policy.FromCommand, call.began)
-	default:
+	events := evidenceOfCommand(call, err)
+	if len(events) == 0 {
 		return a, err
 	}
 	detached, cancel := contexts.Detached(ctx)
 	defer cancel()
 	c, _, lookErr := g.lookUp(detached, call.vehicle)
-	if lookErr == nil && (evidence.LearnsKeyMissing() || c.state.Class() == policy.ClassStreaming && c.state.Key() != policy.KeyInstalled) {
-		_, _ = g.update(detached, call.vehicle, c, evidence)
+	if lookErr == nil && (err != nil || c.state.Class() == policy.ClassStreaming && c.state.Key() != policy.KeyInstalled) {
+		_, _ = g.update(detached, call.vehicle, c, events...)
 	}
 	return a, err
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"strings"
-	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/policy"
 )
@@ -66,12 +65,9 @@ func (g *gate) readClass(ctx context.Context, v *Vehicle) error {
 	if err == nil && classOf(attributes.identity()) == policy.ClassUnknown && strings.EqualFold(attributes.Make, "tesla") && g.wire.kind(&lookup(VIN)[0]) == KindMetadata {
 		_, err = readOne[VINReading](ctx, v, VIN)
 	}
-	e := policy.LearnClass(policy.ClassUnknown)
-	if err != nil && !permanent(err) {
-		e = policy.ClassCheckFailed()
-	}
+	events := evidenceOfClassCheck(err)
 	if c, err := g.load(ctx, v); err == nil && c.state.WantsClass(c.now()) {
-		_, _ = g.update(ctx, v, c, e)
+		_, _ = g.update(ctx, v, c, events...)
 	}
 	return nil
 }
@@ -90,11 +86,7 @@ func (g *gate) readKey(ctx context.Context, v *Vehicle) error {
 	if err == nil {
 		return nil
 	}
-	e := policy.KeyCheckFailed()
-	if keyStatusNeverHad(err) {
-		e = policy.LearnKey(policy.KeyUnavailable, policy.FromEndpoint, g.now())
-	}
-	_, _ = g.update(ctx, v, car{}, e)
+	_, _ = g.update(ctx, v, car{}, evidenceOfKeyCheck(err, g.now())...)
 	return err
 }
 
@@ -107,7 +99,7 @@ func (g *gate) accessChanged(ctx context.Context, u *User) {
 		return
 	}
 	for _, id := range record.Cars {
-		_, _ = g.update(ctx, u.vehicle(id, ""), car{}, policy.AccessChanged())
+		_, _ = g.update(ctx, u.vehicle(id, ""), car{}, evidenceOfConnect()...)
 	}
 }
 
@@ -115,8 +107,8 @@ func (g *gate) accessChanged(ctx context.Context, u *User) {
 // for them.
 func (g *gate) learnFrom(ctx context.Context, call *call, a *answer) {
 	for _, p := range a.parts {
-		if e, ok := evidenceOf(p.value, call.began); ok {
-			_, _ = g.update(ctx, call.vehicle, car{}, e)
+		if events := evidenceOfReading(p.value, call.began); len(events) > 0 {
+			_, _ = g.update(ctx, call.vehicle, car{}, events...)
 		}
 	}
 }
@@ -125,76 +117,8 @@ func (g *gate) learnFrom(ctx context.Context, call *call, a *answer) {
 // the car. On v3 it comes with the car's data.
 func (g *gate) keyIsFree() bool { return g.wire.supports(&lookup(TeslaVirtualKey)[0]) }
 
-// evidenceIn is what an answer of that time shows beside what was asked for.
-func (g *gate) evidenceIn(o observation, source policy.KeySource, at time.Time) (events []policy.Event) {
-	if class := classOf(VehicleIdentity{VIN: o.vin}); o.vin != "" && class != policy.ClassUnknown {
-		events = append(events, policy.LearnClassByVIN(class))
-	}
-	if o.keyAt.After(at) {
-		o.keyAt = at // a clock that is ahead must not outlive what is learned next
-	}
-	switch {
-	case g.opts.ignoreKeySignal && o.wasChecked && !o.nothing:
-		o.key, o.keyAt = policy.KeyUnavailable, time.Time{}
-		fallthrough
-	case o.key != policy.KeyNotAsked:
-		events = append(events, policy.LearnKey(o.key, source, o.keyAt))
-	}
-	return events
-}
-
-func evidenceOf(value any, began time.Time) (policy.Event, bool) {
-	switch r := value.(type) {
-	case *AttributesReading:
-		class := classOf(r.identity())
-		return policy.LearnClass(class), class != policy.ClassUnknown
-	case *VINReading:
-		class := classOf(VehicleIdentity{VIN: r.VIN})
-		return policy.LearnClassByVIN(class), class != policy.ClassUnknown
-	case *virtualKeyReading:
-		switch {
-		case r.Paired == nil:
-			return policy.KeyCheckFailed(), true
-		case *r.Paired:
-			return policy.LearnKey(policy.KeyInstalled, policy.FromEndpoint, began), true
-		}
-		return policy.LearnKey(policy.KeyMissing, policy.FromEndpoint, began), true
-	}
-	return policy.Event{}, false
-}
-
 // virtualKeyReading is the answer of the v2.0 key endpoint.
 type virtualKeyReading struct {
 	Paired *bool
 	Meta
-}
-
-func (r *AttributesReading) identity() VehicleIdentity {
-	return VehicleIdentity{Make: r.Make, Model: r.Model, Year: r.Year}
-}
-
-func classOf(identity VehicleIdentity) policy.Class {
-	switch identity.KeyRequirement().Class {
-	case ClassStreaming:
-		return policy.ClassStreaming
-	case ClassLegacy:
-		return policy.ClassLegacy
-	case ClassOther:
-		return policy.ClassOther
-	}
-	return policy.ClassUnknown
-}
-
-// permanent: asking again soon will not change the answer. A page of a proxy,
-// whatever its status, is not Smartcar's answer.
-func permanent(err error) bool {
-	return errors.Is(err, ErrPermission) || errors.Is(err, ErrNotSupported)
-}
-
-// keyStatusNeverHad knows the endpoint's two traps: VEHICLE_MISSING there means
-// that the connected account is not the owner's, PLATFORM_NOT_CAPABLE that the
-// car is connected through Tesla's retired integration.
-func keyStatusNeverHad(err error) bool {
-	e, ok := errors.AsType[*Error](err)
-	return permanent(err) || ok && e.Type == typeAccount && e.Code == "VEHICLE_MISSING"
 }

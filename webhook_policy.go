@@ -3,11 +3,9 @@ package smartcar
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/contexts"
-	"github.com/seed-498a1bc4/smartcar/internal/policy"
 	"github.com/seed-498a1bc4/smartcar/internal/randid"
 	"github.com/seed-498a1bc4/smartcar/internal/records"
 	"github.com/seed-498a1bc4/smartcar/signals"
@@ -35,9 +33,16 @@ func (c *core) learnEvent(ctx context.Context, e *WebhookEvent, seen time.Time) 
 		return worthRepeating(err)
 	}
 	v := c.user(e.UserID).vehicle(e.VehicleID, "")
-	events, err := c.gate.evidenceOfEvent(ctx, e, seen)
-	if err != nil || len(events) == 0 {
-		return worthRepeating(err)
+	keyAt := seen
+	if e.tellsOfKeyError() {
+		var err error
+		if keyAt, err = c.gate.orderKeyEvent(ctx, e, seen); err != nil {
+			return worthRepeating(err)
+		}
+	}
+	events := evidenceOfEvent(e, seen, keyAt, c.gate.keyTellers())
+	if len(events) == 0 {
+		return nil
 	}
 	known, err := c.gate.update(ctx, v, car{}, events...)
 	if err != nil {
@@ -67,95 +72,6 @@ func isID(id string) bool { return validateID("id", id) == nil }
 func worthRepeating(err error) error {
 	if errors.Is(err, ErrStore) || contexts.IsEnd(err) {
 		return err
-	}
-	return nil
-}
-
-// evidenceOfEvent is what an event of version 4.0 shows about its car.
-func (g *gate) evidenceOfEvent(ctx context.Context, e *WebhookEvent, seen time.Time) ([]policy.Event, error) {
-	var events []policy.Event
-	identity := VehicleIdentity{Make: e.Make, Model: e.Model, Year: e.Year}
-	if class := classOf(identity); class != policy.ClassUnknown {
-		events = append(events, policy.LearnClass(class))
-	}
-	keyAt := seen
-	if e.tellsOfKeyError() {
-		var err error
-		if keyAt, err = g.orderKeyEvent(ctx, e, seen); err != nil {
-			return nil, err
-		}
-	}
-	if e.Signals != nil {
-		events = append(events, g.evidenceOfSignals(e.Signals.content(), seen, keyAt)...)
-	}
-	for _, problem := range e.Errors {
-		events = append(events, evidenceOfError(problem, keyAt, seen)...)
-	}
-	return events, nil
-}
-
-// tellsOfKeyError: an error says that the key is missing, or no longer.
-func (e *WebhookEvent) tellsOfKeyError() bool {
-	return slices.ContainsFunc(e.Errors, func(p EventError) bool { return p.Err.isKeyRequired() }) ||
-		e.Signals != nil && slices.ContainsFunc(e.Signals.content().signals, storedSignal.needsKey)
-}
-
-func (s storedSignal) needsKey() bool { return s.err != nil && s.err.isKeyRequired() }
-
-func keyGone(at time.Time) policy.Event {
-	return policy.LearnKeyRequired(policy.FromWebhook, at)
-}
-
-func (g *gate) evidenceOfSignals(set *signalSet, seen, keyAt time.Time) []policy.Event {
-	o := set.observe()
-	needsKey := o.needsKey(g.opts.ignoreKeySignal) != nil
-	_, told := set.find(signals.ConnectivityStatusIsDigitalKeyPaired)
-	switch {
-	case !told, g.keyIsFree() && (o.key == policy.KeyUnavailable || g.opts.ignoreKeySignal):
-		o.key, o.wasChecked = policy.KeyNotAsked, false // the webhook is not set to tell it, or another source does: that shows nothing
-	case o.keyAt.IsZero():
-		o.keyAt = seen
-	}
-	o.keyAt = earlier(o.keyAt, seen)
-	source := policy.FromWebhook
-	if o.key <= policy.KeyUnavailable || g.opts.ignoreKeySignal {
-		source = policy.FromSignal // says that there is no key signal
-	}
-	events := g.evidenceIn(o, source, seen)
-	if needsKey {
-		events = append(events, keyGone(keyAt))
-	}
-	data := policy.Data{Wake: o.wake}
-	for _, s := range set.signals {
-		if s.err == nil {
-			data.Stored = policy.StoredSome
-			data.RecordedAt = later(data.RecordedAt, s.meta.OEMUpdatedAt)
-		}
-	}
-	return append(events, policy.LearnData(data, asOf(set, seen)))
-}
-
-// asOf is when Smartcar said what a list holds: it had the newest of it then.
-func asOf(set *signalSet, seen time.Time) (at time.Time) {
-	for _, s := range set.signals {
-		at = later(at, s.meta.RetrievedAt)
-	}
-	if at.IsZero() {
-		return seen
-	}
-	return earlier(at, seen)
-}
-
-func evidenceOfError(problem EventError, keyAt, at time.Time) []policy.Event {
-	switch {
-	case problem.Err.isKeyRequired() && problem.Resolved():
-		return []policy.Event{policy.LearnKey(policy.KeyInstalled, policy.FromWebhook, keyAt)}
-	case problem.Err.isKeyRequired():
-		return []policy.Event{keyGone(keyAt)}
-	case errors.Is(problem.Err, ErrAsleep) && problem.Resolved():
-		return []policy.Event{policy.LearnData(policy.Data{Wake: policy.WakeAwake}, at)}
-	case errors.Is(problem.Err, ErrAsleep) && problem.State != "":
-		return []policy.Event{policy.LearnData(policy.Data{Wake: policy.WakeAsleep}, at)}
 	}
 	return nil
 }
@@ -207,21 +123,7 @@ func (c *core) learnReadings(ctx context.Context, w WebhookVehicle, seen time.Ti
 		return worthRepeating(err) // nothing, or what Forget leaves of a car
 	}
 	seen = notReplayed(seen, w.Timestamp)
-	var data policy.Data
-	var events []policy.Event
-	for _, p := range w.Readings.all() {
-		switch {
-		case p.err == nil:
-			data.Stored = policy.StoredSome
-			data.RecordedAt = later(data.RecordedAt, p.meta.RecordedAt)
-		case p.err.isKeyRequired():
-			events = append(events, keyGone(seen))
-		}
-	}
-	if data.Stored == policy.StoredSome {
-		events = append(events, policy.LearnData(data, seen))
-	}
-	_, err = c.gate.update(ctx, v, known, events...)
+	_, err = c.gate.update(ctx, v, known, evidenceOfReadings(w.Readings, seen)...)
 	return worthRepeating(err)
 }
 
