@@ -227,6 +227,7 @@
 //
 //	ErrInvalidArgument                      A mistake in the program.
 //	ErrNotConnected                         Nothing is stored about the user: send them through Connect.
+//	ErrNotMoved                             API v3: the user is known from v2.0 only. Run Client.MoveToV3.
 //	ErrStateMismatch, ErrStateExpired,      The callback is not that of a flow which this browser began within the hour.
 //	ErrStateReplayed                        Offer to start again; do not complete anything.
 //	ErrMalformedCallback                    The same.

@@ -23,6 +23,10 @@ var (
 	ErrInvalidArgument = argument.ErrInvalid
 	// ErrNotConnected: nothing is stored for this user: send the owner through Connect.
 	ErrNotConnected = errors.New("smartcar: the user is not connected; send the owner through Connect")
+	// ErrNotMoved: a client of API v3 met a user who is known from API v2.0 only.
+	// Run [Client.MoveToV3]; if Smartcar has no connection of the user, send the
+	// owner through Connect.
+	ErrNotMoved = errors.New("smartcar: the user is known from API v2.0 and has no connection on API v3; run MoveToV3, or send the owner through Connect")
 	// ErrReconnectRequired: the grant has ended (refresh token expired, revoked
 	// or spent elsewhere) and only a new run of Connect helps.
 	ErrReconnectRequired = errors.New("smartcar: the owner must connect again")

@@ -17,12 +17,12 @@ import (
 //	source                                      event                           where it is applied
 //	-----------------------------------------   -----------------------------   ------------------------
 //	attributes, VIN of v2.0                     LearnClass, LearnClassByVIN     gate.learnFrom
-//	  none of them told the class               LearnClass(ClassUnknown)        gate.readClass
-//	  they could not be read for the moment     ClassCheckFailed                gate.readClass
+//	  none of them told the class               LearnClass(ClassUnknown)        gate.learnClass
+//	  they could not be read for the moment     ClassCheckFailed                gate.learnClass
 //	status of the key, v2.0                     LearnKey                        gate.learnFrom
 //	  the answer does not say it                KeyCheckFailed                  gate.learnFrom
-//	  it could not be read for the moment       KeyCheckFailed                  gate.readKey
-//	  this connection can never read it         LearnKey(KeyUnavailable)        gate.readKey, Vehicle.KeyStatus
+//	  it could not be read for the moment       KeyCheckFailed                  gate.learnKey
+//	  this connection can never read it         LearnKey(KeyUnavailable)        gate.learnKey, Vehicle.KeyStatus
 //	a data request, whatever came back          Settle                          gate.book
 //	  VIRTUAL_KEY_REQUIRED                      LearnKeyRequired                gate.book
 //	  429 VEHICLE for an item of a batch        Limited                         gate.book
@@ -48,10 +48,6 @@ import (
 type keyTellers struct {
 	endpoint bool // the API has an endpoint for it, which asks no car
 	signal   bool // the key's own signal is believed: see WithoutKeySignal
-}
-
-func (g *gate) keyTellers() keyTellers {
-	return keyTellers{endpoint: g.keyIsFree(), signal: !g.opts.ignoreKeySignal}
 }
 
 // evidenceOfReading is what the answer to a metadata request shows.
@@ -94,35 +90,35 @@ func evidenceOfKeyCheck(err error, now time.Time) []policy.Event {
 	return []policy.Event{policy.KeyCheckFailed()}
 }
 
-// evidenceOfData appends to events what came back for a data request. A is nil
-// if that was an error; the call has its outcome and failure.
+// evidenceOfData appends to events what came back for a data request.
 //
 // The order matters. Evidence that the key is missing comes before Settle: a car
 // that answers without its key was without it when it was asked, so the answer
 // has used its turn. All other evidence comes after, so that the turn is booked
 // by what was known when it was taken.
-func evidenceOfData(events []policy.Event, call *call, a *answer, nonce uint64, lease time.Duration, tellers keyTellers) []policy.Event {
-	result := policy.Result{Outcome: call.outcome}
-	if f := call.failure; f != nil {
+func evidenceOfData(events []policy.Event, a attempt, nonce uint64, lease time.Duration, tellers keyTellers) []policy.Event {
+	result := policy.Result{Outcome: a.outcome}
+	if f := a.failure; f != nil {
 		result.RetryAfter = f.RetryAfter
 		switch {
 		case f.isKeyRequired():
-			events = append(events, policy.LearnKeyRequired(policy.FromError, call.began))
-		case f.isVehicleLimit() && call.outcome != policy.OutcomeLimited: // one item of a batch
+			events = append(events, policy.LearnKeyRequired(policy.FromError, a.began))
+		case f.isVehicleLimit() && a.outcome != policy.OutcomeLimited: // one item of a batch
 			events = append(events, policy.Limited(f.RetryAfter))
 		}
 	}
-	if a == nil {
+	if a.answer == nil {
 		return append(events, policy.Settle(nonce, lease, result))
 	}
-	result.Data = a.observed.data()
-	result.Data.RecordedAt = later(result.Data.RecordedAt, newest(a.parts))
-	key, keyAt := a.observed.keyShown(a.at, tellers)
+	shown := a.answer.observed
+	result.Data = shown.data()
+	result.Data.RecordedAt = later(result.Data.RecordedAt, newest(a.answer.parts))
+	key, keyAt := shown.keyShown(a.answer.at, tellers)
 	if key == policy.KeyMissing {
 		events = append(events, policy.LearnKey(key, policy.FromSignal, keyAt))
 	}
 	events = append(events, policy.Settle(nonce, lease, result))
-	if class := a.observed.classShown(); class != policy.ClassUnknown {
+	if class := shown.classShown(); class != policy.ClassUnknown {
 		events = append(events, policy.LearnClassByVIN(class))
 	}
 	if key == policy.KeyInstalled || key == policy.KeyUnavailable {
@@ -133,12 +129,12 @@ func evidenceOfData(events []policy.Event, call *call, a *answer, nonce uint64, 
 
 // evidenceOfCommand is what the end of a command shows. Only typed commands are
 // known to need the key.
-func evidenceOfCommand(call *call, err error) []policy.Event {
+func evidenceOfCommand(typed bool, a attempt, err error) []policy.Event {
 	switch {
-	case call.failure != nil && call.failure.isKeyRequired():
-		return []policy.Event{policy.LearnKeyRequired(policy.FromError, call.began)}
-	case err == nil && call.command != nil:
-		return []policy.Event{policy.LearnKey(policy.KeyInstalled, policy.FromCommand, call.began)}
+	case a.failure != nil && a.failure.isKeyRequired():
+		return []policy.Event{policy.LearnKeyRequired(policy.FromError, a.began)}
+	case err == nil && typed:
+		return []policy.Event{policy.LearnKey(policy.KeyInstalled, policy.FromCommand, a.began)}
 	}
 	return nil
 }

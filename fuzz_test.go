@@ -147,7 +147,7 @@ func requireParts(t *testing.T, ops []operation, parts []part, w wire) {
 			requireRealNumbers(t, value)
 		}
 	}
-	_, _ = (&core{wire: w}).strongest(KindData, parts)
+	_, _ = strongest(KindData, w, parts)
 }
 
 func FuzzDecodeV3(f *testing.F) {

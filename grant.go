@@ -62,7 +62,7 @@ func (e *PendingGrantError) Unwrap() error { return e.Err }
 // admit stores a new pair, then links it to its user.
 func (k *tokenKeeper) admit(ctx context.Context, token *oauth2.Token, pending pendingGrant) (userID string, err error) {
 	record := grantRecord{Pending: &pending}
-	record.setPair(token, k.core.now())
+	record.setPair(token, k.core.opts.now())
 	return k.file(ctx, record)
 }
 
@@ -70,7 +70,7 @@ func (k *tokenKeeper) admit(ctx context.Context, token *oauth2.Token, pending pe
 func (k *tokenKeeper) adopt(ctx context.Context, t Tokens) (userID string, err error) {
 	issued := t.IssuedAt
 	if issued.IsZero() {
-		issued = k.core.now()
+		issued = k.core.opts.now()
 	}
 	return k.file(ctx, grantRecord{
 		AccessToken: t.AccessToken, RefreshToken: t.RefreshToken,
@@ -160,7 +160,7 @@ func (k *tokenKeeper) pending(ctx context.Context, grant string) (pendingGrant, 
 func (k *tokenKeeper) link(ctx context.Context, grant string, pending pendingGrant) (string, error) {
 	user, err := getJSON[struct {
 		ID lenient.String `json:"id"`
-	}](ctx, k.core, opUser, grantCredential{keeper: k, grant: grant}, "/user", nil)
+	}](ctx, k.core.sender(), opUser, grantCredential{keeper: k, grant: grant}, "/user", nil)
 	if err != nil {
 		return "", err
 	}
@@ -171,7 +171,7 @@ func (k *tokenKeeper) link(ctx context.Context, grant string, pending pendingGra
 	// The user first: a grant that is filed twice is filed once.
 	err = k.welcome(ctx, userID, func(u *userRecord) {
 		if u.find(grant) == nil {
-			u.Grants = append(u.Grants, grantEntry{ID: grant, ConnectedAt: k.core.now()})
+			u.Grants = append(u.Grants, grantEntry{ID: grant, ConnectedAt: k.core.opts.now()})
 		}
 		u.note(pending)
 	})
@@ -186,7 +186,7 @@ func (k *tokenKeeper) link(ctx context.Context, grant string, pending pendingGra
 		return nil
 	})
 	if err == nil {
-		k.core.gate.accessChanged(ctx, k.core.user(userID))
+		k.core.accessChanged(ctx, userID)
 	}
 	return userID, err
 }
@@ -250,7 +250,7 @@ func (k *tokenKeeper) welcome(ctx context.Context, userID string, file func(*use
 // finishForgetting ends a Forget that was cut off, before the user is known again.
 func (k *tokenKeeper) finishForgetting(ctx context.Context, userID string) error {
 	if old, err := k.anyUser(ctx, userID); err == nil && old.Forgotten {
-		return k.core.user(userID).Forget(ctx)
+		return (&User{core: k.core, id: userID}).Forget(ctx)
 	}
 	return nil // what else is wrong shows at the next step
 }
@@ -295,7 +295,7 @@ func (k *tokenKeeper) anyUser(ctx context.Context, userID string) (*userRecord, 
 	if err != nil {
 		return nil, err
 	}
-	k.users.Put(userID, cachedUser{&r, k.core.now()})
+	k.users.Put(userID, cachedUser{&r, k.core.opts.now()})
 	return &r, nil
 }
 
@@ -317,7 +317,7 @@ func (k *tokenKeeper) loadUser(ctx context.Context, userID string) (*userRecord,
 func (k *tokenKeeper) knownUser(ctx context.Context, userID string) (*userRecord, error) {
 	c, ok := k.users.Get(userID)
 	ok = ok && len(c.record.Grants) > 0 && !c.record.Forgotten
-	if ok && k.core.now().Sub(c.at) < userCacheTime {
+	if ok && k.core.opts.now().Sub(c.at) < userCacheTime {
 		return c.record, nil
 	}
 	r, err := k.loadUser(ctx, userID)
@@ -336,7 +336,7 @@ func (k *tokenKeeper) changeUser(ctx context.Context, userID string, change func
 		return nil
 	})
 	if err == nil {
-		k.users.Put(userID, cachedUser{&r, k.core.now()})
+		k.users.Put(userID, cachedUser{&r, k.core.opts.now()})
 	}
 	return err
 }
@@ -375,7 +375,7 @@ func (k *tokenKeeper) noteVehicles(ctx context.Context, userID, grant string, ve
 // API v3 nobody needs to be stored to be asked about: there isNew makes the user
 // known, unless they are being forgotten.
 func (k *tokenKeeper) noteCar(ctx context.Context, userID, vehicleID string, isNew bool) (known bool) {
-	if c, ok := k.users.Get(userID); ok && !c.record.Forgotten && k.core.now().Sub(c.at) < userCacheTime && slices.Contains(c.record.Cars, vehicleID) {
+	if c, ok := k.users.Get(userID); ok && !c.record.Forgotten && k.core.opts.now().Sub(c.at) < userCacheTime && slices.Contains(c.record.Cars, vehicleID) {
 		return true
 	}
 	return k.noteCarNow(ctx, userID, vehicleID, isNew)
@@ -393,7 +393,7 @@ func (k *tokenKeeper) noteCarNow(ctx context.Context, userID, vehicleID string, 
 	})
 	switch {
 	case err == nil && known:
-		k.users.Put(userID, cachedUser{&u, k.core.now()})
+		k.users.Put(userID, cachedUser{&u, k.core.opts.now()})
 	case err == nil:
 		k.users.Delete(userID)
 	}

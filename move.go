@@ -73,7 +73,7 @@ type MovedVehicle struct {
 //
 // https://smartcar.com/docs/getting-started/how-to/m2m/migration-guide
 func (c *Client) MoveToV3(ctx context.Context, o MoveOptions) (*MoveReport, error) {
-	a, err := c.v3(opMove)
+	a, err := c.core.v3(opMove)
 	if err == nil {
 		err = checkContext(ctx)
 	}
@@ -143,9 +143,9 @@ func (m *mover) run(ctx context.Context, o MoveOptions) error {
 // page adds one page of connections to the report.
 func (m *mover) page(ctx context.Context) error {
 	r := m.report
-	call := m.applicationCall(opMove, http.MethodGet, "/connections")
-	call.query = url.Values{"filter[vehicle.mode]": {string(r.NextMode)}}
-	page, err := pageOfV3[connectionV3](ctx, m.core, call, r.NextPage)
+	listing := m.request(opMove, http.MethodGet, "/connections")
+	listing.query = url.Values{"filter[vehicle.mode]": {string(r.NextMode)}}
+	page, err := pageOfV3[connectionV3](ctx, m.sender, listing, r.NextPage)
 	if err != nil {
 		return err
 	}

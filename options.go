@@ -42,6 +42,9 @@ type options struct {
 	userAgent, metric, imperial []string
 }
 
+// now is the client's clock.
+func (o *options) now() time.Time { return o.clock.Now().UTC() }
+
 // attemptMargin is how much longer than a request its lease is held.
 const attemptMargin = 10 * time.Second
 

@@ -12,7 +12,7 @@ import (
 // result or an error of its own. Its methods are those of [Vehicle]. It is
 // safe for concurrent use.
 type Snapshot struct {
-	core  *core
+	wire  wire
 	parts func() []part // a function, so that no verb of fmt prints them
 }
 
@@ -40,7 +40,7 @@ func (v *Vehicle) Snapshot(ctx context.Context, want ...Operation) (*Snapshot, e
 	if err != nil {
 		return nil, err
 	}
-	return &Snapshot{core: v.core, parts: func() []part { return parts }}, nil
+	return &Snapshot{wire: v.core.wire, parts: func() []part { return parts }}, nil
 }
 
 // Operations yields what was asked for, with the error each met, if any.
@@ -77,7 +77,7 @@ func fromSnapshot[T any](s *Snapshot, op Operation) (*T, error) {
 	for _, p := range s.all() {
 		if p.op.name == op {
 			p.value = nil // decoded anew: callers must not see each other's changes
-			return result[T](s.core, &p)
+			return result[T](s.wire, &p)
 		}
 	}
 	return nil, fmt.Errorf("%w: %s", ErrNotRequested, op)

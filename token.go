@@ -85,7 +85,7 @@ type grantCredential struct {
 
 func (g *grantCredential) ready() bool {
 	r, ok := g.keeper.cached.Get(g.grant)
-	return ok && r.fresh(g.keeper.core.now())
+	return ok && r.fresh(g.keeper.core.opts.now())
 }
 
 func (g *grantCredential) header(ctx context.Context) ([]string, error) {
@@ -113,7 +113,7 @@ func (g *grantCredential) refused(ctx context.Context, header []string) (renewed
 	case r.header[0] != header[0]:
 		return false, nil // another replica has renewed it
 	}
-	if at, ok := g.keeper.notCovered.Get(g.grant + "/" + g.vehicle); ok && g.keeper.core.now().Sub(at) < time.Hour {
+	if at, ok := g.keeper.notCovered.Get(g.grant + "/" + g.vehicle); ok && g.keeper.core.opts.now().Sub(at) < time.Hour {
 		return false, errNoOtherToken // renewing did not help this car before
 	}
 	_, err = g.keeper.refreshed(ctx, g.grant, func(now grantRecord) bool { return now.AccessToken != r.AccessToken })
@@ -126,7 +126,7 @@ func (g *grantCredential) renewalHelped(helped bool) string {
 	if helped || g.vehicle == "" {
 		return ""
 	}
-	g.keeper.notCovered.Put(g.grant+"/"+g.vehicle, g.keeper.core.now())
+	g.keeper.notCovered.Put(g.grant+"/"+g.vehicle, g.keeper.core.opts.now())
 	return "the user's token is good, but does not reach this vehicle"
 }
 
@@ -161,10 +161,10 @@ func (k *tokenKeeper) load(ctx context.Context, grant string) (*cachedGrant, err
 
 // valid returns a record whose access token can be used now.
 func (k *tokenKeeper) valid(ctx context.Context, grant string) (*cachedGrant, error) {
-	if r, ok := k.cached.Get(grant); ok && r.fresh(k.core.now()) {
+	if r, ok := k.cached.Get(grant); ok && r.fresh(k.core.opts.now()) {
 		return r, nil
 	}
-	r, err := k.refreshed(ctx, grant, func(r grantRecord) bool { return r.fresh(k.core.now()) })
+	r, err := k.refreshed(ctx, grant, func(r grantRecord) bool { return r.fresh(k.core.opts.now()) })
 	if err == nil {
 		return r, nil
 	}
@@ -179,7 +179,7 @@ func (k *tokenKeeper) valid(ctx context.Context, grant string) (*cachedGrant, er
 			return nil, err
 		}
 	}
-	if old.AccessToken == "" || !k.core.now().Before(old.Expires) {
+	if old.AccessToken == "" || !k.core.opts.now().Before(old.Expires) {
 		return nil, err
 	}
 	return old, nil
@@ -310,7 +310,7 @@ func (k *tokenKeeper) refreshLeased(ctx context.Context, grant string, r grantRe
 		}
 		token, err := k.exchangeRefresh(ctx, r.RefreshToken)
 		if err == nil {
-			return k.storePair(ctx, grant, newPair{token, r.RefreshToken, r.UserID, k.core.now()})
+			return k.storePair(ctx, grant, newPair{token, r.RefreshToken, r.UserID, k.core.opts.now()})
 		}
 		failed, unclear = err, unclear || mayHaveRotated(err)
 		if errors.Is(err, ErrReconnectRequired) {
@@ -344,7 +344,7 @@ func (k *tokenKeeper) exchangeRefresh(ctx context.Context, refreshToken string) 
 	ctx = context.WithValue(ctx, oauth2.HTTPClient, k.core.http)
 	token, err := k.core.oauth().TokenSource(ctx, &oauth2.Token{RefreshToken: refreshToken}).Token()
 	if err != nil {
-		return nil, tokenError(opRefresh, err, k.core.now())
+		return nil, tokenError(opRefresh, err, k.core.opts.now())
 	}
 	return token, nil
 }
@@ -407,7 +407,7 @@ func (k *tokenKeeper) releaseLease(ctx context.Context, grant, lease string, unc
 // one whose refresh is under way somewhere and does not come to its end.
 func (k *tokenKeeper) renew(ctx context.Context, grant string, within time.Duration) error {
 	_, err := k.refreshed(ctx, grant, func(r grantRecord) bool {
-		return r.LeaseID == "" && r.ObtainedAt.Add(refreshTokenLife).Sub(k.core.now()) >= within
+		return r.LeaseID == "" && r.ObtainedAt.Add(refreshTokenLife).Sub(k.core.opts.now()) >= within
 	})
 	return err
 }
@@ -451,7 +451,7 @@ func (k *tokenKeeper) exchangeCode(ctx context.Context, code, redirectURL string
 		if err == nil {
 			return token, nil
 		}
-		e := tokenError(opExchange, err, k.core.now())
+		e := tokenError(opExchange, err, k.core.opts.now())
 		if failed, ok := errors.AsType[*Error](e); !ok || failed.reach != reachedNever || try >= refreshTries || ctx.Err() != nil {
 			return nil, e
 		}

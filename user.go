@@ -7,10 +7,6 @@ import (
 	"net/url"
 	"slices"
 	"time"
-
-	"github.com/seed-498a1bc4/smartcar/internal/policy"
-	"github.com/seed-498a1bc4/smartcar/internal/randid"
-	"github.com/seed-498a1bc4/smartcar/store"
 )
 
 // A User is a person who connected cars through Connect, possibly several
@@ -33,7 +29,7 @@ func (u *User) ID() string {
 // an id that is not valid, or not the user's, shows at the first call.
 func (u *User) Vehicle(id string) *Vehicle {
 	if u == nil || u.core == nil {
-		return &Vehicle{id: id} // its calls say what is wrong
+		return &Vehicle{car: carRef{id: id}} // its calls say what is wrong
 	}
 	return u.vehicle(id, "")
 }
@@ -48,7 +44,7 @@ func (u *User) ready(ctx context.Context) error {
 
 func (u *User) vehicle(id, grant string) *Vehicle {
 	return &Vehicle{
-		core: u.core, userID: u.id, id: id, grantID: grant, policyKey: "car/" + id,
+		core: u.core, car: newCarRef(u.id, id), grantID: grant,
 		// Escaped, whatever the id holds stays one segment.
 		base: u.core.api + "/vehicles/" + url.PathEscape(id),
 	}
@@ -65,7 +61,17 @@ func (u *User) Vehicles(ctx context.Context) iter.Seq2[*Vehicle, error] {
 	if err := u.ready(ctx); err != nil {
 		return func(yield func(*Vehicle, error) bool) { yield(nil, err) }
 	}
-	return u.core.reach.vehicles(ctx, u)
+	return func(yield func(*Vehicle, error) bool) {
+		for found, err := range u.core.reach.vehicles(ctx, u.id) {
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			if !yield(u.vehicle(found.id, found.grant), nil) {
+				return
+			}
+		}
+	}
 }
 
 // VirtualKeyURL is the link that came back from the user's last run of
@@ -78,31 +84,7 @@ func (u *User) VirtualKeyURL(ctx context.Context) (VirtualKeyURL, error) {
 	if err != nil {
 		return VirtualKeyURL{}, err
 	}
-	return u.core.parseKeyURL(record.VirtualKeyURL), nil
-}
-
-// parseKeyURL returns the zero value for a link that is not trusted (any more).
-func (c *core) parseKeyURL(raw string) VirtualKeyURL {
-	parsed, err := ParseVirtualKeyURL(raw, c.opts.keyDomains...)
-	if err != nil {
-		return VirtualKeyURL{}
-	}
-	return parsed
-}
-
-// keyURL is the link to show for a car: the server's word, then what Connect
-// brought, then the configured domain.
-func (c *core) keyURL(ctx context.Context, userID, fromError string) VirtualKeyURL {
-	if parsed := c.parseKeyURL(fromError); !parsed.IsZero() {
-		return parsed
-	}
-	if record, err := c.tokens.storedUser(ctx, userID); err == nil {
-		if parsed := c.parseKeyURL(record.VirtualKeyURL); !parsed.IsZero() {
-			parsed.vin = "" // of whichever car it came with
-			return parsed
-		}
-	}
-	return virtualKeyURLFor(c.opts.keyDomain)
+	return u.core.links.parse(record.VirtualKeyURL), nil
 }
 
 // Renew refreshes every grant of the user whose refresh token would expire
@@ -119,7 +101,7 @@ func (u *User) Renew(ctx context.Context, within time.Duration) error {
 	if err := u.ready(ctx); err != nil {
 		return err
 	}
-	return errors.Join(u.core.reach.renew(ctx, u, within), u.core.tokens.rewriteUser(ctx, u.id))
+	return errors.Join(u.core.reach.renew(ctx, u.id, within), u.core.tokens.rewriteUser(ctx, u.id))
 }
 
 // Forget removes everything kept about the user: tokens, key link, answers and
@@ -160,33 +142,9 @@ func (u *User) Forget(ctx context.Context) error {
 				return err
 			}
 		}
-		if err := u.core.gate.forget(ctx, u.vehicle(id, "")); err != nil {
+		if err := u.core.cars.forget(ctx, newCarRef(u.id, id)); err != nil {
 			return err
 		}
 	}
 	return u.core.tokens.forgetUser(ctx, u.id)
-}
-
-// forget removes what is known of a car, but for a window that is still open.
-func (g *gate) forget(ctx context.Context, v *Vehicle) error {
-	for {
-		c, err := g.load(ctx, v)
-		if err != nil || c.revision == "" {
-			return err
-		}
-		if c.unreadable {
-			c.state = policy.State{}
-		}
-		g.known.Delete(v.policyKey)
-		now := c.now() // the earliest it can be: the record must not go before its window closes
-		rest := c.state.NextData(now, g.opts.policyRules()).Next.Sub(now)
-		if rest <= 0 {
-			err = g.records.Delete(ctx, v.policyKey, c.revision)
-		} else {
-			_, err = g.records.Swap(ctx, v.policyKey, c.revision, policy.Encode(c.state.OpenWindow(), randid.New()), rest)
-		}
-		if !errors.Is(err, store.ErrConflict) {
-			return err
-		}
-	}
 }

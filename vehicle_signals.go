@@ -30,20 +30,17 @@ func (v *Vehicle) Signal(ctx context.Context, code signals.Code) (*Signals, erro
 	if v != nil && v.core != nil && !v.core.wire.supports(&op[0]) {
 		return nil, &NotSupportedError{Operation: AllSignals, API: v.core.wire.version()}
 	}
-	call, err := v.newCall(ctx, AllSignals)
+	r, err := v.newRequest(ctx, AllSignals)
 	if err != nil {
 		return nil, err
 	}
-	call.kind, call.ops, call.alone = KindData, op, true
-	call.request = wireRequest{method: http.MethodGet, path: signalsPath + "/" + url.PathEscape(string(code))}
-	a, err := v.core.send(ctx, call)
+	r.kind, r.reads, r.alone = KindData, op, true
+	r.wire = wireRequest{method: http.MethodGet, path: signalsPath + "/" + url.PathEscape(string(code))}
+	a, err := v.core.send(ctx, r, nil)
 	if err != nil {
 		return nil, err
 	}
-	if p := &a.parts[0]; p.err != nil {
-		return nil, v.core.gate.explainVehicle(ctx, call, p.err)
-	}
-	return result[Signals](v.core, &a.parts[0])
+	return result[Signals](v.core.wire, &a.answer.parts[0])
 }
 
 // Signals returns what [Vehicle.Signals] would.

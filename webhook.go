@@ -90,8 +90,8 @@ type WebhookReceiver struct {
 // https://smartcar.com/docs/api-reference/webhooks/delivery-behavior
 func (c *Client) WebhookReceiver(o WebhookOptions, handle func(context.Context, *WebhookEvent) error) (*WebhookReceiver, error) {
 	secrets := o.Secrets
-	if len(secrets) == 0 && c.secrets().managementToken != "" {
-		secrets = []string{c.secrets().managementToken}
+	if len(secrets) == 0 && c.core.secrets().managementToken != "" {
+		secrets = []string{c.core.secrets().managementToken}
 	}
 	verifier, err := NewWebhookVerifier(secrets...)
 	if err != nil {
@@ -110,7 +110,7 @@ func (c *Client) WebhookReceiver(o WebhookOptions, handle func(context.Context, 
 		return nil, argumentError("WebhookOptions.Remember", "must be at least an hour; 0 is a week")
 	}
 	return &WebhookReceiver{
-		core: c.core, records: records.New(c.opts.store, c.opts.clock), verifier: verifier, options: o, handle: handle,
+		core: c.core, records: records.New(c.core.opts.store, c.core.opts.clock), verifier: verifier, options: o, handle: handle,
 	}, nil
 }
 
@@ -210,7 +210,7 @@ const verifyBytes = 4 << 10
 // receive answers VERIFY, which is not signed, and takes everything else only
 // if it is.
 func (r *WebhookReceiver) receive(ctx context.Context, header http.Header, body []byte) ([]byte, error) {
-	now := r.core.now()
+	now := r.core.opts.now()
 	if len(body) <= verifyBytes {
 		if e, err := ParseWebhookEvent(body, now); err == nil && e.Type == EventVerify {
 			return r.verify(e)

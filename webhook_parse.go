@@ -241,5 +241,5 @@ func readItems(items []json.RawMessage, requestID string, units UnitSystem, at t
 			p.refused = p.err
 		}
 	}
-	return &Snapshot{core: &core{wire: wireV2{}}, parts: func() []part { return parts }}
+	return &Snapshot{wire: wireV2{}, parts: func() []part { return parts }}
 }

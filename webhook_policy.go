@@ -19,7 +19,7 @@ func (c *core) learnEvent(ctx context.Context, e *WebhookEvent, seen time.Time) 
 	if e.Mode == string(ModeTest) {
 		return nil
 	}
-	seen = notReplayed(earlier(seen, c.now()), e.DeliveredAt)
+	seen = notReplayed(earlier(seen, c.opts.now()), e.DeliveredAt)
 	for _, car := range e.Vehicles { // of version 2.0
 		if err := c.learnReadings(ctx, car, seen); err != nil {
 			return err
@@ -32,25 +32,25 @@ func (c *core) learnEvent(ctx context.Context, e *WebhookEvent, seen time.Time) 
 	if _, err := c.tokens.storedUser(ctx, e.UserID); err != nil {
 		return worthRepeating(err)
 	}
-	v := c.user(e.UserID).vehicle(e.VehicleID, "")
+	ref := newCarRef(e.UserID, e.VehicleID)
 	keyAt := seen
 	if e.tellsOfKeyError() {
 		var err error
-		if keyAt, err = c.gate.orderKeyEvent(ctx, e, seen); err != nil {
+		if keyAt, err = c.orderKeyEvent(ctx, e, seen); err != nil {
 			return worthRepeating(err)
 		}
 	}
-	events := evidenceOfEvent(e, seen, keyAt, c.gate.keyTellers())
+	events := evidenceOfEvent(e, seen, keyAt, c.gate.probe.tellers())
 	if len(events) == 0 {
 		return nil
 	}
-	known, err := c.gate.update(ctx, v, car{}, events...)
+	known, err := c.cars.apply(ctx, ref, car{}, events...)
 	if err != nil {
 		return worthRepeating(err)
 	}
-	c.answers.of(v.id).note(known.state)
+	c.answers.of(ref.id).classify(known.state)
 	if e.Signals != nil && c.opts.api == V3 {
-		c.keepSignals(ctx, v, e, asOf(e.Signals.content(), seen))
+		c.keepSignals(ctx, ref, e, asOf(e.Signals.content(), seen))
 	}
 	return nil
 }
@@ -89,13 +89,13 @@ const keyEventTTL = time.Hour
 // orderKeyEvent dates what a webhook says about the key: that it is missing and
 // that it is there may arrive in the wrong order, and the sequence tells which
 // came last. Without one, it is when each was seen first.
-func (g *gate) orderKeyEvent(ctx context.Context, e *WebhookEvent, seen time.Time) (time.Time, error) {
+func (c *core) orderKeyEvent(ctx context.Context, e *WebhookEvent, seen time.Time) (time.Time, error) {
 	if e.Sequence == 0 {
 		return seen, nil
 	}
 	at := seen
-	_, err := records.Change(ctx, g.records, "webhook/key/"+e.VehicleID, keyEventTTL, func(r *keyEventRecord, _ bool, now time.Time) error {
-		offset := now.Sub(g.now())
+	_, err := records.Change(ctx, c.cars.records, "webhook/key/"+e.VehicleID, keyEventTTL, func(r *keyEventRecord, _ bool, now time.Time) error {
+		offset := now.Sub(c.opts.now())
 		switch {
 		case e.Sequence < r.Sequence:
 			at = r.At.Add(-offset - time.Millisecond) // older evidence than what is known
@@ -117,21 +117,21 @@ func (c *core) learnReadings(ctx context.Context, w WebhookVehicle, seen time.Ti
 	if !isID(w.VehicleID) {
 		return nil
 	}
-	v := c.user("").vehicle(w.VehicleID, "")
-	known, err := c.gate.load(ctx, v)
+	ref := newCarRef("", w.VehicleID)
+	known, err := c.cars.load(ctx, ref)
 	if err != nil || known.state.Blank() {
 		return worthRepeating(err) // nothing, or what Forget leaves of a car
 	}
 	seen = notReplayed(seen, w.Timestamp)
-	_, err = c.gate.update(ctx, v, known, evidenceOfReadings(w.Readings, seen)...)
+	_, err = c.cars.apply(ctx, ref, known, evidenceOfReadings(w.Readings, seen)...)
 	return worthRepeating(err)
 }
 
 // keepSignals keeps an event's signals as answers to the reads whose signals it
 // has all of. They are of the time at which Smartcar said them, so that one
 // that came late is not taken for news.
-func (c *core) keepSignals(ctx context.Context, v *Vehicle, e *WebhookEvent, at time.Time) {
-	kept, set := c.answers.of(v.id), e.Signals.content()
+func (c *core) keepSignals(ctx context.Context, ref carRef, e *WebhookEvent, at time.Time) {
+	kept, set := c.answers.of(ref.id), e.Signals.content()
 	if kept == nil {
 		return
 	}
@@ -146,12 +146,12 @@ func (c *core) keepSignals(ctx context.Context, v *Vehicle, e *WebhookEvent, at 
 		}
 	}
 	for _, units := range []UnitSystem{Metric, Imperial} { // the body holds its own; it is read in either
-		call := &call{vehicle: v, scope: v.userID, units: units, began: at, kept: kept}
+		to := answerRef{kept: kept, car: ref, scope: ref.user, units: units}
 		for i := range parts {
 			parts[i].meta.UnitSystem = units
-			kept.putNewer(call.answerKey(parts[i].op.name), parts[i])
+			kept.putNewer(to.key(parts[i].op.name), parts[i])
 		}
-		c.answers.stored.keep(ctx, call, parts)
+		c.answers.stored.keep(ctx, to, at, parts)
 	}
 }
 

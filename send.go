@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/contexts"
+	"github.com/seed-498a1bc4/smartcar/internal/policy"
 )
 
 // Bodies are bounded: the largest documented answer is a batch of some 30 kB.
@@ -30,46 +31,49 @@ var (
 	errAttemptTime  = fmt.Errorf("no complete answer in time: %w", context.DeadlineExceeded)
 )
 
-// transmit makes the HTTP request and reads the whole answer. It is the only
-// place that touches the network, except for the token endpoint.
-func (c *core) transmit(ctx context.Context, call *call) (*answer, error) {
-	began := c.now()
-	if err := ctx.Err(); err != nil {
-		return nil, &Error{Operation: call.op, reach: reachedNever, Err: contexts.EndOf(ctx)}
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, c.opts.attemptTimeout(), errAttemptTime)
-	defer cancel()
-	var watch *sendWatch
-	if call.takes || call.kind == KindCommand {
-		watch = new(sendWatch)
-		ctx = watch.attach(ctx)
-	}
-	req, err := c.newRequest(ctx, call)
-	if err != nil {
-		return nil, &Error{Operation: call.op, reach: reachedNever, Err: err}
-	}
-	resp, err := c.opts.roundTrip(req) //nolint:bodyclose // readAnswer closes it
-	if err != nil {
-		e := &Error{Operation: call.op, reach: reachedUnsure, Err: causeOf(ctx, err)}
-		if certainlyNotSent(err) || watch.neverConnected() {
-			e.reach = reachedNever
+// transmitting makes the HTTP request and reads the whole answer. It is the only
+// place that touches the network, except for the token endpoints.
+func transmitting(o *options) exchange {
+	return func(ctx context.Context, r *request, header []string, takes bool) (attempt, error) {
+		sent := attempt{outcome: policy.OutcomeReleased, began: o.now()}
+		if err := ctx.Err(); err != nil {
+			return sent, &Error{Operation: r.op, reach: reachedNever, Err: contexts.EndOf(ctx)}
 		}
-		c.logCall(ctx, call, 0, "", began)
-		return nil, e
-	}
-	a, err := c.readAnswer(ctx, resp)
-	c.logCall(ctx, call, resp.StatusCode, resp.Header.Get(headerRequestID), began)
-	if err != nil {
-		e := &Error{
-			Operation: call.op, StatusCode: resp.StatusCode, Err: err,
-			RequestID: resp.Header.Get(headerRequestID), reach: reachedUnsure,
+		ctx, cancel := context.WithTimeoutCause(ctx, o.attemptTimeout(), errAttemptTime)
+		defer cancel()
+		unrepeatable := takes || r.kind == KindCommand
+		var watch *sendWatch
+		if unrepeatable {
+			watch = new(sendWatch)
+			ctx = watch.attach(ctx)
 		}
-		if errors.Is(err, errBodyTooLarge) {
-			e.reach = reachedServer // asking again would not make it smaller
+		req, err := o.newRequest(ctx, r, header, unrepeatable)
+		if err != nil {
+			return sent, &Error{Operation: r.op, reach: reachedNever, Err: err}
 		}
-		return nil, e
+		resp, err := o.roundTrip(req) //nolint:bodyclose // readAnswer closes it
+		if err != nil {
+			e := &Error{Operation: r.op, reach: reachedUnsure, Err: causeOf(ctx, err)}
+			if certainlyNotSent(err) || watch.neverConnected() {
+				e.reach = reachedNever
+			}
+			o.logRequest(ctx, r, 0, "", sent.began)
+			return sent, e
+		}
+		sent.answer, err = o.readAnswer(ctx, resp)
+		o.logRequest(ctx, r, resp.StatusCode, resp.Header.Get(headerRequestID), sent.began)
+		if err != nil {
+			e := &Error{
+				Operation: r.op, StatusCode: resp.StatusCode, Err: err,
+				RequestID: resp.Header.Get(headerRequestID), reach: reachedUnsure,
+			}
+			if errors.Is(err, errBodyTooLarge) {
+				e.reach = reachedServer // asking again would not make it smaller
+			}
+			return sent, e
+		}
+		return sent, nil
 	}
-	return a, nil
 }
 
 func (o *options) transport() http.RoundTripper {
@@ -98,20 +102,20 @@ func (o *options) roundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-func (c *core) newRequest(ctx context.Context, call *call) (*http.Request, error) {
-	target := call.base + call.request.path
-	if len(call.query) > 0 {
-		target += "?" + call.query.Encode()
+func (o *options) newRequest(ctx context.Context, r *request, header []string, unrepeatable bool) (*http.Request, error) {
+	target := r.base + r.wire.path
+	if len(r.query) > 0 {
+		target += "?" + r.query.Encode()
 	}
 	var body io.Reader
-	if call.request.body != nil {
-		body = bytes.NewReader(call.request.body)
+	if r.wire.body != nil {
+		body = bytes.NewReader(r.wire.body)
 	}
-	req, err := http.NewRequestWithContext(ctx, call.request.method, target, body)
+	req, err := http.NewRequestWithContext(ctx, r.wire.method, target, body)
 	if err != nil {
 		return nil, err
 	}
-	if call.takes || call.kind == KindCommand {
+	if unrepeatable {
 		// net/http repeats a GET by itself when a kept-alive connection breaks;
 		// one with a body it cannot rewind is left alone. It reads as empty.
 		req.GetBody = nil
@@ -119,22 +123,22 @@ func (c *core) newRequest(ctx context.Context, call *call) (*http.Request, error
 			req.Body = io.NopCloser(eofReader{})
 		}
 	}
-	req.Header["Authorization"] = call.bearer
-	req.Header["User-Agent"] = c.opts.userAgent
-	if call.user != "" {
-		req.Header[headerUserID] = []string{call.user}
-		return c.dressed(req, body), nil // v3 names the unit of each number
+	req.Header["Authorization"] = header
+	req.Header["User-Agent"] = o.userAgent
+	if r.user != "" {
+		req.Header[headerUserID] = []string{r.user}
+		return dressed(req, body), nil // v3 names the unit of each number
 	}
-	switch call.units {
+	switch r.units {
 	case Metric:
-		req.Header[headerUnits] = c.opts.metric
+		req.Header[headerUnits] = o.metric
 	case Imperial:
-		req.Header[headerUnits] = c.opts.imperial
+		req.Header[headerUnits] = o.imperial
 	}
-	return c.dressed(req, body), nil
+	return dressed(req, body), nil
 }
 
-func (c *core) dressed(req *http.Request, body io.Reader) *http.Request {
+func dressed(req *http.Request, body io.Reader) *http.Request {
 	if body != nil {
 		req.Header["Content-Type"] = []string{"application/json"}
 	}
@@ -146,7 +150,7 @@ type eofReader struct{}
 func (eofReader) Read([]byte) (int, error) { return 0, io.EOF }
 
 // readAnswer reads the whole body, so that the connection can be used again.
-func (c *core) readAnswer(ctx context.Context, resp *http.Response) (*answer, error) {
+func (o *options) readAnswer(ctx context.Context, resp *http.Response) (*answer, error) {
 	defer func() { _ = resp.Body.Close() }()
 	limit := maxBody
 	if resp.StatusCode >= 300 {
@@ -156,7 +160,7 @@ func (c *core) readAnswer(ctx context.Context, resp *http.Response) (*answer, er
 	if err != nil && (resp.StatusCode < 300 || !errors.Is(err, errBodyTooLarge)) {
 		return nil, causeOf(ctx, err)
 	}
-	return &answer{status: resp.StatusCode, header: resp.Header, body: body, at: c.now()}, nil
+	return &answer{status: resp.StatusCode, header: resp.Header, body: body, at: o.now()}, nil
 }
 
 // readAtMost returns what it could read, with errBodyTooLarge if there is more
@@ -211,23 +215,16 @@ func (w *sendWatch) attach(ctx context.Context) context.Context {
 
 func (w *sendWatch) neverConnected() bool { return w != nil && w.asked.Load() && !w.connected.Load() }
 
-func (c *core) logCall(ctx context.Context, call *call, status int, requestID string, began time.Time) {
-	if !c.opts.logger.Enabled(ctx, slog.LevelDebug) {
+func (o *options) logRequest(ctx context.Context, r *request, status int, requestID string, began time.Time) {
+	if !o.logger.Enabled(ctx, slog.LevelDebug) {
 		return
 	}
-	c.opts.logger.LogAttrs(ctx, slog.LevelDebug, "smartcar request",
-		slog.String("operation", string(call.op)),
-		slog.String("vehicle", call.vehicleID()),
+	o.logger.LogAttrs(ctx, slog.LevelDebug, "smartcar request",
+		slog.String("operation", string(r.op)),
+		slog.String("vehicle", r.car.id),
 		slog.Int("status", status),
-		slog.Duration("took", c.now().Sub(began)),
+		slog.Duration("took", o.now().Sub(began)),
 		slog.String("request_id", printable(requestID, 64)))
-}
-
-func (c *call) vehicleID() string {
-	if c.vehicle == nil {
-		return ""
-	}
-	return c.vehicle.id
 }
 
 // tokenTransport is what x/oauth2 sends through.
