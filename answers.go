@@ -72,15 +72,10 @@ func (c *answerCache) of(vehicleID string) *vehicleKept {
 	return c.vehicles.GetOrPut(vehicleID, new(vehicleKept))
 }
 
-// keep stores what the car said, for the next caller of the same scope. An answer
-// to a request with a query is for that request alone.
-func (c *answerCache) keep(ctx context.Context, r *request, a attempt) {
-	if r.kept == nil || r.query != nil || r.alone {
-		return
-	}
-	ref := r.answerRef()
-	ref.kept.keep(ref, a.answer.parts)
-	c.stored.keep(ctx, ref, a.began, a.answer.parts)
+// keep stores what the car said, for the next caller of the same scope.
+func (c *answerCache) keep(ctx context.Context, ref answerRef, began time.Time, parts []part) {
+	ref.kept.keep(ref, parts)
+	c.stored.keep(ctx, ref, began, parts)
 }
 
 // discard forgets a vehicle's answers after a command that may have changed it.

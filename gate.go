@@ -311,8 +311,11 @@ func (g *gate) settle(ctx context.Context, r *request, ref carRef, c car, t *tur
 	if c, ok := g.worthBooking(ctx, ref, c, t, a); ok {
 		g.book(ctx, r, ref, c, t, a)
 	}
-	if a.answer != nil && (!ref.entered || g.cars.stillEntered(ctx, ref)) {
-		g.answers.keep(ctx, r, a)
+	switch {
+	case a.answer == nil || r.kept == nil || r.query != nil || r.alone: // nothing, or for this request alone
+	case ref.entered && !g.cars.stillEntered(ctx, ref): // forgotten meanwhile
+	default:
+		g.answers.keep(ctx, r.answerRef(), a.began, a.answer.parts)
 	}
 }
 

@@ -21,6 +21,7 @@ type request struct {
 	wire    wireRequest
 	query   url.Values
 	auth    credential
+	grant   grantCredential // of v2.0: auth points to it, to save an allocation
 	user    string // in whose name the application asks; API v3
 	units   UnitSystem
 

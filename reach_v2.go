@@ -25,7 +25,8 @@ var _ reach = grantReach{}
 
 func (g grantReach) authorize(ctx context.Context, r *request, grant string) error {
 	grant, err := g.grantFor(ctx, r.car, grant)
-	r.scope, r.auth = grant, &grantCredential{g.tokens, grant, r.car.user, r.car.id}
+	r.scope, r.grant = grant, grantCredential{g.tokens, grant, r.car.user, r.car.id}
+	r.auth = &r.grant
 	return err
 }
 
