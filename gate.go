@@ -47,14 +47,15 @@ const (
 	bareApplicationPause = 30 * time.Second
 )
 
-// reserveLease is how long a turn is held while nothing can be on the wire. A
-// token may be refreshed meanwhile: when the process dies of it, and the next
-// one too, the third must still have its turn while the used refresh token is
-// honored.
+// reserveLease is how long a turn is held while its request is not on the wire.
+// It is kept short: if a process crashes while it refreshes the token, its turn
+// must end early enough for two more processes to try before Smartcar stops
+// honoring the used refresh token.
 func (o *options) reserveLease() time.Duration { return min(maxReserveLease, o.refreshLease()) }
 
-// knownFor bounds how long this replica refuses by what it knows before it
-// looks whether another one has learned better: a minute of 8 hours.
+// knownFor is how old a record in this process may be and still justify a
+// refusal: 1/480 of the window, which is 1 minute of 8 hours. After that the store
+// is asked again, because another replica may have learned better.
 func (o *options) knownFor() time.Duration { return min(maxKnownFor, o.rules.KeylessWindow/480) }
 
 func newGate(c *core) *gate {
@@ -84,8 +85,8 @@ func (g *gate) guarding(next layer) layer {
 	}
 }
 
-// note stores whom a request of API v3 is for before it is sent: who is not
-// stored any more when it comes back was forgotten meanwhile.
+// note stores the user before a request of API v3 is sent. If the user is gone
+// when the answer arrives, Forget ran in between and the answer is dropped.
 func (g *gate) note(ctx context.Context, call *call) error {
 	v := call.vehicle
 	if g.opts.api != V3 || v == nil || v.noted {
@@ -100,8 +101,8 @@ func (g *gate) note(ctx context.Context, call *call) error {
 	return nil
 }
 
-// unnote takes back what note has stored of a car that Smartcar does not know,
-// so that ids which are guessed do not pile up.
+// unnote removes the car that note has stored if Smartcar does not know it. Ids
+// that somebody guesses would pile up otherwise.
 func (g *gate) unnote(ctx context.Context, call *call, err error) {
 	if v := call.vehicle; v != nil && v.noted && isGone(err) {
 		if c, err := g.load(ctx, v); err == nil && c.revision == "" {
@@ -148,8 +149,8 @@ func (g *gate) explain(ctx context.Context, call *call, err error) error {
 	return g.explainVehicle(ctx, call, e)
 }
 
-// pauseAll notes the application-wide limit. What a proxy says, and not
-// Smartcar, is believed for a moment only.
+// pauseAll stores the application-wide limit. An error without a type may come
+// from a proxy: it is believed for a moment only.
 func (g *gate) pauseAll(op Operation, e *Error) error {
 	pause := e.RetryAfter
 	if pause == 0 {
@@ -334,10 +335,10 @@ func (g *gate) storeLeaving(ctx context.Context, call *call, c car, nonce uint64
 	return c, fmt.Errorf("%w: %w", ErrStore, errStoreSlow)
 }
 
-// storeHeldBack lets a turn whose request was refused for its token be reserved
-// again, so that it does not outlast the grace of the refresh token, which is
-// about to be used, if this process dies of it. If that cannot be stored, the
-// longer lease stays.
+// storeHeldBack shortens the lease of a turn whose request was refused for its
+// token. The token is renewed next: if this process crashes then, the turn must
+// end while the used refresh token is still honored. If the shorter lease cannot
+// be stored, the longer one stays.
 func (g *gate) storeHeldBack(ctx context.Context, call *call, c car, nonce uint64) car {
 	for range 3 {
 		state, d := g.step(c, policy.HoldBack(nonce, g.opts.reserveLease()))
@@ -363,9 +364,9 @@ func (g *gate) finish(ctx context.Context, call *call, a *answer, c car, nonce u
 	}
 }
 
-// book stores what a request cost, with the evidence it brought. Always tells
-// whether plain successes are worth a write too: a car without a local limit
-// would only cost the store work. A failure to write is harmless: the lease then
+// book stores what a request cost, with the evidence that its answer holds.
+// Always says that a plain success is worth a write, too: for a car without a
+// local limit it would only cost the store work. If the write fails, the lease
 // ends by itself and the turn counts as used.
 func (g *gate) book(ctx context.Context, call *call, a *answer, c car, nonce uint64, always bool) {
 	var room [4]policy.Event // for all there can be, without an allocation
