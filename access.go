@@ -52,7 +52,7 @@ type Access struct {
 // when the car can no longer be reached. What Smartcar does not tell for the
 // moment is no error: the Class is ClassUnknown, or the key's state KeyUnknown.
 func (v *Vehicle) Access(ctx context.Context) (*Access, error) {
-	if _, err := v.newCall(ctx, TeslaVirtualKey); err != nil {
+	if _, err := v.newCall(ctx, opKeyStatus); err != nil {
 		return nil, err
 	}
 	g := v.core.gate
@@ -133,7 +133,7 @@ func publicWake(w policy.Wake) Wakefulness {
 }
 
 var keySources = [...]KeySource{
-	policy.FromNowhere: SourceNone, policy.FromEndpoint: KeyFromEndpoint, policy.FromSignal: KeyFromSignal, policy.FromError: KeyFromError,
+	policy.FromNowhere: KeySourceNone, policy.FromEndpoint: KeyFromEndpoint, policy.FromSignal: KeyFromSignal, policy.FromError: KeyFromError,
 	policy.FromCommand: KeyFromCommand, policy.FromWebhook: KeyFromWebhook, policy.FromApplication: KeyFromApplication,
 }
 
@@ -186,7 +186,7 @@ func (v *Vehicle) KeyStatus(ctx context.Context) (KeyStatus, error) {
 		}
 		return keyStatus(c.state), err
 	}
-	_, err := readOne[virtualKeyReading](ctx, v, TeslaVirtualKey)
+	_, err := readOne[virtualKeyReading](ctx, v, opKeyStatus)
 	if err != nil && !keyStatusNeverHad(err) {
 		return KeyStatus{}, err
 	}
@@ -202,16 +202,16 @@ func (v *Vehicle) KeyStatus(ctx context.Context) (KeyStatus, error) {
 	return keyStatus(c.state), nil
 }
 
-// SetKeyStatus is the application's own word about the key, such as an owner
+// SetKeyState is the application's own word about the key, such as an owner
 // pressing "done". The policy takes it at once; later evidence beats it. It takes
 // KeyInstalled and KeyMissing; errors are an [*ArgumentError] and [ErrStore].
-func (v *Vehicle) SetKeyStatus(ctx context.Context, state KeyState) error {
-	if _, err := v.newCall(ctx, TeslaVirtualKey); err != nil {
+func (v *Vehicle) SetKeyState(ctx context.Context, state KeyState) error {
+	if _, err := v.newCall(ctx, opKeyStatus); err != nil {
 		return err
 	}
 	events := evidenceOfApplication(state, v.core.now())
 	if len(events) == 0 {
-		return argumentError("SetKeyStatus", "takes smartcar.KeyInstalled or smartcar.KeyMissing")
+		return argumentError("SetKeyState", "takes smartcar.KeyInstalled or smartcar.KeyMissing")
 	}
 	_, err := v.core.gate.update(ctx, v, car{}, events...)
 	return err

@@ -115,7 +115,7 @@ func TestEmptyHandlesAreArgumentErrors(t *testing.T) {
 			"access":       func() error { _, err := v.Access(ctx); return err },
 			"wait":         func() error { return v.Wait(ctx) },
 			"key":          func() error { _, err := v.KeyStatus(ctx); return err },
-			"set key":      func() error { return v.SetKeyStatus(ctx, smartcar.KeyMissing) },
+			"set key":      func() error { return v.SetKeyState(ctx, smartcar.KeyMissing) },
 			"wait for key": func() error { _, err := v.WaitForKey(ctx); return err },
 			"snapshot":     func() error { _, err := v.Snapshot(ctx, smartcar.Battery); return err },
 			"permissions":  func() error { _, err := v.Permissions(ctx); return err },

@@ -384,9 +384,9 @@ func TestReadsWithoutTheirOwnResult(t *testing.T) {
 
 func TestKeyFixtures(t *testing.T) {
 	for name, want := range map[string]smartcar.KeyState{
-		"tesla-virtual-key":            smartcar.KeyInstalled,
-		"tesla-virtual-key.not-paired": smartcar.KeyMissing,
-		"tesla-virtual-key.null":       smartcar.KeyUnknown,
+		"key-status":            smartcar.KeyInstalled,
+		"key-status.not-paired": smartcar.KeyMissing,
+		"key-status.null":       smartcar.KeyUnknown,
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := readFixture(t, "v2/reads/"+name)
@@ -405,7 +405,7 @@ func TestKeyFixtures(t *testing.T) {
 
 // Every fixture of a read is decoded by one of the tests above.
 func TestNoReadFixtureIsForgotten(t *testing.T) {
-	used := map[string]bool{"user": true, "tesla-virtual-key": true, "tesla-virtual-key.not-paired": true, "tesla-virtual-key.null": true}
+	used := map[string]bool{"user": true, "key-status": true, "key-status.not-paired": true, "key-status.null": true}
 	for name := range wantReads() {
 		used[name] = true
 	}

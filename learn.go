@@ -82,7 +82,7 @@ func notReachable(err error) bool {
 // readKey asks for the status of the key; learnFrom stores what comes back.
 // The error is stored, too, and not needed by those who only want to know.
 func (g *gate) readKey(ctx context.Context, v *Vehicle) error {
-	_, err := readOne[virtualKeyReading](ctx, v, TeslaVirtualKey)
+	_, err := readOne[virtualKeyReading](ctx, v, opKeyStatus)
 	if err == nil {
 		return nil
 	}
@@ -115,7 +115,7 @@ func (g *gate) learnFrom(ctx context.Context, call *call, a *answer) {
 
 // keyIsFree reports whether the API tells the status of the key without asking
 // the car. On v3 it comes with the car's data.
-func (g *gate) keyIsFree() bool { return g.wire.supports(&lookup(TeslaVirtualKey)[0]) }
+func (g *gate) keyIsFree() bool { return g.wire.supports(&lookup(opKeyStatus)[0]) }
 
 // virtualKeyReading is the answer of the v2.0 key endpoint.
 type virtualKeyReading struct {

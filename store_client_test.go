@@ -264,7 +264,7 @@ func TestCallerWhoLeavesWhileTheStoreHangs(t *testing.T) {
 			return err
 		},
 		"key status": func(ctx context.Context, u *smartcar.User) error {
-			return u.Vehicle(smartcartest.ModelY).SetKeyStatus(ctx, smartcar.KeyMissing)
+			return u.Vehicle(smartcartest.ModelY).SetKeyState(ctx, smartcar.KeyMissing)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
