@@ -7,6 +7,7 @@ import (
 
 	"github.com/seed-498a1bc4/smartcar/internal/lru"
 	"github.com/seed-498a1bc4/smartcar/internal/policy"
+	"github.com/seed-498a1bc4/smartcar/internal/records"
 )
 
 // answerCache keeps the last answers of each vehicle. Below the vehicle they are
@@ -23,7 +24,7 @@ func newAnswerCache(c *core) *answerCache {
 	}
 	cache := &answerCache{vehicles: lru.New[string, *vehicleKept](c.opts.cacheSize)}
 	if c.opts.storedAnswers != nil {
-		cache.stored = &storedAnswers{c, records{c.opts.store, c.opts.clock}, *c.opts.storedAnswers}
+		cache.stored = &storedAnswers{c, records.New(c.opts.store, c.opts.clock), *c.opts.storedAnswers}
 	}
 	return cache
 }

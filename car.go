@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/seed-498a1bc4/smartcar/internal/contexts"
 	"github.com/seed-498a1bc4/smartcar/internal/policy"
 	"github.com/seed-498a1bc4/smartcar/internal/randid"
 	"github.com/seed-498a1bc4/smartcar/store"
@@ -41,7 +42,7 @@ func (c car) loaded() bool { return !c.asked.IsZero() }
 
 func (g *gate) load(ctx context.Context, v *Vehicle) (car, error) {
 	asked := g.now()
-	record, err := g.records.load(ctx, v.policyKey)
+	record, err := g.records.Load(ctx, v.policyKey)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return car{}, err
 	}
@@ -53,7 +54,7 @@ func (g *gate) loadAnyway(ctx context.Context, v *Vehicle) (car, error) {
 	if c, err := g.load(ctx, v); ctx.Err() == nil {
 		return c, err
 	}
-	ctx, cancel := detached(ctx)
+	ctx, cancel := contexts.Detached(ctx)
 	defer cancel()
 	return g.load(ctx, v)
 }
@@ -117,7 +118,7 @@ func (g *gate) swap(ctx context.Context, v *Vehicle, c car, state policy.State) 
 		return c, false, ErrNotConnected // of a user who was forgotten, only an open window is kept
 	}
 	asked := g.now()
-	record, err := g.records.swap(ctx, v.policyKey, c.revision, policy.Encode(state, randid.New()), carRecordTTL)
+	record, err := g.records.Swap(ctx, v.policyKey, c.revision, policy.Encode(state, randid.New()), carRecordTTL)
 	if err != nil && !errors.Is(err, store.ErrConflict) {
 		g.known.Delete(v.policyKey) // it may have landed
 		return car{}, false, err
@@ -147,11 +148,6 @@ func (g *gate) update(ctx context.Context, v *Vehicle, c car, events ...policy.E
 		}
 	}
 	return car{}, err
-}
-
-// detached outlives the caller's cancellation, but not by much.
-func detached(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), settleTime)
 }
 
 func later(a, b time.Time) time.Time {

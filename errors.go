@@ -11,6 +11,8 @@ import (
 	"unicode"
 
 	"github.com/seed-498a1bc4/smartcar/internal/argument"
+	"github.com/seed-498a1bc4/smartcar/internal/contexts"
+	"github.com/seed-498a1bc4/smartcar/internal/records"
 )
 
 // Sentinels for what programs branch on, matched with [errors.Is] through any
@@ -58,7 +60,7 @@ var (
 	// a redirect, or not the documented JSON.
 	ErrUnexpectedAnswer = errors.New("smartcar: unexpected answer")
 	// ErrStore: the store failed, so the policy or the tokens could not be consulted.
-	ErrStore = errors.New("smartcar: store failed")
+	ErrStore = records.ErrStore
 	// ErrNotRequested: the snapshot was not asked for this operation.
 	ErrNotRequested = errors.New("smartcar: operation was not part of the snapshot")
 )
@@ -248,7 +250,7 @@ func (e *Error) isApplicationLimit() bool {
 // unavailable: the other side failed in a way that may pass.
 func (e *Error) unavailable() bool {
 	switch {
-	case isContextError(e.Err) && !errors.Is(e.Err, errAttemptTime):
+	case contexts.IsEnd(e.Err) && !errors.Is(e.Err, errAttemptTime):
 		return false // the caller's patience ended, not the other side's strength
 	case e.StatusCode == 0 || e.reach == reachedUnsure:
 		return e.Type == "" && e.Code == ""
@@ -289,9 +291,9 @@ func (e *Error) refused() bool {
 // retryable: asking again at once cannot do harm and may work.
 func (e *Error) retryable() bool {
 	if e.reach == reachedNever && e.StatusCode == 0 {
-		return !isContextError(e.Err)
+		return !contexts.IsEnd(e.Err)
 	}
-	if !e.read || isContextError(e.Err) || e.Code == "RATE_LIMIT" {
+	if !e.read || contexts.IsEnd(e.Err) || e.Code == "RATE_LIMIT" {
 		return false
 	}
 	return e.unavailable() || e.isApplicationLimit()

@@ -7,10 +7,12 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/seed-498a1bc4/smartcar/internal/contexts"
 	"github.com/seed-498a1bc4/smartcar/internal/losable"
 	"github.com/seed-498a1bc4/smartcar/internal/lru"
 	"github.com/seed-498a1bc4/smartcar/internal/policy"
 	"github.com/seed-498a1bc4/smartcar/internal/randid"
+	"github.com/seed-498a1bc4/smartcar/internal/records"
 	"github.com/seed-498a1bc4/smartcar/store"
 )
 
@@ -18,12 +20,12 @@ import (
 // reserve in the store, send, settle. It never sleeps for a window.
 type gate struct {
 	*core
-	records records
+	records records.Records
 	// learning keeps callers who need the same car's class or key status for the
 	// same user from all asking for it.
-	learning flights
+	learning records.Flights
 	// turns are the requests of this process that hold a car's turn.
-	turns flights
+	turns records.Flights
 	// known remembers the records of cars in a shared store: a refusal that
 	// follows from them needs no round trip, and when the store is away they
 	// tell which cars are open. It is nil for a store.Memory.
@@ -33,10 +35,7 @@ type gate struct {
 const (
 	// maxReserveLease: see reserveLease.
 	maxReserveLease = 30 * time.Second
-	// settleTime bounds the write after a request, which the caller's
-	// cancellation must not reach.
-	settleTime = 10 * time.Second
-	// giveBackTime is less: the caller may have left, and waits for it.
+	// giveBackTime is less than contexts.DetachedTime: the caller may have left, and waits for it.
 	giveBackTime = 2 * time.Second
 	// carRecordTTL forgets cars nobody asks for. What it loses is learned again.
 	carRecordTTL = 90 * 24 * time.Hour
@@ -59,7 +58,7 @@ func (o *options) reserveLease() time.Duration { return min(maxReserveLease, o.r
 func (o *options) knownFor() time.Duration { return min(maxKnownFor, o.rules.KeylessWindow/480) }
 
 func newGate(c *core) *gate {
-	g := &gate{core: c, records: records{c.opts.store, c.opts.clock}}
+	g := &gate{core: c, records: records.New(c.opts.store, c.opts.clock)}
 	if _, ok := c.opts.store.(*store.Memory); !ok {
 		g.known = lru.New[string, car](c.opts.cacheSize)
 	}
@@ -220,7 +219,7 @@ func (g *gate) data(ctx context.Context, call *call, next layer) (*answer, error
 			fresh = true
 			continue
 		}
-		release := g.turns.hold(v.policyKey)
+		release := g.turns.Hold(v.policyKey)
 		var taken bool
 		c, taken, err = g.swap(ctx, v, c, state)
 		fresh = true
@@ -382,7 +381,7 @@ func (g *gate) book(ctx context.Context, call *call, a *answer, c car, nonce uin
 			return
 		}
 	}
-	ctx, cancel := detached(ctx)
+	ctx, cancel := contexts.Detached(ctx)
 	defer cancel()
 	if nonce != 0 { // the turn stands in the store as sent
 		ctx = losable.Mark(ctx)
@@ -410,7 +409,7 @@ func (g *gate) command(ctx context.Context, call *call, next layer) (*answer, er
 	if len(events) == 0 {
 		return a, err
 	}
-	detached, cancel := detached(ctx)
+	detached, cancel := contexts.Detached(ctx)
 	defer cancel()
 	c, _, lookErr := g.lookUp(detached, call.vehicle)
 	if lookErr == nil && (err != nil || c.state.Class() == policy.ClassStreaming && c.state.Key() != policy.KeyInstalled) {

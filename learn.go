@@ -25,7 +25,7 @@ func (g *gate) learn(ctx context.Context, v *Vehicle, c car, fresh bool) (car, b
 			return c, true, err
 		}
 	}
-	err = g.learning.do(ctx, v.learningKey(), func() error { return g.learnNow(ctx, v, c) })
+	err = g.learning.Do(ctx, v.learningKey(), func() error { return g.learnNow(ctx, v, c) })
 	if err != nil {
 		return c, fresh, err
 	}

@@ -195,7 +195,7 @@ func (v *Vehicle) instead(ctx context.Context, call *call, ops []operation, aske
 		return nil, refused
 	}
 	if v.opts.share && limit.InFlight {
-		if err := v.core.gate.turns.wait(ctx, v.policyKey); err != nil {
+		if err := v.core.gate.turns.Wait(ctx, v.policyKey); err != nil {
 			return nil, err
 		}
 		if parts := v.lastAnswers(call, ops, limit, asked); parts != nil {

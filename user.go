@@ -181,12 +181,12 @@ func (g *gate) forget(ctx context.Context, v *Vehicle) error {
 		now := c.now() // the earliest it can be: the record must not go before its window closes
 		rest := c.state.NextData(now, g.opts.policyRules()).Next.Sub(now)
 		if rest <= 0 {
-			err = g.opts.store.Delete(ctx, v.policyKey, c.revision)
+			err = g.records.Delete(ctx, v.policyKey, c.revision)
 		} else {
-			_, err = g.records.swap(ctx, v.policyKey, c.revision, policy.Encode(c.state.OpenWindow(), randid.New()), rest)
+			_, err = g.records.Swap(ctx, v.policyKey, c.revision, policy.Encode(c.state.OpenWindow(), randid.New()), rest)
 		}
 		if !errors.Is(err, store.ErrConflict) {
-			return storeError(ctx, err)
+			return err
 		}
 	}
 }

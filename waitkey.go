@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/seed-498a1bc4/smartcar/internal/contexts"
 	"github.com/seed-498a1bc4/smartcar/internal/policy"
 )
 
@@ -71,7 +72,7 @@ func (v *Vehicle) WaitForKey(ctx context.Context) (KeyStatus, error) {
 		status, err := w.look(ctx)
 		switch {
 		case ctx.Err() != nil:
-			return KeyStatus{}, endOf(ctx)
+			return KeyStatus{}, contexts.EndOf(ctx)
 		case err == nil && status.State == KeyInstalled:
 			return status, nil
 		case err != nil && terminal(err):
@@ -155,7 +156,7 @@ func (w *keyWait) due(c car) bool {
 
 // ask reads the status once for all who wait in this process.
 func (w *keyWait) ask(ctx context.Context) (car, error) {
-	err := w.learning.do(ctx, "wait/"+w.vehicle.learningKey(), func() error { return w.readKey(ctx, w.vehicle) })
+	err := w.learning.Do(ctx, "wait/"+w.vehicle.learningKey(), func() error { return w.readKey(ctx, w.vehicle) })
 	w.count()
 	if err != nil && !keyStatusNeverHad(err) {
 		return car{}, err

@@ -5,6 +5,7 @@ import (
 	"iter"
 	"time"
 
+	"github.com/seed-498a1bc4/smartcar/internal/contexts"
 	"github.com/seed-498a1bc4/smartcar/internal/policy"
 )
 
@@ -44,7 +45,7 @@ func (v *Vehicle) Watch(ctx context.Context, want ...Operation) iter.Seq2[*Snaps
 					}
 				}
 			case ctx.Err() != nil:
-				yield(nil, endOf(ctx))
+				yield(nil, contexts.EndOf(ctx))
 				return
 			case isLocalLimit(err): // woken early to look for the key: not an error
 			default:

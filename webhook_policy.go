@@ -5,7 +5,9 @@ import (
 	"errors"
 	"time"
 
+	"github.com/seed-498a1bc4/smartcar/internal/contexts"
 	"github.com/seed-498a1bc4/smartcar/internal/randid"
+	"github.com/seed-498a1bc4/smartcar/internal/records"
 	"github.com/seed-498a1bc4/smartcar/signals"
 )
 
@@ -68,7 +70,7 @@ func isID(id string) bool { return validateID("id", id) == nil }
 // worthRepeating drops the errors that would come again: the user is not known
 // here, or was forgotten.
 func worthRepeating(err error) error {
-	if errors.Is(err, ErrStore) || isContextError(err) {
+	if errors.Is(err, ErrStore) || contexts.IsEnd(err) {
 		return err
 	}
 	return nil
@@ -92,15 +94,15 @@ func (g *gate) orderKeyEvent(ctx context.Context, e *WebhookEvent, seen time.Tim
 		return seen, nil
 	}
 	at := seen
-	_, err := changeJSON(ctx, g.records, "webhook/key/"+e.VehicleID, keyEventTTL, func(r *keyEventRecord, _ bool, now time.Time) error {
+	_, err := records.Change(ctx, g.records, "webhook/key/"+e.VehicleID, keyEventTTL, func(r *keyEventRecord, _ bool, now time.Time) error {
 		offset := now.Sub(g.now())
 		switch {
 		case e.Sequence < r.Sequence:
 			at = r.At.Add(-offset - time.Millisecond) // older evidence than what is known
-			return errUnchanged
+			return records.ErrUnchanged
 		case e.Sequence == r.Sequence:
 			at = r.At.Add(-offset)
-			return errUnchanged
+			return records.ErrUnchanged
 		}
 		at = later(seen, r.At.Add(time.Millisecond-offset))
 		*r = keyEventRecord{Sequence: e.Sequence, At: at.Add(offset), Write: randid.New()}
