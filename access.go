@@ -52,7 +52,7 @@ type Access struct {
 // when the car can no longer be reached. What Smartcar does not tell for the
 // moment is no error: the Class is ClassUnknown, or the key's state KeyUnknown.
 func (v *Vehicle) Access(ctx context.Context) (*Access, error) {
-	r, err := v.newRequest(ctx, TeslaVirtualKey)
+	r, err := v.newRequest(ctx, opKeyStatus)
 	if err != nil {
 		return nil, err
 	}
@@ -131,7 +131,7 @@ func publicWake(w policy.Wake) Wakefulness {
 }
 
 var keySources = [...]KeySource{
-	policy.FromNowhere: SourceNone, policy.FromEndpoint: KeyFromEndpoint, policy.FromSignal: KeyFromSignal, policy.FromError: KeyFromError,
+	policy.FromNowhere: KeySourceNone, policy.FromEndpoint: KeyFromEndpoint, policy.FromSignal: KeyFromSignal, policy.FromError: KeyFromError,
 	policy.FromCommand: KeyFromCommand, policy.FromWebhook: KeyFromWebhook, policy.FromApplication: KeyFromApplication,
 }
 
@@ -173,7 +173,7 @@ func knownKey(s policy.State) KeyStatus {
 //
 // https://smartcar.com/docs/api-reference/tesla/get-virtual-key-status
 func (v *Vehicle) KeyStatus(ctx context.Context) (KeyStatus, error) {
-	r, err := v.newRequest(ctx, TeslaVirtualKey)
+	r, err := v.newRequest(ctx, opKeyStatus)
 	if err != nil {
 		return KeyStatus{}, err
 	}
@@ -193,7 +193,7 @@ func (v *Vehicle) KeyStatus(ctx context.Context) (KeyStatus, error) {
 // askKeyStatus has the status read through the pipeline, which tells the policy.
 // That it can never be had is no error: the policy knows of it.
 func (v *Vehicle) askKeyStatus(ctx context.Context, r *request) error {
-	_, err := readOne[virtualKeyReading](ctx, v, TeslaVirtualKey)
+	_, err := readOne[virtualKeyReading](ctx, v, opKeyStatus)
 	if err == nil || !keyStatusNeverHad(err) {
 		return err
 	}
@@ -201,16 +201,16 @@ func (v *Vehicle) askKeyStatus(ctx context.Context, r *request) error {
 	return err
 }
 
-// SetKeyStatus is the application's own word about the key, such as an owner
+// SetKeyState is the application's own word about the key, such as an owner
 // pressing "done". The policy takes it at once; later evidence beats it. It takes
 // KeyInstalled and KeyMissing; errors are an [*ArgumentError] and [ErrStore].
-func (v *Vehicle) SetKeyStatus(ctx context.Context, state KeyState) error {
-	if _, err := v.newRequest(ctx, TeslaVirtualKey); err != nil {
+func (v *Vehicle) SetKeyState(ctx context.Context, state KeyState) error {
+	if _, err := v.newRequest(ctx, opKeyStatus); err != nil {
 		return err
 	}
 	events := evidenceOfApplication(state, v.core.opts.now())
 	if len(events) == 0 {
-		return argumentError("SetKeyStatus", "takes smartcar.KeyInstalled or smartcar.KeyMissing")
+		return argumentError("SetKeyState", "takes smartcar.KeyInstalled or smartcar.KeyMissing")
 	}
 	_, err := v.core.cars.apply(ctx, v.car, car{}, events...)
 	return err

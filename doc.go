@@ -57,7 +57,7 @@
 // retired integration; then what Smartcar answers decides, and the status is
 // tried again once a day and after the owner has connected again. Evidence that the
 // key is there opens the gate at once: a status read by [Vehicle.KeyStatus], a
-// command that worked, a webhook, or the application's own word, [Vehicle.SetKeyStatus].
+// command that worked, a webhook, or the application's own word, [Vehicle.SetKeyState].
 // [Vehicle.WaitForKey] waits for whichever comes first.
 // Evidence that it is missing closes it. A command is refused only on evidence
 // of the last minute; older evidence is looked up again first. What Smartcar

@@ -37,7 +37,7 @@ import (
 //	  VIRTUAL_KEY_REQUIRED is resolved          LearnKey(KeyInstalled)          core.learnEvent
 //	  ASLEEP, or resolved                       LearnData                       core.learnEvent
 //	webhook event of format 2.0                 LearnData, LearnKeyRequired     core.learnReadings
-//	the application's word                      LearnKey                        Vehicle.SetKeyStatus
+//	the application's word                      LearnKey                        Vehicle.SetKeyState
 //	the owner ran Connect again                 AccessChanged                   gate.accessChanged
 //
 // The other events of package policy tell of the car's turn and not of the car:
@@ -275,8 +275,9 @@ type observation struct {
 	keySince    bool      // the key's own signal is there, and newer than keyRequired
 }
 
-// needsKey is the error that asks for the key, unless the key's own signal, where
-// that counts, has shown it since: a list holds what each signal met last.
+// needsKey is the error of a signal that asks for the key. It may be old, since
+// each signal keeps its last error. It is ignored if the key's own signal is newer
+// and says that the key is there, unless that signal does not count.
 func (o observation) needsKey(ignoreKeySignal bool) *Error {
 	if o.keySince && !ignoreKeySignal {
 		return nil

@@ -9,10 +9,9 @@ type Operation string
 
 // Reads that Smartcar answers by itself: not limited by the vehicle rules.
 const (
-	Attributes      Operation = "attributes"
-	VIN             Operation = "vin"
-	Permissions     Operation = "permissions"
-	TeslaVirtualKey Operation = "tesla-virtual-key"
+	Attributes  Operation = "attributes"
+	VIN         Operation = "vin"
+	Permissions Operation = "permissions"
 )
 
 // Reads of the vehicle's data.
@@ -57,6 +56,7 @@ const (
 
 // What else errors and logs may name.
 const (
+	opKeyStatus   Operation = "key-status"
 	opDisconnect  Operation = "disconnect"
 	opConnect     Operation = "connect"
 	opRequest     Operation = "request"
@@ -113,7 +113,7 @@ var operations = [...]operation{
 	{name: Attributes, kind: KindMetadata, method: "GET", v2: "/", v3: "/", permission: "read_vehicle_info", call: "Attributes"},
 	{name: VIN, kind: KindMetadata, method: "GET", v2: "/vin", signals: []signals.Code{signals.VehicleIdentificationVIN}, permission: "read_vin", call: "VIN"},
 	{name: Permissions, kind: KindMetadata, method: "GET", v2: "/permissions", call: "Permissions"},
-	{name: TeslaVirtualKey, kind: KindMetadata, method: "GET", v2: "/tesla/virtual_key", permission: "read_vehicle_info", call: "KeyStatus"},
+	{name: opKeyStatus, kind: KindMetadata, method: "GET", v2: "/tesla/virtual_key", permission: "read_vehicle_info", call: "KeyStatus"},
 	{name: opDisconnect, kind: KindMetadata, method: "DELETE", v2: "/application", call: "Disconnect"},
 
 	{name: Odometer, kind: KindData, method: "GET", v2: "/odometer", signals: []signals.Code{signals.OdometerTraveledDistance}, permission: "read_odometer", call: "Odometer"},

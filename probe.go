@@ -19,7 +19,7 @@ type probe struct {
 
 // keyIsFree reports whether the API tells the status of the key without asking
 // the car. On v3 the status comes with the car's data.
-func (p *probe) keyIsFree() bool { return p.wire.supports(&lookup(TeslaVirtualKey)[0]) }
+func (p *probe) keyIsFree() bool { return p.wire.supports(&lookup(opKeyStatus)[0]) }
 
 // tellers are the ways in which this client learns of a car's key.
 func (p *probe) tellers() keyTellers {
@@ -54,7 +54,7 @@ func (p *probe) class(ctx context.Context, r *request) (events []policy.Event, t
 // key asks for the status of the key. The error says why it could not be read;
 // the events say so, too.
 func (p *probe) key(ctx context.Context, r *request) ([]policy.Event, error) {
-	answered, began, err := p.read(ctx, r, TeslaVirtualKey)
+	answered, began, err := p.read(ctx, r, opKeyStatus)
 	if err != nil {
 		return evidenceOfKeyCheck(err, p.opts.now()), err
 	}

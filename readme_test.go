@@ -88,7 +88,7 @@ func onV3(op *operation) string {
 			list[i] = "`" + string(code) + "`"
 		}
 		return strings.Join(list, ", ")
-	case op.name == TeslaVirtualKey:
+	case op.name == opKeyStatus:
 		return "known from the last read"
 	}
 	return "of the connection"

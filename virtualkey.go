@@ -235,7 +235,8 @@ func isDNSLabel(label string) bool {
 		!strings.HasPrefix(label, "-") && !strings.HasSuffix(label, "-")
 }
 
-// A VehicleClass says which of Smartcar's rules for data requests apply.
+// A VehicleClass says which of Smartcar's rules for data requests apply. It is a
+// short code that does not change; String says it for people.
 type VehicleClass string
 
 // The classes of vehicles.
@@ -243,16 +244,30 @@ const (
 	// ClassUnknown: not enough is known about the vehicle; the server's answer counts.
 	ClassUnknown VehicleClass = "unknown"
 	// ClassStreaming: a Tesla that streams its data once it has the virtual
-	// key, and answers one data request in eight hours before.
-	ClassStreaming VehicleClass = "streaming Tesla"
+	// key, and answers one data request per window before.
+	ClassStreaming VehicleClass = "streaming"
 	// ClassLegacy: a Model S or X from before the 2021 refresh. It needs no
 	// key; its data is refreshed every five minutes while it is awake.
-	ClassLegacy VehicleClass = "legacy Tesla"
+	ClassLegacy VehicleClass = "legacy"
 	// ClassOther: any other make.
-	ClassOther VehicleClass = "other make"
+	ClassOther VehicleClass = "other"
 )
 
-// A KeyNeed says whether a vehicle needs the virtual key at all.
+// String says the class for people. The text may change.
+func (c VehicleClass) String() string {
+	switch c {
+	case ClassStreaming:
+		return "streaming Tesla"
+	case ClassLegacy:
+		return "legacy Tesla"
+	case ClassOther:
+		return "other make"
+	}
+	return string(c)
+}
+
+// A KeyNeed says whether a vehicle needs the virtual key at all. It is a short
+// code that does not change; String says it for people.
 type KeyNeed string
 
 // The answers to whether a vehicle needs the virtual key. Ask an owner to add
@@ -260,8 +275,16 @@ type KeyNeed string
 const (
 	KeyNeedUnknown KeyNeed = "unknown"
 	KeyRequired    KeyNeed = "required"
-	KeyNotRequired KeyNeed = "not required"
+	KeyNotRequired KeyNeed = "not-required"
 )
+
+// String says the need for people. The text may change.
+func (n KeyNeed) String() string {
+	if n == KeyNotRequired {
+		return "not required"
+	}
+	return string(n)
+}
 
 // A KeyRequirement is what can be told about a vehicle without asking
 // anybody. What Smartcar answers later outweighs it.
@@ -365,7 +388,8 @@ func teslaModelLetter(model string) byte {
 	return 0
 }
 
-// A KeyState says whether the virtual key is on the car.
+// A KeyState says whether the virtual key is on the car. It is a short code that
+// does not change; String says it for people.
 type KeyState string
 
 // The states of a virtual key. The zero value is [KeyUnknown].
@@ -375,7 +399,7 @@ const (
 	KeyMissing   KeyState = "missing"
 )
 
-// String returns the state as text, "unknown" for [KeyUnknown].
+// String says the state for people. The text may change.
 func (s KeyState) String() string {
 	if s == KeyUnknown {
 		return "unknown"
@@ -383,19 +407,37 @@ func (s KeyState) String() string {
 	return string(s)
 }
 
-// A KeySource says where a [KeyState] was learned.
+// A KeySource says where a [KeyState] was learned. It is a short code that does
+// not change; String says it for people.
 type KeySource string
 
 // The sources of a [KeyState].
 const (
-	SourceNone         KeySource = ""              // nobody has said anything yet
-	KeyFromEndpoint    KeySource = "key endpoint"  // https://smartcar.com/docs/api-reference/tesla/get-virtual-key-status
-	KeyFromSignal      KeySource = "key signal"    // https://smartcar.com/docs/api-reference/signals/connectivitystatus
-	KeyFromError       KeySource = "API error"     // a request answered with VIRTUAL_KEY_REQUIRED
-	KeyFromCommand     KeySource = "command"       // a command that worked
-	KeyFromWebhook     KeySource = "webhook event" // https://smartcar.com/docs/api-reference/webhooks/events/vehicle-error
-	KeyFromApplication KeySource = "application"   // the application's own word
+	KeySourceNone      KeySource = ""            // nobody has said anything yet
+	KeyFromEndpoint    KeySource = "endpoint"    // https://smartcar.com/docs/api-reference/tesla/get-virtual-key-status
+	KeyFromSignal      KeySource = "signal"      // https://smartcar.com/docs/api-reference/signals/connectivitystatus
+	KeyFromError       KeySource = "error"       // a request answered with VIRTUAL_KEY_REQUIRED
+	KeyFromCommand     KeySource = "command"     // a command that worked
+	KeyFromWebhook     KeySource = "webhook"     // https://smartcar.com/docs/api-reference/webhooks/events/vehicle-error
+	KeyFromApplication KeySource = "application" // the application's own word
 )
+
+// String says the source for people. The text may change.
+func (s KeySource) String() string {
+	switch s {
+	case KeySourceNone:
+		return "no source"
+	case KeyFromEndpoint:
+		return "key endpoint"
+	case KeyFromSignal:
+		return "key signal"
+	case KeyFromError:
+		return "API error"
+	case KeyFromWebhook:
+		return "webhook event"
+	}
+	return string(s)
+}
 
 // A KeyStatus is what is known about the virtual key of one car. An owner can
 // remove a key at any time, so At matters as much as State.

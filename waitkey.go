@@ -33,7 +33,7 @@ type KeyNotNeededError struct {
 }
 
 func (e *KeyNotNeededError) Error() string {
-	return "smartcar: the car is of the class " + string(e.Class) + " and needs no virtual key: send requests without one"
+	return "smartcar: the car needs no virtual key (" + e.Class.String() + "): send requests without one"
 }
 
 // Is reports whether target is [ErrKeyNotNeeded].
@@ -45,7 +45,7 @@ func (e *KeyNotNeededError) Is(target error) bool { return target == ErrKeyNotNe
 //
 // It looks into the store every 3 seconds, and so takes whatever evidence comes
 // first, from this process or from a replica: a command that worked, a webhook
-// event, a status somebody else has read, [Vehicle.SetKeyStatus]. The
+// event, a status somebody else has read, [Vehicle.SetKeyState]. The
 // [KeyStatus] it returns says which, and when. In between it reads the status
 // itself, which takes no turn of the car: after 5 seconds, then ever more
 // rarely up to every 5 minutes, and never more than 30 times in one call. Reads
@@ -64,7 +64,7 @@ func (e *KeyNotNeededError) Is(target error) bool { return target == ErrKeyNotNe
 //
 // https://smartcar.com/docs/help/oem-integrations/tesla/virtual-key-tesla
 func (v *Vehicle) WaitForKey(ctx context.Context) (KeyStatus, error) {
-	r, err := v.newRequest(ctx, TeslaVirtualKey)
+	r, err := v.newRequest(ctx, opKeyStatus)
 	if err != nil {
 		return KeyStatus{}, err
 	}

@@ -15,23 +15,24 @@ import (
 // ErrWebhookRefused matches every [*WebhookError].
 var ErrWebhookRefused = errors.New("smartcar: webhook refused")
 
-// A WebhookReason says which check a delivery did not pass.
+// A WebhookReason says which check a delivery did not pass. It is a short code
+// that does not change; String says for people what is wrong and what to do.
 type WebhookReason string
 
 // The reasons of a [*WebhookError], in the order in which they are looked for.
 const (
-	WebhookNotPost            WebhookReason = "not a POST"
-	WebhookCompressed         WebhookReason = "compressed body"
-	WebhookTooLarge           WebhookReason = "body too large"
-	WebhookNotRead            WebhookReason = "body not read"
-	WebhookBadChallenge       WebhookReason = "challenge not answered"
-	WebhookUnsigned           WebhookReason = "signature missing"
-	WebhookMalformedSignature WebhookReason = "signature malformed"
-	WebhookWrongSignature     WebhookReason = "signature wrong"
-	WebhookUnreadable         WebhookReason = "not an event"
-	WebhookStoreFailed        WebhookReason = "store failed"
-	WebhookInProgress         WebhookReason = "in progress elsewhere"
-	WebhookHandlerFailed      WebhookReason = "handler failed"
+	WebhookNotPost            WebhookReason = "not-post"
+	WebhookCompressed         WebhookReason = "compressed"
+	WebhookTooLarge           WebhookReason = "too-large"
+	WebhookNotRead            WebhookReason = "not-read"
+	WebhookBadChallenge       WebhookReason = "bad-challenge"
+	WebhookUnsigned           WebhookReason = "unsigned"
+	WebhookMalformedSignature WebhookReason = "malformed-signature"
+	WebhookWrongSignature     WebhookReason = "wrong-signature"
+	WebhookUnreadable         WebhookReason = "unreadable"
+	WebhookStoreFailed        WebhookReason = "store-failed"
+	WebhookInProgress         WebhookReason = "in-progress"
+	WebhookHandlerFailed      WebhookReason = "handler-failed"
 )
 
 // A WebhookError is why a delivery was not taken. It holds nothing of what
@@ -43,7 +44,7 @@ type WebhookError struct {
 }
 
 func (e *WebhookError) Error() string {
-	text := "smartcar: webhook refused: " + e.explanation()
+	text := "smartcar: webhook refused: " + e.Reason.String()
 	if e.Err != nil {
 		text += ": " + strings.TrimPrefix(e.Err.Error(), "smartcar: ")
 	}
@@ -77,13 +78,14 @@ var webhookReasons = [...]struct {
 	{WebhookHandlerFailed, http.StatusInternalServerError, "the application did not handle the event; Smartcar sends it again"},
 }
 
-func (e *WebhookError) explanation() string {
-	for _, r := range webhookReasons {
-		if r.reason == e.Reason {
-			return r.text
+// String says for people what is wrong and what to do. The text may change.
+func (r WebhookReason) String() string {
+	for _, known := range webhookReasons {
+		if known.reason == r {
+			return known.text
 		}
 	}
-	return string(e.Reason)
+	return string(r)
 }
 
 // StatusCode is the HTTP status that answers the delivery: 400, 401, 405, 413,

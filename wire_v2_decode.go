@@ -15,7 +15,7 @@ func (wireV2) decode(op *operation, body json.RawMessage, _ UnitSystem) (any, er
 		return decodeAs(body, vinV2.reading)
 	case Permissions:
 		return decodeAs(body, permissionsV2.reading)
-	case TeslaVirtualKey:
+	case opKeyStatus:
 		return decodeAs(body, virtualKeyV2.reading)
 	case Odometer:
 		return decodeAs(body, odometerV2.reading)

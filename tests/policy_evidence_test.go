@@ -262,7 +262,7 @@ func TestPairingBetweenTwoTries(t *testing.T) {
 				go func() {
 					time.Sleep(100 * time.Millisecond)
 					_ = sim.Pair(smartcartest.ModelY)
-					_ = v.SetKeyStatus(t.Context(), smartcar.KeyInstalled)
+					_ = v.SetKeyState(t.Context(), smartcar.KeyInstalled)
 				}()
 				return nil, &net.OpError{Op: "dial", Err: errors.New("refused")}
 			}

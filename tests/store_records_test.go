@@ -298,7 +298,7 @@ func TestOnlyTheEndOfATurnMayBeLost(t *testing.T) {
 		keyless, paired := user.Vehicle(smartcartest.ModelY), user.Vehicle(smartcartest.Model3)
 		_, err := paired.Odometer(t.Context())
 		require.NoError(t, err)
-		require.NoError(t, keyless.SetKeyStatus(t.Context(), smartcar.KeyMissing))
+		require.NoError(t, keyless.SetKeyState(t.Context(), smartcar.KeyMissing))
 		require.Empty(t, db.losable)
 
 		before := db.cars

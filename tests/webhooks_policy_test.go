@@ -157,7 +157,7 @@ func TestWebhooksNeverGoBackInTime(t *testing.T) {
 		_, err = car.With(smartcar.IgnorePolicy()).Lock(ctx)
 		require.NoError(t, err)
 		require.Equal(t, 200, send(t, receiver, before.body(t)))
-		require.NoError(t, car.SetKeyStatus(ctx, smartcar.KeyMissing))
+		require.NoError(t, car.SetKeyState(ctx, smartcar.KeyMissing))
 		_, err = car.With(smartcar.AllowStale()).Odometer(ctx)
 		require.ErrorIs(t, err, smartcar.ErrRateLimited, "nothing is kept from before the command")
 	})

@@ -265,7 +265,7 @@ func TestWebhookReceiverSaysNothing(t *testing.T) {
 	receiver := hookReceiver(t, client, smartcar.WebhookOptions{}, nil)
 	body := []byte(readFixture(t, "webhooks/vehicle-state").Request.Body)
 	receiver.ServeHTTP(httptest.NewRecorder(), webhookRequest(body, strings.Repeat("ab", 32)))
-	require.Contains(t, log.String(), `"signature wrong"`)
+	require.Contains(t, log.String(), `"wrong-signature"`)
 	for _, verb := range []string{"%v", "%+v", "%#v"} {
 		log.WriteString(fmt.Sprintf(verb, receiver))
 	}
