@@ -1,7 +1,9 @@
 package smartcar_test
 
 import (
+	"bytes"
 	"encoding/json"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -13,12 +15,32 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Whoever has the credentials of v3 and forgets the option is told of it.
-func TestCredentialsOfV3WithoutTheOption(t *testing.T) {
-	config := bothConfig()
-	config.ClientSecret = ""
-	_, err := smartcar.New(config)
-	require.ErrorContains(t, err, "WithAPI(smartcar.V3)")
+// The credentials choose the version of the API; who has both has to say it.
+func TestCredentialsChooseTheAPI(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change func(*smartcar.Config)
+		want   smartcar.API
+	}{
+		"of v3":   {func(c *smartcar.Config) { c.ClientSecret = "" }, smartcar.V3},
+		"of v2.0": {func(c *smartcar.Config) { c.APIClientID, c.APIClientSecret = "", "" }, smartcar.V2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var log bytes.Buffer
+			config := bothConfig()
+			tt.change(&config)
+			client, err := smartcar.New(config, smartcar.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+			require.NoError(t, err)
+			require.Equal(t, tt.want, client.API())
+			require.Contains(t, log.String(), "api="+string(tt.want))
+
+			_, err = smartcar.New(config, smartcar.WithAPI(map[smartcar.API]smartcar.API{smartcar.V2: smartcar.V3, smartcar.V3: smartcar.V2}[tt.want]))
+			require.ErrorIs(t, err, smartcar.ErrInvalidArgument, "asked for the other one, whose credentials are not there")
+		})
+	}
+	_, err := smartcar.New(bothConfig())
+	require.ErrorContains(t, err, "WithAPI")
+	_, err = smartcar.New(smartcar.Config{})
+	requireArgumentError(t, err, "Config.ApplicationID")
 }
 
 // Every confusion of the four credentials is found by New, in the field where

@@ -449,3 +449,13 @@ func TestFlowsLeaveFewCookies(t *testing.T) {
 		}
 	}
 }
+
+// A flow that no browser would keep is refused before anything is written.
+func TestRedirectURLMustFitIntoTheCookie(t *testing.T) {
+	client := newClient(t, smartcartest.New())
+	w := httptest.NewRecorder()
+	err := client.Connect().Start(w, httptest.NewRequest(http.MethodGet, "/connect", nil),
+		smartcar.ConnectOptions{RedirectURL: "https://app.example/" + strings.Repeat("x", 3500)})
+	requireArgumentError(t, err, "RedirectURL")
+	require.Empty(t, w.Header())
+}

@@ -168,7 +168,7 @@ func TestNoLogLineShowsASecret(t *testing.T) {
 	lines := strings.Split(strings.TrimSpace(run.logs.String()), "\n")
 	require.Greater(t, len(lines), 5)
 	allowed := map[string]bool{}
-	for _, key := range []string{"time", "level", "msg", "operation", "vehicle", "status", "took", "request_id", "rule", "next_allowed", "error"} {
+	for _, key := range []string{"time", "level", "msg", "operation", "vehicle", "status", "took", "request_id", "rule", "next_allowed", "error", "api", "version"} {
 		allowed[key] = true
 	}
 	for _, line := range lines {
