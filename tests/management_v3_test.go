@@ -320,7 +320,7 @@ func heedless(connections ...string) func(sentRequest) *http.Response {
 // Who asks for the simulated connections of a user loses no real one.
 func TestDeleteConnectionsKeepsOtherModes(t *testing.T) {
 	for mode, want := range map[smartcar.ConnectMode][]string{
-		smartcar.ModeSimulated: {"c2"}, smartcar.ModeLive: {"c1"}, smartcar.ModeTest: {"c2"}, "": {"c1", "c2"},
+		smartcar.ModeSimulated: {"c2"}, smartcar.ModeLive: {"c1"}, smartcar.ConnectMode("test"): {"c2"}, "": {"c1", "c2"},
 	} {
 		t.Run(string(mode), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

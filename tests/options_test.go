@@ -325,7 +325,7 @@ func TestClockThatIsGivenIsTheOnlyOne(t *testing.T) {
 }
 
 func TestOptionsAreAppliedInOrder(t *testing.T) {
-	client, err := smartcar.New(plainConfig, smartcar.WithMode(smartcar.ModeTest), smartcar.WithMode(smartcar.ModeSimulated))
+	client, err := smartcar.New(plainConfig, smartcar.WithMode(smartcar.ConnectMode("test")), smartcar.WithMode(smartcar.ModeSimulated))
 	require.NoError(t, err)
 	link, err := client.Connect().AuthorizeURL(smartcar.ConnectOptions{}, "s")
 	require.NoError(t, err)

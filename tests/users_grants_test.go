@@ -366,7 +366,7 @@ func TestVehiclesByModeOnV3(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
 		live, simulated := apiClient(t, sim, smartcar.V3), apiClient(t, sim, smartcar.V3, smartcar.WithMode(smartcar.ModeSimulated))
-		tests := apiClient(t, sim, smartcar.V3, smartcar.WithMode(smartcar.ModeTest))
+		tests := apiClient(t, sim, smartcar.V3, smartcar.WithMode(smartcar.ConnectMode("test")))
 		count := func(client *smartcar.Client) (n int) {
 			for _, err := range client.User(sim.UserID()).Vehicles(t.Context()) {
 				if err != nil {
