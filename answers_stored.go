@@ -130,7 +130,7 @@ func (s *storedAnswers) keep(ctx context.Context, call *call, parts []part) {
 	})
 	ctx, cancel := contexts.Detached(ctx)
 	defer cancel()
-	if len(parts) == 0 || !s.core.tokens.noteCar(ctx, call.vehicle.userID, call.vehicle.id, false) {
+	if len(parts) == 0 || !s.core.users.AddCar(ctx, call.vehicle.userID, call.vehicle.id, false) {
 		return
 	}
 	_ = s.change(ctx, call.vehicle.id, func(r *answersRecord, now time.Time) bool {
@@ -139,7 +139,7 @@ func (s *storedAnswers) keep(ctx context.Context, call *call, parts []part) {
 			return false
 		}
 		first := !slices.ContainsFunc(r.Answers, func(a storedAnswer) bool { return a.Scope == call.scope })
-		if first && !s.core.tokens.noteCarNow(ctx, call.vehicle.userID, call.vehicle.id, false) {
+		if first && !s.core.users.AddCarNow(ctx, call.vehicle.userID, call.vehicle.id, false) {
 			return false // forgotten elsewhere, a moment ago
 		}
 		for _, p := range parts {

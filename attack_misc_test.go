@@ -419,5 +419,7 @@ func TestGuessedVehicleIDsLeaveNoRecords(t *testing.T) {
 		record, err := db.Load(t.Context(), "user/"+user.ID())
 		require.NoError(t, err)
 		require.NotContains(t, string(record.Value), "guess-")
+		_, err = db.Load(t.Context(), "usercars/"+user.ID()+"/")
+		require.ErrorIs(t, err, store.ErrNotFound)
 	})
 }

@@ -94,16 +94,16 @@ func (g *gate) carFrom(v *Vehicle, record store.Record, asked time.Time) car {
 // swap stores state in place of c. When somebody else was faster it returns
 // what is stored now, and false.
 func (g *gate) swap(ctx context.Context, v *Vehicle, c car, state carState) (car, bool, error) {
-	note := g.tokens.noteCar
+	addCar := g.users.AddCar
 	if c.revision == "" { // nothing new is kept of a user who was forgotten elsewhere a moment ago
-		note = g.tokens.noteCarNow
+		addCar = g.users.AddCarNow
 	}
 	switch {
 	case v.userID == "": // a webhook that names no user: see learnReadings
 		if c.revision == "" {
 			return c, false, ErrNotConnected
 		}
-	case !note(ctx, v.userID, v.id, !v.noted) && (c.revision == "" || !state.keyless()):
+	case !addCar(ctx, v.userID, v.id, !v.noted && g.opts.api == V3) && (c.revision == "" || !state.keyless()):
 		return c, false, ErrNotConnected // of a user who was forgotten, only an open window is kept
 	}
 	asked := g.now()

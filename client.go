@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/contexts"
+	"github.com/seed-498a1bc4/smartcar/internal/users"
 	"github.com/seed-498a1bc4/smartcar/store"
 	"golang.org/x/oauth2"
 )
@@ -85,6 +86,8 @@ type core struct {
 	http        *http.Client // a copy of the caller's, for x/oauth2
 	wire        wire
 	gate        *gate
+	users       *users.Users
+	accounts    *accounts
 	tokens      *tokenKeeper
 	reach       reach
 	answers     *answerCache
@@ -132,6 +135,8 @@ func New(config Config, opts ...Option) (*Client, error) {
 		}
 	}
 	c.answers = newAnswerCache(c)
+	c.users = newUsers(c)
+	c.accounts = &accounts{core: c, users: c.users}
 	c.tokens = newTokenKeeper(c)
 	c.reach = grantReach{c}
 	if o.api == V3 {

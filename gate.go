@@ -90,7 +90,7 @@ func (g *gate) note(ctx context.Context, call *call) error {
 	if g.opts.api != V3 || v == nil || v.noted {
 		return nil
 	}
-	if !g.tokens.noteCar(ctx, v.userID, v.id, true) {
+	if !g.users.AddCar(ctx, v.userID, v.id, true) {
 		return ErrNotConnected
 	}
 	noted := *v
@@ -104,7 +104,7 @@ func (g *gate) note(ctx context.Context, call *call) error {
 func (g *gate) unnote(ctx context.Context, call *call, err error) {
 	if v := call.vehicle; v != nil && v.noted && isGone(err) {
 		if c, err := g.load(ctx, v); err == nil && c.revision == "" {
-			_ = g.tokens.forgetCar(ctx, v.userID, v.id)
+			_ = g.users.RemoveCar(ctx, v.userID, v.id)
 		}
 	}
 }
@@ -357,7 +357,7 @@ func (g *gate) holdBack(ctx context.Context, call *call, c car, nonce uint64) ca
 // settle books what a request cost and keeps its answers.
 func (g *gate) settle(ctx context.Context, call *call, a *answer, c car, nonce uint64, always bool) {
 	g.book(ctx, call, a, c, nonce, always)
-	if a != nil && (!call.vehicle.noted || g.tokens.noteCar(ctx, call.vehicle.userID, call.vehicle.id, false)) {
+	if a != nil && (!call.vehicle.noted || g.users.AddCar(ctx, call.vehicle.userID, call.vehicle.id, false)) {
 		g.answers.keep(ctx, call, a.parts)
 	}
 }

@@ -100,12 +100,13 @@ func (g *gate) readKey(ctx context.Context, v *Vehicle) error {
 // again: the new grant may have the permission. It only saves time, so that a
 // failure is none.
 func (g *gate) accessChanged(ctx context.Context, u *User) {
-	record, err := g.tokens.storedUser(ctx, u.id)
+	record, err := g.users.Connected(ctx, u.id)
 	if err != nil {
 		return
 	}
-	for _, id := range record.Cars {
-		_, _ = g.update(ctx, u.vehicle(id, ""), car{}, event{kind: accessChanged})
+	cars, _ := g.users.Cars(ctx, u.id, record)
+	for _, filed := range cars {
+		_, _ = g.update(ctx, u.vehicle(filed.ID, ""), car{}, event{kind: accessChanged})
 	}
 }
 

@@ -24,7 +24,7 @@ func (g grantReach) authorize(ctx context.Context, v *Vehicle, c *call) error {
 }
 
 func (g grantReach) connected(ctx context.Context, userID string) error {
-	_, err := g.tokens.loadUser(ctx, userID)
+	_, err := g.accounts.withGrants(ctx, userID)
 	return err
 }
 
@@ -33,14 +33,14 @@ const vehiclesPage = 50
 
 func (g grantReach) vehicles(ctx context.Context, u *User) iter.Seq2[*Vehicle, error] {
 	return func(yield func(*Vehicle, error) bool) {
-		record, err := g.tokens.loadUser(ctx, u.id)
+		record, err := g.accounts.withGrants(ctx, u.id)
 		if err != nil {
 			yield(nil, err)
 			return
 		}
 		seen := make(map[string]bool)
 		var ended error
-		for _, grant := range record.newestFirst() {
+		for _, grant := range record.NewestFirst() {
 			var listed []string
 			for id, err := range g.listVehicles(ctx, u.id, grant.ID) {
 				if errors.Is(err, ErrReconnectRequired) || errors.Is(err, ErrUnauthorized) {
@@ -51,16 +51,16 @@ func (g grantReach) vehicles(ctx context.Context, u *User) iter.Seq2[*Vehicle, e
 					yield(nil, err)
 					return
 				}
-				listed = append(listed, id)
 				if seen[id] {
 					continue
 				}
 				seen[id] = true
+				listed = append(listed, id)
 				if !yield(u.vehicle(id, grant.ID), nil) {
 					return
 				}
 			}
-			g.tokens.noteVehicles(ctx, u.id, grant.ID, listed)
+			_ = g.users.List(ctx, u.id, grant.ID, listed) // only saves work later
 		}
 		if len(seen) == 0 && ended != nil {
 			yield(nil, ended)
@@ -103,22 +103,20 @@ func getJSON[T any](ctx context.Context, c *core, op Operation, auth grantCreden
 // grant finds the grant that reaches the vehicle: the one that listed it, else
 // the user's only one, else whichever lists it now, the newest first.
 func (v *Vehicle) grant(ctx context.Context) (string, error) {
-	user, err := v.core.tokens.knownUser(ctx, v.userID)
+	user, err := v.core.accounts.recentWithGrants(ctx, v.userID)
 	if err != nil {
 		return "", err
 	}
-	if v.grantID != "" && user.find(v.grantID) != nil {
+	if v.grantID != "" && user.Has(v.grantID) {
 		return v.grantID, nil
 	}
 	if len(user.Grants) == 1 {
 		return user.Grants[0].ID, nil
 	}
-	grants := user.newestFirst()
-	for _, g := range grants {
-		if slices.Contains(g.Vehicles, v.id) {
-			return g.ID, nil
-		}
+	if grant := v.core.users.GrantOf(ctx, v.userID, user, v.id); grant != "" {
+		return grant, nil
 	}
+	grants := user.NewestFirst()
 	for _, g := range grants {
 		var listed []string
 		for id, err := range v.core.listVehicles(ctx, v.userID, g.ID) {
@@ -130,7 +128,7 @@ func (v *Vehicle) grant(ctx context.Context) (string, error) {
 			}
 			listed = append(listed, id)
 		}
-		v.core.tokens.noteVehicles(ctx, v.userID, g.ID, listed)
+		_ = v.core.users.List(ctx, v.userID, g.ID, listed) // only saves work later
 		if slices.Contains(listed, v.id) {
 			return g.ID, nil
 		}
@@ -161,14 +159,11 @@ func (g grantReach) disconnect(ctx context.Context, v *Vehicle) error {
 	if _, err = g.send(ctx, call); err != nil {
 		return err
 	}
-	return errors.Join(
-		g.answers.dropScope(ctx, v.id, call.scope),
-		g.tokens.forgetVehicle(ctx, v.userID, v.id),
-	)
+	return g.accounts.disconnected(ctx, v, call.scope)
 }
 
 func (g grantReach) renew(ctx context.Context, u *User, within time.Duration) error {
-	record, err := g.tokens.loadUser(ctx, u.id)
+	record, err := g.accounts.withGrants(ctx, u.id)
 	if err != nil {
 		return err
 	}

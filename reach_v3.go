@@ -31,7 +31,7 @@ func (a appReach) authorize(_ context.Context, v *Vehicle, c *call) error {
 // connected knows of users who are being forgotten only: anybody may be connected
 // who is not stored.
 func (a appReach) connected(ctx context.Context, userID string) error {
-	u, err := a.tokens.anyUser(ctx, userID)
+	u, err := a.users.Stored(ctx, userID)
 	switch {
 	case errors.Is(err, ErrNotConnected):
 		return nil
@@ -198,19 +198,10 @@ func (a appReach) confirmNow(ctx context.Context, p pendingGrant) error {
 		}
 		// Whatever the filter let through: both have to be what was asked for.
 		if connection.UserID == p.ClaimedUser && connection.ExternalID == p.ProofID {
-			return a.welcome(ctx, p)
+			return a.accounts.confirmed(ctx, p)
 		}
 	}
 	return errNotConfirmed
-}
-
-// welcome files what came with the run under its user.
-func (a appReach) welcome(ctx context.Context, p pendingGrant) error {
-	err := a.tokens.welcome(ctx, p.ClaimedUser, func(u *userRecord) { u.note(p) })
-	if err == nil {
-		a.gate.accessChanged(ctx, a.user(p.ClaimedUser))
-	}
-	return err
 }
 
 // deleteConnections looks in all modes: who is removed must not live on as a
