@@ -8,6 +8,7 @@ import (
 	"github.com/seed-498a1bc4/smartcar/internal/lru"
 	"github.com/seed-498a1bc4/smartcar/internal/policy"
 	"github.com/seed-498a1bc4/smartcar/internal/records"
+	"github.com/seed-498a1bc4/smartcar/internal/users"
 )
 
 // answerCache keeps the last answers of each vehicle. Below the vehicle they are
@@ -34,13 +35,13 @@ func (r *request) answerRef() answerRef {
 	return answerRef{kept: r.kept, car: r.car, scope: r.scope, units: r.units}
 }
 
-func newAnswerCache(o *options, r records.Records, tokens *tokenKeeper) *answerCache {
+func newAnswerCache(o *options, r records.Records, u *users.Users) *answerCache {
 	if o.cacheSize == 0 {
 		return &answerCache{}
 	}
 	cache := &answerCache{vehicles: lru.New[string, *vehicleKept](o.cacheSize)}
 	if o.storedAnswers != nil {
-		cache.stored = &storedAnswers{o, r, tokens, *o.storedAnswers}
+		cache.stored = &storedAnswers{o, r, u, *o.storedAnswers}
 	}
 	return cache
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/seed-498a1bc4/smartcar/internal/contexts"
 	"github.com/seed-498a1bc4/smartcar/internal/randid"
 	"github.com/seed-498a1bc4/smartcar/internal/records"
+	"github.com/seed-498a1bc4/smartcar/internal/users"
 )
 
 // StoredAnswers bounds what [WithStoredAnswers] keeps of each vehicle.
@@ -55,7 +56,7 @@ func WithStoredAnswers(bounds StoredAnswers) Option {
 type storedAnswers struct {
 	opts    *options
 	records records.Records
-	tokens  *tokenKeeper
+	users   *users.Users
 	bounds  StoredAnswers
 }
 
@@ -132,7 +133,7 @@ func (s *storedAnswers) keep(ctx context.Context, ref answerRef, began time.Time
 	})
 	ctx, cancel := contexts.Detached(ctx)
 	defer cancel()
-	if len(parts) == 0 || !s.tokens.noteCar(ctx, ref.car.user, ref.car.id, false) {
+	if len(parts) == 0 || !s.users.AddCar(ctx, ref.car.user, ref.car.id, false) {
 		return
 	}
 	_ = s.change(ctx, ref.car.id, func(r *answersRecord, now time.Time) bool {
@@ -141,7 +142,7 @@ func (s *storedAnswers) keep(ctx context.Context, ref answerRef, began time.Time
 			return false
 		}
 		first := !slices.ContainsFunc(r.Answers, func(a storedAnswer) bool { return a.Scope == ref.scope })
-		if first && !s.tokens.noteCarNow(ctx, ref.car.user, ref.car.id, false) {
+		if first && !s.users.AddCarNow(ctx, ref.car.user, ref.car.id, false) {
 			return false // forgotten elsewhere, a moment ago
 		}
 		for _, p := range parts {

@@ -10,6 +10,7 @@ import (
 	"github.com/seed-498a1bc4/smartcar/internal/policy"
 	"github.com/seed-498a1bc4/smartcar/internal/randid"
 	"github.com/seed-498a1bc4/smartcar/internal/records"
+	"github.com/seed-498a1bc4/smartcar/internal/users"
 	"github.com/seed-498a1bc4/smartcar/store"
 )
 
@@ -30,7 +31,7 @@ func newCarRef(user, id string) carRef { return carRef{user: user, id: id, key: 
 type cars struct {
 	opts    *options
 	records records.Records
-	tokens  *tokenKeeper
+	users   *users.Users
 	// known remembers the records of cars in a shared store: a refusal that
 	// follows from them needs no round trip, and when the store is away they
 	// tell which cars are open. It is nil for a store.Memory.
@@ -40,8 +41,8 @@ type cars struct {
 // carRecordTTL forgets cars nobody asks for. What it loses is learned again.
 const carRecordTTL = 90 * 24 * time.Hour
 
-func newCars(o *options, r records.Records, tokens *tokenKeeper) *cars {
-	c := &cars{opts: o, records: r, tokens: tokens}
+func newCars(o *options, r records.Records, u *users.Users) *cars {
+	c := &cars{opts: o, records: r, users: u}
 	if _, ok := o.store.(*store.Memory); !ok {
 		c.known = lru.New[string, car](o.cacheSize)
 	}
@@ -84,7 +85,7 @@ func (cs *cars) enter(ctx context.Context, ref carRef) (carRef, error) {
 	if cs.opts.api != V3 || ref.entered {
 		return ref, nil
 	}
-	if !cs.tokens.noteCar(ctx, ref.user, ref.id, true) {
+	if !cs.users.AddCar(ctx, ref.user, ref.id, true) {
 		return ref, ErrNotConnected
 	}
 	ref.entered = true
@@ -93,7 +94,7 @@ func (cs *cars) enter(ctx context.Context, ref carRef) (carRef, error) {
 
 // stillEntered reports whether the user of a car that was entered is still there.
 func (cs *cars) stillEntered(ctx context.Context, ref carRef) bool {
-	return cs.tokens.noteCar(ctx, ref.user, ref.id, false)
+	return cs.users.AddCar(ctx, ref.user, ref.id, false)
 }
 
 // leaveUnknown undoes enter for a car that Smartcar does not know, so that ids
@@ -101,7 +102,7 @@ func (cs *cars) stillEntered(ctx context.Context, ref carRef) bool {
 func (cs *cars) leaveUnknown(ctx context.Context, ref carRef, err error) {
 	if ref.entered && isGone(err) {
 		if c, err := cs.load(ctx, ref); err == nil && c.revision == "" {
-			_ = cs.tokens.forgetCar(ctx, ref.user, ref.id)
+			_ = cs.users.RemoveCar(ctx, ref.user, ref.id)
 		}
 	}
 }
@@ -171,16 +172,16 @@ func (cs *cars) carFrom(ref carRef, record store.Record, asked time.Time) car {
 // swap stores state in place of c. When somebody else was faster it returns
 // what is stored now, and false.
 func (cs *cars) swap(ctx context.Context, ref carRef, c car, state policy.State) (car, bool, error) {
-	note := cs.tokens.noteCar
+	addCar := cs.users.AddCar
 	if c.revision == "" { // nothing new is kept of a user who was forgotten elsewhere a moment ago
-		note = cs.tokens.noteCarNow
+		addCar = cs.users.AddCarNow
 	}
 	switch {
 	case ref.user == "": // a webhook that names no user: see learnReadings
 		if c.revision == "" {
 			return c, false, ErrNotConnected
 		}
-	case !note(ctx, ref.user, ref.id, !ref.entered) && (c.revision == "" || !state.Keyless()):
+	case !addCar(ctx, ref.user, ref.id, !ref.entered && cs.opts.api == V3) && (c.revision == "" || !state.Keyless()):
 		return c, false, ErrNotConnected // of a user who was forgotten, only an open window is kept
 	}
 	asked := cs.opts.now()
@@ -251,18 +252,5 @@ func (cs *cars) forget(ctx context.Context, ref carRef) error {
 		if !errors.Is(err, store.ErrConflict) {
 			return err
 		}
-	}
-}
-
-// accessChanged makes what could not be known about a user's cars be asked for
-// again: the new grant may have the permission. It only saves time, so that a
-// failure is none.
-func (c *core) accessChanged(ctx context.Context, userID string) {
-	record, err := c.tokens.storedUser(ctx, userID)
-	if err != nil {
-		return
-	}
-	for _, id := range record.Cars {
-		_, _ = c.cars.apply(ctx, newCarRef(userID, id), car{}, evidenceOfConnect()...)
 	}
 }

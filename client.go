@@ -14,6 +14,7 @@ import (
 
 	"github.com/seed-498a1bc4/smartcar/internal/contexts"
 	"github.com/seed-498a1bc4/smartcar/internal/records"
+	"github.com/seed-498a1bc4/smartcar/internal/users"
 	"github.com/seed-498a1bc4/smartcar/store"
 	"golang.org/x/oauth2"
 )
@@ -93,13 +94,19 @@ type core struct {
 	cars        *cars
 	answers     *answerCache
 	links       *keyLinks
+	users       *users.Users
 	tokens      *tokenKeeper
+	accounts    *accounts
 }
 
 type secrets struct {
 	clientSecret, apiClientSecret, managementToken string
 	stateKey                                       []byte
 }
+
+// leastUserCars is of how many cars this process remembers whose they are, also
+// where it keeps no answers.
+const leastUserCars = 10_000
 
 // New returns a client. It makes no request. Every problem of config and opts
 // is reported here as an [*ArgumentError], not at the first call.
@@ -138,13 +145,15 @@ func New(config Config, opts ...Option) (*Client, error) {
 		}
 	}
 	kept := records.New(o.store, o.clock)
+	c.users = users.New(kept, o.clock, max(o.cacheSize, leastUserCars))
 	c.tokens = newTokenKeeper(c)
-	c.answers = newAnswerCache(&o, kept, c.tokens)
-	c.links = &keyLinks{&o, c.tokens}
-	c.cars = newCars(&o, kept, c.tokens)
+	c.answers = newAnswerCache(&o, kept, c.users)
+	c.links = &keyLinks{&o, c.users}
+	c.cars = newCars(&o, kept, c.users)
 	c.pause = &pause{opts: &o}
 	c.gate = &gate{opts: &o, pause: c.pause, cars: c.cars, links: c.links, answers: c.answers}
 	c.send = newPipeline(c.gate, wire)
+	c.accounts = &accounts{c.opts, c.sender(), c.users, c.tokens, c.answers, c.cars}
 	c.reach = c.newReach()
 	o.logger.LogAttrs(context.Background(), slog.LevelInfo, "smartcar client", slog.String("api", string(o.api)), slog.String("version", Version))
 	return &Client{c}, nil
@@ -179,9 +188,9 @@ func (c *Client) User(userID string) *User { return &User{core: c.core, id: user
 // newReach returns the way of the API version in use to users and cars.
 func (c *core) newReach() reach {
 	if c.opts.api == V3 {
-		return appReach{c.opts, c.sender(), c.tokens, c.answers, c.links, newAppCredential(c)}
+		return appReach{c.opts, c.sender(), c.accounts, c.links, newAppCredential(c)}
 	}
-	return grantReach{c.opts, c.secrets, c.sender(), c.tokens, c.answers, c.links}
+	return grantReach{c.opts, c.secrets, c.sender(), c.accounts, c.links}
 }
 
 func (c *core) sender() sender { return sender{c.send, c.api} }

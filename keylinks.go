@@ -1,11 +1,15 @@
 package smartcar
 
-import "context"
+import (
+	"context"
+
+	"github.com/seed-498a1bc4/smartcar/internal/users"
+)
 
 // keyLinks finds the link to show to the owner of a car that needs the key.
 type keyLinks struct {
-	opts   *options
-	tokens *tokenKeeper
+	opts  *options
+	users *users.Users
 }
 
 // parse returns the zero value for a link that is not trusted (any more).
@@ -23,7 +27,7 @@ func (l *keyLinks) forCar(ctx context.Context, userID, fromError string) Virtual
 	if parsed := l.parse(fromError); !parsed.IsZero() {
 		return parsed
 	}
-	if record, err := l.tokens.storedUser(ctx, userID); err == nil {
+	if record, err := l.users.Connected(ctx, userID); err == nil {
 		if parsed := l.parse(record.VirtualKeyURL); !parsed.IsZero() {
 			parsed.vin = "" // of whichever car it came with
 			return parsed

@@ -22,7 +22,7 @@ type request struct {
 	query   url.Values
 	auth    credential
 	grant   grantCredential // of v2.0: auth points to it, to save an allocation
-	user    string // in whose name the application asks; API v3
+	user    string          // in whose name the application asks; API v3
 	units   UnitSystem
 
 	kept     *vehicleKept // where the answers are kept; nil keeps none

@@ -13,25 +13,24 @@ import (
 
 // grantReach is the reach of API v2.0.
 type grantReach struct {
-	opts    *options
-	secrets func() secrets
-	sender  sender
-	tokens  *tokenKeeper
-	answers *answerCache
-	links   *keyLinks
+	opts     *options
+	secrets  func() secrets
+	sender   sender
+	accounts *accounts
+	links    *keyLinks
 }
 
 var _ reach = grantReach{}
 
 func (g grantReach) authorize(ctx context.Context, r *request, grant string) error {
 	grant, err := g.grantFor(ctx, r.car, grant)
-	r.scope, r.grant = grant, grantCredential{g.tokens, grant, r.car.user, r.car.id}
+	r.scope, r.grant = grant, grantCredential{g.accounts.tokens, grant, r.car.user, r.car.id}
 	r.auth = &r.grant
 	return err
 }
 
 func (g grantReach) connected(ctx context.Context, userID string) error {
-	_, err := g.tokens.loadUser(ctx, userID)
+	_, err := g.accounts.withGrants(ctx, userID)
 	return err
 }
 
@@ -40,14 +39,14 @@ const vehiclesPage = 50
 
 func (g grantReach) vehicles(ctx context.Context, userID string) iter.Seq2[listedCar, error] {
 	return func(yield func(listedCar, error) bool) {
-		record, err := g.tokens.loadUser(ctx, userID)
+		record, err := g.accounts.withGrants(ctx, userID)
 		if err != nil {
 			yield(listedCar{}, err)
 			return
 		}
 		seen := make(map[string]bool)
 		var ended error
-		for _, grant := range record.newestFirst() {
+		for _, grant := range record.NewestFirst() {
 			var listed []string
 			for id, err := range g.listVehicles(ctx, userID, grant.ID) {
 				if errors.Is(err, ErrReconnectRequired) || errors.Is(err, ErrUnauthorized) {
@@ -58,16 +57,16 @@ func (g grantReach) vehicles(ctx context.Context, userID string) iter.Seq2[liste
 					yield(listedCar{}, err)
 					return
 				}
-				listed = append(listed, id)
 				if seen[id] {
 					continue
 				}
 				seen[id] = true
+				listed = append(listed, id)
 				if !yield(listedCar{id, grant.ID}, nil) {
 					return
 				}
 			}
-			g.tokens.noteVehicles(ctx, userID, grant.ID, listed)
+			_ = g.accounts.users.List(ctx, userID, grant.ID, listed) // only saves work later
 		}
 		if len(seen) == 0 && ended != nil {
 			yield(listedCar{}, ended)
@@ -82,7 +81,7 @@ func (g grantReach) listVehicles(ctx context.Context, userID, grant string) iter
 			page, err := getJSON[struct {
 				Paging   lenient.Object[pagingV2]     `json:"paging"`
 				Vehicles lenient.List[lenient.String] `json:"vehicles"`
-			}](ctx, g.sender, opVehicles, grantCredential{keeper: g.tokens, grant: grant, userID: userID}, "/vehicles", url.Values{"limit": {itoa(vehiclesPage)}, "offset": {itoa(offset)}})
+			}](ctx, g.sender, opVehicles, grantCredential{keeper: g.accounts.tokens, grant: grant, userID: userID}, "/vehicles", url.Values{"limit": {itoa(vehiclesPage)}, "offset": {itoa(offset)}})
 			if err != nil {
 				yield("", err)
 				return
@@ -110,22 +109,20 @@ func getJSON[T any](ctx context.Context, s sender, op Operation, auth grantCrede
 // grantFor finds the grant that reaches a car: the one that listed it, else the
 // user's only one, else whichever lists it now, the newest first.
 func (g grantReach) grantFor(ctx context.Context, car carRef, listedBy string) (string, error) {
-	user, err := g.tokens.knownUser(ctx, car.user)
+	user, err := g.accounts.recentWithGrants(ctx, car.user)
 	if err != nil {
 		return "", err
 	}
-	if listedBy != "" && user.find(listedBy) != nil {
+	if listedBy != "" && user.Has(listedBy) {
 		return listedBy, nil
 	}
 	if len(user.Grants) == 1 {
 		return user.Grants[0].ID, nil
 	}
-	grants := user.newestFirst()
-	for _, grant := range grants {
-		if slices.Contains(grant.Vehicles, car.id) {
-			return grant.ID, nil
-		}
+	if grant := g.accounts.users.GrantOf(ctx, car.user, user, car.id); grant != "" {
+		return grant, nil
 	}
+	grants := user.NewestFirst()
 	for _, grant := range grants {
 		var listed []string
 		for id, err := range g.listVehicles(ctx, car.user, grant.ID) {
@@ -137,7 +134,7 @@ func (g grantReach) grantFor(ctx context.Context, car carRef, listedBy string) (
 			}
 			listed = append(listed, id)
 		}
-		g.tokens.noteVehicles(ctx, car.user, grant.ID, listed)
+		_ = g.accounts.users.List(ctx, car.user, grant.ID, listed) // only saves work later
 		if slices.Contains(listed, car.id) {
 			return grant.ID, nil
 		}
@@ -176,20 +173,17 @@ func (g grantReach) disconnect(ctx context.Context, r *request) error {
 	if _, err = g.sender.send(ctx, r, nil); err != nil {
 		return err
 	}
-	return errors.Join(
-		g.answers.dropScope(ctx, r.car.id, r.scope),
-		g.tokens.forgetVehicle(ctx, r.car.user, r.car.id),
-	)
+	return g.accounts.disconnected(ctx, r.car, r.scope)
 }
 
 func (g grantReach) renew(ctx context.Context, userID string, within time.Duration) error {
-	record, err := g.tokens.loadUser(ctx, userID)
+	record, err := g.accounts.withGrants(ctx, userID)
 	if err != nil {
 		return err
 	}
 	var failed []error
 	for _, grant := range record.Grants {
-		failed = append(failed, g.tokens.renew(ctx, grant.ID, within))
+		failed = append(failed, g.accounts.tokens.renew(ctx, grant.ID, within))
 	}
 	return errors.Join(failed...)
 }
@@ -198,12 +192,12 @@ func (g grantReach) finish(ctx context.Context, callback *Callback, run connectR
 	if !callback.HasCode() {
 		return nil, &CallbackError{Parameter: "code", Problem: "is missing; was Connect started with response_type=code?"}
 	}
-	token, err := g.tokens.exchangeCode(ctx, callback.secrets().code, run.redirectURL)
+	token, err := g.accounts.tokens.exchangeCode(ctx, callback.secrets().code, run.redirectURL)
 	if err != nil {
 		return nil, err
 	}
 	pending := pendingGrant{ExternalID: run.externalID, VirtualKeyURL: callback.VirtualKeyURL.String()}
-	userID, err := g.tokens.admit(ctx, token, pending)
+	userID, err := g.accounts.tokens.admit(ctx, token, pending)
 	if err != nil {
 		return nil, err
 	}
@@ -215,7 +209,7 @@ func (l *keyLinks) newGrant(userID string, pending pendingGrant) *Grant {
 }
 
 func (g grantReach) resume(ctx context.Context, grantID string) (*Grant, error) {
-	pending, userID, err := g.tokens.resume(ctx, grantID)
+	pending, userID, err := g.accounts.tokens.resume(ctx, grantID)
 	if err != nil {
 		return nil, err
 	}

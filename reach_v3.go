@@ -15,12 +15,11 @@ import (
 
 // appReach is the reach of API v3.
 type appReach struct {
-	opts    *options
-	sender  sender
-	tokens  *tokenKeeper
-	answers *answerCache
-	links   *keyLinks
-	token   *appCredential
+	opts     *options
+	sender   sender
+	accounts *accounts
+	links    *keyLinks
+	token    *appCredential
 }
 
 var _ reach = appReach{}
@@ -33,7 +32,7 @@ func (a appReach) authorize(_ context.Context, r *request, _ string) error {
 // connected knows of users who are being forgotten only: anybody may be connected
 // who is not stored.
 func (a appReach) connected(ctx context.Context, userID string) error {
-	u, err := a.tokens.anyUser(ctx, userID)
+	u, err := a.accounts.users.Stored(ctx, userID)
 	switch {
 	case errors.Is(err, ErrNotConnected):
 		return nil
@@ -103,7 +102,7 @@ func (a appReach) vehicles(ctx context.Context, userID string) iter.Seq2[listedC
 // notConnected is the error for a user of whom v3 shows no connection: whether
 // MoveToV3 or Connect helps depends on what is known from v2.0.
 func (a appReach) notConnected(ctx context.Context, userID string) error {
-	if user, err := a.tokens.storedUser(ctx, userID); err == nil && len(user.Grants) > 0 {
+	if user, err := a.accounts.stored(ctx, userID); err == nil && len(user.Grants) > 0 {
 		return ErrNotMoved
 	}
 	return ErrNotConnected
@@ -130,8 +129,8 @@ func (a appReach) disconnect(ctx context.Context, r *request) error {
 	if err := a.deleteOne(ctx, connection.ID); err != nil {
 		return err
 	}
-	err = a.answers.dropScope(ctx, r.car.id, r.scope)
-	a.answers.discard(ctx, r.car.id, a.opts.now()) // a late event must not bring them back
+	err = a.accounts.answers.dropScope(ctx, r.car.id, r.scope)
+	a.accounts.answers.discard(ctx, r.car.id, a.opts.now()) // a late event must not bring them back
 	return err
 }
 
@@ -172,21 +171,21 @@ func (a appReach) finish(ctx context.Context, callback *Callback, run connectRun
 	}
 	// The run cannot be repeated without the owner: keep it for Resume.
 	id := randid.Text()
-	if keepErr := a.tokens.storeGrant(ctx, id, grantRecord{Pending: &pending}); keepErr != nil {
+	if keepErr := a.accounts.tokens.storeGrant(ctx, id, grantRecord{Pending: &pending}); keepErr != nil {
 		err = errors.Join(err, keepErr)
 	}
 	return nil, &PendingGrantError{GrantID: id, Err: err}
 }
 
 func (a appReach) resume(ctx context.Context, grantID string) (*Grant, error) {
-	pending, err := a.tokens.pending(ctx, grantID)
+	pending, err := a.accounts.tokens.pending(ctx, grantID)
 	if err == nil {
 		err = a.confirm(ctx, pending)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return a.links.newGrant(pending.ClaimedUser, pending), a.tokens.forgetGrant(ctx, grantID)
+	return a.links.newGrant(pending.ClaimedUser, pending), a.accounts.tokens.forgetGrant(ctx, grantID)
 }
 
 func (a appReach) confirm(ctx context.Context, p pendingGrant) error {
@@ -209,19 +208,10 @@ func (a appReach) confirmNow(ctx context.Context, p pendingGrant) error {
 		}
 		// Whatever the filter let through: both have to be what was asked for.
 		if connection.UserID == p.ClaimedUser && connection.ExternalID == p.ProofID {
-			return a.welcome(ctx, p)
+			return a.accounts.confirmed(ctx, p)
 		}
 	}
 	return errNotConfirmed
-}
-
-// welcome files what came with the run under its user.
-func (a appReach) welcome(ctx context.Context, p pendingGrant) error {
-	err := a.tokens.welcome(ctx, p.ClaimedUser, func(u *userRecord) { u.note(p) })
-	if err == nil {
-		a.tokens.core.accessChanged(ctx, p.ClaimedUser)
-	}
-	return err
 }
 
 // deleteConnections looks in all modes: who is removed must not live on as a

@@ -57,7 +57,6 @@ type tokenKeeper struct {
 	records records.Records
 	// cached holds access tokens, to spare the store a load for each request.
 	cached     *lru.Cache[string, *cachedGrant]
-	users      *lru.Cache[string, cachedUser]
 	refreshing records.Flights
 	// unstored holds what the store would not take yet, by grant: a newPair, or
 	// the grantRecord of a new grant.
@@ -70,7 +69,6 @@ func newTokenKeeper(c *core) *tokenKeeper {
 	return &tokenKeeper{
 		core: c, records: records.New(c.opts.store, c.opts.clock),
 		cached: lru.New[string, *cachedGrant](10_000),
-		users:  lru.New[string, cachedUser](10_000),
 
 		notCovered: lru.New[string, time.Time](1000),
 	}
@@ -95,7 +93,7 @@ func (g *grantCredential) header(ctx context.Context) ([]string, error) {
 		// shall use another grant.
 		detached, cancel := contexts.Detached(ctx)
 		defer cancel()
-		err = errors.Join(err, g.keeper.end(detached, g.grant, g.userID))
+		err = errors.Join(err, g.keeper.core.accounts.end(detached, g.grant, g.userID))
 	}
 	if err != nil {
 		return nil, err
@@ -362,7 +360,7 @@ func (k *tokenKeeper) rejected(ctx context.Context, grant string, used grantReco
 		return nil, err // whether somebody has rotated it cannot be told
 	}
 	if err == nil {
-		err = k.end(ctx, grant, r.UserID)
+		err = k.core.accounts.end(ctx, grant, r.UserID)
 	}
 	return nil, errors.Join(cause, err)
 }

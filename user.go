@@ -5,7 +5,6 @@ import (
 	"errors"
 	"iter"
 	"net/url"
-	"slices"
 	"time"
 )
 
@@ -80,7 +79,7 @@ func (u *User) VirtualKeyURL(ctx context.Context) (VirtualKeyURL, error) {
 	if err := u.ready(ctx); err != nil {
 		return VirtualKeyURL{}, err
 	}
-	record, err := u.core.tokens.storedUser(ctx, u.id)
+	record, err := u.core.accounts.stored(ctx, u.id)
 	if err != nil {
 		return VirtualKeyURL{}, err
 	}
@@ -101,50 +100,18 @@ func (u *User) Renew(ctx context.Context, within time.Duration) error {
 	if err := u.ready(ctx); err != nil {
 		return err
 	}
-	return errors.Join(u.core.reach.renew(ctx, u.id, within), u.core.tokens.rewriteUser(ctx, u.id))
+	return errors.Join(u.core.reach.renew(ctx, u.id, within), u.core.users.Rewrite(ctx, u.id))
 }
 
 // Forget removes everything kept about the user: tokens, key link, answers and
 // what is known of the cars. Only an open window of a keyless car stays until
-// it closes by itself: it protects the car, not the user. Smartcar is not
+// it closes by itself: it protects the car, not the user. It works also where
+// what is stored of the user cannot be read: then tokens of API v2.0 that nothing
+// leads to any more are left to expire, within 60 days. Smartcar is not
 // told: call [Vehicle.Disconnect] first to revoke the access.
 func (u *User) Forget(ctx context.Context) error {
 	if err := u.ready(ctx); err != nil {
 		return err
 	}
-	_, err := u.core.tokens.anyUser(ctx, u.id)
-	if errors.Is(err, ErrNotConnected) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	// The user is marked first, so that what is in flight writes nothing new,
-	// and removed last: cut off in between, Forget can be called again.
-	record, err := u.core.tokens.markForgotten(ctx, u.id)
-	if err != nil {
-		return err
-	}
-	cars := slices.Clone(record.Cars)
-	for _, g := range record.Grants {
-		cars = append(cars, g.Vehicles...)
-		if err := u.core.tokens.forgetGrant(ctx, g.ID); err != nil {
-			return err
-		}
-	}
-	scopes := []string{u.id} // of API v3
-	for _, g := range record.Grants {
-		scopes = append(scopes, g.ID)
-	}
-	for _, id := range cars {
-		for _, scope := range scopes {
-			if err := u.core.answers.dropScope(ctx, id, scope); err != nil {
-				return err
-			}
-		}
-		if err := u.core.cars.forget(ctx, newCarRef(u.id, id)); err != nil {
-			return err
-		}
-	}
-	return u.core.tokens.forgetUser(ctx, u.id)
+	return u.core.accounts.forget(ctx, u.id)
 }

@@ -29,7 +29,7 @@ func (c *core) learnEvent(ctx context.Context, e *WebhookEvent, seen time.Time) 
 		return nil
 	}
 	// Of users who are not stored nothing is kept: they may have been forgotten.
-	if _, err := c.tokens.storedUser(ctx, e.UserID); err != nil {
+	if _, err := c.accounts.stored(ctx, e.UserID); err != nil {
 		return worthRepeating(err)
 	}
 	ref := newCarRef(e.UserID, e.VehicleID)
