@@ -72,11 +72,11 @@ func requireHonestSignals(t *testing.T, s *Signals) {
 		for _, view := range []*Signals{s, s.LastKnown()} {
 			value, err := access(t, view, row)
 			if err != nil {
-				requireHonest(t, SignalMeta{}, err, status[signals.Code(row.Code())], view.lastKnown)
+				requireHonest(t, SignalMeta{}, err, status[signals.Code(row.Code())], view.content().lastKnown)
 				continue
 			}
 			requireRealNumbers(t, value)
-			requireHonest(t, takeMeta(value), nil, status[signals.Code(row.Code())], view.lastKnown)
+			requireHonest(t, takeMeta(value), nil, status[signals.Code(row.Code())], view.content().lastKnown)
 		}
 	}
 }

@@ -250,13 +250,3 @@ func (c *core) keepSignals(ctx context.Context, v *Vehicle, e *WebhookEvent, at 
 		c.answers.stored.keep(ctx, call, parts)
 	}
 }
-
-// covers reports whether all of codes are in the set, well or failed.
-func (set *signalSet) covers(codes []signals.Code) bool {
-	for _, code := range codes {
-		if _, ok := set.find(code); !ok {
-			return false
-		}
-	}
-	return len(codes) > 0
-}

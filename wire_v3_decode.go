@@ -280,7 +280,7 @@ func openingStatus(open, locked *bool) string {
 func (v neutralV3) systems() (any, error) {
 	r := &SystemStatusReading{}
 	for _, code := range systemSignals {
-		s, err := diagnosticSignal(v.Signals, code)
+		s, err := diagnosticSignal(v.content(), code)
 		if err != nil {
 			continue
 		}

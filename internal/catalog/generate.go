@@ -39,7 +39,7 @@ func Accessors() ([]byte, error) {
 			result = Text
 		}
 		read := strings.ToLower(string(s.Shape[:1])) + string(s.Shape[1:])
-		arguments := "s, signals." + s.Constant()
+		arguments := "s.content(), signals." + s.Constant()
 		if s.Shape == Number {
 			arguments += ", " + assumed(s.Unit)
 		}
