@@ -6,17 +6,17 @@ import "github.com/seed-498a1bc4/smartcar/signals"
 
 // ChargeAmperage reads [signals.ChargeAmperage]: the current that the car charges with, in amperes.
 func (s *Signals) ChargeAmperage() (*NumberSignal, error) {
-	return numberSignal(s.content(), signals.ChargeAmperage, UnitAmperes)
+	return numberSignal(s.content(), signals.ChargeAmperage)
 }
 
 // ChargeAmperageMax reads [signals.ChargeAmperageMax]: the highest current that the car may charge with, in amperes.
 func (s *Signals) ChargeAmperageMax() (*NumberSignal, error) {
-	return numberSignal(s.content(), signals.ChargeAmperageMax, UnitAmperes)
+	return numberSignal(s.content(), signals.ChargeAmperageMax)
 }
 
 // ChargeAmperageRequested reads [signals.ChargeAmperageRequested]: the current that the car asked the charger for, in amperes.
 func (s *Signals) ChargeAmperageRequested() (*NumberSignal, error) {
-	return numberSignal(s.content(), signals.ChargeAmperageRequested, UnitAmperes)
+	return numberSignal(s.content(), signals.ChargeAmperageRequested)
 }
 
 // ChargeChargeLimits reads [signals.ChargeChargeLimits]: how far the car will charge, everywhere or under a condition, in percent, 0 to 100.
@@ -31,7 +31,7 @@ func (s *Signals) ChargeChargePortStatusColor() (*TextSignal, error) {
 
 // ChargeChargeRate reads [signals.ChargeChargeRate]: the range that the car gains in an hour of charging, in km/h unless its Unit says otherwise.
 func (s *Signals) ChargeChargeRate() (*NumberSignal, error) {
-	return numberSignal(s.content(), signals.ChargeChargeRate, "")
+	return numberSignal(s.content(), signals.ChargeChargeRate)
 }
 
 // ChargeChargeRecords reads [signals.ChargeChargeRecords]: where, when and how much the car was charged.
@@ -41,7 +41,7 @@ func (s *Signals) ChargeChargeRecords() (*ChargeRecordsSignal, error) {
 
 // ChargeChargerPhases reads [signals.ChargeChargerPhases]: the number of phases that the charger uses.
 func (s *Signals) ChargeChargerPhases() (*NumberSignal, error) {
-	return numberSignal(s.content(), signals.ChargeChargerPhases, "")
+	return numberSignal(s.content(), signals.ChargeChargerPhases)
 }
 
 // ChargeChargeTimers reads [signals.ChargeChargeTimers]: when the car is to charge and to be ready.
@@ -61,7 +61,7 @@ func (s *Signals) ChargeDetailedChargingStatus() (*TextSignal, error) {
 
 // ChargeEnergyAdded reads [signals.ChargeEnergyAdded]: the energy that charging has added, in kWh.
 func (s *Signals) ChargeEnergyAdded() (*NumberSignal, error) {
-	return numberSignal(s.content(), signals.ChargeEnergyAdded, UnitKilowattHours)
+	return numberSignal(s.content(), signals.ChargeEnergyAdded)
 }
 
 // ChargeFastChargerType reads [signals.ChargeFastChargerType]: the type of the fast charger, such as CCS.
@@ -96,27 +96,27 @@ func (s *Signals) ChargeIsFastChargerPresent() (*BoolSignal, error) {
 
 // ChargeTimeToComplete reads [signals.ChargeTimeToComplete]: the time until the active charge limit is reached, in minutes.
 func (s *Signals) ChargeTimeToComplete() (*NumberSignal, error) {
-	return numberSignal(s.content(), signals.ChargeTimeToComplete, UnitMinutes)
+	return numberSignal(s.content(), signals.ChargeTimeToComplete)
 }
 
 // ChargeVoltage reads [signals.ChargeVoltage]: the voltage that the car charges with, in volts.
 func (s *Signals) ChargeVoltage() (*NumberSignal, error) {
-	return numberSignal(s.content(), signals.ChargeVoltage, UnitVolts)
+	return numberSignal(s.content(), signals.ChargeVoltage)
 }
 
 // ChargeWattage reads [signals.ChargeWattage]: the power that the car charges with, in watts.
 func (s *Signals) ChargeWattage() (*NumberSignal, error) {
-	return numberSignal(s.content(), signals.ChargeWattage, UnitWatts)
+	return numberSignal(s.content(), signals.ChargeWattage)
 }
 
 // ClimateExternalTemperature reads [signals.ClimateExternalTemperature]: the temperature outside, in degrees Celsius unless its Unit says otherwise.
 func (s *Signals) ClimateExternalTemperature() (*NumberSignal, error) {
-	return numberSignal(s.content(), signals.ClimateExternalTemperature, "")
+	return numberSignal(s.content(), signals.ClimateExternalTemperature)
 }
 
 // ClimateInternalTemperature reads [signals.ClimateInternalTemperature]: the temperature in the cabin, in degrees Celsius unless its Unit says otherwise.
 func (s *Signals) ClimateInternalTemperature() (*NumberSignal, error) {
-	return numberSignal(s.content(), signals.ClimateInternalTemperature, "")
+	return numberSignal(s.content(), signals.ClimateInternalTemperature)
 }
 
 // ClosureDoors reads [signals.ClosureDoors]: the doors, open or closed, locked or not.
@@ -206,7 +206,7 @@ func (s *Signals) DiagnosticsDriverAssistance() (*DiagnosticSignal, error) {
 
 // DiagnosticsDTCCount reads [signals.DiagnosticsDTCCount]: the number of diagnostic trouble codes.
 func (s *Signals) DiagnosticsDTCCount() (*NumberSignal, error) {
-	return numberSignal(s.content(), signals.DiagnosticsDTCCount, "")
+	return numberSignal(s.content(), signals.DiagnosticsDTCCount)
 }
 
 // DiagnosticsDTCList reads [signals.DiagnosticsDTCList]: the diagnostic trouble codes.
@@ -296,7 +296,7 @@ func (s *Signals) DiagnosticsWaterInFuel() (*DiagnosticSignal, error) {
 
 // HVACCabinTargetTemperature reads [signals.HVACCabinTargetTemperature]: the temperature wanted in the cabin, in degrees Celsius unless its Unit says otherwise.
 func (s *Signals) HVACCabinTargetTemperature() (*NumberSignal, error) {
-	return numberSignal(s.content(), signals.HVACCabinTargetTemperature, "")
+	return numberSignal(s.content(), signals.HVACCabinTargetTemperature)
 }
 
 // HVACIsCabinHVACActive reads [signals.HVACIsCabinHVACActive]: whether the cabin is heated, cooled or aired.
@@ -321,22 +321,22 @@ func (s *Signals) HVACIsSteeringHeaterActive() (*BoolSignal, error) {
 
 // InternalCombustionEngineAmountRemaining reads [signals.InternalCombustionEngineAmountRemaining]: the fuel in the tank, in liters unless its Unit says otherwise.
 func (s *Signals) InternalCombustionEngineAmountRemaining() (*NumberSignal, error) {
-	return numberSignal(s.content(), signals.InternalCombustionEngineAmountRemaining, "")
+	return numberSignal(s.content(), signals.InternalCombustionEngineAmountRemaining)
 }
 
 // InternalCombustionEngineFuelLevel reads [signals.InternalCombustionEngineFuelLevel]: how full the tank is, in percent, 0 to 100.
 func (s *Signals) InternalCombustionEngineFuelLevel() (*NumberSignal, error) {
-	return numberSignal(s.content(), signals.InternalCombustionEngineFuelLevel, UnitPercent)
+	return numberSignal(s.content(), signals.InternalCombustionEngineFuelLevel)
 }
 
 // InternalCombustionEngineOilLife reads [signals.InternalCombustionEngineOilLife]: the oil's remaining life, in percent, 0 to 100.
 func (s *Signals) InternalCombustionEngineOilLife() (*NumberSignal, error) {
-	return numberSignal(s.content(), signals.InternalCombustionEngineOilLife, UnitPercent)
+	return numberSignal(s.content(), signals.InternalCombustionEngineOilLife)
 }
 
 // InternalCombustionEngineRange reads [signals.InternalCombustionEngineRange]: how far the fuel lasts, in km unless its Unit says otherwise.
 func (s *Signals) InternalCombustionEngineRange() (*NumberSignal, error) {
-	return numberSignal(s.content(), signals.InternalCombustionEngineRange, "")
+	return numberSignal(s.content(), signals.InternalCombustionEngineRange)
 }
 
 // LocationIsAtHome reads [signals.LocationIsAtHome]: whether the car is at home.
@@ -351,7 +351,7 @@ func (s *Signals) LocationPreciseLocation() (*LocationSignal, error) {
 
 // LowVoltageBatteryStateOfCharge reads [signals.LowVoltageBatteryStateOfCharge]: the charge of the 12-volt battery, in percent, 0 to 100.
 func (s *Signals) LowVoltageBatteryStateOfCharge() (*NumberSignal, error) {
-	return numberSignal(s.content(), signals.LowVoltageBatteryStateOfCharge, UnitPercent)
+	return numberSignal(s.content(), signals.LowVoltageBatteryStateOfCharge)
 }
 
 // LowVoltageBatteryStatus reads [signals.LowVoltageBatteryStatus]: the state of the 12-volt battery: GOOD, WARN or BAD.
@@ -361,12 +361,12 @@ func (s *Signals) LowVoltageBatteryStatus() (*TextSignal, error) {
 
 // MotionCurrentSpeed reads [signals.MotionCurrentSpeed]: the speed, in km/h unless its Unit says otherwise.
 func (s *Signals) MotionCurrentSpeed() (*NumberSignal, error) {
-	return numberSignal(s.content(), signals.MotionCurrentSpeed, "")
+	return numberSignal(s.content(), signals.MotionCurrentSpeed)
 }
 
 // OdometerTraveledDistance reads [signals.OdometerTraveledDistance]: the distance driven, in km unless its Unit says otherwise.
 func (s *Signals) OdometerTraveledDistance() (*NumberSignal, error) {
-	return numberSignal(s.content(), signals.OdometerTraveledDistance, "")
+	return numberSignal(s.content(), signals.OdometerTraveledDistance)
 }
 
 // ServiceIsInService reads [signals.ServiceIsInService]: whether the car is in a workshop.
@@ -396,7 +396,7 @@ func (s *Signals) TractionBatteryIsHeaterActive() (*BoolSignal, error) {
 
 // TractionBatteryMaxRangeChargeCounter reads [signals.TractionBatteryMaxRangeChargeCounter]: how often the traction battery was charged to its maximum range.
 func (s *Signals) TractionBatteryMaxRangeChargeCounter() (*NumberSignal, error) {
-	return numberSignal(s.content(), signals.TractionBatteryMaxRangeChargeCounter, "")
+	return numberSignal(s.content(), signals.TractionBatteryMaxRangeChargeCounter)
 }
 
 // TractionBatteryNominalCapacity reads [signals.TractionBatteryNominalCapacity]: the rated capacity of the traction battery, in kWh.
@@ -411,7 +411,7 @@ func (s *Signals) TractionBatteryRange() (*RangeSignal, error) {
 
 // TractionBatteryStateOfCharge reads [signals.TractionBatteryStateOfCharge]: the charge of the traction battery, in percent, 0 to 100.
 func (s *Signals) TractionBatteryStateOfCharge() (*NumberSignal, error) {
-	return numberSignal(s.content(), signals.TractionBatteryStateOfCharge, UnitPercent)
+	return numberSignal(s.content(), signals.TractionBatteryStateOfCharge)
 }
 
 // TransmissionDriveMode reads [signals.TransmissionDriveMode]: the drive mode.

@@ -9,13 +9,13 @@ import (
 
 // The plain shapes of signals, as the generated accessors use them.
 
-func numberSignal(set *signalSet, code signals.Code, assumed Unit) (*NumberSignal, error) {
+func numberSignal(set *signalSet, code signals.Code) (*NumberSignal, error) {
 	type body struct {
 		Value lenient.Float  `json:"value"`
 		Unit  lenient.String `json:"unit"`
 	}
 	return readSignal(set, code, func(w *body, m SignalMeta) *NumberSignal {
-		return &NumberSignal{SignalMeta: m, Value: w.Value.Value, Unit: unit(w.Unit, assumed)}
+		return &NumberSignal{SignalMeta: m, Value: w.Value.Value, Unit: unit(w.Unit, documentedUnit(code))}
 	})
 }
 
@@ -165,7 +165,7 @@ func tiresSignal(set *signalSet, code signals.Code) (*TiresSignal, error) {
 		Unit   lenient.String     `json:"unit"`
 	}
 	return readSignal(set, code, func(w *body, m SignalMeta) *TiresSignal {
-		r := &TiresSignal{SignalMeta: m, Rows: int(w.RowCount), Columns: int(w.ColumnCount), Unit: unit(w.Unit, "")}
+		r := &TiresSignal{SignalMeta: m, Rows: int(w.RowCount), Columns: int(w.ColumnCount), Unit: unit(w.Unit, documentedUnit(code))}
 		for _, v := range w.Values {
 			row, column := v.position()
 			r.Tires = append(r.Tires, TireState{Row: row, Column: column, Pressure: v.Pressure.Value})
@@ -211,7 +211,7 @@ func rangeSignal(set *signalSet, code signals.Code) (*RangeSignal, error) {
 		}] `json:"additionalValues"`
 	}
 	return readSignal(set, code, func(w *body, m SignalMeta) *RangeSignal {
-		r := &RangeSignal{SignalMeta: m, Value: w.Value.Value, Type: enum(w.Type), Unit: unit(w.Unit, "")}
+		r := &RangeSignal{SignalMeta: m, Value: w.Value.Value, Type: enum(w.Type), Unit: unit(w.Unit, documentedUnit(code))}
 		for _, v := range w.Additional {
 			r.Additional = append(r.Additional, RangeEstimate{Type: enum(v.Type), Value: v.Value.Value})
 		}
@@ -230,7 +230,7 @@ func nominalCapacitySignal(set *signalSet, code signals.Code) (*NominalCapacityS
 		}] `json:"availableCapacities"`
 	}
 	return readSignal(set, code, func(w *body, m SignalMeta) *NominalCapacitySignal {
-		r := &NominalCapacitySignal{SignalMeta: m, Capacity: w.Capacity.Value, Source: enum(w.Source), Unit: unit(w.Unit, UnitKilowattHours)}
+		r := &NominalCapacitySignal{SignalMeta: m, Capacity: w.Capacity.Value, Source: enum(w.Source), Unit: unit(w.Unit, documentedUnit(code))}
 		for _, v := range w.Available {
 			r.Available = append(r.Available, CapacityOption{Capacity: v.Capacity.Value, Description: string(v.Description)})
 		}

@@ -68,7 +68,7 @@ func chargeLimitsSignal(set *signalSet, code signals.Code) (*ChargeLimitsSignal,
 		Unit   lenient.String `json:"unit"`
 	}
 	return readSignal(set, code, func(w *body, m SignalMeta) *ChargeLimitsSignal {
-		r := &ChargeLimitsSignal{SignalMeta: m, Active: w.Active.Value, Unit: unit(w.Unit, UnitPercent)}
+		r := &ChargeLimitsSignal{SignalMeta: m, Active: w.Active.Value, Unit: unit(w.Unit, documentedUnit(code))}
 		for _, v := range w.Values {
 			r.Limits = append(r.Limits, ChargeLimitRule{Type: enum(v.Type), Limit: v.Limit.Value, Condition: chargeCondition(v.Condition)})
 		}

@@ -17,7 +17,7 @@ import (
 // go generate.
 func TestSignalsAreGenerated(t *testing.T) {
 	for name, source := range map[string]func() ([]byte, error){
-		"signals/codes.go": catalog.Codes, "signals_accessors.go": catalog.Accessors,
+		"signals/codes.go": catalog.Codes, "signals_accessors.go": catalog.Accessors, "signals_units.go": catalog.Units,
 	} {
 		want, err := source()
 		require.NoError(t, err)

@@ -29,14 +29,14 @@ func (wireV3) decode(op *operation, body json.RawMessage, units UnitSystem) (any
 	case VIN:
 		return &VINReading{VIN: deref(v.text(read.VehicleIdentificationVIN()))}, nil
 	case Odometer:
-		return &OdometerReading{Distance: v.distance(read.OdometerTraveledDistance())}, nil
+		return &OdometerReading{Distance: v.number(read.OdometerTraveledDistance())}, nil
 	case Location:
 		return v.location()
 	case Fuel:
 		return &FuelReading{
-			Amount:  v.volume(read.InternalCombustionEngineAmountRemaining()),
+			Amount:  v.number(read.InternalCombustionEngineAmountRemaining()),
 			Percent: v.number(read.InternalCombustionEngineFuelLevel()),
-			Range:   v.distance(read.InternalCombustionEngineRange()),
+			Range:   v.number(read.InternalCombustionEngineRange()),
 		}, nil
 	case Battery:
 		return v.battery()
@@ -121,21 +121,6 @@ func (v neutralV3) number(s *NumberSignal, err error) *float64 {
 	return inUnits(v.units, s.Value, s.Unit)
 }
 
-// distance and volume are metric where no unit is named.
-func (v neutralV3) distance(s *NumberSignal, err error) *float64 {
-	if err != nil {
-		return nil
-	}
-	return inUnits(v.units, s.Value, orUnit(s.Unit, UnitKilometers))
-}
-
-func (v neutralV3) volume(s *NumberSignal, err error) *float64 {
-	if err != nil {
-		return nil
-	}
-	return inUnits(v.units, s.Value, orUnit(s.Unit, UnitLiters))
-}
-
 func (v neutralV3) location() (any, error) {
 	s, err := v.LocationPreciseLocation()
 	if err != nil {
@@ -147,7 +132,7 @@ func (v neutralV3) location() (any, error) {
 func (v neutralV3) battery() (any, error) {
 	r := &BatteryReading{Percent: v.number(v.TractionBatteryStateOfCharge())}
 	if s, err := v.TractionBatteryRange(); err == nil {
-		r.Range = inUnits(v.units, s.Value, orUnit(s.Unit, UnitKilometers))
+		r.Range = inUnits(v.units, s.Value, s.Unit)
 	}
 	return r, nil
 }
@@ -206,7 +191,7 @@ func (v neutralV3) tires() (any, error) {
 	}
 	r := &TirePressureReading{}
 	for _, t := range s.Tires {
-		pressure := inUnits(v.units, t.Pressure, orUnit(s.Unit, UnitKilopascals))
+		pressure := inUnits(v.units, t.Pressure, s.Unit)
 		switch cornerOf(t.Row, t.Column) {
 		case "frontLeft":
 			r.FrontLeft = pressure

@@ -34,8 +34,7 @@ const (
 type Unit struct {
 	Name  string // the constant of the root package, without "Unit"
 	Words string // for people
-	// Fixed units are the same in every unit system: they are assumed where
-	// the answer names none.
+	// Fixed units are the same in every unit system.
 	Fixed bool
 }
 

@@ -39,13 +39,33 @@ func Accessors() ([]byte, error) {
 			result = Text
 		}
 		read := strings.ToLower(string(s.Shape[:1])) + string(s.Shape[1:])
-		arguments := "s.content(), signals." + s.Constant()
-		if s.Shape == Number {
-			arguments += ", " + assumed(s.Unit)
-		}
 		fmt.Fprintf(&b, "// %s reads [signals.%s]: %s%s.\n", s.Accessor(), s.Constant(), s.Doc, in(s.Unit))
-		fmt.Fprintf(&b, "func (s *Signals) %s() (*%s, error) { return %s(%s) }\n\n", s.Accessor(), result, read, arguments)
+		fmt.Fprintf(&b, "func (s *Signals) %s() (*%s, error) { return %s(s.content(), signals.%s) }\n\n", s.Accessor(), result, read, s.Constant())
 	}
+	return format.Source(b.Bytes())
+}
+
+// Units returns the file with the documented unit of each signal.
+func Units() ([]byte, error) {
+	var b bytes.Buffer
+	b.WriteString(header + "package smartcar\n\nimport \"github.com/seed-498a1bc4/smartcar/signals\"\n\n")
+	b.WriteString("// documentedUnit is the unit of a signal that names none; empty for what has no unit.\n")
+	b.WriteString("func documentedUnit(code signals.Code) Unit {\nswitch code {\n")
+	codes := map[string][]string{}
+	var names []string
+	for _, s := range signals {
+		if s.Unit.Name == "" {
+			continue
+		}
+		if codes[s.Unit.Name] == nil {
+			names = append(names, s.Unit.Name)
+		}
+		codes[s.Unit.Name] = append(codes[s.Unit.Name], "signals."+s.Constant())
+	}
+	for _, name := range names {
+		fmt.Fprintf(&b, "case %s:\nreturn Unit%s\n", strings.Join(codes[name], ",\n"), name)
+	}
+	b.WriteString("}\nreturn \"\"\n}\n")
 	return format.Source(b.Bytes())
 }
 
@@ -65,12 +85,4 @@ func needs(permission string) string {
 		return ""
 	}
 	return " Permission: " + permission + "."
-}
-
-// assumed is the unit of an answer that names none.
-func assumed(u Unit) string {
-	if u.Fixed {
-		return "Unit" + u.Name
-	}
-	return `""`
 }

@@ -13,6 +13,7 @@ func main() {
 	for name, source := range map[string]func() ([]byte, error){
 		"signals/codes.go":     catalog.Codes,
 		"signals_accessors.go": catalog.Accessors,
+		"signals_units.go":     catalog.Units,
 	} {
 		text, err := source()
 		if err == nil {
