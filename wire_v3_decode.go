@@ -24,6 +24,9 @@ func (wireV3) decode(op *operation, body json.RawMessage, units UnitSystem) (any
 	if len(op.signals) == 0 {
 		return nil, &NotSupportedError{Operation: op.name, API: string(V3)}
 	}
+	if err := read.content().readable(op.signals); err != nil {
+		return nil, err
+	}
 	v := neutralV3{read, units}
 	switch op.name {
 	case VIN:
