@@ -277,7 +277,7 @@ func (c *core) decode(p *part, call *call, a *answer) {
 		p.err = unreadable(p.op.name, a, err)
 		return
 	}
-	value.(interface{ setMeta(Meta) }).setMeta(p.meta)
+	value.setMeta(p.meta)
 	p.value = value
 }
 

@@ -63,20 +63,20 @@ func validateID(argument, id string) error {
 }
 
 // readOne reads a single operation into its typed result.
-func readOne[T any](ctx context.Context, v *Vehicle, op Operation) (*T, error) {
-	return readWithQuery[T](ctx, v, op, nil)
+func readOne[T any, P readingOf[T]](ctx context.Context, v *Vehicle, op Operation) (*T, error) {
+	return readWithQuery[T, P](ctx, v, op, nil)
 }
 
-func readWithQuery[T any](ctx context.Context, v *Vehicle, op Operation, query url.Values) (*T, error) {
+func readWithQuery[T any, P readingOf[T]](ctx context.Context, v *Vehicle, op Operation, query url.Values) (*T, error) {
 	parts, err := v.read(ctx, op, lookup(op), query)
 	if err != nil {
 		return nil, err
 	}
-	return result[T](v.core, &parts[0])
+	return result[T, P](v.core, &parts[0])
 }
 
 // result turns a part into the typed result of its operation.
-func result[T any](c *core, p *part) (*T, error) {
+func result[T any, P readingOf[T]](c *core, p *part) (*T, error) {
 	if p.refused != nil {
 		return nil, p.refused
 	}
@@ -86,9 +86,9 @@ func result[T any](c *core, p *part) (*T, error) {
 		if value, err = c.wire.decode(p.op, p.body, p.meta.UnitSystem); err != nil {
 			return nil, &Error{Operation: p.op.name, Err: err}
 		}
-		value.(interface{ setMeta(Meta) }).setMeta(p.meta)
+		value.setMeta(p.meta)
 	}
-	typed, ok := value.(*T)
+	typed, ok := value.(P)
 	if !ok {
 		return nil, &NotSupportedError{Operation: p.op.name, API: c.wire.version()}
 	}

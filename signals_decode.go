@@ -197,15 +197,3 @@ func readSignal[W, T any](set *signalSet, code signals.Code, build func(*W, Sign
 	}
 	return build(body, stored.meta), nil
 }
-
-// readable returns an error if not one of the signals can be read.
-func (set *signalSet) readable(codes []signals.Code) (first error) {
-	for _, code := range codes {
-		_, err := readSignal(set, code, func(body *struct{}, _ SignalMeta) *struct{} { return body })
-		if err == nil {
-			return nil
-		}
-		first = cmp.Or(first, err)
-	}
-	return first
-}

@@ -73,11 +73,11 @@ func (s *Snapshot) all() []part {
 	return s.parts()
 }
 
-func fromSnapshot[T any](s *Snapshot, op Operation) (*T, error) {
+func fromSnapshot[T any, P readingOf[T]](s *Snapshot, op Operation) (*T, error) {
 	for _, p := range s.all() {
 		if p.op.name == op {
 			p.value = nil // decoded anew: callers must not see each other's changes
-			return result[T](s.core, &p)
+			return result[T, P](s.core, &p)
 		}
 	}
 	return nil, fmt.Errorf("%w: %s", ErrNotRequested, op)

@@ -31,7 +31,7 @@ type wire interface {
 	// shows beside is noted in a.observed.
 	split(ops []operation, a *answer) ([]part, error)
 	// decode turns the body of a part into the typed result of op, in units.
-	decode(op *operation, body json.RawMessage, units UnitSystem) (any, error)
+	decode(op *operation, body json.RawMessage, units UnitSystem) (reading, error)
 	// command makes the request for a command with its arguments.
 	command(op *operation, args any) (wireRequest, error)
 	// commandResult reads the answer to a command. The body decides, not the status.
@@ -95,7 +95,7 @@ func (o observation) turn(wanted outcome) outcome {
 type part struct {
 	op      *operation
 	body    json.RawMessage
-	value   any // body decoded, with meta; nil for a kept part, which is decoded anew
+	value   reading // body decoded, with meta; nil for a kept part, which is decoded anew
 	meta    Meta
 	err     *Error
 	refused error // err as the caller will see it, or why nobody was asked
