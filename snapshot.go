@@ -1,11 +1,9 @@
 package smartcar
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"iter"
-	"slices"
 )
 
 // A Snapshot is the answer to many reads in one request: for each operation a
@@ -14,33 +12,6 @@ import (
 type Snapshot struct {
 	core  *core
 	parts func() []part // a function, so that no verb of fmt prints them
-}
-
-// Snapshot reads several things in one request, which is one turn of a keyless
-// car; each of them still counts against the plan's monthly allowance. It
-// returns an error only if the request as a whole failed; what one operation
-// met is in the snapshot. Operations named twice are asked for once.
-//
-// https://smartcar.com/docs/api-reference/batch
-func (v *Vehicle) Snapshot(ctx context.Context, want ...Operation) (*Snapshot, error) {
-	if len(want) == 0 {
-		return nil, argumentError("Snapshot", "needs at least one operation, such as smartcar.Battery")
-	}
-	ops := make([]operation, 0, len(want))
-	for i, op := range want {
-		row := lookup(op)
-		if len(row) == 0 || !row[0].isRead() {
-			return nil, argumentError("Snapshot", "takes reads such as smartcar.Battery; commands have methods of their own")
-		}
-		if !slices.Contains(want[:i], op) {
-			ops = append(ops, row[0])
-		}
-	}
-	parts, err := v.read(ctx, opSnapshot, ops, nil)
-	if err != nil {
-		return nil, err
-	}
-	return &Snapshot{core: v.core, parts: func() []part { return parts }}, nil
 }
 
 // Operations yields what was asked for, with the error each met, if any.
@@ -180,3 +151,6 @@ func (s *Snapshot) TeslaAttributes() (*TeslaAttributesReading, error) {
 func (s *Snapshot) TeslaUserAccess() (*TeslaUserAccessReading, error) {
 	return fromSnapshot[TeslaUserAccessReading](s, TeslaUserAccess)
 }
+
+// Signals returns what [Vehicle.Signals] would.
+func (s *Snapshot) Signals() (*Signals, error) { return fromSnapshot[Signals](s, AllSignals) }

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/seed-498a1bc4/smartcar/signals"
 )
 
 // A Vehicle is a car as one user's connection reaches it. Every request goes
@@ -224,6 +226,72 @@ func (v *Vehicle) Permissions(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	return v.core.reach.permissions(ctx, v)
+}
+
+// Signals reads everything that Smartcar has stored of the car, in one request
+// and one turn. API v3 only. A car that was never subscribed to a webhook may
+// have nothing stored: [Access.NothingStored].
+//
+// https://smartcar.com/docs/api-reference/list-signals
+func (v *Vehicle) Signals(ctx context.Context) (*Signals, error) {
+	return readOne[Signals](ctx, v, AllSignals)
+}
+
+// Signal reads one signal, documented or not, as a set that holds just it. It
+// takes a turn like [Vehicle.Signals], which brings more for the same. An
+// unknown signal, and one that Smartcar has not stored yet, is an error that
+// matches [ErrNotFound]. The answer is not kept. API v3 only.
+//
+// https://smartcar.com/docs/api-reference/get-signal
+func (v *Vehicle) Signal(ctx context.Context, code signals.Code) (*Signals, error) {
+	if err := validateID("signal code", string(code)); err != nil {
+		return nil, err
+	}
+	op := lookup(AllSignals)
+	if v != nil && v.core != nil && !v.core.wire.supports(&op[0]) {
+		return nil, &NotSupportedError{Operation: AllSignals, API: v.core.wire.version()}
+	}
+	call, err := v.newCall(ctx, AllSignals)
+	if err != nil {
+		return nil, err
+	}
+	call.kind, call.ops, call.alone = KindData, op, true
+	call.request = wireRequest{method: http.MethodGet, path: signalsPath + "/" + url.PathEscape(string(code))}
+	a, err := v.core.send(ctx, call)
+	if err != nil {
+		return nil, err
+	}
+	if p := &a.parts[0]; p.err != nil {
+		return nil, v.core.gate.explainVehicle(ctx, call, p.err)
+	}
+	return result[Signals](v.core, &a.parts[0])
+}
+
+// Snapshot reads several things in one request, which is one turn of a keyless
+// car; each of them still counts against the plan's monthly allowance. It
+// returns an error only if the request as a whole failed; what one operation
+// met is in the snapshot. Operations named twice are asked for once.
+//
+// https://smartcar.com/docs/api-reference/batch
+func (v *Vehicle) Snapshot(ctx context.Context, want ...Operation) (*Snapshot, error) {
+	if len(want) == 0 {
+		return nil, argumentError("Snapshot", "needs at least one operation, such as smartcar.Battery")
+	}
+	ops := make([]operation, 0, len(want))
+	for i, op := range want {
+		row := lookup(op)
+		if len(row) == 0 || !row[0].isRead() {
+			return nil, argumentError("Snapshot", "takes reads such as smartcar.Battery; commands have methods of their own")
+		}
+		if !slices.Contains(want[:i], op) {
+			ops = append(ops, row[0])
+		}
+	}
+	parts, err := v.read(ctx, opSnapshot, ops, nil)
+	if err != nil {
+		return nil, err
+	}
+	return &Snapshot{core: v.core, parts: func() []part { return parts }}, nil
 }
 
 // A Request is anything the typed methods do not cover, such as a
