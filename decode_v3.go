@@ -16,8 +16,8 @@ import (
 
 type vehicleV3 struct {
 	Data lenient.Object[struct {
-		ID         lenient.String               `json:"id"`
-		Attributes lenient.Object[attributesV2] `json:"attributes"`
+		ID         lenient.String  `json:"id"`
+		Attributes json.RawMessage `json:"attributes"`
 	}] `json:"data"`
 }
 
@@ -27,7 +27,11 @@ func decodeVehicleV3(body json.RawMessage, _ UnitSystem) (reading, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := w.Data.Value.Attributes.Value.reading()
+	attributes, err := decodeObject[attributesV2](w.Data.Value.Attributes)
+	if err != nil || !lenient.HasField(w.Data.Value.Attributes, "make model year") {
+		return nil, errForeign
+	}
+	r := attributes.reading()
 	r.ID = string(w.Data.Value.ID)
 	return r, nil
 }

@@ -2,7 +2,9 @@ package smartcar
 
 import (
 	"encoding/json"
+	"strings"
 
+	"github.com/seed-498a1bc4/smartcar/internal/lenient"
 	"github.com/seed-498a1bc4/smartcar/signals"
 )
 
@@ -114,7 +116,7 @@ type operation struct {
 	page   string // of Smartcar's reference
 
 	v2       string // path below the vehicle on v2.0; "/" is the vehicle itself
-	own      string // the fields of the answer on v2.0; aList for a list
+	own      string // the fields of the answer on v2.0, of which one must be there; aList first if it may be a list
 	decodeV2 decoder
 
 	v3       string         // path below the vehicle on v3, where it is no signal
@@ -147,8 +149,18 @@ const (
 
 func (o *operation) mayTellPlace() bool { return o.place != tellsNoPlace }
 
-// aList is the field of an answer that has none: it is a JSON list.
+// aList stands among the fields of an answer that may be a JSON list.
 const aList = "[]"
+
+// isAnswer reports whether a body, which is valid JSON, can be the answer of
+// v2.0 to this operation: a portal or a proxy answers 200 with an object of its
+// own. A field that is null is there: the car did not say.
+func (o *operation) isAnswer(body json.RawMessage) bool {
+	if isList(body) {
+		return strings.HasPrefix(o.own, aList)
+	}
+	return lenient.HasField(body, o.own)
+}
 
 // operations is never written to.
 var operations = [...]operation{

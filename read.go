@@ -3,6 +3,7 @@ package smartcar
 import (
 	"context"
 	"errors"
+	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
@@ -84,7 +85,7 @@ func result[T any, P readingOf[T]](c *core, p *part) (*T, error) {
 	if value == nil {
 		var err error
 		if value, err = c.wire.decode(p.op, p.body, p.meta.UnitSystem); err != nil {
-			return nil, &Error{Operation: p.op.name, Err: err}
+			return nil, &Error{Operation: p.op.name, StatusCode: http.StatusOK, RequestID: p.meta.RequestID, Err: err}
 		}
 		value.setMeta(p.meta)
 	}

@@ -121,6 +121,11 @@ func decodeSignals(a *answer) (*Signals, error) {
 		}
 		data = a.body
 	}
+	if !isNull(data) && !isList(data) {
+		if one, err := decodeObject[signalV3](data); err != nil || one.attributes().Code == "" {
+			return nil, errNoSignals
+		}
+	}
 	set := newSignalSet(data, int(envelope.Meta.Value.TotalCount), a)
 	set.absent = "Smartcar has not stored this signal yet"
 	if isObject(envelope.Included.Value.Vehicle) {

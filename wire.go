@@ -168,7 +168,12 @@ func metaFrom(h http.Header, at time.Time) Meta {
 // setMeta reaches the Meta that every result embeds.
 func (m *Meta) setMeta(v Meta) { *m = v }
 
-var errNotObject = errors.New("the body is not a JSON object")
+// The two ways in which the body of a success is not Smartcar's answer. Their
+// texts quote nothing of it.
+var (
+	errNotObject = errors.New("the body is not a JSON object")
+	errForeign   = errors.New("the body has not one field of this answer")
+)
 
 // decodeObject reads a JSON object into a T, leniently where T is lenient.
 func decodeObject[T any](body json.RawMessage) (*T, error) {
@@ -177,4 +182,9 @@ func decodeObject[T any](body json.RawMessage) (*T, error) {
 		return nil, errNotObject // encoding/json's own text could quote the body
 	}
 	return v, nil
+}
+
+func isList(body json.RawMessage) bool {
+	body = bytes.TrimSpace(body)
+	return len(body) > 0 && body[0] == '['
 }

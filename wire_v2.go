@@ -110,7 +110,11 @@ func (wireV2) decode(op *operation, body json.RawMessage, units UnitSystem) (rea
 	if op.decodeV2 == nil {
 		return nil, &NotSupportedError{Operation: op.name, API: string(V2)}
 	}
-	return op.decodeV2(body, units)
+	r, err := op.decodeV2(body, units)
+	if err == nil && !op.isAnswer(body) {
+		return nil, errForeign
+	}
+	return r, err
 }
 
 func (wireV2) command(op *operation, args any) (wireRequest, error) {
