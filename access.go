@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/seed-498a1bc4/smartcar/internal/policy"
 )
 
 // Wakefulness says whether a car is awake.
@@ -66,95 +68,96 @@ func (v *Vehicle) Access(ctx context.Context) (*Access, error) {
 
 func (g *gate) describe(ctx context.Context, v *Vehicle, c car) *Access {
 	s := c.state
-	a := &Access{Class: s.class.public(), Key: s.keyStatus(), Wake: s.wake.public()}
-	next := s.nextData(c.now(), g.opts.rules)
-	a.NextRead, a.Rule = c.ours(next.next), next.rule
+	a := &Access{Class: publicClass(s.Class()), Key: keyStatus(s), Wake: publicWake(s.Wake())}
+	next := s.NextUseful(c.now(), g.opts.policyRules())
+	a.NextRead, a.Rule = c.ours(next.Next), publicRules[next.Rule]
 	if until := time.Unix(0, g.pausedUntil.Load()).UTC(); until.After(g.now()) && until.After(a.NextRead) {
 		a.NextRead, a.Rule = until, RuleApplication
 	}
-	if s.class == classLegacy && !s.streams && !s.fetchedAt.IsZero() {
-		if at := nextLegacy(s.recordedAt, s.fetchedAt, g.opts.rules); at.After(c.now()) && c.ours(at).After(a.NextRead) {
-			a.NextRead, a.Rule = c.ours(at), RuleLegacy
-		}
-	}
-	if s.class == classStreaming && (s.key == keyMissing || s.key == keyNotAsked) {
-		a.NeedsKey = s.key == keyMissing || g.keyIsFree()
+	if s.MayNeedKey() {
+		a.NeedsKey = s.NeedsKey() || g.keyIsFree()
 		a.VirtualKeyURL = g.keyURL(ctx, v.userID, "")
 	}
-	a.Why, a.NothingStored = s.why(), s.nothing
-	if s.nothing {
+	a.Why, a.NothingStored = why(s), s.NothingStored()
+	if a.NothingStored {
 		a.Why += "; Smartcar has stored none of its data yet: subscribe it to a webhook"
 	}
 	return a
 }
 
-func (s carState) why() string {
-	switch s.class {
-	case classStreaming:
-		switch s.key {
-		case keyInstalled:
+func why(s policy.State) string {
+	switch s.Class() {
+	case policy.ClassStreaming:
+		switch s.Key() {
+		case policy.KeyInstalled:
 			return "a streaming-capable Tesla with the virtual key: no local limit, commands are sent"
-		case keyMissing:
+		case policy.KeyMissing:
 			return "a streaming-capable Tesla without the virtual key: one data request per window, which does not wake it; commands need the key"
-		case keyUnavailable:
+		case policy.KeyUnavailable:
 			return "a streaming-capable Tesla whose key status cannot be read with this connection: Smartcar's answers decide"
 		}
 		return "a streaming-capable Tesla whose key status is not known for the moment: treated as if the key were missing"
-	case classLegacy:
-		if s.streams {
+	case policy.ClassLegacy:
+		if !s.Repeats() {
 			return "a 2020-or-earlier Model S or X that streams: no local limit, commands are sent"
 		}
 		return "a 2020-or-earlier Model S or X needs no key: its data is refreshed at a fixed pace while it is awake; commands are sent"
-	case classOther:
+	case policy.ClassOther:
 		return "not a Tesla: no local limit, Smartcar's answers decide"
-	case classUnknown:
+	case policy.ClassUnknown:
 		return "it cannot be told whether this car needs a key: no local limit, Smartcar's answers decide"
 	}
 	return "make and model could not be read for the moment: treated as if the key were missing"
 }
 
-func (c carClass) public() VehicleClass {
+func publicClass(c policy.Class) VehicleClass {
 	switch c {
-	case classStreaming:
+	case policy.ClassStreaming:
 		return ClassStreaming
-	case classLegacy:
+	case policy.ClassLegacy:
 		return ClassLegacy
-	case classOther:
+	case policy.ClassOther:
 		return ClassOther
 	}
 	return ClassUnknown
 }
 
-func (w wakefulness) public() Wakefulness {
+func publicWake(w policy.Wake) Wakefulness {
 	switch w {
-	case wakeAwake:
+	case policy.WakeAwake:
 		return Awake
-	case wakeAsleep:
+	case policy.WakeAsleep:
 		return Asleep
 	}
 	return WakeUnknown
 }
 
 var keySources = [...]KeySource{
-	fromNowhere: SourceNone, fromEndpoint: KeyFromEndpoint, fromSignal: KeyFromSignal, fromError: KeyFromError,
-	fromCommand: KeyFromCommand, fromWebhook: KeyFromWebhook, fromApplication: KeyFromApplication,
+	policy.FromNowhere: SourceNone, policy.FromEndpoint: KeyFromEndpoint, policy.FromSignal: KeyFromSignal, policy.FromError: KeyFromError,
+	policy.FromCommand: KeyFromCommand, policy.FromWebhook: KeyFromWebhook, policy.FromApplication: KeyFromApplication,
 }
 
 // keyStatus of a car that needs no key is unknown: an unpaired legacy car is no
 // reason to nag its owner.
-func (s carState) keyStatus() KeyStatus {
-	k := KeyStatus{At: s.keyAt}
-	if int(s.keySource) < len(keySources) {
-		k.Source = keySources[s.keySource]
-	}
-	switch {
-	case s.class != classStreaming:
+func keyStatus(s policy.State) KeyStatus {
+	if s.Class() != policy.ClassStreaming {
 		return KeyStatus{Reason: "the virtual key plays no role for this car, or that is not known yet"}
-	case s.key == keyInstalled:
+	}
+	return knownKey(s)
+}
+
+// knownKey is what is known of the key itself, whatever the car.
+func knownKey(s policy.State) KeyStatus {
+	k := KeyStatus{At: s.KeyAt()}
+	if int(s.KeySource()) < len(keySources) {
+		k.Source = keySources[s.KeySource()]
+	}
+	switch s.Key() {
+	case policy.KeyInstalled:
 		k.State, k.Reason = KeyInstalled, "the key is on the car"
-	case s.key == keyMissing:
+	case policy.KeyMissing:
 		k.State, k.Reason = KeyMissing, "the owner has not added the key, or has removed it"
-	case s.key == keyUnavailable:
+	case policy.KeyUnavailable:
 		k.Reason = "the status cannot be read: the connected account is not the owner's, a permission is missing, or the integration is Tesla's retired one"
 	default:
 		k.Reason = "the status is not known for the moment: it could not be read, or, on API v3, comes with the next data"
@@ -178,10 +181,10 @@ func (v *Vehicle) KeyStatus(ctx context.Context) (KeyStatus, error) {
 	g := v.core.gate
 	if !g.keyIsFree() {
 		c, err := g.load(ctx, v)
-		if err == nil && c.state.wantsClass(c.now()) {
+		if err == nil && c.state.WantsClass(c.now()) {
 			c, _, err = g.learn(ctx, v, c, true)
 		}
-		return c.state.keyStatus(), err
+		return keyStatus(c.state), err
 	}
 	_, err := readOne[virtualKeyReading](ctx, v, TeslaVirtualKey)
 	if err != nil && !keyStatusNeverHad(err) {
@@ -189,14 +192,14 @@ func (v *Vehicle) KeyStatus(ctx context.Context) (KeyStatus, error) {
 	}
 	var c car
 	if err != nil {
-		c, err = g.update(ctx, v, car{}, event{kind: learnKey, key: keyUnavailable, keySource: fromEndpoint, at: g.now()})
-	} else if c, err = g.load(ctx, v); err == nil && c.state.wantsClass(c.now()) {
+		c, err = g.update(ctx, v, car{}, policy.LearnKey(policy.KeyUnavailable, policy.FromEndpoint, g.now()))
+	} else if c, err = g.load(ctx, v); err == nil && c.state.WantsClass(c.now()) {
 		c, _, err = g.learn(ctx, v, c, true)
 	}
 	if err != nil {
 		return KeyStatus{}, err
 	}
-	return c.state.keyStatus(), nil
+	return keyStatus(c.state), nil
 }
 
 // SetKeyStatus is the application's own word about the key, such as an owner
@@ -206,16 +209,15 @@ func (v *Vehicle) SetKeyStatus(ctx context.Context, state KeyState) error {
 	if _, err := v.newCall(ctx, TeslaVirtualKey); err != nil {
 		return err
 	}
-	e := event{kind: learnKey, keySource: fromApplication, at: v.core.now()}
+	key := policy.KeyMissing
 	switch state {
 	case KeyInstalled:
-		e.key = keyInstalled
+		key = policy.KeyInstalled
 	case KeyMissing:
-		e.key = keyMissing
 	default:
 		return argumentError("SetKeyStatus", "takes smartcar.KeyInstalled or smartcar.KeyMissing")
 	}
-	_, err := v.core.gate.update(ctx, v, car{}, e)
+	_, err := v.core.gate.update(ctx, v, car{}, policy.LearnKey(key, policy.FromApplication, v.core.now()))
 	return err
 }
 
@@ -236,7 +238,7 @@ func (v *Vehicle) Wait(ctx context.Context) error {
 			return nil
 		}
 		// Pairing opens the window early: look again now and then.
-		if err := v.core.opts.clock.Sleep(ctx, min(wait, lastKeyCheck)); err != nil {
+		if err := v.core.opts.clock.Sleep(ctx, min(wait, policy.SlowestKeyCheck)); err != nil {
 			return err
 		}
 	}

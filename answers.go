@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/lru"
+	"github.com/seed-498a1bc4/smartcar/internal/policy"
+	"github.com/seed-498a1bc4/smartcar/internal/records"
 )
 
 // answerCache keeps the last answers of each vehicle. Below the vehicle they are
@@ -22,7 +24,7 @@ func newAnswerCache(c *core) *answerCache {
 	}
 	cache := &answerCache{vehicles: lru.New[string, *vehicleKept](c.opts.cacheSize)}
 	if c.opts.storedAnswers != nil {
-		cache.stored = &storedAnswers{c, records{c.opts.store, c.opts.clock}, *c.opts.storedAnswers}
+		cache.stored = &storedAnswers{c, records.New(c.opts.store, c.opts.clock), *c.opts.storedAnswers}
 	}
 	return cache
 }
@@ -33,8 +35,8 @@ type vehicleKept struct {
 	mu      sync.Mutex
 	answers map[answerKey]part
 	since   time.Time // answers stored elsewhere and received until then are worthless
-	class   carClass
-	streams bool
+	// Of the car: its class is known; its answers stay the same until it refreshes.
+	classified, repeating bool
 }
 
 type answerKey struct {
@@ -70,7 +72,7 @@ func (c *answerCache) discard(ctx context.Context, vehicleID string, now time.Ti
 	fresh := &vehicleKept{since: now}
 	if ok {
 		old.mu.Lock()
-		fresh.class, fresh.streams = old.class, old.streams
+		fresh.classified, fresh.repeating = old.classified, old.repeating
 		old.mu.Unlock()
 	}
 	c.vehicles.Put(vehicleID, fresh)
@@ -164,22 +166,22 @@ func (k *vehicleKept) dropUntil(at time.Time) {
 
 // current returns the answer that Smartcar would give again: that of a legacy
 // car before its data is refreshed.
-func (k *vehicleKept) current(key answerKey, now time.Time, rules Rules) (part, bool) {
+func (k *vehicleKept) current(key answerKey, now time.Time, rules policy.Rules) (part, bool) {
 	p, ok := k.get(key)
-	if !ok || !k.legacy() || !now.Before(nextLegacy(p.meta.RecordedAt, p.meta.ReceivedAt, rules)) {
+	if !ok || !k.repeats() || !now.Before(policy.NextLegacy(p.meta.RecordedAt, p.meta.ReceivedAt, rules)) {
 		return part{}, false
 	}
 	return p, true
 }
 
-// legacy reports whether the vehicle is known to refresh at a fixed cadence.
-func (k *vehicleKept) legacy() bool {
+// repeats reports whether the vehicle's answers stay the same until it refreshes.
+func (k *vehicleKept) repeats() bool {
 	if k == nil {
 		return false
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.class == classLegacy && !k.streams
+	return k.repeating
 }
 
 func (k *vehicleKept) unclassified() bool {
@@ -188,17 +190,17 @@ func (k *vehicleKept) unclassified() bool {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.class == classUnresolved
+	return !k.classified
 }
 
 // note remembers of the car's state what decides whether an answer is current.
-func (k *vehicleKept) note(s carState) {
+func (k *vehicleKept) note(s policy.State) {
 	if k == nil {
 		return
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.class, k.streams = s.class, s.streams
+	k.classified, k.repeating = s.Class() != policy.ClassUnresolved, s.Repeats()
 }
 
 // newest returns the latest recording among parts.

@@ -7,7 +7,9 @@ import (
 	"slices"
 	"time"
 
+	"github.com/seed-498a1bc4/smartcar/internal/contexts"
 	"github.com/seed-498a1bc4/smartcar/internal/randid"
+	"github.com/seed-498a1bc4/smartcar/internal/records"
 )
 
 // StoredAnswers bounds what [WithStoredAnswers] keeps of each vehicle.
@@ -52,7 +54,7 @@ func WithStoredAnswers(bounds StoredAnswers) Option {
 // keeps nothing.
 type storedAnswers struct {
 	core    *core
-	records records
+	records records.Records
 	bounds  StoredAnswers
 }
 
@@ -91,9 +93,9 @@ func answersKey(vehicleID string) string { return "answers/" + vehicleID }
 
 // change edits the record of a vehicle and keeps it within its bounds.
 func (s *storedAnswers) change(ctx context.Context, vehicleID string, change func(r *answersRecord, now time.Time) bool) error {
-	_, err := changeJSON(ctx, s.records, answersKey(vehicleID), s.bounds.MaxAge, func(r *answersRecord, _ bool, now time.Time) error {
+	_, err := records.Change(ctx, s.records, answersKey(vehicleID), s.bounds.MaxAge, func(r *answersRecord, _ bool, now time.Time) error {
 		if !change(r, now) {
-			return errUnchanged
+			return records.ErrUnchanged
 		}
 		r.bound(s.bounds, now)
 		r.Write = randid.New()
@@ -126,7 +128,7 @@ func (s *storedAnswers) keep(ctx context.Context, call *call, parts []part) {
 	parts = slices.DeleteFunc(slices.Clone(parts), func(p part) bool {
 		return p.err != nil || p.op.kind != KindData || p.op.mayTellPlace() && !s.bounds.Location || !json.Valid(p.body)
 	})
-	ctx, cancel := detached(ctx)
+	ctx, cancel := contexts.Detached(ctx)
 	defer cancel()
 	if len(parts) == 0 || !s.core.tokens.noteCar(ctx, call.vehicle.userID, call.vehicle.id, false) {
 		return
@@ -171,11 +173,11 @@ func (s *storedAnswers) sync(ctx context.Context, call *call) {
 	if s == nil || call.kept == nil {
 		return
 	}
-	record, err := s.records.load(ctx, answersKey(call.vehicle.id))
+	record, err := s.records.Load(ctx, answersKey(call.vehicle.id))
 	if err != nil {
 		return // gone, or away: what this process keeps has to do
 	}
-	r, err := decodeRecord[answersRecord](record.Value)
+	r, err := records.Decode[answersRecord](record.Value)
 	if err != nil {
 		return // written by another version
 	}
@@ -204,7 +206,7 @@ func (s *storedAnswers) discard(ctx context.Context, vehicleID string) error {
 	if s == nil {
 		return nil
 	}
-	ctx, cancel := detached(ctx)
+	ctx, cancel := contexts.Detached(ctx)
 	defer cancel()
 	return s.change(ctx, vehicleID, func(r *answersRecord, now time.Time) bool {
 		r.Answers, r.DiscardedAt = nil, now

@@ -14,25 +14,48 @@ const (
 	V3 API = "v3"
 )
 
-// WithAPI chooses the version of the API; default [V2]. The same program runs
-// on both: see "Two versions of the API" in the package documentation for the
+// WithAPI chooses the version of the API for a [Config] that has the
+// credentials of both. Without it the credentials choose: APIClientID and
+// APIClientSecret mean v3, a ClientSecret means v2.0. The same program runs on
+// both: see "Two versions of the API" in the package documentation for the
 // credentials each needs and for what only one can do, which is a
 // [*NotSupportedError] before any request.
 //
 // https://smartcar.com/docs/getting-started/how-to/m2m/migration-guide
 func WithAPI(api API) Option {
 	return func(o *options) error {
-		switch api {
-		case V2:
-			o.wire = wireV2{}
-		case V3:
-			o.wire = wireV3{}
-		default:
+		if api != V2 && api != V3 {
 			return argumentError("WithAPI", "must be smartcar.V2 or smartcar.V3")
 		}
 		o.api = api
 		return nil
 	}
+}
+
+// API is the version of the API that the client speaks: what [WithAPI] or the
+// credentials of its [Config] have chosen.
+func (c *Client) API() API { return c.opts.api }
+
+// chosenAPI is the version that the credentials mean, unless one was asked for.
+func (c Config) chosenAPI(asked API) (API, error) {
+	v2 := c.ClientSecret != ""
+	v3 := c.APIClientID != "" || c.APIClientSecret != ""
+	switch {
+	case asked != "":
+		return asked, nil
+	case v2 && v3:
+		return "", argumentError("Config", "has the credentials of API v2.0 (ClientSecret) and of v3 (APIClientID, APIClientSecret); choose one with the option WithAPI")
+	case v2, c.ClientID != "" && !v3: // the field of v2.0, with its secret forgotten
+		return V2, nil
+	}
+	return V3, nil
+}
+
+func (api API) wire() wire {
+	if api == V3 {
+		return wireV3{}
+	}
+	return wireV2{}
 }
 
 // apiClientPrefix begins every API client id of v3. Smartcar does not promise it.
@@ -72,7 +95,7 @@ func (c Config) validate(api API) error {
 func (c Config) validateV2() error {
 	switch {
 	case c.ClientSecret == "" && (c.APIClientID != "" || c.APIClientSecret != ""):
-		return argumentError("Config.ClientSecret", "is empty, and these are the API credentials of API v3; add the option WithAPI(smartcar.V3)")
+		return argumentError("Config.ClientSecret", "is empty, and these are the API credentials of API v3; leave out the option WithAPI(smartcar.V2)")
 	case c.ClientID == "" && c.ApplicationID == "":
 		return argumentError("Config.ClientID", "is empty; copy it from the Smartcar dashboard, Configuration, Legacy credentials")
 	case c.ClientSecret == "":

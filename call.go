@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"net/url"
 	"time"
+
+	"github.com/seed-498a1bc4/smartcar/internal/policy"
 )
 
 // A call is one request on its way down the chain.
@@ -36,7 +38,7 @@ type call struct {
 	renewing func(context.Context)       // called before its token is renewed, since it was refused
 
 	// What the last attempt led to, for the gate to settle.
-	outcome outcome
+	outcome policy.Outcome
 	failure *Error
 	began   time.Time
 }
@@ -92,11 +94,11 @@ func withNextAllowed(err error, at time.Time) error {
 // retryDelay says how long to wait after a failed attempt, and whether to try
 // again at all: never when it would take longer than the policy's MaxDelay.
 func (c *core) retryDelay(err error, attempt int) (time.Duration, bool) {
-	policy := c.opts.retry
-	if attempt >= policy.MaxAttempts || !Retryable(err) {
+	retry := c.opts.retry
+	if attempt >= retry.MaxAttempts || !Retryable(err) {
 		return 0, false
 	}
-	wait := min(policy.BaseDelay<<(attempt-1), policy.MaxDelay)
+	wait := min(retry.BaseDelay<<(attempt-1), retry.MaxDelay)
 	wait = wait/2 + rand.N(wait/2+1) // jitter, so that replicas spread
 	if at, ok := NextAllowed(err); ok {
 		wait = max(wait, at.Sub(c.now()))
@@ -104,7 +106,7 @@ func (c *core) retryDelay(err error, attempt int) (time.Duration, bool) {
 	if e, ok := errors.AsType[*Error](err); ok {
 		wait = max(wait, e.RetryAfter)
 	}
-	return wait, wait <= policy.MaxDelay
+	return wait, wait <= retry.MaxDelay
 }
 
 // A credential authorizes a request.
@@ -138,7 +140,7 @@ func (f fixedCredential) refused(context.Context, []string) (bool, error) {
 // had renewed may have been refused meanwhile, too: then it is renewed here.
 func (c *core) authorizing(next layer) layer {
 	return func(ctx context.Context, call *call) (*answer, error) {
-		call.outcome, call.failure = outcomeReleased, nil
+		call.outcome, call.failure = policy.OutcomeReleased, nil
 		a, err := c.authorized(ctx, call, next)
 		for range 2 {
 			if !call.unauthorized(err) {
@@ -287,52 +289,46 @@ func unreadable(op Operation, a *answer, cause error) *Error {
 }
 
 // outcomeOf says what a failed request means for the vehicle's turn.
-func outcomeOf(e *Error) outcome {
+func outcomeOf(e *Error) policy.Outcome {
 	switch {
 	case e.reach == reachedNever:
-		return outcomeReleased
+		return policy.OutcomeReleased
 	case e.StatusCode == 0:
-		return outcomeUnclear
+		return policy.OutcomeUnclear
 	case errors.Is(e, ErrAsleep):
-		return outcomeAsleep
+		return policy.OutcomeAsleep
 	case e.isVehicleLimit():
-		return outcomeLimited
+		return policy.OutcomeLimited
 	case e.isApplicationLimit():
-		return outcomeReleased
+		return policy.OutcomeReleased
 	case e.StatusCode == 400 && e.Type != typeAccount,
 		e.StatusCode == 401, e.StatusCode == 403, e.StatusCode == 404, e.StatusCode == 430, e.StatusCode == 501:
-		return outcomeReleased
+		return policy.OutcomeReleased
 	default:
-		return outcomeAnswered
+		return policy.OutcomeAnswered
 	}
-}
-
-// strength orders outcomes by how sure it is that the server counted the request.
-var strength = [...]uint8{
-	outcomeNone: 0, outcomeReleased: 1, outcomeAsleep: 2, outcomeLimited: 3,
-	outcomeUnclear: 4, outcomeAnswered: 5, outcomeOK: 6,
 }
 
 // strongest is the outcome of an answer with parts: of a batch the strongest
 // item counts, where it concerns the car. The failure is one that carries
 // evidence, if any does.
-func (c *core) strongest(kind Kind, parts []part) (outcome, *Error) {
+func (c *core) strongest(kind Kind, parts []part) (policy.Outcome, *Error) {
 	if len(parts) == 0 {
-		return outcomeOK, nil
+		return policy.OutcomeOK, nil
 	}
-	best, failure := outcomeNone, (*Error)(nil)
+	best, failure := policy.OutcomeNone, (*Error)(nil)
 	for i := range parts {
 		if kind == KindData && c.wire.kind(parts[i].op) != KindData {
 			continue
 		}
-		o := outcomeOK
+		o := policy.OutcomeOK
 		if e := parts[i].err; e != nil {
 			o = outcomeOf(e)
 			if failure == nil || e.isKeyRequired() || e.isVehicleLimit() && !failure.isKeyRequired() {
 				failure = e
 			}
 		}
-		if strength[o] > strength[best] {
+		if o.Stronger(best) {
 			best = o
 		}
 	}

@@ -3,14 +3,17 @@ package smartcar
 import (
 	"context"
 	"errors"
+	"time"
+
+	"github.com/seed-498a1bc4/smartcar/internal/contexts"
+	"github.com/seed-498a1bc4/smartcar/internal/policy"
 	"github.com/seed-498a1bc4/smartcar/internal/randid"
 	"github.com/seed-498a1bc4/smartcar/store"
-	"time"
 )
 
 // car is a vehicle's record in the store, with the clock it is to be judged by.
 type car struct {
-	state    carState
+	state    policy.State
 	revision store.Revision
 	asked    time.Time // our clock, before the store was asked
 	replied  time.Time // our clock, when it had answered
@@ -39,7 +42,7 @@ func (c car) loaded() bool { return !c.asked.IsZero() }
 
 func (g *gate) load(ctx context.Context, v *Vehicle) (car, error) {
 	asked := g.now()
-	record, err := g.records.load(ctx, v.policyKey)
+	record, err := g.records.Load(ctx, v.policyKey)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return car{}, err
 	}
@@ -51,7 +54,7 @@ func (g *gate) loadAnyway(ctx context.Context, v *Vehicle) (car, error) {
 	if c, err := g.load(ctx, v); ctx.Err() == nil {
 		return c, err
 	}
-	ctx, cancel := detached(ctx)
+	ctx, cancel := contexts.Detached(ctx)
 	defer cancel()
 	return g.load(ctx, v)
 }
@@ -67,9 +70,19 @@ func (g *gate) lookUp(ctx context.Context, v *Vehicle) (c car, fresh bool, err e
 	return c, true, err
 }
 
-// recent: what was loaded so lately is good enough to refuse by.
-func (c car) recent(rules Rules) bool {
-	return c.clock.Now().Sub(c.replied).Abs() < rules.knownFor()
+// recent reports whether c was loaded so lately that it is good enough to refuse by.
+func (g *gate) recent(c car) bool {
+	return g.now().Sub(c.replied).Abs() < g.opts.knownFor()
+}
+
+// step is what the policy makes of an event at present.
+func (g *gate) step(c car, e policy.Event) (policy.State, policy.Decision) {
+	return policy.Step(c.state, e, c.now(), g.opts.policyRules())
+}
+
+// nextData is when a data request is allowed, by the store's clock.
+func (g *gate) nextData(c car) policy.Decision {
+	return c.state.NextData(c.now(), g.opts.policyRules())
 }
 
 func (g *gate) carFrom(v *Vehicle, record store.Record, asked time.Time) car {
@@ -78,10 +91,10 @@ func (g *gate) carFrom(v *Vehicle, record store.Record, asked time.Time) car {
 		c.answered, c.replied = asked, asked
 	}
 	if record.Revision != "" {
-		state, err := decodeCarState(record.Value)
+		state, err := policy.Decode(record.Value)
 		if err != nil {
 			// Written by another version: closed for a window, then overwritten.
-			c.unreadable, state = true, carState{usedAt: c.answered}
+			c.unreadable, state = true, policy.Closed(c.answered)
 		}
 		c.state = state
 	}
@@ -91,7 +104,7 @@ func (g *gate) carFrom(v *Vehicle, record store.Record, asked time.Time) car {
 
 // swap stores state in place of c. When somebody else was faster it returns
 // what is stored now, and false.
-func (g *gate) swap(ctx context.Context, v *Vehicle, c car, state carState) (car, bool, error) {
+func (g *gate) swap(ctx context.Context, v *Vehicle, c car, state policy.State) (car, bool, error) {
 	note := g.tokens.noteCar
 	if c.revision == "" { // nothing new is kept of a user who was forgotten elsewhere a moment ago
 		note = g.tokens.noteCarNow
@@ -101,11 +114,11 @@ func (g *gate) swap(ctx context.Context, v *Vehicle, c car, state carState) (car
 		if c.revision == "" {
 			return c, false, ErrNotConnected
 		}
-	case !note(ctx, v.userID, v.id, !v.noted) && (c.revision == "" || !state.keyless()):
+	case !note(ctx, v.userID, v.id, !v.noted) && (c.revision == "" || !state.Keyless()):
 		return c, false, ErrNotConnected // of a user who was forgotten, only an open window is kept
 	}
 	asked := g.now()
-	record, err := g.records.swap(ctx, v.policyKey, c.revision, state.encode(randid.New()), carRecordTTL)
+	record, err := g.records.Swap(ctx, v.policyKey, c.revision, policy.Encode(state, randid.New()), carRecordTTL)
 	if err != nil && !errors.Is(err, store.ErrConflict) {
 		g.known.Delete(v.policyKey) // it may have landed
 		return car{}, false, err
@@ -115,7 +128,7 @@ func (g *gate) swap(ctx context.Context, v *Vehicle, c car, state carState) (car
 
 // update applies events to the stored state, until they are there. It begins
 // with c if that was loaded, which saves a round trip while nobody was faster.
-func (g *gate) update(ctx context.Context, v *Vehicle, c car, events ...event) (car, error) {
+func (g *gate) update(ctx context.Context, v *Vehicle, c car, events ...policy.Event) (car, error) {
 	var err error
 	if !c.loaded() {
 		c, err = g.load(ctx, v)
@@ -123,10 +136,8 @@ func (g *gate) update(ctx context.Context, v *Vehicle, c car, events ...event) (
 	for err == nil {
 		state := c.state
 		for _, e := range events {
-			if !e.at.IsZero() {
-				e.at = c.upper().Add(-g.now().Sub(e.at)) // by the store's clock
-			}
-			state, _ = step(state, e, c.upper(), g.opts.rules, g.opts.lease())
+			stored := c.upper()
+			state, _ = policy.Step(state, e.OnClock(g.now(), stored), stored, g.opts.policyRules())
 		}
 		if state == c.state && !c.unreadable {
 			return c, nil
@@ -139,7 +150,16 @@ func (g *gate) update(ctx context.Context, v *Vehicle, c car, events ...event) (
 	return car{}, err
 }
 
-// detached outlives the caller's cancellation, but not by much.
-func detached(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), settleTime)
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/seed-498a1bc4/smartcar/internal/contexts"
 	"github.com/seed-498a1bc4/smartcar/store"
 	"golang.org/x/oauth2"
 )
@@ -20,8 +21,9 @@ import (
 // Version of this module, as it stands in the User-Agent.
 const Version = "0.1.0"
 
-// Config is the application as the Smartcar dashboard knows it. Set what the
-// API in use needs, or all of it to change between the two with [WithAPI] alone.
+// Config is the application as the Smartcar dashboard knows it. The credentials
+// choose the version of the API: APIClientID and APIClientSecret mean v3, a
+// ClientSecret means v2.0. A Config with all of them needs [WithAPI].
 type Config struct {
 	// ClientID and ClientSecret are the legacy credentials of API v2.0
 	// (Configuration, Legacy credentials), which needs both. The ClientID is the
@@ -111,14 +113,19 @@ func New(config Config, opts ...Option) (*Client, error) {
 			return nil, err
 		}
 	}
+	var err error
+	if o.api, err = config.chosenAPI(o.api); err != nil {
+		return nil, err
+	}
 	if err := config.validate(o.api); err != nil {
 		return nil, err
 	}
+	wire := o.api.wire()
 	hidden := secrets{config.ClientSecret, config.APIClientSecret, config.ManagementToken, slices.Clone(config.StateKey)}
 	c := &core{
 		appID: config.application(), apiClientID: config.APIClientID, redirectURL: config.RedirectURL,
 		secrets: func() secrets { return hidden },
-		opts:    o, wire: o.wire, api: o.wire.base(o.origins).String(), http: o.httpClient(),
+		opts:    o, wire: wire, api: wire.base(o.origins).String(), http: o.httpClient(),
 	}
 	if c.opts.store == nil {
 		c.opts.store = store.NewMemoryAt(o.clock.Now)
@@ -138,6 +145,7 @@ func New(config Config, opts ...Option) (*Client, error) {
 	}
 	c.gate = newGate(c)
 	c.send = c.newChain()
+	o.logger.LogAttrs(context.Background(), slog.LevelInfo, "smartcar client", slog.String("api", string(o.api)), slog.String("version", Version))
 	return &Client{c}, nil
 }
 
@@ -199,6 +207,6 @@ func (systemClock) Sleep(ctx context.Context, d time.Duration) error {
 	case <-timer.C:
 		return nil
 	case <-ctx.Done():
-		return endOf(ctx)
+		return contexts.EndOf(ctx)
 	}
 }

@@ -276,7 +276,8 @@
 //
 // # Two versions of the API
 //
-// [WithAPI] chooses; everything else of a program stays as it is. API v2.0,
+// The credentials in [Config] choose, and [WithAPI] where there are those of
+// both; everything else of a program stays as it is. API v2.0,
 // which Smartcar ends, has tokens of each owner, and an endpoint for each thing.
 // API v3 has one token of the application, minted once for all replicas that
 // share a store, and gives everything that is stored of a car as signals, in one

@@ -18,7 +18,7 @@ func ExampleWithAPI() {
 		ApplicationID: "8229df9f-91a0-4ff0-a1ae-a1f38ee24d07", RedirectURL: "https://example.com/callback",
 		ClientSecret: "secret of v2.0",                                // Legacy credentials
 		APIClientID:  "client_01ABC", APIClientSecret: "secret of v3", // API credentials
-	}, smartcar.WithAPI(smartcar.V3)) // and without it: v2.0
+	}, smartcar.WithAPI(smartcar.V3)) // needed because the credentials of both are there
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-498a1bc4/smartcar/internal/policy"
 	"github.com/seed-498a1bc4/smartcar/internal/randid"
-	"github.com/stretchr/testify/require"
 )
 
 var fuzzTime = time.Date(2026, 11, 23, 9, 15, 4, 0, time.UTC)
@@ -166,70 +166,35 @@ func FuzzDecodeV3(f *testing.F) {
 	})
 }
 
-// What is stored of a car is read back as it was, to the millisecond, and what
-// somebody else wrote is refused or read, without a panic.
-func FuzzCarRecord(f *testing.F) {
-	states := []carState{
-		{},
-		{class: classStreaming, key: keyMissing, keySource: fromError, keyChecks: 7, wake: wakeAsleep, phase: turnSent, nonce: 1, usedAt: fuzzTime, leaseEnd: fuzzTime.Add(time.Hour)},
-		{class: classLegacy, streams: true, proven: true, limitedTo: fuzzTime, limitedAt: fuzzTime, keyAt: fuzzTime, keyCheckAt: fuzzTime, recordedAt: fuzzTime, fetchedAt: fuzzTime},
-		{class: classOther, key: keyInstalled, keySource: fromApplication, wake: wakeAwake, phase: turnReserved, nonce: math.MaxUint64},
+// usedCarRecord is what the policy stores of a keyless car whose turn was used.
+func usedCarRecord(usedAt time.Time) []byte {
+	s := policy.Closed(usedAt)
+	for _, e := range []policy.Event{
+		policy.LearnClass(policy.ClassStreaming), policy.LearnKey(policy.KeyMissing, policy.FromEndpoint, usedAt),
+	} {
+		s, _ = policy.Step(s, e, usedAt, policy.Rules{})
 	}
-	for _, s := range states {
-		f.Add(s.encode(42))
+	return policy.Encode(s, randid.New())
+}
+
+// Whatever is stored of a car can be explained.
+func FuzzCarRecordIsExplained(f *testing.F) {
+	for _, record := range [][]byte{
+		usedCarRecord(fuzzTime), policy.Encode(policy.State{}, 42), nil, make([]byte, len(usedCarRecord(fuzzTime))),
+		append(usedCarRecord(fuzzTime)[:24], bytes.Repeat([]byte{0xff}, len(usedCarRecord(fuzzTime))-24)...), // times in the year 10889
+	} {
+		f.Add(record)
 	}
-	f.Add([]byte(nil))
-	f.Add(make([]byte, carRecordSize))
-	f.Add(append(states[0].encode(1)[:24], bytes.Repeat([]byte{0xff}, carRecordSize-24)...)) // times in the year 10889
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		s, err := decodeCarState(raw)
+		s, err := policy.Decode(raw)
 		if err != nil {
 			return
 		}
-		encoded := s.encode(randid.New())
-		if len(encoded) != carRecordSize {
-			t.Fatalf("%d bytes", len(encoded))
+		if status := keyStatus(s); status.Reason == "" {
+			t.Fatal("no reason")
 		}
-		again, err := decodeCarState(encoded)
-		require.NoError(t, err)
-		require.Equal(t, s, again)
-		// Whatever it says, the policy can live with it.
-		for _, e := range []event{
-			{kind: askData, nonce: 1, lease: time.Minute}, {kind: askCommand}, {kind: markSent, nonce: s.nonce, lease: time.Minute},
-			{kind: settle, nonce: s.nonce, outcome: outcomeOK, lease: time.Minute}, {kind: keyCheckFailed},
-		} {
-			step(s, e, fuzzTime, DefaultRules(), time.Minute)
+		if why(s) == "" {
+			t.Fatal("nothing explained")
 		}
-		s.keyStatus()
-		_ = s.why()
 	})
-}
-
-// A car whose clock is wrong by thousands of years is stored like any other.
-func TestCarRecordKeepsAbsurdTimes(t *testing.T) {
-	for _, at := range []time.Time{
-		time.Date(1969, 12, 31, 0, 0, 0, 0, time.UTC), time.Date(1, 1, 1, 0, 0, 0, 1, time.UTC), time.UnixMilli(1),
-		time.Date(2262, 4, 12, 0, 0, 0, 0, time.UTC), time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC),
-	} {
-		again, err := decodeCarState(carState{recordedAt: at, usedAt: fuzzTime}.encode(1))
-		require.NoError(t, err)
-		require.True(t, again.usedAt.Equal(fuzzTime))
-		if at.Unix() <= 0 && !at.Equal(time.UnixMilli(1)) {
-			require.Zero(t, again.recordedAt, "before 1970 is not known")
-			continue
-		}
-		require.True(t, again.recordedAt.Equal(at), "%v became %v", at, again.recordedAt)
-	}
-}
-
-// Times are rounded up, so that no window opens early.
-func TestCarRecordNeverOpensAWindowEarly(t *testing.T) {
-	for _, d := range []time.Duration{0, 1, time.Microsecond, 999_999, time.Millisecond, time.Second - 1} {
-		s := carState{class: classStreaming, key: keyMissing, usedAt: fuzzTime.Add(d), leaseEnd: fuzzTime.Add(d)}
-		again, err := decodeCarState(s.encode(1))
-		require.NoError(t, err)
-		require.False(t, again.usedAt.Before(s.usedAt))
-		require.Less(t, again.usedAt.Sub(s.usedAt), time.Millisecond)
-		require.False(t, again.leaseEnd.Before(s.leaseEnd))
-	}
 }

@@ -8,22 +8,25 @@ import (
 	"slices"
 	"time"
 
+	"github.com/seed-498a1bc4/smartcar/internal/contexts"
 	"github.com/seed-498a1bc4/smartcar/internal/losable"
 	"github.com/seed-498a1bc4/smartcar/internal/lru"
+	"github.com/seed-498a1bc4/smartcar/internal/policy"
 	"github.com/seed-498a1bc4/smartcar/internal/randid"
+	"github.com/seed-498a1bc4/smartcar/internal/records"
 	"github.com/seed-498a1bc4/smartcar/store"
 )
 
-// gate applies the policy of ratelimit.go to every request to a vehicle:
+// gate applies the policy of internal/policy to every request to a vehicle:
 // reserve in the store, send, settle. It never sleeps for a window.
 type gate struct {
 	*core
-	records records
+	records records.Records
 	// learning keeps callers who need the same car's class or key status for the
 	// same user from all asking for it.
-	learning flights
+	learning records.Flights
 	// turns are the requests of this process that hold a car's turn.
-	turns flights
+	turns records.Flights
 	// known remembers the records of cars in a shared store: a refusal that
 	// follows from them needs no round trip, and when the store is away they
 	// tell which cars are open. It is nil for a store.Memory.
@@ -33,10 +36,7 @@ type gate struct {
 const (
 	// maxReserveLease: see reserveLease.
 	maxReserveLease = 30 * time.Second
-	// settleTime bounds the write after a request, which the caller's
-	// cancellation must not reach.
-	settleTime = 10 * time.Second
-	// giveBackTime is less: the caller may have left, and waits for it.
+	// giveBackTime is less than contexts.DetachedTime: the caller may have left, and waits for it.
 	giveBackTime = 2 * time.Second
 	// carRecordTTL forgets cars nobody asks for. What it loses is learned again.
 	carRecordTTL = 90 * 24 * time.Hour
@@ -55,10 +55,10 @@ func (o *options) reserveLease() time.Duration { return min(maxReserveLease, o.r
 
 // knownFor bounds how long this replica refuses by what it knows before it
 // looks whether another one has learned better: a minute of 8 hours.
-func (r Rules) knownFor() time.Duration { return min(maxKnownFor, r.KeylessWindow/480) }
+func (o *options) knownFor() time.Duration { return min(maxKnownFor, o.rules.KeylessWindow/480) }
 
 func newGate(c *core) *gate {
-	g := &gate{core: c, records: records{c.opts.store, c.opts.clock}}
+	g := &gate{core: c, records: records.New(c.opts.store, c.opts.clock)}
 	if _, ok := c.opts.store.(*store.Memory); !ok {
 		g.known = lru.New[string, car](c.opts.cacheSize)
 	}
@@ -156,7 +156,7 @@ func (g *gate) pauseAll(op Operation, e *Error) error {
 		pause = bareApplicationPause
 	}
 	if e.Type == "" {
-		pause = min(pause, bareLimitPause)
+		pause = min(pause, policy.BareLimitPause)
 	}
 	until := g.now().Add(pause)
 	g.pausedUntil.Store(until.UnixNano())
@@ -171,10 +171,10 @@ func (g *gate) explainVehicle(ctx context.Context, call *call, e *Error) error {
 	case e.isVehicleLimit():
 		r := &RateLimitError{Operation: e.Operation, VehicleID: call.vehicle.id, Rule: RuleServer, Err: e}
 		if c, _, err := g.lookUp(ctx, call.vehicle); err == nil {
-			r.NextAllowed = c.ours(c.state.nextData(c.now(), g.opts.rules).next)
+			r.NextAllowed = c.ours(g.nextData(c).Next)
 		}
 		if r.NextAllowed.IsZero() { // a command's limit is not booked
-			r.NextAllowed = g.now().Add(max(e.RetryAfter, bareLimitPause))
+			r.NextAllowed = g.now().Add(max(e.RetryAfter, policy.BareLimitPause))
 		}
 		return r
 	case e.isKeyRequired():
@@ -191,44 +191,45 @@ func (g *gate) data(ctx context.Context, call *call, next layer) (*answer, error
 	v := call.vehicle
 	if call.override {
 		a, err := next(ctx, call)
-		g.settle(ctx, call, a, car{}, 0, true)
+		g.finish(ctx, call, a, car{}, 0, true)
 		return a, err
 	}
 	c, fresh, err := g.lookUp(ctx, v)
 	if err == nil {
 		c, fresh, err = g.learn(ctx, v, c, fresh)
 	}
-	e := event{kind: askData, nonce: randid.New(), lease: g.opts.reserveLease(), sent: call.auth.ready()}
-	if e.sent {
-		e.lease = g.opts.lease()
+	nonce, ready := randid.New(), call.auth.ready()
+	ask := policy.AskData(nonce, g.opts.reserveLease())
+	if ready {
+		ask = policy.AskDataAndLeave(nonce, g.opts.lease())
 	}
 	for err == nil {
 		call.kept.note(c.state)
-		state, d := step(c.state, e, c.now(), g.opts.rules, g.opts.lease())
+		state, d := g.step(c, ask)
 		switch {
-		case d.verdict == verdictRefuse && (fresh || c.recent(g.opts.rules)):
+		case d.Verdict == policy.VerdictRefuse && (fresh || g.recent(c)):
 			return nil, g.refuse(ctx, call, c, state, d)
-		case d.verdict == verdictSend && fresh:
+		case d.Verdict == policy.VerdictSend && fresh:
 			a, err := next(ctx, call)
-			g.settle(ctx, call, a, c, 0, c.state.class == classLegacy)
+			g.finish(ctx, call, a, c, 0, c.state.Class() == policy.ClassLegacy)
 			return a, err
-		case d.verdict != verdictTake:
+		case d.Verdict != policy.VerdictTake:
 			// Another replica may have seen that the key has come, or gone.
 			c, err = g.load(ctx, v)
 			fresh = true
 			continue
 		}
-		release := g.turns.hold(v.policyKey)
+		release := g.turns.Hold(v.policyKey)
 		var taken bool
 		c, taken, err = g.swap(ctx, v, c, state)
 		fresh = true
-		if taken || err == nil && c.state.holds(e.nonce) {
+		if taken || err == nil && c.state.Holds(nonce) {
 			defer release()
-			return g.sendTurn(ctx, call, c, e, next)
+			return g.sendTurn(ctx, call, c, nonce, ready, next)
 		}
 		release()
-		if err != nil && e.sent && !g.opts.storePolicy.SendKeyless {
-			g.giveBack(ctx, v, e.nonce)
+		if err != nil && ready && !g.opts.storePolicy.SendKeyless {
+			g.giveBack(ctx, v, nonce)
 		}
 	}
 	return g.withoutStore(ctx, call, err, next)
@@ -239,21 +240,21 @@ func (g *gate) data(ctx context.Context, call *call, next layer) (*answer, error
 func (g *gate) giveBack(ctx context.Context, v *Vehicle, nonce uint64) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveBackTime)
 	defer cancel()
-	_, _ = g.update(ctx, v, car{}, event{kind: settle, nonce: nonce, outcome: outcomeReleased})
+	_, _ = g.update(ctx, v, car{}, policy.Settle(nonce, 0, policy.Result{Outcome: policy.OutcomeReleased}))
 }
 
-func (g *gate) refuse(ctx context.Context, call *call, c car, state carState, d decision) error {
+func (g *gate) refuse(ctx context.Context, call *call, c car, state policy.State, d policy.Decision) error {
 	if state != c.state || c.unreadable { // a clock jumped back: what it wrote must not hold for ever
 		_, _, _ = g.swap(ctx, call.vehicle, c, state)
 	}
 	if g.opts.logger.Enabled(ctx, slog.LevelInfo) {
 		g.opts.logger.LogAttrs(ctx, slog.LevelInfo, "smartcar refused locally",
 			slog.String("operation", string(call.op)), slog.String("vehicle", call.vehicle.id),
-			slog.String("rule", string(d.rule)), slog.Time("next_allowed", c.ours(d.next)))
+			slog.String("rule", string(publicRules[d.Rule])), slog.Time("next_allowed", c.ours(d.Next)))
 	}
 	return &RateLimitError{
 		Operation: call.op, VehicleID: call.vehicle.id,
-		NextAllowed: c.ours(d.next), Rule: d.rule, Local: true, InFlight: d.inFlight,
+		NextAllowed: c.ours(d.Next), Rule: publicRules[d.Rule], Local: true, InFlight: d.InFlight,
 	}
 }
 
@@ -265,7 +266,7 @@ func (g *gate) withoutStore(ctx context.Context, call *call, cause error, next l
 		return nil, cause
 	}
 	c, ok := g.known.Get(call.vehicle.policyKey)
-	keyless := !ok || c.state.keyless() || c.unreadable
+	keyless := !ok || c.state.Keyless() || c.unreadable
 	if keyless && g.opts.storePolicy.SendKeyless || !keyless && !g.opts.storePolicy.RefuseOthers {
 		return next(ctx, call)
 	}
@@ -277,10 +278,10 @@ func (g *gate) storeAway(call *call, cause error) error {
 }
 
 // sendTurn sends the one request that may be under way for a keyless car. C is
-// the record in which the turn was taken.
-func (g *gate) sendTurn(ctx context.Context, call *call, c car, turn event, next layer) (*answer, error) {
+// the record in which the turn was taken; stored tells that it was stored as
+// sent, so that the request may leave without another write.
+func (g *gate) sendTurn(ctx context.Context, call *call, c car, nonce uint64, stored bool, next layer) (*answer, error) {
 	call.takes = true
-	stored := turn.sent
 	call.leaving = func(ctx context.Context) (err error) {
 		// The lease of a turn that was stored as sent covers a request that
 		// leaves at once, and no second one.
@@ -288,21 +289,21 @@ func (g *gate) sendTurn(ctx context.Context, call *call, c car, turn event, next
 			stored = false
 			return nil
 		}
-		c, err = g.markSent(ctx, call, c, turn.nonce)
+		c, err = g.storeLeaving(ctx, call, c, nonce)
 		return err
 	}
 	call.renewing = func(ctx context.Context) {
-		c, stored = g.holdBack(ctx, call, c, turn.nonce), false
+		c, stored = g.storeHeldBack(ctx, call, c, nonce), false
 	}
 	a, err := next(ctx, call)
-	g.settle(ctx, call, a, c, turn.nonce, true)
+	g.finish(ctx, call, a, c, nonce, true)
 	return a, err
 }
 
 // covers reports whether the lease in c outlasts a request that leaves now. The
 // store may have been late with anything since the lease was reckoned.
 func (g *gate) covers(c car) bool {
-	return !c.upper().Add(g.opts.timeout + attemptMargin/2).After(c.state.leaseEnd)
+	return c.state.LeaseCovers(c.upper().Add(g.opts.timeout + attemptMargin/2))
 }
 
 // errTurnLost: the lease ran out before the request could leave, and another
@@ -313,15 +314,15 @@ var errTurnLost = errors.New("the turn of this vehicle was taken over before the
 // lease would not cover it.
 var errStoreSlow = errors.New("the store answers too slowly for a turn to be taken")
 
-func (g *gate) markSent(ctx context.Context, call *call, c car, nonce uint64) (car, error) {
+// storeLeaving stores that the request which holds the turn is about to be sent.
+func (g *gate) storeLeaving(ctx context.Context, call *call, c car, nonce uint64) (car, error) {
 	var err error
 	for range 3 {
-		e := event{kind: markSent, nonce: nonce, lease: g.opts.lease()}
-		state, d := step(c.state, e, c.now(), g.opts.rules, g.opts.lease())
-		if d.verdict == verdictLost {
+		state, d := g.step(c, policy.Leave(nonce, g.opts.lease()))
+		if d.Verdict == policy.VerdictLost {
 			return c, &RateLimitError{
 				Operation: call.op, VehicleID: call.vehicle.id, Rule: RuleKeyless, Local: true, InFlight: true,
-				NextAllowed: c.ours(c.state.nextData(c.now(), g.opts.rules).next), Err: errTurnLost,
+				NextAllowed: c.ours(g.nextData(c).Next), Err: errTurnLost,
 			}
 		}
 		var done bool
@@ -333,15 +334,14 @@ func (g *gate) markSent(ctx context.Context, call *call, c car, nonce uint64) (c
 	return c, fmt.Errorf("%w: %w", ErrStore, errStoreSlow)
 }
 
-// holdBack lets a turn whose request was refused for its token be reserved
+// storeHeldBack lets a turn whose request was refused for its token be reserved
 // again, so that it does not outlast the grace of the refresh token, which is
 // about to be used, if this process dies of it. If that cannot be stored, the
 // longer lease stays.
-func (g *gate) holdBack(ctx context.Context, call *call, c car, nonce uint64) car {
+func (g *gate) storeHeldBack(ctx context.Context, call *call, c car, nonce uint64) car {
 	for range 3 {
-		e := event{kind: holdBack, nonce: nonce, lease: g.opts.reserveLease()}
-		state, d := step(c.state, e, c.now(), g.opts.rules, g.opts.lease())
-		if d.verdict == verdictLost {
+		state, d := g.step(c, policy.HoldBack(nonce, g.opts.reserveLease()))
+		if d.Verdict == policy.VerdictLost {
 			return c
 		}
 		latest, done, err := g.swap(ctx, call.vehicle, c, state)
@@ -355,8 +355,8 @@ func (g *gate) holdBack(ctx context.Context, call *call, c car, nonce uint64) ca
 	return c
 }
 
-// settle books what a request cost and keeps its answers.
-func (g *gate) settle(ctx context.Context, call *call, a *answer, c car, nonce uint64, always bool) {
+// finish books what a request cost and keeps its answers.
+func (g *gate) finish(ctx context.Context, call *call, a *answer, c car, nonce uint64, always bool) {
 	g.book(ctx, call, a, c, nonce, always)
 	if a != nil && (!call.vehicle.noted || g.tokens.noteCar(ctx, call.vehicle.userID, call.vehicle.id, false)) {
 		g.answers.keep(ctx, call, a.parts)
@@ -368,47 +368,50 @@ func (g *gate) settle(ctx context.Context, call *call, a *answer, c car, nonce u
 // would only cost the store work. A failure to write is harmless: the lease then
 // ends by itself and the turn counts as used.
 func (g *gate) book(ctx context.Context, call *call, a *answer, c car, nonce uint64, always bool) {
-	e := event{kind: settle, nonce: nonce, outcome: call.outcome, lease: g.opts.lease()}
-	var seen []event
-	if a != nil {
-		e.recordedAt = later(newest(a.parts), a.observed.recordedAt)
-		e.seen, e.wake, e.nothing = a.observed.wasChecked, a.observed.wake, a.observed.nothing
-		seen = g.evidenceIn(a.observed, a.at)
+	result := policy.Result{Outcome: call.outcome}
+	if call.failure != nil {
+		result.RetryAfter = call.failure.RetryAfter
 	}
-	if !always && !c.state.outdatedBy(e, seen) && (call.outcome == outcomeOK || call.outcome == outcomeReleased) && call.failure == nil {
-		if c.state.class != classStreaming || call.outcome == outcomeReleased {
+	var seen []policy.Event
+	if a != nil {
+		result.Data = a.observed.data()
+		result.Data.RecordedAt = later(newest(a.parts), a.observed.recordedAt)
+		seen = g.evidenceIn(a.observed, policy.FromSignal, a.at)
+	}
+	settle := policy.Settle(nonce, g.opts.lease(), result)
+	outdated := c.state.OutdatedBy(settle) || c.state.OutdatedBy(seen...)
+	if !always && !outdated && (call.outcome == policy.OutcomeOK || call.outcome == policy.OutcomeReleased) && call.failure == nil {
+		if c.state.Class() != policy.ClassStreaming || call.outcome == policy.OutcomeReleased {
 			return
 		}
 		// The key may have gone while the request was under way.
 		var err error
-		if c, err = g.loadAnyway(ctx, call.vehicle); err != nil || !c.state.keyless() {
+		if c, err = g.loadAnyway(ctx, call.vehicle); err != nil || !c.state.Keyless() {
 			return
 		}
 	}
-	ctx, cancel := detached(ctx)
+	ctx, cancel := contexts.Detached(ctx)
 	defer cancel()
 	if nonce != 0 { // the turn stands in the store as sent
 		ctx = losable.Mark(ctx)
 	}
-	events := make([]event, 0, 2+len(seen))
+	events := make([]policy.Event, 0, 2+len(seen))
 	if f := call.failure; f != nil {
-		e.retryAfter = f.RetryAfter
 		switch {
 		case f.isKeyRequired(): // first, because it decides what the turn costs
-			events = append(events, event{kind: learnKey, key: keyMissing, keySource: fromError, at: call.began})
-		case f.isVehicleLimit() && call.outcome != outcomeLimited: // one item of a batch
-			events = append(events, event{kind: settle, outcome: outcomeLimited, retryAfter: f.RetryAfter})
+			events = append(events, policy.LearnKeyRequired(policy.FromError, call.began))
+		case f.isVehicleLimit() && call.outcome != policy.OutcomeLimited: // one item of a batch
+			events = append(events, policy.Limited(f.RetryAfter))
 		}
 	}
 	// The turn next: what it cost is judged by what was known when it was taken,
 	// except that a car which answers without its key was without it when asked.
-	gone := func(e event) bool { return e.kind == learnKey && e.key == keyMissing }
 	for _, s := range seen {
-		if gone(s) {
+		if s.LearnsKeyMissing() {
 			events = append(events, s)
 		}
 	}
-	events = append(append(events, e), slices.DeleteFunc(seen, gone)...)
+	events = append(append(events, settle), slices.DeleteFunc(seen, policy.Event.LearnsKeyMissing)...)
 	c, err := g.update(ctx, call.vehicle, c, events...)
 	if err == nil {
 		call.kept.note(c.state)
@@ -428,19 +431,19 @@ func (g *gate) command(ctx context.Context, call *call, next layer) (*answer, er
 	if err == nil || MayHaveSucceeded(err) {
 		g.answers.discard(ctx, call.vehicle.id, g.now())
 	}
-	evidence := event{kind: learnKey, at: call.began}
+	var evidence policy.Event
 	switch {
 	case call.failure != nil && call.failure.isKeyRequired():
-		evidence.key, evidence.keySource = keyMissing, fromError
+		evidence = policy.LearnKeyRequired(policy.FromError, call.began)
 	case err == nil && call.command != nil: // what else a POST may be proves nothing
-		evidence.key, evidence.keySource = keyInstalled, fromCommand
+		evidence = policy.LearnKey(policy.KeyInstalled, policy.FromCommand, call.began)
 	default:
 		return a, err
 	}
-	detached, cancel := detached(ctx)
+	detached, cancel := contexts.Detached(ctx)
 	defer cancel()
 	c, _, lookErr := g.lookUp(detached, call.vehicle)
-	if lookErr == nil && (evidence.key == keyMissing || c.state.class == classStreaming && c.state.key != keyInstalled) {
+	if lookErr == nil && (evidence.LearnsKeyMissing() || c.state.Class() == policy.ClassStreaming && c.state.Key() != policy.KeyInstalled) {
 		_, _ = g.update(detached, call.vehicle, c, evidence)
 	}
 	return a, err
@@ -448,11 +451,11 @@ func (g *gate) command(ctx context.Context, call *call, next layer) (*answer, er
 
 func (g *gate) commandAllowed(ctx context.Context, call *call) error {
 	c, fresh, err := g.lookUp(ctx, call.vehicle)
-	ask := func() verdict {
-		_, d := step(c.state, event{kind: askCommand}, c.now(), g.opts.rules, g.opts.lease())
-		return d.verdict
+	ask := func() policy.Verdict {
+		_, d := g.step(c, policy.AskCommand())
+		return d.Verdict
 	}
-	if strict := g.opts.storePolicy.RefuseOthers; err == nil && !fresh && (strict || ask() != verdictSend) {
+	if strict := g.opts.storePolicy.RefuseOthers; err == nil && !fresh && (strict || ask() != policy.VerdictSend) {
 		var latest car
 		if latest, err = g.load(ctx, call.vehicle); err == nil {
 			c = latest // another replica may have seen the key
@@ -460,7 +463,7 @@ func (g *gate) commandAllowed(ctx context.Context, call *call) error {
 			err = nil // what is known here has to do
 		}
 	}
-	if err == nil && ask() == verdictRecheck && g.keyIsFree() {
+	if err == nil && ask() == policy.VerdictRecheck && g.keyIsFree() {
 		_ = g.readKey(ctx, call.vehicle)
 		c, err = g.load(ctx, call.vehicle)
 	}
@@ -471,7 +474,7 @@ func (g *gate) commandAllowed(ctx context.Context, call *call) error {
 		return nil // open: the server decides
 	case err != nil:
 		return err
-	case ask() != verdictKey:
+	case ask() != policy.VerdictKey:
 		return nil
 	}
 	return &VirtualKeyRequiredError{

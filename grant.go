@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/lenient"
+	"github.com/seed-498a1bc4/smartcar/internal/randid"
+	"github.com/seed-498a1bc4/smartcar/internal/records"
 	"github.com/seed-498a1bc4/smartcar/store"
 	"golang.org/x/oauth2"
 )
@@ -82,7 +84,7 @@ const minPause = 10 * time.Millisecond
 // file stores the record of a new grant before anything is done with it. A
 // store that is away for a moment must not cost a code that is spent.
 func (k *tokenKeeper) file(ctx context.Context, record grantRecord) (userID string, err error) {
-	id := newState()
+	id := randid.Text()
 	for pause := max(k.core.opts.retry.BaseDelay, minPause); ; pause *= 2 {
 		err = k.storeGrant(ctx, id, record)
 		if !errors.Is(err, ErrStore) || pause > k.core.opts.retry.MaxDelay || k.core.opts.clock.Sleep(ctx, pause) != nil {
@@ -103,7 +105,7 @@ func (k *tokenKeeper) file(ctx context.Context, record grantRecord) (userID stri
 
 // storeGrant keeps a new grant in memory while the store will not take it.
 func (k *tokenKeeper) storeGrant(ctx context.Context, id string, record grantRecord) error {
-	_, err := changeJSON(ctx, k.records, grantKey(id), refreshTokenLife, func(r *grantRecord, _ bool, _ time.Time) error {
+	_, err := records.Change(ctx, k.records, grantKey(id), refreshTokenLife, func(r *grantRecord, _ bool, _ time.Time) error {
 		*r = record
 		return nil
 	})
@@ -124,7 +126,7 @@ func (k *tokenKeeper) resume(ctx context.Context, grant string) (pendingGrant, s
 			}
 		}
 	}
-	record, err := loadJSON[grantRecord](ctx, k.records, grantKey(grant))
+	record, err := records.Read[grantRecord](ctx, k.records, grantKey(grant))
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return pendingGrant{}, "", endedError()
@@ -144,7 +146,7 @@ func (k *tokenKeeper) pending(ctx context.Context, grant string) (pendingGrant, 
 			return *record.Pending, nil
 		}
 	}
-	record, err := loadJSON[grantRecord](ctx, k.records, grantKey(grant))
+	record, err := records.Read[grantRecord](ctx, k.records, grantKey(grant))
 	switch {
 	case err != nil && !errors.Is(err, store.ErrNotFound):
 		return pendingGrant{}, err
@@ -176,7 +178,7 @@ func (k *tokenKeeper) link(ctx context.Context, grant string, pending pendingGra
 	if err != nil {
 		return "", err
 	}
-	_, err = changeJSON(ctx, k.records, grantKey(grant), refreshTokenLife, func(r *grantRecord, found bool, _ time.Time) error {
+	_, err = records.Change(ctx, k.records, grantKey(grant), refreshTokenLife, func(r *grantRecord, found bool, _ time.Time) error {
 		if !found {
 			return endedError()
 		}
@@ -285,7 +287,7 @@ func (k *tokenKeeper) anyUser(ctx context.Context, userID string) (*userRecord, 
 	if err := errors.Join(checkContext(ctx), validateID("user id", userID)); err != nil {
 		return nil, err
 	}
-	r, err := loadJSON[userRecord](ctx, k.records, userKey(userID))
+	r, err := records.Read[userRecord](ctx, k.records, userKey(userID))
 	if errors.Is(err, store.ErrNotFound) {
 		k.users.Delete(userID)
 		return nil, ErrNotConnected
@@ -327,9 +329,9 @@ func (k *tokenKeeper) knownUser(ctx context.Context, userID string) (*userRecord
 
 // changeUser edits the stored user; change returns false to leave it alone.
 func (k *tokenKeeper) changeUser(ctx context.Context, userID string, change func(*userRecord) bool) error {
-	r, err := changeJSON(ctx, k.records, userKey(userID), 0, func(r *userRecord, _ bool, _ time.Time) error {
+	r, err := records.Change(ctx, k.records, userKey(userID), 0, func(r *userRecord, _ bool, _ time.Time) error {
 		if !change(r) {
-			return errUnchanged
+			return records.ErrUnchanged
 		}
 		return nil
 	})
@@ -342,13 +344,13 @@ func (k *tokenKeeper) changeUser(ctx context.Context, userID string, change func
 // rewriteUser stores what is stored already if the store asks for it; a user who
 // is gone stays gone.
 func (k *tokenKeeper) rewriteUser(ctx context.Context, userID string) error {
-	record, err := k.records.load(ctx, userKey(userID))
+	record, err := k.records.Load(ctx, userKey(userID))
 	if errors.Is(err, store.ErrNotFound) || err == nil && !record.Outdated {
 		return nil
 	}
-	_, err = changeJSON(ctx, k.records, userKey(userID), 0, func(u *userRecord, found bool, _ time.Time) error {
+	_, err = records.Change(ctx, k.records, userKey(userID), 0, func(u *userRecord, found bool, _ time.Time) error {
 		if !found || u.Forgotten {
-			return errUnchanged
+			return records.ErrUnchanged
 		}
 		return nil
 	})
@@ -381,10 +383,10 @@ func (k *tokenKeeper) noteCar(ctx context.Context, userID, vehicleID string, isN
 
 // noteCarNow is noteCar by what is stored, and not by what was a moment ago.
 func (k *tokenKeeper) noteCarNow(ctx context.Context, userID, vehicleID string, isNew bool) (known bool) {
-	u, err := changeJSON(ctx, k.records, userKey(userID), 0, func(u *userRecord, found bool, _ time.Time) error {
+	u, err := records.Change(ctx, k.records, userKey(userID), 0, func(u *userRecord, found bool, _ time.Time) error {
 		known = (found || isNew && k.core.opts.api == V3) && !u.Forgotten
 		if !known || slices.Contains(u.Cars, vehicleID) {
-			return errUnchanged
+			return records.ErrUnchanged
 		}
 		u.Cars = append(u.Cars, vehicleID)
 		return nil
@@ -459,12 +461,12 @@ func (k *tokenKeeper) markForgotten(ctx context.Context, userID string) (marked 
 func (k *tokenKeeper) forgetGrant(ctx context.Context, grant string) error {
 	k.unstored.Delete(grant)
 	k.cached.Delete(grant)
-	return k.records.remove(ctx, grantKey(grant))
+	return k.records.Remove(ctx, grantKey(grant))
 }
 
 func (k *tokenKeeper) forgetUser(ctx context.Context, userID string) error {
 	for {
-		record, err := k.records.load(ctx, userKey(userID))
+		record, err := k.records.Load(ctx, userKey(userID))
 		k.users.Delete(userID)
 		if errors.Is(err, store.ErrNotFound) {
 			return nil
@@ -472,11 +474,11 @@ func (k *tokenKeeper) forgetUser(ctx context.Context, userID string) error {
 		if err != nil {
 			return err
 		}
-		if u, err := decodeRecord[userRecord](record.Value); err != nil || !u.Forgotten {
+		if u, err := records.Decode[userRecord](record.Value); err != nil || !u.Forgotten {
 			return err // without one they have come back meanwhile
 		}
-		if err = k.records.store.Delete(ctx, userKey(userID), record.Revision); !errors.Is(err, store.ErrConflict) {
-			return storeError(ctx, err)
+		if err = k.records.Delete(ctx, userKey(userID), record.Revision); !errors.Is(err, store.ErrConflict) {
+			return err
 		}
 	}
 }

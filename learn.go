@@ -5,6 +5,8 @@ import (
 	"errors"
 	"strings"
 	"time"
+
+	"github.com/seed-498a1bc4/smartcar/internal/policy"
 )
 
 // learn finds out what the policy needs to know about a car: its class, once,
@@ -14,7 +16,7 @@ import (
 // It fails only where asking for data would fail alike: the car is not this
 // user's, or the connection has ended.
 func (g *gate) learn(ctx context.Context, v *Vehicle, c car, fresh bool) (car, bool, error) {
-	wants := func() bool { return c.state.wantsClass(c.now()) || c.state.wantsKey(c.now()) && g.keyIsFree() }
+	wants := func() bool { return c.state.WantsClass(c.now()) || c.state.WantsKey(c.now()) && g.keyIsFree() }
 	if !wants() {
 		return c, fresh, nil
 	}
@@ -24,7 +26,7 @@ func (g *gate) learn(ctx context.Context, v *Vehicle, c car, fresh bool) (car, b
 			return c, true, err
 		}
 	}
-	err = g.learning.do(ctx, v.learningKey(), func() error { return g.learnNow(ctx, v, c) })
+	err = g.learning.Do(ctx, v.learningKey(), func() error { return g.learnNow(ctx, v, c) })
 	if err != nil {
 		return c, fresh, err
 	}
@@ -40,7 +42,7 @@ func (g *gate) learnNow(ctx context.Context, v *Vehicle, c car) error {
 	if fresh, err := g.load(ctx, v); err == nil {
 		c = fresh
 	}
-	if c.state.wantsClass(c.now()) {
+	if c.state.WantsClass(c.now()) {
 		if err := g.readClass(ctx, v); err != nil {
 			return err
 		}
@@ -48,7 +50,7 @@ func (g *gate) learnNow(ctx context.Context, v *Vehicle, c car) error {
 			c = fresh
 		}
 	}
-	if c.state.wantsKey(c.now()) && g.keyIsFree() {
+	if c.state.WantsKey(c.now()) && g.keyIsFree() {
 		_ = g.readKey(ctx, v)
 	}
 	return nil
@@ -61,14 +63,14 @@ func (g *gate) readClass(ctx context.Context, v *Vehicle) error {
 	if notReachable(err) {
 		return err
 	}
-	if err == nil && classOf(attributes.identity()) == classUnknown && strings.EqualFold(attributes.Make, "tesla") && g.wire.kind(&lookup(VIN)[0]) == KindMetadata {
+	if err == nil && classOf(attributes.identity()) == policy.ClassUnknown && strings.EqualFold(attributes.Make, "tesla") && g.wire.kind(&lookup(VIN)[0]) == KindMetadata {
 		_, err = readOne[VINReading](ctx, v, VIN)
 	}
-	e := event{kind: learnClass, class: classUnknown}
+	e := policy.LearnClass(policy.ClassUnknown)
 	if err != nil && !permanent(err) {
-		e = event{kind: classCheckFailed}
+		e = policy.ClassCheckFailed()
 	}
-	if c, err := g.load(ctx, v); err == nil && c.state.wantsClass(c.now()) {
+	if c, err := g.load(ctx, v); err == nil && c.state.WantsClass(c.now()) {
 		_, _ = g.update(ctx, v, c, e)
 	}
 	return nil
@@ -88,9 +90,9 @@ func (g *gate) readKey(ctx context.Context, v *Vehicle) error {
 	if err == nil {
 		return nil
 	}
-	e := event{kind: keyCheckFailed}
+	e := policy.KeyCheckFailed()
 	if keyStatusNeverHad(err) {
-		e = event{kind: learnKey, key: keyUnavailable, keySource: fromEndpoint, at: g.now()}
+		e = policy.LearnKey(policy.KeyUnavailable, policy.FromEndpoint, g.now())
 	}
 	_, _ = g.update(ctx, v, car{}, e)
 	return err
@@ -105,7 +107,7 @@ func (g *gate) accessChanged(ctx context.Context, u *User) {
 		return
 	}
 	for _, id := range record.Cars {
-		_, _ = g.update(ctx, u.vehicle(id, ""), car{}, event{kind: accessChanged})
+		_, _ = g.update(ctx, u.vehicle(id, ""), car{}, policy.AccessChanged())
 	}
 }
 
@@ -124,55 +126,41 @@ func (g *gate) learnFrom(ctx context.Context, call *call, a *answer) {
 func (g *gate) keyIsFree() bool { return g.wire.supports(&lookup(TeslaVirtualKey)[0]) }
 
 // evidenceIn is what an answer of that time shows beside what was asked for.
-func (g *gate) evidenceIn(o observation, at time.Time) (events []event) {
-	if class := classOf(VehicleIdentity{VIN: o.vin}); o.vin != "" && class != classUnknown {
-		events = append(events, event{kind: learnClass, class: class, byVIN: true})
+func (g *gate) evidenceIn(o observation, source policy.KeySource, at time.Time) (events []policy.Event) {
+	if class := classOf(VehicleIdentity{VIN: o.vin}); o.vin != "" && class != policy.ClassUnknown {
+		events = append(events, policy.LearnClassByVIN(class))
 	}
 	if o.keyAt.After(at) {
 		o.keyAt = at // a clock that is ahead must not outlive what is learned next
 	}
 	switch {
 	case g.opts.ignoreKeySignal && o.wasChecked && !o.nothing:
-		o.key, o.keyAt = keyUnavailable, time.Time{}
+		o.key, o.keyAt = policy.KeyUnavailable, time.Time{}
 		fallthrough
-	case o.key != keyNotAsked:
-		events = append(events, event{kind: learnKey, key: o.key, keySource: fromSignal, at: o.keyAt})
+	case o.key != policy.KeyNotAsked:
+		events = append(events, policy.LearnKey(o.key, source, o.keyAt))
 	}
 	return events
 }
 
-// outdatedBy reports whether an answer shows the car otherwise than it is known.
-func (s carState) outdatedBy(e event, seen []event) bool {
-	if e.seen && (e.nothing != s.nothing || e.wake != wakeUnknown && e.wake != s.wake) {
-		return true
-	}
-	for _, e := range seen {
-		if e.kind == learnKey && e.key != s.key && !e.at.Before(s.keyAt) || e.kind == learnClass && e.class != s.class && !s.proven {
-			return true
-		}
-	}
-	return false
-}
-
-func evidenceOf(value any, began time.Time) (event, bool) {
+func evidenceOf(value any, began time.Time) (policy.Event, bool) {
 	switch r := value.(type) {
 	case *AttributesReading:
 		class := classOf(r.identity())
-		return event{kind: learnClass, class: class}, class != classUnknown
+		return policy.LearnClass(class), class != policy.ClassUnknown
 	case *VINReading:
 		class := classOf(VehicleIdentity{VIN: r.VIN})
-		return event{kind: learnClass, class: class, byVIN: true}, class != classUnknown
+		return policy.LearnClassByVIN(class), class != policy.ClassUnknown
 	case *virtualKeyReading:
-		e := event{kind: learnKey, keySource: fromEndpoint, key: keyMissing, at: began}
-		if r.Paired == nil {
-			return event{kind: keyCheckFailed}, true
+		switch {
+		case r.Paired == nil:
+			return policy.KeyCheckFailed(), true
+		case *r.Paired:
+			return policy.LearnKey(policy.KeyInstalled, policy.FromEndpoint, began), true
 		}
-		if *r.Paired {
-			e.key = keyInstalled
-		}
-		return e, true
+		return policy.LearnKey(policy.KeyMissing, policy.FromEndpoint, began), true
 	}
-	return event{}, false
+	return policy.Event{}, false
 }
 
 // virtualKeyReading is the answer of the v2.0 key endpoint.
@@ -185,16 +173,16 @@ func (r *AttributesReading) identity() VehicleIdentity {
 	return VehicleIdentity{Make: r.Make, Model: r.Model, Year: r.Year}
 }
 
-func classOf(identity VehicleIdentity) carClass {
+func classOf(identity VehicleIdentity) policy.Class {
 	switch identity.KeyRequirement().Class {
 	case ClassStreaming:
-		return classStreaming
+		return policy.ClassStreaming
 	case ClassLegacy:
-		return classLegacy
+		return policy.ClassLegacy
 	case ClassOther:
-		return classOther
+		return policy.ClassOther
 	}
-	return classUnknown
+	return policy.ClassUnknown
 }
 
 // permanent: asking again soon will not change the answer. A page of a proxy,

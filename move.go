@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"slices"
 	"time"
+
+	"github.com/seed-498a1bc4/smartcar/internal/records"
 )
 
 // MoveOptions shape one [Client.MoveToV3].
@@ -188,11 +190,11 @@ func (m *mover) add(c Connection) bool {
 
 // pair compares a user with what is stored, and files them if asked to.
 func (m *mover) pair(ctx context.Context, u *MovedUser, apply bool) error {
-	_, err := changeJSON(ctx, m.tokens.records, userKey(u.UserID), 0, func(r *userRecord, found bool, _ time.Time) error {
+	_, err := records.Change(ctx, m.tokens.records, userKey(u.UserID), 0, func(r *userRecord, found bool, _ time.Time) error {
 		u.compare(r, found)
 		u.Filed = found && u.filedIn(r)
 		if !apply || u.Filed || r.Forgotten {
-			return errUnchanged
+			return records.ErrUnchanged
 		}
 		if r.ExternalID == "" {
 			r.ExternalID = u.ExternalID

@@ -1,13 +1,14 @@
 package smartcar
 
 import (
-	"github.com/seed-498a1bc4/smartcar/store"
 	"log/slog"
 	"net/http"
 	"net/url"
 	"os"
 	"strings"
 	"time"
+
+	"github.com/seed-498a1bc4/smartcar/store"
 )
 
 // An Option changes how [New] makes a client.
@@ -34,14 +35,11 @@ type options struct {
 	rules         Rules
 	timeout       time.Duration
 	grace         time.Duration // for which a used refresh token is honored
-	api           API
-	wire          wire
+	api           API           // empty until New has looked at the credentials
 	tokenStyle    TokenStyle
 
 	// Header values that every request shares.
 	userAgent, metric, imperial []string
-
-	replayable bool // tests only: lets net/http repeat requests by itself
 }
 
 // attemptMargin is how much longer than a request its lease is held.
@@ -87,8 +85,6 @@ func defaultOptions() options {
 		rules:      DefaultRules(),
 		timeout:    310 * time.Second,
 		grace:      time.Minute,
-		api:        V2,
-		wire:       wireV2{},
 		tokenStyle: TokenForm,
 		userAgent:  []string{userAgent("")},
 		metric:     []string{string(Metric)},
@@ -277,7 +273,7 @@ func validateUnits(argument string, units UnitSystem) error {
 	return nil
 }
 
-// WithLogger logs every HTTP request at debug level, every refusal of the
+// WithLogger logs the version of the API when the client is made, every HTTP request at debug level, every refusal of the
 // policy at info level, and a turn that could not be booked as a warning. What
 // is logged is an allow-list: operation, status, duration, vehicle id, request
 // id, rule and time; never a URL, body, token or location.

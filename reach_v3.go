@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/seed-498a1bc4/smartcar/internal/randid"
 )
 
 // appReach is the reach of API v3.
@@ -158,7 +160,7 @@ func (a appReach) finish(ctx context.Context, callback *Callback, run connectRun
 		return a.newGrant(pending.ClaimedUser, pending), nil
 	}
 	// The run cannot be repeated without the owner: keep it for Resume.
-	id := newState()
+	id := randid.Text()
 	if keepErr := a.tokens.storeGrant(ctx, id, grantRecord{Pending: &pending}); keepErr != nil {
 		err = errors.Join(err, keepErr)
 	}

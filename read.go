@@ -137,12 +137,12 @@ func (v *Vehicle) current(ctx context.Context, call *call, ops []operation) (kno
 			call.kept.note(c.state)
 		}
 	}
-	if !call.kept.legacy() {
+	if !call.kept.repeats() {
 		return nil, ops
 	}
 	v.core.answers.stored.sync(ctx, call)
 	for _, op := range ops {
-		p, ok := call.kept.current(call.answerKey(op.name), v.core.now(), v.core.opts.rules)
+		p, ok := call.kept.current(call.answerKey(op.name), v.core.now(), v.core.opts.policyRules())
 		if !ok || op.kind != KindData {
 			missing = append(missing, op)
 			continue
@@ -196,7 +196,7 @@ func (v *Vehicle) instead(ctx context.Context, call *call, ops []operation, aske
 		return nil, refused
 	}
 	if v.opts.share && limit.InFlight {
-		if err := v.core.gate.turns.wait(ctx, v.policyKey); err != nil {
+		if err := v.core.gate.turns.Wait(ctx, v.policyKey); err != nil {
 			return nil, err
 		}
 		if parts := v.lastAnswers(call, ops, limit, asked); parts != nil {

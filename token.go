@@ -8,7 +8,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/seed-498a1bc4/smartcar/internal/contexts"
 	"github.com/seed-498a1bc4/smartcar/internal/lru"
+	"github.com/seed-498a1bc4/smartcar/internal/randid"
+	"github.com/seed-498a1bc4/smartcar/internal/records"
 	"github.com/seed-498a1bc4/smartcar/store"
 	"golang.org/x/oauth2"
 )
@@ -51,11 +54,11 @@ func grantKey(id string) string { return "grant/" + id }
 // one is safe.
 type tokenKeeper struct {
 	core    *core
-	records records
+	records records.Records
 	// cached holds access tokens, to spare the store a load for each request.
 	cached     *lru.Cache[string, *cachedGrant]
 	users      *lru.Cache[string, cachedUser]
-	refreshing flights
+	refreshing records.Flights
 	// unstored holds what the store would not take yet, by grant: a newPair, or
 	// the grantRecord of a new grant.
 	unstored sync.Map
@@ -65,7 +68,7 @@ type tokenKeeper struct {
 
 func newTokenKeeper(c *core) *tokenKeeper {
 	return &tokenKeeper{
-		core: c, records: records{c.opts.store, c.opts.clock},
+		core: c, records: records.New(c.opts.store, c.opts.clock),
 		cached: lru.New[string, *cachedGrant](10_000),
 		users:  lru.New[string, cachedUser](10_000),
 
@@ -90,7 +93,7 @@ func (g *grantCredential) header(ctx context.Context) ([]string, error) {
 	if errors.Is(err, ErrReconnectRequired) && g.userID != "" {
 		// Whoever noticed the end may not have known the user: the next call
 		// shall use another grant.
-		detached, cancel := detached(ctx)
+		detached, cancel := contexts.Detached(ctx)
 		defer cancel()
 		err = errors.Join(err, g.keeper.end(detached, g.grant, g.userID))
 	}
@@ -146,7 +149,7 @@ func (k *tokenKeeper) keep(grant string, r grantRecord) *cachedGrant {
 }
 
 func (k *tokenKeeper) load(ctx context.Context, grant string) (*cachedGrant, error) {
-	r, err := loadJSON[grantRecord](ctx, k.records, grantKey(grant))
+	r, err := records.Read[grantRecord](ctx, k.records, grantKey(grant))
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, endedError()
 	}
@@ -188,7 +191,7 @@ func (k *tokenKeeper) valid(ctx context.Context, grant string) (*cachedGrant, er
 func (k *tokenKeeper) refreshed(ctx context.Context, grant string, enough func(grantRecord) bool) (*cachedGrant, error) {
 	for {
 		var mine *cachedGrant
-		err := k.refreshing.do(ctx, grant, func() (err error) {
+		err := k.refreshing.Do(ctx, grant, func() (err error) {
 			mine, err = k.refreshShared(ctx, grant, enough)
 			return err
 		})
@@ -196,7 +199,7 @@ func (k *tokenKeeper) refreshed(ctx context.Context, grant string, enough func(g
 		case err != nil:
 			return nil, err
 		case ctx.Err() != nil:
-			return nil, endOf(ctx)
+			return nil, contexts.EndOf(ctx)
 		case mine != nil:
 			return mine, nil
 		}
@@ -224,7 +227,7 @@ func (k *tokenKeeper) refreshShared(ctx context.Context, grant string, enough fu
 			}
 		}
 	}
-	id := newState()
+	id := randid.Text()
 	poll := k.core.opts.refreshPoll()
 	for waited := time.Duration(0); ; waited += poll {
 		r, err := k.takeLease(ctx, grant, id, enough)
@@ -255,13 +258,13 @@ func (k *tokenKeeper) refreshShared(ctx context.Context, grant string, enough fu
 // it, whatever the record is good for.
 func (k *tokenKeeper) takeLease(ctx context.Context, grant, id string, enough func(grantRecord) bool) (grantRecord, error) {
 	lease := k.core.opts.refreshLease()
-	return changeJSON(ctx, k.records, grantKey(grant), refreshTokenLife, func(r *grantRecord, found bool, now time.Time) error {
+	return records.Change(ctx, k.records, grantKey(grant), refreshTokenLife, func(r *grantRecord, found bool, now time.Time) error {
 		leased := r.leased(now, lease)
 		switch {
 		case !found:
 			return endedError()
 		case enough(*r) && (leased || r.LeaseID == ""):
-			return errUnchanged
+			return records.ErrUnchanged
 		case enough(*r) && now.After(r.LeaseUntil.Add(k.core.opts.grace)):
 			r.LeaseID, r.LeaseUntil = "", time.Time{} // too late to save anything
 			return nil
@@ -349,7 +352,7 @@ func (k *tokenKeeper) exchangeRefresh(ctx context.Context, refreshToken string) 
 // rejected handles invalid_grant: final, unless another replica has rotated
 // the token that we used.
 func (k *tokenKeeper) rejected(ctx context.Context, grant string, used grantRecord, cause error) (*cachedGrant, error) {
-	ctx, cancel := detached(ctx)
+	ctx, cancel := contexts.Detached(ctx)
 	defer cancel()
 	r, err := k.load(ctx, grant)
 	if err == nil && r.RefreshToken != used.RefreshToken {
@@ -365,9 +368,9 @@ func (k *tokenKeeper) rejected(ctx context.Context, grant string, used grantReco
 }
 
 func (k *tokenKeeper) extendLease(ctx context.Context, grant, lease string) error {
-	ctx, cancel := detached(ctx)
+	ctx, cancel := contexts.Detached(ctx)
 	defer cancel()
-	_, err := changeJSON(ctx, k.records, grantKey(grant), refreshTokenLife, func(r *grantRecord, found bool, now time.Time) error {
+	_, err := records.Change(ctx, k.records, grantKey(grant), refreshTokenLife, func(r *grantRecord, found bool, now time.Time) error {
 		switch {
 		case !found:
 			return endedError()
@@ -386,11 +389,11 @@ func (k *tokenKeeper) releaseLease(ctx context.Context, grant, lease string, unc
 	if unclear {
 		k.cached.Delete(grant)
 	}
-	ctx, cancel := detached(ctx)
+	ctx, cancel := contexts.Detached(ctx)
 	defer cancel()
-	_, _ = changeJSON(ctx, k.records, grantKey(grant), refreshTokenLife, func(r *grantRecord, _ bool, now time.Time) error {
+	_, _ = records.Change(ctx, k.records, grantKey(grant), refreshTokenLife, func(r *grantRecord, _ bool, now time.Time) error {
 		if r.LeaseID != lease {
-			return errUnchanged
+			return records.ErrUnchanged
 		}
 		r.LeaseUntil = now
 		if !unclear {

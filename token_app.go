@@ -14,7 +14,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/seed-498a1bc4/smartcar/internal/contexts"
 	"github.com/seed-498a1bc4/smartcar/internal/lenient"
+	"github.com/seed-498a1bc4/smartcar/internal/randid"
+	"github.com/seed-498a1bc4/smartcar/internal/records"
 )
 
 // TokenStyle is how API v3's credentials are sent for a token.
@@ -71,9 +74,9 @@ type appToken struct {
 // once for all callers of all replicas, and again when Smartcar refuses it.
 type appCredential struct {
 	core    *core
-	records records
+	records records.Records
 	key     string
-	minting flights
+	minting records.Flights
 	current atomic.Pointer[appToken]
 	// replaced is when a refused token was replaced by a new one, until that has
 	// been accepted: in nanoseconds since 1970.
@@ -83,7 +86,7 @@ type appCredential struct {
 func newAppCredential(c *core) *appCredential {
 	sum := sha256.Sum256([]byte(c.apiClientID))
 	return &appCredential{
-		core: c, records: records{c.opts.store, c.opts.clock},
+		core: c, records: records.New(c.opts.store, c.opts.clock),
 		key: "application/" + hex.EncodeToString(sum[:16]),
 	}
 }
@@ -130,7 +133,7 @@ func (a *appCredential) renewalHelped(helped bool) string {
 // another replica's, or a new one.
 func (a *appCredential) renewed(ctx context.Context, refused string) ([]string, error) {
 	for range refreshTries {
-		err := a.minting.do(ctx, "", func() error { return a.renew(ctx, refused) })
+		err := a.minting.Do(ctx, "", func() error { return a.renew(ctx, refused) })
 		if err != nil {
 			return nil, err
 		}
@@ -145,7 +148,7 @@ func (a *appCredential) renewed(ctx context.Context, refused string) ([]string, 
 // refresh token's, this answer can be asked for again: a store that is away
 // only costs the sharing.
 func (a *appCredential) renew(ctx context.Context, refused string) error {
-	id := newState()
+	id := randid.Text()
 	for {
 		r, now, err := a.takeLease(ctx, id, refused)
 		switch {
@@ -189,12 +192,12 @@ func (a *appCredential) mintFor(ctx context.Context, refused string) (token stri
 // token will do; and the store's time.
 func (a *appCredential) takeLease(ctx context.Context, id, refused string) (appRecord, time.Time, error) {
 	var at time.Time
-	r, err := changeJSON(ctx, a.records, a.key, 2*appTokenLife, func(r *appRecord, _ bool, now time.Time) error {
+	r, err := records.Change(ctx, a.records, a.key, 2*appTokenLife, func(r *appRecord, _ bool, now time.Time) error {
 		at = now
 		switch {
 		case r.AccessToken != "" && "Bearer "+r.AccessToken != refused && now.Before(r.Expires):
 			r.LeaseID = ""
-			return errUnchanged
+			return records.ErrUnchanged
 		case leaseHolds(r.LeaseID, r.LeaseUntil, now, mintLease):
 			return errLeaseTaken
 		}
@@ -206,11 +209,11 @@ func (a *appCredential) takeLease(ctx context.Context, id, refused string) (appR
 
 // settle stores the new token for the other replicas, or gives the lease back.
 func (a *appCredential) settle(ctx context.Context, id, token string, life time.Duration) {
-	ctx, cancel := detached(ctx)
+	ctx, cancel := contexts.Detached(ctx)
 	defer cancel()
-	_, _ = changeJSON(ctx, a.records, a.key, 2*appTokenLife, func(r *appRecord, _ bool, now time.Time) error {
+	_, _ = records.Change(ctx, a.records, a.key, 2*appTokenLife, func(r *appRecord, _ bool, now time.Time) error {
 		if r.LeaseID != id {
-			return errUnchanged
+			return records.ErrUnchanged
 		}
 		r.LeaseID, r.LeaseUntil = "", time.Time{}
 		if token != "" {

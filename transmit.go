@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/seed-498a1bc4/smartcar/internal/contexts"
 )
 
 // Bodies are bounded: the largest documented answer is a batch of some 30 kB.
@@ -33,7 +35,7 @@ var (
 func (c *core) transmit(ctx context.Context, call *call) (*answer, error) {
 	began := c.now()
 	if err := ctx.Err(); err != nil {
-		return nil, &Error{Operation: call.op, reach: reachedNever, Err: endOf(ctx)}
+		return nil, &Error{Operation: call.op, reach: reachedNever, Err: contexts.EndOf(ctx)}
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, c.opts.attemptTimeout(), errAttemptTime)
 	defer cancel()
@@ -109,7 +111,7 @@ func (c *core) newRequest(ctx context.Context, call *call) (*http.Request, error
 	if err != nil {
 		return nil, err
 	}
-	if (call.takes || call.kind == KindCommand) && !c.opts.replayable {
+	if call.takes || call.kind == KindCommand {
 		// net/http repeats a GET by itself when a kept-alive connection breaks;
 		// one with a body it cannot rewind is left alone. It reads as empty.
 		req.GetBody = nil
@@ -186,7 +188,7 @@ func causeOf(ctx context.Context, err error) error {
 	if ctx.Err() == nil {
 		return err
 	}
-	return endOf(ctx)
+	return contexts.EndOf(ctx)
 }
 
 // certainlyNotSent knows the errors that come before the first byte leaves.

@@ -3,12 +3,14 @@ package smartcar
 import (
 	"context"
 	"errors"
-	"github.com/seed-498a1bc4/smartcar/internal/randid"
-	"github.com/seed-498a1bc4/smartcar/store"
 	"iter"
 	"net/url"
 	"slices"
 	"time"
+
+	"github.com/seed-498a1bc4/smartcar/internal/policy"
+	"github.com/seed-498a1bc4/smartcar/internal/randid"
+	"github.com/seed-498a1bc4/smartcar/store"
 )
 
 // A User is a person who connected cars through Connect, possibly several
@@ -173,23 +175,18 @@ func (g *gate) forget(ctx context.Context, v *Vehicle) error {
 			return err
 		}
 		if c.unreadable {
-			c.state = carState{}
+			c.state = policy.State{}
 		}
 		g.known.Delete(v.policyKey)
 		now := c.now() // the earliest it can be: the record must not go before its window closes
-		rest := c.state.nextData(now, g.opts.rules).next.Sub(now)
+		rest := c.state.NextData(now, g.opts.policyRules()).Next.Sub(now)
 		if rest <= 0 {
-			err = g.opts.store.Delete(ctx, v.policyKey, c.revision)
+			err = g.records.Delete(ctx, v.policyKey, c.revision)
 		} else {
-			s := c.state
-			left := carState{
-				class: s.class, proven: s.proven, key: s.key, phase: s.phase, nonce: s.nonce,
-				leaseEnd: s.leaseEnd, usedAt: s.usedAt, limitedTo: s.limitedTo, limitedAt: s.limitedAt,
-			}
-			_, err = g.records.swap(ctx, v.policyKey, c.revision, left.encode(randid.New()), rest)
+			_, err = g.records.Swap(ctx, v.policyKey, c.revision, policy.Encode(c.state.OpenWindow(), randid.New()), rest)
 		}
 		if !errors.Is(err, store.ErrConflict) {
-			return storeError(ctx, err)
+			return err
 		}
 	}
 }

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"math/rand/v2"
 	"time"
+
+	"github.com/seed-498a1bc4/smartcar/internal/contexts"
+	"github.com/seed-498a1bc4/smartcar/internal/policy"
 )
 
 const (
@@ -69,7 +72,7 @@ func (v *Vehicle) WaitForKey(ctx context.Context) (KeyStatus, error) {
 		status, err := w.look(ctx)
 		switch {
 		case ctx.Err() != nil:
-			return KeyStatus{}, endOf(ctx)
+			return KeyStatus{}, contexts.EndOf(ctx)
 		case err == nil && status.State == KeyInstalled:
 			return status, nil
 		case err != nil && terminal(err):
@@ -99,10 +102,10 @@ func (w *keyWait) look(ctx context.Context) (KeyStatus, error) {
 		return KeyStatus{}, err
 	}
 	c, err := w.load(ctx, w.vehicle)
-	if err == nil && c.state.wantsClass(c.now()) && w.reads < keyWaitReads {
+	if err == nil && c.state.WantsClass(c.now()) && w.reads < keyWaitReads {
 		w.count()
 		c, _, err = w.learn(ctx, w.vehicle, c, true) // this reads the status, too
-		w.seen = c.state.keyAt
+		w.seen = c.state.KeyAt()
 	}
 	if err != nil {
 		return KeyStatus{}, err
@@ -118,7 +121,7 @@ func (w *keyWait) look(ctx context.Context) (KeyStatus, error) {
 
 // note counts a status that somebody else has read as one of our own.
 func (w *keyWait) note(c car) {
-	at := c.state.keyAt
+	at := c.state.KeyAt()
 	if at.Equal(w.seen) {
 		return
 	}
@@ -141,37 +144,36 @@ func (w *keyWait) count() {
 func (w *keyWait) due(c car) bool {
 	s := c.state
 	switch {
-	case s.class == classLegacy || s.class == classOther || w.reads >= keyWaitReads || !w.keyIsFree():
+	case s.TakesNoKey() || w.reads >= keyWaitReads || !w.keyIsFree():
 		return false
 	case !w.last.IsZero() && w.now().Before(w.last.Add(max(w.pause, keyWaitFirst))):
 		return false
-	case s.key == keyInstalled || s.key == keyUnavailable:
-		return s.wantsKey(c.now()) // in doubt, or the owner has connected again
+	case s.Key() == policy.KeyInstalled || s.Key() == policy.KeyUnavailable:
+		return s.WantsKey(c.now()) // in doubt, or the owner has connected again
 	}
 	return true
 }
 
 // ask reads the status once for all who wait in this process.
 func (w *keyWait) ask(ctx context.Context) (car, error) {
-	err := w.learning.do(ctx, "wait/"+w.vehicle.learningKey(), func() error { return w.readKey(ctx, w.vehicle) })
+	err := w.learning.Do(ctx, "wait/"+w.vehicle.learningKey(), func() error { return w.readKey(ctx, w.vehicle) })
 	w.count()
 	if err != nil && !keyStatusNeverHad(err) {
 		return car{}, err
 	}
 	c, err := w.load(ctx, w.vehicle)
 	if err == nil {
-		w.seen = c.state.keyAt
+		w.seen = c.state.KeyAt()
 	}
 	return c, err
 }
 
-func (w *keyWait) status(s carState, now time.Time) (KeyStatus, error) {
+func (w *keyWait) status(s policy.State, now time.Time) (KeyStatus, error) {
 	switch {
-	case s.class == classLegacy || s.class == classOther:
-		return KeyStatus{}, &KeyNotNeededError{VehicleID: w.vehicle.id, Class: s.class.public()}
-	case s.key != keyInstalled || s.wantsKey(now) && w.reads < keyWaitReads && w.keyIsFree():
+	case s.TakesNoKey():
+		return KeyStatus{}, &KeyNotNeededError{VehicleID: w.vehicle.id, Class: publicClass(s.Class())}
+	case s.Key() != policy.KeyInstalled || s.WantsKey(now) && w.reads < keyWaitReads && w.keyIsFree():
 		return KeyStatus{}, nil
 	}
-	s.class = classStreaming // whatever could be told of the car, its key is there
-	return s.keyStatus(), nil
+	return knownKey(s), nil // whatever could be told of the car, its key is there
 }

@@ -10,6 +10,8 @@ import (
 	"log/slog"
 	"net/http"
 	"time"
+
+	"github.com/seed-498a1bc4/smartcar/internal/records"
 )
 
 // WebhookOptions for [Client.WebhookReceiver]. The zero value works where
@@ -50,7 +52,7 @@ var errWebhookTime = fmt.Errorf("the time for a webhook is over: %w", context.De
 // for concurrent use; it starts no goroutine. See [Client.WebhookReceiver].
 type WebhookReceiver struct {
 	core     *core
-	records  records
+	records  records.Records
 	verifier *WebhookVerifier
 	options  WebhookOptions
 	handle   func(context.Context, *WebhookEvent) error
@@ -108,7 +110,7 @@ func (c *Client) WebhookReceiver(o WebhookOptions, handle func(context.Context, 
 		return nil, argumentError("WebhookOptions.Remember", "must be at least an hour; 0 is a week")
 	}
 	return &WebhookReceiver{
-		core: c.core, records: records{c.opts.store, c.opts.clock}, verifier: verifier, options: o, handle: handle,
+		core: c.core, records: records.New(c.opts.store, c.opts.clock), verifier: verifier, options: o, handle: handle,
 	}, nil
 }
 

@@ -6,7 +6,10 @@ import (
 	"slices"
 	"time"
 
+	"github.com/seed-498a1bc4/smartcar/internal/contexts"
+	"github.com/seed-498a1bc4/smartcar/internal/policy"
 	"github.com/seed-498a1bc4/smartcar/internal/randid"
+	"github.com/seed-498a1bc4/smartcar/internal/records"
 	"github.com/seed-498a1bc4/smartcar/signals"
 )
 
@@ -62,18 +65,18 @@ func isID(id string) bool { return validateID("id", id) == nil }
 // worthRepeating drops the errors that would come again: the user is not known
 // here, or was forgotten.
 func worthRepeating(err error) error {
-	if errors.Is(err, ErrStore) || isContextError(err) {
+	if errors.Is(err, ErrStore) || contexts.IsEnd(err) {
 		return err
 	}
 	return nil
 }
 
 // evidenceOfEvent is what an event of version 4.0 shows about its car.
-func (g *gate) evidenceOfEvent(ctx context.Context, e *WebhookEvent, seen time.Time) ([]event, error) {
-	var events []event
+func (g *gate) evidenceOfEvent(ctx context.Context, e *WebhookEvent, seen time.Time) ([]policy.Event, error) {
+	var events []policy.Event
 	identity := VehicleIdentity{Make: e.Make, Model: e.Model, Year: e.Year}
-	if class := classOf(identity); class != classUnknown {
-		events = append(events, event{kind: learnClass, class: class})
+	if class := classOf(identity); class != policy.ClassUnknown {
+		events = append(events, policy.LearnClass(class))
 	}
 	keyAt := seen
 	if e.tellsOfKeyError() {
@@ -99,38 +102,37 @@ func (e *WebhookEvent) tellsOfKeyError() bool {
 
 func (s storedSignal) needsKey() bool { return s.err != nil && s.err.isKeyRequired() }
 
-func keyGone(at time.Time) event {
-	return event{kind: learnKey, key: keyMissing, keySource: fromWebhook, proves: true, at: at}
+func keyGone(at time.Time) policy.Event {
+	return policy.LearnKeyRequired(policy.FromWebhook, at)
 }
 
-func (g *gate) evidenceOfSignals(set *signalSet, seen, keyAt time.Time) []event {
+func (g *gate) evidenceOfSignals(set *signalSet, seen, keyAt time.Time) []policy.Event {
 	o := set.observe()
 	needsKey := o.needsKey(g.opts.ignoreKeySignal) != nil
 	_, told := set.find(signals.ConnectivityStatusIsDigitalKeyPaired)
 	switch {
-	case !told, g.keyIsFree() && (o.key == keyUnavailable || g.opts.ignoreKeySignal):
-		o.key, o.wasChecked = keyNotAsked, false // the webhook is not set to tell it, or another source does: that shows nothing
+	case !told, g.keyIsFree() && (o.key == policy.KeyUnavailable || g.opts.ignoreKeySignal):
+		o.key, o.wasChecked = policy.KeyNotAsked, false // the webhook is not set to tell it, or another source does: that shows nothing
 	case o.keyAt.IsZero():
 		o.keyAt = seen
 	}
 	o.keyAt = earlier(o.keyAt, seen)
-	events := g.evidenceIn(o, seen)
-	for i := range events {
-		if e := &events[i]; e.kind == learnKey && e.key > keyUnavailable {
-			e.keySource = fromWebhook
-		}
+	source := policy.FromWebhook
+	if o.key <= policy.KeyUnavailable || g.opts.ignoreKeySignal {
+		source = policy.FromSignal // says that there is no key signal
 	}
+	events := g.evidenceIn(o, source, seen)
 	if needsKey {
 		events = append(events, keyGone(keyAt))
 	}
-	data := event{kind: learnData, at: asOf(set, seen), wake: o.wake}
+	data := policy.Data{Wake: o.wake}
 	for _, s := range set.signals {
 		if s.err == nil {
-			data.seen = true
-			data.recordedAt = later(data.recordedAt, s.meta.OEMUpdatedAt)
+			data.Stored = policy.StoredSome
+			data.RecordedAt = later(data.RecordedAt, s.meta.OEMUpdatedAt)
 		}
 	}
-	return append(events, data)
+	return append(events, policy.LearnData(data, asOf(set, seen)))
 }
 
 // asOf is when Smartcar said what a list holds: it had the newest of it then.
@@ -144,16 +146,16 @@ func asOf(set *signalSet, seen time.Time) (at time.Time) {
 	return earlier(at, seen)
 }
 
-func evidenceOfError(problem EventError, keyAt, at time.Time) []event {
+func evidenceOfError(problem EventError, keyAt, at time.Time) []policy.Event {
 	switch {
 	case problem.Err.isKeyRequired() && problem.Resolved():
-		return []event{{kind: learnKey, key: keyInstalled, keySource: fromWebhook, at: keyAt}}
+		return []policy.Event{policy.LearnKey(policy.KeyInstalled, policy.FromWebhook, keyAt)}
 	case problem.Err.isKeyRequired():
-		return []event{keyGone(keyAt)}
+		return []policy.Event{keyGone(keyAt)}
 	case errors.Is(problem.Err, ErrAsleep) && problem.Resolved():
-		return []event{{kind: learnData, wake: wakeAwake, at: at}}
+		return []policy.Event{policy.LearnData(policy.Data{Wake: policy.WakeAwake}, at)}
 	case errors.Is(problem.Err, ErrAsleep) && problem.State != "":
-		return []event{{kind: learnData, wake: wakeAsleep, at: at}}
+		return []policy.Event{policy.LearnData(policy.Data{Wake: policy.WakeAsleep}, at)}
 	}
 	return nil
 }
@@ -176,15 +178,15 @@ func (g *gate) orderKeyEvent(ctx context.Context, e *WebhookEvent, seen time.Tim
 		return seen, nil
 	}
 	at := seen
-	_, err := changeJSON(ctx, g.records, "webhook/key/"+e.VehicleID, keyEventTTL, func(r *keyEventRecord, _ bool, now time.Time) error {
+	_, err := records.Change(ctx, g.records, "webhook/key/"+e.VehicleID, keyEventTTL, func(r *keyEventRecord, _ bool, now time.Time) error {
 		offset := now.Sub(g.now())
 		switch {
 		case e.Sequence < r.Sequence:
 			at = r.At.Add(-offset - time.Millisecond) // older evidence than what is known
-			return errUnchanged
+			return records.ErrUnchanged
 		case e.Sequence == r.Sequence:
 			at = r.At.Add(-offset)
-			return errUnchanged
+			return records.ErrUnchanged
 		}
 		at = later(seen, r.At.Add(time.Millisecond-offset))
 		*r = keyEventRecord{Sequence: e.Sequence, At: at.Add(offset), Write: randid.New()}
@@ -201,23 +203,23 @@ func (c *core) learnReadings(ctx context.Context, w WebhookVehicle, seen time.Ti
 	}
 	v := c.user("").vehicle(w.VehicleID, "")
 	known, err := c.gate.load(ctx, v)
-	if err != nil || known.state.keyAt.IsZero() && known.state.fetchedAt.IsZero() {
+	if err != nil || known.state.Blank() {
 		return worthRepeating(err) // nothing, or what Forget leaves of a car
 	}
 	seen = notReplayed(seen, w.Timestamp)
-	data := event{kind: learnData, at: seen}
-	var events []event
+	var data policy.Data
+	var events []policy.Event
 	for _, p := range w.Readings.all() {
 		switch {
 		case p.err == nil:
-			data.seen = true
-			data.recordedAt = later(data.recordedAt, p.meta.RecordedAt)
+			data.Stored = policy.StoredSome
+			data.RecordedAt = later(data.RecordedAt, p.meta.RecordedAt)
 		case p.err.isKeyRequired():
 			events = append(events, keyGone(seen))
 		}
 	}
-	if data.seen {
-		events = append(events, data)
+	if data.Stored == policy.StoredSome {
+		events = append(events, policy.LearnData(data, seen))
 	}
 	_, err = c.gate.update(ctx, v, known, events...)
 	return worthRepeating(err)

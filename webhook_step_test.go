@@ -8,60 +8,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Data that nobody asked for moves what is known forward, never back, and takes
-// no turn.
-func TestLearnData(t *testing.T) {
-	now := policyNow
-	was := carState{class: classLegacy, nothing: true, wake: wakeAsleep, recordedAt: now.Add(-time.Hour), fetchedAt: now.Add(-time.Hour)}
-	learn := func(s carState, e event) carState {
-		e.kind = learnData
-		s, d := step(s, e, now, DefaultRules(), testLease)
-		require.Zero(t, d)
-		return s
-	}
-	t.Run("newer", func(t *testing.T) {
-		s := learn(was, event{seen: true, recordedAt: now.Add(-time.Minute), at: now.Add(-30 * time.Second)})
-		want := was
-		want.nothing, want.wake, want.recordedAt, want.fetchedAt = false, wakeAwake, now.Add(-time.Minute), now.Add(-30*time.Second)
-		require.Equal(t, want, s)
-	})
-	t.Run("older", func(t *testing.T) {
-		s := learn(was, event{seen: true, recordedAt: now.Add(-2 * time.Hour), wake: wakeAwake, at: now})
-		want := was
-		want.nothing = false
-		require.Equal(t, want, s)
-	})
-	t.Run("undated", func(t *testing.T) {
-		require.Equal(t, wakeAwake, learn(was, event{wake: wakeAwake, at: now}).wake)
-		require.Equal(t, was, learn(was, event{wake: wakeAwake, at: now.Add(-2 * time.Hour)}), "older than the data")
-		require.Equal(t, was, learn(was, event{at: now}), "it shows nothing")
-	})
-	t.Run("a clock that is ahead", func(t *testing.T) {
-		s := learn(was, event{seen: true, recordedAt: now.Add(time.Hour), at: now.Add(time.Hour)})
-		require.Equal(t, []time.Time{now, now}, []time.Time{s.recordedAt, s.fetchedAt})
-		ahead := was
-		ahead.recordedAt = now.Add(24 * time.Hour)
-		require.Equal(t, now, learn(ahead, event{seen: true, recordedAt: now, at: now}).recordedAt, "is not believed for ever")
-	})
-	t.Run("the pace of events proves no streaming", func(t *testing.T) {
-		s := learn(was, event{recordedAt: now.Add(-time.Minute), at: now})
-		require.False(t, learn(s, event{recordedAt: now, at: now}).streams)
-	})
-	t.Run("an asleep car", func(t *testing.T) {
-		s := learn(carState{class: classLegacy}, event{recordedAt: now.Add(-11 * time.Minute), at: now})
-		require.Equal(t, wakeAsleep, s.wake)
-		s = learn(carState{class: classStreaming}, event{recordedAt: now.Add(-11 * time.Minute), at: now})
-		require.Equal(t, wakeUnknown, s.wake, "a streaming car may just have nothing to say")
-	})
-}
-
 func TestWhichAnswerIsNewer(t *testing.T) {
 	at := func(recorded, received int, pushed bool, sequence int64) part {
 		p := part{pushed: pushed, sequence: sequence}
 		if recorded != 0 {
-			p.meta.RecordedAt = policyNow.Add(time.Duration(recorded) * time.Second)
+			p.meta.RecordedAt = fuzzTime.Add(time.Duration(recorded) * time.Second)
 		}
-		p.meta.ReceivedAt = policyNow.Add(time.Duration(received) * time.Second)
+		p.meta.ReceivedAt = fuzzTime.Add(time.Duration(received) * time.Second)
 		return p
 	}
 	for name, tt := range map[string]struct {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/lenient"
+	"github.com/seed-498a1bc4/smartcar/internal/policy"
 	"github.com/seed-498a1bc4/smartcar/signals"
 )
 
@@ -152,9 +153,9 @@ func (set *signalSet) observe() observation {
 		o.vin = *vin.Value
 	}
 	if asleep, err := boolSignal(set, signals.ConnectivityStatusIsAsleep); err == nil && asleep.Value != nil {
-		o.wake = wakeAwake
+		o.wake = policy.WakeAwake
 		if *asleep.Value {
-			o.wake = wakeAsleep
+			o.wake = policy.WakeAsleep
 		}
 	}
 	var askedAt time.Time // for the key; the last time, and zero if that is not known
@@ -174,15 +175,15 @@ func (set *signalSet) observe() observation {
 	case err == nil && paired.Value != nil:
 		// Not every signal says when the car recorded it; then it was so, as far
 		// as Smartcar knew, when it was fetched or stored.
-		o.key, o.keyAt = keyMissing, firstTime(paired.OEMUpdatedAt, paired.RetrievedAt, paired.IngestedAt)
+		o.key, o.keyAt = policy.KeyMissing, firstTime(paired.OEMUpdatedAt, paired.RetrievedAt, paired.IngestedAt)
 		if *paired.Value {
-			o.key = keyInstalled
+			o.key = policy.KeyInstalled
 			o.keySince = !askedAt.IsZero() && firstOfAll(paired.OEMUpdatedAt, paired.RetrievedAt, paired.IngestedAt).After(askedAt)
 		}
 	case err != nil && permanent(err):
-		o.key = keyUnavailable
+		o.key = policy.KeyUnavailable
 	case err != nil && isGone(err) && !set.incomplete && len(set.signals) > 1:
-		o.key = keyUnavailable // a whole list without it: it will not come
+		o.key = policy.KeyUnavailable // a whole list without it: it will not come
 	}
 	return o
 }

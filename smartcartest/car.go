@@ -2,6 +2,7 @@ package smartcartest
 
 import (
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -31,17 +32,6 @@ func (i Integration) String() string {
 		return "other"
 	}
 }
-
-// Vehicle ids of the default garage.
-const (
-	Model3     = "00000001-2022-4000-8000-000000000001" // Model 3 2022: streaming, key paired
-	ModelY     = "00000002-2023-4000-8000-000000000002" // Model Y 2023: streaming, no key
-	Cybertruck = "00000003-2024-4000-8000-000000000003" // Cybertruck 2024: streaming, no key
-	ModelS2018 = "00000004-2018-4000-8000-000000000004" // Model S 2018: legacy, awake
-	ModelX2020 = "00000005-2020-4000-8000-000000000005" // Model X 2020: legacy, asleep
-	ModelS2021 = "00000006-2021-4000-8000-000000000006" // Model S 2021 on the hardware before the refresh: legacy, awake
-	MachE      = "00000007-2022-4000-8000-000000000007" // Ford Mustang Mach-E 2022: other
-)
 
 // Car describes one simulated car. It is configuration: New copies it, and
 // nothing is ever written back. The zero value of most fields is a plausible
@@ -130,54 +120,10 @@ type Car struct {
 	SlowCommands time.Duration
 }
 
-// DefaultGarage is what New serves without WithCars: one car of each kind the
-// rules tell apart, all of the default owner, all permissions granted. The
-// check digits of the VINs are right. Every call returns a fresh copy.
-//
-// The Mach-E answers every core endpoint, fuel and engine oil too, so that
-// each has a car that answers; the Teslas answer
-// COMPATIBILITY:VEHICLE_NOT_CAPABLE where the real ones have nothing to say.
-func DefaultGarage() []Car {
-	noEngine := []string{"/fuel", "/engine/oil", "/service/history", "/diagnostics/system_status", "/diagnostics/dtcs"}
-	tesla := func(id, model string, year int, vin string, how Integration, odometer float64) Car {
-		return Car{
-			ID: id, Make: "TESLA", Model: model, Year: year, VIN: vin, Integration: how,
-			OdometerKm: odometer, Unsupported: slices.Clone(noEngine),
-		}
-	}
-	model3 := tesla(Model3, "Model 3", 2022, "5YJ3E1EA2NF000001", Streaming, 30_104.32)
-	model3.Paired, model3.Plugged = true, true
-	asleep := tesla(ModelX2020, "Model X", 2020, "5YJXCDE21LF000005", Legacy, 81_350.5)
-	asleep.Asleep, asleep.AwakeFrom, asleep.AwakeFor = true, 7*time.Hour, 2*time.Hour
-	return []Car{
-		model3,
-		tesla(ModelY, "Model Y", 2023, "7SAYGDEE5PA000002", Streaming, 12_001.7),
-		tesla(Cybertruck, "Cybertruck", 2024, "7G2CEHED2RA000003", Streaming, 4_200.1),
-		tesla(ModelS2018, "Model S", 2018, "5YJSA1E25JF000004", Legacy, 120_450.9),
-		asleep,
-		tesla(ModelS2021, "Model S", 2021, "5YJSA1E23MF000006", Legacy, 40_777),
-		{
-			ID: MachE, Make: "FORD", Model: "Mustang Mach-E", Year: 2022, VIN: "3FMTK3SU0NMA00007",
-			OdometerKm: 22_222.2, RangeKm: 480, CapacityKWh: 91, Plugged: true,
-		},
-	}
-}
-
-// allPermissions are the documented scopes, also what Connect grants when the
-// URL names none.
-func allPermissions() []string {
-	return []string{
-		"control_charge", "control_climate", "control_navigation", "control_pin", "control_security", "control_trunk",
-		"read_alerts", "read_battery", "read_charge", "read_charge_events", "read_charge_locations", "read_charge_records",
-		"read_climate", "read_compass", "read_diagnostics", "read_engine_oil", "read_extended_vehicle_info", "read_fuel",
-		"read_location", "read_odometer", "read_security", "read_service_history", "read_speedometer", "read_thermometer",
-		"read_tires", "read_user_profile", "read_vehicle_info", "read_vin",
-	}
-}
-
-// filled replaces the zero values that stand for something, and copies what
-// the caller could still write to.
-func (c Car) filled(index int) Car {
+// withDefaults returns a copy in which each zero value that stands for
+// something is replaced. The caller cannot reach the copy's slices. index
+// names a car that has no ID.
+func (c Car) withDefaults(index int) Car {
 	or := func(p *float64, v float64) {
 		if *p == 0 {
 			*p = v
@@ -206,6 +152,7 @@ func (c Car) filled(index int) Car {
 	return c
 }
 
+// tesla says whether the Tesla endpoints exist for the car.
 func (c *Car) tesla() bool { return c.Make == "TESLA" }
 
 // reachedBy says whether an account has the car, and whether as a driver only.
@@ -214,4 +161,9 @@ func (c *Car) reachedBy(account string) (ok, driver bool) {
 		return true, c.Driver
 	}
 	return slices.Contains(c.SharedWith, account), true
+}
+
+// displayName is the car as the pages show it.
+func displayName(v *vehicle) string {
+	return v.Make + " " + v.Model + " " + strconv.Itoa(v.Year)
 }

@@ -7,44 +7,47 @@ import (
 
 // connection is one account reaching one car through the application.
 type connection struct {
-	seq        int // rises with every Connect; what cursors point at
-	id         string
-	user       string
-	vehicle    string
-	account    string
-	mode       string
-	externalID string
-	perms      []string
-	at         time.Time
-	updated    time.Time
+	seq         int // rises with every Connect; a cursor holds it
+	id          string
+	user        string
+	vehicle     string
+	account     string
+	mode        string
+	externalID  string
+	permissions []string
+	connectedAt time.Time
+	updatedAt   time.Time
 
-	visible time.Time   // from when on v3 shows it; until then:
-	before  *connection // what it shows instead; nil is nothing
+	visibleFrom time.Time   // v3 shows this state from then on
+	shownBefore *connection // v3 shows this state until then; nil shows nothing
 }
 
-// shown is the connection as v3 lists it: its data may lag. Nil is nothing.
+// shown is what v3 lists for the connection at a time; nil when v3 does not
+// list the connection yet. With WithConnectionLag v3 shows the state before
+// the newest change.
 func (n *connection) shown(now time.Time) *connection {
-	if now.Before(n.visible) {
-		return n.before
+	if now.Before(n.visibleFrom) {
+		return n.shownBefore
 	}
 	return n
 }
 
-// lag hides what is about to change in n, from now on.
-func (s *Server) lag(n *connection, now time.Time) {
-	until := now.Add(s.cfg.connectionLag)
-	if s.cfg.connectionLag == 0 || n.visible.Equal(until) {
+// hideChange lets v3 show the connection as it is now until lag has passed.
+// Call it before the connection changes.
+func (n *connection) hideChange(now time.Time, lag time.Duration) {
+	until := now.Add(lag)
+	if lag == 0 || n.visibleFrom.Equal(until) {
 		return
 	}
-	if old := n.shown(now); old != nil {
-		kept := *old
-		kept.before = nil
-		n.before = &kept
+	if shown := n.shown(now); shown != nil {
+		before := *shown
+		before.shownBefore = nil
+		n.shownBefore = &before
 	}
-	n.visible = until
+	n.visibleFrom = until
 }
 
-// userID is the vendor's id of an account, which it creates when it is new.
+// userID is the vendor's id of an account. A new account gets one.
 func (s *Server) userID(account string) string {
 	id := s.accounts[account]
 	if id == "" {
@@ -52,106 +55,6 @@ func (s *Server) userID(account string) string {
 		s.accounts[account] = id
 	}
 	return id
-}
-
-// connectCar makes or renews a connection. A renewed one moves to the front.
-func (s *Server) connectCar(account, vehicleID, mode string, perms []string, now time.Time) {
-	user := s.userID(account)
-	s.connected++
-	n := &connection{
-		seq: s.connected, id: namedUUID("connection", user+vehicleID), user: user, vehicle: vehicleID,
-		account: account, mode: mode, perms: perms, at: now, updated: now,
-	}
-	if old := s.connection(user, vehicleID); old != nil {
-		n.externalID = old.externalID
-		s.lag(old, now)
-		n.before, n.visible = old.before, old.visible
-	} else if s.cfg.connectionLag > 0 {
-		n.visible = now.Add(s.cfg.connectionLag)
-	}
-	s.connections = slices.DeleteFunc(s.connections, func(o *connection) bool { return o.id == n.id })
-	s.connections = append(s.connections, n)
-	s.autoSubscribe(n, now)
-	s.unseen = true
-}
-
-// connection finds one by its two ends; nil when there is none.
-func (s *Server) connection(user, vehicleID string) *connection {
-	for _, n := range s.connections {
-		if n.user == user && n.vehicle == vehicleID {
-			return n
-		}
-	}
-	return nil
-}
-
-// newest lists the connections that match, newest first.
-func (s *Server) newest(match func(*connection) bool) []*connection {
-	var out []*connection
-	for _, n := range slices.Backward(s.connections) {
-		if match(n) {
-			out = append(out, n)
-		}
-	}
-	return out
-}
-
-// disconnect removes connections, and their cars from all grants of their user.
-func (s *Server) disconnect(gone []*connection) {
-	for _, n := range gone {
-		s.connections = slices.DeleteFunc(s.connections, func(o *connection) bool { return o == n })
-		s.drop(func(b *subscription) bool { return b.user == n.user && b.vehicle == n.vehicle })
-		for g := range s.grants() {
-			if g.user == n.user {
-				delete(g.vehicles, n.vehicle)
-			}
-		}
-	}
-}
-
-// grants are all that a token or a code still leads to.
-func (s *Server) grants() map[*grant]bool {
-	all := map[*grant]bool{}
-	for _, t := range s.access {
-		all[t.grant] = true
-	}
-	for _, t := range s.refresh {
-		all[t.grant] = true
-	}
-	for _, t := range s.codes {
-		all[t.grant] = true
-	}
-	return all
-}
-
-// SetPermissions sets what is granted for a car: exactly these, for every
-// token and connection that reaches it, and as the most that a later Connect
-// can grant. Permissions are the vendor's scopes, e.g. "read_battery"; none
-// takes all away.
-func (s *Server) SetPermissions(vehicleID string, perms ...string) error {
-	sorted := slices.Sorted(slices.Values(perms))
-	return s.change(vehicleID, func(v *vehicle, now time.Time) error {
-		v.Permissions = sorted
-		for g := range s.grants() {
-			if _, ok := g.vehicles[vehicleID]; ok {
-				g.vehicles[vehicleID] = sorted
-			}
-		}
-		for _, n := range s.connections {
-			if n.vehicle == vehicleID {
-				n.perms, n.updated = sorted, now
-			}
-		}
-		return nil
-	})
-}
-
-// Disconnect removes a car from all tokens and connections, as its owner or
-// the application would; an unknown car is no error.
-func (s *Server) Disconnect(vehicleID string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.disconnect(s.newest(func(n *connection) bool { return n.vehicle == vehicleID }))
 }
 
 // UserIDOf is the vendor's user id of a named account; the empty name is the
@@ -162,13 +65,77 @@ func (s *Server) UserIDOf(account string) string {
 	return s.userID(account)
 }
 
-// vehiclesOf lists a grant's cars in the order of the garage.
-func (s *Server) vehiclesOf(g *grant) []string {
-	ids := make([]string, 0, len(g.vehicles))
-	for _, id := range s.order {
-		if _, ok := g.vehicles[id]; ok {
-			ids = append(ids, id)
+// connectCar connects a car to an account, or renews the connection. A renewed
+// connection counts as the newest.
+func (s *Server) connectCar(account, vehicleID, mode string, perms []string, now time.Time) {
+	user := s.userID(account)
+	s.connectCount++
+	n := &connection{
+		seq: s.connectCount, id: namedUUID("connection", user+vehicleID), user: user, vehicle: vehicleID,
+		account: account, mode: mode, permissions: perms, connectedAt: now, updatedAt: now,
+	}
+	if old := s.connection(user, vehicleID); old != nil {
+		n.externalID = old.externalID
+		old.hideChange(now, s.cfg.connectionLag)
+		n.shownBefore, n.visibleFrom = old.shownBefore, old.visibleFrom
+	} else if s.cfg.connectionLag > 0 {
+		n.visibleFrom = now.Add(s.cfg.connectionLag)
+	}
+	s.connections = slices.DeleteFunc(s.connections, func(o *connection) bool { return o.id == n.id })
+	s.connections = append(s.connections, n)
+	s.autoSubscribe(n, now)
+	s.mustObserve = true
+}
+
+// connection finds the connection of a user to a car; nil when there is none.
+func (s *Server) connection(user, vehicleID string) *connection {
+	for _, n := range s.connections {
+		if n.user == user && n.vehicle == vehicleID {
+			return n
 		}
 	}
-	return ids
+	return nil
+}
+
+// connectionsNewestFirst lists the connections that match.
+func (s *Server) connectionsNewestFirst(match func(*connection) bool) []*connection {
+	var out []*connection
+	for _, n := range slices.Backward(s.connections) {
+		if match(n) {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// modeOf is the mode of a car's newest connection, "live" when it has none.
+func (s *Server) modeOf(vehicleID string) string {
+	for _, n := range slices.Backward(s.connections) {
+		if n.vehicle == vehicleID {
+			return n.mode
+		}
+	}
+	return "live"
+}
+
+// disconnect removes connections with their subscriptions, and takes each car
+// out of all grants of its user.
+func (s *Server) disconnect(gone []*connection) {
+	for _, n := range gone {
+		s.connections = slices.DeleteFunc(s.connections, func(o *connection) bool { return o == n })
+		s.dropSubscriptions(func(b *subscription) bool { return b.user == n.user && b.vehicle == n.vehicle })
+		for g := range s.tokens.grants() {
+			if g.user == n.user {
+				delete(g.vehicles, n.vehicle)
+			}
+		}
+	}
+}
+
+// Disconnect removes a car from all tokens and connections, as its owner or
+// the application would; an unknown car is no error.
+func (s *Server) Disconnect(vehicleID string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.disconnect(s.connectionsNewestFirst(func(n *connection) bool { return n.vehicle == vehicleID }))
 }

@@ -34,9 +34,10 @@
 // redirect_uri the flow ends on a page of the simulator, which AnswerConnect
 // reports as an error although the owner has consented.
 //
-// What follows in the Tesla app is a page at /_ak/smartcar.com, the path of the
-// real link: it adds the key of a car, removes it, or says what the app says to
-// those who cannot. With ?vin= it shows that car alone.
+// After Connect, an owner adds the virtual key in the Tesla app. Here a page at
+// /_ak/smartcar.com, the path of the real link, stands for the app: it adds or
+// removes the key of a car, and says what the app says when an owner cannot.
+// With ?vin= it shows that car alone.
 //
 // # Cars
 //
@@ -49,9 +50,8 @@
 // asleep it answers with its last values. Any other car is asked each time.
 // Values drift with time, and are always those of the recorded time.
 //
-// A command is carried out at once. It shows in the data from the next time
-// that the car records; a streaming car and one that had been asleep record
-// right then.
+// A command is carried out at once. Its effect shows in the data when the car
+// records next; a streaming car, and a car that was asleep, record at once.
 //
 // # Ledger
 //
@@ -63,24 +63,25 @@
 //
 // All of the vehicle and the management API but applications and the look-up of
 // executions, whose paths and bodies are not documented. The list of signals
-// has all 93 codes for every car: what a car cannot say is an error inside the
-// signal, and so is a rate that stands still, beside its old value. A car reads
-// the same through both versions and has one ledger; a request for signals is
-// one data request. Car.SlowCommands and Fault.Accepted answer 202 and stream
-// the result; Car.NeverSubscribed has nothing stored; WithVariants sends the
-// spellings and shapes that older examples have, WithConnectionLag and
-// WithSubscriptionLag show things late.
+// has all 93 codes for every car. A signal that the car cannot answer has an
+// error inside; a rate, while the car does not charge, has an error beside its
+// old value. A car reads the same through both versions and has one ledger; a
+// request for signals is one data request. Car.SlowCommands and Fault.Accepted
+// answer 202 and stream the result. Of a car with Car.NeverSubscribed, nothing
+// is stored. WithVariants sends the spellings and shapes that older examples
+// have. WithConnectionLag and WithSubscriptionLag delay what a request has
+// changed.
 //
 // # Webhooks
 //
-// AddWebhook creates one and challenges its receiver, Subscribe or the API
-// subscribe cars to it. What changes is put into a queue, which Deliver sends
-// when the test says so, and RunWebhooks all the time; the simulator starts
+// AddWebhook creates one and challenges its receiver; Subscribe or the API
+// subscribe cars to it. A change of a car puts an event into a queue. Deliver
+// sends what is due once, RunWebhooks again and again; the simulator sends
 // nothing by itself. A receiver can be an http.Handler in the same process:
 // then neither sockets nor goroutines are needed. A streaming car without the
-// key sends one VEHICLE_ERROR:VIRTUAL_KEY_REQUIRED and nothing else; paired, it
-// sends that it is RESOLVED and begins with a first delivery. Webhooks never
-// read a car and spend no turn.
+// key sends one VEHICLE_ERROR:VIRTUAL_KEY_REQUIRED and nothing else. When the
+// key is added, it sends the same error as RESOLVED, and then a first delivery.
+// Webhooks never read a car and take no turn.
 //
 //	id, err := sim.AddWebhook(ctx, smartcartest.Webhook{CallbackURL: "https://example.com/hook", Handler: h})
 //	err = sim.Subscribe(id, smartcartest.ModelY)
@@ -112,17 +113,19 @@
 // stand in its items. Commands to a car that already is in the wanted state
 // succeed.
 //
-// In v3, the token is looked at before the path. A single signal without its
-// permission is 403, in the list an error inside it. What is not found has a
-// code after VEHICLE_NOT_FOUND, such as CONNECTION_NOT_FOUND; a subscription
-// that exists is CONFLICT:SUBSCRIPTION_EXISTS. Signals of a car of which nothing
-// is stored take no turn. Weekly schedules name days in any case; a time of a
-// schedule may be missing, not both. What a slow car refuses is streamed, what
-// is wrong with the request is not.
+// In v3, the token is checked before the path. Without its permission, a single
+// signal is 403, and a signal in the list has an error inside. The codes of
+// other things that are not found are formed like VEHICLE_NOT_FOUND, such as
+// CONNECTION_NOT_FOUND; a subscription that exists is
+// CONFLICT:SUBSCRIPTION_EXISTS. A request for signals of a car of which nothing
+// is stored takes no turn. Weekly schedules name days in upper or lower case;
+// start or stop of a schedule may be missing, not both. When a slow car refuses
+// a command, the error is streamed; an error in the request itself is answered
+// at once.
 //
 // # Safety
 //
 // The credentials are fixed and public, and the control API below /_sim/
-// (WithControl) has no authentication at all: keep it on loopback. It also
-// sends requests to the webhooks that it is told of.
+// (WithControl) has no authentication at all: keep it on loopback. Whoever
+// reaches it can make the simulator send requests to any URL, as a webhook.
 package smartcartest

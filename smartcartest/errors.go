@@ -1,114 +1,37 @@
 package smartcartest
 
 import (
-	"encoding/json"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// virtualKeyURL is where an owner adds the key of the vendor's own domain.
-const virtualKeyURL = "https://www.tesla.com/_ak/smartcar.com"
-
 // apiError is one documented error, before it takes the shape of an API
 // version.
 type apiError struct {
-	status      int
-	typ         string
-	code        string // "" is JSON null
-	description string
-	resolution  string // "" is JSON null
-	url         string // of the resolution
-	user        string // suggestedUserMessage
-	detail      []fieldError
-	retryAfter  time.Duration
+	status        int
+	typ           string
+	code          string // "" is JSON null
+	description   string
+	resolution    string // "" is JSON null
+	resolutionURL string // "" is absent
+	userMessage   string // suggestedUserMessage; "" is absent
+	detail        []fieldError
+	retryAfter    time.Duration
 }
 
+// fieldError says what is wrong with one field of a request.
 type fieldError struct {
 	Field   []string `json:"field"`
 	Message string   `json:"message"`
 }
 
-// Resolutions, as the taxonomy spells them.
-const (
-	retryLater     = "RETRY_LATER"
-	reauthenticate = "REAUTHENTICATE"
-	contactSupport = "CONTACT_SUPPORT"
-	actionRequired = "ACTION_REQUIRED"
-)
-
-// documented is the error taxonomy. It is a function, so that nobody can write
-// to it; it is only read when something failed.
-func documented() []apiError {
-	const (
-		csa     = "CONNECTED_SERVICES_ACCOUNT"
-		compat  = "COMPATIBILITY"
-		state   = "VEHICLE_STATE"
-		billing = "BILLING"
-	)
-	return []apiError{
-		{status: 401, typ: "AUTHENTICATION", description: "The authorization header is missing or malformed, or it contains invalid or expired authentication credentials."},
-		{status: 401, typ: "AUTHENTICATION", code: "UNAUTHORIZED", description: "The authorization header is missing or malformed, or it contains invalid or expired authentication credentials."},
-		{status: 403, typ: "AUTHENTICATION", code: "ACCESS_DENIED", description: "The credentials do not allow this request."},
-		{status: 430, typ: billing, code: "INVALID_PLAN", resolution: contactSupport, description: "This feature is not part of your plan."},
-		{status: 430, typ: billing, code: "VEHICLE_LIMIT", resolution: contactSupport, description: "You have reached the maximum number of connected vehicles of your plan."},
-		{status: 430, typ: billing, code: "VEHICLE_REQUEST_LIMIT", resolution: contactSupport, description: "You have reached the monthly request limit of this vehicle."},
-		{status: 430, typ: billing, code: "ACCOUNT_SUSPENDED", resolution: contactSupport, description: "Your account is suspended."},
-		{status: 501, typ: compat, code: "MAKE_NOT_COMPATIBLE", description: "This request is not supported for this make."},
-		{status: 501, typ: compat, code: "SMARTCAR_NOT_CAPABLE", description: "This request is not supported by Smartcar for this vehicle."},
-		{status: 501, typ: compat, code: "VEHICLE_NOT_CAPABLE", description: "The vehicle is incapable of performing your request."},
-		{status: 501, typ: compat, code: "PLATFORM_NOT_CAPABLE", resolution: reauthenticate, description: "The platform this vehicle is connected through does not support your request."},
-		{status: 400, typ: csa, code: "ACCOUNT_ISSUE", description: "The connected services account needs the owner's attention."},
-		{status: 400, typ: csa, code: "NO_VEHICLES", description: "No vehicles were found on the connected services account."},
-		{status: 400, typ: csa, code: "SUBSCRIPTION", description: "The vehicle's connected services subscription is not active."},
-		{status: 400, typ: csa, code: "VEHICLE_MISSING", description: "The vehicle was not found on the connected services account."},
-		{status: 400, typ: csa, code: "AUTHENTICATION_FAILED", resolution: reauthenticate, description: "Authentication with the connected services account failed."},
-		{status: 400, typ: csa, code: "PERMISSION", resolution: reauthenticate, description: "The vehicle owner has revoked access."},
-		{status: 400, typ: csa, code: "VIRTUAL_KEY_REQUIRED", resolution: actionRequired, url: virtualKeyURL, description: "The vehicle owner needs to grant additional access to Smartcar in order to perform this request.",
-			user: "To use this feature, open the link on the phone that has the Tesla app and add the virtual key for <app name>."},
-		{status: 403, typ: "PERMISSION", resolution: reauthenticate, description: "Your application has insufficient permissions to access the requested resource. Please prompt the user to re-authenticate using Smartcar Connect."},
-		{status: 429, typ: "RATE_LIMIT", code: "SMARTCAR_API", resolution: retryLater, description: "Your application has exceeded its rate limit. Please retry with exponential backoff."},
-		{status: 429, typ: "RATE_LIMIT", code: "VEHICLE", resolution: retryLater, description: "You have reached the throttling rate limit for this vehicle. Please see the retry-after header (seconds) for when to retry the request.",
-			user: "Your vehicle is temporarily unable to connect to <app name>. Please try again later."},
-		{status: 404, typ: "RESOURCE_NOT_FOUND", code: "PATH", description: "The requested resource does not exist. Please check the URL and try again."},
-		{status: 404, typ: "RESOURCE_NOT_FOUND", code: "VERSION", description: "The requested API version does not exist."},
-		{status: 404, typ: "RESOURCE_NOT_FOUND", code: "INVALID_PATH", description: "The requested resource does not exist. Please check the URL and try again."},
-		{status: 404, typ: "RESOURCE_NOT_FOUND", code: "VEHICLE_NOT_FOUND", description: "The vehicle does not exist or is not connected."},
-		{status: 404, typ: "RESOURCE_NOT_FOUND", code: "SIGNAL_NOT_FOUND", description: "The signal was not found for this vehicle."},
-		{status: 404, typ: "RESOURCE_NOT_FOUND", code: "CONNECTION_NOT_FOUND", description: "The connection does not exist."},
-		{status: 404, typ: "RESOURCE_NOT_FOUND", code: "USER_NOT_FOUND", description: "The user does not exist."},
-		{status: 404, typ: "RESOURCE_NOT_FOUND", code: "SCHEDULE_NOT_FOUND", description: "The charge schedule does not exist."},
-		{status: 404, typ: "RESOURCE_NOT_FOUND", code: "WEBHOOK_NOT_FOUND", description: "The webhook does not exist."},
-		{status: 404, typ: "RESOURCE_NOT_FOUND", code: "SUBSCRIPTION_NOT_FOUND", description: "The subscription does not exist."},
-		{status: 409, typ: "CONFLICT", code: "SUBSCRIPTION_EXISTS", description: "The vehicle is subscribed to this webhook already."},
-		{status: 500, typ: "SERVER", code: "INTERNAL", resolution: retryLater, description: "An internal error occurred."},
-		{status: 500, typ: "SERVER", code: "RECORD_NOT_FOUND", resolution: contactSupport, description: "A record of this vehicle was not found."},
-		{status: 500, typ: "SERVER", code: "MULTIPLE_RECORDS_FOUND", resolution: contactSupport, description: "More than one record of this vehicle was found."},
-		{status: 502, typ: "UPSTREAM", code: "INVALID_DATA", resolution: retryLater, description: "Smartcar received invalid data from an upstream source. Please retry your request at a later time."},
-		{status: 502, typ: "UPSTREAM", code: "KNOWN_ISSUE", resolution: retryLater, description: "Smartcar received an error from an upstream source. Please retry your request at a later time."},
-		{status: 502, typ: "UPSTREAM", code: "NO_RESPONSE", resolution: retryLater, description: "An upstream source did not respond. Please retry your request at a later time."},
-		{status: 502, typ: "UPSTREAM", code: "RATE_LIMIT", resolution: retryLater, description: "An upstream source refused the request because of its rate limit."},
-		{status: 502, typ: "UPSTREAM", code: "UNKNOWN_ISSUE", resolution: retryLater, description: "Smartcar received an unknown error from an upstream source."},
-		{status: 400, typ: "VALIDATION", description: "Request invalid or malformed. Please check for missing parameters, spelling and casing mistakes, and other syntax issues."},
-		{status: 400, typ: "VALIDATION", code: "PARAMETER", description: "Request invalid or malformed. Please check the parameters."},
-		{status: 400, typ: "VALIDATION", code: "MISSING_PARAMETER", description: "A required parameter is missing."},
-		{status: 400, typ: "VALIDATION", code: "INVALID_INPUT_FORMAT", description: "A parameter has the wrong format."},
-		{status: 409, typ: state, code: "ASLEEP", description: "The vehicle is asleep. The request was not sent, to preserve its battery."},
-		{status: 409, typ: state, code: "CHARGING_IN_PROGRESS", description: "The vehicle is charging."},
-		{status: 409, typ: state, code: "CHARGING_PLUG_CONNECTED", description: "The charging plug is connected."},
-		{status: 409, typ: state, code: "CHARGING_PLUG_NOT_CONNECTED", description: "The vehicle is unable to perform your request because it is not plugged in."},
-		{status: 409, typ: state, code: "NOT_CHARGING", description: "The vehicle is unable to perform your request because it is not currently charging."},
-		{status: 409, typ: state, code: "UNKNOWN", resolution: retryLater, description: "The vehicle is unable to perform your request because of an unknown state."},
-		{status: 409, typ: state, code: "LOW_BATTERY", resolution: retryLater, description: "The vehicle's battery is too low."},
-	}
-}
-
-// newError looks an error up in the taxonomy. An unknown pair keeps its words
-// and takes the status of its type, so that tests can invent new codes.
+// newError looks an error up in the taxonomy. A code that is not documented
+// gets the status of its type, so that tests can invent codes.
 func newError(typ, code string) *apiError {
 	status := http.StatusInternalServerError
-	for _, e := range documented() {
+	for _, e := range documentedErrors() {
 		if e.typ != typ {
 			continue
 		}
@@ -120,13 +43,15 @@ func newError(typ, code string) *apiError {
 	return &apiError{status: status, typ: typ, code: code, description: "The vehicle or its account answered " + typ + ":" + code + "."}
 }
 
-// invalid is a VALIDATION error about one field.
-func invalid(field, message string) *apiError {
+// invalidField is a VALIDATION error about one field of a request. The message
+// follows the field's name.
+func invalidField(field, message string) *apiError {
 	e := newError("VALIDATION", "")
 	e.detail = []fieldError{{Field: []string{field}, Message: strconv.Quote(field) + " " + message}}
 	return e
 }
 
+// docURL links to the vendor's page about the error.
 func (e *apiError) docURL() string {
 	code := e.code
 	if code == "" {
@@ -136,16 +61,17 @@ func (e *apiError) docURL() string {
 	return "https://smartcar.com/docs/errors/api-errors/" + dashes(e.typ) + "-errors#" + dashes(code)
 }
 
-func (e *apiError) resolved() map[string]any {
+// resolutionBody is what the owner or the application can do about the error.
+func (e *apiError) resolutionBody() map[string]any {
 	r := map[string]any{"type": nullable(e.resolution)}
-	if e.url != "" {
-		r["url"] = e.url
+	if e.resolutionURL != "" {
+		r["url"] = e.resolutionURL
 	}
 	return r
 }
 
-// v2 is the body of API v2.0.
-func (e *apiError) v2(requestID string) map[string]any {
+// v2Body is the error as API v2.0 sends it.
+func (e *apiError) v2Body(requestID string) map[string]any {
 	body := map[string]any{
 		"type":        e.typ,
 		"code":        nullable(e.code),
@@ -153,10 +79,10 @@ func (e *apiError) v2(requestID string) map[string]any {
 		"docURL":      e.docURL(),
 		"statusCode":  e.status,
 		"requestId":   requestID,
-		"resolution":  e.resolved(),
+		"resolution":  e.resolutionBody(),
 	}
-	if e.user != "" {
-		body["suggestedUserMessage"] = e.user
+	if e.userMessage != "" {
+		body["suggestedUserMessage"] = e.userMessage
 	}
 	if e.detail != nil {
 		body["detail"] = e.detail
@@ -164,8 +90,9 @@ func (e *apiError) v2(requestID string) map[string]any {
 	return body
 }
 
-// v3 is the body of API v3: every scalar is a string, the status too.
-func (e *apiError) v3(shape ErrorShape, numeric bool) map[string]any {
+// v3Body is the error as API v3 sends it. The status is a string there, unless
+// numeric is set.
+func (e *apiError) v3Body(shape ErrorShape, numeric bool) map[string]any {
 	one := map[string]any{
 		"status":     strconv.Itoa(e.status),
 		"type":       e.typ,
@@ -173,10 +100,10 @@ func (e *apiError) v3(shape ErrorShape, numeric bool) map[string]any {
 		"title":      statusText(e.status),
 		"detail":     e.description,
 		"links":      map[string]any{"about": e.docURL()},
-		"resolution": e.resolved(),
+		"resolution": e.resolutionBody(),
 	}
-	if e.user != "" {
-		one["suggestedUserMessage"] = e.user
+	if e.userMessage != "" {
+		one["suggestedUserMessage"] = e.userMessage
 	}
 	if numeric {
 		one["status"] = e.status
@@ -190,14 +117,14 @@ func (e *apiError) v3(shape ErrorShape, numeric bool) map[string]any {
 	return map[string]any{"errors": []any{one}}
 }
 
-// signal is the error as it stands inside one v3 signal.
-func (e *apiError) signal() map[string]any {
+// signalBody is the error inside one v3 signal.
+func (e *apiError) signalBody() map[string]any {
 	name := e.code
 	if name == "" {
 		name = e.typ
 	}
-	resolution := e.resolved()
-	if e.resolution == "" { // as seen live: no null here
+	resolution := e.resolutionBody()
+	if e.resolution == "" { // seen live: a signal has this word instead of null
 		resolution["type"] = "UNKNOWN_RESOLUTION_TYPE"
 	}
 	return map[string]any{
@@ -206,25 +133,19 @@ func (e *apiError) signal() map[string]any {
 	}
 }
 
-// header holds what the error says outside its body.
+// header is the part of the error that is sent in headers: Retry-After.
 func (e *apiError) header() http.Header {
 	h := http.Header{}
 	if e.retryAfter > 0 {
-		seconds := (e.retryAfter + time.Second - 1) / time.Second // rounded up: earlier would be refused again
+		seconds := (e.retryAfter + time.Second - 1) / time.Second // rounded up, because a retry before the end is refused again
 		h.Set("Retry-After", strconv.FormatInt(int64(seconds), 10))
 	}
 	return h
 }
 
-func nullable(s string) any {
-	if s == "" {
-		return nil
-	}
-	return s
-}
-
+// statusText is the name of a status, with the vendor's own 430.
 func statusText(status int) string {
-	if status == 430 { // not in net/http: the vendor's own
+	if status == 430 { // the vendor's own status, which net/http does not know
 		return "Billing Limit Reached"
 	}
 	return http.StatusText(status)
@@ -241,11 +162,7 @@ func title(code string) string {
 	return strings.Join(words, " ")
 }
 
-// mustJSON encodes what this package built itself.
-func mustJSON(v any) []byte {
-	b, err := json.Marshal(v)
-	if err != nil { // only NaN or a channel could do that; neither is ever put in
-		return []byte(`{}`)
-	}
-	return b
+// oauthError is an error of either token endpoint.
+func oauthError(status int, code, description string) *response {
+	return jsonResponse(status, map[string]string{"error": code, "error_description": description})
 }

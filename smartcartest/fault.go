@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// Fault spoils requests. Inject one; the first injected fault that matches a
-// request and still has a turn left is the only one that spoils it.
+// Fault spoils requests: it delays, fails, drops or garbles them.
+// [Server.Inject] adds one. A request is spoiled by at most one fault: the
+// oldest that matches it and is not used up (see Times).
 type Fault struct {
 	// Match picks the requests; nil is all. It is called without any lock,
 	// possibly by several requests at once, and may read the body.
@@ -23,11 +24,11 @@ type Fault struct {
 	// chance, drawn from the server's seeded source. 0 is always.
 	Probability float64
 
-	// Latency passes before the request is processed. A client that leaves
-	// meanwhile has not been heard: nothing is processed.
+	// Latency passes before the request is processed. When the client leaves
+	// meanwhile, the request is not processed.
 	Latency time.Duration
-	// LatencyAfter passes between processing and answer: a slow answer. A
-	// client that leaves meanwhile has spent its turn.
+	// LatencyAfter passes between processing and answer. When the client leaves
+	// meanwhile, the request has been processed: it may have taken a turn.
 	LatencyAfter time.Duration
 
 	// Status answers with this status, Body and Header. A Body that begins
@@ -44,7 +45,7 @@ type Fault struct {
 	ErrorType, ErrorCode string
 	// AfterProcessing processes the request before Status or ErrorType
 	// replaces its answer: the car was read, the command ran, the code is
-	// used. Without it the request goes nowhere.
+	// used. Without AfterProcessing, none of it happens.
 	AfterProcessing bool
 
 	// Accepted answers a request of API v3 with 202 at once, without a length,
@@ -58,21 +59,23 @@ type Fault struct {
 	// DropBefore closes the connection without processing, DropAfter after
 	// processing and before the answer. Both are an error of the transport.
 	DropBefore, DropAfter bool
-	// Malformed cuts the answer's body in half, under a right Content-Length.
+	// Malformed cuts the answer's body in half. Content-Length is that of the
+	// half, so HTTP itself is right.
 	Malformed bool
 }
 
+// activeFault is an injected fault and how often it still applies.
 type activeFault struct {
 	Fault
-	left int // below zero: forever
+	timesLeft int // below zero: without end
 }
 
 // Inject adds a fault behind those already injected. f.Header is copied.
 func (s *Server) Inject(f Fault) {
 	f.Header = f.Header.Clone()
-	a := &activeFault{Fault: f, left: f.Times}
+	a := &activeFault{Fault: f, timesLeft: f.Times}
 	if f.Times == 0 {
-		a.left = 1
+		a.timesLeft = 1
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -86,51 +89,57 @@ func (s *Server) ClearFaults() {
 	s.faults = nil
 }
 
-// pick claims the fault for a request; the zero Fault spoils nothing.
-func (s *Server) pick(c *call) Fault {
+// pickFault finds the fault that spoils a request, and uses it up by one. The
+// zero Fault spoils nothing.
+func (s *Server) pickFault(c *call) Fault {
 	s.mu.Lock()
 	candidates := slices.Clone(s.faults)
 	s.mu.Unlock()
 	for _, a := range candidates {
-		if !strings.Contains(c.r.URL.Path, a.Path) {
+		if !strings.Contains(c.request.URL.Path, a.Path) {
 			continue
 		}
-		if a.Match != nil { // somebody else's code: never under the lock
-			c.r.Body = bodyOf(c.body)
-			if !a.Match(c.r) {
+		if a.Match != nil { // the caller's code, which may call the server: not under the lock
+			c.request.Body = bodyOf(c.body)
+			if !a.Match(c.request) {
 				continue
 			}
 		}
-		if s.claim(a) {
+		if s.spendFault(a) {
 			return a.Fault
 		}
 	}
 	return Fault{}
 }
 
-func (s *Server) claim(a *activeFault) bool {
+// spendFault uses a fault up by one; false when nothing is left of it, or when
+// chance spares the request. Another request may have used up the fault since
+// pickFault saw it.
+func (s *Server) spendFault(a *activeFault) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if a.left == 0 || a.Probability > 0 && s.random.Float64() >= a.Probability {
+	if a.timesLeft == 0 || a.Probability > 0 && s.random.Float64() >= a.Probability {
 		return false
 	}
-	if a.left > 0 {
-		a.left--
-		if a.left == 0 {
+	if a.timesLeft > 0 {
+		a.timesLeft--
+		if a.timesLeft == 0 {
 			s.faults = slices.DeleteFunc(s.faults, func(b *activeFault) bool { return b == a })
 		}
 	}
 	return true
 }
 
-func (f *Fault) answers() bool { return f.Status != 0 || f.ErrorType != "" }
+// replacesAnswer says whether the client gets the fault's answer instead of
+// the server's.
+func (f *Fault) replacesAnswer() bool { return f.Status != 0 || f.ErrorType != "" }
 
-// response is what the fault answers instead.
-func (f *Fault) response(c *call) *response {
+// answer is the fault's answer to a request.
+func (f *Fault) answer(c *call) *response {
 	var r *response
 	switch {
 	case f.ErrorType == "":
-		r = f.plain(c)
+		r = f.proxyAnswer(c)
 	case c.path[0] == "oauth" || c.path[0] == "oauth2":
 		r = oauthError(http.StatusBadRequest, f.ErrorType, "Injected by a test.")
 		if f.ErrorType == "server_error" {
@@ -155,7 +164,9 @@ func (f *Fault) response(c *call) *response {
 	return r
 }
 
-func (f *Fault) plain(c *call) *response {
+// proxyAnswer is the answer of something in front of the API: Status with
+// Body.
+func (f *Fault) proxyAnswer(c *call) *response {
 	r := &response{status: f.Status, contentType: "text/html; charset=utf-8", body: []byte(f.Body)}
 	switch {
 	case f.Body == "":
@@ -163,5 +174,5 @@ func (f *Fault) plain(c *call) *response {
 	case strings.ContainsAny(f.Body[:1], "{["):
 		r.contentType = "application/json; charset=utf-8"
 	}
-	return r.header("SC-Request-Id", c.id)
+	return r.header("SC-Request-Id", c.requestID)
 }

@@ -7,8 +7,9 @@ import (
 	"strings"
 )
 
-// keyPath is the path of a link that adds a virtual key. On the real host it
-// opens the Tesla app; here it is what the owner would see in the app.
+// keyPath begins the path of a link that adds a virtual key. The real host
+// opens the Tesla app there; the simulator shows a page that stands for the
+// app.
 const keyPath = "_ak"
 
 const keyHTML = `<!DOCTYPE html>
@@ -36,28 +37,30 @@ const keyHTML = `<!DOCTYPE html>
 </html>
 `
 
+// keyCar is a car on the page.
 type keyCar struct {
 	ID, Name string
 	Paired   bool
-	Says     string // what the app says instead
+	Says     string // why the key cannot be changed; "" when it can
 }
 
-// keyPage is GET and POST /_ak/<domain>. As on the Connect page, the query
-// parameter simulated_user picks another account.
-func (s *Server) keyPage(c *call, rest []string) *response {
+// serveKeyPage answers GET and POST /_ak/<domain>. The query parameter
+// simulated_user names the account, as on the Connect page; vin shows one car
+// only.
+func (s *Server) serveKeyPage(c *call, rest []string) *response {
 	if len(rest) != 1 || rest[0] == "" {
-		return text(http.StatusNotFound, "No domain")
+		return textResponse(http.StatusNotFound, "No domain")
 	}
 	domain := rest[0]
 	if label, ok := strings.CutSuffix(domain, ".app.car"); domain != "smartcar.com" && (!ok || label == "" || strings.Contains(label, ".")) {
-		return text(http.StatusNotFound, domain+" has not registered with Tesla")
+		return textResponse(http.StatusNotFound, domain+" has not registered with Tesla")
 	}
-	switch c.r.Method {
+	switch c.request.Method {
 	case http.MethodGet, http.MethodHead:
 	case http.MethodPost:
 		return s.changeKey(c, domain)
 	default:
-		return text(http.StatusMethodNotAllowed, "Use GET or POST")
+		return textResponse(http.StatusMethodNotAllowed, "Use GET or POST")
 	}
 	page := template.Must(template.New("key").Parse(keyHTML)) // a constant
 	return htmlPage(page, struct {
@@ -66,19 +69,21 @@ func (s *Server) keyPage(c *call, rest []string) *response {
 	}{domain, s.keyCars(c.query.Get("simulated_user"), c.query.Get("vin"))})
 }
 
+// keyCars are the Teslas of an account.
 func (s *Server) keyCars(account, vin string) []keyCar {
 	var cars []keyCar
-	for _, id := range s.order {
+	for _, id := range s.garage {
 		v := s.vehicles[id]
 		if reached, _ := v.reachedBy(account); !reached || !v.tesla() || vin != "" && v.VIN != vin {
 			continue
 		}
-		cars = append(cars, keyCar{ID: id, Name: carName(v), Paired: v.Paired, Says: s.keyRefusal(account, v)})
+		cars = append(cars, keyCar{ID: id, Name: displayName(v), Paired: v.Paired, Says: s.keyRefusal(account, v)})
 	}
 	return cars
 }
 
-// keyRefusal is what the app says to an owner who cannot add the key.
+// keyRefusal is what the Tesla app says when the account cannot add a key to
+// the car; empty when it can.
 func (s *Server) keyRefusal(account string, v *vehicle) string {
 	_, driver := v.reachedBy(account)
 	switch {
@@ -92,21 +97,22 @@ func (s *Server) keyRefusal(account string, v *vehicle) string {
 	return ""
 }
 
+// changeKey adds or removes the key of the car that the form names.
 func (s *Server) changeKey(c *call, domain string) *response {
 	form, ok := c.form()
 	if !ok {
-		return text(http.StatusBadRequest, "The form must be application/x-www-form-urlencoded")
+		return textResponse(http.StatusBadRequest, "The form must be application/x-www-form-urlencoded")
 	}
 	account := c.query.Get("simulated_user")
 	v := s.vehicles[form.Get("vehicle")]
 	if v == nil {
-		return text(http.StatusNotFound, "No such car")
+		return textResponse(http.StatusNotFound, "No such car")
 	}
 	if reached, _ := v.reachedBy(account); !reached || !v.tesla() {
-		return text(http.StatusNotFound, "No such car")
+		return textResponse(http.StatusNotFound, "No such car")
 	}
 	if says := s.keyRefusal(account, v); says != "" {
-		return text(http.StatusForbidden, says)
+		return textResponse(http.StatusForbidden, says)
 	}
 	switch form.Get("key") {
 	case "add":
@@ -114,8 +120,8 @@ func (s *Server) changeKey(c *call, domain string) *response {
 	case "remove":
 		v.setPaired(false)
 	default:
-		return text(http.StatusBadRequest, `Invalid parameter key: "add" or "remove"`)
+		return textResponse(http.StatusBadRequest, `Invalid parameter key: "add" or "remove"`)
 	}
-	back := url.URL{Path: s.cfg.basePath + "/" + keyPath + "/" + domain, RawQuery: c.query.Encode()} // whatever host this was reached by
-	return text(http.StatusSeeOther, "Back to the page.").header("Location", back.String())
+	back := url.URL{Path: s.cfg.basePath + "/" + keyPath + "/" + domain, RawQuery: c.query.Encode()} // relative, as the page can have any host
+	return textResponse(http.StatusSeeOther, "Back to the page.").header("Location", back.String())
 }

@@ -2,15 +2,10 @@ package smartcartest
 
 import (
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
 )
-
-// logKept is how many entries a ledger and the request log keep; the oldest go
-// first, so that a simulator may run for weeks.
-const logKept = 100_000
 
 // Kind says what a request does to a car.
 type Kind string
@@ -58,7 +53,7 @@ type Entry struct {
 	// data.
 	RecordedAt time.Time `json:"recordedAt,omitzero"`
 
-	epoch int // of the key: windows do not reach across
+	epoch int // the car's key epoch: no window reaches into another
 }
 
 // Broken is a data request of a keyless car that came inside the window which
@@ -66,18 +61,6 @@ type Entry struct {
 type Broken struct {
 	First  Entry `json:"first"`
 	Second Entry `json:"second"`
-}
-
-// Request is one request that reached the server, on any path but /_sim/. It
-// never holds a secret: the query values of codes and tokens are masked.
-type Request struct {
-	Time   time.Time `json:"time"`
-	Method string    `json:"method"`
-	Path   string    `json:"path"`
-	Query  string    `json:"query,omitempty"`
-	// Status is 0 when the request was dropped before it was processed.
-	Status  int  `json:"status"`
-	Dropped bool `json:"dropped,omitempty"`
 }
 
 // Ledger returns a copy of what reached the vehicle API for a car, in order of
@@ -97,10 +80,10 @@ func (s *Server) Ledger(vehicleID string) []Entry {
 }
 
 // BrokenWindows returns every wasted data request of a keyless car, each with
-// the request that had opened the window: requests that arrived at the car's
-// gate less than the window after one that spent a turn, the car having been
-// without the key all the time between. It does not matter what they were
-// answered, nor whether the answer arrived.
+// the request that had opened the window. A request is wasted when it arrives
+// at the car's gate before the window of an earlier one has passed, and the
+// car had no key all that time. The answers do not matter, nor whether they
+// arrived.
 func (s *Server) BrokenWindows(vehicleID string) []Broken {
 	var out []Broken
 	var opened *Entry
@@ -110,7 +93,7 @@ func (s *Server) BrokenWindows(vehicleID string) []Broken {
 		if !e.AtGate || !e.Keyless {
 			continue
 		}
-		if opened != nil && opened.epoch == e.epoch && e.Time.Sub(opened.Time) < s.cfg.rules.keyless {
+		if opened != nil && opened.epoch == e.epoch && e.Time.Sub(opened.Time) < s.cfg.rules.keylessWindow {
 			out = append(out, Broken{First: *opened, Second: *e})
 		}
 		if e.Counted {
@@ -120,85 +103,29 @@ func (s *Server) BrokenWindows(vehicleID string) []Broken {
 	return out
 }
 
-// Requests returns a copy of the log of all requests, oldest first. The newest
-// 100,000 are kept.
-func (s *Server) Requests() []Request {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(s.requests)
-}
-
-// TokenRequests counts the requests at the v2 token endpoint that were
-// processed, whatever they were answered.
-func (s *Server) TokenRequests() int { return s.count(func(c counts) int { return c.token }) }
-
-// AppTokenRequests counts the requests at the v3 token endpoint likewise.
-func (s *Server) AppTokenRequests() int { return s.count(func(c counts) int { return c.appToken }) }
-
-// CodeReuse counts the authorization codes that were presented again after
-// they had been exchanged.
-func (s *Server) CodeReuse() int { return s.count(func(c counts) int { return c.codeReuse }) }
-
-func (s *Server) count(pick func(counts) int) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return pick(s.counts)
-}
-
-// log needs the lock.
-func (s *Server) log(c *call, status int, dropped bool) {
-	s.requests = capped(s.requests, Request{
-		Time: c.now, Method: c.r.Method, Path: c.r.URL.Path, Query: masked(c.query),
-		Status: status, Dropped: dropped,
-	})
-}
-
-// masked is a query without the values that open something.
-func masked(q url.Values) string {
-	clean := make(url.Values, len(q))
-	for name, values := range q {
-		switch strings.ToLower(name) {
-		case "code", "token", "access_token", "refresh_token", "client_secret":
-			values = []string{"***"}
-		}
-		clean[name] = values
-	}
-	return clean.Encode()
-}
-
-// capped appends and forgets the oldest, a tenth at a time.
-func capped[T any](list []T, e T) []T { return cappedAt(list, e, logKept) }
-
-func cappedAt[T any](list []T, e T, kept int) []T {
-	if len(list) >= kept {
-		clear(list[copy(list, list[kept/10:]):]) // what they hold may be large
-		list = list[:len(list)-kept/10]
-	}
-	return append(list, e)
-}
-
-// name opens the ledger entry of a request whose path names a car, and returns
-// the car and its operation; either may be nil. It needs the lock.
-func (s *Server) name(c *call) (*vehicle, *operation) {
+// identify finds the car and the v2 operation that the path names; either may
+// be nil. When the car exists, it opens the entry that process writes to the
+// car's ledger. The caller holds the lock.
+func (s *Server) identify(c *call) (*vehicle, *operation) {
 	if len(c.path) < 3 || c.path[1] != "vehicles" || (c.path[0] != "v2.0" && c.path[0] != "v3") {
 		return nil, nil
 	}
 	v := s.vehicles[c.path[2]]
 	var op *operation
 	kind := Data
-	if c.r.Method != http.MethodGet {
+	if c.request.Method != http.MethodGet {
 		kind = Command
 	}
 	if c.v3 {
 		if len(c.path) == 3 {
 			kind = Metadata
 		}
-	} else if op = s.operation(c.r.Method, c.path[3:]); op != nil {
+	} else if op = s.operation(c.request.Method, c.path[3:]); op != nil {
 		kind = op.kind
 	}
 	if v != nil {
-		c.ledger = v
-		c.entry = &Entry{Time: c.now, Kind: kind, Method: c.r.Method, Path: "/" + strings.Join(c.path, "/")}
+		c.car = v
+		c.entry = &Entry{Time: c.now, Kind: kind, Method: c.request.Method, Path: "/" + strings.Join(c.path, "/")}
 	}
 	return v, op
 }

@@ -28,20 +28,21 @@ const (
 	KeyRequired
 )
 
+// config is what the options choose.
 type config struct {
-	now       func() time.Time
-	cars      []Car
-	ownCars   bool
-	rules     rules
-	grace     time.Duration
-	burst     int
-	refill    float64
-	basePath  string
-	redirects []string
-	control   bool
-	seed      uint64
-	iamBasic  bool
-	variants  Variants
+	now           func() time.Time
+	cars          []Car
+	ownCars       bool
+	rules         rules
+	refreshGrace  time.Duration
+	rateBurst     int
+	ratePerMinute float64
+	basePath      string
+	redirects     []string
+	control       bool
+	seed          uint64
+	iamBasic      bool
+	variants      Variants
 
 	retries         []time.Duration
 	deliveryTimeout time.Duration
@@ -49,14 +50,15 @@ type config struct {
 	subscriptionLag time.Duration
 }
 
+// defaults is the configuration without options.
 func defaults() config {
 	return config{
-		now:   time.Now,
-		rules: rules{keyless: 8 * time.Hour, refresh: 5 * time.Minute, answer: RateLimited},
-		grace: time.Minute,
-		seed:  1,
+		now:          time.Now,
+		rules:        rules{keylessWindow: 8 * time.Hour, legacyRefresh: 5 * time.Minute, keylessAnswer: RateLimited},
+		refreshGrace: time.Minute,
+		seed:         1,
 
-		retries:         retryAfter(),
+		retries:         retryPauses(),
 		deliveryTimeout: deliveryTimeout,
 	}
 }
@@ -80,25 +82,25 @@ func WithCars(cars ...Car) Option {
 // WithKeylessAnswer sets what a second data request inside the window of a
 // keyless car gets; default RateLimited.
 func WithKeylessAnswer(a KeylessAnswer) Option {
-	return func(c *config) { c.rules.answer = a }
+	return func(c *config) { c.rules.keylessAnswer = a }
 }
 
 // WithKeylessWindow sets the window of keyless cars; default 8 h.
 func WithKeylessWindow(d time.Duration) Option {
-	return func(c *config) { positive(&c.rules.keyless, d) }
+	return func(c *config) { setPositive(&c.rules.keylessWindow, d) }
 }
 
 // WithLegacyRefresh sets how often the data of an awake legacy car is
 // refreshed; default 5 min. A refreshed value can be read 5 s after its beat,
 // as the poller needs that long.
 func WithLegacyRefresh(d time.Duration) Option {
-	return func(c *config) { positive(&c.rules.refresh, d) }
+	return func(c *config) { setPositive(&c.rules.legacyRefresh, d) }
 }
 
 // WithRefreshGrace sets how long a used refresh token is still honored after
 // its first use; default 1 min. Zero honors it never again.
 func WithRefreshGrace(d time.Duration) Option {
-	return func(c *config) { c.grace = max(0, d) }
+	return func(c *config) { c.refreshGrace = max(0, d) }
 }
 
 // WithAppRateLimit limits the whole application to a token bucket, whose
@@ -106,7 +108,7 @@ func WithRefreshGrace(d time.Duration) Option {
 // documents 120 and 2 a minute. Default: off. Only authenticated requests to
 // the API of both versions draw from it, the token endpoints do not.
 func WithAppRateLimit(burst int, refillPerMinute float64) Option {
-	return func(c *config) { c.burst, c.refill = burst, refillPerMinute }
+	return func(c *config) { c.rateBurst, c.ratePerMinute = burst, refillPerMinute }
 }
 
 // WithBasePath makes the server answer below a path only, e.g. "/base": a trap
@@ -148,13 +150,13 @@ func WithIAMBasicAuth() Option {
 // WithConnectionLag makes GET /v3/connections show a new connection, or what a
 // new Connect has changed about an old one, only after d; default at once.
 func WithConnectionLag(d time.Duration) Option {
-	return func(c *config) { positive(&c.connectionLag, d) }
+	return func(c *config) { setPositive(&c.connectionLag, d) }
 }
 
 // WithSubscriptionLag makes a subscription begin only d after it was accepted,
 // as the vendor creates it in the background; default at once.
 func WithSubscriptionLag(d time.Duration) Option {
-	return func(c *config) { positive(&c.subscriptionLag, d) }
+	return func(c *config) { setPositive(&c.subscriptionLag, d) }
 }
 
 // WithWebhookTiming sets how long a webhook's receiver may take, and the pauses
@@ -162,7 +164,7 @@ func WithSubscriptionLag(d time.Duration) Option {
 // 100 s. Without pauses nothing is tried again.
 func WithWebhookTiming(timeout time.Duration, retries ...time.Duration) Option {
 	return func(c *config) {
-		positive(&c.deliveryTimeout, timeout)
+		setPositive(&c.deliveryTimeout, timeout)
 		c.retries = slices.Clone(retries)
 	}
 }
@@ -172,7 +174,8 @@ func WithSeed(seed uint64) Option {
 	return func(c *config) { c.seed = seed }
 }
 
-func positive(p *time.Duration, d time.Duration) {
+// setPositive ignores a duration that makes no sense.
+func setPositive(p *time.Duration, d time.Duration) {
 	if d > 0 {
 		*p = d
 	}

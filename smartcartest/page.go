@@ -4,9 +4,6 @@ import (
 	"bytes"
 	"html/template"
 	"net/http"
-	"net/url"
-	"slices"
-	"strconv"
 )
 
 // pageStyle is shared by the pages an owner clicks through.
@@ -37,103 +34,16 @@ li p{margin:.25rem 0 .75rem;color:var(--m)}
 .said{padding:.75rem 1rem;border-left:4px solid var(--a);background:var(--b)}
 </style>`
 
-const consentHTML = `<!DOCTYPE html>
-<html lang="en">
-<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>Simulated Smartcar Connect</title>
-` + pageStyle + `</head>
-<body>
-<main>
-<p><span class="sim">Simulated Connect</span></p>
-<h1>{{if .Reconnect}}Connect your car again{{else}}Connect your cars{{end}}</h1>
-<p>The application asks to reach your cars. This is a simulation: nothing is shared with anybody.</p>
-<form method="post">
-<input type="hidden" name="form" value="1">
-<input type="hidden" name="user" value="{{.Account}}">
-{{if .Cars}}<fieldset><legend>Cars</legend>
-{{range .Cars}}<label><input type="{{if $.Single}}radio{{else}}checkbox{{end}}" name="vehicle" value="{{.ID}}"{{if .Checked}} checked{{end}}> {{.Name}}</label>
-{{end}}</fieldset>{{end}}
-{{if .Permissions}}<fieldset><legend>What the application may do</legend>
-<details><summary>{{len .Permissions}} permissions</summary>
-{{range .Permissions}}<label><input type="checkbox" name="permission" value="{{.Name}}" checked{{if .Required}} disabled{{end}}> <code>{{.Name}}{{if .Required}} (required){{end}}</code></label>
-{{end}}</details></fieldset>{{end}}
-<p class="row"><button class="go" name="decision" value="grant">Allow</button><button name="decision" value="deny">Deny access</button><button class="link" name="error" value="user_manually_returned_to_application">Back to application</button></p>
-</form>
-</main>
-</body>
-</html>
-`
-
-func consentPage() *template.Template {
-	return template.Must(template.New("connect").Parse(consentHTML)) // a constant, parsed by every test
-}
-
-type consentCar struct {
-	ID, Name string
-	Checked  bool
-}
-
-type consentPermission struct {
-	Name     string
-	Required bool
-}
-
-// consent shows the page. The query parameter simulated_user picks another
-// account; user is already the application's own.
-func (s *Server) consent(c *call, f *flow) *response {
-	data := struct {
-		Account     string
-		Reconnect   bool
-		Single      bool
-		Cars        []consentCar
-		Permissions []consentPermission
-	}{Account: c.query.Get("simulated_user"), Reconnect: f.vehicleID != "", Single: f.single}
-	if !data.Reconnect {
-		for i, v := range s.offered(f, data.Account) {
-			data.Cars = append(data.Cars, consentCar{v.ID, carName(v), !f.single || i == 0})
-		}
-		for _, p := range f.scope {
-			data.Permissions = append(data.Permissions, consentPermission{p, slices.Contains(f.required, p)})
-		}
-	}
-	return htmlPage(s.page, data)
-}
-
+// htmlPage answers a page, with headers that keep it from being stored or
+// framed.
 func htmlPage(page *template.Template, data any) *response {
 	var b bytes.Buffer
 	if err := page.Execute(&b, data); err != nil {
-		return text(http.StatusInternalServerError, err.Error())
+		return textResponse(http.StatusInternalServerError, err.Error())
 	}
 	r := &response{status: http.StatusOK, contentType: "text/html; charset=utf-8", body: b.Bytes()}
 	return r.header("Cache-Control", "no-store").
 		header("Referrer-Policy", "no-referrer").
 		header("X-Content-Type-Options", "nosniff").
 		header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")
-}
-
-const completionHTML = `<!DOCTYPE html>
-<html lang="en">
-<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>Simulated Smartcar Connect</title>
-` + pageStyle + `</head>
-<body>
-<main>
-<p><span class="sim">Simulated Connect</span></p>
-<h1>{{.Heading}}</h1>
-{{with .Key}}<p><a href="{{.}}">Add the virtual key</a></p>
-{{end}}<p>You can close this window now.</p>
-</main>
-</body>
-</html>
-`
-
-// completion is the hosted page at the end of a flow without a redirect URI.
-func completion(result url.Values) *response {
-	data := struct{ Heading, Key string }{"Connected", result.Get("virtual_key_url")}
-	if name := result.Get("error"); name != "" {
-		data.Heading = "Not connected: " + name
-	}
-	return htmlPage(template.Must(template.New("completion").Parse(completionHTML)), data) // a constant
-}
-
-func carName(v *vehicle) string {
-	return v.Make + " " + v.Model + " " + strconv.Itoa(v.Year)
 }

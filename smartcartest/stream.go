@@ -10,51 +10,38 @@ import (
 	"time"
 )
 
-// stream sends the status at once, without a length, and the body when the
-// command is done. drop closes the connection instead of the body.
-func (r *response) stream(ctx context.Context, w http.ResponseWriter, wait time.Duration, drop bool) {
-	r.head(w)
-	w.WriteHeader(r.status)
-	if own, ok := w.(*recorder); ok { // in memory: the reader waits, as nobody else could
-		own.late = newLate(ctx, time.Now().Add(wait), r.body, drop)
-		return
-	}
-	_ = http.NewResponseController(w).Flush() // a writer that cannot flush sends all at the end
-	if !sleep(ctx, wait) || drop {
-		panic(http.ErrAbortHandler)
-	}
-	_, _ = w.Write(r.body) // the client may be gone: nobody is left to tell
+// lateBody is the body of a streamed answer in memory. Read waits until
+// readableAt. It needs no goroutine, and ends early when the request's context
+// ends or the client closes the body.
+type lateBody struct {
+	readableAt  time.Time
+	body        *bytes.Reader
+	drop        bool
+	requestDone <-chan struct{}
+	requestErr  func() error
+	closed      chan struct{}
+	once        sync.Once
 }
 
-// late is a body that can be read from a time on. It needs no goroutine: Read
-// waits, until the request's context ends or somebody closes the body.
-type late struct {
-	at     time.Time
-	body   *bytes.Reader
-	drop   bool
-	done   <-chan struct{} // of the request
-	cause  func() error
-	closed chan struct{}
-	once   sync.Once
+// newLateBody is readable from at on; with drop it is never read, but fails
+// like a dropped connection.
+func newLateBody(ctx context.Context, at time.Time, body []byte, drop bool) *lateBody {
+	return &lateBody{readableAt: at, body: bytes.NewReader(body), drop: drop, requestDone: ctx.Done(), requestErr: ctx.Err, closed: make(chan struct{})}
 }
 
-func newLate(ctx context.Context, at time.Time, body []byte, drop bool) *late {
-	return &late{at: at, body: bytes.NewReader(body), drop: drop, done: ctx.Done(), cause: ctx.Err, closed: make(chan struct{})}
-}
-
-func (b *late) Read(p []byte) (int, error) {
-	t := time.NewTimer(max(0, time.Until(b.at)))
+func (b *lateBody) Read(p []byte) (int, error) {
+	t := time.NewTimer(max(0, time.Until(b.readableAt)))
 	defer t.Stop()
-	select { // the end of the request comes first, also when both are there
-	case <-b.done:
-		return 0, b.cause()
+	select { // first alone: the end of the request counts even if the timer has fired too
+	case <-b.requestDone:
+		return 0, b.requestErr()
 	case <-b.closed:
 		return 0, http.ErrBodyReadAfterClose
 	default:
 	}
 	select {
-	case <-b.done:
-		return 0, b.cause()
+	case <-b.requestDone:
+		return 0, b.requestErr()
 	case <-b.closed:
 		return 0, http.ErrBodyReadAfterClose
 	case <-t.C:
@@ -65,7 +52,7 @@ func (b *late) Read(p []byte) (int, error) {
 	return b.body.Read(p)
 }
 
-func (b *late) Close() error {
+func (b *lateBody) Close() error {
 	b.once.Do(func() { close(b.closed) })
 	return nil
 }

@@ -26,7 +26,7 @@ func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if body == nil {
 		body = http.NoBody
 	}
-	defer func() { _ = body.Close() }() // of the caller's request; nothing depends on it
+	defer func() { _ = body.Close() }() // an error changes nothing
 	if err := req.Context().Err(); err != nil {
 		return nil, err
 	}
@@ -34,8 +34,8 @@ func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The handler gets a request of its own: a round tripper must not change
-	// the caller's.
+	// A round tripper must not change the caller's request: the handler gets
+	// a copy.
 	r := req.Clone(req.Context())
 	r.Body = bodyOf(sent)
 	r.ContentLength = int64(len(sent))
@@ -46,7 +46,7 @@ func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		r.Host = req.URL.Host
 	}
 	w := &recorder{header: http.Header{}}
-	if !serve(t.h, w, r) {
+	if !runHandler(t.h, w, r) {
 		if err := req.Context().Err(); err != nil {
 			return nil, err
 		}
@@ -58,18 +58,18 @@ func (t transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		Header: w.header, Body: io.NopCloser(bytes.NewReader(w.body.Bytes())),
 		ContentLength: int64(w.body.Len()), Request: req,
 	}
-	if w.late != nil {
-		res.Body, res.ContentLength = w.late, -1
+	if w.lateBody != nil {
+		res.Body, res.ContentLength = w.lateBody, -1
 	}
 	return res, nil
 }
 
-// serve runs the handler; false when it dropped the connection.
-func serve(h http.Handler, w http.ResponseWriter, r *http.Request) (answered bool) {
+// runHandler calls a handler; false when the handler dropped the connection.
+func runHandler(h http.Handler, w http.ResponseWriter, r *http.Request) (answered bool) {
 	defer func() {
 		if p := recover(); p != nil {
 			if err, ok := p.(error); !ok || !errors.Is(err, http.ErrAbortHandler) {
-				panic(p) // a fault of the simulator itself, not an injected one
+				panic(p) // a mistake of the simulator, not an injected fault
 			}
 			answered = false
 		}
@@ -78,12 +78,12 @@ func serve(h http.Handler, w http.ResponseWriter, r *http.Request) (answered boo
 	return true
 }
 
-// recorder is the least http.ResponseWriter.
+// recorder is an http.ResponseWriter that keeps the answer in memory.
 type recorder struct {
-	header http.Header
-	status int
-	body   bytes.Buffer
-	late   *late // instead of body
+	header   http.Header
+	status   int
+	body     bytes.Buffer
+	lateBody *lateBody // set: the client reads this instead of body
 }
 
 func (w *recorder) Header() http.Header { return w.header }
@@ -113,7 +113,7 @@ func (s *Server) Start() (origin string, stop func(), err error) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = srv.Serve(l) // always ErrServerClosed, after stop
+		_ = srv.Serve(l) // ErrServerClosed, after stop
 	}()
 	stop = func() {
 		_ = srv.Close()

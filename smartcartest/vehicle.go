@@ -2,17 +2,18 @@ package smartcartest
 
 import (
 	"math"
+	"strings"
 	"time"
 )
 
 const (
-	streamBeat  = time.Minute     // how often a streaming car records
-	pollDelay   = 5 * time.Second // from the beat of a legacy car until the poller has stored it
-	asleepSince = 3 * time.Hour   // age of the values of a car that starts asleep
-	historyKept = 64              // changes of a car that are remembered
+	streamingBeat   = time.Minute     // how often a streaming car records
+	legacyPollDelay = 5 * time.Second // from a recording of a legacy car until the poller has stored it
+	asleepFor       = 3 * time.Hour   // age of the values of a car that starts asleep
+	historyKept     = 64              // changes of a car that are remembered
 )
 
-// sleepMode is who decides whether a car sleeps.
+// sleepMode says what decides whether a car sleeps.
 type sleepMode int
 
 const (
@@ -25,148 +26,65 @@ const (
 type vehicle struct {
 	Car
 	rules rules
-	born  time.Time // drift counts from here
+	born  time.Time // when New made it: values drift from here
 
-	mode   sleepMode
-	since  time.Time // when mode was chosen; zero: has always been so
-	anchor time.Time // what the beats of a kept-awake car align to
-	floor  time.Time // recorded before since, or by waking for a command
+	sleepMode       sleepMode
+	sleepModeSince  time.Time // when sleepMode was chosen; zero before the first choice
+	beatAnchor      time.Time // a car that is kept awake records at this time plus a number of beats
+	recordedAtLeast time.Time // newest recording before sleepModeSince or by a command to a sleeping car
 
-	keyEpoch int       // changes with every pairing and unpairing
-	turn     time.Time // when the open window of a keyless car began
-	turnUsed bool
-	kept     recording // what that turn fetched
+	keyEpoch      int       // rises when the key is added or removed
+	turnAt        time.Time // when the newest window of a keyless car began
+	turnUsed      bool      // a window has begun in this key epoch
+	turnRecording recording // what the request saw that began the window
 
-	subscribed time.Time // to a webhook for the first time; zero is never
+	signalsFrom time.Time // when the first subscription to a webhook begins; zero is never
 
-	served  time.Time // fetch time of the newest answer given
-	changes []change
-	ledger  []Entry
+	servedFetch time.Time // when the newest data that was given out had been fetched
+	changes     []change
+	ledger      []Entry
 }
 
-// rules are the two windows.
+// rules are what New was told about keyless and legacy cars.
 type rules struct {
-	keyless time.Duration
-	refresh time.Duration
-	answer  KeylessAnswer
+	keylessWindow time.Duration
+	legacyRefresh time.Duration
+	keylessAnswer KeylessAnswer
 }
 
-// recording is when values were recorded by the car and fetched by the vendor.
-type recording struct{ at, fetched time.Time }
+// recording says when values were recorded by the car, and when the vendor
+// fetched them.
+type recording struct{ recorded, fetched time.Time }
 
-// condition is what commands change.
-type condition struct {
-	battery    float64 // at since
-	since      time.Time
-	charging   bool
-	plugged    bool
-	locked     bool
-	limit      float64
-	amperage   float64
-	climateOn  bool
-	climateSet float64    // degrees Celsius
-	flapOpen   bool       // of the charge port; a plugged one is open anyway
-	schedules  []schedule // never written to: a change makes a new one
-}
-
-type change struct {
-	at time.Time
-	condition
-}
-
+// newVehicle makes the car as it is at New.
 func newVehicle(c Car, r rules, now time.Time) *vehicle {
 	v := &vehicle{Car: c, rules: r, born: now}
 	v.changes = []change{{condition: condition{
-		battery: c.Battery, since: now, charging: c.Charging, plugged: c.Plugged,
+		battery: c.Battery, batteryAt: now, charging: c.Charging, plugged: c.Plugged,
 		locked: !c.Unlocked, limit: c.ChargeLimit, amperage: 16, climateSet: 21,
 	}}}
 	if c.Asleep {
-		v.mode, v.since = keptAsleep, now
-		v.floor = now.Add(-asleepSince).Truncate(v.beat())
+		v.sleepMode, v.sleepModeSince = keptAsleep, now
+		v.recordedAtLeast = now.Add(-asleepFor).Truncate(v.beat())
 	}
 	return v
 }
 
-// keyless says whether the one-per-window rule holds for the car now.
+// keyless says whether the car is one that needs the virtual key and does not
+// have it.
 func (v *vehicle) keyless() bool { return v.Integration == Streaming && !v.Paired }
 
 // polled says whether the vendor's poller fetches the car's data.
 func (v *vehicle) polled() bool { return v.Integration == Legacy && !v.DataSharing }
 
-func (v *vehicle) beat() time.Duration {
-	if v.polled() {
-		return v.rules.refresh
-	}
-	return streamBeat
+// schedulable says whether the car's make knows a kind of charge schedule.
+func (v *vehicle) schedulable(kind string) bool {
+	return v.tesla() || strings.EqualFold(v.Make, "VOLVO") && kind == "daily"
 }
 
-func (v *vehicle) delay() time.Duration {
-	if v.polled() {
-		return pollDelay
-	}
-	return 0
-}
-
-// period is the latest stretch of wakefulness that began at or before t. The
-// third result is false when there is none since the mode was chosen.
-func (v *vehicle) period(t time.Time) (start, end time.Time, ok bool) {
-	forever := t.Add(24 * time.Hour)
-	switch v.mode {
-	case keptAsleep:
-		return time.Time{}, time.Time{}, false
-	case keptAwake:
-		return v.anchor, forever, !t.Before(v.anchor)
-	}
-	if v.AwakeFor <= 0 || v.AwakeFor >= 24*time.Hour {
-		return later(time.Unix(0, 0).UTC(), v.since), forever, !t.Before(v.since)
-	}
-	start = t.Truncate(24 * time.Hour).Add(v.AwakeFrom)
-	for start.After(t) { // AwakeFrom may be beyond a day
-		start = start.Add(-24 * time.Hour)
-	}
-	end = start.Add(v.AwakeFor)
-	return later(start, v.since), end, end.After(v.since)
-}
-
-func (v *vehicle) asleep(now time.Time) bool {
-	_, end, ok := v.period(now)
-	return !ok || !now.Before(end)
-}
-
-// recorded is when the newest values that the vendor has were recorded.
-func (v *vehicle) recorded(now time.Time) time.Time {
-	newest := v.floor
-	visible := now.Add(-v.delay())
-	if start, end, ok := v.period(visible); ok {
-		t := visible
-		if t.After(end) {
-			t = end
-		}
-		newest = later(newest, start.Add(t.Sub(start).Truncate(v.beat())))
-	}
-	if !v.polled() && !v.asleep(now) { // these report a change when it happens
-		newest = later(newest, v.changes[len(v.changes)-1].at)
-	}
-	if newest.After(now) { // the clock was put back
-		newest = now
-	}
-	if newest.IsZero() {
-		newest = v.born.Add(-asleepSince)
-	}
-	return newest
-}
-
-// setMode keeps what was recorded so far and hands the sleep to somebody else.
-func (v *vehicle) setMode(mode sleepMode, now time.Time) {
-	start, _, awake := v.period(now)
-	if !awake || v.asleep(now) {
-		start = now
-	}
-	v.floor = later(v.floor, v.recorded(now))
-	v.mode, v.since, v.anchor = mode, now, start
-}
-
-// setPaired starts a new key epoch: windows never reach across one.
+// setPaired adds or removes the key. Each change begins a new key epoch and
+// ends the open window, so that no window reaches from one epoch into the
+// next.
 func (v *vehicle) setPaired(paired bool) {
 	if v.Paired == paired {
 		return
@@ -176,31 +94,130 @@ func (v *vehicle) setPaired(paired bool) {
 	v.turnUsed = false
 }
 
-// subscribe notes when the vendor begins to store the car's signals.
-func (v *vehicle) subscribe(from time.Time) {
-	if v.subscribed.IsZero() || from.Before(v.subscribed) {
-		v.subscribed = from
+// storeSignalsFrom lets the vendor store the car's signals from a time on. The
+// earliest time counts.
+func (v *vehicle) storeSignalsFrom(from time.Time) {
+	if v.signalsFrom.IsZero() || from.Before(v.signalsFrom) {
+		v.signalsFrom = from
 	}
 }
 
-// gate lets a data request in and says what it may see. The entry learns how
-// the car answered. An error means that the car was not read.
+// hasSignals says whether the vendor has stored signals of the car, which
+// API v3 then lists.
+func (v *vehicle) hasSignals(now time.Time) bool {
+	return !v.NeverSubscribed || !v.signalsFrom.IsZero() && !now.Before(v.signalsFrom)
+}
+
+// beat is how often the car records while it is awake.
+func (v *vehicle) beat() time.Duration {
+	if v.polled() {
+		return v.rules.legacyRefresh
+	}
+	return streamingBeat
+}
+
+// pollDelay is how long the vendor takes to store a recording.
+func (v *vehicle) pollDelay() time.Duration {
+	if v.polled() {
+		return legacyPollDelay
+	}
+	return 0
+}
+
+// wakePeriod is the latest time of being awake that began at or before t; ok
+// is false when the car has not been awake since the sleep mode was chosen.
+func (v *vehicle) wakePeriod(t time.Time) (start, end time.Time, ok bool) {
+	forever := t.Add(24 * time.Hour)
+	switch v.sleepMode {
+	case keptAsleep:
+		return time.Time{}, time.Time{}, false
+	case keptAwake:
+		return v.beatAnchor, forever, !t.Before(v.beatAnchor)
+	}
+	if v.AwakeFor <= 0 || v.AwakeFor >= 24*time.Hour {
+		return later(time.Unix(0, 0).UTC(), v.sleepModeSince), forever, !t.Before(v.sleepModeSince)
+	}
+	start = t.Truncate(24 * time.Hour).Add(v.AwakeFrom)
+	for start.After(t) { // AwakeFrom may be beyond a day
+		start = start.Add(-24 * time.Hour)
+	}
+	end = start.Add(v.AwakeFor)
+	return later(start, v.sleepModeSince), end, end.After(v.sleepModeSince)
+}
+
+// asleep says whether the car sleeps.
+func (v *vehicle) asleep(now time.Time) bool {
+	_, end, ok := v.wakePeriod(now)
+	return !ok || !now.Before(end)
+}
+
+// setSleepMode changes what decides about sleep. Values recorded so far stay
+// recorded: recordedAtLeast keeps the time of the newest.
+func (v *vehicle) setSleepMode(mode sleepMode, now time.Time) {
+	start, _, awake := v.wakePeriod(now)
+	if !awake || v.asleep(now) {
+		start = now
+	}
+	v.recordedAtLeast = later(v.recordedAtLeast, v.recorded(now))
+	v.sleepMode, v.sleepModeSince, v.beatAnchor = mode, now, start
+}
+
+// recorded is when the car recorded the newest values that the vendor has.
+func (v *vehicle) recorded(now time.Time) time.Time {
+	newest := v.recordedAtLeast
+	visible := now.Add(-v.pollDelay())
+	if start, end, ok := v.wakePeriod(visible); ok {
+		t := visible
+		if t.After(end) {
+			t = end
+		}
+		newest = later(newest, start.Add(t.Sub(start).Truncate(v.beat())))
+	}
+	if !v.polled() && !v.asleep(now) { // such a car records when a command changes it
+		newest = later(newest, v.changes[len(v.changes)-1].at)
+	}
+	if newest.After(now) { // the clock was put back
+		newest = now
+	}
+	if newest.IsZero() {
+		newest = v.born.Add(-asleepFor)
+	}
+	return newest
+}
+
+// pushed is the newest recording that the vendor has, without a request to the
+// car.
+func (v *vehicle) pushed(now time.Time) recording {
+	at := v.recorded(now)
+	fetched := at.Add(v.pollDelay())
+	if fetched.After(now) {
+		fetched = now
+	}
+	return recording{recorded: at, fetched: fetched}
+}
+
+// gate admits a data request to the car and returns the recording that the
+// request sees, or refuses it. It writes to the entry whether the request took
+// a turn. Inside the window of a keyless car, no request takes a turn: it sees
+// the recording of the window's turn (StaleData) or is refused. With
+// VIRTUAL_KEY_REQUIRED that recording comes back too, because v3 sends it
+// beside the error.
 func (v *vehicle) gate(now time.Time, e *Entry) (recording, *apiError) {
 	if v.AsleepError && v.asleep(now) {
-		return recording{}, newError("VEHICLE_STATE", "ASLEEP") // not sent: no turn
+		return recording{}, newError("VEHICLE_STATE", "ASLEEP") // the request is not sent and takes no turn
 	}
 	e.AtGate, e.Keyless, e.epoch = true, v.keyless(), v.keyEpoch
-	r := recording{at: v.recorded(now), fetched: now}
+	r := recording{recorded: v.recorded(now), fetched: now}
 	if e.Keyless {
-		left := v.rules.keyless
-		if gone := now.Sub(v.turn); gone > 0 { // negative: the clock was put back
+		left := v.rules.keylessWindow
+		if gone := now.Sub(v.turnAt); gone > 0 { // negative when the clock was put back
 			left -= gone
 		}
 		if v.turnUsed && left > 0 {
-			r = v.kept
-			switch v.rules.answer {
+			r = v.turnRecording
+			switch v.rules.keylessAnswer {
 			case StaleData:
-				e.RecordedAt = r.at
+				e.RecordedAt = r.recorded
 				return r, nil
 			case KeyRequired:
 				return r, newError("CONNECTED_SERVICES_ACCOUNT", "VIRTUAL_KEY_REQUIRED")
@@ -210,21 +227,21 @@ func (v *vehicle) gate(now time.Time, e *Entry) (recording, *apiError) {
 				return r, err
 			}
 		}
-		v.turn, v.turnUsed, v.kept = now, true, r
+		v.turnAt, v.turnUsed, v.turnRecording = now, true, r
 	} else if v.Integration != Other { // pushed or polled, not fetched for this request
-		r.fetched = r.at.Add(v.delay())
+		r.fetched = r.recorded.Add(v.pollDelay())
 		if r.fetched.After(now) {
 			r.fetched = now
 		}
 	}
-	e.Counted, e.RecordedAt = true, r.at
-	e.Live = r.fetched.After(v.served)
-	v.served = later(v.served, r.fetched)
+	e.Counted, e.RecordedAt = true, r.recorded
+	e.Live = r.fetched.After(v.servedFetch)
+	v.servedFetch = later(v.servedFetch, r.fetched)
 	return r, nil
 }
 
-// at is the condition of the car at a time.
-func (v *vehicle) at(t time.Time) condition {
+// conditionAt is the condition of the car at a time.
+func (v *vehicle) conditionAt(t time.Time) condition {
 	for i := len(v.changes) - 1; i > 0; i-- {
 		if !v.changes[i].at.After(t) {
 			return v.changes[i].condition
@@ -233,48 +250,56 @@ func (v *vehicle) at(t time.Time) condition {
 	return v.changes[0].condition
 }
 
-// apply carries a command out. The car reports once, even when it was asleep.
+// execute sends a command to the car. A sleeping car may refuse it, and a
+// keyless one always does. The entry learns whether the command was carried
+// out; it may be nil.
+func (v *vehicle) execute(now time.Time, entry *Entry, e effect) *apiError {
+	if entry != nil {
+		entry.Keyless = v.keyless()
+	}
+	switch {
+	case v.AsleepError && v.asleep(now):
+		return newError("VEHICLE_STATE", "ASLEEP")
+	case v.keyless():
+		return newError("CONNECTED_SERVICES_ACCOUNT", "VIRTUAL_KEY_REQUIRED")
+	}
+	if e.check != nil {
+		if err := e.check(v.conditionAt(now)); err != nil {
+			return err
+		}
+	}
+	apply := e.apply
+	if apply == nil {
+		apply = func(*condition) {}
+	}
+	v.apply(now, apply)
+	if entry != nil {
+		entry.Executed = true
+	}
+	return nil
+}
+
+// apply changes the condition of the car from now on. The car records once,
+// even while it sleeps.
 func (v *vehicle) apply(now time.Time, effect func(*condition)) {
-	c := v.at(now)
-	c.battery, c.since = c.percent(now), now
+	c := v.conditionAt(now)
+	c.battery, c.batteryAt = c.percent(now), now
 	effect(&c)
 	v.changes = append(v.changes, change{at: now, condition: c})
 	if len(v.changes) > historyKept {
 		v.changes = append(v.changes[:0], v.changes[1:]...)
 	}
 	if v.asleep(now) {
-		v.floor = later(v.floor, now)
+		v.recordedAtLeast = later(v.recordedAtLeast, now)
 	}
 }
 
+// odometer is in km at a time.
 func (v *vehicle) odometer(t time.Time) float64 {
 	return math.Max(0, v.OdometerKm+v.KmPerDay*t.Sub(v.born).Hours()/24)
 }
 
-// percent is the charge at t, 0 to 1.
-func (c condition) percent(t time.Time) float64 {
-	hours := math.Max(0, t.Sub(c.since).Hours())
-	p := c.battery - 0.01*math.Mod(hours, 24)
-	if c.charging {
-		p = math.Min(math.Max(c.limit, c.battery), c.battery+0.1*hours)
-	}
-	return round(math.Max(0, p), 2)
-}
-
-// chargeState is CHARGING, FULLY_CHARGED or NOT_CHARGING.
-func (c condition) chargeState(t time.Time) string {
-	switch {
-	case !c.plugged:
-		return "NOT_CHARGING"
-	case c.percent(t) >= c.limit:
-		return "FULLY_CHARGED"
-	case c.charging:
-		return "CHARGING"
-	default:
-		return "NOT_CHARGING"
-	}
-}
-
+// later is the later of two times.
 func later(a, b time.Time) time.Time {
 	if b.After(a) {
 		return b
@@ -282,6 +307,7 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
+// round rounds to a number of decimal places.
 func round(v float64, places int) float64 {
 	p := math.Pow10(places)
 	return math.Round(v*p) / p

@@ -5,6 +5,7 @@ import (
 	"net/http/httptest"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -12,52 +13,92 @@ import (
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
 )
 
-func TestWebhookVersion2(t *testing.T) {
-	a, r, id := hooked(t, smartcartest.Webhook{Version: "2.0", Data: []string{"/charge", "/tesla/virtual_key", "/fuel", "/unknown"}})
-	require.NoError(t, a.sim.Subscribe(id, smartcartest.Model3))
-	require.NoError(t, a.sim.Subscribe(id, modelY))
-	require.Len(t, a.deliver(), 2)
-	require.Equal(t, mac(a.sim.ManagementToken(), r.got[0].body), r.got[0].header.Get("SC-Signature"))
-	events := r.take(t)
-	require.Equal(t, "2.0", events[0]["version"])
-	require.Equal(t, "scheduled", events[0]["eventName"])
-	require.Equal(t, "live", events[0]["mode"])
-	data := at(events[0], "payload", "vehicles", 0, "data")
-	require.Equal(t, map[string]any{"isPluggedIn": true, "state": "FULLY_CHARGED"}, at(data, 0, "body"))
-	require.InDelta(t, 200, at(data, 0, "code"), 0)
-	require.NotEmpty(t, at(data, 0, "headers", "sc-data-age"))
-	require.InDelta(t, 501, at(data, 2, "code"), 0)
-	require.InDelta(t, 404, at(data, 3, "code"), 0)
-	keyless := at(events[1], "payload", "vehicles", 0, "data")
-	require.Equal(t, "VIRTUAL_KEY_REQUIRED", at(keyless, 0, "body", "code"))
-	require.Equal(t, map[string]any{"isPaired": false}, at(keyless, 1, "body"))
-	require.Empty(t, a.deliver())
-	_, err := a.sim.TestWebhook(t.Context(), id, "")
-	require.NoError(t, err)
-	require.Equal(t, "test", r.take(t)[0]["mode"])
+func TestWebhookRetries(t *testing.T) {
+	a, r, id := hooked(t, smartcartest.Webhook{})
+	require.NoError(t, a.sim.Subscribe(id, smartcartest.MachE))
+	r.statuses = []int{500, 302, 404, 503}
+	ids := map[string]bool{}
+	var first smartcartest.Delivery
+	for attempt, pause := range []time.Duration{25 * time.Second, 50 * time.Second, 100 * time.Second, 0} {
+		sent := a.deliver()
+		require.Len(t, sent, 1)
+		require.Equal(t, attempt+1, sent[0].Attempt)
+		require.False(t, sent[0].Succeeded())
+		ids[sent[0].DeliveryID] = true
+		if attempt == 0 {
+			first = sent[0]
+		}
+		require.Equal(t, first.EventID, sent[0].EventID)
+		require.Empty(t, a.deliver())
+		if pause == 0 {
+			require.True(t, sent[0].Retry.IsZero())
+			break
+		}
+		require.Equal(t, a.sim.Now().Add(pause), sent[0].Retry)
+		a.sim.Advance(pause - time.Millisecond)
+		require.Empty(t, a.deliver())
+		a.sim.Advance(time.Millisecond)
+	}
+	require.Len(t, ids, 4)
+	a.sim.Advance(2 * time.Hour)
+	r.take(t)
+	for _, d := range a.deliver() { // the battery has gone down meanwhile
+		require.NotEqual(t, first.EventID, d.EventID, "dropped after the fourth attempt")
+	}
+	require.Len(t, a.sim.Deliveries(), 1+4+1, "with VERIFY")
 }
 
-func TestWebhookVersion2Charging(t *testing.T) {
-	a, r, id := hooked(t, smartcartest.Webhook{Version: "2.0", EventName: "eventBased", Variants: smartcartest.WebhookVariants{SwappedMode: true}})
-	require.NoError(t, a.sim.Subscribe(id, smartcartest.Model3))
-	require.Empty(t, a.deliver())
-	a.post(v3car(smartcartest.Model3, "/commands/charge/set-limit"), `{"data":{"attributes":{"percent":90}}}`).ok(nil)
-	a.post(v3car(smartcartest.Model3, "/commands/charge/start"), "").ok(nil)
-	a.sim.Advance(30 * time.Minute)
-	a.post(v3car(smartcartest.Model3, "/commands/charge/stop"), "").ok(nil)
-	a.post(v3car(smartcartest.Model3, "/commands/charge/start"), "").ok(nil)
-	a.sim.Advance(10 * time.Hour)
-	require.Len(t, a.deliver(), 4)
-	var kinds []any
-	for _, e := range r.take(t) {
-		require.Equal(t, "eventBased", e["eventName"])
-		require.Equal(t, "LIVE", e["mode"])
-		kinds = append(kinds, at(e, "payload", "eventType"))
-	}
-	require.Equal(t, []any{"CHARGING_STARTED", "CHARGING_STOPPED", "CHARGING_STARTED", "CHARGING_COMPLETED"}, kinds)
-	_, err := a.sim.TestWebhook(t.Context(), id, "")
-	require.NoError(t, err)
-	require.Equal(t, "CHARGING_STARTED", at(r.take(t)[0], "payload", "eventType"))
+func TestWebhookTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		r := &receiver{key: sim.ManagementToken()}
+		_, err := sim.Grant("https://connect.smartcar.com/oauth/authorize?response_type=none&redirect_uri=http://localhost/&application_id=" + sim.ApplicationID())
+		require.NoError(t, err)
+		id, err := sim.AddWebhook(t.Context(), smartcartest.Webhook{CallbackURL: "https://example.com/", Handler: r})
+		require.NoError(t, err)
+		require.NoError(t, sim.Subscribe(id, smartcartest.MachE))
+		r.wait = 16 * time.Second
+		sent, err := sim.Deliver(t.Context())
+		require.NoError(t, err)
+		require.ErrorContains(t, sent[0].Err, "deadline")
+		require.Zero(t, sent[0].Status)
+
+		// The loop tries again when it is time, and ends with its context.
+		r.mu.Lock()
+		r.wait, r.got = 0, nil
+		r.mu.Unlock()
+		begun := time.Now()
+		var wait sync.WaitGroup
+		stopped := make(chan struct{})
+		wait.Go(func() {
+			require.ErrorIs(t, sim.RunWebhooks(t.Context(), 0), t.Context().Err())
+			close(stopped)
+		})
+		for {
+			time.Sleep(time.Second)
+			r.mu.Lock()
+			done := len(r.got) > 0
+			r.mu.Unlock()
+			if done {
+				break
+			}
+		}
+		require.InDelta(t, 25, time.Since(begun).Seconds(), 1.5)
+		t.Cleanup(wait.Wait)
+	})
+}
+
+func TestWebhookDuplicatesAndReordering(t *testing.T) {
+	a, r, id := hooked(t, smartcartest.Webhook{Duplicate: true, Reverse: true})
+	require.NoError(t, a.sim.Subscribe(id, modelY))
+	require.NoError(t, a.sim.Pair(modelY))
+	require.Len(t, a.deliver(), 6)
+	events := r.take(t)
+	require.Equal(t, "VEHICLE_STATE", events[0]["eventType"])
+	require.Equal(t, "RESOLVED", at(events[2], "data", "errors", 0, "state"))
+	require.Equal(t, "ERROR", at(events[4], "data", "errors", 0, "state"))
+	require.Equal(t, events[0]["eventId"], events[1]["eventId"])
+	require.NotEqual(t, at(events[0], "meta", "deliveryId"), at(events[1], "meta", "deliveryId"))
 }
 
 func TestWebhookOverASocket(t *testing.T) {

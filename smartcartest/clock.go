@@ -1,0 +1,46 @@
+package smartcartest
+
+import (
+	"context"
+	"time"
+)
+
+// Now is the simulated time: the clock plus everything Advance added, in UTC.
+func (s *Server) Now() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.now()
+}
+
+// now is the simulated time. The caller holds the lock.
+func (s *Server) now() time.Time {
+	return s.cfg.now().Round(0).UTC().Add(s.offset)
+}
+
+// Advance moves the simulated clock, which tokens, cars and windows live by.
+// d may be negative.
+func (s *Server) Advance(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.offset += d
+}
+
+// Clock is the simulated time as a clock for the client under test: what
+// [Server.Advance] moves, it sees.
+type Clock struct{ server *Server }
+
+// Clock returns the simulated clock. It is safe for concurrent use.
+func (s *Server) Clock() Clock { return Clock{s} }
+
+// Now is the simulated time.
+func (c Clock) Now() time.Time { return c.server.Now() }
+
+// Sleep moves the simulated clock by d and returns at once, so that waits cost
+// no time. It returns ctx's error if that has ended.
+func (c Clock) Sleep(ctx context.Context, d time.Duration) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	c.server.Advance(d)
+	return nil
+}

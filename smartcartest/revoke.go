@@ -1,0 +1,37 @@
+package smartcartest
+
+// ExpireAccessTokens ends all access tokens, v3 application tokens included:
+// the next request with one is 401 AUTHENTICATION. Refresh tokens stay good.
+func (s *Server) ExpireAccessTokens() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.tokens.access)
+	clear(s.tokens.apps)
+}
+
+// ExpireAppTokens ends the v3 application tokens: the next request with one is
+// 401 AUTHENTICATION:UNAUTHORIZED. The tokens of v2.0 stay good.
+func (s *Server) ExpireAppTokens() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.tokens.apps)
+}
+
+// RevokeRefreshTokens makes all refresh tokens answer invalid_grant. Access
+// tokens live on until they expire.
+func (s *Server) RevokeRefreshTokens() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.tokens.refresh)
+}
+
+// RevokeGrants ends all tokens and codes and removes all connections, as if
+// every owner had withdrawn consent.
+func (s *Server) RevokeGrants() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.tokens.access)
+	clear(s.tokens.refresh)
+	clear(s.tokens.codes)
+	s.connections, s.subscriptions, s.events = nil, nil, nil
+}

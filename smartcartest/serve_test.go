@@ -1,0 +1,46 @@
+package smartcartest_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/seed-498a1bc4/smartcar/smartcartest"
+)
+
+func TestBasePath(t *testing.T) {
+	a := newAPI(t, smartcartest.WithBasePath("base/"))
+	require.Equal(t, 404, a.get("/v2.0/user").status)
+	require.Equal(t, 404, a.get("/basement/v2.0/user").status)
+	a.get("/base/v2.0/user").fails(401, "AUTHENTICATION", "")
+	_, err := a.sim.Grant(a.authorize(nil))
+	require.Error(t, err)
+	_, err = a.sim.Grant(strings.Replace(a.authorize(nil), "/oauth", "/base/oauth", 1))
+	require.NoError(t, err)
+	for _, line := range a.sim.Environment("http://127.0.0.1:1/") {
+		if name, value, _ := strings.Cut(line, "="); strings.HasSuffix(name, "_ORIGIN") {
+			require.Equal(t, "http://127.0.0.1:1/base", value)
+		}
+	}
+	origin, stop, err := a.sim.Start()
+	require.NoError(t, err)
+	defer stop()
+	res, err := http.Get(origin + "/v2.0/user")
+	require.NoError(t, err)
+	a.read(res).fails(401, "AUTHENTICATION", "")
+}
+
+func TestEscapedIDs(t *testing.T) {
+	a := connected(t, smartcartest.WithCars(smartcartest.Car{ID: "a/b c", Make: "FORD"}))
+	var got struct{ ID string }
+	a.get("/v2.0/vehicles/a%2Fb%20c").ok(&got)
+	require.Equal(t, "a/b c", got.ID)
+}
+
+func TestHugeBody(t *testing.T) {
+	a := connected(t)
+	res := a.post(car(smartcartest.Model3, "/security"), strings.Repeat("x", 2<<20))
+	require.Equal(t, http.StatusRequestEntityTooLarge, res.status)
+}
