@@ -8,38 +8,20 @@ import (
 	"github.com/seed-498a1bc4/smartcar/signals"
 )
 
+//go:generate go run ./internal/catalog/generate
+//go:generate go test . -run ^TestREADMETable$ -update
+
 // An Operation is one thing that can be asked of Smartcar. Reads of a vehicle
 // are what [Vehicle.Snapshot] and [Vehicle.Watch] take; the others name what
 // failed in errors and logs.
 type Operation string
 
-// Reads that Smartcar answers by itself: not limited by the vehicle rules.
+// The reads whose methods are written by hand. The constants of the others are
+// generated.
 const (
-	Attributes      Operation = "attributes"
-	VIN             Operation = "vin"
 	Permissions     Operation = "permissions"
 	TeslaVirtualKey Operation = "tesla-virtual-key"
-)
-
-// Reads of the vehicle's data.
-const (
-	Odometer        Operation = "odometer"
-	Location        Operation = "location"
-	Fuel            Operation = "fuel"
-	Battery         Operation = "battery"
-	BatteryCapacity Operation = "battery-capacity"
-	NominalCapacity Operation = "nominal-capacity"
-	Charge          Operation = "charge"
-	ChargeLimit     Operation = "charge-limit"
-	TirePressure    Operation = "tire-pressure"
-	EngineOil       Operation = "engine-oil"
-	LockStatus      Operation = "lock-status"
 	ServiceHistory  Operation = "service-history"
-	SystemStatus    Operation = "system-status"
-	TroubleCodes    Operation = "dtcs"
-	TeslaStatus     Operation = "tesla-status"
-	TeslaAttributes Operation = "tesla-attributes"
-	TeslaUserAccess Operation = "tesla-user-access"
 )
 
 // Commands, which change the vehicle.
@@ -165,14 +147,14 @@ func (o *operation) isAnswer(body json.RawMessage) bool {
 // operations is never written to.
 var operations = [...]operation{
 	{
-		name: Attributes, call: "Attributes", kind: KindMetadata, method: "GET", permission: "read_vehicle_info",
+		name: "attributes", call: "Attributes", kind: KindMetadata, method: "GET", permission: "read_vehicle_info",
 		does: "reads make, model and year",
 		page: "get-vehicle-info", place: tellsNoPlace,
 		v2: "/", own: "id make model year", decodeV2: fromObject(attributesV2.reading),
 		v3: "/", decodeV3: decodeVehicleV3,
 	},
 	{
-		name: VIN, call: "VIN", kind: KindMetadata, method: "GET", permission: "read_vin",
+		name: "vin", call: "VIN", kind: KindMetadata, method: "GET", permission: "read_vin",
 		does: "reads the vehicle identification number",
 		page: "get-vin", place: tellsNoPlace,
 		v2: "/vin", own: "vin", decodeV2: fromObject(vinV2.reading),
@@ -194,77 +176,77 @@ var operations = [...]operation{
 	},
 
 	{
-		name: Odometer, call: "Odometer", kind: KindData, method: "GET", permission: "read_odometer",
+		name: "odometer", call: "Odometer", kind: KindData, method: "GET", permission: "read_odometer",
 		does: "reads the distance driven, in km or miles",
 		page: "get-odometer", place: tellsNoPlace,
 		v2: "/odometer", own: "distance", decodeV2: fromObject(odometerV2.reading),
 		signals: []signals.Code{signals.OdometerTraveledDistance}, decodeV3: fromSignals(odometerV3),
 	},
 	{
-		name: Location, call: "Location", kind: KindData, method: "GET", permission: "read_location",
+		name: "location", call: "Location", kind: KindData, method: "GET", permission: "read_location",
 		does: "reads where the car is, in degrees",
 		page: "get-location", place: tellsPlace,
 		v2: "/location", own: "latitude longitude", decodeV2: fromObject(locationV2.reading),
 		signals: []signals.Code{signals.LocationPreciseLocation}, decodeV3: fromSignals(locationV3),
 	},
 	{
-		name: Fuel, call: "Fuel", kind: KindData, method: "GET", permission: "read_fuel",
+		name: "fuel", call: "Fuel", kind: KindData, method: "GET", permission: "read_fuel",
 		does: "reads the state of the tank, in liters or US gallons and from 0 to 100, and the range, in km or miles",
 		page: "get-fuel-tank", place: tellsNoPlace,
 		v2: "/fuel", own: "amountRemaining percentRemaining range", decodeV2: fromObject(fuelV2.reading),
 		signals: []signals.Code{signals.InternalCombustionEngineAmountRemaining, signals.InternalCombustionEngineFuelLevel, signals.InternalCombustionEngineRange}, decodeV3: fromSignals(fuelV3),
 	},
 	{
-		name: Battery, call: "Battery", kind: KindData, method: "GET", permission: "read_battery",
+		name: "battery", call: "Battery", kind: KindData, method: "GET", permission: "read_battery",
 		does: "reads the state of charge, from 0 to 100, and the range, in km or miles",
 		page: "evs/get-battery-level", place: tellsNoPlace,
 		v2: "/battery", own: "percentRemaining range", decodeV2: fromObject(batteryV2.reading),
 		signals: []signals.Code{signals.TractionBatteryStateOfCharge, signals.TractionBatteryRange}, decodeV3: fromSignals(batteryV3),
 	},
 	{
-		name: BatteryCapacity, call: "BatteryCapacity", kind: KindData, method: "GET", permission: "read_battery",
+		name: "battery-capacity", call: "BatteryCapacity", kind: KindData, method: "GET", permission: "read_battery",
 		does: "reads the battery's capacity, in kWh",
 		page: "evs/get-battery-capacity", place: tellsNoPlace,
 		v2: "/battery/capacity", own: "capacity", decodeV2: fromObject(capacityV2.reading),
 		signals: []signals.Code{signals.TractionBatteryNominalCapacity}, decodeV3: fromSignals(capacityV3),
 	},
 	{
-		name: NominalCapacity, call: "NominalCapacity", kind: KindData, method: "GET", permission: "read_battery",
+		name: "nominal-capacity", call: "NominalCapacity", kind: KindData, method: "GET", permission: "read_battery",
 		does: "reads the rated capacity, in kWh; US and EU only",
 		page: "evs/get-nominal-capacity", place: tellsNoPlace,
 		v2: "/battery/nominal_capacity", own: "availableCapacities capacity url", decodeV2: fromObject(nominalCapacityV2.reading),
 		signals: []signals.Code{signals.TractionBatteryNominalCapacity}, decodeV3: fromSignals(nominalCapacityV3),
 	},
 	{
-		name: Charge, call: "Charge", kind: KindData, method: "GET", permission: "read_charge",
+		name: "charge", call: "Charge", kind: KindData, method: "GET", permission: "read_charge",
 		does: "reads whether the car is plugged in and charging",
 		page: "evs/get-charge-status", place: tellsNoPlace,
 		v2: "/charge", own: "isPluggedIn state", decodeV2: fromObject(chargeV2.reading),
 		signals: []signals.Code{signals.ChargeIsChargingCableConnected, signals.ChargeDetailedChargingStatus, signals.ChargeIsCharging}, decodeV3: fromSignals(chargeV3),
 	},
 	{
-		name: ChargeLimit, call: "ChargeLimit", kind: KindData, method: "GET", permission: "read_charge",
+		name: "charge-limit", call: "ChargeLimit", kind: KindData, method: "GET", permission: "read_charge",
 		does: "reads how far the car will charge, from 0 to 100",
 		page: "evs/get-charge-limit", place: tellsPlace,
 		v2: "/charge/limit", own: "limit", decodeV2: fromObject(chargeLimitV2.reading),
 		signals: []signals.Code{signals.ChargeChargeLimits}, decodeV3: fromSignals(chargeLimitV3),
 	},
 	{
-		name: TirePressure, call: "TirePressure", kind: KindData, method: "GET", permission: "read_tires",
+		name: "tire-pressure", call: "TirePressure", kind: KindData, method: "GET", permission: "read_tires",
 		does: "reads the four tires, in kPa or psi",
 		page: "get-tire-pressure", place: tellsNoPlace,
 		v2: "/tires/pressure", own: "frontLeft frontRight backLeft backRight", decodeV2: fromObject(tiresV2.reading),
 		signals: []signals.Code{signals.WheelTires}, decodeV3: fromSignals(tiresV3),
 	},
 	{
-		name: EngineOil, call: "EngineOil", kind: KindData, method: "GET", permission: "read_engine_oil",
+		name: "engine-oil", call: "EngineOil", kind: KindData, method: "GET", permission: "read_engine_oil",
 		does: "reads the oil's remaining life, from 0 to 100",
 		page: "get-engine-oil-life", place: tellsNoPlace,
 		v2: "/engine/oil", own: "lifeRemaining", decodeV2: fromObject(oilV2.reading),
 		signals: []signals.Code{signals.InternalCombustionEngineOilLife}, decodeV3: fromSignals(oilV3),
 	},
 	{
-		name: LockStatus, call: "LockStatus", kind: KindData, method: "GET", permission: "read_security",
+		name: "lock-status", call: "LockStatus", kind: KindData, method: "GET", permission: "read_security",
 		does: "reads what is locked and what is open",
 		page: "get-lock-status", place: tellsNoPlace,
 		v2: "/security", own: "isLocked doors windows sunroof storage chargingPort", decodeV2: fromObject(lockStatusV2.reading),
@@ -277,21 +259,21 @@ var operations = [...]operation{
 		signals: []signals.Code{signals.ServiceRecords}, decodeV3: fromSignals(serviceHistoryV3),
 	},
 	{
-		name: SystemStatus, call: "SystemStatus", kind: KindData, method: "GET", permission: "read_diagnostics",
+		name: "system-status", call: "SystemStatus", kind: KindData, method: "GET", permission: "read_diagnostics",
 		does: "reads the car's own diagnosis",
 		page: "get-system-status", place: tellsNoPlace,
 		v2: "/diagnostics/system_status", own: "systems", decodeV2: fromObject(systemStatusV2.reading),
 		signals: systemSignals[:], decodeV3: fromSignals(systemStatusV3),
 	},
 	{
-		name: TroubleCodes, call: "TroubleCodes", kind: KindData, method: "GET", permission: "read_diagnostics",
+		name: "dtcs", call: "TroubleCodes", kind: KindData, method: "GET", permission: "read_diagnostics",
 		does: "reads the active diagnostic trouble codes",
 		page: "get-dtcs", place: tellsNoPlace,
 		v2: "/diagnostics/dtcs", own: "activeCodes", decodeV2: fromObject(troubleCodesV2.reading),
 		signals: []signals.Code{signals.DiagnosticsDTCList}, decodeV3: fromSignals(troubleCodesV3),
 	},
 	{
-		name: TeslaStatus, call: "TeslaStatus", kind: KindData, method: "GET", permission: "read_extended_vehicle_info",
+		name: "tesla-status", call: "TeslaStatus", kind: KindData, method: "GET", permission: "read_extended_vehicle_info",
 		does: "reads whether a Tesla sleeps, without waking it",
 		page: "tesla/get-vehicle-status", place: tellsNoPlace,
 		v2: "/tesla/status", own: "status inService gear", decodeV2: fromObject(teslaStatusV2.reading),
@@ -299,14 +281,14 @@ var operations = [...]operation{
 		decodeV3: fromSignals(teslaStatusV3),
 	},
 	{
-		name: TeslaAttributes, call: "TeslaAttributes", kind: KindData, method: "GET", permission: "read_extended_vehicle_info",
+		name: "tesla-attributes", call: "TeslaAttributes", kind: KindData, method: "GET", permission: "read_extended_vehicle_info",
 		does: "reads a Tesla's build and software",
 		page: "tesla/get-ext-vehicle-info", place: tellsPlace,
 		v2: "/tesla/attributes", own: "id make model year nickname firmwareVersion trimBadging efficiencyPackage performancePackage driverAssistVersion atHome sentryMode style wheel driveUnit", decodeV2: fromObject(teslaAttributesV2.reading),
 		signals: teslaSignals[:], decodeV3: fromSignals(teslaAttributesV3),
 	},
 	{
-		name: TeslaUserAccess, call: "TeslaUserAccess", kind: KindData, method: "GET",
+		name: "tesla-user-access", call: "TeslaUserAccess", kind: KindData, method: "GET",
 		does: "reads what the connected Tesla account may do",
 		page: "tesla/get-user-access", place: tellsNoPlace,
 		v2: "/tesla/user/access", own: "accessType permissions", decodeV2: fromObject(teslaAccessV2.reading),

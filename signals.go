@@ -11,8 +11,6 @@ import (
 	"github.com/seed-498a1bc4/smartcar/signals"
 )
 
-//go:generate go run ./internal/catalog/generate
-
 // The states of [SignalMeta.Status].
 const (
 	SignalStatusSuccess     = "SUCCESS"

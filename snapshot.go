@@ -54,14 +54,6 @@ func fromSnapshot[T any, P readingOf[T]](s *Snapshot, op Operation) (*T, error) 
 	return nil, fmt.Errorf("%w: %s", ErrNotRequested, op)
 }
 
-// Attributes returns what [Vehicle.Attributes] would.
-func (s *Snapshot) Attributes() (*AttributesReading, error) {
-	return fromSnapshot[AttributesReading](s, Attributes)
-}
-
-// VIN returns what [Vehicle.VIN] would.
-func (s *Snapshot) VIN() (*VINReading, error) { return fromSnapshot[VINReading](s, VIN) }
-
 // Permissions returns the first page of what [Vehicle.Permissions] would.
 func (s *Snapshot) Permissions() ([]string, error) {
 	page, err := fromSnapshot[permissionsV2](s, Permissions)
@@ -71,85 +63,9 @@ func (s *Snapshot) Permissions() ([]string, error) {
 	return page.list(), nil
 }
 
-// Odometer returns what [Vehicle.Odometer] would.
-func (s *Snapshot) Odometer() (*OdometerReading, error) {
-	return fromSnapshot[OdometerReading](s, Odometer)
-}
-
-// Location returns what [Vehicle.Location] would.
-func (s *Snapshot) Location() (*LocationReading, error) {
-	return fromSnapshot[LocationReading](s, Location)
-}
-
-// Fuel returns what [Vehicle.Fuel] would.
-func (s *Snapshot) Fuel() (*FuelReading, error) { return fromSnapshot[FuelReading](s, Fuel) }
-
-// Battery returns what [Vehicle.Battery] would.
-func (s *Snapshot) Battery() (*BatteryReading, error) {
-	return fromSnapshot[BatteryReading](s, Battery)
-}
-
-// BatteryCapacity returns what [Vehicle.BatteryCapacity] would.
-func (s *Snapshot) BatteryCapacity() (*BatteryCapacityReading, error) {
-	return fromSnapshot[BatteryCapacityReading](s, BatteryCapacity)
-}
-
-// NominalCapacity returns what [Vehicle.NominalCapacity] would.
-func (s *Snapshot) NominalCapacity() (*NominalCapacityReading, error) {
-	return fromSnapshot[NominalCapacityReading](s, NominalCapacity)
-}
-
-// Charge returns what [Vehicle.Charge] would.
-func (s *Snapshot) Charge() (*ChargeReading, error) { return fromSnapshot[ChargeReading](s, Charge) }
-
-// ChargeLimit returns what [Vehicle.ChargeLimit] would.
-func (s *Snapshot) ChargeLimit() (*ChargeLimitReading, error) {
-	return fromSnapshot[ChargeLimitReading](s, ChargeLimit)
-}
-
-// TirePressure returns what [Vehicle.TirePressure] would.
-func (s *Snapshot) TirePressure() (*TirePressureReading, error) {
-	return fromSnapshot[TirePressureReading](s, TirePressure)
-}
-
-// EngineOil returns what [Vehicle.EngineOil] would.
-func (s *Snapshot) EngineOil() (*EngineOilReading, error) {
-	return fromSnapshot[EngineOilReading](s, EngineOil)
-}
-
-// LockStatus returns what [Vehicle.LockStatus] would.
-func (s *Snapshot) LockStatus() (*LockStatusReading, error) {
-	return fromSnapshot[LockStatusReading](s, LockStatus)
-}
-
 // ServiceHistory returns what [Vehicle.ServiceHistory] would, for the last year.
 func (s *Snapshot) ServiceHistory() (*ServiceHistoryReading, error) {
 	return fromSnapshot[ServiceHistoryReading](s, ServiceHistory)
-}
-
-// SystemStatus returns what [Vehicle.SystemStatus] would.
-func (s *Snapshot) SystemStatus() (*SystemStatusReading, error) {
-	return fromSnapshot[SystemStatusReading](s, SystemStatus)
-}
-
-// TroubleCodes returns what [Vehicle.TroubleCodes] would.
-func (s *Snapshot) TroubleCodes() (*TroubleCodesReading, error) {
-	return fromSnapshot[TroubleCodesReading](s, TroubleCodes)
-}
-
-// TeslaStatus returns what [Vehicle.TeslaStatus] would.
-func (s *Snapshot) TeslaStatus() (*TeslaStatusReading, error) {
-	return fromSnapshot[TeslaStatusReading](s, TeslaStatus)
-}
-
-// TeslaAttributes returns what [Vehicle.TeslaAttributes] would.
-func (s *Snapshot) TeslaAttributes() (*TeslaAttributesReading, error) {
-	return fromSnapshot[TeslaAttributesReading](s, TeslaAttributes)
-}
-
-// TeslaUserAccess returns what [Vehicle.TeslaUserAccess] would.
-func (s *Snapshot) TeslaUserAccess() (*TeslaUserAccessReading, error) {
-	return fromSnapshot[TeslaUserAccessReading](s, TeslaUserAccess)
 }
 
 // Signals returns what [Vehicle.Signals] would.

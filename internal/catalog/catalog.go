@@ -1,5 +1,6 @@
-// Package catalog is the one table of the signals of API v3, from which the
-// root package's codes and accessors are generated.
+// Package catalog generates code of the root package: the codes and accessors of
+// the signals of API v3, of which it has the one table, and the methods of reads,
+// from the table of operations.
 package catalog
 
 import "strings"
