@@ -129,7 +129,7 @@ func (s *storedAnswers) keep(ctx context.Context, ref answerRef, began time.Time
 		return
 	}
 	parts = slices.DeleteFunc(slices.Clone(parts), func(p part) bool {
-		return p.err != nil || p.op.kind != KindData || p.op.tellsPlace && !s.bounds.Location || !json.Valid(p.body)
+		return p.err != nil || p.op.kind != KindData || p.op.mayTellPlace() && !s.bounds.Location || !json.Valid(p.body)
 	})
 	ctx, cancel := contexts.Detached(ctx)
 	defer cancel()

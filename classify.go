@@ -84,7 +84,7 @@ func (p *part) decode(r *request, w wire, a *answer) {
 		p.err = unreadable(p.op.name, a, err)
 		return
 	}
-	value.(interface{ setMeta(Meta) }).setMeta(p.meta)
+	value.setMeta(p.meta)
 	p.value = value
 }
 

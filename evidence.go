@@ -329,11 +329,10 @@ func (o observation) turn(wanted policy.Outcome) policy.Outcome {
 // observe takes out of a list of signals what the policy learns from it.
 func (set *signalSet) observe() observation {
 	o := observation{wasChecked: true, nothing: len(set.signals) == 0 && !set.incomplete}
-	read := &Signals{set: func() *signalSet { return set }}
-	if vin, err := read.VehicleIdentificationVIN(); err == nil && vin.Value != nil {
+	if vin, err := textSignal(set, signals.VehicleIdentificationVIN); err == nil && vin.Value != nil {
 		o.vin = *vin.Value
 	}
-	if asleep, err := read.ConnectivityStatusIsAsleep(); err == nil && asleep.Value != nil {
+	if asleep, err := boolSignal(set, signals.ConnectivityStatusIsAsleep); err == nil && asleep.Value != nil {
 		o.wake = policy.WakeAwake
 		if *asleep.Value {
 			o.wake = policy.WakeAsleep
@@ -351,7 +350,7 @@ func (set *signalSet) observe() observation {
 			}
 		}
 	}
-	paired, err := read.ConnectivityStatusIsDigitalKeyPaired()
+	paired, err := boolSignal(set, signals.ConnectivityStatusIsDigitalKeyPaired)
 	switch {
 	case err == nil && paired.Value != nil:
 		// Not every signal says when the car recorded it; then it was so, as far

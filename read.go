@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
@@ -69,20 +70,20 @@ func validateID(argument, id string) error {
 }
 
 // readOne reads a single operation into its typed result.
-func readOne[T any](ctx context.Context, v *Vehicle, op Operation) (*T, error) {
-	return readWithQuery[T](ctx, v, op, nil)
+func readOne[T any, P readingOf[T]](ctx context.Context, v *Vehicle, op Operation) (*T, error) {
+	return readWithQuery[T, P](ctx, v, op, nil)
 }
 
-func readWithQuery[T any](ctx context.Context, v *Vehicle, op Operation, query url.Values) (*T, error) {
+func readWithQuery[T any, P readingOf[T]](ctx context.Context, v *Vehicle, op Operation, query url.Values) (*T, error) {
 	parts, err := v.read(ctx, op, lookup(op), query)
 	if err != nil {
 		return nil, err
 	}
-	return result[T](v.core.wire, &parts[0])
+	return result[T, P](v.core.wire, &parts[0])
 }
 
 // result turns a part into the typed result of its operation.
-func result[T any](w wire, p *part) (*T, error) {
+func result[T any, P readingOf[T]](w wire, p *part) (*T, error) {
 	if p.refused != nil {
 		return nil, p.refused
 	}
@@ -90,11 +91,11 @@ func result[T any](w wire, p *part) (*T, error) {
 	if value == nil {
 		var err error
 		if value, err = w.decode(p.op, p.body, p.meta.UnitSystem); err != nil {
-			return nil, &Error{Operation: p.op.name, Err: err}
+			return nil, &Error{Operation: p.op.name, StatusCode: http.StatusOK, RequestID: p.meta.RequestID, Err: err}
 		}
-		value.(interface{ setMeta(Meta) }).setMeta(p.meta)
+		value.setMeta(p.meta)
 	}
-	typed, ok := value.(*T)
+	typed, ok := value.(P)
 	if !ok {
 		return nil, &NotSupportedError{Operation: p.op.name, API: w.version()}
 	}

@@ -8,7 +8,6 @@ import (
 	"github.com/seed-498a1bc4/smartcar/internal/contexts"
 	"github.com/seed-498a1bc4/smartcar/internal/randid"
 	"github.com/seed-498a1bc4/smartcar/internal/records"
-	"github.com/seed-498a1bc4/smartcar/signals"
 )
 
 // learnEvent tells the policy what an event shows, and keeps its signals as
@@ -153,14 +152,4 @@ func (c *core) keepSignals(ctx context.Context, ref carRef, e *WebhookEvent, at 
 		}
 		c.answers.stored.keep(ctx, to, at, parts)
 	}
-}
-
-// covers reports whether all of codes are in the set, well or failed.
-func (set *signalSet) covers(codes []signals.Code) bool {
-	for _, code := range codes {
-		if _, ok := set.find(code); !ok {
-			return false
-		}
-	}
-	return len(codes) > 0
 }

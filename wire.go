@@ -31,7 +31,7 @@ type wire interface {
 	// shows beside is noted in a.observed.
 	split(ops []operation, a *answer) ([]part, error)
 	// decode turns the body of a part into the typed result of op, in units.
-	decode(op *operation, body json.RawMessage, units UnitSystem) (any, error)
+	decode(op *operation, body json.RawMessage, units UnitSystem) (reading, error)
 	// command makes the request for a command with its arguments.
 	command(op *operation, args any) (wireRequest, error)
 	// commandResult reads the answer to a command. The body decides, not the status.
@@ -62,7 +62,7 @@ type answer struct {
 type part struct {
 	op      *operation
 	body    json.RawMessage
-	value   any // body decoded, with meta; nil for a kept part, which is decoded anew
+	value   reading // body decoded, with meta; nil for a kept part, which is decoded anew
 	meta    Meta
 	err     *Error
 	refused error // err as the caller will see it, or why nobody was asked
@@ -135,7 +135,12 @@ func metaFrom(h http.Header, at time.Time) Meta {
 // setMeta reaches the Meta that every result embeds.
 func (m *Meta) setMeta(v Meta) { *m = v }
 
-var errNotObject = errors.New("the body is not a JSON object")
+// The two ways in which the body of a success is not Smartcar's answer. Their
+// texts quote nothing of it.
+var (
+	errNotObject = errors.New("the body is not a JSON object")
+	errForeign   = errors.New("the body has not one field of this answer")
+)
 
 // decodeObject reads a JSON object into a T, leniently where T is lenient.
 func decodeObject[T any](body json.RawMessage) (*T, error) {
@@ -144,4 +149,9 @@ func decodeObject[T any](body json.RawMessage) (*T, error) {
 		return nil, errNotObject // encoding/json's own text could quote the body
 	}
 	return v, nil
+}
+
+func isList(body json.RawMessage) bool {
+	body = bytes.TrimSpace(body)
+	return len(body) > 0 && body[0] == '['
 }

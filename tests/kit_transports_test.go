@@ -105,7 +105,7 @@ func (a *anyPath) RoundTrip(req *http.Request) (*http.Response, error) {
 	defer a.mu.Unlock()
 	a.paths = append(a.paths, req.URL.EscapedPath())
 	a.hosts = append(a.hosts, req.URL.Host)
-	return jsonReply(200, `{"id":"1","make":"FORD","model":"Focus","year":2020,"status":"success","responses":[],"permissions":[]}`).response(req)
+	return jsonReply(200, `{"id":"1","make":"FORD","model":"Focus","year":2020,"distance":null,"status":"success","responses":[],"permissions":[]}`).response(req)
 }
 
 // tokenWatch notes what is sent to the token endpoint and with which access
