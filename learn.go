@@ -3,7 +3,6 @@ package smartcar
 import (
 	"context"
 	"errors"
-	"strings"
 	"time"
 )
 
@@ -54,17 +53,26 @@ func (g *gate) learnNow(ctx context.Context, v *Vehicle, c car) error {
 	return nil
 }
 
-// readClass asks for the attributes, and for the VIN only where they leave it
-// open. What it finds is stored by learnFrom, what it does not find here.
+// readClass asks for the attributes, and for the VIN where they leave it open or
+// are not granted, and it costs no turn. What it finds is stored by learnFrom,
+// what it does not find here.
 func (g *gate) readClass(ctx context.Context, v *Vehicle) error {
 	attributes, err := readOne[AttributesReading](ctx, v, Attributes)
 	if notReachable(err) {
 		return err
 	}
-	if err == nil && classOf(attributes.identity()) == classUnknown && strings.EqualFold(attributes.Make, "tesla") && g.wire.kind(&lookup(VIN)[0]) == KindMetadata {
-		_, err = readOne[VINReading](ctx, v, VIN)
+	var identity VehicleIdentity
+	if err == nil {
+		identity = attributes.identity()
 	}
-	e := event{kind: learnClass, class: classUnknown}
+	open := classOf(identity) == classUnknown && (err == nil || permanent(err))
+	if open && g.wire.kind(&lookup(VIN)[0]) == KindMetadata {
+		var number *VINReading
+		if number, err = readOne[VINReading](ctx, v, VIN); err == nil {
+			identity.VIN = number.VIN
+		}
+	}
+	e := event{kind: learnClass, class: classOf(identity), byVIN: identity.VIN != ""} // each alone may not tell
 	if err != nil && !permanent(err) {
 		e = event{kind: classCheckFailed}
 	}
