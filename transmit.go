@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptrace"
 	"slices"
@@ -187,13 +186,6 @@ func causeOf(ctx context.Context, err error) error {
 		return err
 	}
 	return endOf(ctx)
-}
-
-// certainlyNotSent knows the errors that come before the first byte leaves.
-func certainlyNotSent(err error) bool {
-	var dns *net.DNSError
-	var op *net.OpError
-	return errors.As(err, &dns) || errors.As(err, &op) && op.Op == "dial"
 }
 
 // sendWatch notes whether a connection was ever handed to the request. It only
