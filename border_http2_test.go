@@ -215,8 +215,11 @@ func http2Car(t *testing.T, car, body string, fate http2Fate, opts ...smartcar.O
 	transport.Protocols.SetUnencryptedHTTP2(true)
 	t.Cleanup(transport.CloseIdleConnections)
 	through := &throughHTTP2{sim: sim.Transport(), peer: transport, to: peer.listener.Addr().String()}
-	opts = append([]smartcar.Option{smartcar.WithHTTPClient(&http.Client{Transport: through}), smartcar.WithClock(sim.Clock())}, opts...)
-	v := borderConnected(t, sim, opts...).Vehicle(car)
+	opts = append([]smartcar.Option{smartcar.WithClock(sim.Clock())}, opts...)
+	client := borderClient(t, sim, smartcar.V2, through, opts...)
+	grant, err := borderConnect(t, sim, client)
+	require.NoError(t, err)
+	v := client.User(grant.UserID).Vehicle(car)
 	if fate.warmUp {
 		r := httptest.NewRequest(http.MethodGet, "http://"+through.to+"/battery", nil)
 		r.RequestURI = ""

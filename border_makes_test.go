@@ -1,8 +1,6 @@
 package smartcar_test
 
 import (
-	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -114,28 +112,6 @@ func TestVINAndAttributesDecideTogether(t *testing.T) {
 	} {
 		require.Equal(t, tt.want, tt.identity.KeyRequirement().Class, name)
 	}
-}
-
-// borderConnected is a connected owner of the given cars, with all that they sent.
-func borderConnected(t *testing.T, sim *smartcartest.Server, opts ...smartcar.Option) *smartcar.User {
-	t.Helper()
-	opts = append([]smartcar.Option{smartcar.WithHTTPClient(&http.Client{Transport: sim.Transport()})}, opts...)
-	client, err := smartcar.New(smartcar.Config{
-		ClientID: sim.ClientID(), ClientSecret: sim.ClientSecret(), RedirectURL: sim.RedirectURL(),
-		StateKey: []byte("0123456789abcdef0123456789abcdef"), ManagementToken: sim.ManagementToken(),
-	}, opts...)
-	require.NoError(t, err)
-	w := httptest.NewRecorder()
-	require.NoError(t, client.Connect().Start(w, httptest.NewRequest(http.MethodGet, "/connect", nil), smartcar.ConnectOptions{}))
-	callbackURL, err := sim.Grant(w.Header().Get("Location"))
-	require.NoError(t, err)
-	r := httptest.NewRequest(http.MethodGet, callbackURL, nil)
-	for _, c := range w.Result().Cookies() {
-		r.AddCookie(c)
-	}
-	grant, err := client.Connect().HandleCallback(httptest.NewRecorder(), r)
-	require.NoError(t, err)
-	return client.User(grant.UserID)
 }
 
 // A VIN is free on API v2.0: whatever the attributes leave open, it is asked.

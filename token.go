@@ -3,7 +3,6 @@ package smartcar
 import (
 	"context"
 	"errors"
-	"net/http"
 	"net/url"
 	"sync"
 	"time"
@@ -457,5 +456,3 @@ func (k *tokenKeeper) exchangeCode(ctx context.Context, code, redirectURL string
 		}
 	}
 }
-
-var _ http.RoundTripper = tokenTransport{}

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -45,16 +44,17 @@ func (c *core) transmit(ctx context.Context, call *call) (*answer, error) {
 	if err != nil {
 		return nil, &Error{Operation: call.op, reach: reachedNever, Err: err}
 	}
+	sent := c.sent(call)
 	resp, err := c.opts.roundTrip(req) //nolint:bodyclose // readAnswer closes it
 	if err != nil {
-		e := &Error{Operation: call.op, reach: reachedUnsure, Err: causeOf(ctx, err)}
+		e := &Error{Operation: call.op, reach: reachedUnsure, Err: sent.cause(causeOf(ctx, err))}
 		if certainlyNotSent(err) || watch.neverConnected() {
 			e.reach = reachedNever
 		}
 		c.logCall(ctx, call, 0, "", began)
 		return nil, e
 	}
-	a, err := c.readAnswer(ctx, resp)
+	a, err := c.readAnswer(ctx, resp, &sent)
 	c.logCall(ctx, call, resp.StatusCode, resp.Header.Get(headerRequestID), began)
 	if err != nil {
 		e := &Error{
@@ -142,18 +142,20 @@ type eofReader struct{}
 
 func (eofReader) Read([]byte) (int, error) { return 0, io.EOF }
 
-// readAnswer reads the whole body, so that the connection can be used again.
-func (c *core) readAnswer(ctx context.Context, resp *http.Response) (*answer, error) {
+// readAnswer reads the whole body, so that the connection can be used again. What
+// was sent is struck out of the answer, headers included.
+func (c *core) readAnswer(ctx context.Context, resp *http.Response, sent *echo) (*answer, error) {
 	defer func() { _ = resp.Body.Close() }()
+	resp.Header = sent.header(resp.Header)
 	limit := maxBody
 	if resp.StatusCode >= 300 {
 		limit = maxErrorBody
 	}
 	body, err := readAtMost(resp.Body, limit, resp.ContentLength)
 	if err != nil && (resp.StatusCode < 300 || !errors.Is(err, errBodyTooLarge)) {
-		return nil, causeOf(ctx, err)
+		return nil, sent.cause(causeOf(ctx, err))
 	}
-	return &answer{status: resp.StatusCode, header: resp.Header, body: body, at: c.now()}, nil
+	return &answer{status: resp.StatusCode, header: resp.Header, body: sent.json(body), at: c.now()}, nil
 }
 
 // readAtMost returns what it could read, with errBodyTooLarge if there is more
@@ -218,17 +220,4 @@ func (c *call) vehicleID() string {
 		return ""
 	}
 	return c.vehicle.id
-}
-
-// tokenTransport is what x/oauth2 sends through.
-type tokenTransport struct{ o *options }
-
-func (t tokenTransport) RoundTrip(req *http.Request) (*http.Response, error) {
-	req = req.Clone(req.Context())
-	req.Header["User-Agent"] = t.o.userAgent
-	resp, err := t.o.roundTrip(req)
-	if err == nil && strings.EqualFold(resp.Header.Get("Content-Type"), "") {
-		resp.Header.Set("Content-Type", "application/json") // x/oauth2 would guess a form
-	}
-	return resp, err
 }
