@@ -20,6 +20,9 @@ type credential interface {
 	// renewalHelped is told whether a renewed header was accepted, and says what
 	// it may mean if it was not.
 	renewalHelped(helped bool) (hint string)
+	// refreshTokens are those that belong to the header, if there are any. An answer
+	// must not repeat them either.
+	refreshTokens() (current, spare string)
 }
 
 var errNoOtherToken = errors.New("there is no other token to try")
@@ -30,6 +33,7 @@ type fixedCredential string
 func (f fixedCredential) ready() bool                              { return true }
 func (f fixedCredential) header(context.Context) ([]string, error) { return []string{string(f)}, nil }
 func (f fixedCredential) renewalHelped(bool) string                { return "" }
+func (f fixedCredential) refreshTokens() (string, string)          { return "", "" }
 func (f fixedCredential) refused(context.Context, []string) (bool, error) {
 	return false, errNoOtherToken
 }

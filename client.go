@@ -152,7 +152,7 @@ func New(config Config, opts ...Option) (*Client, error) {
 	c.cars = newCars(&o, kept, c.users)
 	c.pause = &pause{opts: &o}
 	c.gate = &gate{opts: &o, pause: c.pause, cars: c.cars, links: c.links, answers: c.answers}
-	c.send = newPipeline(c.gate, wire)
+	c.send = newPipeline(c.gate, wire, c.secrets)
 	c.accounts = &accounts{c.opts, c.sender(), c.users, c.tokens, c.answers, c.cars}
 	c.reach = c.newReach()
 	o.logger.LogAttrs(context.Background(), slog.LevelInfo, "smartcar client", slog.String("api", string(o.api)), slog.String("version", Version))

@@ -73,6 +73,19 @@ func evidenceOfReading(value any, began time.Time) []policy.Event {
 	return nil
 }
 
+// evidenceOfIdentity is what make, model, year and VIN show together: each alone
+// may not tell the class.
+func evidenceOfIdentity(identity VehicleIdentity) (events []policy.Event, told bool) {
+	switch class := classOf(identity); {
+	case class == policy.ClassUnknown:
+		return nil, false
+	case identity.VIN != "":
+		return []policy.Event{policy.LearnClassByVIN(class)}, true
+	default:
+		return []policy.Event{policy.LearnClass(class)}, true
+	}
+}
+
 // evidenceOfClassCheck: all that can tell the class was asked for, and nothing
 // told it. Err is why the last of it could not be read; nil if it could.
 func evidenceOfClassCheck(err error) []policy.Event {

@@ -3,7 +3,6 @@ package smartcar
 import (
 	"context"
 	"errors"
-	"strings"
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/policy"
@@ -26,29 +25,31 @@ func (p *probe) tellers() keyTellers {
 	return keyTellers{endpoint: p.keyIsFree(), signal: !p.opts.ignoreKeySignal}
 }
 
-// class asks for the attributes, and for the VIN only where they leave the class
-// open. Told is false if neither told it: then the events say that it was asked
-// for. An error says that this user cannot reach the car at all.
+// class asks for the attributes, and for the VIN where they leave the class open
+// or are not granted, and the VIN takes no turn. Told is false if neither told
+// it: then the events say that it was asked for. An error says that this user
+// cannot reach the car at all.
 func (p *probe) class(ctx context.Context, r *request) (events []policy.Event, told bool, err error) {
-	var attributes *AttributesReading
-	answered, began, err := p.read(ctx, r, Attributes)
+	var identity VehicleIdentity
+	answered, _, err := p.read(ctx, r, Attributes)
 	if notReachable(err) {
 		return nil, false, err
 	}
-	if err == nil {
-		attributes, _ = answered.value.(*AttributesReading)
-		if events = evidenceOfReading(answered.value, began); len(events) > 0 {
-			return events, true, nil
+	if attributes, ok := answered.value.(*AttributesReading); ok {
+		identity = attributes.identity()
+	}
+	open := classOf(identity) == policy.ClassUnknown && (err == nil || permanent(err))
+	if open && p.wire.kind(&lookup(VIN)[0]) == KindMetadata {
+		answered, _, err = p.read(ctx, r, VIN)
+		if number, ok := answered.value.(*VINReading); ok {
+			identity.VIN = number.VIN
 		}
 	}
-	if attributes != nil && strings.EqualFold(attributes.Make, "tesla") && p.wire.kind(&lookup(VIN)[0]) == KindMetadata {
-		if answered, began, err = p.read(ctx, r, VIN); err == nil {
-			if events = evidenceOfReading(answered.value, began); len(events) > 0 {
-				return events, true, nil
-			}
-		}
+	events, told = evidenceOfIdentity(identity)
+	if !told {
+		events = evidenceOfClassCheck(err)
 	}
-	return evidenceOfClassCheck(err), false, nil
+	return events, told, nil
 }
 
 // key asks for the status of the key. The error says why it could not be read;

@@ -7,11 +7,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptrace"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -33,7 +31,7 @@ var (
 
 // transmitting makes the HTTP request and reads the whole answer. It is the only
 // place that touches the network, except for the token endpoints.
-func transmitting(o *options) exchange {
+func transmitting(o *options, own func() secrets) exchange {
 	return func(ctx context.Context, r *request, header []string, takes bool) (attempt, error) {
 		sent := attempt{outcome: policy.OutcomeReleased, began: o.now()}
 		if err := ctx.Err(); err != nil {
@@ -51,16 +49,17 @@ func transmitting(o *options) exchange {
 		if err != nil {
 			return sent, &Error{Operation: r.op, reach: reachedNever, Err: err}
 		}
+		hidden := own().sentWith(header, r.auth)
 		resp, err := o.roundTrip(req) //nolint:bodyclose // readAnswer closes it
 		if err != nil {
-			e := &Error{Operation: r.op, reach: reachedUnsure, Err: causeOf(ctx, err)}
+			e := &Error{Operation: r.op, reach: reachedUnsure, Err: hidden.cause(causeOf(ctx, err))}
 			if certainlyNotSent(err) || watch.neverConnected() {
 				e.reach = reachedNever
 			}
 			o.logRequest(ctx, r, 0, "", sent.began)
 			return sent, e
 		}
-		sent.answer, err = o.readAnswer(ctx, resp)
+		sent.answer, err = o.readAnswer(ctx, resp, &hidden)
 		o.logRequest(ctx, r, resp.StatusCode, resp.Header.Get(headerRequestID), sent.began)
 		if err != nil {
 			e := &Error{
@@ -149,18 +148,20 @@ type eofReader struct{}
 
 func (eofReader) Read([]byte) (int, error) { return 0, io.EOF }
 
-// readAnswer reads the whole body, so that the connection can be used again.
-func (o *options) readAnswer(ctx context.Context, resp *http.Response) (*answer, error) {
+// readAnswer reads the whole body, so that the connection can be used again. What
+// was sent is struck out of the answer, headers included.
+func (o *options) readAnswer(ctx context.Context, resp *http.Response, sent *echo) (*answer, error) {
 	defer func() { _ = resp.Body.Close() }()
+	resp.Header = sent.header(resp.Header)
 	limit := maxBody
 	if resp.StatusCode >= 300 {
 		limit = maxErrorBody
 	}
 	body, err := readAtMost(resp.Body, limit, resp.ContentLength)
 	if err != nil && (resp.StatusCode < 300 || !errors.Is(err, errBodyTooLarge)) {
-		return nil, causeOf(ctx, err)
+		return nil, sent.cause(causeOf(ctx, err))
 	}
-	return &answer{status: resp.StatusCode, header: resp.Header, body: body, at: o.now()}, nil
+	return &answer{status: resp.StatusCode, header: resp.Header, body: sent.json(body), at: o.now()}, nil
 }
 
 // readAtMost returns what it could read, with errBodyTooLarge if there is more
@@ -195,13 +196,6 @@ func causeOf(ctx context.Context, err error) error {
 	return contexts.EndOf(ctx)
 }
 
-// certainlyNotSent knows the errors that come before the first byte leaves.
-func certainlyNotSent(err error) bool {
-	var dns *net.DNSError
-	var op *net.OpError
-	return errors.As(err, &dns) || errors.As(err, &op) && op.Op == "dial"
-}
-
 // sendWatch notes whether a connection was ever handed to the request. It only
 // knows with transports that report, such as net/http's own.
 type sendWatch struct{ asked, connected atomic.Bool }
@@ -225,17 +219,4 @@ func (o *options) logRequest(ctx context.Context, r *request, status int, reques
 		slog.Int("status", status),
 		slog.Duration("took", o.now().Sub(began)),
 		slog.String("request_id", printable(requestID, 64)))
-}
-
-// tokenTransport is what x/oauth2 sends through.
-type tokenTransport struct{ o *options }
-
-func (t tokenTransport) RoundTrip(req *http.Request) (*http.Response, error) {
-	req = req.Clone(req.Context())
-	req.Header["User-Agent"] = t.o.userAgent
-	resp, err := t.o.roundTrip(req)
-	if err == nil && strings.EqualFold(resp.Header.Get("Content-Type"), "") {
-		resp.Header.Set("Content-Type", "application/json") // x/oauth2 would guess a form
-	}
-	return resp, err
 }

@@ -3,7 +3,6 @@ package smartcar
 import (
 	"context"
 	"errors"
-	"net/http"
 	"net/url"
 	"sync"
 	"time"
@@ -126,6 +125,13 @@ func (g *grantCredential) renewalHelped(helped bool) string {
 	}
 	g.keeper.notCovered.Put(g.grant+"/"+g.vehicle, g.keeper.core.opts.now())
 	return "the user's token is good, but does not reach this vehicle"
+}
+
+func (g *grantCredential) refreshTokens() (current, spare string) {
+	if r, ok := g.keeper.cached.Get(g.grant); ok {
+		return r.RefreshToken, r.Spare
+	}
+	return "", ""
 }
 
 // cachedGrant is a record with the header that its access token makes.
@@ -458,5 +464,3 @@ func (k *tokenKeeper) exchangeCode(ctx context.Context, code, redirectURL string
 		}
 	}
 }
-
-var _ http.RoundTripper = tokenTransport{}

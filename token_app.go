@@ -121,6 +121,8 @@ func (a *appCredential) refused(ctx context.Context, header []string) (renewed b
 	return t.minted && t.header[0] != header[0], nil
 }
 
+func (a *appCredential) refreshTokens() (current, spare string) { return "", "" }
+
 func (a *appCredential) renewalHelped(helped bool) string {
 	if helped {
 		a.replaced.Store(0)
@@ -232,15 +234,19 @@ func (a *appCredential) mint(ctx context.Context) (token string, life time.Durat
 	if err != nil {
 		return "", 0, &Error{Operation: opAppToken, reach: reachedNever, Err: err}
 	}
+	sent := a.core.opts.sentForToken(req)
 	resp, err := a.core.opts.roundTrip(req) //nolint:bodyclose // readAnswer closes it
 	if err != nil {
-		e := &Error{Operation: opAppToken, read: true, reach: reachedUnsure, Err: causeOf(ctx, err)}
+		e := &Error{Operation: opAppToken, read: true, reach: reachedUnsure, Err: sent.cause(causeOf(ctx, err))}
 		if certainlyNotSent(err) {
 			e.reach = reachedNever
 		}
 		return "", 0, e
 	}
-	answer, err := a.core.opts.readAnswer(ctx, resp)
+	if resp.StatusCode == http.StatusOK {
+		sent = echo{} // a token is what it is for
+	}
+	answer, err := a.core.opts.readAnswer(ctx, resp, &sent)
 	if err != nil {
 		return "", 0, &Error{Operation: opAppToken, StatusCode: resp.StatusCode, read: true, reach: reachedUnsure, Err: err}
 	}

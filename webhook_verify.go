@@ -24,6 +24,7 @@ const (
 	WebhookNotPost            WebhookReason = "not-post"
 	WebhookCompressed         WebhookReason = "compressed"
 	WebhookTooLarge           WebhookReason = "too-large"
+	WebhookBusy               WebhookReason = "busy"
 	WebhookNotRead            WebhookReason = "not-read"
 	WebhookBadChallenge       WebhookReason = "bad-challenge"
 	WebhookUnsigned           WebhookReason = "unsigned"
@@ -67,6 +68,7 @@ var webhookReasons = [...]struct {
 	{WebhookNotPost, http.StatusMethodNotAllowed, "webhooks are sent with POST"},
 	{WebhookCompressed, http.StatusUnsupportedMediaType, "the body has a Content-Encoding, which Smartcar does not document: the signature is over the bytes as they are sent"},
 	{WebhookTooLarge, http.StatusRequestEntityTooLarge, "the body is larger than WebhookOptions.MaxBytes; Smartcar sends up to 50 KB"},
+	{WebhookBusy, http.StatusServiceUnavailable, "as many large bodies as are held at a time are being read: it may be an attack, since Smartcar sends up to 50 KB; it sends again"},
 	{WebhookNotRead, http.StatusBadRequest, "the body did not arrive whole"},
 	{WebhookBadChallenge, http.StatusBadRequest, "the challenge is not up to 256 letters, digits and ._~+/=-: answering it could sign a forged event"},
 	{WebhookUnsigned, http.StatusUnauthorized, "the header SC-Signature is missing: it does not come from Smartcar, or a proxy dropped the header"},
@@ -147,12 +149,9 @@ func (v *WebhookVerifier) Format(f fmt.State, _ rune) {
 // The signature covers no time: whoever recorded a delivery can send it again.
 // Tell events apart by their id, as [Client.WebhookReceiver] does.
 func (v *WebhookVerifier) Verify(body []byte, signature string) error {
-	if signature == "" {
-		return refusedWebhook(WebhookUnsigned)
-	}
-	given, err := hex.DecodeString(signature)
-	if err != nil || len(given) != sha256.Size {
-		return refusedWebhook(WebhookMalformedSignature)
+	given, err := wellFormed(signature)
+	if err != nil {
+		return err
 	}
 	matched := false
 	for _, key := range v.keys() { // all of them, so that the time tells nothing
@@ -162,6 +161,20 @@ func (v *WebhookVerifier) Verify(body []byte, signature string) error {
 		return refusedWebhook(WebhookWrongSignature)
 	}
 	return nil
+}
+
+const headerSignature = "SC-Signature"
+
+// wellFormed reads a signature that may be right.
+func wellFormed(signature string) ([]byte, error) {
+	if signature == "" {
+		return nil, refusedWebhook(WebhookUnsigned)
+	}
+	given, err := hex.DecodeString(signature)
+	if err != nil || len(given) != sha256.Size {
+		return nil, refusedWebhook(WebhookMalformedSignature)
+	}
+	return given, nil
 }
 
 // Challenge returns what proves to Smartcar that the receiver knows the secret:
