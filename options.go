@@ -37,7 +37,6 @@ type options struct {
 	grace         time.Duration // for which a used refresh token is honored
 	api           API
 	wire          wire
-	tokenStyle    TokenStyle
 
 	// Header values that every request shares.
 	userAgent, metric, imperial []string
@@ -78,22 +77,21 @@ func (o *options) refreshPause() time.Duration {
 
 func defaultOptions() options {
 	return options{
-		origins:    DefaultOrigins(),
-		units:      Metric,
-		logger:     slog.New(slog.DiscardHandler),
-		retry:      RetryPolicy{MaxAttempts: 3, BaseDelay: 500 * time.Millisecond, MaxDelay: 10 * time.Second},
-		keyDomain:  defaultKeyDomain,
-		cacheSize:  10_000,
-		clock:      systemClock{},
-		rules:      DefaultRules(),
-		timeout:    310 * time.Second,
-		grace:      time.Minute,
-		api:        V2,
-		wire:       wireV2{},
-		tokenStyle: TokenForm,
-		userAgent:  []string{userAgent("")},
-		metric:     []string{string(Metric)},
-		imperial:   []string{string(Imperial)},
+		origins:   DefaultOrigins(),
+		units:     Metric,
+		logger:    slog.New(slog.DiscardHandler),
+		retry:     RetryPolicy{MaxAttempts: 3, BaseDelay: 500 * time.Millisecond, MaxDelay: 10 * time.Second},
+		keyDomain: defaultKeyDomain,
+		cacheSize: 10_000,
+		clock:     systemClock{},
+		rules:     DefaultRules(),
+		timeout:   310 * time.Second,
+		grace:     time.Minute,
+		api:       V2,
+		wire:      wireV2{},
+		userAgent: []string{userAgent("")},
+		metric:    []string{string(Metric)},
+		imperial:  []string{string(Imperial)},
 	}
 }
 

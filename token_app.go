@@ -1,12 +1,9 @@
 package smartcar
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"net/url"
@@ -19,29 +16,6 @@ import (
 	"github.com/seed-498a1bc4/smartcar/internal/randid"
 	"github.com/seed-498a1bc4/smartcar/internal/records"
 )
-
-// TokenStyle is how API v3's credentials are sent for a token.
-type TokenStyle uint8
-
-// The styles: two are documented, the third is what OAuth servers take.
-const (
-	TokenForm  TokenStyle = iota // in a form body
-	TokenJSON                    // in a JSON body
-	TokenBasic                   // in the Authorization header
-)
-
-// WithTokenStyle chooses how API v3's token is asked for; default [TokenForm].
-//
-// https://smartcar.com/docs/api-reference/authorization/request-access-token
-func WithTokenStyle(style TokenStyle) Option {
-	return func(o *options) error {
-		if style > TokenBasic {
-			return argumentError("WithTokenStyle", "must be smartcar.TokenForm, TokenJSON or TokenBasic")
-		}
-		o.tokenStyle = style
-		return nil
-	}
-}
 
 const opAppToken Operation = "application-token"
 
@@ -289,34 +263,17 @@ func withoutSecret(e *Error, secret string) *Error {
 }
 
 func (a *appCredential) request(ctx context.Context) (*http.Request, error) {
-	id, secret := a.core.apiClientID, a.core.secrets().apiClientSecret
-	var body []byte
-	contentType := "application/x-www-form-urlencoded"
-	switch a.core.opts.tokenStyle {
-	case TokenJSON:
-		contentType = "application/json"
-		body, _ = json.Marshal(map[string]string{ // texts only: cannot fail
-			"grant_type": "client_credentials", "client_id": id, "client_secret": secret,
-		})
-	case TokenBasic:
-		body = []byte("grant_type=client_credentials")
-	default:
-		form := url.Values{"grant_type": {"client_credentials"}, "client_id": {id}, "client_secret": {secret}}
-		body = []byte(form.Encode())
+	form := url.Values{
+		"grant_type": {"client_credentials"}, "client_id": {a.core.apiClientID}, "client_secret": {a.core.secrets().apiClientSecret},
 	}
 	target := a.core.opts.origins.IAM.JoinPath("oauth2/token").String()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, strings.NewReader(form.Encode()))
 	if err != nil {
 		return nil, err
 	}
-	req.Header.Set("Content-Type", contentType)
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	req.Header.Set("Accept", "application/json")
 	req.Header["User-Agent"] = a.core.opts.userAgent
-	if a.core.opts.tokenStyle == TokenBasic {
-		// RFC 6749 has both parts form-encoded first.
-		pair := url.QueryEscape(id) + ":" + url.QueryEscape(secret)
-		req.Header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(strings.TrimSpace(pair))))
-	}
 	return req, nil
 }
 
