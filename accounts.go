@@ -3,9 +3,11 @@ package smartcar
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/lenient"
 	"github.com/seed-498a1bc4/smartcar/internal/records"
+	"github.com/seed-498a1bc4/smartcar/internal/tokens"
 	"github.com/seed-498a1bc4/smartcar/internal/users"
 )
 
@@ -13,8 +15,19 @@ import (
 // is connected, what a run of Connect brings, what the end of a grant and
 // User.Forget take along.
 type accounts struct {
-	core  *core
-	users *users.Users
+	core   *core
+	users  *users.Users
+	grants *tokens.Grants
+}
+
+func newAccounts(c *core, u *users.Users) *accounts {
+	o := &c.opts
+	timing := tokens.Timing{
+		Grace: o.grace, Lease: o.refreshLease(), Poll: o.refreshPoll(), Pause: o.refreshPause(),
+		StorePause: o.retry.BaseDelay, StorePauseMax: o.retry.MaxDelay,
+	}
+	r := records.New(o.store, o.clock)
+	return &accounts{core: c, users: u, grants: tokens.NewGrants(r, o.clock, u, c.exchangeRefresh, judgeRefresh, timing)}
 }
 
 // stored returns ErrNotConnected for a user nothing is stored about, and for one
@@ -30,7 +43,7 @@ func (a *accounts) stored(ctx context.Context, userID string) (*users.Record, er
 // for a user whose grants have all ended.
 func (a *accounts) withGrants(ctx context.Context, userID string) (*users.Record, error) {
 	r, err := a.stored(ctx, userID)
-	if err == nil && len(r.Grants) == 0 && a.core.tokens.reviveOf(ctx, userID) {
+	if err == nil && len(r.Grants) == 0 && a.grants.Revive(ctx, userID) {
 		r, err = a.stored(ctx, userID)
 	}
 	if err == nil && len(r.Grants) == 0 {
@@ -54,11 +67,51 @@ func (a *accounts) recentWithGrants(ctx context.Context, userID string) (*users.
 	return r, err
 }
 
+// file stores a new pair, then links it to its user.
+func (a *accounts) file(ctx context.Context, pair tokens.Pair, pending tokens.Pending) (userID string, err error) {
+	id, err := a.grants.Add(ctx, pair, pending)
+	if err == nil {
+		_, userID, err = a.resume(ctx, id)
+	}
+	switch {
+	case errors.Is(err, ErrReconnectRequired):
+		return "", err // worth nothing, and gone already
+	case err != nil:
+		return "", &PendingGrantError{GrantID: id, Err: err}
+	}
+	return userID, nil
+}
+
+// resume links a pending grant to its user; one that is linked stays so.
+func (a *accounts) resume(ctx context.Context, grant string) (tokens.Pending, string, error) {
+	if err := a.grants.Store(ctx, grant); err != nil {
+		return tokens.Pending{}, "", err
+	}
+	pending, userID, err := a.grants.Pending(ctx, grant)
+	switch {
+	case errors.Is(err, tokens.ErrEnded):
+		return tokens.Pending{}, "", endedError()
+	case err != nil || userID != "":
+		return tokens.Pending{}, userID, err
+	}
+	userID, err = a.link(ctx, grant, pending)
+	return pending, userID, err
+}
+
+// claimed returns what a run of Connect on API v3 waits with.
+func (a *accounts) claimed(ctx context.Context, grant string) (tokens.Pending, error) {
+	pending, _, err := a.grants.Pending(ctx, grant)
+	if errors.Is(err, tokens.ErrEnded) || err == nil && pending.ClaimedUser == "" {
+		return tokens.Pending{}, endedError()
+	}
+	return pending, err
+}
+
 // link asks whose the tokens of a pending grant are and files it there.
-func (a *accounts) link(ctx context.Context, grant string, pending pendingGrant) (string, error) {
+func (a *accounts) link(ctx context.Context, grant string, pending tokens.Pending) (string, error) {
 	user, err := getJSON[struct {
 		ID lenient.String `json:"id"`
-	}](ctx, a.core, opUser, grantCredential{keeper: a.core.tokens, grant: grant}, "/user", nil)
+	}](ctx, a.core, opUser, grantCredential{accounts: a, grant: grant}, "/user", nil)
 	if err != nil {
 		return "", err
 	}
@@ -67,12 +120,17 @@ func (a *accounts) link(ctx context.Context, grant string, pending pendingGrant)
 		return "", &Error{Operation: opUser, StatusCode: 200, Description: "the answer holds no usable user id"}
 	}
 	// The user first: a grant that is filed twice is filed once.
-	arrival := pending.arrival()
-	arrival.Grant, arrival.ConnectedAt = grant, a.core.now()
+	arrival := users.Arrival{
+		Grant: grant, ConnectedAt: a.core.now(), VirtualKeyURL: pending.VirtualKeyURL, ExternalID: pending.ExternalID,
+	}
 	if err := a.welcome(ctx, userID, arrival); err != nil {
 		return "", err
 	}
-	if err := a.core.tokens.linked(ctx, grant, userID); err != nil {
+	err = a.grants.Link(ctx, grant, userID)
+	switch {
+	case errors.Is(err, tokens.ErrEnded):
+		return "", endedError()
+	case err != nil:
 		return "", err
 	}
 	a.core.gate.accessChanged(ctx, a.core.user(userID))
@@ -80,8 +138,8 @@ func (a *accounts) link(ctx context.Context, grant string, pending pendingGrant)
 }
 
 // confirmed files a run of Connect on API v3 under its user.
-func (a *accounts) confirmed(ctx context.Context, pending pendingGrant) error {
-	err := a.welcome(ctx, pending.ClaimedUser, pending.arrival())
+func (a *accounts) confirmed(ctx context.Context, pending tokens.Pending) error {
+	err := a.welcome(ctx, pending.ClaimedUser, users.Arrival{VirtualKeyURL: pending.VirtualKeyURL, ExternalID: pending.ExternalID})
 	if err == nil {
 		a.core.gate.accessChanged(ctx, a.core.user(pending.ClaimedUser))
 	}
@@ -111,7 +169,7 @@ func (a *accounts) welcome(ctx context.Context, userID string, arrival users.Arr
 // ended again.
 func (a *accounts) end(ctx context.Context, grant, userID string) error {
 	if userID == "" {
-		return a.core.tokens.forgetGrant(ctx, grant)
+		return a.grants.Forget(ctx, grant)
 	}
 	user, err := a.users.Stored(ctx, userID)
 	if err == nil && user.Has(grant) {
@@ -127,7 +185,7 @@ func (a *accounts) end(ctx context.Context, grant, userID string) error {
 	if err != nil && !errors.Is(err, ErrNotConnected) {
 		return err
 	}
-	return a.core.tokens.forgetGrant(ctx, grant)
+	return a.grants.Forget(ctx, grant)
 }
 
 // forget removes everything kept about a user; see [User.Forget]. The user is
@@ -163,7 +221,7 @@ func (a *accounts) forget(ctx context.Context, userID string) error {
 		addGrant(car.Grant)
 	}
 	for _, grant := range scopes[1:] {
-		if err := a.core.tokens.forgetGrant(ctx, grant); err != nil {
+		if err := a.grants.Forget(ctx, grant); err != nil {
 			return err
 		}
 	}
@@ -189,6 +247,14 @@ func (a *accounts) forgetCar(ctx context.Context, userID, car string, scopes []s
 		}
 	}
 	return a.core.gate.forget(ctx, a.core.user(userID).vehicle(car, ""))
+}
+
+// renew refreshes a grant whose refresh token has less than within to live.
+func (a *accounts) renew(ctx context.Context, userID, grant string, within time.Duration) error {
+	if err := a.grants.Renew(ctx, grant, within); err != nil {
+		return a.grantError(ctx, grant, userID, err)
+	}
+	return nil
 }
 
 // disconnected forgets the answers about a car that a grant no longer reaches.

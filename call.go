@@ -116,9 +116,9 @@ type credential interface {
 	// refused is told that Smartcar did not accept header; without an error
 	// there is another one now, which this call has renewed or found.
 	refused(ctx context.Context, header []string) (renewed bool, err error)
-	// renewalHelped is told whether a renewed one was accepted, and says what it
-	// may mean if it was not.
-	renewalHelped(helped bool) (hint string)
+	// renewalHelped is told whether header, a renewed one, was accepted, and says
+	// what it may mean if it was not.
+	renewalHelped(header []string, helped bool) (hint string)
 }
 
 var errNoOtherToken = errors.New("there is no other token to try")
@@ -128,7 +128,7 @@ type fixedCredential string
 
 func (f fixedCredential) ready() bool                              { return true }
 func (f fixedCredential) header(context.Context) ([]string, error) { return []string{string(f)}, nil }
-func (f fixedCredential) renewalHelped(bool) string                { return "" }
+func (f fixedCredential) renewalHelped([]string, bool) string      { return "" }
 func (f fixedCredential) refused(context.Context, []string) (bool, error) {
 	return false, errNoOtherToken
 }
@@ -159,7 +159,7 @@ func (c *core) authorizing(next layer) layer {
 			if !renewed {
 				continue
 			}
-			if hint := call.auth.renewalHelped(!call.unauthorized(err)); hint != "" {
+			if hint := call.auth.renewalHelped(call.bearer, !call.unauthorized(err)); hint != "" {
 				call.failure.Description = hint + "; " + call.failure.Description
 			}
 			return a, err

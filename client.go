@@ -88,7 +88,6 @@ type core struct {
 	gate        *gate
 	users       *users.Users
 	accounts    *accounts
-	tokens      *tokenKeeper
 	reach       reach
 	answers     *answerCache
 	send        layer // the whole chain: see newChain
@@ -136,8 +135,7 @@ func New(config Config, opts ...Option) (*Client, error) {
 	}
 	c.answers = newAnswerCache(c)
 	c.users = newUsers(c)
-	c.accounts = &accounts{core: c, users: c.users}
-	c.tokens = newTokenKeeper(c)
+	c.accounts = newAccounts(c, c.users)
 	c.reach = grantReach{c}
 	if o.api == V3 {
 		c.reach = newAppReach(c)

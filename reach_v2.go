@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/lenient"
+	"github.com/seed-498a1bc4/smartcar/internal/tokens"
 )
 
 // grantReach is the reach of API v2.0.
@@ -18,7 +19,7 @@ var _ reach = grantReach{}
 
 func (g grantReach) authorize(ctx context.Context, v *Vehicle, c *call) error {
 	grant, err := v.grant(ctx)
-	c.scope, c.grant = grant, grantCredential{g.tokens, grant, v.userID, v.id}
+	c.scope, c.grant = grant, grantCredential{g.accounts, grant, v.userID, v.id}
 	c.auth = &c.grant
 	return err
 }
@@ -75,7 +76,7 @@ func (c *core) listVehicles(ctx context.Context, userID, grant string) iter.Seq2
 			page, err := getJSON[struct {
 				Paging   lenient.Object[pagingV2]     `json:"paging"`
 				Vehicles lenient.List[lenient.String] `json:"vehicles"`
-			}](ctx, c, opVehicles, grantCredential{keeper: c.tokens, grant: grant, userID: userID}, "/vehicles", url.Values{"limit": {itoa(vehiclesPage)}, "offset": {itoa(offset)}})
+			}](ctx, c, opVehicles, grantCredential{accounts: c.accounts, grant: grant, userID: userID}, "/vehicles", url.Values{"limit": {itoa(vehiclesPage)}, "offset": {itoa(offset)}})
 			if err != nil {
 				yield("", err)
 				return
@@ -169,7 +170,7 @@ func (g grantReach) renew(ctx context.Context, u *User, within time.Duration) er
 	}
 	var failed []error
 	for _, grant := range record.Grants {
-		failed = append(failed, g.tokens.renew(ctx, grant.ID, within))
+		failed = append(failed, g.accounts.renew(ctx, u.id, grant.ID, within))
 	}
 	return errors.Join(failed...)
 }
@@ -178,24 +179,24 @@ func (g grantReach) finish(ctx context.Context, callback *Callback, run connectR
 	if !callback.HasCode() {
 		return nil, &CallbackError{Parameter: "code", Problem: "is missing; was Connect started with response_type=code?"}
 	}
-	token, err := g.tokens.exchangeCode(ctx, callback.secrets().code, run.redirectURL)
+	pair, err := g.exchangeCode(ctx, callback.secrets().code, run.redirectURL)
 	if err != nil {
 		return nil, err
 	}
-	pending := pendingGrant{ExternalID: run.externalID, VirtualKeyURL: callback.VirtualKeyURL.String()}
-	userID, err := g.tokens.admit(ctx, token, pending)
+	pending := tokens.Pending{ExternalID: run.externalID, VirtualKeyURL: callback.VirtualKeyURL.String()}
+	userID, err := g.accounts.file(ctx, pair, pending)
 	if err != nil {
 		return nil, err
 	}
 	return g.newGrant(userID, pending), nil
 }
 
-func (c *core) newGrant(userID string, pending pendingGrant) *Grant {
+func (c *core) newGrant(userID string, pending tokens.Pending) *Grant {
 	return &Grant{UserID: userID, ExternalID: pending.ExternalID, VirtualKeyURL: c.parseKeyURL(pending.VirtualKeyURL)}
 }
 
 func (g grantReach) resume(ctx context.Context, grantID string) (*Grant, error) {
-	pending, userID, err := g.tokens.resume(ctx, grantID)
+	pending, userID, err := g.accounts.resume(ctx, grantID)
 	if err != nil {
 		return nil, err
 	}

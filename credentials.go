@@ -1,0 +1,108 @@
+package smartcar
+
+import (
+	"context"
+	"errors"
+
+	"github.com/seed-498a1bc4/smartcar/internal/contexts"
+	"github.com/seed-498a1bc4/smartcar/internal/records"
+	"github.com/seed-498a1bc4/smartcar/internal/tokens"
+)
+
+// grantCredential authorizes with the access token of a grant.
+type grantCredential struct {
+	accounts        *accounts
+	grant           string
+	userID, vehicle string // whose, and for which car; empty where it plays no role
+}
+
+var _ credential = (*grantCredential)(nil)
+
+func (g *grantCredential) ready() bool { return g.accounts.grants.Ready(g.grant) }
+
+func (g *grantCredential) header(ctx context.Context) ([]string, error) {
+	h, err := g.accounts.grants.Header(ctx, g.grant)
+	if err != nil {
+		return nil, g.accounts.grantError(ctx, g.grant, g.userID, err)
+	}
+	return h, nil
+}
+
+// refused renews a token that Smartcar no longer takes.
+func (g *grantCredential) refused(ctx context.Context, header []string) (renewed bool, err error) {
+	renewed, err = g.accounts.grants.Replace(ctx, g.grant, g.vehicle, header)
+	if err != nil {
+		return false, g.accounts.grantError(ctx, g.grant, g.userID, err)
+	}
+	return renewed, nil
+}
+
+// renewalHelped remembers a car that the grant does not cover.
+func (g *grantCredential) renewalHelped(_ []string, helped bool) string {
+	if helped || g.vehicle == "" {
+		return ""
+	}
+	g.accounts.grants.NotCovered(g.grant, g.vehicle)
+	return "the user's token is good, but does not reach this vehicle"
+}
+
+func endedError() error {
+	return &Error{Operation: opRefresh, Code: "invalid_grant", Description: "the grant has ended; send the owner through Connect again"}
+}
+
+// grantError turns an error of a grant's tokens into one of ours, and takes a
+// grant that has ended out of use, so that the next call uses another one.
+func (a *accounts) grantError(ctx context.Context, grant, userID string, err error) error {
+	switch {
+	case errors.Is(err, tokens.ErrTaken):
+		return &Error{Operation: opRefresh, reach: reachedNever, Err: err}
+	case err == tokens.ErrEnded: //nolint:errorlint // joined with another error, that one is shown, too
+		err = endedError()
+	case errors.Is(err, tokens.ErrEnded):
+		err = errors.Join(endedError(), err)
+	}
+	if !errors.Is(err, ErrReconnectRequired) {
+		return err
+	}
+	detached, cancel := contexts.Detached(ctx)
+	defer cancel()
+	return errors.Join(err, a.end(detached, grant, userID))
+}
+
+// appCredential authorizes with the token of the application.
+type appCredential struct{ token *tokens.Application }
+
+var _ credential = appCredential{}
+
+func newAppCredential(c *core) appCredential {
+	r := records.New(c.opts.store, c.opts.clock)
+	return appCredential{tokens.NewApplication(r, c.opts.clock, c.apiClientID, c.mintAppToken, c.opts.refreshPoll())}
+}
+
+func (a appCredential) ready() bool { return a.token.Ready() }
+
+func (a appCredential) header(ctx context.Context) ([]string, error) {
+	h, err := a.token.Header(ctx)
+	return h, appTokenError(err)
+}
+
+func (a appCredential) refused(ctx context.Context, header []string) (renewed bool, err error) {
+	renewed, err = a.token.Replace(ctx, header)
+	return renewed, appTokenError(err)
+}
+
+func (a appCredential) renewalHelped(header []string, helped bool) string {
+	if helped {
+		a.token.Accepted(header)
+		return ""
+	}
+	return "a new application token was refused, too: an application from before June 2025 may have to be upgraded to API v3 in the dashboard"
+}
+
+// appTokenError keeps an error of the token endpoint as it is.
+func appTokenError(err error) error {
+	if errors.Is(err, tokens.ErrNoOther) {
+		return &Error{Operation: opAppToken, Err: err, reach: reachedNever}
+	}
+	return err
+}
