@@ -71,7 +71,7 @@ func (a *accounts) recentWithGrants(ctx context.Context, userID string) (*users.
 func (a *accounts) file(ctx context.Context, pair tokens.Pair, pending tokens.Pending) (userID string, err error) {
 	id, err := a.grants.Add(ctx, pair, pending)
 	if err == nil {
-		_, userID, err = a.resume(ctx, id)
+		_, userID, err = a.linkPending(ctx, id)
 	}
 	switch {
 	case errors.Is(err, ErrReconnectRequired):
@@ -82,8 +82,9 @@ func (a *accounts) file(ctx context.Context, pair tokens.Pair, pending tokens.Pe
 	return userID, nil
 }
 
-// resume links a pending grant to its user; one that is linked stays so.
-func (a *accounts) resume(ctx context.Context, grant string) (tokens.Pending, string, error) {
+// linkPending links a grant to its user, if it is not linked yet, and returns what
+// it waited with.
+func (a *accounts) linkPending(ctx context.Context, grant string) (tokens.Pending, string, error) {
 	if err := a.grants.Store(ctx, grant); err != nil {
 		return tokens.Pending{}, "", err
 	}
@@ -94,7 +95,7 @@ func (a *accounts) resume(ctx context.Context, grant string) (tokens.Pending, st
 	case err != nil || userID != "":
 		return tokens.Pending{}, userID, err
 	}
-	userID, err = a.link(ctx, grant, pending)
+	userID, err = a.linkToOwner(ctx, grant, pending)
 	return pending, userID, err
 }
 
@@ -107,8 +108,8 @@ func (a *accounts) claimed(ctx context.Context, grant string) (tokens.Pending, e
 	return pending, err
 }
 
-// link asks whose the tokens of a pending grant are and files it there.
-func (a *accounts) link(ctx context.Context, grant string, pending tokens.Pending) (string, error) {
+// linkToOwner asks whose the tokens of a pending grant are and files it there.
+func (a *accounts) linkToOwner(ctx context.Context, grant string, pending tokens.Pending) (string, error) {
 	user, err := getJSON[struct {
 		ID lenient.String `json:"id"`
 	}](ctx, a.core, opUser, grantCredential{accounts: a, grant: grant}, "/user", nil)

@@ -196,7 +196,7 @@ func (c *core) newGrant(userID string, pending tokens.Pending) *Grant {
 }
 
 func (g grantReach) resume(ctx context.Context, grantID string) (*Grant, error) {
-	pending, userID, err := g.accounts.resume(ctx, grantID)
+	pending, userID, err := g.accounts.linkPending(ctx, grantID)
 	if err != nil {
 		return nil, err
 	}
