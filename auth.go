@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/seed-498a1bc4/smartcar/internal/policy"
+	"github.com/seed-498a1bc4/smartcar/internal/tokens"
 )
 
 // A credential authorizes requests. It is used concurrently.
@@ -17,25 +18,23 @@ type credential interface {
 	// is another header now; renewed says that it is new, and not one which
 	// another caller or replica had stored before.
 	refused(ctx context.Context, header []string) (renewed bool, err error)
-	// renewalHelped is told whether a renewed header was accepted, and says what
-	// it may mean if it was not.
-	renewalHelped(helped bool) (hint string)
+	// renewalHelped is told whether header, a renewed one, was accepted, and says
+	// what it may mean if it was not.
+	renewalHelped(header []string, helped bool) (hint string)
 	// refreshTokens are those that belong to the header, if there are any. An answer
 	// must not repeat them either.
 	refreshTokens() (current, spare string)
 }
-
-var errNoOtherToken = errors.New("there is no other token to try")
 
 // fixedCredential never changes.
 type fixedCredential string
 
 func (f fixedCredential) ready() bool                              { return true }
 func (f fixedCredential) header(context.Context) ([]string, error) { return []string{string(f)}, nil }
-func (f fixedCredential) renewalHelped(bool) string                { return "" }
+func (f fixedCredential) renewalHelped([]string, bool) string      { return "" }
 func (f fixedCredential) refreshTokens() (string, string)          { return "", "" }
 func (f fixedCredential) refused(context.Context, []string) (bool, error) {
-	return false, errNoOtherToken
+	return false, tokens.ErrNoOther
 }
 
 // An exchange sends one authorized request and returns what came back. Takes
@@ -76,7 +75,7 @@ func authorizing(next exchange) layer {
 			if !renewed {
 				continue
 			}
-			if hint := r.auth.renewalHelped(!a.unauthorized(err)); hint != "" {
+			if hint := r.auth.renewalHelped(header, !a.unauthorized(err)); hint != "" {
 				a.failure.Description = hint + "; " + a.failure.Description
 			}
 			break

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"net/url"
 	"runtime"
 	"slices"
@@ -14,9 +13,9 @@ import (
 
 	"github.com/seed-498a1bc4/smartcar/internal/contexts"
 	"github.com/seed-498a1bc4/smartcar/internal/records"
+	"github.com/seed-498a1bc4/smartcar/internal/tokens"
 	"github.com/seed-498a1bc4/smartcar/internal/users"
 	"github.com/seed-498a1bc4/smartcar/store"
-	"golang.org/x/oauth2"
 )
 
 // Version of this module, as it stands in the User-Agent.
@@ -79,13 +78,10 @@ type Client struct{ core *core }
 // deep.
 type core struct {
 	appID       string // the application id, which is public
-	apiClientID string // of API v3
 	redirectURL string
 	secrets     func() secrets
 	opts        *options
 	api         string // base URL of the API version in use
-	oauth       func() *oauth2.Config
-	http        *http.Client // a copy of the caller's, for x/oauth2
 	wire        wire
 	reach       reach
 	send        layer // the pipeline
@@ -95,7 +91,6 @@ type core struct {
 	answers     *answerCache
 	links       *keyLinks
 	users       *users.Users
-	tokens      *tokenKeeper
 	accounts    *accounts
 }
 
@@ -127,36 +122,42 @@ func New(config Config, opts ...Option) (*Client, error) {
 	if err := config.validate(o.api); err != nil {
 		return nil, err
 	}
-	wire := o.api.wire()
-	hidden := secrets{config.ClientSecret, config.APIClientSecret, config.ManagementToken, slices.Clone(config.StateKey)}
-	c := &core{
-		appID: config.application(), apiClientID: config.APIClientID, redirectURL: config.RedirectURL,
-		secrets: func() secrets { return hidden },
-		opts:    &o, wire: wire, api: wire.base(o.origins).String(), http: o.httpClient(),
-	}
 	if o.store == nil {
 		o.store = store.NewMemoryAt(o.clock.Now)
 	}
-	c.oauth = func() *oauth2.Config {
-		return &oauth2.Config{
-			ClientID: config.application(), ClientSecret: config.ClientSecret, RedirectURL: config.RedirectURL,
-			// Probing for the style would send a one-time code twice.
-			Endpoint: oauth2.Endpoint{TokenURL: o.origins.Auth.JoinPath("oauth/token").String(), AuthStyle: oauth2.AuthStyleInHeader},
-		}
+	c := newCore(config, &o)
+	o.logger.LogAttrs(context.Background(), slog.LevelInfo, "smartcar client", slog.String("api", string(o.api)), slog.String("version", Version))
+	return &Client{c}, nil
+}
+
+// newCore puts the parts of a client together, from the store up to the pipeline
+// and the ways to users and cars.
+func newCore(config Config, o *options) *core {
+	hidden := secrets{config.ClientSecret, config.APIClientSecret, config.ManagementToken, slices.Clone(config.StateKey)}
+	wire := o.api.wire()
+	c := &core{
+		appID: config.application(), redirectURL: config.RedirectURL, secrets: func() secrets { return hidden },
+		opts: o, wire: wire, api: wire.base(o.origins).String(), pause: &pause{opts: o},
 	}
 	kept := records.New(o.store, o.clock)
 	c.users = users.New(kept, o.clock, max(o.cacheSize, leastUserCars))
-	c.tokens = newTokenKeeper(c)
-	c.answers = newAnswerCache(&o, kept, c.users)
-	c.links = &keyLinks{&o, c.users}
-	c.cars = newCars(&o, kept, c.users)
-	c.pause = &pause{opts: &o}
-	c.gate = &gate{opts: &o, pause: c.pause, cars: c.cars, links: c.links, answers: c.answers}
+	c.answers = newAnswerCache(o, kept, c.users)
+	c.links = &keyLinks{o, c.users}
+	c.cars = newCars(o, kept, c.users)
+	c.gate = &gate{opts: o, pause: c.pause, cars: c.cars, links: c.links, answers: c.answers}
 	c.send = newPipeline(c.gate, wire, c.secrets)
-	c.accounts = &accounts{c.opts, c.sender(), c.users, c.tokens, c.answers, c.cars}
-	c.reach = c.newReach()
-	o.logger.LogAttrs(context.Background(), slog.LevelInfo, "smartcar client", slog.String("api", string(o.api)), slog.String("version", Version))
-	return &Client{c}, nil
+
+	endpoints := newTokenEndpoints(config, o, c.pause, c.secrets)
+	grants := tokens.NewGrants(kept, o.clock, c.users, endpoints.exchangeRefresh, judgeRefresh, o.tokenTiming())
+	sender := sender{c.send, c.api}
+	c.accounts = newAccounts(o, sender, &logins{grants, c.users, c.answers}, c.cars)
+	if o.api == V3 {
+		token := tokens.NewApplication(kept, o.clock, config.APIClientID, endpoints.mintAppToken, o.refreshPoll())
+		c.reach = appReach{o, sender, c.accounts, c.links, appCredential{token}}
+	} else {
+		c.reach = grantReach{o, c.secrets, sender, c.accounts, c.links, endpoints}
+	}
+	return c
 }
 
 // application is the public id under either of its names.
@@ -184,14 +185,6 @@ func (c *Client) Connect() *Connect { return &Connect{c.core} }
 // [Grant.UserID]. It makes no request: a user who is not known shows at the
 // first call, as [ErrNotConnected], and an empty id as [ErrInvalidArgument].
 func (c *Client) User(userID string) *User { return &User{core: c.core, id: userID} }
-
-// newReach returns the way of the API version in use to users and cars.
-func (c *core) newReach() reach {
-	if c.opts.api == V3 {
-		return appReach{c.opts, c.sender(), c.accounts, c.links, newAppCredential(c)}
-	}
-	return grantReach{c.opts, c.secrets, c.sender(), c.accounts, c.links}
-}
 
 func (c *core) sender() sender { return sender{c.send, c.api} }
 

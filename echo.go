@@ -63,11 +63,8 @@ func (o *options) sentForToken(req *http.Request) (e echo) {
 	}
 	text, _ := io.ReadAll(body)
 	form, _ := url.ParseQuery(string(text))
-	var asJSON map[string]string
-	_ = json.Unmarshal(text, &asJSON)
 	for _, name := range []string{"code", "refresh_token", "client_secret"} {
 		e.add(form.Get(name))
-		e.add(asJSON[name])
 	}
 	return e
 }
