@@ -75,7 +75,7 @@ func (c *answerCache) of(vehicleID string) *vehicleKept {
 
 // keep stores what the car said, for the next caller of the same scope.
 func (c *answerCache) keep(ctx context.Context, ref answerRef, began time.Time, parts []part) {
-	ref.kept.keep(ref, parts)
+	ref.kept.keep(ref.scope, ref.units, parts)
 	c.stored.keep(ctx, ref, began, parts)
 }
 
@@ -125,7 +125,7 @@ func (k *vehicleKept) get(key answerKey) (part, bool) {
 	return p, ok
 }
 
-func (k *vehicleKept) keep(ref answerRef, parts []part) {
+func (k *vehicleKept) keep(scope string, units UnitSystem, parts []part) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.answers == nil {
@@ -134,7 +134,7 @@ func (k *vehicleKept) keep(ref answerRef, parts []part) {
 	for _, p := range parts {
 		if p.err == nil && p.op.kind == KindData {
 			p.value = nil // the caller's
-			k.answers[ref.key(p.op.name)] = p
+			k.answers[answerKey{scope: scope, op: p.op.name, units: units}] = p
 		}
 	}
 }

@@ -51,7 +51,7 @@ func (c Config) chosenAPI(asked API) (API, error) {
 	return V3, nil
 }
 
-func (api API) wire() wire {
+func wireOf(api API) wire {
 	if api == V3 {
 		return wireV3{}
 	}

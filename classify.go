@@ -15,10 +15,10 @@ func classifying(o *options, w wire, next exchange) exchange {
 	return func(ctx context.Context, r *request, header []string, takes bool) (attempt, error) {
 		a, err := next(ctx, r, header, takes)
 		if err == nil {
-			err = a.answer.read(r, w)
+			err = interpret(a.answer, r, w)
 		}
 		if err == nil {
-			a.outcome, a.failure = a.answer.bookedAs(r.kind, w, o.ignoreKeySignal)
+			a.outcome, a.failure = bookedAs(a.answer, r.kind, w, o.ignoreKeySignal)
 			return a, nil
 		}
 		a.answer = nil
@@ -32,9 +32,9 @@ func classifying(o *options, w wire, next exchange) exchange {
 	}
 }
 
-// read fills in what the answer holds for the request: the parts of a read, the
+// interpret fills in what the answer holds for the request: the parts of a read, the
 // result of a command.
-func (a *answer) read(r *request, w wire) error {
+func interpret(a *answer, r *request, w wire) error {
 	if a.status < 200 || a.status > 299 {
 		e := decodeError(r.op, a.status, a.header, a.body, a.at)
 		if a.status >= 300 && a.status < 400 {
@@ -63,14 +63,14 @@ func (a *answer) read(r *request, w wire) error {
 		return e
 	}
 	for i := range a.parts {
-		a.parts[i].decode(r, w, a)
+		decodePart(&a.parts[i], r, w, a)
 	}
 	return nil
 }
 
-// decode turns the body of a part into its typed result, or into an error of
+// decodePart turns the body of a part into its typed result, or into an error of
 // that part: what cannot be read must not be kept as what the car said.
-func (p *part) decode(r *request, w wire, a *answer) {
+func decodePart(p *part, r *request, w wire, a *answer) {
 	if p.err != nil {
 		p.err.read = true
 		return
@@ -95,7 +95,7 @@ func unreadable(op Operation, a *answer, cause error) *Error {
 
 // bookedAs says what an answer that is no error means for the vehicle's turn. The
 // failure is that of a part which carries evidence, if any does.
-func (a *answer) bookedAs(kind Kind, w wire, ignoreKeySignal bool) (policy.Outcome, *Error) {
+func bookedAs(a *answer, kind Kind, w wire, ignoreKeySignal bool) (policy.Outcome, *Error) {
 	outcome, failure := strongest(kind, w, a.parts)
 	if !a.observed.wasChecked {
 		return outcome, failure

@@ -134,7 +134,7 @@ func New(config Config, opts ...Option) (*Client, error) {
 // and the ways to users and cars.
 func newCore(config Config, o *options) *core {
 	hidden := secrets{config.ClientSecret, config.APIClientSecret, config.ManagementToken, slices.Clone(config.StateKey)}
-	wire := o.api.wire()
+	wire := wireOf(o.api)
 	c := &core{
 		appID: config.application(), redirectURL: config.RedirectURL, secrets: func() secrets { return hidden },
 		opts: o, wire: wire, api: wire.base(o.origins).String(), pause: &pause{opts: o},

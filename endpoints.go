@@ -42,7 +42,7 @@ const opAppToken Operation = "application-token"
 func newTokenEndpoints(config Config, o *options, p *pause, own func() secrets) *tokenEndpoints {
 	application, secret, redirectURL := config.application(), config.ClientSecret, config.RedirectURL
 	return &tokenEndpoints{
-		opts: o, pause: p, apiClientID: config.APIClientID, secrets: own, http: o.httpClient(),
+		opts: o, pause: p, apiClientID: config.APIClientID, secrets: own, http: newTokenClient(o),
 		oauth: func() *oauth2.Config {
 			return &oauth2.Config{
 				ClientID: application, ClientSecret: secret, RedirectURL: redirectURL,
@@ -151,7 +151,7 @@ func (t *tokenEndpoints) mintAppToken(ctx context.Context, _ string) (tokens.Pai
 	if resp.StatusCode == http.StatusOK {
 		sent = echo{} // a token is what it is for
 	}
-	answer, err := t.opts.readAnswer(ctx, resp, &sent)
+	answer, err := readAnswer(ctx, t.opts, resp, &sent)
 	if err != nil {
 		return tokens.Pair{}, &Error{Operation: opAppToken, StatusCode: resp.StatusCode, read: true, reach: reachedUnsure, Err: err}
 	}

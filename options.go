@@ -102,15 +102,6 @@ func defaultOptions() options {
 	}
 }
 
-// httpClient returns the client that x/oauth2 uses: the caller's transport,
-// no redirects, and a bound on the body and on the time.
-func (o *options) httpClient() *http.Client {
-	return &http.Client{
-		Transport:     tokenTransport{o},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-}
-
 // WithHTTPClient sets the transport, and the timeout of each request if the
 // client has one and it is shorter. The client is copied. Redirects are never
 // followed and cookies never kept, whatever the client says.

@@ -155,7 +155,7 @@ func (g grantReach) permissions(ctx context.Context, r *request) ([]string, erro
 		if err != nil {
 			return nil, err
 		}
-		answered, err := result[permissionsV2](wireV2{}, &a.answer.parts[0])
+		answered, err := readingAs[permissionsV2](decoded(wireV2{}, a.answer.parts[0]))
 		if err != nil {
 			return nil, err
 		}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -69,35 +70,39 @@ func validateID(argument, id string) error {
 	return nil
 }
 
-// readOne reads a single operation into its typed result.
-func readOne[T any, P readingOf[T]](ctx context.Context, v *Vehicle, op Operation) (*T, error) {
-	return readWithQuery[T, P](ctx, v, op, nil)
+// readOne reads a single operation.
+func (v *Vehicle) readOne(ctx context.Context, op Operation, query url.Values) (part, error) {
+	parts, err := v.read(ctx, op, lookup(op), query)
+	if err != nil {
+		return part{}, err
+	}
+	return decoded(v.core.wire, parts[0])
 }
 
-func readWithQuery[T any, P readingOf[T]](ctx context.Context, v *Vehicle, op Operation, query url.Values) (*T, error) {
-	parts, err := v.read(ctx, op, lookup(op), query)
+// decoded returns a part with its typed result. A kept part is decoded anew each
+// time: callers must not see each other's changes.
+func decoded(w wire, p part) (part, error) {
+	if p.refused != nil {
+		return part{}, p.refused
+	}
+	if p.value == nil {
+		var err error
+		if p.value, err = w.decode(p.op, p.body, p.meta.UnitSystem); err != nil {
+			return part{}, &Error{Operation: p.op.name, StatusCode: http.StatusOK, RequestID: p.meta.RequestID, Err: err}
+		}
+		p.value.setMeta(p.meta)
+	}
+	return p, nil
+}
+
+// readingAs returns the typed result of a decoded part.
+func readingAs[T any, P readingOf[T]](p part, err error) (*T, error) {
 	if err != nil {
 		return nil, err
 	}
-	return result[T, P](v.core.wire, &parts[0])
-}
-
-// result turns a part into the typed result of its operation.
-func result[T any, P readingOf[T]](w wire, p *part) (*T, error) {
-	if p.refused != nil {
-		return nil, p.refused
-	}
-	value := p.value
-	if value == nil {
-		var err error
-		if value, err = w.decode(p.op, p.body, p.meta.UnitSystem); err != nil {
-			return nil, &Error{Operation: p.op.name, StatusCode: http.StatusOK, RequestID: p.meta.RequestID, Err: err}
-		}
-		value.setMeta(p.meta)
-	}
-	typed, ok := value.(P)
+	typed, ok := p.value.(P)
 	if !ok {
-		return nil, &NotSupportedError{Operation: p.op.name, API: w.version()}
+		return nil, fmt.Errorf("%w: %s", ErrNotSupported, p.op.name)
 	}
 	return typed, nil
 }

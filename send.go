@@ -45,7 +45,7 @@ func transmitting(o *options, own func() secrets) exchange {
 			watch = new(sendWatch)
 			ctx = watch.attach(ctx)
 		}
-		req, err := o.newRequest(ctx, r, header, unrepeatable)
+		req, err := newHTTPRequest(ctx, o, r, header, unrepeatable)
 		if err != nil {
 			return sent, &Error{Operation: r.op, reach: reachedNever, Err: err}
 		}
@@ -56,11 +56,11 @@ func transmitting(o *options, own func() secrets) exchange {
 			if certainlyNotSent(err) || watch.neverConnected() {
 				e.reach = reachedNever
 			}
-			o.logRequest(ctx, r, 0, "", sent.began)
+			logRequest(ctx, o, r, 0, "", sent.began)
 			return sent, e
 		}
-		sent.answer, err = o.readAnswer(ctx, resp, &hidden)
-		o.logRequest(ctx, r, resp.StatusCode, resp.Header.Get(headerRequestID), sent.began)
+		sent.answer, err = readAnswer(ctx, o, resp, &hidden)
+		logRequest(ctx, o, r, resp.StatusCode, resp.Header.Get(headerRequestID), sent.began)
 		if err != nil {
 			e := &Error{
 				Operation: r.op, StatusCode: resp.StatusCode, Err: err,
@@ -101,7 +101,7 @@ func (o *options) roundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-func (o *options) newRequest(ctx context.Context, r *request, header []string, unrepeatable bool) (*http.Request, error) {
+func newHTTPRequest(ctx context.Context, o *options, r *request, header []string, unrepeatable bool) (*http.Request, error) {
 	target := r.base + r.wire.path
 	if len(r.query) > 0 {
 		target += "?" + r.query.Encode()
@@ -150,7 +150,7 @@ func (eofReader) Read([]byte) (int, error) { return 0, io.EOF }
 
 // readAnswer reads the whole body, so that the connection can be used again. What
 // was sent is struck out of the answer, headers included.
-func (o *options) readAnswer(ctx context.Context, resp *http.Response, sent *echo) (*answer, error) {
+func readAnswer(ctx context.Context, o *options, resp *http.Response, sent *echo) (*answer, error) {
 	defer func() { _ = resp.Body.Close() }()
 	resp.Header = sent.header(resp.Header)
 	limit := maxBody
@@ -209,7 +209,7 @@ func (w *sendWatch) attach(ctx context.Context) context.Context {
 
 func (w *sendWatch) neverConnected() bool { return w != nil && w.asked.Load() && !w.connected.Load() }
 
-func (o *options) logRequest(ctx context.Context, r *request, status int, requestID string, began time.Time) {
+func logRequest(ctx context.Context, o *options, r *request, status int, requestID string, began time.Time) {
 	if !o.logger.Enabled(ctx, slog.LevelDebug) {
 		return
 	}

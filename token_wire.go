@@ -30,6 +30,15 @@ func (t tokenTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
+// newTokenClient returns the client that x/oauth2 uses: the caller's transport,
+// no redirects, and a bound on the body and on the time.
+func newTokenClient(o *options) *http.Client {
+	return &http.Client{
+		Transport:     tokenTransport{o},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
 // strike removes from an error what was sent.
 func (t tokenTransport) strike(resp *http.Response, sent *echo) {
 	body, err := readAtMost(resp.Body, maxErrorBody, resp.ContentLength)

@@ -107,7 +107,7 @@ func (v *Vehicle) ServiceHistory(ctx context.Context, from, to time.Time) (*Serv
 		return nil, argumentError("ServiceHistory to", "lies before from")
 	}
 	if v != nil && v.core != nil && v.core.opts.api == V3 { // which takes no period: it is cut out here
-		r, err := readOne[ServiceHistoryReading](ctx, v, ServiceHistory)
+		r, err := readingAs[ServiceHistoryReading](v.readOne(ctx, ServiceHistory, nil))
 		if err == nil {
 			r.Records = slices.DeleteFunc(r.Records, func(s ServiceRecord) bool {
 				date := s.Date.Format(time.DateOnly)
@@ -123,7 +123,7 @@ func (v *Vehicle) ServiceHistory(ctx context.Context, from, to time.Time) (*Serv
 	if !to.IsZero() {
 		query.Set("end_date", to.Format(time.DateOnly))
 	}
-	return readWithQuery[ServiceHistoryReading](ctx, v, ServiceHistory, query)
+	return readingAs[ServiceHistoryReading](v.readOne(ctx, ServiceHistory, query))
 }
 
 // Permissions lists what the owner granted to the application for this car.
@@ -141,7 +141,7 @@ func (v *Vehicle) Permissions(ctx context.Context) ([]string, error) {
 //
 // https://smartcar.com/docs/api-reference/list-signals
 func (v *Vehicle) Signals(ctx context.Context) (*Signals, error) {
-	return readOne[Signals](ctx, v, AllSignals)
+	return readingAs[Signals](v.readOne(ctx, AllSignals, nil))
 }
 
 // Signal reads one signal, documented or not, as a set that holds just it. It
@@ -168,7 +168,7 @@ func (v *Vehicle) Signal(ctx context.Context, code signals.Code) (*Signals, erro
 	if err != nil {
 		return nil, err
 	}
-	return result[Signals](v.core.wire, &a.answer.parts[0])
+	return readingAs[Signals](decoded(v.core.wire, a.answer.parts[0]))
 }
 
 // Snapshot reads several things in one request, which is one turn of a keyless

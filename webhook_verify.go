@@ -65,19 +65,19 @@ var webhookReasons = [...]struct {
 	status int
 	text   string
 }{
-	{WebhookNotPost, http.StatusMethodNotAllowed, "webhooks are sent with POST"},
-	{WebhookCompressed, http.StatusUnsupportedMediaType, "the body has a Content-Encoding, which Smartcar does not document: the signature is over the bytes as they are sent"},
-	{WebhookTooLarge, http.StatusRequestEntityTooLarge, "the body is larger than WebhookOptions.MaxBytes; Smartcar sends up to 50 KB"},
-	{WebhookBusy, http.StatusServiceUnavailable, "as many large bodies as are held at a time are being read: it may be an attack, since Smartcar sends up to 50 KB; it sends again"},
-	{WebhookNotRead, http.StatusBadRequest, "the body did not arrive whole"},
-	{WebhookBadChallenge, http.StatusBadRequest, "the challenge is not up to 256 letters, digits and ._~+/=-: answering it could sign a forged event"},
-	{WebhookUnsigned, http.StatusUnauthorized, "the header SC-Signature is missing: it does not come from Smartcar, or a proxy dropped the header"},
-	{WebhookMalformedSignature, http.StatusUnauthorized, "the header SC-Signature is not 64 hexadecimal digits"},
-	{WebhookWrongSignature, http.StatusUnauthorized, "no secret matches the signature: the secret has to be the application management token, of this very application, and the body the bytes that were sent, which a middleware may have changed; that VERIFY passed proves neither"},
-	{WebhookUnreadable, http.StatusBadRequest, "the body is signed, but is no JSON object"},
-	{WebhookStoreFailed, http.StatusServiceUnavailable, "the store could not be asked whether the event was handled already; Smartcar sends it again"},
-	{WebhookInProgress, http.StatusServiceUnavailable, "another handler has the event at this moment; Smartcar sends it again"},
-	{WebhookHandlerFailed, http.StatusInternalServerError, "the application did not handle the event; Smartcar sends it again"},
+	{"not-post", http.StatusMethodNotAllowed, "webhooks are sent with POST"},
+	{"compressed", http.StatusUnsupportedMediaType, "the body has a Content-Encoding, which Smartcar does not document: the signature is over the bytes as they are sent"},
+	{"too-large", http.StatusRequestEntityTooLarge, "the body is larger than WebhookOptions.MaxBytes; Smartcar sends up to 50 KB"},
+	{"busy", http.StatusServiceUnavailable, "as many large bodies as are held at a time are being read: it may be an attack, since Smartcar sends up to 50 KB; it sends again"},
+	{"not-read", http.StatusBadRequest, "the body did not arrive whole"},
+	{"bad-challenge", http.StatusBadRequest, "the challenge is not up to 256 letters, digits and ._~+/=-: answering it could sign a forged event"},
+	{"unsigned", http.StatusUnauthorized, "the header SC-Signature is missing: it does not come from Smartcar, or a proxy dropped the header"},
+	{"malformed-signature", http.StatusUnauthorized, "the header SC-Signature is not 64 hexadecimal digits"},
+	{"wrong-signature", http.StatusUnauthorized, "no secret matches the signature: the secret has to be the application management token, of this very application, and the body the bytes that were sent, which a middleware may have changed; that VERIFY passed proves neither"},
+	{"unreadable", http.StatusBadRequest, "the body is signed, but is no JSON object"},
+	{"store-failed", http.StatusServiceUnavailable, "the store could not be asked whether the event was handled already; Smartcar sends it again"},
+	{"in-progress", http.StatusServiceUnavailable, "another handler has the event at this moment; Smartcar sends it again"},
+	{"handler-failed", http.StatusInternalServerError, "the application did not handle the event; Smartcar sends it again"},
 }
 
 // String says for people what is wrong and what to do. The text may change.
