@@ -17,6 +17,7 @@ const (
 	apiClientID     = "client_01SIMULATED"
 	apiClientSecret = "simulated-api-secret"
 	redirectURL     = "http://localhost:8080/callback"
+	applicationName = "Simulated & Co"
 	defaultUserID   = "e0514ef4-5226-41e8-8c13-8f6e8f02e27e"
 
 	maxBody = 1 << 20
@@ -98,6 +99,10 @@ func (s *Server) ClientSecret() string { return clientSecret }
 // ApplicationID is the id that Connect takes as application_id: the same as
 // ClientID, and never APIClientID.
 func (s *Server) ApplicationID() string { return clientID }
+
+// ApplicationName is the name that owners know the application by. It stands in
+// the messages for owners, suggestedUserMessage.
+func (s *Server) ApplicationName() string { return applicationName }
 
 // ManagementToken is the application management token.
 func (s *Server) ManagementToken() string { return managementToken }

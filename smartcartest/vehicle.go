@@ -307,8 +307,9 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
-// round rounds to a number of decimal places.
+// round rounds to a number of decimal places, and never to minus zero, which
+// JavaScript prints as 0.
 func round(v float64, places int) float64 {
 	p := math.Pow10(places)
-	return math.Round(v*p) / p
+	return math.Round(v*p)/p + 0
 }

@@ -65,6 +65,7 @@ func TestWebhookVirtualKey(t *testing.T) {
 	require.Len(t, a.deliver(), 1)
 	require.Equal(t, "/errors", r.got[0].path)
 	require.Equal(t, mac(a.sim.ManagementToken(), r.got[0].body), r.got[0].header.Get("SC-Signature"))
+	require.NotContains(t, string(r.got[0].body), `\u`, "JavaScript prints the body without escapes")
 	e := r.take(t)[0]
 	require.Equal(t, "VEHICLE_ERROR", e["eventType"])
 	one := at(e, "data", "errors", 0)
@@ -73,6 +74,7 @@ func TestWebhookVirtualKey(t *testing.T) {
 	require.Equal(t, "ERROR", at(one, "state"))
 	require.Equal(t, "https://www.tesla.com/_ak/smartcar.com", at(one, "resolution", "url"))
 	require.NotEmpty(t, at(one, "docURL"))
+	require.Contains(t, at(one, "suggestedUserMessage"), a.sim.ApplicationName())
 	require.Equal(t, "odometer-traveleddistance", at(one, "signals", 0, "code"))
 	require.Nil(t, at(e, "data", "signals"))
 	require.Empty(t, a.deliver())
