@@ -407,7 +407,7 @@ func TestGuessedVehicleIDsLeaveNoRecords(t *testing.T) {
 		_, user := connected(t, sim, smartcar.WithStore(db))
 		before := db.live(t)
 		for i := range 50 {
-			v := user.Vehicle(fmt.Sprintf("guess-%d", i))
+			v := user.Vehicle(fmt.Sprintf("90e55000-0000-4000-8000-%012d", i))
 			_, err := v.Battery(t.Context())
 			require.ErrorIs(t, err, smartcar.ErrUnauthorized)
 			_, err = v.Lock(t.Context())
@@ -418,6 +418,6 @@ func TestGuessedVehicleIDsLeaveNoRecords(t *testing.T) {
 		require.Equal(t, before, db.live(t))
 		record, err := db.Load(t.Context(), "user/"+user.ID())
 		require.NoError(t, err)
-		require.NotContains(t, string(record.Value), "guess-")
+		require.NotContains(t, string(record.Value), "90e55000")
 	})
 }
