@@ -69,7 +69,12 @@ func (o *operation) admit(v *vehicle, perms []string, query url.Values) *apiErro
 // capable returns VEHICLE_NOT_CAPABLE when the car never answers the
 // operation.
 func (o *operation) capable(v *vehicle) *apiError {
-	if strings.HasPrefix(o.path, "/tesla/") && !v.tesla() || slices.Contains(v.Unsupported, o.path) {
+	part, _, _ := strings.Cut(strings.TrimPrefix(o.path, "/"), "/")
+	switch {
+	case part == "tesla" && !v.tesla(),
+		(part == "fuel" || part == "engine") && !v.burnsFuel(),
+		(part == "battery" || part == "charge") && !v.plugsIn(),
+		slices.Contains(v.Unsupported, o.path):
 		return newError("COMPATIBILITY", "VEHICLE_NOT_CAPABLE")
 	}
 	return nil

@@ -18,6 +18,8 @@ func (s *Server) serveV2(c *call, rest []string) *response {
 		return s.v2Vehicle(c)
 	case len(rest) == 1 && rest[0] == "compatibility" && method == http.MethodGet:
 		return s.v2Compatibility(c)
+	case len(rest) == 2 && rest[0] == "compatibility" && rest[1] == "matrix" && method == http.MethodGet:
+		return s.v2Matrix(c)
 	case len(rest) == 2 && rest[0] == "management" && rest[1] == "connections":
 		return s.serveConnections(c)
 	}

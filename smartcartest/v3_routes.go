@@ -108,7 +108,7 @@ func (s *Server) v3Vehicle(c *call, v *vehicle, rest []string) *response {
 
 // v3Attributes are the attributes of a car in v3 and in webhooks.
 func (s *Server) v3Attributes(v *vehicle, mode string) object {
-	out := object{"make": v.Make, "model": v.Model, "year": v.Year, "powertrainType": "BEV", "mode": mode}
+	out := object{"make": v.Make, "model": v.Model, "year": v.Year, "powertrainType": v.powertrainType(), "mode": mode}
 	if s.cfg.variants.NullPowertrain {
 		out["powertrainType"] = nil
 	}

@@ -36,6 +36,10 @@ func (g signal) capable(v *vehicle) bool {
 	switch {
 	case g.cars == onlyTesla && !v.tesla(), g.cars == notTesla && v.tesla():
 		return false
+	case g.group == "InternalCombustionEngine" && !v.burnsFuel():
+		return false
+	case (g.group == "TractionBattery" || g.group == "Charge") && !v.plugsIn():
+		return false
 	case g.v2 != "" && slices.Contains(v.Unsupported, g.v2):
 		return false
 	default:
