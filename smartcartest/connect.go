@@ -65,7 +65,9 @@ func (s *Server) serveReauthenticate(c *call) *response {
 }
 
 // grantCars connects the cars that the owner ticked, with the permissions that
-// were ticked, and sends the browser back.
+// were ticked, and sends the browser back. A required permission cannot be
+// unticked, and that is all: since 2026-06-16 it keeps no car out, so a car
+// that has no such thing is connected without it.
 func (s *Server) grantCars(c *call, f *flow, form url.Values) *response {
 	account := form.Get("user")
 	cars := s.offered(f, account)
@@ -84,20 +86,16 @@ func (s *Server) grantCars(c *call, f *flow, form url.Values) *response {
 			return !slices.Contains(form["permission"], p) && !slices.Contains(f.required, p)
 		})
 	}
+	if len(scope) == 0 {
+		return textResponse(http.StatusBadRequest, "At least one permission must stay selected")
+	}
 	g := &grant{account: account, user: s.userID(account), vehicles: map[string][]string{}}
 	keyMissing := false
 	for _, v := range cars {
-		granted := intersect(scope, v.Permissions)
-		if len(intersect(f.required, granted)) < len(f.required) {
-			continue // the car lacks a required permission and is left out
-		}
-		g.vehicles[v.ID] = granted
+		g.vehicles[v.ID] = intersect(scope, v.Permissions)
 		keyMissing = keyMissing || v.keyless() && v.tesla()
 	}
 	if len(g.vehicles) == 0 {
-		if len(cars) > 0 {
-			return s.endWithError(f, "vehicle_incompatible", url.Values{"vehicle": {cars[0].ID}})
-		}
 		return s.endWithError(f, "access_denied", form)
 	}
 	for _, id := range g.vehicleIDs(s.garage) {

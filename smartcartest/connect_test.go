@@ -112,10 +112,38 @@ func TestConnectChoosesCars(t *testing.T) {
 	require.Equal(t, 1, count(url.Values{"single_select": {"true"}}, grant))
 	require.Equal(t, 1, count(url.Values{"single_select": {"true"}, "single_select_vin": {"3FMTK3SU0NMA00007"}}, grant))
 	require.NoError(t, a.sim.SetPermissions(smartcartest.MachE, "read_vin"))
-	require.Equal(t, 6, count(url.Values{"scope": {"required:read_odometer read_vin"}}, grant))
-	back := a.answer(a.authorize(url.Values{"scope": {"required:read_odometer"}, "make": {"FORD"}}), grant)
-	require.Equal(t, "vehicle_incompatible", back.Get("error"))
-	require.Equal(t, "access_denied", a.answer(a.authorize(nil), url.Values{"decision": {"grant"}, "form": {"1"}}).Get("error"))
+	require.Equal(t, 7, count(url.Values{"scope": {"required:read_odometer read_vin"}}, grant), "a required permission keeps no car out")
+	var perms struct{ Permissions []string }
+	a.get(car(smartcartest.MachE, "/permissions")).ok(&perms)
+	require.Equal(t, []string{"read_vin"}, perms.Permissions)
+	a.get(car(smartcartest.Model3, "/permissions")).ok(&perms)
+	require.ElementsMatch(t, []string{"read_vin", "read_odometer"}, perms.Permissions)
+	require.Equal(t, 1, count(url.Values{"scope": {"required:read_odometer"}, "make": {"FORD"}}, grant))
+	a.get(car(smartcartest.MachE, "/permissions")).ok(&perms)
+	require.Empty(t, perms.Permissions)
+	permission := url.Values{"decision": {"grant"}, "form": {"1"}, "permission": {"read_vin"}}
+	require.Equal(t, "access_denied", a.answer(a.authorize(nil), permission).Get("error"), "no car is ticked")
+}
+
+func TestConnectOwnersTickPermissions(t *testing.T) {
+	a := newAPI(t)
+	page := a.authorize(url.Values{"scope": {"required:read_odometer read_vin read_battery"}})
+	granted := func(ticked ...string) (list []string) {
+		t.Helper()
+		a.login(url.Values{"decision": {"grant"}})
+		back := a.answer(page, url.Values{"decision": {"grant"}, "form": {"1"}, "vehicle": {smartcartest.MachE}, "permission": ticked})
+		var pair pair
+		a.grant(url.Values{"grant_type": {"authorization_code"}, "code": {back.Get("code")}}).ok(&pair)
+		a.token = pair.Access
+		var perms struct{ Permissions []string }
+		a.get(car(smartcartest.MachE, "/permissions")).ok(&perms)
+		return perms.Permissions
+	}
+	require.Equal(t, []string{"read_odometer"}, granted(), "required: it cannot be unticked")
+	require.Equal(t, []string{"read_odometer", "read_battery"}, granted("read_battery", "read_location"))
+	page = a.authorize(url.Values{"scope": {"read_vin read_battery"}})
+	_, err := a.sim.AnswerConnect(page, url.Values{"decision": {"grant"}, "form": {"1"}, "vehicle": {smartcartest.MachE}})
+	require.ErrorContains(t, err, "At least one permission must stay selected")
 }
 
 func TestConnectWithoutCode(t *testing.T) {
