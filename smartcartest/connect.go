@@ -32,7 +32,8 @@ func (s *Server) serveConnect(c *call) *response {
 }
 
 // serveReauthenticate answers GET and POST /oauth/reauthenticate. It gives out
-// no code, and existing tokens do not change.
+// no code, and existing tokens do not change. With response_type=none and no
+// redirect_uri the flow ends on the vendor's own page and calls nobody back.
 func (s *Server) serveReauthenticate(c *call) *response {
 	f, problem := s.newFlow(c.query, "vehicle_id", "none")
 	if problem != "" {
@@ -43,6 +44,8 @@ func (s *Server) serveReauthenticate(c *call) *response {
 		f.redirect = ""
 	} else if s.vehicles[f.vehicleID] == nil {
 		return textResponse(http.StatusBadRequest, "Invalid parameter vehicle_id")
+	} else if f.sentRedirect == "" && c.query.Get("response_type") == "vehicle_id" { // here no registered one stands in
+		return textResponse(http.StatusBadRequest, "Invalid parameter redirect_uri")
 	}
 	if c.request.Method == http.MethodGet {
 		return s.showConsent(c, f)
@@ -53,6 +56,9 @@ func (s *Server) serveReauthenticate(c *call) *response {
 	}
 	if name := connectError(form); name != "" {
 		return s.endWithError(f, name, form)
+	}
+	if v := s.vehicles[f.vehicleID]; v != nil {
+		v.lostAccess, s.mustObserve = false, true
 	}
 	s.setExternalID(s.userID(form.Get("user")), f.externalID, c.now)
 	for _, n := range s.connections {

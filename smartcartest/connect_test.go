@@ -190,6 +190,51 @@ func TestReauthenticate(t *testing.T) {
 	require.Error(t, err)
 }
 
+func TestReauthenticationThatEndsHosted(t *testing.T) {
+	a, r, id := hooked(t, smartcartest.Webhook{Data: []string{"odometer-traveleddistance"}})
+	require.NoError(t, a.sim.Subscribe(id, smartcartest.Model3))
+	a.deliver()
+	r.take(t)
+	v2 := &api{t: t, sim: a.sim, http: a.http, origin: a.origin}
+	v2.login(url.Values{"decision": {"grant"}})
+
+	require.NoError(t, a.sim.RequireReauthentication(smartcartest.Model3))
+	f := v2.get(car(smartcartest.Model3, "/odometer")).fails(400, "CONNECTED_SERVICES_ACCOUNT", "AUTHENTICATION_FAILED")
+	v2.post(car(smartcartest.Model3, "/security"), `{"action":"LOCK"}`).fails(400, "CONNECTED_SERVICES_ACCOUNT", "AUTHENTICATION_FAILED")
+	v2.get(car(smartcartest.Model3, "")).ok(nil) // the vendor itself knows the make
+	a.get(v3car(smartcartest.Model3, "/signals")).fails3(400, "CONNECTED_SERVICES_ACCOUNT", "AUTHENTICATION_FAILED")
+	require.False(t, a.sim.Ledger(smartcartest.Model3)[0].AtGate)
+	a.deliver()
+	events := r.take(t)
+	require.Len(t, events, 1)
+	require.Equal(t, "ERROR", at(events[0], "data", "errors", 0, "state"))
+	require.Equal(t, f.Resolution.URL, at(events[0], "data", "errors", 0, "resolution", "url"))
+
+	// The error's URL is only a part of one: it lacks the redirect_uri.
+	_, err := a.sim.Grant(f.Resolution.URL)
+	require.ErrorContains(t, err, "redirect_uri")
+	require.NotErrorIs(t, err, smartcartest.ErrHosted)
+	hosted := "https://connect.smartcar.com/oauth/reauthenticate?response_type=none&application_id=" + a.sim.ApplicationID() + "&vehicle_id=" + smartcartest.Model3
+	_, err = a.sim.Deny(hosted)
+	require.ErrorContains(t, err, "own page with access_denied")
+	v2.get(car(smartcartest.Model3, "/odometer")).fails(400, "CONNECTED_SERVICES_ACCOUNT", "AUTHENTICATION_FAILED")
+	require.Empty(t, a.deliver())
+	_, err = a.sim.Grant(hosted)
+	require.ErrorIs(t, err, smartcartest.ErrHosted)
+	v2.get(car(smartcartest.Model3, "/odometer")).ok(nil)
+	a.deliver()
+	events = r.take(t)
+	require.Equal(t, "RESOLVED", at(events[0], "data", "errors", 0, "state"))
+	require.Equal(t, "AUTHENTICATION_FAILED", at(events[0], "data", "errors", 0, "code"))
+
+	back := a.answer(hosted+"&redirect_uri="+url.QueryEscape(a.sim.RedirectURL()), url.Values{"decision": {"grant"}})
+	require.Equal(t, url.Values{"vehicle_id": {smartcartest.Model3}}, back, "with a redirect_uri both kinds come back")
+	require.NoError(t, a.sim.RequireReauthentication(smartcartest.Model3))
+	v2.login(url.Values{"decision": {"grant"}})
+	v2.get(car(smartcartest.Model3, "/odometer")).ok(nil) // a new Connect ends it, too
+	require.Error(t, a.sim.RequireReauthentication("unknown"))
+}
+
 func TestSeveralOwners(t *testing.T) {
 	shared := smartcartest.Car{ID: "shared", Make: "TESLA", Model: "Model 3", Integration: smartcartest.Streaming, Paired: true, Owner: "ann", SharedWith: []string{"bob"}}
 	a := newAPI(t, smartcartest.WithCars(shared, smartcartest.Car{ID: "bobs", Make: "FORD", Owner: "bob"}))

@@ -32,7 +32,9 @@
 // of the documented errors. See AnswerConnect. In a browser, the query
 // parameter simulated_user names the account. With response_type=none and no
 // redirect_uri the flow ends on a page of the simulator, which AnswerConnect
-// reports as an error although the owner has consented.
+// reports as ErrHosted although the owner has consented. A re-authentication
+// ends so with response_type=none, too; RequireReauthentication makes one
+// necessary, and a webhook or the next read tells that it has happened.
 //
 // After Connect, an owner adds the virtual key in the Tesla app. Here a page at
 // /_ak/smartcar.com, the path of the real link, stands for the app: it adds or

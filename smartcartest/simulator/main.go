@@ -7,7 +7,7 @@
 // It can be driven at /_sim/, which has no authentication:
 //
 //	GET    /_sim/cars                       all cars and their state
-//	POST   /_sim/cars/{id}/pair             also unpair, sleep, wake, schedule
+//	POST   /_sim/cars/{id}/pair             also unpair, sleep, wake, schedule, reauthenticate
 //	GET    /_sim/cars/{id}/ledger           what reached the car, and broken windows
 //	GET    /_sim/clock                      the simulated time
 //	POST   /_sim/clock {"advance":"8h"}     moves it, also back
