@@ -24,7 +24,7 @@ type operation struct {
 
 // operations is the v2 table of all paths below a car.
 func operations() []operation {
-	return slices.Concat(coreReads(), coreCommands(), teslaReads(), teslaCommands(), []operation{
+	return slices.Concat(coreReads(), coreCommands(), teslaReads(), teslaChargeReads(), teslaCommands(), []operation{
 		{method: http.MethodGet, path: "/permissions", kind: Metadata},
 		{method: http.MethodPost, path: "/batch", kind: Data},
 		{method: http.MethodDelete, path: "/application", kind: Metadata},

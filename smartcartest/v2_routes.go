@@ -50,7 +50,7 @@ func (s *Server) v2Vehicle(c *call) *response {
 		}
 		return c.fail(newError("RESOURCE_NOT_FOUND", "PATH"))
 	}
-	if op.method == http.MethodDelete && c.hasManagementToken() { // documented for the management token too
+	if op.method == http.MethodDelete && op.command == nil && c.hasManagementToken() { // documented for the management token too
 		if v == nil {
 			return c.fail(noVehicle(c.path[2]))
 		}
