@@ -43,11 +43,15 @@ func v3CommandAt(path string) *v3Command {
 	return nil
 }
 
+// incapable says whether the car can never carry the command out.
+func (o *v3Command) incapable(v *vehicle) bool {
+	return o.capable != nil && !o.capable(v) || slices.Contains(v.Unsupported, "/"+o.path)
+}
+
 // v3Command answers a command. An error of the request itself is answered at
 // once; a slow car streams its own answer.
 func (s *Server) v3Command(c *call, v *vehicle, n *connection, command *v3Command) *response {
-	incapable := command.capable != nil && !command.capable(v) || slices.Contains(v.Unsupported, "/"+command.path)
-	if err := v3Admit(n, command.permission, incapable); err != nil {
+	if err := v3Admit(n, command.permission, command.incapable(v)); err != nil {
 		return c.fail(err)
 	}
 	attributes, err := c.attributes()

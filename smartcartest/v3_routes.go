@@ -7,10 +7,14 @@ import (
 )
 
 // serveV3 answers everything below /v3: the vehicle API and the management
-// API, which share no path. The token is the application's; the header
+// API, which share no path, and the one path of the compatibility API, which
+// needs no token. The token is the application's; the header
 // sc-user-id names the user where one is needed. Cars, connections and ledgers
 // are those of v2.0.
 func (s *Server) serveV3(c *call, rest []string) *response {
+	if c.isCompatible() {
+		return s.v3Compatible(c)
+	}
 	v, _ := s.identify(c)
 	if !s.tokens.isApp(c.bearer(), c.now) {
 		return c.fail(newError("AUTHENTICATION", "UNAUTHORIZED"))
