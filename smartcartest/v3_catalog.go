@@ -70,10 +70,14 @@ func chargeSignals() []signal {
 		{group, "ChargeRate", read, "", everyCar, whileCharging("km/h", 30, func(w *view) float64 { return round(kmPerKW*w.kW(), 1) })},
 		{group, "ChargerPhases", read, "", onlyTesla, fixedBody(func() object { return object{"value": 1} })},
 		{group, "ChargingConnectorType", read, "", everyCar, stringBody(func(w *view) string {
-			if w.tesla() {
+			switch {
+			case !w.plugged:
+				return "invalid" // as captured, with SUCCESS: nothing is plugged in
+			case w.tesla():
 				return "IEC"
+			default:
+				return "J1772"
 			}
-			return "J1772"
 		})},
 		{group, "DetailedChargingStatus", read, "/charge", everyCar, stringBody((*view).chargeStatus)},
 		{group, "EnergyAdded", read, "", everyCar, numberBody("kWh", flat(11.52))},
@@ -90,7 +94,7 @@ func chargeSignals() []signal {
 			}
 			return 1
 		})},
-		{group, "Wattage", read, "", onlyTesla, whileCharging("watts", 0, func(w *view) float64 { return 1000 * w.kW() })},
+		{group, "Wattage", read, "", onlyTesla, whileCharging("watts", 8000, func(w *view) float64 { return 1000 * w.kW() })},
 	}
 }
 
