@@ -25,6 +25,7 @@ func webhooks() map[string]smartcartest.Webhook {
 		"variants": {Data: everySignal(), Variants: smartcartest.WebhookVariants{
 			DataTriggers: true, FetchedAt: true, ISOTimes: true, EpochVerify: true, SwappedMode: true, Sparse: true, StateErrors: true,
 		}},
+		"early":         {Data: everySignal(), Variants: smartcartest.WebhookVariants{Early: true}},
 		"scheduled 2.0": {Version: "2.0", Data: v2},
 		"dynamic 2.0":   {Version: "2.0", EventName: "dynamic"},
 		"event 2.0":     {Version: "2.0", EventName: "eventBased"},

@@ -122,7 +122,8 @@ func (s *Server) UserID() string { return defaultUserID }
 
 // Environment is what a program needs to talk to this server at an origin such
 // as "http://127.0.0.1:8787", as NAME=value lines. The origins carry the base
-// path, if there is one.
+// path, if there is one. The vendor's SDKs for Node.js, Ruby and Java take
+// these as they are; the one for Python takes [Server.PythonEnvironment].
 func (s *Server) Environment(origin string) []string {
 	origin = strings.TrimSuffix(origin, "/")
 	if s.cfg.basePath != "" {
@@ -139,9 +140,23 @@ func (s *Server) Environment(origin string) []string {
 		"SMARTCAR_API_V3_ORIGIN=" + origin,
 		"SMARTCAR_IAM_ORIGIN=" + origin,
 		"SMARTCAR_MANAGEMENT_API_V3_ORIGIN=" + origin,
+		"SMARTCAR_COMPATIBILITY_API_V3_ORIGIN=" + origin,
 		"SMARTCAR_APPLICATION_ID=" + clientID,
 		"SMARTCAR_MANAGEMENT_TOKEN=" + managementToken,
 		"SMARTCAR_API_CLIENT_ID=" + apiClientID,
 		"SMARTCAR_API_CLIENT_SECRET=" + apiClientSecret,
 	}
+}
+
+// PythonEnvironment is Environment for the vendor's SDK for Python: there,
+// SMARTCAR_AUTH_ORIGIN is the whole URL of the token endpoint, to which the SDK
+// adds nothing.
+func (s *Server) PythonEnvironment(origin string) []string {
+	lines := s.Environment(origin)
+	for i, line := range lines {
+		if strings.HasPrefix(line, "SMARTCAR_AUTH_ORIGIN=") {
+			lines[i] = line + "/oauth/token"
+		}
+	}
+	return lines
 }
