@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/seed-498a1bc4/smartcar/internal/policy"
 )
 
 // Wakefulness says whether a car is awake.
@@ -50,111 +52,110 @@ type Access struct {
 // when the car can no longer be reached. What Smartcar does not tell for the
 // moment is no error: the Class is ClassUnknown, or the key's state KeyUnknown.
 func (v *Vehicle) Access(ctx context.Context) (*Access, error) {
-	if _, err := v.newCall(ctx, TeslaVirtualKey); err != nil {
-		return nil, err
-	}
-	g := v.core.gate
-	c, err := g.load(ctx, v)
-	if err == nil {
-		c, _, err = g.learn(ctx, v, c, true)
-	}
+	r, err := v.newRequest(ctx, opKeyStatus)
 	if err != nil {
 		return nil, err
 	}
-	return g.describe(ctx, v, c), nil
+	c, err := v.core.gate.learned(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	return v.core.gate.describe(ctx, v.car, c), nil
 }
 
-func (g *gate) describe(ctx context.Context, v *Vehicle, c car) *Access {
+// describe says what the policy makes of a car now.
+func (g *gate) describe(ctx context.Context, ref carRef, c car) *Access {
 	s := c.state
-	a := &Access{Class: s.class.public(), Key: s.keyStatus(), Wake: s.wake.public()}
-	next := s.nextData(c.now(), g.opts.rules)
-	a.NextRead, a.Rule = c.ours(next.next), next.rule
-	if until := time.Unix(0, g.pausedUntil.Load()).UTC(); until.After(g.now()) && until.After(a.NextRead) {
+	a := &Access{Class: publicClass(s.Class()), Key: keyStatus(s), Wake: publicWake(s.Wake())}
+	next := s.NextUseful(c.now(), g.opts.policyRules())
+	a.NextRead, a.Rule = c.ours(next.Next), publicRules[next.Rule]
+	if until := g.pause.end(); until.After(g.opts.now()) && until.After(a.NextRead) {
 		a.NextRead, a.Rule = until, RuleApplication
 	}
-	if s.class == classLegacy && !s.streams && !s.fetchedAt.IsZero() {
-		if at := nextLegacy(s.recordedAt, s.fetchedAt, g.opts.rules); at.After(c.now()) && c.ours(at).After(a.NextRead) {
-			a.NextRead, a.Rule = c.ours(at), RuleLegacy
-		}
+	if s.MayNeedKey() {
+		a.NeedsKey = s.NeedsKey() || g.probe.keyIsFree()
+		a.VirtualKeyURL = g.links.forCar(ctx, ref.user, "")
 	}
-	if s.class == classStreaming && (s.key == keyMissing || s.key == keyNotAsked) {
-		a.NeedsKey = s.key == keyMissing || g.keyIsFree()
-		a.VirtualKeyURL = g.keyURL(ctx, v.userID, "")
-	}
-	a.Why, a.NothingStored = s.why(), s.nothing
-	if s.nothing {
+	a.Why, a.NothingStored = why(s), s.NothingStored()
+	if a.NothingStored {
 		a.Why += "; Smartcar has stored none of its data yet: subscribe it to a webhook"
 	}
 	return a
 }
 
-func (s carState) why() string {
-	switch s.class {
-	case classStreaming:
-		switch s.key {
-		case keyInstalled:
+func why(s policy.State) string {
+	switch s.Class() {
+	case policy.ClassStreaming:
+		switch s.Key() {
+		case policy.KeyInstalled:
 			return "a streaming-capable Tesla with the virtual key: no local limit, commands are sent"
-		case keyMissing:
+		case policy.KeyMissing:
 			return "a streaming-capable Tesla without the virtual key: one data request per window, which does not wake it; commands need the key"
-		case keyUnavailable:
+		case policy.KeyUnavailable:
 			return "a streaming-capable Tesla whose key status cannot be read with this connection: Smartcar's answers decide"
 		}
 		return "a streaming-capable Tesla whose key status is not known for the moment: treated as if the key were missing"
-	case classLegacy:
-		if s.streams {
+	case policy.ClassLegacy:
+		if !s.Repeats() {
 			return "a 2020-or-earlier Model S or X that streams: no local limit, commands are sent"
 		}
 		return "a 2020-or-earlier Model S or X needs no key: its data is refreshed at a fixed pace while it is awake; commands are sent"
-	case classOther:
+	case policy.ClassOther:
 		return "not a Tesla: no local limit, Smartcar's answers decide"
-	case classUnknown:
+	case policy.ClassUnknown:
 		return "it cannot be told whether this car needs a key: no local limit, Smartcar's answers decide"
 	}
 	return "make and model could not be read for the moment: treated as if the key were missing"
 }
 
-func (c carClass) public() VehicleClass {
+func publicClass(c policy.Class) VehicleClass {
 	switch c {
-	case classStreaming:
+	case policy.ClassStreaming:
 		return ClassStreaming
-	case classLegacy:
+	case policy.ClassLegacy:
 		return ClassLegacy
-	case classOther:
+	case policy.ClassOther:
 		return ClassOther
 	}
 	return ClassUnknown
 }
 
-func (w wakefulness) public() Wakefulness {
+func publicWake(w policy.Wake) Wakefulness {
 	switch w {
-	case wakeAwake:
+	case policy.WakeAwake:
 		return Awake
-	case wakeAsleep:
+	case policy.WakeAsleep:
 		return Asleep
 	}
 	return WakeUnknown
 }
 
 var keySources = [...]KeySource{
-	fromNowhere: SourceNone, fromEndpoint: KeyFromEndpoint, fromSignal: KeyFromSignal, fromError: KeyFromError,
-	fromCommand: KeyFromCommand, fromWebhook: KeyFromWebhook, fromApplication: KeyFromApplication,
+	policy.FromNowhere: KeySourceNone, policy.FromEndpoint: KeyFromEndpoint, policy.FromSignal: KeyFromSignal, policy.FromError: KeyFromError,
+	policy.FromCommand: KeyFromCommand, policy.FromWebhook: KeyFromWebhook, policy.FromApplication: KeyFromApplication,
 }
 
 // keyStatus of a car that needs no key is unknown: an unpaired legacy car is no
 // reason to nag its owner.
-func (s carState) keyStatus() KeyStatus {
-	k := KeyStatus{At: s.keyAt}
-	if int(s.keySource) < len(keySources) {
-		k.Source = keySources[s.keySource]
-	}
-	switch {
-	case s.class != classStreaming:
+func keyStatus(s policy.State) KeyStatus {
+	if s.Class() != policy.ClassStreaming {
 		return KeyStatus{Reason: "the virtual key plays no role for this car, or that is not known yet"}
-	case s.key == keyInstalled:
+	}
+	return knownKey(s)
+}
+
+// knownKey is what is known of the key itself, whatever the car.
+func knownKey(s policy.State) KeyStatus {
+	k := KeyStatus{At: s.KeyAt()}
+	if int(s.KeySource()) < len(keySources) {
+		k.Source = keySources[s.KeySource()]
+	}
+	switch s.Key() {
+	case policy.KeyInstalled:
 		k.State, k.Reason = KeyInstalled, "the key is on the car"
-	case s.key == keyMissing:
+	case policy.KeyMissing:
 		k.State, k.Reason = KeyMissing, "the owner has not added the key, or has removed it"
-	case s.key == keyUnavailable:
+	case policy.KeyUnavailable:
 		k.Reason = "the status cannot be read: the connected account is not the owner's, a permission is missing, or the integration is Tesla's retired one"
 	default:
 		k.Reason = "the status is not known for the moment: it could not be read, or, on API v3, comes with the next data"
@@ -172,50 +173,46 @@ func (s carState) keyStatus() KeyStatus {
 //
 // https://smartcar.com/docs/api-reference/tesla/get-virtual-key-status
 func (v *Vehicle) KeyStatus(ctx context.Context) (KeyStatus, error) {
-	if err := v.ready(ctx); err != nil {
+	r, err := v.newRequest(ctx, opKeyStatus)
+	if err != nil {
 		return KeyStatus{}, err
 	}
 	g := v.core.gate
-	if !g.keyIsFree() {
-		c, err := g.load(ctx, v)
-		if err == nil && c.state.wantsClass(c.now()) {
-			c, _, err = g.learn(ctx, v, c, true)
+	if g.probe.keyIsFree() {
+		if err := v.askKeyStatus(ctx, r); err != nil {
+			return KeyStatus{}, err
 		}
-		return c.state.keyStatus(), err
 	}
-	_, err := readOne[virtualKeyReading](ctx, v, TeslaVirtualKey)
-	if err != nil && !keyStatusNeverHad(err) {
-		return KeyStatus{}, err
+	c, err := g.cars.load(ctx, r.car)
+	if err == nil && c.state.WantsClass(c.now()) {
+		c, _, err = g.learn(ctx, r, r.car, c, true)
 	}
-	var c car
-	if err != nil {
-		c, err = g.update(ctx, v, car{}, event{kind: learnKey, key: keyUnavailable, keySource: fromEndpoint, at: g.now()})
-	} else if c, err = g.load(ctx, v); err == nil && c.state.wantsClass(c.now()) {
-		c, _, err = g.learn(ctx, v, c, true)
-	}
-	if err != nil {
-		return KeyStatus{}, err
-	}
-	return c.state.keyStatus(), nil
+	return keyStatus(c.state), err
 }
 
-// SetKeyStatus is the application's own word about the key, such as an owner
-// pressing "done". The policy takes it at once; later evidence beats it. It takes
-// KeyInstalled and KeyMissing; errors are an [*ArgumentError] and [ErrStore].
-func (v *Vehicle) SetKeyStatus(ctx context.Context, state KeyState) error {
-	if _, err := v.newCall(ctx, TeslaVirtualKey); err != nil {
+// askKeyStatus has the status read through the pipeline, which tells the policy.
+// That it can never be had is no error: the policy knows of it.
+func (v *Vehicle) askKeyStatus(ctx context.Context, r *request) error {
+	_, err := readOne[virtualKeyReading](ctx, v, opKeyStatus)
+	if err == nil || !keyStatusNeverHad(err) {
 		return err
 	}
-	e := event{kind: learnKey, keySource: fromApplication, at: v.core.now()}
-	switch state {
-	case KeyInstalled:
-		e.key = keyInstalled
-	case KeyMissing:
-		e.key = keyMissing
-	default:
-		return argumentError("SetKeyStatus", "takes smartcar.KeyInstalled or smartcar.KeyMissing")
+	_, err = v.core.cars.apply(ctx, r.car, car{}, evidenceOfKeyCheck(err, v.core.opts.now())...)
+	return err
+}
+
+// SetKeyState is the application's own word about the key, such as an owner
+// pressing "done". The policy takes it at once; later evidence beats it. It takes
+// KeyInstalled and KeyMissing; errors are an [*ArgumentError] and [ErrStore].
+func (v *Vehicle) SetKeyState(ctx context.Context, state KeyState) error {
+	if _, err := v.newRequest(ctx, opKeyStatus); err != nil {
+		return err
 	}
-	_, err := v.core.gate.update(ctx, v, car{}, e)
+	events := evidenceOfApplication(state, v.core.opts.now())
+	if len(events) == 0 {
+		return argumentError("SetKeyState", "takes smartcar.KeyInstalled or smartcar.KeyMissing")
+	}
+	_, err := v.core.cars.apply(ctx, v.car, car{}, events...)
 	return err
 }
 
@@ -231,12 +228,12 @@ func (v *Vehicle) Wait(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		wait := a.NextRead.Sub(v.core.now())
+		wait := a.NextRead.Sub(v.core.opts.now())
 		if a.NextRead.IsZero() || wait <= 0 {
 			return nil
 		}
 		// Pairing opens the window early: look again now and then.
-		if err := v.core.opts.clock.Sleep(ctx, min(wait, lastKeyCheck)); err != nil {
+		if err := v.core.opts.clock.Sleep(ctx, min(wait, policy.SlowestKeyCheck)); err != nil {
 			return err
 		}
 	}

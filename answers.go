@@ -6,6 +6,9 @@ import (
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/lru"
+	"github.com/seed-498a1bc4/smartcar/internal/policy"
+	"github.com/seed-498a1bc4/smartcar/internal/records"
+	"github.com/seed-498a1bc4/smartcar/internal/users"
 )
 
 // answerCache keeps the last answers of each vehicle. Below the vehicle they are
@@ -16,13 +19,29 @@ type answerCache struct {
 	stored   *storedAnswers                   // nil shares none
 }
 
-func newAnswerCache(c *core) *answerCache {
-	if c.opts.cacheSize == 0 {
+// An answerRef says where the answers to a request are kept.
+type answerRef struct {
+	kept  *vehicleKept // nil keeps none
+	car   carRef
+	scope string     // whose answers these are
+	units UnitSystem // as asked for
+}
+
+func (r answerRef) key(op Operation) answerKey {
+	return answerKey{scope: r.scope, op: op, units: r.units}
+}
+
+func (r *request) answerRef() answerRef {
+	return answerRef{kept: r.kept, car: r.car, scope: r.scope, units: r.units}
+}
+
+func newAnswerCache(o *options, r records.Records, u *users.Users) *answerCache {
+	if o.cacheSize == 0 {
 		return &answerCache{}
 	}
-	cache := &answerCache{vehicles: lru.New[string, *vehicleKept](c.opts.cacheSize)}
-	if c.opts.storedAnswers != nil {
-		cache.stored = &storedAnswers{c, records{c.opts.store, c.opts.clock}, *c.opts.storedAnswers}
+	cache := &answerCache{vehicles: lru.New[string, *vehicleKept](o.cacheSize)}
+	if o.storedAnswers != nil {
+		cache.stored = &storedAnswers{o, r, u, *o.storedAnswers}
 	}
 	return cache
 }
@@ -33,8 +52,8 @@ type vehicleKept struct {
 	mu      sync.Mutex
 	answers map[answerKey]part
 	since   time.Time // answers stored elsewhere and received until then are worthless
-	class   carClass
-	streams bool
+	// Of the car: its class is known; its answers stay the same until it refreshes.
+	classified, repeating bool
 }
 
 type answerKey struct {
@@ -55,9 +74,9 @@ func (c *answerCache) of(vehicleID string) *vehicleKept {
 }
 
 // keep stores what the car said, for the next caller of the same scope.
-func (c *answerCache) keep(ctx context.Context, call *call, parts []part) {
-	call.kept.keep(call, parts)
-	c.stored.keep(ctx, call, parts)
+func (c *answerCache) keep(ctx context.Context, ref answerRef, began time.Time, parts []part) {
+	ref.kept.keep(ref, parts)
+	c.stored.keep(ctx, ref, began, parts)
 }
 
 // discard forgets a vehicle's answers after a command that may have changed it.
@@ -70,7 +89,7 @@ func (c *answerCache) discard(ctx context.Context, vehicleID string, now time.Ti
 	fresh := &vehicleKept{since: now}
 	if ok {
 		old.mu.Lock()
-		fresh.class, fresh.streams = old.class, old.streams
+		fresh.classified, fresh.repeating = old.classified, old.repeating
 		old.mu.Unlock()
 	}
 	c.vehicles.Put(vehicleID, fresh)
@@ -106,10 +125,7 @@ func (k *vehicleKept) get(key answerKey) (part, bool) {
 	return p, ok
 }
 
-func (k *vehicleKept) keep(call *call, parts []part) {
-	if k == nil || call.query != nil || call.alone {
-		return
-	}
+func (k *vehicleKept) keep(ref answerRef, parts []part) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.answers == nil {
@@ -118,7 +134,7 @@ func (k *vehicleKept) keep(call *call, parts []part) {
 	for _, p := range parts {
 		if p.err == nil && p.op.kind == KindData {
 			p.value = nil // the caller's
-			k.answers[call.answerKey(p.op.name)] = p
+			k.answers[ref.key(p.op.name)] = p
 		}
 	}
 }
@@ -164,22 +180,22 @@ func (k *vehicleKept) dropUntil(at time.Time) {
 
 // current returns the answer that Smartcar would give again: that of a legacy
 // car before its data is refreshed.
-func (k *vehicleKept) current(key answerKey, now time.Time, rules Rules) (part, bool) {
+func (k *vehicleKept) current(key answerKey, now time.Time, rules policy.Rules) (part, bool) {
 	p, ok := k.get(key)
-	if !ok || !k.legacy() || !now.Before(nextLegacy(p.meta.RecordedAt, p.meta.ReceivedAt, rules)) {
+	if !ok || !k.repeats() || !now.Before(policy.NextLegacy(p.meta.RecordedAt, p.meta.ReceivedAt, rules)) {
 		return part{}, false
 	}
 	return p, true
 }
 
-// legacy reports whether the vehicle is known to refresh at a fixed cadence.
-func (k *vehicleKept) legacy() bool {
+// repeats reports whether the vehicle's answers stay the same until it refreshes.
+func (k *vehicleKept) repeats() bool {
 	if k == nil {
 		return false
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.class == classLegacy && !k.streams
+	return k.repeating
 }
 
 func (k *vehicleKept) unclassified() bool {
@@ -188,17 +204,17 @@ func (k *vehicleKept) unclassified() bool {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.class == classUnresolved
+	return !k.classified
 }
 
-// note remembers of the car's state what decides whether an answer is current.
-func (k *vehicleKept) note(s carState) {
+// classify remembers of the car's state what decides whether an answer is current.
+func (k *vehicleKept) classify(s policy.State) {
 	if k == nil {
 		return
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.class, k.streams = s.class, s.streams
+	k.classified, k.repeating = s.Class() != policy.ClassUnresolved, s.Repeats()
 }
 
 // newest returns the latest recording among parts.
@@ -209,8 +225,4 @@ func newest(parts []part) (at time.Time) {
 		}
 	}
 	return at
-}
-
-func (c *call) answerKey(op Operation) answerKey {
-	return answerKey{scope: c.scope, op: op, units: c.units}
 }

@@ -1,7 +1,6 @@
 package smartcar
 
 import (
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +9,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/seed-498a1bc4/smartcar/internal/connectstate"
 )
 
 // What Connect can report in place of a connection, matched with [errors.Is]
@@ -184,10 +185,7 @@ func (c *Callback) HasCode() bool { return c.secrets().code != "" }
 // VerifyState reports, as an error that matches [ErrStateMismatch], that the
 // callback does not belong to the flow that was started with the expected state.
 func (c *Callback) VerifyState(expected string) error {
-	if expected == "" || subtle.ConstantTimeCompare([]byte(c.secrets().state), []byte(expected)) != 1 {
-		return ErrStateMismatch
-	}
-	return nil
+	return connectstate.Verify(c.secrets().state, expected)
 }
 
 func (c *Callback) secrets() callbackSecrets {

@@ -3,21 +3,41 @@ package smartcar
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"github.com/seed-498a1bc4/smartcar/store"
 	"log/slog"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
+
+	"github.com/seed-498a1bc4/smartcar/internal/connectstate"
+	"github.com/seed-498a1bc4/smartcar/internal/randid"
 )
 
-// flowLife is how long an owner may take: Connect may include pairing a car.
-const flowLife = time.Hour
+// What can be wrong with the state of a Connect flow.
+//
+// https://smartcar.com/docs/connect/redirect-to-connect
+var (
+	// ErrStateMismatch: the callback belongs to no flow that this browser
+	// started here. It may be an attack; more often cookies are blocked, the link
+	// was opened in another browser, or the flow began at another host than that
+	// of the redirect URL: localhost and 127.0.0.1 do not share cookies.
+	ErrStateMismatch = connectstate.ErrMismatch
+	// ErrStateExpired: the owner took too long. Start the flow again.
+	ErrStateExpired = connectstate.ErrExpired
+	// ErrStateReplayed: the callback was handled before, for instance because
+	// the page was loaded again.
+	ErrStateReplayed = connectstate.ErrReplayed
+)
+
+// validStateKey refuses a key that could be guessed.
+func validStateKey(key []byte) error {
+	if !connectstate.ValidKey(key) {
+		return argumentError("Config.StateKey", "must be at least 32 random bytes, the same in every process that serves the callback")
+	}
+	return nil
+}
 
 // Connect is Smartcar Connect: the owner is redirected to Smartcar, grants
 // access there, and comes back to the callback. It is safe for concurrent use.
@@ -33,9 +53,9 @@ type Connect struct{ core *core }
 // On API v3 the user that comes back is confirmed by the external id: where
 // o has none, a random one is used.
 func (c *Connect) Start(w http.ResponseWriter, r *http.Request, o ConnectOptions) error {
-	f := flow{
-		Purpose: flowConnect, ExternalID: o.ExternalID, RedirectURL: c.redirectURL(o.RedirectURL),
-		Mode: cmp.Or(o.Mode, c.core.opts.mode),
+	f := connectstate.Flow{
+		Purpose: connectstate.Connect, ExternalID: o.ExternalID, RedirectURL: c.redirectURL(o.RedirectURL),
+		Mode: string(cmp.Or(o.Mode, c.core.opts.mode)),
 	}
 	if c.core.opts.api == V3 {
 		switch {
@@ -44,7 +64,7 @@ func (c *Connect) Start(w http.ResponseWriter, r *http.Request, o ConnectOptions
 		case f.RedirectURL == "" || o.Hosted:
 			return argumentError("ConnectOptions.RedirectURL", "is empty, so that nobody comes back; use AuthorizeURL for a run that ends on Smartcar's page")
 		case o.ExternalID == "":
-			f.ProofID = newState()
+			f.ProofID = randid.Text()
 			o.ExternalID = f.ProofID
 		}
 	}
@@ -59,66 +79,38 @@ func (c *Connect) StartReauth(w http.ResponseWriter, r *http.Request, v *Vehicle
 	if v == nil {
 		return argumentError("StartReauth vehicle", "is nil")
 	}
-	o.VehicleID = v.id
-	f := flow{
-		Purpose: flowReauth, UserID: v.userID, VehicleID: v.id,
+	o.VehicleID = v.car.id
+	f := connectstate.Flow{
+		Purpose: connectstate.Reauth, UserID: v.car.user, VehicleID: v.car.id,
 		ExternalID: o.ExternalID, RedirectURL: c.redirectURL(o.RedirectURL),
 	}
 	return c.start(w, r, f, func(state string) (string, error) { return c.ReauthURL(o, state) })
 }
 
-func (c *Connect) start(w http.ResponseWriter, r *http.Request, f flow, link func(state string) (string, error)) error {
+func (c *Connect) start(w http.ResponseWriter, r *http.Request, f connectstate.Flow, link func(state string) (string, error)) error {
 	if w == nil || r == nil {
 		return argumentError("Start", "needs the response writer and the request of the handler it is called from")
 	}
-	f.State, f.Expires = newState(), c.core.now().Add(flowLife)
+	f.State, f.Expires = randid.Text(), c.core.opts.now().Add(connectstate.Life)
 	target, err := link(f.State)
 	if err != nil {
 		return err
 	}
-	sealed, err := sealFlow(c.core.secrets().stateKey, f)
+	key := c.core.secrets().stateKey
+	if err := errors.Join(validStateKey(key), checkOwnerID("ExternalID", f.ExternalID)); err != nil {
+		return err
+	}
+	err = connectstate.Remember(w, r, key, f)
+	if errors.Is(err, connectstate.ErrTooLong) {
+		return argumentError("RedirectURL", "is too long to be kept in a cookie")
+	}
 	if err != nil {
 		return err
 	}
-	secure := isHTTPS(f.RedirectURL)
-	dropOldFlows(w, r)
-	http.SetCookie(w, stateCookie(f.State, sealed, secure, int(flowLife/time.Second)))
 	protectCallback(w)
 	// See Other turns a posted form into the GET that Connect expects.
 	http.Redirect(w, r, target, http.StatusSeeOther)
 	return nil
-}
-
-// dropOldFlows keeps the cookies of the newest flows of this browser, which
-// sends the oldest first: proxies refuse every request with too many of them.
-func dropOldFlows(w http.ResponseWriter, r *http.Request) {
-	const kept = 4 // beside the new one: owners have other tabs open
-	var names []string
-	for _, c := range r.Cookies() {
-		if isStateCookie(c.Name) {
-			names = append(names, c.Name)
-		}
-	}
-	for _, name := range names[:max(len(names)-kept, 0)] {
-		http.SetCookie(w, flowCookie(name, "", strings.HasPrefix(name, hostCookiePrefix), -1))
-	}
-}
-
-func stateCookie(state, value string, secure bool, maxAge int) *http.Cookie {
-	return flowCookie(stateCookieName(state, secure), value, secure, maxAge)
-}
-
-func flowCookie(name, value string, secure bool, maxAge int) *http.Cookie {
-	return &http.Cookie{
-		Name: name, Value: value, Path: "/", MaxAge: maxAge,
-		HttpOnly: true, Secure: secure,
-		SameSite: http.SameSiteLaxMode, // the callback is a navigation from Smartcar's site
-	}
-}
-
-func isHTTPS(raw string) bool {
-	scheme, _, _ := strings.Cut(raw, ":")
-	return strings.EqualFold(scheme, "https")
 }
 
 // protectCallback keeps the code in the address from caches and other sites.
@@ -195,15 +187,18 @@ func (c *Connect) HandleCallback(w http.ResponseWriter, r *http.Request) (*Grant
 	if err != nil {
 		return nil, err
 	}
-	f, err := c.flowOf(r, callback)
+	f, err := connectstate.Recall(r, c.core.secrets().stateKey, callback.secrets().state, c.core.opts.now())
+	if err == nil {
+		err = connectstate.UseUp(r.Context(), c.core.tokens.records, f.State)
+	}
 	if err != nil {
 		return nil, err
 	}
-	if f.Purpose == flowReauth {
+	if f.Purpose == connectstate.Reauth {
 		return finishReauth(callback, f)
 	}
 	return c.finish(r.Context(), callback, connectRun{
-		redirectURL: f.RedirectURL, externalID: f.ExternalID, proofID: cmp.Or(f.ProofID, f.ExternalID), mode: f.Mode,
+		redirectURL: f.RedirectURL, externalID: f.ExternalID, proofID: cmp.Or(f.ProofID, f.ExternalID), mode: ConnectMode(f.Mode),
 	})
 }
 
@@ -218,47 +213,7 @@ func (c *Connect) parse(r *http.Request) (*Callback, error) {
 	return ParseCallback(query, c.core.opts.keyDomains...)
 }
 
-// flowOf finds the flow that this browser began with the callback's state, and
-// uses it up.
-func (c *Connect) flowOf(r *http.Request, callback *Callback) (flow, error) {
-	state := callback.secrets().state
-	for _, secure := range []bool{true, false} {
-		cookie, err := r.Cookie(stateCookieName(state, secure))
-		if err != nil {
-			continue
-		}
-		f, err := openFlow(c.core.secrets().stateKey, cookie.Value, c.core.now())
-		if err != nil {
-			return flow{}, err
-		}
-		if secure != isHTTPS(f.RedirectURL) {
-			// A sibling domain can plant a cookie without the __Host- prefix.
-			return flow{}, ErrStateMismatch
-		}
-		if err := callback.VerifyState(f.State); err != nil {
-			return flow{}, err
-		}
-		if err := c.useUp(r.Context(), f); err != nil {
-			return flow{}, err
-		}
-		// The cookie stays until it expires, so that a page that is loaded
-		// again is told apart from an attack.
-		return f, nil
-	}
-	return flow{}, ErrStateMismatch
-}
-
-// useUp makes a state good for one callback. The record outlives the cookie.
-func (c *Connect) useUp(ctx context.Context, f flow) error {
-	sum := sha256.Sum256([]byte(f.State))
-	_, err := c.core.tokens.records.swap(ctx, "state/"+hex.EncodeToString(sum[:]), "", []byte(newState()), 2*flowLife)
-	if errors.Is(err, store.ErrConflict) {
-		return ErrStateReplayed
-	}
-	return err
-}
-
-func finishReauth(callback *Callback, f flow) (*Grant, error) {
+func finishReauth(callback *Callback, f connectstate.Flow) (*Grant, error) {
 	switch {
 	case callback.Err != nil:
 		return nil, callback.Err
@@ -385,10 +340,10 @@ func (c *Client) ImportTokens(ctx context.Context, t Tokens) (*Grant, error) {
 	if t.RefreshToken == "" {
 		return nil, argumentError("Tokens.RefreshToken", "is empty; without it the login would end within two hours")
 	}
-	if c.opts.api == V3 {
+	if c.core.opts.api == V3 {
 		return nil, &NotSupportedError{Operation: opExchange, API: string(V3), Detail: "the tokens of an owner; see MoveToV3"}
 	}
-	userID, err := c.tokens.adopt(ctx, t)
+	userID, err := c.core.tokens.adopt(ctx, t)
 	if err != nil {
 		return nil, err
 	}

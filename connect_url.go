@@ -7,9 +7,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
+	"github.com/seed-498a1bc4/smartcar/internal/connectstate"
 	"github.com/seed-498a1bc4/smartcar/internal/vin"
 )
 
@@ -101,8 +100,6 @@ const (
 	capitals       = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 	// clearedID is what Smartcar reads as "forget the id".
 	clearedID = "null"
-	// maxOwnerID keeps the cookie that remembers an ExternalID far below what browsers accept.
-	maxOwnerID = 256
 
 	authorizePath       = "oauth/authorize"
 	reauthenticatePath  = "oauth/reauthenticate"
@@ -343,7 +340,7 @@ func externalIDParameter(options, id string, forget bool) (string, error) {
 
 // checkOwnerID refuses an id that would not come back from Smartcar as it was sent.
 func checkOwnerID(argument, id string) error {
-	if len(id) > maxOwnerID || !utf8.ValidString(id) || strings.ContainsFunc(id, unicode.IsControl) {
+	if !connectstate.ValidOwnerID(id) {
 		return argumentError(argument, "must be at most 256 bytes of UTF-8 without control characters")
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/seed-498a1bc4/smartcar/internal/connectstate"
 	"github.com/stretchr/testify/require"
 )
 
@@ -152,10 +153,10 @@ func TestConnectOptionsThatMakeNoSenseAreRefused(t *testing.T) {
 		"flag name with a colon":          {ConnectOptions{Flags: map[string]string{"country:FR": "1"}}, "ConnectOptions.Flags"},
 		"external id set and cleared":     {ConnectOptions{ExternalID: "secret", ClearExternalID: true}, "ConnectOptions.ClearExternalID"},
 		"external id that would clear":    {ConnectOptions{ExternalID: "null"}, "ConnectOptions.ExternalID"},
-		"external id that is too long":    {ConnectOptions{ExternalID: strings.Repeat("x", maxOwnerID+1)}, "ConnectOptions.ExternalID"},
+		"external id that is too long":    {ConnectOptions{ExternalID: strings.Repeat("x", connectstate.MaxOwnerID+1)}, "ConnectOptions.ExternalID"},
 		"external id with a line feed":    {ConnectOptions{ExternalID: "secret\n"}, "ConnectOptions.ExternalID"},
 		"external id that is not UTF-8":   {ConnectOptions{ExternalID: "secret\xff"}, "ConnectOptions.ExternalID"},
-		"user that is too long":           {ConnectOptions{User: strings.Repeat("x", maxOwnerID+1)}, "ConnectOptions.User"},
+		"user that is too long":           {ConnectOptions{User: strings.Repeat("x", connectstate.MaxOwnerID+1)}, "ConnectOptions.User"},
 		"relative redirect":               {ConnectOptions{RedirectURL: "/secret"}, "ConnectOptions.RedirectURL"},
 		"redirect to a script":            {ConnectOptions{RedirectURL: "javascript:secret()"}, "ConnectOptions.RedirectURL"},
 		"redirect with a fragment":        {ConnectOptions{RedirectURL: "https://app.example/#secret"}, "ConnectOptions.RedirectURL"},

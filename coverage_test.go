@@ -60,7 +60,7 @@ func TestEveryOperationIsComplete(t *testing.T) {
 			require.NotEmpty(t, op.permission+exemption(op.name), "a permission")
 
 			inSnapshot, ok := snapshot.MethodByName(op.call)
-			if op.isRead() && op.name != TeslaVirtualKey {
+			if op.isRead() && op.name != opKeyStatus {
 				require.True(t, ok, "Snapshot has no method %s", op.call)
 				require.Equal(t, method.Type.Out(0), inSnapshot.Type.Out(0), "the same result from both")
 				require.Equal(t, 1, inSnapshot.Type.NumIn())

@@ -11,6 +11,9 @@ import (
 	"unicode"
 
 	"github.com/seed-498a1bc4/smartcar/internal/argument"
+	"github.com/seed-498a1bc4/smartcar/internal/contexts"
+	"github.com/seed-498a1bc4/smartcar/internal/records"
+	"github.com/seed-498a1bc4/smartcar/internal/users"
 )
 
 // Sentinels for what programs branch on, matched with [errors.Is] through any
@@ -20,7 +23,11 @@ var (
 	// ErrInvalidArgument matches every [*ArgumentError].
 	ErrInvalidArgument = argument.ErrInvalid
 	// ErrNotConnected: nothing is stored for this user: send the owner through Connect.
-	ErrNotConnected = errors.New("smartcar: the user is not connected; send the owner through Connect")
+	ErrNotConnected = users.ErrNotConnected
+	// ErrNotMoved: a client of API v3 met a user who is known from API v2.0 only.
+	// Run [Client.MoveToV3]; if Smartcar has no connection of the user, send the
+	// owner through Connect.
+	ErrNotMoved = errors.New("smartcar: the user is known from API v2.0 and has no connection on API v3; run MoveToV3, or send the owner through Connect")
 	// ErrReconnectRequired: the grant has ended (refresh token expired, revoked
 	// or spent elsewhere) and only a new run of Connect helps.
 	ErrReconnectRequired = errors.New("smartcar: the owner must connect again")
@@ -58,7 +65,7 @@ var (
 	// a redirect, or not the documented JSON.
 	ErrUnexpectedAnswer = errors.New("smartcar: unexpected answer")
 	// ErrStore: the store failed, so the policy or the tokens could not be consulted.
-	ErrStore = errors.New("smartcar: store failed")
+	ErrStore = records.ErrStore
 	// ErrNotRequested: the snapshot was not asked for this operation.
 	ErrNotRequested = errors.New("smartcar: operation was not part of the snapshot")
 )
@@ -248,7 +255,7 @@ func (e *Error) isApplicationLimit() bool {
 // unavailable: the other side failed in a way that may pass.
 func (e *Error) unavailable() bool {
 	switch {
-	case isContextError(e.Err) && !errors.Is(e.Err, errAttemptTime):
+	case contexts.IsEnd(e.Err) && !errors.Is(e.Err, errAttemptTime):
 		return false // the caller's patience ended, not the other side's strength
 	case e.StatusCode == 0 || e.reach == reachedUnsure:
 		return e.Type == "" && e.Code == ""
@@ -289,9 +296,9 @@ func (e *Error) refused() bool {
 // retryable: asking again at once cannot do harm and may work.
 func (e *Error) retryable() bool {
 	if e.reach == reachedNever && e.StatusCode == 0 {
-		return !isContextError(e.Err)
+		return !contexts.IsEnd(e.Err)
 	}
-	if !e.read || isContextError(e.Err) || e.Code == "RATE_LIMIT" {
+	if !e.read || contexts.IsEnd(e.Err) || e.Code == "RATE_LIMIT" {
 		return false
 	}
 	return e.unavailable() || e.isApplicationLimit()
@@ -321,54 +328,6 @@ func (e *Error) LogValue() slog.Value {
 		slog.String("request_id", e.RequestID),
 	)
 }
-
-// A Rule names what refused a request.
-type Rule string
-
-// The rules of the policy.
-const (
-	RuleNone        Rule = ""
-	RuleKeyless     Rule = "one data request per 8 hours without the virtual key"
-	RuleLegacy      Rule = "data of a 2020-or-earlier Model S or X refreshes every 5 minutes while awake"
-	RuleServer      Rule = "Smartcar limits this vehicle"
-	RuleApplication Rule = "Smartcar limits this application"
-	RuleStore       Rule = "the store cannot be reached, so the window of a car without the virtual key is not known"
-)
-
-// A RateLimitError says that a request was not allowed now, by which rule and
-// until when. Local errors cost nothing: no request was made.
-type RateLimitError struct {
-	Operation   Operation
-	VehicleID   string // empty for RuleApplication
-	NextAllowed time.Time
-	Rule        Rule
-	Local       bool // decided here, without asking Smartcar
-	InFlight    bool // another request holds the turn; it may be given back earlier
-	// Err is Smartcar's own answer, or the store's failure.
-	Err error
-}
-
-func (e *RateLimitError) Error() string {
-	var b strings.Builder
-	b.WriteString("smartcar: ")
-	b.WriteString(string(e.Operation))
-	b.WriteString(": not now: ")
-	b.WriteString(string(e.Rule))
-	if e.InFlight {
-		b.WriteString(" (a request is in flight)")
-	}
-	if !e.NextAllowed.IsZero() {
-		b.WriteString("; next request allowed at ")
-		b.WriteString(e.NextAllowed.Format(time.RFC3339))
-	}
-	return b.String()
-}
-
-// Unwrap returns Smartcar's own error, or nil for a local decision.
-func (e *RateLimitError) Unwrap() error { return e.Err }
-
-// Is reports whether target is [ErrRateLimited].
-func (e *RateLimitError) Is(target error) bool { return target == ErrRateLimited }
 
 // A VirtualKeyRequiredError says that the car needs the owner's virtual key
 // for this request. Show URL to the owner: it opens the Tesla app.

@@ -1,10 +1,7 @@
 package smartcar
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"math"
 	"net/http"
 	"slices"
@@ -182,18 +179,4 @@ func parseRetryAfter(s string, now time.Time) time.Duration {
 
 func clampRetryAfter(d time.Duration) time.Duration {
 	return min(max(d, 0), maxRetryAfter)
-}
-
-// endOf says why ctx ended. Whatever cause it was given, the result matches
-// context.Canceled or context.DeadlineExceeded too.
-func endOf(ctx context.Context) error {
-	err, cause := ctx.Err(), context.Cause(ctx)
-	if cause == nil || errors.Is(cause, err) {
-		return cause
-	}
-	return fmt.Errorf("%w: %w", err, cause)
-}
-
-func isContextError(err error) bool {
-	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }

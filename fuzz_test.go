@@ -2,6 +2,7 @@ package smartcar
 
 import (
 	"bytes"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"math"
@@ -9,8 +10,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-498a1bc4/smartcar/internal/catalog"
+	"github.com/seed-498a1bc4/smartcar/internal/policy"
 	"github.com/seed-498a1bc4/smartcar/internal/randid"
-	"github.com/stretchr/testify/require"
+	"github.com/seed-498a1bc4/smartcar/signals"
 )
 
 var fuzzTime = time.Date(2026, 11, 23, 9, 15, 4, 0, time.UTC)
@@ -45,7 +48,7 @@ func FuzzDecodeV2(f *testing.F) {
 				if value != nil {
 					t.Fatalf("%s: a value beside an error", operations[i].name)
 				}
-				if err != errNotObject && !errors.Is(err, ErrNotSupported) { //nolint:errorlint // exactly this text, which quotes nothing
+				if err != errNotObject && err != errForeign && !errors.Is(err, ErrNotSupported) { //nolint:errorlint // exactly these texts, which quote nothing
 					t.Fatalf("%s: %v could quote the body", operations[i].name, err)
 				}
 				continue
@@ -147,7 +150,7 @@ func requireParts(t *testing.T, ops []operation, parts []part, w wire) {
 			requireRealNumbers(t, value)
 		}
 	}
-	_, _ = (&core{wire: w}).strongest(KindData, parts)
+	_, _ = strongest(KindData, w, parts)
 }
 
 func FuzzDecodeV3(f *testing.F) {
@@ -166,70 +169,173 @@ func FuzzDecodeV3(f *testing.F) {
 	})
 }
 
-// What is stored of a car is read back as it was, to the millisecond, and what
-// somebody else wrote is refused or read, without a panic.
-func FuzzCarRecord(f *testing.F) {
-	states := []carState{
-		{},
-		{class: classStreaming, key: keyMissing, keySource: fromError, keyChecks: 7, wake: wakeAsleep, phase: turnSent, nonce: 1, usedAt: fuzzTime, leaseEnd: fuzzTime.Add(time.Hour)},
-		{class: classLegacy, streams: true, proven: true, limitedTo: fuzzTime, limitedAt: fuzzTime, keyAt: fuzzTime, keyCheckAt: fuzzTime, recordedAt: fuzzTime, fetchedAt: fuzzTime},
-		{class: classOther, key: keyInstalled, keySource: fromApplication, wake: wakeAwake, phase: turnReserved, nonce: math.MaxUint64},
+// usedCarRecord is what the policy stores of a keyless car whose turn was used.
+func usedCarRecord(usedAt time.Time) []byte {
+	s := policy.Closed(usedAt)
+	for _, e := range []policy.Event{
+		policy.LearnClass(policy.ClassStreaming), policy.LearnKey(policy.KeyMissing, policy.FromEndpoint, usedAt),
+	} {
+		s, _ = policy.Step(s, e, usedAt, policy.Rules{})
 	}
-	for _, s := range states {
-		f.Add(s.encode(42))
+	return policy.Encode(s, randid.New())
+}
+
+// Whatever is stored of a car can be explained.
+func FuzzCarRecordIsExplained(f *testing.F) {
+	for _, record := range [][]byte{
+		usedCarRecord(fuzzTime), policy.Encode(policy.State{}, 42), nil, make([]byte, len(usedCarRecord(fuzzTime))),
+		append(usedCarRecord(fuzzTime)[:24], bytes.Repeat([]byte{0xff}, len(usedCarRecord(fuzzTime))-24)...), // times in the year 10889
+	} {
+		f.Add(record)
 	}
-	f.Add([]byte(nil))
-	f.Add(make([]byte, carRecordSize))
-	f.Add(append(states[0].encode(1)[:24], bytes.Repeat([]byte{0xff}, carRecordSize-24)...)) // times in the year 10889
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		s, err := decodeCarState(raw)
+		s, err := policy.Decode(raw)
 		if err != nil {
 			return
 		}
-		encoded := s.encode(randid.New())
-		if len(encoded) != carRecordSize {
-			t.Fatalf("%d bytes", len(encoded))
+		if status := keyStatus(s); status.Reason == "" {
+			t.Fatal("no reason")
 		}
-		again, err := decodeCarState(encoded)
-		require.NoError(t, err)
-		require.Equal(t, s, again)
-		// Whatever it says, the policy can live with it.
-		for _, e := range []event{
-			{kind: askData, nonce: 1, lease: time.Minute}, {kind: askCommand}, {kind: markSent, nonce: s.nonce, lease: time.Minute},
-			{kind: settle, nonce: s.nonce, outcome: outcomeOK, lease: time.Minute}, {kind: keyCheckFailed},
-		} {
-			step(s, e, fuzzTime, DefaultRules(), time.Minute)
+		if why(s) == "" {
+			t.Fatal("nothing explained")
 		}
-		s.keyStatus()
-		_ = s.why()
 	})
 }
 
-// A car whose clock is wrong by thousands of years is stored like any other.
-func TestCarRecordKeepsAbsurdTimes(t *testing.T) {
-	for _, at := range []time.Time{
-		time.Date(1969, 12, 31, 0, 0, 0, 0, time.UTC), time.Date(1, 1, 1, 0, 0, 0, 1, time.UTC), time.UnixMilli(1),
-		time.Date(2262, 4, 12, 0, 0, 0, 0, time.UTC), time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC),
-	} {
-		again, err := decodeCarState(carState{recordedAt: at, usedAt: fuzzTime}.encode(1))
-		require.NoError(t, err)
-		require.True(t, again.usedAt.Equal(fuzzTime))
-		if at.Unix() <= 0 && !at.Equal(time.UnixMilli(1)) {
-			require.Zero(t, again.recordedAt, "before 1970 is not known")
-			continue
+// Whatever an answer holds, nothing panics, a value comes without an error and
+// only from a signal that succeeded, and a stale one only where it was asked for.
+func FuzzSignals(f *testing.F) {
+	addBodies(f, "v3/signals/*.json", "v3/signal*.json")
+	f.Fuzz(func(t *testing.T, body []byte) {
+		s, err := decodeSignals(&answer{status: http.StatusOK, header: http.Header{}, body: body, at: fuzzTime})
+		if err != nil {
+			if s != nil {
+				t.Fatal("signals beside an error")
+			}
+			return
 		}
-		require.True(t, again.recordedAt.Equal(at), "%v became %v", at, again.recordedAt)
+		requireHonestSignals(t, s)
+	})
+}
+
+// The same of the signals of a webhook.
+func FuzzEventSignals(f *testing.F) {
+	for _, fixture := range fixtureFiles(f, "v3/signals/*.json") {
+		var body struct {
+			Data struct {
+				Attributes json.RawMessage `json:"attributes"`
+			} `json:"data"`
+		}
+		if json.Unmarshal(fixture.Response.Body, &body) == nil && body.Data.Attributes != nil {
+			f.Add([]byte("["+string(body.Data.Attributes)+"]"), 1)
+		}
+	}
+	f.Add([]byte(`[{"code":"charge-voltage","status":"ERROR","body":{"value":1},"meta":{"fetchedAt":1}}]`), 7)
+	f.Add([]byte(`[{"code":"charge-voltage","status":{"error":"x"},"body":{"value":1}},null,[[]],{"code":""}]`), -1)
+	f.Fuzz(func(t *testing.T, list []byte, count int) {
+		s := decodeEventSignals(list, count, fuzzTime)
+		if s.Len() < count && !s.Incomplete() {
+			t.Fatal("signals are missing, unnoticed")
+		}
+		requireHonestSignals(t, s)
+	})
+}
+
+func requireHonestSignals(t *testing.T, s *Signals) {
+	t.Helper()
+	status := map[signals.Code]storedSignal{}
+	for _, stored := range s.content().signals {
+		status[stored.meta.Code] = stored
+	}
+	last := signals.Code("")
+	for code, raw := range s.All() {
+		if code == "" || code <= last && last != "" {
+			t.Fatalf("%q after %q", code, last)
+		}
+		last = code
+		requireHonest(t, raw.SignalMeta, raw.Err, status[code], false)
+		if raw.Err != nil && raw.Body() != nil {
+			t.Fatalf("%s: a body beside an error", code)
+		}
+	}
+	for _, row := range catalog.Signals() {
+		if _, ok := status[signals.Code(row.Code())]; !ok {
+			continue // asking for all that is not there would only take time
+		}
+		for _, view := range []*Signals{s, s.LastKnown()} {
+			value, err := access(t, view, row)
+			if err != nil {
+				requireHonest(t, SignalMeta{}, err, status[signals.Code(row.Code())], view.content().lastKnown)
+				continue
+			}
+			requireRealNumbers(t, value)
+			requireHonest(t, takeMeta(value), nil, status[signals.Code(row.Code())], view.content().lastKnown)
+		}
 	}
 }
 
-// Times are rounded up, so that no window opens early.
-func TestCarRecordNeverOpensAWindowEarly(t *testing.T) {
-	for _, d := range []time.Duration{0, 1, time.Microsecond, 999_999, time.Millisecond, time.Second - 1} {
-		s := carState{class: classStreaming, key: keyMissing, usedAt: fuzzTime.Add(d), leaseEnd: fuzzTime.Add(d)}
-		again, err := decodeCarState(s.encode(1))
-		require.NoError(t, err)
-		require.False(t, again.usedAt.Before(s.usedAt))
-		require.Less(t, again.usedAt.Sub(s.usedAt), time.Millisecond)
-		require.False(t, again.leaseEnd.Before(s.leaseEnd))
+// requireHonest looks at what was handed out of a signal.
+func requireHonest(t *testing.T, meta SignalMeta, err error, stored storedSignal, lastKnown bool) {
+	t.Helper()
+	// A status that is missing altogether, as in old answers, is a success.
+	fresh := stored.meta.Status == SignalStatusSuccess || stored.meta.Status == "" && stored.err == nil
+	switch {
+	case err != nil:
+		if meta.Stale {
+			t.Fatalf("%s: stale and an error", stored.meta.Code)
+		}
+	case meta.Stale && !lastKnown:
+		t.Fatalf("%s: stale, unasked", stored.meta.Code)
+	case meta.Stale == fresh:
+		t.Fatalf("%s: status %q, stale %v", stored.meta.Code, stored.meta.Status, meta.Stale)
 	}
+}
+
+// FuzzWebhook: no body makes the receiver's parsing panic, what is refused says
+// nothing of it, and no challenge that is answered is an event.
+func FuzzWebhook(f *testing.F) {
+	for _, fixture := range fixtureFiles(f, "webhooks/*.json") {
+		f.Add([]byte(fixture.Request.Body), "4c05a8da471f05156ad717baa4017acd13a3a809850b9ca7d3301dcaaa854f70")
+	}
+	for _, body := range []string{"", "{}", "null", `{"eventType":"VERIFY"}`, `{"eventName":"verify","payload":null}`, `{"data":{"signals":{}}}`, "\xff"} {
+		f.Add([]byte(body), "")
+	}
+	verifier, err := NewWebhookVerifier("amt")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, body []byte, signature string) {
+		if err := verifier.Verify(body, signature); err == nil {
+			t.Skip("the official vector")
+		}
+		proof := sign([]byte("amt"), body)
+		if verifier.Verify(body, hex.EncodeToString(proof)) != nil {
+			t.Fatal("the right signature was refused")
+		}
+		e, err := ParseWebhookEvent(body, fuzzTime)
+		if err != nil {
+			if e != nil || err.Error() != refusedWebhook(WebhookUnreadable).Error() {
+				t.Fatalf("%v beside %v", err, e)
+			}
+			return
+		}
+		if string(e.Raw()) != string(body) {
+			t.Fatal("the raw bytes are others")
+		}
+		for _, signal := range e.Signals.All() {
+			_ = signal.Body()
+		}
+		for _, v := range e.Vehicles {
+			for op, failed := range v.Readings.Operations() {
+				if r, err := fromSnapshot[BatteryReading](v.Readings, op); failed != nil && (err == nil || r != nil) {
+					t.Fatal("a reading of what failed")
+				}
+			}
+		}
+		answered, err := verifier.Challenge(e.challenge)
+		if err == nil && isObject([]byte(e.challenge)) || (err == nil) != (answered != "") {
+			t.Fatal("a challenge that could be an event was answered")
+		}
+		_ = e.webhookKey()
+	})
 }

@@ -1,39 +1,27 @@
 package smartcar
 
-import "github.com/seed-498a1bc4/smartcar/signals"
+import (
+	"encoding/json"
+	"strings"
+
+	"github.com/seed-498a1bc4/smartcar/internal/lenient"
+	"github.com/seed-498a1bc4/smartcar/signals"
+)
+
+//go:generate go run ./internal/catalog/generate
+//go:generate go test . -run ^TestREADMETable$ -update
 
 // An Operation is one thing that can be asked of Smartcar. Reads of a vehicle
 // are what [Vehicle.Snapshot] and [Vehicle.Watch] take; the others name what
 // failed in errors and logs.
 type Operation string
 
-// Reads that Smartcar answers by itself: not limited by the vehicle rules.
+// The reads whose methods are written by hand. The constants of the others are
+// generated.
 const (
-	Attributes      Operation = "attributes"
-	VIN             Operation = "vin"
-	Permissions     Operation = "permissions"
-	TeslaVirtualKey Operation = "tesla-virtual-key"
-)
-
-// Reads of the vehicle's data.
-const (
-	Odometer        Operation = "odometer"
-	Location        Operation = "location"
-	Fuel            Operation = "fuel"
-	Battery         Operation = "battery"
-	BatteryCapacity Operation = "battery-capacity"
-	NominalCapacity Operation = "nominal-capacity"
-	Charge          Operation = "charge"
-	ChargeLimit     Operation = "charge-limit"
-	TirePressure    Operation = "tire-pressure"
-	EngineOil       Operation = "engine-oil"
-	LockStatus      Operation = "lock-status"
-	ServiceHistory  Operation = "service-history"
-	SystemStatus    Operation = "system-status"
-	TroubleCodes    Operation = "dtcs"
-	TeslaStatus     Operation = "tesla-status"
-	TeslaAttributes Operation = "tesla-attributes"
-	TeslaUserAccess Operation = "tesla-user-access"
+	Permissions    Operation = "permissions"
+	opKeyStatus    Operation = "key-status"
+	ServiceHistory Operation = "service-history"
 )
 
 // Commands, which change the vehicle.
@@ -94,57 +82,264 @@ const (
 )
 
 // operation is a row of the one table that everything derives from: routing,
-// kind, permission, the README's capability table and the coverage test.
-// Adding an endpoint is one row, one type and one fixture.
+// decoding, kind, permission, the methods of Vehicle and Snapshot, the README's
+// table and the tests' lists of reads. See "Adding an endpoint" in CONTRIBUTING.
 type operation struct {
 	name       Operation
+	call       string // the method of Vehicle, and of Snapshot if it is a read
 	kind       Kind
-	method     string         // of the request for it alone
-	v2         string         // path below the vehicle on v2.0; "/" is the vehicle itself
-	v3         string         // path below the vehicle on v3, where it is no signal
-	signals    []signals.Code // the v3 signals that make up the result
+	method     string // of the request for it alone
 	permission string
-	tellsPlace bool   // the answer may tell where the car is: stored only when asked for
-	call       string // how the README shows it
+	only       API // the version of the API that alone has it; empty if both have
+	place      placeMark
+
+	byHand bool   // the methods are not generated
+	does   string // completes "Battery ..." in the method's comment, with units
+	page   string // of Smartcar's reference
+
+	v2       string // path below the vehicle on v2.0; "/" is the vehicle itself
+	own      string // the fields of the answer on v2.0, of which one must be there; aList first if it may be a list
+	decodeV2 decoder
+
+	v3       string         // path below the vehicle on v3, where it is no signal
+	signals  []signals.Code // the v3 signals that make up the result
+	decodeV3 decoder
+}
+
+// A decoder turns the body of an answer into the typed result of its row, with
+// numbers in units as far as the body names its own.
+type decoder func(body json.RawMessage, units UnitSystem) (reading, error)
+
+// A reading is the typed result of a read.
+type reading interface{ setMeta(Meta) }
+
+// readingOf is a pointer to a T that is a reading.
+type readingOf[T any] interface {
+	*T
+	reading
+}
+
+// placeMark says whether an answer may tell where the car is: such an answer is
+// stored only when asked for. A row without a mark counts as one that may.
+type placeMark uint8
+
+const (
+	placeNotMarked placeMark = iota
+	tellsPlace
+	tellsNoPlace
+)
+
+func (o *operation) mayTellPlace() bool { return o.place != tellsNoPlace }
+
+// aList stands among the fields of an answer that may be a JSON list.
+const aList = "[]"
+
+// isAnswer reports whether a body, which is valid JSON, can be the answer of
+// v2.0 to this operation: a portal or a proxy answers 200 with an object of its
+// own. A field that is null is there: the car did not say.
+func (o *operation) isAnswer(body json.RawMessage) bool {
+	if isList(body) {
+		return strings.HasPrefix(o.own, aList)
+	}
+	return lenient.HasField(body, o.own)
 }
 
 // operations is never written to.
 var operations = [...]operation{
-	{name: Attributes, kind: KindMetadata, method: "GET", v2: "/", v3: "/", permission: "read_vehicle_info", call: "Attributes"},
-	{name: VIN, kind: KindMetadata, method: "GET", v2: "/vin", signals: []signals.Code{signals.VehicleIdentificationVIN}, permission: "read_vin", call: "VIN"},
-	{name: Permissions, kind: KindMetadata, method: "GET", v2: "/permissions", call: "Permissions"},
-	{name: TeslaVirtualKey, kind: KindMetadata, method: "GET", v2: "/tesla/virtual_key", permission: "read_vehicle_info", call: "KeyStatus"},
-	{name: opDisconnect, kind: KindMetadata, method: "DELETE", v2: "/application", call: "Disconnect"},
+	{
+		name: "attributes", call: "Attributes", kind: KindMetadata, method: "GET", permission: "read_vehicle_info",
+		does: "reads make, model and year",
+		page: "get-vehicle-info", place: tellsNoPlace,
+		v2: "/", own: "id make model year", decodeV2: fromObject(attributesV2.reading),
+		v3: "/", decodeV3: decodeVehicleV3,
+	},
+	{
+		name: "vin", call: "VIN", kind: KindMetadata, method: "GET", permission: "read_vin",
+		does: "reads the vehicle identification number",
+		page: "get-vin", place: tellsNoPlace,
+		v2: "/vin", own: "vin", decodeV2: fromObject(vinV2.reading),
+		signals: []signals.Code{signals.VehicleIdentificationVIN}, decodeV3: fromSignals(vinV3),
+	},
+	{
+		name: Permissions, call: "Permissions", kind: KindMetadata, method: "GET", only: V2, byHand: true,
+		place: tellsNoPlace,
+		v2:    "/permissions", own: "permissions", decodeV2: fromObject(permissionsV2.reading),
+	},
+	{
+		name: opKeyStatus, call: "KeyStatus", kind: KindMetadata, method: "GET", permission: "read_vehicle_info", only: V2, byHand: true,
+		place: tellsNoPlace,
+		v2:    "/tesla/virtual_key", own: "isPaired", decodeV2: fromObject(virtualKeyV2.reading),
+	},
+	{
+		name: opDisconnect, call: "Disconnect", kind: KindMetadata, method: "DELETE", only: V2,
+		v2: "/application",
+	},
 
-	{name: Odometer, kind: KindData, method: "GET", v2: "/odometer", signals: []signals.Code{signals.OdometerTraveledDistance}, permission: "read_odometer", call: "Odometer"},
-	{name: Location, kind: KindData, method: "GET", v2: "/location", signals: []signals.Code{signals.LocationPreciseLocation}, tellsPlace: true, permission: "read_location", call: "Location"},
-	{name: Fuel, kind: KindData, method: "GET", v2: "/fuel", signals: []signals.Code{signals.InternalCombustionEngineAmountRemaining, signals.InternalCombustionEngineFuelLevel, signals.InternalCombustionEngineRange}, permission: "read_fuel", call: "Fuel"},
-	{name: Battery, kind: KindData, method: "GET", v2: "/battery", signals: []signals.Code{signals.TractionBatteryStateOfCharge, signals.TractionBatteryRange}, permission: "read_battery", call: "Battery"},
-	{name: BatteryCapacity, kind: KindData, method: "GET", v2: "/battery/capacity", signals: []signals.Code{signals.TractionBatteryNominalCapacity}, permission: "read_battery", call: "BatteryCapacity"},
-	{name: NominalCapacity, kind: KindData, method: "GET", v2: "/battery/nominal_capacity", signals: []signals.Code{signals.TractionBatteryNominalCapacity}, permission: "read_battery", call: "NominalCapacity"},
-	{name: Charge, kind: KindData, method: "GET", v2: "/charge", signals: []signals.Code{signals.ChargeIsChargingCableConnected, signals.ChargeDetailedChargingStatus, signals.ChargeIsCharging}, permission: "read_charge", call: "Charge"},
-	{name: ChargeLimit, kind: KindData, method: "GET", v2: "/charge/limit", signals: []signals.Code{signals.ChargeChargeLimits}, tellsPlace: true, permission: "read_charge", call: "ChargeLimit"},
-	{name: TirePressure, kind: KindData, method: "GET", v2: "/tires/pressure", signals: []signals.Code{signals.WheelTires}, permission: "read_tires", call: "TirePressure"},
-	{name: EngineOil, kind: KindData, method: "GET", v2: "/engine/oil", signals: []signals.Code{signals.InternalCombustionEngineOilLife}, permission: "read_engine_oil", call: "EngineOil"},
-	{name: LockStatus, kind: KindData, method: "GET", v2: "/security", signals: lockSignals[:], permission: "read_security", call: "LockStatus"},
-	{name: ServiceHistory, kind: KindData, method: "GET", v2: "/service/history", signals: []signals.Code{signals.ServiceRecords}, permission: "read_service_history", call: "ServiceHistory"},
-	{name: SystemStatus, kind: KindData, method: "GET", v2: "/diagnostics/system_status", signals: systemSignals[:], permission: "read_diagnostics", call: "SystemStatus"},
-	{name: TroubleCodes, kind: KindData, method: "GET", v2: "/diagnostics/dtcs", signals: []signals.Code{signals.DiagnosticsDTCList}, permission: "read_diagnostics", call: "TroubleCodes"},
-	{name: TeslaStatus, kind: KindData, method: "GET", v2: "/tesla/status", signals: []signals.Code{signals.ConnectivityStatusIsAsleep, signals.ConnectivityStatusIsOnline, signals.ServiceIsInService, signals.TransmissionGearState}, permission: "read_extended_vehicle_info", call: "TeslaStatus"},
-	{name: TeslaAttributes, kind: KindData, method: "GET", v2: "/tesla/attributes", signals: teslaSignals[:], tellsPlace: true, permission: "read_extended_vehicle_info", call: "TeslaAttributes"},
-	{name: TeslaUserAccess, kind: KindData, method: "GET", v2: "/tesla/user/access", signals: []signals.Code{signals.VehicleUserAccountRole, signals.VehicleUserAccountPermissions}, call: "TeslaUserAccess"},
-	{name: AllSignals, kind: KindData, method: "GET", v3: "/signals", tellsPlace: true, call: "Signals"},
+	{
+		name: "odometer", call: "Odometer", kind: KindData, method: "GET", permission: "read_odometer",
+		does: "reads the distance driven, in km or miles",
+		page: "get-odometer", place: tellsNoPlace,
+		v2: "/odometer", own: "distance", decodeV2: fromObject(odometerV2.reading),
+		signals: []signals.Code{signals.OdometerTraveledDistance}, decodeV3: fromSignals(odometerV3),
+	},
+	{
+		name: "location", call: "Location", kind: KindData, method: "GET", permission: "read_location",
+		does: "reads where the car is, in degrees",
+		page: "get-location", place: tellsPlace,
+		v2: "/location", own: "latitude longitude", decodeV2: fromObject(locationV2.reading),
+		signals: []signals.Code{signals.LocationPreciseLocation}, decodeV3: fromSignals(locationV3),
+	},
+	{
+		name: "fuel", call: "Fuel", kind: KindData, method: "GET", permission: "read_fuel",
+		does: "reads the state of the tank, in liters or US gallons and from 0 to 100, and the range, in km or miles",
+		page: "get-fuel-tank", place: tellsNoPlace,
+		v2: "/fuel", own: "amountRemaining percentRemaining range", decodeV2: fromObject(fuelV2.reading),
+		signals: []signals.Code{signals.InternalCombustionEngineAmountRemaining, signals.InternalCombustionEngineFuelLevel, signals.InternalCombustionEngineRange}, decodeV3: fromSignals(fuelV3),
+	},
+	{
+		name: "battery", call: "Battery", kind: KindData, method: "GET", permission: "read_battery",
+		does: "reads the state of charge, from 0 to 100, and the range, in km or miles",
+		page: "evs/get-battery-level", place: tellsNoPlace,
+		v2: "/battery", own: "percentRemaining range", decodeV2: fromObject(batteryV2.reading),
+		signals: []signals.Code{signals.TractionBatteryStateOfCharge, signals.TractionBatteryRange}, decodeV3: fromSignals(batteryV3),
+	},
+	{
+		name: "battery-capacity", call: "BatteryCapacity", kind: KindData, method: "GET", permission: "read_battery",
+		does: "reads the battery's capacity, in kWh",
+		page: "evs/get-battery-capacity", place: tellsNoPlace,
+		v2: "/battery/capacity", own: "capacity", decodeV2: fromObject(capacityV2.reading),
+		signals: []signals.Code{signals.TractionBatteryNominalCapacity}, decodeV3: fromSignals(capacityV3),
+	},
+	{
+		name: "nominal-capacity", call: "NominalCapacity", kind: KindData, method: "GET", permission: "read_battery",
+		does: "reads the rated capacity, in kWh; US and EU only",
+		page: "evs/get-nominal-capacity", place: tellsNoPlace,
+		v2: "/battery/nominal_capacity", own: "availableCapacities capacity url", decodeV2: fromObject(nominalCapacityV2.reading),
+		signals: []signals.Code{signals.TractionBatteryNominalCapacity}, decodeV3: fromSignals(nominalCapacityV3),
+	},
+	{
+		name: "charge", call: "Charge", kind: KindData, method: "GET", permission: "read_charge",
+		does: "reads whether the car is plugged in and charging",
+		page: "evs/get-charge-status", place: tellsNoPlace,
+		v2: "/charge", own: "isPluggedIn state", decodeV2: fromObject(chargeV2.reading),
+		signals: []signals.Code{signals.ChargeIsChargingCableConnected, signals.ChargeDetailedChargingStatus, signals.ChargeIsCharging}, decodeV3: fromSignals(chargeV3),
+	},
+	{
+		name: "charge-limit", call: "ChargeLimit", kind: KindData, method: "GET", permission: "read_charge",
+		does: "reads how far the car will charge, from 0 to 100",
+		page: "evs/get-charge-limit", place: tellsPlace,
+		v2: "/charge/limit", own: "limit", decodeV2: fromObject(chargeLimitV2.reading),
+		signals: []signals.Code{signals.ChargeChargeLimits}, decodeV3: fromSignals(chargeLimitV3),
+	},
+	{
+		name: "tire-pressure", call: "TirePressure", kind: KindData, method: "GET", permission: "read_tires",
+		does: "reads the four tires, in kPa or psi",
+		page: "get-tire-pressure", place: tellsNoPlace,
+		v2: "/tires/pressure", own: "frontLeft frontRight backLeft backRight", decodeV2: fromObject(tiresV2.reading),
+		signals: []signals.Code{signals.WheelTires}, decodeV3: fromSignals(tiresV3),
+	},
+	{
+		name: "engine-oil", call: "EngineOil", kind: KindData, method: "GET", permission: "read_engine_oil",
+		does: "reads the oil's remaining life, from 0 to 100",
+		page: "get-engine-oil-life", place: tellsNoPlace,
+		v2: "/engine/oil", own: "lifeRemaining", decodeV2: fromObject(oilV2.reading),
+		signals: []signals.Code{signals.InternalCombustionEngineOilLife}, decodeV3: fromSignals(oilV3),
+	},
+	{
+		name: "lock-status", call: "LockStatus", kind: KindData, method: "GET", permission: "read_security",
+		does: "reads what is locked and what is open",
+		page: "get-lock-status", place: tellsNoPlace,
+		v2: "/security", own: "isLocked doors windows sunroof storage chargingPort", decodeV2: fromObject(lockStatusV2.reading),
+		signals: lockSignals[:], decodeV3: fromSignals(lockStatusV3),
+	},
+	{
+		name: ServiceHistory, call: "ServiceHistory", kind: KindData, method: "GET", permission: "read_service_history", byHand: true,
+		place: tellsNoPlace,
+		v2:    "/service/history", own: aList + " serviceId odometerDistance serviceDate serviceTasks serviceDetails serviceCost", decodeV2: decodeServiceHistory,
+		signals: []signals.Code{signals.ServiceRecords}, decodeV3: fromSignals(serviceHistoryV3),
+	},
+	{
+		name: "system-status", call: "SystemStatus", kind: KindData, method: "GET", permission: "read_diagnostics",
+		does: "reads the car's own diagnosis",
+		page: "get-system-status", place: tellsNoPlace,
+		v2: "/diagnostics/system_status", own: "systems", decodeV2: fromObject(systemStatusV2.reading),
+		signals: systemSignals[:], decodeV3: fromSignals(systemStatusV3),
+	},
+	{
+		name: "dtcs", call: "TroubleCodes", kind: KindData, method: "GET", permission: "read_diagnostics",
+		does: "reads the active diagnostic trouble codes",
+		page: "get-dtcs", place: tellsNoPlace,
+		v2: "/diagnostics/dtcs", own: "activeCodes", decodeV2: fromObject(troubleCodesV2.reading),
+		signals: []signals.Code{signals.DiagnosticsDTCList}, decodeV3: fromSignals(troubleCodesV3),
+	},
+	{
+		name: "tesla-status", call: "TeslaStatus", kind: KindData, method: "GET", permission: "read_extended_vehicle_info",
+		does: "reads whether a Tesla sleeps, without waking it",
+		page: "tesla/get-vehicle-status", place: tellsNoPlace,
+		v2: "/tesla/status", own: "status inService gear", decodeV2: fromObject(teslaStatusV2.reading),
+		signals:  []signals.Code{signals.ConnectivityStatusIsAsleep, signals.ConnectivityStatusIsOnline, signals.ServiceIsInService, signals.TransmissionGearState},
+		decodeV3: fromSignals(teslaStatusV3),
+	},
+	{
+		name: "tesla-attributes", call: "TeslaAttributes", kind: KindData, method: "GET", permission: "read_extended_vehicle_info",
+		does: "reads a Tesla's build and software",
+		page: "tesla/get-ext-vehicle-info", place: tellsPlace,
+		v2: "/tesla/attributes", own: "id make model year nickname firmwareVersion trimBadging efficiencyPackage performancePackage driverAssistVersion atHome sentryMode style wheel driveUnit", decodeV2: fromObject(teslaAttributesV2.reading),
+		signals: teslaSignals[:], decodeV3: fromSignals(teslaAttributesV3),
+	},
+	{
+		name: "tesla-user-access", call: "TeslaUserAccess", kind: KindData, method: "GET",
+		does: "reads what the connected Tesla account may do",
+		page: "tesla/get-user-access", place: tellsNoPlace,
+		v2: "/tesla/user/access", own: "accessType permissions", decodeV2: fromObject(teslaAccessV2.reading),
+		signals: []signals.Code{signals.VehicleUserAccountRole, signals.VehicleUserAccountPermissions}, decodeV3: fromSignals(teslaAccessV3),
+	},
+	{
+		name: AllSignals, call: "Signals", kind: KindData, method: "GET", only: V3, byHand: true,
+		place: tellsPlace,
+		v3:    "/signals", decodeV3: decodeAllSignals,
+	},
 
-	{name: Lock, kind: KindCommand, method: "POST", v2: "/security", v3: "/commands/security/lock", permission: "control_security", call: "Lock"},
-	{name: Unlock, kind: KindCommand, method: "POST", v2: "/security", v3: "/commands/security/unlock", permission: "control_security", call: "Unlock"},
-	{name: StartCharge, kind: KindCommand, method: "POST", v2: "/charge", v3: "/commands/charge/start", permission: "control_charge", call: "StartCharge"},
-	{name: StopCharge, kind: KindCommand, method: "POST", v2: "/charge", v3: "/commands/charge/stop", permission: "control_charge", call: "StopCharge"},
-	{name: SetChargeLimit, kind: KindCommand, method: "POST", v2: "/charge/limit", v3: "/commands/charge/set-limit", permission: "control_charge", call: "SetChargeLimit"},
-	{name: SendDestination, kind: KindCommand, method: "POST", v2: "/navigation/destination", v3: "/commands/navigation/set-destination", permission: "control_navigation", call: "SendDestination"},
-	{name: OpenChargePort, kind: KindCommand, method: "POST", v3: "/commands/charge-port/open", permission: "control_charge", call: "OpenChargePort"},
-	{name: CloseChargePort, kind: KindCommand, method: "POST", v3: "/commands/charge-port/close", permission: "control_charge", call: "CloseChargePort"},
-	{name: SetChargeSchedule, kind: KindCommand, method: "POST", v3: "/charge-schedules", permission: "control_charge", call: "SetChargeSchedule"},
-	{name: DeleteChargeSchedule, kind: KindCommand, method: "DELETE", v3: "/charge-schedules", permission: "control_charge", call: "DeleteChargeSchedule"},
+	{
+		name: Lock, call: "Lock", kind: KindCommand, method: "POST", permission: "control_security",
+		v2: "/security", v3: "/commands/security/lock",
+	},
+	{
+		name: Unlock, call: "Unlock", kind: KindCommand, method: "POST", permission: "control_security",
+		v2: "/security", v3: "/commands/security/unlock",
+	},
+	{
+		name: StartCharge, call: "StartCharge", kind: KindCommand, method: "POST", permission: "control_charge",
+		v2: "/charge", v3: "/commands/charge/start",
+	},
+	{
+		name: StopCharge, call: "StopCharge", kind: KindCommand, method: "POST", permission: "control_charge",
+		v2: "/charge", v3: "/commands/charge/stop",
+	},
+	{
+		name: SetChargeLimit, call: "SetChargeLimit", kind: KindCommand, method: "POST", permission: "control_charge",
+		v2: "/charge/limit", v3: "/commands/charge/set-limit",
+	},
+	{
+		name: SendDestination, call: "SendDestination", kind: KindCommand, method: "POST", permission: "control_navigation",
+		v2: "/navigation/destination", v3: "/commands/navigation/set-destination",
+	},
+	{
+		name: OpenChargePort, call: "OpenChargePort", kind: KindCommand, method: "POST", permission: "control_charge", only: V3,
+		v3: "/commands/charge-port/open",
+	},
+	{
+		name: CloseChargePort, call: "CloseChargePort", kind: KindCommand, method: "POST", permission: "control_charge", only: V3,
+		v3: "/commands/charge-port/close",
+	},
+	{
+		name: SetChargeSchedule, call: "SetChargeSchedule", kind: KindCommand, method: "POST", permission: "control_charge", only: V3,
+		v3: "/charge-schedules",
+	},
+	{
+		name: DeleteChargeSchedule, call: "DeleteChargeSchedule", kind: KindCommand, method: "DELETE", permission: "control_charge", only: V3,
+		v3: "/charge-schedules",
+	},
 }
 
 // The signals of the longer rows. They are never written to.

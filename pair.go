@@ -5,6 +5,8 @@ import (
 	"errors"
 	"time"
 
+	"github.com/seed-498a1bc4/smartcar/internal/contexts"
+	"github.com/seed-498a1bc4/smartcar/internal/records"
 	"golang.org/x/oauth2"
 )
 
@@ -22,9 +24,9 @@ type newPair struct {
 // token meanwhile, Smartcar honors the one that it gave last. Which that is no
 // clock of ours can tell: both are kept until one of them has worked.
 func (k *tokenKeeper) storePair(ctx context.Context, grant string, pair newPair) (*cachedGrant, error) {
-	ctx, cancel := detached(ctx)
+	ctx, cancel := contexts.Detached(ctx)
 	defer cancel()
-	patience, cancelPatience := context.WithTimeout(ctx, min(k.core.opts.refreshLease(), settleTime/2))
+	patience, cancelPatience := context.WithTimeout(ctx, min(k.core.opts.refreshLease(), contexts.DetachedTime/2))
 	defer cancelPatience()
 	r, err := k.putPair(ctx, grant, pair)
 	for errors.Is(err, ErrStore) && k.core.opts.clock.Sleep(patience, k.core.opts.refreshPoll()) == nil {
@@ -48,7 +50,7 @@ func (k *tokenKeeper) storePair(ctx context.Context, grant string, pair newPair)
 // the used refresh token is void before it could see this pair, has ended it;
 // only if the user is gone, too, nothing may be kept.
 func (k *tokenKeeper) revive(ctx context.Context, grant string, pair newPair) (grantRecord, error) {
-	if _, err := k.storedUser(ctx, pair.userID); err != nil {
+	if _, err := k.core.accounts.stored(ctx, pair.userID); err != nil {
 		return grantRecord{}, endedError()
 	}
 	record := grantRecord{UserID: pair.userID}
@@ -56,17 +58,7 @@ func (k *tokenKeeper) revive(ctx context.Context, grant string, pair newPair) (g
 	if err := k.storeGrant(ctx, grant, record); err != nil {
 		return grantRecord{}, err
 	}
-	_, err := changeJSON(ctx, k.records, userKey(pair.userID), 0, func(u *userRecord, found bool, _ time.Time) error {
-		switch {
-		case !found || u.Forgotten:
-			return ErrNotConnected
-		case u.find(grant) != nil:
-			return errUnchanged
-		}
-		u.Grants = append(u.Grants, grantEntry{ID: grant, ConnectedAt: pair.obtained})
-		return nil
-	})
-	k.users.Delete(pair.userID)
+	err := k.core.users.AddGrant(ctx, pair.userID, grant, pair.obtained)
 	if errors.Is(err, ErrNotConnected) { // forgotten meanwhile
 		return grantRecord{}, errors.Join(endedError(), k.forgetGrant(ctx, grant))
 	}
@@ -86,7 +78,7 @@ func (k *tokenKeeper) reviveOf(ctx context.Context, userID string) (revived bool
 }
 
 func (k *tokenKeeper) putPair(ctx context.Context, grant string, pair newPair) (grantRecord, error) {
-	return changeJSON(ctx, k.records, grantKey(grant), refreshTokenLife, func(r *grantRecord, found bool, _ time.Time) error {
+	return records.Change(ctx, k.records, grantKey(grant), refreshTokenLife, func(r *grantRecord, found bool, _ time.Time) error {
 		switch {
 		case !found:
 			return endedError() // forgotten meanwhile: nothing may be kept
@@ -101,11 +93,11 @@ func (k *tokenKeeper) putPair(ctx context.Context, grant string, pair newPair) (
 
 // useSpare puts the spare refresh token in the place of one that was refused.
 func (k *tokenKeeper) useSpare(ctx context.Context, grant string, refused grantRecord) (spare grantRecord, ok bool, err error) {
-	ctx, cancel := detached(ctx)
+	ctx, cancel := contexts.Detached(ctx)
 	defer cancel()
-	r, err := changeJSON(ctx, k.records, grantKey(grant), refreshTokenLife, func(r *grantRecord, found bool, now time.Time) error {
+	r, err := records.Change(ctx, k.records, grantKey(grant), refreshTokenLife, func(r *grantRecord, found bool, now time.Time) error {
 		if !found || r.RefreshToken != refused.RefreshToken || r.Spare == "" {
-			return errUnchanged
+			return records.ErrUnchanged
 		}
 		r.RefreshToken, r.Spare, r.LeaseUntil = r.Spare, "", now.Add(k.core.opts.refreshLease())
 		return nil

@@ -3,6 +3,7 @@ package smartcar
 import (
 	"bytes"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -17,6 +18,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 )
+
+var update = flag.Bool("update", false, "rewrite golden files")
 
 const (
 	tableBegin = "<!-- Generated from operations.go: go test . -run TestREADME -update -->\n"
@@ -66,14 +69,14 @@ func operationsTable() string {
 		if op.v2 != "" {
 			v2 = "`" + op.method + " " + op.v2 + "`"
 		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", op.call, kinds[op.kind], permission, v2, onV3(&op))
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", op.call, kinds[op.kind], permission, v2, placeOnV3(&op))
 	}
 	b.WriteString("\n*Metadata* is answered by Smartcar itself and not limited; *data* reads the car and takes its turn;\na *command* changes it. On v3 a VIN is data, too: all signals come in one answer, which is one turn.\n")
 	return b.String()
 }
 
-// onV3 is where API v3 has an operation: at a path, in signals, or beside the vehicle.
-func onV3(op *operation) string {
+// placeOnV3 is where API v3 has an operation: at a path, in signals, or beside the vehicle.
+func placeOnV3(op *operation) string {
 	switch {
 	case op.v3 != "":
 		return "`" + op.method + " " + op.v3 + "`"
@@ -85,7 +88,7 @@ func onV3(op *operation) string {
 			list[i] = "`" + string(code) + "`"
 		}
 		return strings.Join(list, ", ")
-	case op.name == TeslaVirtualKey:
+	case op.name == opKeyStatus:
 		return "known from the last read"
 	}
 	return "of the connection"
@@ -102,7 +105,7 @@ func TestREADMEQuickStart(t *testing.T) {
 // exampleFiles are tests, of this package and of modules that have what this
 // one must not require, which compile and run what the README shows in parts.
 var exampleFiles = [...]string{
-	"example_test.go", "example_v3_test.go", "webhook_example_test.go", "keypage/example_test.go", "examples/fleet/stores_test.go",
+	"example_test.go", "example_v3_test.go", "keypage/example_test.go", "examples/fleet/stores_test.go",
 }
 
 // TestREADMESnippets: a program or a test is compiled, and run if it is a

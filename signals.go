@@ -2,18 +2,14 @@ package smartcar
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
 	"iter"
-	"net/http"
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar/signals"
 )
-
-//go:generate go run ./internal/catalog/generate
 
 // The states of [SignalMeta.Status].
 const (
@@ -58,25 +54,7 @@ type SignalMeta struct {
 // https://smartcar.com/docs/api-reference/list-signals
 type Signals struct {
 	Meta
-	set       func() *signalSet // a function, so that no verb of fmt prints it
-	lastKnown bool
-}
-
-// signalSet is what one answer or one event holds, sorted by code.
-type signalSet struct {
-	signals    []storedSignal
-	incomplete bool
-	absent     string          // why a signal may be missing
-	requestID  string          // of the answer
-	vehicle    json.RawMessage // the answer's included vehicle, or nil
-}
-
-// storedSignal is a signal with its body still to be read.
-type storedSignal struct {
-	meta        SignalMeta
-	name, group string
-	body        json.RawMessage
-	err         *Error // status was not SUCCESS; copied before it is handed out
+	set func() *signalSet // a function, so that no verb of fmt prints it
 }
 
 func (s *Signals) content() *signalSet {
@@ -86,13 +64,10 @@ func (s *Signals) content() *signalSet {
 	return s.set()
 }
 
-func (set *signalSet) find(code signals.Code) (storedSignal, bool) {
-	for _, s := range set.signals {
-		if s.meta.Code == code {
-			return s, true
-		}
-	}
-	return storedSignal{}, false
+// setMeta dates the signals, and names the request in their errors.
+func (s *Signals) setMeta(m Meta) {
+	s.Meta = m
+	s.content().requestID = m.RequestID
 }
 
 // LastKnown returns a view of the same signals for programs that prefer an old
@@ -103,7 +78,9 @@ func (s *Signals) LastKnown() *Signals {
 	if s == nil {
 		return nil
 	}
-	return &Signals{Meta: s.Meta, set: s.set, lastKnown: true}
+	set := *s.content()
+	set.lastKnown = true
+	return &Signals{Meta: s.Meta, set: func() *signalSet { return &set }}
 }
 
 // Len is the number of signals, those that failed included.
@@ -118,8 +95,9 @@ func (s *Signals) Incomplete() bool { return s.content().incomplete }
 // failed and those this package has no accessor for, too.
 func (s *Signals) All() iter.Seq2[signals.Code, *RawSignal] {
 	return func(yield func(signals.Code, *RawSignal) bool) {
-		for _, stored := range s.content().signals {
-			if !yield(stored.meta.Code, s.raw(stored)) {
+		set := s.content()
+		for _, stored := range set.signals {
+			if !yield(stored.meta.Code, set.raw(stored)) {
 				return
 			}
 		}
@@ -129,90 +107,13 @@ func (s *Signals) All() iter.Seq2[signals.Code, *RawSignal] {
 // Raw returns a signal undecoded, whether it has an accessor or not. Its errors
 // are those of the accessors, but for the body, which nobody has read.
 func (s *Signals) Raw(code signals.Code) (*RawSignal, error) {
-	stored, err := s.usable(code)
+	set := s.content()
+	stored, err := set.usable(code)
 	if err != nil {
 		return nil, err
 	}
-	return s.raw(stored), nil
+	return set.raw(stored), nil
 }
-
-// raw keeps the body of a failed signal back, unless it was asked for.
-func (s *Signals) raw(stored storedSignal) *RawSignal {
-	stored, err := s.judge(stored)
-	r := &RawSignal{SignalMeta: stored.meta, Name: stored.name, Group: stored.group}
-	if err != nil {
-		r.Err = err
-		return r
-	}
-	r.body = func() []byte { return stored.body }
-	return r
-}
-
-// usable returns a signal whose body may be read.
-func (s *Signals) usable(code signals.Code) (storedSignal, error) {
-	set := s.content()
-	stored, ok := set.find(code)
-	if !ok {
-		e := set.notFound(code)
-		e.RequestID = cmp.Or(e.RequestID, s.requestID())
-		return storedSignal{}, e
-	}
-	stored, err := s.judge(stored)
-	if err != nil {
-		return storedSignal{}, err
-	}
-	return stored, nil
-}
-
-// judge is where a failed signal is refused, or marked as stale.
-func (s *Signals) judge(stored storedSignal) (storedSignal, error) {
-	if stored.err == nil {
-		return stored, nil
-	}
-	if s.lastKnown && saysSomething(stored.body) {
-		stored.meta.Stale = true
-		return stored, nil
-	}
-	e := *stored.err
-	e.RequestID = cmp.Or(e.RequestID, s.requestID())
-	return stored, &e
-}
-
-func (s *Signals) requestID() string {
-	if s == nil {
-		return ""
-	}
-	return s.RequestID
-}
-
-// saysSomething reports whether a body has any value beside its unit.
-func saysSomething(body json.RawMessage) bool {
-	fields, err := decodeObject[map[string]json.RawMessage](body)
-	if err != nil {
-		return false
-	}
-	for name, value := range *fields {
-		if name != "unit" && !isNull(value) {
-			return true
-		}
-	}
-	return false
-}
-
-func (set *signalSet) notFound(code signals.Code) *Error {
-	e := &Error{
-		Operation: signalOperation(code), StatusCode: http.StatusNotFound, Type: "RESOURCE_NOT_FOUND", Code: "SIGNAL_NOT_FOUND",
-		RequestID: set.requestID, Description: set.absent,
-	}
-	if set.incomplete {
-		e.Description = "not among the signals that were sent, which are not all there are: ask for this one alone"
-	}
-	return e
-}
-
-// signalOperation names a signal in errors, where a code from afar must not
-// reach a terminal as it came.
-func signalOperation(code signals.Code) Operation { return Operation(printable(string(code), 64)) }
 
 // Format names the signals and nothing of what they said.
 func (s *Signals) Format(f fmt.State, _ rune) {

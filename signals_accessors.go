@@ -6,461 +6,465 @@ import "github.com/seed-498a1bc4/smartcar/signals"
 
 // ChargeAmperage reads [signals.ChargeAmperage]: the current that the car charges with, in amperes.
 func (s *Signals) ChargeAmperage() (*NumberSignal, error) {
-	return numberSignal(s, signals.ChargeAmperage, UnitAmperes)
+	return numberSignal(s.content(), signals.ChargeAmperage)
 }
 
 // ChargeAmperageMax reads [signals.ChargeAmperageMax]: the highest current that the car may charge with, in amperes.
 func (s *Signals) ChargeAmperageMax() (*NumberSignal, error) {
-	return numberSignal(s, signals.ChargeAmperageMax, UnitAmperes)
+	return numberSignal(s.content(), signals.ChargeAmperageMax)
 }
 
 // ChargeAmperageRequested reads [signals.ChargeAmperageRequested]: the current that the car asked the charger for, in amperes.
 func (s *Signals) ChargeAmperageRequested() (*NumberSignal, error) {
-	return numberSignal(s, signals.ChargeAmperageRequested, UnitAmperes)
+	return numberSignal(s.content(), signals.ChargeAmperageRequested)
 }
 
 // ChargeChargeLimits reads [signals.ChargeChargeLimits]: how far the car will charge, everywhere or under a condition, in percent, 0 to 100.
 func (s *Signals) ChargeChargeLimits() (*ChargeLimitsSignal, error) {
-	return chargeLimitsSignal(s, signals.ChargeChargeLimits)
+	return chargeLimitsSignal(s.content(), signals.ChargeChargeLimits)
 }
 
 // ChargeChargePortStatusColor reads [signals.ChargeChargePortStatusColor]: the color of the charge port's light: GREEN, BLUE, ORANGE.
 func (s *Signals) ChargeChargePortStatusColor() (*TextSignal, error) {
-	return wordSignal(s, signals.ChargeChargePortStatusColor)
+	return wordSignal(s.content(), signals.ChargeChargePortStatusColor)
 }
 
 // ChargeChargeRate reads [signals.ChargeChargeRate]: the range that the car gains in an hour of charging, in km/h unless its Unit says otherwise.
 func (s *Signals) ChargeChargeRate() (*NumberSignal, error) {
-	return numberSignal(s, signals.ChargeChargeRate, "")
+	return numberSignal(s.content(), signals.ChargeChargeRate)
 }
 
 // ChargeChargeRecords reads [signals.ChargeChargeRecords]: where, when and how much the car was charged.
 func (s *Signals) ChargeChargeRecords() (*ChargeRecordsSignal, error) {
-	return chargeRecordsSignal(s, signals.ChargeChargeRecords)
+	return chargeRecordsSignal(s.content(), signals.ChargeChargeRecords)
 }
 
 // ChargeChargerPhases reads [signals.ChargeChargerPhases]: the number of phases that the charger uses.
 func (s *Signals) ChargeChargerPhases() (*NumberSignal, error) {
-	return numberSignal(s, signals.ChargeChargerPhases, "")
+	return numberSignal(s.content(), signals.ChargeChargerPhases)
 }
 
 // ChargeChargeTimers reads [signals.ChargeChargeTimers]: when the car is to charge and to be ready.
 func (s *Signals) ChargeChargeTimers() (*ChargeTimersSignal, error) {
-	return chargeTimersSignal(s, signals.ChargeChargeTimers)
+	return chargeTimersSignal(s.content(), signals.ChargeChargeTimers)
 }
 
 // ChargeChargingConnectorType reads [signals.ChargeChargingConnectorType]: the type of the connector, such as J1772.
 func (s *Signals) ChargeChargingConnectorType() (*TextSignal, error) {
-	return textSignal(s, signals.ChargeChargingConnectorType)
+	return textSignal(s.content(), signals.ChargeChargingConnectorType)
 }
 
 // ChargeDetailedChargingStatus reads [signals.ChargeDetailedChargingStatus]: what charging is doing: smartcar.ChargeStateCharging and the like, or another word.
 func (s *Signals) ChargeDetailedChargingStatus() (*TextSignal, error) {
-	return wordSignal(s, signals.ChargeDetailedChargingStatus)
+	return wordSignal(s.content(), signals.ChargeDetailedChargingStatus)
 }
 
 // ChargeEnergyAdded reads [signals.ChargeEnergyAdded]: the energy that charging has added, in kWh.
 func (s *Signals) ChargeEnergyAdded() (*NumberSignal, error) {
-	return numberSignal(s, signals.ChargeEnergyAdded, UnitKilowattHours)
+	return numberSignal(s.content(), signals.ChargeEnergyAdded)
 }
 
 // ChargeFastChargerType reads [signals.ChargeFastChargerType]: the type of the fast charger, such as CCS.
 func (s *Signals) ChargeFastChargerType() (*TextSignal, error) {
-	return textSignal(s, signals.ChargeFastChargerType)
+	return textSignal(s.content(), signals.ChargeFastChargerType)
 }
 
 // ChargeIsCharging reads [signals.ChargeIsCharging]: whether the car is charging.
 func (s *Signals) ChargeIsCharging() (*BoolSignal, error) {
-	return boolSignal(s, signals.ChargeIsCharging)
+	return boolSignal(s.content(), signals.ChargeIsCharging)
 }
 
 // ChargeIsChargingCableConnected reads [signals.ChargeIsChargingCableConnected]: whether the car is plugged in.
 func (s *Signals) ChargeIsChargingCableConnected() (*BoolSignal, error) {
-	return boolSignal(s, signals.ChargeIsChargingCableConnected)
+	return boolSignal(s.content(), signals.ChargeIsChargingCableConnected)
 }
 
 // ChargeIsChargingCableLatched reads [signals.ChargeIsChargingCableLatched]: whether the charging cable is locked to the car.
 func (s *Signals) ChargeIsChargingCableLatched() (*BoolSignal, error) {
-	return boolSignal(s, signals.ChargeIsChargingCableLatched)
+	return boolSignal(s.content(), signals.ChargeIsChargingCableLatched)
 }
 
 // ChargeIsChargingPortFlapOpen reads [signals.ChargeIsChargingPortFlapOpen]: whether the flap of the charge port is open.
 func (s *Signals) ChargeIsChargingPortFlapOpen() (*BoolSignal, error) {
-	return boolSignal(s, signals.ChargeIsChargingPortFlapOpen)
+	return boolSignal(s.content(), signals.ChargeIsChargingPortFlapOpen)
 }
 
 // ChargeIsFastChargerPresent reads [signals.ChargeIsFastChargerPresent]: whether the car is at a fast charger.
 func (s *Signals) ChargeIsFastChargerPresent() (*BoolSignal, error) {
-	return boolSignal(s, signals.ChargeIsFastChargerPresent)
+	return boolSignal(s.content(), signals.ChargeIsFastChargerPresent)
 }
 
 // ChargeTimeToComplete reads [signals.ChargeTimeToComplete]: the time until the active charge limit is reached, in minutes.
 func (s *Signals) ChargeTimeToComplete() (*NumberSignal, error) {
-	return numberSignal(s, signals.ChargeTimeToComplete, UnitMinutes)
+	return numberSignal(s.content(), signals.ChargeTimeToComplete)
 }
 
 // ChargeVoltage reads [signals.ChargeVoltage]: the voltage that the car charges with, in volts.
 func (s *Signals) ChargeVoltage() (*NumberSignal, error) {
-	return numberSignal(s, signals.ChargeVoltage, UnitVolts)
+	return numberSignal(s.content(), signals.ChargeVoltage)
 }
 
 // ChargeWattage reads [signals.ChargeWattage]: the power that the car charges with, in watts.
 func (s *Signals) ChargeWattage() (*NumberSignal, error) {
-	return numberSignal(s, signals.ChargeWattage, UnitWatts)
+	return numberSignal(s.content(), signals.ChargeWattage)
 }
 
 // ClimateExternalTemperature reads [signals.ClimateExternalTemperature]: the temperature outside, in degrees Celsius unless its Unit says otherwise.
 func (s *Signals) ClimateExternalTemperature() (*NumberSignal, error) {
-	return numberSignal(s, signals.ClimateExternalTemperature, "")
+	return numberSignal(s.content(), signals.ClimateExternalTemperature)
 }
 
 // ClimateInternalTemperature reads [signals.ClimateInternalTemperature]: the temperature in the cabin, in degrees Celsius unless its Unit says otherwise.
 func (s *Signals) ClimateInternalTemperature() (*NumberSignal, error) {
-	return numberSignal(s, signals.ClimateInternalTemperature, "")
+	return numberSignal(s.content(), signals.ClimateInternalTemperature)
 }
 
 // ClosureDoors reads [signals.ClosureDoors]: the doors, open or closed, locked or not.
 func (s *Signals) ClosureDoors() (*ClosuresSignal, error) {
-	return closuresSignal(s, signals.ClosureDoors)
+	return closuresSignal(s.content(), signals.ClosureDoors)
 }
 
 // ClosureEngineCover reads [signals.ClosureEngineCover]: the cover of the engine.
 func (s *Signals) ClosureEngineCover() (*ClosureSignal, error) {
-	return closureSignal(s, signals.ClosureEngineCover)
+	return closureSignal(s.content(), signals.ClosureEngineCover)
 }
 
 // ClosureFrontTrunk reads [signals.ClosureFrontTrunk]: the trunk in front.
 func (s *Signals) ClosureFrontTrunk() (*ClosureSignal, error) {
-	return closureSignal(s, signals.ClosureFrontTrunk)
+	return closureSignal(s.content(), signals.ClosureFrontTrunk)
 }
 
 // ClosureIsLocked reads [signals.ClosureIsLocked]: whether the car is locked.
 func (s *Signals) ClosureIsLocked() (*BoolSignal, error) {
-	return boolSignal(s, signals.ClosureIsLocked)
+	return boolSignal(s.content(), signals.ClosureIsLocked)
 }
 
 // ClosureRearTrunk reads [signals.ClosureRearTrunk]: the trunk behind.
 func (s *Signals) ClosureRearTrunk() (*ClosureSignal, error) {
-	return closureSignal(s, signals.ClosureRearTrunk)
+	return closureSignal(s.content(), signals.ClosureRearTrunk)
 }
 
 // ClosureSunroof reads [signals.ClosureSunroof]: the sunroof.
 func (s *Signals) ClosureSunroof() (*ClosureSignal, error) {
-	return closureSignal(s, signals.ClosureSunroof)
+	return closureSignal(s.content(), signals.ClosureSunroof)
 }
 
 // ClosureTailgate reads [signals.ClosureTailgate]: the tailgate.
 func (s *Signals) ClosureTailgate() (*ClosureSignal, error) {
-	return closureSignal(s, signals.ClosureTailgate)
+	return closureSignal(s.content(), signals.ClosureTailgate)
 }
 
 // ClosureWindows reads [signals.ClosureWindows]: the windows, open or closed.
 func (s *Signals) ClosureWindows() (*ClosuresSignal, error) {
-	return closuresSignal(s, signals.ClosureWindows)
+	return closuresSignal(s.content(), signals.ClosureWindows)
 }
 
 // ConnectivitySoftwareCurrentFirmwareVersion reads [signals.ConnectivitySoftwareCurrentFirmwareVersion]: the version of the car's software.
 func (s *Signals) ConnectivitySoftwareCurrentFirmwareVersion() (*TextSignal, error) {
-	return textSignal(s, signals.ConnectivitySoftwareCurrentFirmwareVersion)
+	return textSignal(s.content(), signals.ConnectivitySoftwareCurrentFirmwareVersion)
 }
 
 // ConnectivityStatusIsAsleep reads [signals.ConnectivityStatusIsAsleep]: whether the car sleeps to save power.
 func (s *Signals) ConnectivityStatusIsAsleep() (*BoolSignal, error) {
-	return boolSignal(s, signals.ConnectivityStatusIsAsleep)
+	return boolSignal(s.content(), signals.ConnectivityStatusIsAsleep)
 }
 
 // ConnectivityStatusIsDigitalKeyPaired reads [signals.ConnectivityStatusIsDigitalKeyPaired]: whether a digital key is paired with the car; for a Tesla it is the nearest to the virtual key that API v3 has.
 func (s *Signals) ConnectivityStatusIsDigitalKeyPaired() (*BoolSignal, error) {
-	return boolSignal(s, signals.ConnectivityStatusIsDigitalKeyPaired)
+	return boolSignal(s.content(), signals.ConnectivityStatusIsDigitalKeyPaired)
 }
 
 // ConnectivityStatusIsOnline reads [signals.ConnectivityStatusIsOnline]: whether the car can be reached.
 func (s *Signals) ConnectivityStatusIsOnline() (*BoolSignal, error) {
-	return boolSignal(s, signals.ConnectivityStatusIsOnline)
+	return boolSignal(s.content(), signals.ConnectivityStatusIsOnline)
 }
 
 // DiagnosticsABS reads [signals.DiagnosticsABS]: the state of the antilock brakes.
 func (s *Signals) DiagnosticsABS() (*DiagnosticSignal, error) {
-	return diagnosticSignal(s, signals.DiagnosticsABS)
+	return diagnosticSignal(s.content(), signals.DiagnosticsABS)
 }
 
 // DiagnosticsActiveSafety reads [signals.DiagnosticsActiveSafety]: the state of active safety.
 func (s *Signals) DiagnosticsActiveSafety() (*DiagnosticSignal, error) {
-	return diagnosticSignal(s, signals.DiagnosticsActiveSafety)
+	return diagnosticSignal(s.content(), signals.DiagnosticsActiveSafety)
 }
 
 // DiagnosticsAirbag reads [signals.DiagnosticsAirbag]: the state of the airbags.
 func (s *Signals) DiagnosticsAirbag() (*DiagnosticSignal, error) {
-	return diagnosticSignal(s, signals.DiagnosticsAirbag)
+	return diagnosticSignal(s.content(), signals.DiagnosticsAirbag)
 }
 
 // DiagnosticsBrakeFluid reads [signals.DiagnosticsBrakeFluid]: the state of the brake fluid.
 func (s *Signals) DiagnosticsBrakeFluid() (*DiagnosticSignal, error) {
-	return diagnosticSignal(s, signals.DiagnosticsBrakeFluid)
+	return diagnosticSignal(s.content(), signals.DiagnosticsBrakeFluid)
 }
 
 // DiagnosticsDriverAssistance reads [signals.DiagnosticsDriverAssistance]: the state of driver assistance.
 func (s *Signals) DiagnosticsDriverAssistance() (*DiagnosticSignal, error) {
-	return diagnosticSignal(s, signals.DiagnosticsDriverAssistance)
+	return diagnosticSignal(s.content(), signals.DiagnosticsDriverAssistance)
 }
 
 // DiagnosticsDTCCount reads [signals.DiagnosticsDTCCount]: the number of diagnostic trouble codes.
 func (s *Signals) DiagnosticsDTCCount() (*NumberSignal, error) {
-	return numberSignal(s, signals.DiagnosticsDTCCount, "")
+	return numberSignal(s.content(), signals.DiagnosticsDTCCount)
 }
 
 // DiagnosticsDTCList reads [signals.DiagnosticsDTCList]: the diagnostic trouble codes.
 func (s *Signals) DiagnosticsDTCList() (*TroubleCodesSignal, error) {
-	return troubleCodesSignal(s, signals.DiagnosticsDTCList)
+	return troubleCodesSignal(s.content(), signals.DiagnosticsDTCList)
 }
 
 // DiagnosticsEmissions reads [signals.DiagnosticsEmissions]: the state of emission control.
 func (s *Signals) DiagnosticsEmissions() (*DiagnosticSignal, error) {
-	return diagnosticSignal(s, signals.DiagnosticsEmissions)
+	return diagnosticSignal(s.content(), signals.DiagnosticsEmissions)
 }
 
 // DiagnosticsEVBatteryConditioning reads [signals.DiagnosticsEVBatteryConditioning]: the state of the traction battery's conditioning.
 func (s *Signals) DiagnosticsEVBatteryConditioning() (*DiagnosticSignal, error) {
-	return diagnosticSignal(s, signals.DiagnosticsEVBatteryConditioning)
+	return diagnosticSignal(s.content(), signals.DiagnosticsEVBatteryConditioning)
 }
 
 // DiagnosticsEVCharging reads [signals.DiagnosticsEVCharging]: the state of the charging system.
 func (s *Signals) DiagnosticsEVCharging() (*DiagnosticSignal, error) {
-	return diagnosticSignal(s, signals.DiagnosticsEVCharging)
+	return diagnosticSignal(s.content(), signals.DiagnosticsEVCharging)
 }
 
 // DiagnosticsEVDriveUnit reads [signals.DiagnosticsEVDriveUnit]: the state of the electric drive unit.
 func (s *Signals) DiagnosticsEVDriveUnit() (*DiagnosticSignal, error) {
-	return diagnosticSignal(s, signals.DiagnosticsEVDriveUnit)
+	return diagnosticSignal(s.content(), signals.DiagnosticsEVDriveUnit)
 }
 
 // DiagnosticsEVHVBattery reads [signals.DiagnosticsEVHVBattery]: the state of the high-voltage battery.
 func (s *Signals) DiagnosticsEVHVBattery() (*DiagnosticSignal, error) {
-	return diagnosticSignal(s, signals.DiagnosticsEVHVBattery)
+	return diagnosticSignal(s.content(), signals.DiagnosticsEVHVBattery)
 }
 
 // DiagnosticsLighting reads [signals.DiagnosticsLighting]: the state of the lights.
 func (s *Signals) DiagnosticsLighting() (*DiagnosticSignal, error) {
-	return diagnosticSignal(s, signals.DiagnosticsLighting)
+	return diagnosticSignal(s.content(), signals.DiagnosticsLighting)
 }
 
 // DiagnosticsMIL reads [signals.DiagnosticsMIL]: the state of the malfunction indicator lamp.
 func (s *Signals) DiagnosticsMIL() (*DiagnosticSignal, error) {
-	return diagnosticSignal(s, signals.DiagnosticsMIL)
+	return diagnosticSignal(s.content(), signals.DiagnosticsMIL)
 }
 
 // DiagnosticsOilLife reads [signals.DiagnosticsOilLife]: the state of the oil's age.
 func (s *Signals) DiagnosticsOilLife() (*DiagnosticSignal, error) {
-	return diagnosticSignal(s, signals.DiagnosticsOilLife)
+	return diagnosticSignal(s.content(), signals.DiagnosticsOilLife)
 }
 
 // DiagnosticsOilPressure reads [signals.DiagnosticsOilPressure]: the state of the oil's pressure.
 func (s *Signals) DiagnosticsOilPressure() (*DiagnosticSignal, error) {
-	return diagnosticSignal(s, signals.DiagnosticsOilPressure)
+	return diagnosticSignal(s.content(), signals.DiagnosticsOilPressure)
 }
 
 // DiagnosticsOilTemperature reads [signals.DiagnosticsOilTemperature]: the state of the oil's temperature.
 func (s *Signals) DiagnosticsOilTemperature() (*DiagnosticSignal, error) {
-	return diagnosticSignal(s, signals.DiagnosticsOilTemperature)
+	return diagnosticSignal(s.content(), signals.DiagnosticsOilTemperature)
 }
 
 // DiagnosticsTelematics reads [signals.DiagnosticsTelematics]: the state of telematics.
 func (s *Signals) DiagnosticsTelematics() (*DiagnosticSignal, error) {
-	return diagnosticSignal(s, signals.DiagnosticsTelematics)
+	return diagnosticSignal(s.content(), signals.DiagnosticsTelematics)
 }
 
 // DiagnosticsTirePressure reads [signals.DiagnosticsTirePressure]: the state of the tires' pressure.
 func (s *Signals) DiagnosticsTirePressure() (*DiagnosticSignal, error) {
-	return diagnosticSignal(s, signals.DiagnosticsTirePressure)
+	return diagnosticSignal(s.content(), signals.DiagnosticsTirePressure)
 }
 
 // DiagnosticsTirePressureMonitoring reads [signals.DiagnosticsTirePressureMonitoring]: the state of the system that watches the tires' pressure.
 func (s *Signals) DiagnosticsTirePressureMonitoring() (*DiagnosticSignal, error) {
-	return diagnosticSignal(s, signals.DiagnosticsTirePressureMonitoring)
+	return diagnosticSignal(s.content(), signals.DiagnosticsTirePressureMonitoring)
 }
 
 // DiagnosticsTransmission reads [signals.DiagnosticsTransmission]: the state of the transmission.
 func (s *Signals) DiagnosticsTransmission() (*DiagnosticSignal, error) {
-	return diagnosticSignal(s, signals.DiagnosticsTransmission)
+	return diagnosticSignal(s.content(), signals.DiagnosticsTransmission)
 }
 
 // DiagnosticsWasherFluid reads [signals.DiagnosticsWasherFluid]: the state of the washer fluid.
 func (s *Signals) DiagnosticsWasherFluid() (*DiagnosticSignal, error) {
-	return diagnosticSignal(s, signals.DiagnosticsWasherFluid)
+	return diagnosticSignal(s.content(), signals.DiagnosticsWasherFluid)
 }
 
 // DiagnosticsWaterInFuel reads [signals.DiagnosticsWaterInFuel]: the state of the fuel, which is to hold no water.
 func (s *Signals) DiagnosticsWaterInFuel() (*DiagnosticSignal, error) {
-	return diagnosticSignal(s, signals.DiagnosticsWaterInFuel)
+	return diagnosticSignal(s.content(), signals.DiagnosticsWaterInFuel)
 }
 
 // HVACCabinTargetTemperature reads [signals.HVACCabinTargetTemperature]: the temperature wanted in the cabin, in degrees Celsius unless its Unit says otherwise.
 func (s *Signals) HVACCabinTargetTemperature() (*NumberSignal, error) {
-	return numberSignal(s, signals.HVACCabinTargetTemperature, "")
+	return numberSignal(s.content(), signals.HVACCabinTargetTemperature)
 }
 
 // HVACIsCabinHVACActive reads [signals.HVACIsCabinHVACActive]: whether the cabin is heated, cooled or aired.
 func (s *Signals) HVACIsCabinHVACActive() (*BoolSignal, error) {
-	return boolSignal(s, signals.HVACIsCabinHVACActive)
+	return boolSignal(s.content(), signals.HVACIsCabinHVACActive)
 }
 
 // HVACIsFrontDefrosterActive reads [signals.HVACIsFrontDefrosterActive]: whether the front defroster is on.
 func (s *Signals) HVACIsFrontDefrosterActive() (*BoolSignal, error) {
-	return boolSignal(s, signals.HVACIsFrontDefrosterActive)
+	return boolSignal(s.content(), signals.HVACIsFrontDefrosterActive)
 }
 
 // HVACIsRearDefrosterActive reads [signals.HVACIsRearDefrosterActive]: whether the rear defroster is on.
 func (s *Signals) HVACIsRearDefrosterActive() (*BoolSignal, error) {
-	return boolSignal(s, signals.HVACIsRearDefrosterActive)
+	return boolSignal(s.content(), signals.HVACIsRearDefrosterActive)
 }
 
 // HVACIsSteeringHeaterActive reads [signals.HVACIsSteeringHeaterActive]: whether the heater of the steering wheel is on.
 func (s *Signals) HVACIsSteeringHeaterActive() (*BoolSignal, error) {
-	return boolSignal(s, signals.HVACIsSteeringHeaterActive)
+	return boolSignal(s.content(), signals.HVACIsSteeringHeaterActive)
 }
 
 // InternalCombustionEngineAmountRemaining reads [signals.InternalCombustionEngineAmountRemaining]: the fuel in the tank, in liters unless its Unit says otherwise.
 func (s *Signals) InternalCombustionEngineAmountRemaining() (*NumberSignal, error) {
-	return numberSignal(s, signals.InternalCombustionEngineAmountRemaining, "")
+	return numberSignal(s.content(), signals.InternalCombustionEngineAmountRemaining)
 }
 
 // InternalCombustionEngineFuelLevel reads [signals.InternalCombustionEngineFuelLevel]: how full the tank is, in percent, 0 to 100.
 func (s *Signals) InternalCombustionEngineFuelLevel() (*NumberSignal, error) {
-	return numberSignal(s, signals.InternalCombustionEngineFuelLevel, UnitPercent)
+	return numberSignal(s.content(), signals.InternalCombustionEngineFuelLevel)
 }
 
 // InternalCombustionEngineOilLife reads [signals.InternalCombustionEngineOilLife]: the oil's remaining life, in percent, 0 to 100.
 func (s *Signals) InternalCombustionEngineOilLife() (*NumberSignal, error) {
-	return numberSignal(s, signals.InternalCombustionEngineOilLife, UnitPercent)
+	return numberSignal(s.content(), signals.InternalCombustionEngineOilLife)
 }
 
 // InternalCombustionEngineRange reads [signals.InternalCombustionEngineRange]: how far the fuel lasts, in km unless its Unit says otherwise.
 func (s *Signals) InternalCombustionEngineRange() (*NumberSignal, error) {
-	return numberSignal(s, signals.InternalCombustionEngineRange, "")
+	return numberSignal(s.content(), signals.InternalCombustionEngineRange)
 }
 
 // LocationIsAtHome reads [signals.LocationIsAtHome]: whether the car is at home.
 func (s *Signals) LocationIsAtHome() (*BoolSignal, error) {
-	return boolSignal(s, signals.LocationIsAtHome)
+	return boolSignal(s.content(), signals.LocationIsAtHome)
 }
 
 // LocationPreciseLocation reads [signals.LocationPreciseLocation]: where the car is, or was parked.
 func (s *Signals) LocationPreciseLocation() (*LocationSignal, error) {
-	return locationSignal(s, signals.LocationPreciseLocation)
+	return locationSignal(s.content(), signals.LocationPreciseLocation)
 }
 
 // LowVoltageBatteryStateOfCharge reads [signals.LowVoltageBatteryStateOfCharge]: the charge of the 12-volt battery, in percent, 0 to 100.
 func (s *Signals) LowVoltageBatteryStateOfCharge() (*NumberSignal, error) {
-	return numberSignal(s, signals.LowVoltageBatteryStateOfCharge, UnitPercent)
+	return numberSignal(s.content(), signals.LowVoltageBatteryStateOfCharge)
 }
 
 // LowVoltageBatteryStatus reads [signals.LowVoltageBatteryStatus]: the state of the 12-volt battery: GOOD, WARN or BAD.
 func (s *Signals) LowVoltageBatteryStatus() (*TextSignal, error) {
-	return wordSignal(s, signals.LowVoltageBatteryStatus)
+	return wordSignal(s.content(), signals.LowVoltageBatteryStatus)
 }
 
 // MotionCurrentSpeed reads [signals.MotionCurrentSpeed]: the speed, in km/h unless its Unit says otherwise.
 func (s *Signals) MotionCurrentSpeed() (*NumberSignal, error) {
-	return numberSignal(s, signals.MotionCurrentSpeed, "")
+	return numberSignal(s.content(), signals.MotionCurrentSpeed)
 }
 
 // OdometerTraveledDistance reads [signals.OdometerTraveledDistance]: the distance driven, in km unless its Unit says otherwise.
 func (s *Signals) OdometerTraveledDistance() (*NumberSignal, error) {
-	return numberSignal(s, signals.OdometerTraveledDistance, "")
+	return numberSignal(s.content(), signals.OdometerTraveledDistance)
 }
 
 // ServiceIsInService reads [signals.ServiceIsInService]: whether the car is in a workshop.
 func (s *Signals) ServiceIsInService() (*BoolSignal, error) {
-	return boolSignal(s, signals.ServiceIsInService)
+	return boolSignal(s.content(), signals.ServiceIsInService)
 }
 
 // ServiceRecords reads [signals.ServiceRecords]: what was done to the car.
 func (s *Signals) ServiceRecords() (*ServiceRecordsSignal, error) {
-	return serviceRecordsSignal(s, signals.ServiceRecords)
+	return serviceRecordsSignal(s.content(), signals.ServiceRecords)
 }
 
 // SurveillanceBrand reads [signals.SurveillanceBrand]: what the make calls its surveillance, such as Sentry Mode.
 func (s *Signals) SurveillanceBrand() (*TextSignal, error) {
-	return textSignal(s, signals.SurveillanceBrand)
+	return textSignal(s.content(), signals.SurveillanceBrand)
 }
 
 // SurveillanceIsEnabled reads [signals.SurveillanceIsEnabled]: whether the car watches its surroundings.
 func (s *Signals) SurveillanceIsEnabled() (*BoolSignal, error) {
-	return boolSignal(s, signals.SurveillanceIsEnabled)
+	return boolSignal(s.content(), signals.SurveillanceIsEnabled)
 }
 
 // TractionBatteryIsHeaterActive reads [signals.TractionBatteryIsHeaterActive]: whether the traction battery is heated.
 func (s *Signals) TractionBatteryIsHeaterActive() (*BoolSignal, error) {
-	return boolSignal(s, signals.TractionBatteryIsHeaterActive)
+	return boolSignal(s.content(), signals.TractionBatteryIsHeaterActive)
 }
 
 // TractionBatteryMaxRangeChargeCounter reads [signals.TractionBatteryMaxRangeChargeCounter]: how often the traction battery was charged to its maximum range.
 func (s *Signals) TractionBatteryMaxRangeChargeCounter() (*NumberSignal, error) {
-	return numberSignal(s, signals.TractionBatteryMaxRangeChargeCounter, "")
+	return numberSignal(s.content(), signals.TractionBatteryMaxRangeChargeCounter)
 }
 
 // TractionBatteryNominalCapacity reads [signals.TractionBatteryNominalCapacity]: the rated capacity of the traction battery, in kWh.
 func (s *Signals) TractionBatteryNominalCapacity() (*NominalCapacitySignal, error) {
-	return nominalCapacitySignal(s, signals.TractionBatteryNominalCapacity)
+	return nominalCapacitySignal(s.content(), signals.TractionBatteryNominalCapacity)
 }
 
 // TractionBatteryRange reads [signals.TractionBatteryRange]: how far the traction battery lasts, in km unless its Unit says otherwise.
 func (s *Signals) TractionBatteryRange() (*RangeSignal, error) {
-	return rangeSignal(s, signals.TractionBatteryRange)
+	return rangeSignal(s.content(), signals.TractionBatteryRange)
 }
 
 // TractionBatteryStateOfCharge reads [signals.TractionBatteryStateOfCharge]: the charge of the traction battery, in percent, 0 to 100.
 func (s *Signals) TractionBatteryStateOfCharge() (*NumberSignal, error) {
-	return numberSignal(s, signals.TractionBatteryStateOfCharge, UnitPercent)
+	return numberSignal(s.content(), signals.TractionBatteryStateOfCharge)
 }
 
 // TransmissionDriveMode reads [signals.TransmissionDriveMode]: the drive mode.
 func (s *Signals) TransmissionDriveMode() (*DriveModeSignal, error) {
-	return driveModeSignal(s, signals.TransmissionDriveMode)
+	return driveModeSignal(s.content(), signals.TransmissionDriveMode)
 }
 
 // TransmissionGearState reads [signals.TransmissionGearState]: the gear: PARK, DRIVE, REVERSE or NEUTRAL.
 func (s *Signals) TransmissionGearState() (*TextSignal, error) {
-	return wordSignal(s, signals.TransmissionGearState)
+	return wordSignal(s.content(), signals.TransmissionGearState)
 }
 
 // VehicleIdentificationExteriorColor reads [signals.VehicleIdentificationExteriorColor]: the color of the car.
 func (s *Signals) VehicleIdentificationExteriorColor() (*TextSignal, error) {
-	return textSignal(s, signals.VehicleIdentificationExteriorColor)
+	return textSignal(s.content(), signals.VehicleIdentificationExteriorColor)
 }
 
 // VehicleIdentificationNickname reads [signals.VehicleIdentificationNickname]: the name that the owner gave the car.
 func (s *Signals) VehicleIdentificationNickname() (*TextSignal, error) {
-	return textSignal(s, signals.VehicleIdentificationNickname)
+	return textSignal(s.content(), signals.VehicleIdentificationNickname)
 }
 
 // VehicleIdentificationPackages reads [signals.VehicleIdentificationPackages]: the packages that the car was ordered with.
 func (s *Signals) VehicleIdentificationPackages() (*ListSignal, error) {
-	return listSignal(s, signals.VehicleIdentificationPackages)
+	return listSignal(s.content(), signals.VehicleIdentificationPackages)
 }
 
 // VehicleIdentificationTrim reads [signals.VehicleIdentificationTrim]: the trim.
 func (s *Signals) VehicleIdentificationTrim() (*TextSignal, error) {
-	return textSignal(s, signals.VehicleIdentificationTrim)
+	return textSignal(s.content(), signals.VehicleIdentificationTrim)
 }
 
 // VehicleIdentificationVIN reads [signals.VehicleIdentificationVIN]: the vehicle identification number, which is personal data.
 func (s *Signals) VehicleIdentificationVIN() (*TextSignal, error) {
-	return textSignal(s, signals.VehicleIdentificationVIN)
+	return textSignal(s.content(), signals.VehicleIdentificationVIN)
 }
 
 // VehicleUserAccountPermissions reads [signals.VehicleUserAccountPermissions]: what the connected account may do at the make: Tesla scopes such as vehicle_cmds.
 func (s *Signals) VehicleUserAccountPermissions() (*ListSignal, error) {
-	return listSignal(s, signals.VehicleUserAccountPermissions)
+	return listSignal(s.content(), signals.VehicleUserAccountPermissions)
 }
 
 // VehicleUserAccountRole reads [signals.VehicleUserAccountRole]: the role of the connected account, such as Driver; a Tesla's driver cannot add the virtual key.
 func (s *Signals) VehicleUserAccountRole() (*TextSignal, error) {
-	return textSignal(s, signals.VehicleUserAccountRole)
+	return textSignal(s.content(), signals.VehicleUserAccountRole)
 }
 
 // WheelStyle reads [signals.WheelStyle]: the style of the wheels.
-func (s *Signals) WheelStyle() (*TextSignal, error) { return textSignal(s, signals.WheelStyle) }
+func (s *Signals) WheelStyle() (*TextSignal, error) {
+	return textSignal(s.content(), signals.WheelStyle)
+}
 
 // WheelTires reads [signals.WheelTires]: the pressure of the tires, in kPa unless its Unit says otherwise.
-func (s *Signals) WheelTires() (*TiresSignal, error) { return tiresSignal(s, signals.WheelTires) }
+func (s *Signals) WheelTires() (*TiresSignal, error) {
+	return tiresSignal(s.content(), signals.WheelTires)
+}

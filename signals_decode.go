@@ -121,6 +121,11 @@ func decodeSignals(a *answer) (*Signals, error) {
 		}
 		data = a.body
 	}
+	if !isNull(data) && !isList(data) {
+		if one, err := decodeObject[signalV3](data); err != nil || one.attributes().Code == "" {
+			return nil, errNoSignals
+		}
+	}
 	set := newSignalSet(data, int(envelope.Meta.Value.TotalCount), a)
 	set.absent = "Smartcar has not stored this signal yet"
 	if isObject(envelope.Included.Value.Vehicle) {
@@ -183,15 +188,15 @@ func statusErrorV3(op Operation, status string, body json.RawMessage, a *answer)
 func isNull(raw json.RawMessage) bool { return len(raw) == 0 || string(raw) == "null" }
 
 // readSignal reads the body of a signal into a W and makes a T of it.
-func readSignal[W, T any](s *Signals, code signals.Code, build func(*W, SignalMeta) *T) (*T, error) {
-	stored, err := s.usable(code)
+func readSignal[W, T any](set *signalSet, code signals.Code, build func(*W, SignalMeta) *T) (*T, error) {
+	stored, err := set.usable(code)
 	if err != nil {
 		return nil, err
 	}
 	body, err := decodeObject[W](stored.body)
 	if err != nil {
 		return nil, &Error{
-			Operation: signalOperation(code), StatusCode: http.StatusOK, RequestID: s.content().requestID,
+			Operation: signalOperation(code), StatusCode: http.StatusOK, RequestID: set.requestID,
 			Description: "the body of the signal is not a JSON object",
 		}
 	}

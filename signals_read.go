@@ -9,21 +9,21 @@ import (
 
 // The plain shapes of signals, as the generated accessors use them.
 
-func numberSignal(s *Signals, code signals.Code, assumed Unit) (*NumberSignal, error) {
+func numberSignal(set *signalSet, code signals.Code) (*NumberSignal, error) {
 	type body struct {
 		Value lenient.Float  `json:"value"`
 		Unit  lenient.String `json:"unit"`
 	}
-	return readSignal(s, code, func(w *body, m SignalMeta) *NumberSignal {
-		return &NumberSignal{SignalMeta: m, Value: w.Value.Value, Unit: unit(w.Unit, assumed)}
+	return readSignal(set, code, func(w *body, m SignalMeta) *NumberSignal {
+		return &NumberSignal{SignalMeta: m, Value: w.Value.Value, Unit: unit(w.Unit, documentedUnit(code))}
 	})
 }
 
-func boolSignal(s *Signals, code signals.Code) (*BoolSignal, error) {
+func boolSignal(set *signalSet, code signals.Code) (*BoolSignal, error) {
 	type body struct {
 		Value lenient.Bool `json:"value"`
 	}
-	return readSignal(s, code, func(w *body, m SignalMeta) *BoolSignal {
+	return readSignal(set, code, func(w *body, m SignalMeta) *BoolSignal {
 		return &BoolSignal{SignalMeta: m, Value: w.Value.Value}
 	})
 }
@@ -42,26 +42,26 @@ func (w *textBodyV3) text() *string {
 	return new(string(s))
 }
 
-func textSignal(s *Signals, code signals.Code) (*TextSignal, error) {
-	return readSignal(s, code, func(w *textBodyV3, m SignalMeta) *TextSignal {
+func textSignal(set *signalSet, code signals.Code) (*TextSignal, error) {
+	return readSignal(set, code, func(w *textBodyV3, m SignalMeta) *TextSignal {
 		return &TextSignal{SignalMeta: m, Value: w.text()}
 	})
 }
 
 // wordSignal is a text that makes spell in either case.
-func wordSignal(s *Signals, code signals.Code) (*TextSignal, error) {
-	t, err := textSignal(s, code)
+func wordSignal(set *signalSet, code signals.Code) (*TextSignal, error) {
+	t, err := textSignal(set, code)
 	if err == nil && t.Value != nil {
 		*t.Value = enum(lenient.String(*t.Value))
 	}
 	return t, err
 }
 
-func listSignal(s *Signals, code signals.Code) (*ListSignal, error) {
+func listSignal(set *signalSet, code signals.Code) (*ListSignal, error) {
 	type body struct {
 		Values lenient.List[lenient.String] `json:"values"`
 	}
-	return readSignal(s, code, func(w *body, m SignalMeta) *ListSignal {
+	return readSignal(set, code, func(w *body, m SignalMeta) *ListSignal {
 		r := &ListSignal{SignalMeta: m, Values: make([]string, 0, len(w.Values))}
 		for _, v := range w.Values {
 			if v != "" {
@@ -72,24 +72,24 @@ func listSignal(s *Signals, code signals.Code) (*ListSignal, error) {
 	})
 }
 
-func diagnosticSignal(s *Signals, code signals.Code) (*DiagnosticSignal, error) {
+func diagnosticSignal(set *signalSet, code signals.Code) (*DiagnosticSignal, error) {
 	type body struct {
 		Status      lenient.String `json:"status"`
 		Description lenient.String `json:"description"`
 	}
-	return readSignal(s, code, func(w *body, m SignalMeta) *DiagnosticSignal {
+	return readSignal(set, code, func(w *body, m SignalMeta) *DiagnosticSignal {
 		return &DiagnosticSignal{SignalMeta: m, State: enum(w.Status), Description: string(w.Description)}
 	})
 }
 
-func troubleCodesSignal(s *Signals, code signals.Code) (*TroubleCodesSignal, error) {
+func troubleCodesSignal(set *signalSet, code signals.Code) (*TroubleCodesSignal, error) {
 	type body struct {
 		Values lenient.List[struct {
 			Code      lenient.String `json:"code"`
 			Timestamp lenient.Time   `json:"timestamp"`
 		}] `json:"values"`
 	}
-	return readSignal(s, code, func(w *body, m SignalMeta) *TroubleCodesSignal {
+	return readSignal(set, code, func(w *body, m SignalMeta) *TroubleCodesSignal {
 		r := &TroubleCodesSignal{SignalMeta: m, Codes: make([]TroubleCode, 0, len(w.Values))}
 		for _, v := range w.Values {
 			r.Codes = append(r.Codes, TroubleCode{Code: string(v.Code), At: v.Timestamp.Time})
@@ -98,12 +98,12 @@ func troubleCodesSignal(s *Signals, code signals.Code) (*TroubleCodesSignal, err
 	})
 }
 
-func closureSignal(s *Signals, code signals.Code) (*ClosureSignal, error) {
+func closureSignal(set *signalSet, code signals.Code) (*ClosureSignal, error) {
 	type body struct {
 		IsOpen   lenient.Bool `json:"isOpen"`
 		IsLocked lenient.Bool `json:"isLocked"`
 	}
-	return readSignal(s, code, func(w *body, m SignalMeta) *ClosureSignal {
+	return readSignal(set, code, func(w *body, m SignalMeta) *ClosureSignal {
 		return &ClosureSignal{SignalMeta: m, Open: w.IsOpen.Value, Locked: w.IsLocked.Value}
 	})
 }
@@ -135,14 +135,14 @@ type closureStateV3 struct {
 	IsLocked lenient.Bool `json:"isLocked"`
 }
 
-func closuresSignal(s *Signals, code signals.Code) (*ClosuresSignal, error) {
+func closuresSignal(set *signalSet, code signals.Code) (*ClosuresSignal, error) {
 	type body struct {
 		gridSizeV3
 		Values  lenient.List[closureStateV3] `json:"values"`
 		Doors   lenient.List[closureStateV3] `json:"doors"` // in examples of the specification
 		Windows lenient.List[closureStateV3] `json:"windows"`
 	}
-	return readSignal(s, code, func(w *body, m SignalMeta) *ClosuresSignal {
+	return readSignal(set, code, func(w *body, m SignalMeta) *ClosuresSignal {
 		r := &ClosuresSignal{SignalMeta: m, Rows: int(w.RowCount), Columns: int(w.ColumnCount)}
 		for _, list := range []lenient.List[closureStateV3]{w.Values, w.Doors, w.Windows} {
 			for _, v := range list {
@@ -154,7 +154,7 @@ func closuresSignal(s *Signals, code signals.Code) (*ClosuresSignal, error) {
 	})
 }
 
-func tiresSignal(s *Signals, code signals.Code) (*TiresSignal, error) {
+func tiresSignal(set *signalSet, code signals.Code) (*TiresSignal, error) {
 	type tire struct {
 		gridV3
 		Pressure lenient.Float `json:"tirePressure"`
@@ -164,8 +164,8 @@ func tiresSignal(s *Signals, code signals.Code) (*TiresSignal, error) {
 		Values lenient.List[tire] `json:"values"`
 		Unit   lenient.String     `json:"unit"`
 	}
-	return readSignal(s, code, func(w *body, m SignalMeta) *TiresSignal {
-		r := &TiresSignal{SignalMeta: m, Rows: int(w.RowCount), Columns: int(w.ColumnCount), Unit: unit(w.Unit, "")}
+	return readSignal(set, code, func(w *body, m SignalMeta) *TiresSignal {
+		r := &TiresSignal{SignalMeta: m, Rows: int(w.RowCount), Columns: int(w.ColumnCount), Unit: unit(w.Unit, documentedUnit(code))}
 		for _, v := range w.Values {
 			row, column := v.position()
 			r.Tires = append(r.Tires, TireState{Row: row, Column: column, Pressure: v.Pressure.Value})
@@ -174,7 +174,7 @@ func tiresSignal(s *Signals, code signals.Code) (*TiresSignal, error) {
 	})
 }
 
-func locationSignal(s *Signals, code signals.Code) (*LocationSignal, error) {
+func locationSignal(set *signalSet, code signals.Code) (*LocationSignal, error) {
 	type body struct {
 		Latitude  lenient.Float  `json:"latitude"`
 		Longitude lenient.Float  `json:"longitude"`
@@ -182,7 +182,7 @@ func locationSignal(s *Signals, code signals.Code) (*LocationSignal, error) {
 		Direction lenient.String `json:"direction"`
 		Type      lenient.String `json:"locationType"`
 	}
-	return readSignal(s, code, func(w *body, m SignalMeta) *LocationSignal {
+	return readSignal(set, code, func(w *body, m SignalMeta) *LocationSignal {
 		return &LocationSignal{
 			SignalMeta: m, Latitude: w.Latitude.Value, Longitude: w.Longitude.Value, Heading: w.Heading.Value,
 			Direction: enum(w.Direction), Type: enum(w.Type),
@@ -190,17 +190,17 @@ func locationSignal(s *Signals, code signals.Code) (*LocationSignal, error) {
 	})
 }
 
-func driveModeSignal(s *Signals, code signals.Code) (*DriveModeSignal, error) {
+func driveModeSignal(set *signalSet, code signals.Code) (*DriveModeSignal, error) {
 	type body struct {
 		Canonical lenient.String `json:"canonical"`
 		OEMName   lenient.String `json:"oemDisplayName"`
 	}
-	return readSignal(s, code, func(w *body, m SignalMeta) *DriveModeSignal {
+	return readSignal(set, code, func(w *body, m SignalMeta) *DriveModeSignal {
 		return &DriveModeSignal{SignalMeta: m, Canonical: enum(w.Canonical), OEMName: string(w.OEMName)}
 	})
 }
 
-func rangeSignal(s *Signals, code signals.Code) (*RangeSignal, error) {
+func rangeSignal(set *signalSet, code signals.Code) (*RangeSignal, error) {
 	type body struct {
 		Value      lenient.Float  `json:"value"`
 		Type       lenient.String `json:"type"`
@@ -210,8 +210,8 @@ func rangeSignal(s *Signals, code signals.Code) (*RangeSignal, error) {
 			Value lenient.Float  `json:"value"`
 		}] `json:"additionalValues"`
 	}
-	return readSignal(s, code, func(w *body, m SignalMeta) *RangeSignal {
-		r := &RangeSignal{SignalMeta: m, Value: w.Value.Value, Type: enum(w.Type), Unit: unit(w.Unit, "")}
+	return readSignal(set, code, func(w *body, m SignalMeta) *RangeSignal {
+		r := &RangeSignal{SignalMeta: m, Value: w.Value.Value, Type: enum(w.Type), Unit: unit(w.Unit, documentedUnit(code))}
 		for _, v := range w.Additional {
 			r.Additional = append(r.Additional, RangeEstimate{Type: enum(v.Type), Value: v.Value.Value})
 		}
@@ -219,7 +219,7 @@ func rangeSignal(s *Signals, code signals.Code) (*RangeSignal, error) {
 	})
 }
 
-func nominalCapacitySignal(s *Signals, code signals.Code) (*NominalCapacitySignal, error) {
+func nominalCapacitySignal(set *signalSet, code signals.Code) (*NominalCapacitySignal, error) {
 	type body struct {
 		Capacity  lenient.Float  `json:"capacity"`
 		Source    lenient.String `json:"source"`
@@ -229,8 +229,8 @@ func nominalCapacitySignal(s *Signals, code signals.Code) (*NominalCapacitySigna
 			Description lenient.String `json:"description"`
 		}] `json:"availableCapacities"`
 	}
-	return readSignal(s, code, func(w *body, m SignalMeta) *NominalCapacitySignal {
-		r := &NominalCapacitySignal{SignalMeta: m, Capacity: w.Capacity.Value, Source: enum(w.Source), Unit: unit(w.Unit, UnitKilowattHours)}
+	return readSignal(set, code, func(w *body, m SignalMeta) *NominalCapacitySignal {
+		r := &NominalCapacitySignal{SignalMeta: m, Capacity: w.Capacity.Value, Source: enum(w.Source), Unit: unit(w.Unit, documentedUnit(code))}
 		for _, v := range w.Available {
 			r.Available = append(r.Available, CapacityOption{Capacity: v.Capacity.Value, Description: string(v.Description)})
 		}

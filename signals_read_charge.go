@@ -57,7 +57,7 @@ func chargeCondition(w lenient.Object[chargeConditionV3]) *ChargeCondition {
 	return &ChargeCondition{ChargePlace: w.Value.place(), ConnectorType: w.Value.connector()}
 }
 
-func chargeLimitsSignal(s *Signals, code signals.Code) (*ChargeLimitsSignal, error) {
+func chargeLimitsSignal(set *signalSet, code signals.Code) (*ChargeLimitsSignal, error) {
 	type body struct {
 		Values lenient.List[struct {
 			Type      lenient.String                    `json:"type"`
@@ -67,8 +67,8 @@ func chargeLimitsSignal(s *Signals, code signals.Code) (*ChargeLimitsSignal, err
 		Active lenient.Float  `json:"activeLimit"`
 		Unit   lenient.String `json:"unit"`
 	}
-	return readSignal(s, code, func(w *body, m SignalMeta) *ChargeLimitsSignal {
-		r := &ChargeLimitsSignal{SignalMeta: m, Active: w.Active.Value, Unit: unit(w.Unit, UnitPercent)}
+	return readSignal(set, code, func(w *body, m SignalMeta) *ChargeLimitsSignal {
+		r := &ChargeLimitsSignal{SignalMeta: m, Active: w.Active.Value, Unit: unit(w.Unit, documentedUnit(code))}
 		for _, v := range w.Values {
 			r.Limits = append(r.Limits, ChargeLimitRule{Type: enum(v.Type), Limit: v.Limit.Value, Condition: chargeCondition(v.Condition)})
 		}
@@ -108,11 +108,11 @@ func (w chargeRecordV3) record() ChargeRecord {
 	return r
 }
 
-func chargeRecordsSignal(s *Signals, code signals.Code) (*ChargeRecordsSignal, error) {
+func chargeRecordsSignal(set *signalSet, code signals.Code) (*ChargeRecordsSignal, error) {
 	type body struct {
 		Values lenient.List[chargeRecordV3] `json:"values"`
 	}
-	return readSignal(s, code, func(w *body, m SignalMeta) *ChargeRecordsSignal {
+	return readSignal(set, code, func(w *body, m SignalMeta) *ChargeRecordsSignal {
 		r := &ChargeRecordsSignal{SignalMeta: m, Records: make([]ChargeRecord, 0, len(w.Values))}
 		for _, v := range w.Values {
 			r.Records = append(r.Records, v.record())
@@ -159,11 +159,11 @@ func weekdays(list lenient.List[lenient.String]) (days []string) {
 	return days
 }
 
-func chargeTimersSignal(s *Signals, code signals.Code) (*ChargeTimersSignal, error) {
+func chargeTimersSignal(set *signalSet, code signals.Code) (*ChargeTimersSignal, error) {
 	type body struct {
 		Values lenient.List[chargeTimerV3] `json:"values"`
 	}
-	return readSignal(s, code, func(w *body, m SignalMeta) *ChargeTimersSignal {
+	return readSignal(set, code, func(w *body, m SignalMeta) *ChargeTimersSignal {
 		r := &ChargeTimersSignal{SignalMeta: m, Timers: make([]ChargeTimer, 0, len(w.Values))}
 		for _, v := range w.Values {
 			r.Timers = append(r.Timers, v.timer())
@@ -203,11 +203,11 @@ func (w serviceRecordV3) record() ServiceRecord {
 	return r
 }
 
-func serviceRecordsSignal(s *Signals, code signals.Code) (*ServiceRecordsSignal, error) {
+func serviceRecordsSignal(set *signalSet, code signals.Code) (*ServiceRecordsSignal, error) {
 	type body struct {
 		Values lenient.List[serviceRecordV3] `json:"values"`
 	}
-	return readSignal(s, code, func(w *body, m SignalMeta) *ServiceRecordsSignal {
+	return readSignal(set, code, func(w *body, m SignalMeta) *ServiceRecordsSignal {
 		r := &ServiceRecordsSignal{SignalMeta: m, Records: make([]ServiceRecord, 0, len(w.Values))}
 		for _, v := range w.Values {
 			r.Records = append(r.Records, v.record())

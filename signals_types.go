@@ -5,13 +5,14 @@ import "time"
 // What the accessors of [Signals] return. As in readings, a nil pointer means
 // that the car did not say, percentages run from 0 to 100, texts that are
 // enumerations at Smartcar stay open, and pointers keep where a car is out of
-// %v, %+v and %#v. Numbers are in the Unit beside them.
+// %v, %+v and %#v. Numbers are in the Unit beside them, which is the documented
+// one of the signal where Smartcar sent none.
 
 // NumberSignal is a number.
 type NumberSignal struct {
 	SignalMeta
 	Value *float64
-	Unit  Unit // empty for a count, or if it was not sent
+	Unit  Unit // empty for a count
 }
 
 // BoolSignal is true or false.
@@ -78,9 +79,9 @@ type ClosureState struct {
 type TiresSignal struct {
 	SignalMeta
 	Tires   []TireState
-	Rows    int  // 0 if not known
-	Columns int  // 0 if not known
-	Unit    Unit // often not sent: most likely kPa
+	Rows    int // 0 if not known
+	Columns int // 0 if not known
+	Unit    Unit
 }
 
 // A TireState is the pressure of one tire.

@@ -3,6 +3,8 @@ package smartcar
 import (
 	"encoding/json"
 	"fmt"
+	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -62,7 +64,7 @@ func signalVariantWants() map[string]any {
 			Schedules: []ChargeWindow{{Start: "22:00:00", End: "06:00:00", Days: []string{"MONDAY"}}},
 		}}},
 		"diagnostics-abs.lower-case": wantOK(),
-		"wheel-tires.bare":           &TiresSignal{Tires: []TireState{{Pressure: new(42.0)}}},
+		"wheel-tires.bare":           &TiresSignal{Unit: UnitKilopascals, Tires: []TireState{{Pressure: new(42.0)}}},
 	}
 }
 
@@ -171,12 +173,12 @@ func TestEventSignals(t *testing.T) {
 }
 
 func TestAnswerWithoutSignals(t *testing.T) {
-	for _, body := range []string{``, `[]`, `"x"`, `{}`, `{"errors":[]}`, `{"id":"", "type":"signal"}`} {
+	for _, body := range []string{``, `[]`, `"x"`, `{}`, `{"errors":[]}`, `{"id":"", "type":"signal"}`, `{"data":{}}`, `{"data":{"status":"welcome"}}`, `{"data":"x"}`} {
 		s, err := decodeSignals(&answer{status: 200, body: []byte(body)})
 		require.Error(t, err, body)
 		require.Nil(t, s)
 	}
-	for _, body := range []string{`{"data":[]}`, `{"data":null}`, `{"data":{}}`} {
+	for _, body := range []string{`{"data":[]}`, `{"data":null}`} {
 		s, err := decodeSignals(&answer{status: 200, body: []byte(body)})
 		require.NoError(t, err, body)
 		require.Zero(t, s.Len())
@@ -195,6 +197,92 @@ func TestUnitSpellings(t *testing.T) {
 	}
 	require.Equal(t, Unit("Parsecs"), unit(" Parsecs ", UnitMiles))
 	require.Equal(t, UnitMiles, unit("", UnitMiles))
+}
+
+// withoutUnits takes every label of a unit out of a body.
+func withoutUnits(t *testing.T, body []byte) []byte {
+	t.Helper()
+	bare := regexp.MustCompile(`,\s*"unit":\s*"[^"]*"`).ReplaceAll(body, nil)
+	require.True(t, json.Valid(bare))
+	require.NotContains(t, string(bare), `"unit"`)
+	return bare
+}
+
+// A number without the label of its unit is in the documented unit of its
+// signal, which is the one that the fixtures name.
+func TestNumbersWithoutAUnit(t *testing.T) {
+	labeled := 0
+	for _, row := range catalog.Signals() {
+		f := signalFixture(t, row.Code())
+		want, err := access(t, fixtureSignals(t, row.Code()), row)
+		require.NoError(t, err)
+		unit := reflect.ValueOf(want).Elem().FieldByName("Unit")
+		require.Equal(t, row.Unit.Name != "", unit.IsValid() && unit.String() != "", row.Code())
+		if row.Unit.Name == "" {
+			continue
+		}
+		labeled++
+		a := f.answer()
+		a.body = withoutUnits(t, a.body)
+		bare, err := decodeSignals(a)
+		require.NoError(t, err)
+		got, err := access(t, bare, row)
+		require.NoError(t, err)
+		require.Equal(t, want, got, row.Code())
+	}
+	require.NotZero(t, labeled)
+}
+
+// The readings of API v3 are in the units that were asked for, whether the
+// number came with the label of its own or without.
+func TestReadingsOfNumbersWithoutAUnit(t *testing.T) {
+	a := signalFixture(t, "list").answer()
+	bare := withoutUnits(t, a.body)
+	for op, want := range map[Operation]map[UnitSystem]any{
+		Odometer: {Metric: &OdometerReading{Distance: new(32208.5)}, Imperial: &OdometerReading{Distance: new(32208.5 / 1.609344)}},
+		Battery: {
+			Metric:   &BatteryReading{Percent: new(45.0), Range: new(280.0)},
+			Imperial: &BatteryReading{Percent: new(45.0), Range: new(280 / 1.609344)},
+		},
+		Fuel: {
+			Metric:   &FuelReading{Amount: new(41.2), Percent: new(73.0), Range: new(612.0)},
+			Imperial: &FuelReading{Amount: new(41.2 / 3.785411784), Percent: new(73.0), Range: new(612 / 1.609344)},
+		},
+		EngineOil: {Metric: &EngineOilReading{LifePercent: new(64.0)}, Imperial: &EngineOilReading{LifePercent: new(64.0)}},
+		TirePressure: {
+			Metric:   &TirePressureReading{FrontLeft: new(290.0), FrontRight: new(288.5), BackLeft: new(291.0)},
+			Imperial: &TirePressureReading{FrontLeft: new(290 / 6.894757293168361), FrontRight: new(288.5 / 6.894757293168361), BackLeft: new(291 / 6.894757293168361)},
+		},
+	} {
+		for units, want := range want {
+			for label, body := range map[string][]byte{"labeled": a.body, "bare": bare} {
+				t.Run(fmt.Sprintf("%s, %s, %s", op, units, label), func(t *testing.T) {
+					got, err := wireV3{}.decode(row(op), body, units)
+					require.NoError(t, err)
+					requireNearly(t, want, got)
+				})
+			}
+		}
+	}
+}
+
+// requireNearly compares two readings but for what floating point rounds away.
+func requireNearly(t *testing.T, want, got any) {
+	t.Helper()
+	require.IsType(t, want, got)
+	w, g := reflect.ValueOf(want).Elem(), reflect.ValueOf(got).Elem()
+	for i := range w.NumField() {
+		w, ok := w.Field(i).Interface().(*float64)
+		if !ok {
+			require.Equal(t, reflect.ValueOf(want).Elem().Field(i).Interface(), g.Field(i).Interface())
+			continue
+		}
+		g, _ := g.Field(i).Interface().(*float64)
+		require.Equal(t, w == nil, g == nil)
+		if w != nil {
+			require.InEpsilon(t, *w, *g, 1e-12)
+		}
+	}
 }
 
 // Signals may hold where a car is, and its VIN.

@@ -3,12 +3,14 @@ package smartcar
 import (
 	"context"
 	"errors"
-	"net/http"
 	"net/url"
 	"sync"
 	"time"
 
+	"github.com/seed-498a1bc4/smartcar/internal/contexts"
 	"github.com/seed-498a1bc4/smartcar/internal/lru"
+	"github.com/seed-498a1bc4/smartcar/internal/randid"
+	"github.com/seed-498a1bc4/smartcar/internal/records"
 	"github.com/seed-498a1bc4/smartcar/store"
 	"golang.org/x/oauth2"
 )
@@ -51,11 +53,10 @@ func grantKey(id string) string { return "grant/" + id }
 // one is safe.
 type tokenKeeper struct {
 	core    *core
-	records records
+	records records.Records
 	// cached holds access tokens, to spare the store a load for each request.
 	cached     *lru.Cache[string, *cachedGrant]
-	users      *lru.Cache[string, cachedUser]
-	refreshing flights
+	refreshing records.Flights
 	// unstored holds what the store would not take yet, by grant: a newPair, or
 	// the grantRecord of a new grant.
 	unstored sync.Map
@@ -65,9 +66,8 @@ type tokenKeeper struct {
 
 func newTokenKeeper(c *core) *tokenKeeper {
 	return &tokenKeeper{
-		core: c, records: records{c.opts.store, c.opts.clock},
+		core: c, records: records.New(c.opts.store, c.opts.clock),
 		cached: lru.New[string, *cachedGrant](10_000),
-		users:  lru.New[string, cachedUser](10_000),
 
 		notCovered: lru.New[string, time.Time](1000),
 	}
@@ -82,7 +82,7 @@ type grantCredential struct {
 
 func (g *grantCredential) ready() bool {
 	r, ok := g.keeper.cached.Get(g.grant)
-	return ok && r.fresh(g.keeper.core.now())
+	return ok && r.fresh(g.keeper.core.opts.now())
 }
 
 func (g *grantCredential) header(ctx context.Context) ([]string, error) {
@@ -90,9 +90,9 @@ func (g *grantCredential) header(ctx context.Context) ([]string, error) {
 	if errors.Is(err, ErrReconnectRequired) && g.userID != "" {
 		// Whoever noticed the end may not have known the user: the next call
 		// shall use another grant.
-		detached, cancel := detached(ctx)
+		detached, cancel := contexts.Detached(ctx)
 		defer cancel()
-		err = errors.Join(err, g.keeper.end(detached, g.grant, g.userID))
+		err = errors.Join(err, g.keeper.core.accounts.end(detached, g.grant, g.userID))
 	}
 	if err != nil {
 		return nil, err
@@ -110,7 +110,7 @@ func (g *grantCredential) refused(ctx context.Context, header []string) (renewed
 	case r.header[0] != header[0]:
 		return false, nil // another replica has renewed it
 	}
-	if at, ok := g.keeper.notCovered.Get(g.grant + "/" + g.vehicle); ok && g.keeper.core.now().Sub(at) < time.Hour {
+	if at, ok := g.keeper.notCovered.Get(g.grant + "/" + g.vehicle); ok && g.keeper.core.opts.now().Sub(at) < time.Hour {
 		return false, errNoOtherToken // renewing did not help this car before
 	}
 	_, err = g.keeper.refreshed(ctx, g.grant, func(now grantRecord) bool { return now.AccessToken != r.AccessToken })
@@ -123,8 +123,15 @@ func (g *grantCredential) renewalHelped(helped bool) string {
 	if helped || g.vehicle == "" {
 		return ""
 	}
-	g.keeper.notCovered.Put(g.grant+"/"+g.vehicle, g.keeper.core.now())
+	g.keeper.notCovered.Put(g.grant+"/"+g.vehicle, g.keeper.core.opts.now())
 	return "the user's token is good, but does not reach this vehicle"
+}
+
+func (g *grantCredential) refreshTokens() (current, spare string) {
+	if r, ok := g.keeper.cached.Get(g.grant); ok {
+		return r.RefreshToken, r.Spare
+	}
+	return "", ""
 }
 
 // cachedGrant is a record with the header that its access token makes.
@@ -146,7 +153,7 @@ func (k *tokenKeeper) keep(grant string, r grantRecord) *cachedGrant {
 }
 
 func (k *tokenKeeper) load(ctx context.Context, grant string) (*cachedGrant, error) {
-	r, err := loadJSON[grantRecord](ctx, k.records, grantKey(grant))
+	r, err := records.Read[grantRecord](ctx, k.records, grantKey(grant))
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, endedError()
 	}
@@ -158,10 +165,10 @@ func (k *tokenKeeper) load(ctx context.Context, grant string) (*cachedGrant, err
 
 // valid returns a record whose access token can be used now.
 func (k *tokenKeeper) valid(ctx context.Context, grant string) (*cachedGrant, error) {
-	if r, ok := k.cached.Get(grant); ok && r.fresh(k.core.now()) {
+	if r, ok := k.cached.Get(grant); ok && r.fresh(k.core.opts.now()) {
 		return r, nil
 	}
-	r, err := k.refreshed(ctx, grant, func(r grantRecord) bool { return r.fresh(k.core.now()) })
+	r, err := k.refreshed(ctx, grant, func(r grantRecord) bool { return r.fresh(k.core.opts.now()) })
 	if err == nil {
 		return r, nil
 	}
@@ -176,7 +183,7 @@ func (k *tokenKeeper) valid(ctx context.Context, grant string) (*cachedGrant, er
 			return nil, err
 		}
 	}
-	if old.AccessToken == "" || !k.core.now().Before(old.Expires) {
+	if old.AccessToken == "" || !k.core.opts.now().Before(old.Expires) {
 		return nil, err
 	}
 	return old, nil
@@ -188,7 +195,7 @@ func (k *tokenKeeper) valid(ctx context.Context, grant string) (*cachedGrant, er
 func (k *tokenKeeper) refreshed(ctx context.Context, grant string, enough func(grantRecord) bool) (*cachedGrant, error) {
 	for {
 		var mine *cachedGrant
-		err := k.refreshing.do(ctx, grant, func() (err error) {
+		err := k.refreshing.Do(ctx, grant, func() (err error) {
 			mine, err = k.refreshShared(ctx, grant, enough)
 			return err
 		})
@@ -196,7 +203,7 @@ func (k *tokenKeeper) refreshed(ctx context.Context, grant string, enough func(g
 		case err != nil:
 			return nil, err
 		case ctx.Err() != nil:
-			return nil, endOf(ctx)
+			return nil, contexts.EndOf(ctx)
 		case mine != nil:
 			return mine, nil
 		}
@@ -224,7 +231,7 @@ func (k *tokenKeeper) refreshShared(ctx context.Context, grant string, enough fu
 			}
 		}
 	}
-	id := newState()
+	id := randid.Text()
 	poll := k.core.opts.refreshPoll()
 	for waited := time.Duration(0); ; waited += poll {
 		r, err := k.takeLease(ctx, grant, id, enough)
@@ -255,13 +262,13 @@ func (k *tokenKeeper) refreshShared(ctx context.Context, grant string, enough fu
 // it, whatever the record is good for.
 func (k *tokenKeeper) takeLease(ctx context.Context, grant, id string, enough func(grantRecord) bool) (grantRecord, error) {
 	lease := k.core.opts.refreshLease()
-	return changeJSON(ctx, k.records, grantKey(grant), refreshTokenLife, func(r *grantRecord, found bool, now time.Time) error {
+	return records.Change(ctx, k.records, grantKey(grant), refreshTokenLife, func(r *grantRecord, found bool, now time.Time) error {
 		leased := r.leased(now, lease)
 		switch {
 		case !found:
 			return endedError()
 		case enough(*r) && (leased || r.LeaseID == ""):
-			return errUnchanged
+			return records.ErrUnchanged
 		case enough(*r) && now.After(r.LeaseUntil.Add(k.core.opts.grace)):
 			r.LeaseID, r.LeaseUntil = "", time.Time{} // too late to save anything
 			return nil
@@ -307,7 +314,7 @@ func (k *tokenKeeper) refreshLeased(ctx context.Context, grant string, r grantRe
 		}
 		token, err := k.exchangeRefresh(ctx, r.RefreshToken)
 		if err == nil {
-			return k.storePair(ctx, grant, newPair{token, r.RefreshToken, r.UserID, k.core.now()})
+			return k.storePair(ctx, grant, newPair{token, r.RefreshToken, r.UserID, k.core.opts.now()})
 		}
 		failed, unclear = err, unclear || mayHaveRotated(err)
 		if errors.Is(err, ErrReconnectRequired) {
@@ -341,7 +348,7 @@ func (k *tokenKeeper) exchangeRefresh(ctx context.Context, refreshToken string) 
 	ctx = context.WithValue(ctx, oauth2.HTTPClient, k.core.http)
 	token, err := k.core.oauth().TokenSource(ctx, &oauth2.Token{RefreshToken: refreshToken}).Token()
 	if err != nil {
-		return nil, tokenError(opRefresh, err, k.core.now())
+		return nil, tokenError(opRefresh, err, k.core.opts.now())
 	}
 	return token, nil
 }
@@ -349,7 +356,7 @@ func (k *tokenKeeper) exchangeRefresh(ctx context.Context, refreshToken string) 
 // rejected handles invalid_grant: final, unless another replica has rotated
 // the token that we used.
 func (k *tokenKeeper) rejected(ctx context.Context, grant string, used grantRecord, cause error) (*cachedGrant, error) {
-	ctx, cancel := detached(ctx)
+	ctx, cancel := contexts.Detached(ctx)
 	defer cancel()
 	r, err := k.load(ctx, grant)
 	if err == nil && r.RefreshToken != used.RefreshToken {
@@ -359,15 +366,15 @@ func (k *tokenKeeper) rejected(ctx context.Context, grant string, used grantReco
 		return nil, err // whether somebody has rotated it cannot be told
 	}
 	if err == nil {
-		err = k.end(ctx, grant, r.UserID)
+		err = k.core.accounts.end(ctx, grant, r.UserID)
 	}
 	return nil, errors.Join(cause, err)
 }
 
 func (k *tokenKeeper) extendLease(ctx context.Context, grant, lease string) error {
-	ctx, cancel := detached(ctx)
+	ctx, cancel := contexts.Detached(ctx)
 	defer cancel()
-	_, err := changeJSON(ctx, k.records, grantKey(grant), refreshTokenLife, func(r *grantRecord, found bool, now time.Time) error {
+	_, err := records.Change(ctx, k.records, grantKey(grant), refreshTokenLife, func(r *grantRecord, found bool, now time.Time) error {
 		switch {
 		case !found:
 			return endedError()
@@ -386,11 +393,11 @@ func (k *tokenKeeper) releaseLease(ctx context.Context, grant, lease string, unc
 	if unclear {
 		k.cached.Delete(grant)
 	}
-	ctx, cancel := detached(ctx)
+	ctx, cancel := contexts.Detached(ctx)
 	defer cancel()
-	_, _ = changeJSON(ctx, k.records, grantKey(grant), refreshTokenLife, func(r *grantRecord, _ bool, now time.Time) error {
+	_, _ = records.Change(ctx, k.records, grantKey(grant), refreshTokenLife, func(r *grantRecord, _ bool, now time.Time) error {
 		if r.LeaseID != lease {
-			return errUnchanged
+			return records.ErrUnchanged
 		}
 		r.LeaseUntil = now
 		if !unclear {
@@ -404,7 +411,7 @@ func (k *tokenKeeper) releaseLease(ctx context.Context, grant, lease string, unc
 // one whose refresh is under way somewhere and does not come to its end.
 func (k *tokenKeeper) renew(ctx context.Context, grant string, within time.Duration) error {
 	_, err := k.refreshed(ctx, grant, func(r grantRecord) bool {
-		return r.LeaseID == "" && r.ObtainedAt.Add(refreshTokenLife).Sub(k.core.now()) >= within
+		return r.LeaseID == "" && r.ObtainedAt.Add(refreshTokenLife).Sub(k.core.opts.now()) >= within
 	})
 	return err
 }
@@ -448,7 +455,7 @@ func (k *tokenKeeper) exchangeCode(ctx context.Context, code, redirectURL string
 		if err == nil {
 			return token, nil
 		}
-		e := tokenError(opExchange, err, k.core.now())
+		e := tokenError(opExchange, err, k.core.opts.now())
 		if failed, ok := errors.AsType[*Error](e); !ok || failed.reach != reachedNever || try >= refreshTries || ctx.Err() != nil {
 			return nil, e
 		}
@@ -457,5 +464,3 @@ func (k *tokenKeeper) exchangeCode(ctx context.Context, code, redirectURL string
 		}
 	}
 }
-
-var _ http.RoundTripper = tokenTransport{}

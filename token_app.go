@@ -14,7 +14,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/seed-498a1bc4/smartcar/internal/contexts"
 	"github.com/seed-498a1bc4/smartcar/internal/lenient"
+	"github.com/seed-498a1bc4/smartcar/internal/randid"
+	"github.com/seed-498a1bc4/smartcar/internal/records"
 )
 
 // TokenStyle is how API v3's credentials are sent for a token.
@@ -71,9 +74,9 @@ type appToken struct {
 // once for all callers of all replicas, and again when Smartcar refuses it.
 type appCredential struct {
 	core    *core
-	records records
+	records records.Records
 	key     string
-	minting flights
+	minting records.Flights
 	current atomic.Pointer[appToken]
 	// replaced is when a refused token was replaced by a new one, until that has
 	// been accepted: in nanoseconds since 1970.
@@ -83,7 +86,7 @@ type appCredential struct {
 func newAppCredential(c *core) *appCredential {
 	sum := sha256.Sum256([]byte(c.apiClientID))
 	return &appCredential{
-		core: c, records: records{c.opts.store, c.opts.clock},
+		core: c, records: records.New(c.opts.store, c.opts.clock),
 		key: "application/" + hex.EncodeToString(sum[:16]),
 	}
 }
@@ -92,10 +95,10 @@ func (t *appToken) fresh(now time.Time) bool {
 	return t != nil && now.Before(t.expires)
 }
 
-func (a *appCredential) ready() bool { return a.current.Load().fresh(a.core.now()) }
+func (a *appCredential) ready() bool { return a.current.Load().fresh(a.core.opts.now()) }
 
 func (a *appCredential) header(ctx context.Context) ([]string, error) {
-	if t := a.current.Load(); t.fresh(a.core.now()) {
+	if t := a.current.Load(); t.fresh(a.core.opts.now()) {
 		return t.header, nil
 	}
 	return a.renewed(ctx, "")
@@ -107,7 +110,7 @@ func (a *appCredential) refused(ctx context.Context, header []string) (renewed b
 	if t := a.current.Load(); t != nil && t.header[0] != header[0] {
 		return false, nil
 	}
-	if a.core.now().Sub(time.Unix(0, a.replaced.Load())) < time.Minute {
+	if a.core.opts.now().Sub(time.Unix(0, a.replaced.Load())) < time.Minute {
 		return false, errNoOtherToken
 	}
 	if _, err = a.renewed(ctx, header[0]); err != nil {
@@ -117,6 +120,8 @@ func (a *appCredential) refused(ctx context.Context, header []string) (renewed b
 	t := a.current.Load()
 	return t.minted && t.header[0] != header[0], nil
 }
+
+func (a *appCredential) refreshTokens() (current, spare string) { return "", "" }
 
 func (a *appCredential) renewalHelped(helped bool) string {
 	if helped {
@@ -130,11 +135,11 @@ func (a *appCredential) renewalHelped(helped bool) string {
 // another replica's, or a new one.
 func (a *appCredential) renewed(ctx context.Context, refused string) ([]string, error) {
 	for range refreshTries {
-		err := a.minting.do(ctx, "", func() error { return a.renew(ctx, refused) })
+		err := a.minting.Do(ctx, "", func() error { return a.renew(ctx, refused) })
 		if err != nil {
 			return nil, err
 		}
-		if t := a.current.Load(); t != nil && t.header[0] != refused && a.core.now().Before(t.expires) {
+		if t := a.current.Load(); t != nil && t.header[0] != refused && a.core.opts.now().Before(t.expires) {
 			return t.header, nil
 		}
 	}
@@ -145,7 +150,7 @@ func (a *appCredential) renewed(ctx context.Context, refused string) ([]string, 
 // refresh token's, this answer can be asked for again: a store that is away
 // only costs the sharing.
 func (a *appCredential) renew(ctx context.Context, refused string) error {
-	id := newState()
+	id := randid.Text()
 	for {
 		r, now, err := a.takeLease(ctx, id, refused)
 		switch {
@@ -170,7 +175,7 @@ func (a *appCredential) renew(ctx context.Context, refused string) error {
 }
 
 func (a *appCredential) use(token string, life time.Duration, minted bool) {
-	a.current.Store(&appToken{header: []string{"Bearer " + token}, expires: a.core.now().Add(life), minted: minted})
+	a.current.Store(&appToken{header: []string{"Bearer " + token}, expires: a.core.opts.now().Add(life), minted: minted})
 }
 
 // mintFor puts a new token into use, in place of a refused one if there is one.
@@ -179,7 +184,7 @@ func (a *appCredential) mintFor(ctx context.Context, refused string) (token stri
 		return "", 0, err
 	}
 	if refused != "" {
-		a.replaced.Store(a.core.now().UnixNano()) // first: the new one may be refused at once
+		a.replaced.Store(a.core.opts.now().UnixNano()) // first: the new one may be refused at once
 	}
 	a.use(token, life, true)
 	return token, life, nil
@@ -189,12 +194,12 @@ func (a *appCredential) mintFor(ctx context.Context, refused string) (token stri
 // token will do; and the store's time.
 func (a *appCredential) takeLease(ctx context.Context, id, refused string) (appRecord, time.Time, error) {
 	var at time.Time
-	r, err := changeJSON(ctx, a.records, a.key, 2*appTokenLife, func(r *appRecord, _ bool, now time.Time) error {
+	r, err := records.Change(ctx, a.records, a.key, 2*appTokenLife, func(r *appRecord, _ bool, now time.Time) error {
 		at = now
 		switch {
 		case r.AccessToken != "" && "Bearer "+r.AccessToken != refused && now.Before(r.Expires):
 			r.LeaseID = ""
-			return errUnchanged
+			return records.ErrUnchanged
 		case leaseHolds(r.LeaseID, r.LeaseUntil, now, mintLease):
 			return errLeaseTaken
 		}
@@ -206,11 +211,11 @@ func (a *appCredential) takeLease(ctx context.Context, id, refused string) (appR
 
 // settle stores the new token for the other replicas, or gives the lease back.
 func (a *appCredential) settle(ctx context.Context, id, token string, life time.Duration) {
-	ctx, cancel := detached(ctx)
+	ctx, cancel := contexts.Detached(ctx)
 	defer cancel()
-	_, _ = changeJSON(ctx, a.records, a.key, 2*appTokenLife, func(r *appRecord, _ bool, now time.Time) error {
+	_, _ = records.Change(ctx, a.records, a.key, 2*appTokenLife, func(r *appRecord, _ bool, now time.Time) error {
 		if r.LeaseID != id {
-			return errUnchanged
+			return records.ErrUnchanged
 		}
 		r.LeaseID, r.LeaseUntil = "", time.Time{}
 		if token != "" {
@@ -229,15 +234,19 @@ func (a *appCredential) mint(ctx context.Context) (token string, life time.Durat
 	if err != nil {
 		return "", 0, &Error{Operation: opAppToken, reach: reachedNever, Err: err}
 	}
+	sent := a.core.opts.sentForToken(req)
 	resp, err := a.core.opts.roundTrip(req) //nolint:bodyclose // readAnswer closes it
 	if err != nil {
-		e := &Error{Operation: opAppToken, read: true, reach: reachedUnsure, Err: causeOf(ctx, err)}
+		e := &Error{Operation: opAppToken, read: true, reach: reachedUnsure, Err: sent.cause(causeOf(ctx, err))}
 		if certainlyNotSent(err) {
 			e.reach = reachedNever
 		}
 		return "", 0, e
 	}
-	answer, err := a.core.readAnswer(ctx, resp)
+	if resp.StatusCode == http.StatusOK {
+		sent = echo{} // a token is what it is for
+	}
+	answer, err := a.core.opts.readAnswer(ctx, resp, &sent)
 	if err != nil {
 		return "", 0, &Error{Operation: opAppToken, StatusCode: resp.StatusCode, read: true, reach: reachedUnsure, Err: err}
 	}
@@ -252,7 +261,7 @@ func (a *appCredential) decode(answer *answer) (token string, life time.Duration
 			e.Description = "look at Config.APIClientID and Config.APIClientSecret; the legacy credentials of API v2.0 are not taken here"
 		}
 		if e.isApplicationLimit() {
-			return "", 0, a.core.gate.pauseAll(opAppToken, e)
+			return "", 0, a.core.pause.begin(opAppToken, e)
 		}
 		return "", 0, e
 	}

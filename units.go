@@ -8,7 +8,8 @@ import (
 
 // A Unit is what the number of a signal is counted in. Smartcar spells units in
 // several ways, km and kilometers: here each has one. A spelling that is not
-// known is kept as it was sent; an empty Unit was not sent.
+// known is kept as it was sent. Where none was sent, it is the documented one of
+// the signal.
 type Unit string
 
 // The units of signals.
@@ -110,11 +111,4 @@ func inUnits(system UnitSystem, value *float64, from Unit) *float64 {
 		}
 	}
 	return value
-}
-
-func orUnit(u, assumed Unit) Unit {
-	if u == "" {
-		return assumed
-	}
-	return u
 }

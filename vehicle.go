@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/seed-498a1bc4/smartcar/signals"
 )
 
 // A Vehicle is a car as one user's connection reaches it. Every request goes
@@ -18,21 +20,18 @@ import (
 // the next useful request. All other failures are an [*Error] or one of the
 // types beside it.
 type Vehicle struct {
-	core      *core
-	userID    string
-	id        string
-	base      string // its URL
-	grantID   string // the grant that listed it; empty until looked up
-	policyKey string
-	noted     bool // its user was stored when the request began, and must still be when it ends
-	opts      callOptions
+	core    *core
+	car     carRef
+	base    string // its URL
+	grantID string // the grant that listed it; empty until looked up
+	opts    callOptions
 }
 
 // ID is Smartcar's id of the vehicle: opaque, mostly a UUID.
-func (v *Vehicle) ID() string { return v.id }
+func (v *Vehicle) ID() string { return v.car.id }
 
 // UserID is the user whose connection reaches the vehicle.
-func (v *Vehicle) UserID() string { return v.userID }
+func (v *Vehicle) UserID() string { return v.car.user }
 
 // With returns the same vehicle with options for the calls made through it:
 //
@@ -99,97 +98,6 @@ func Every(d time.Duration) CallOption {
 	}
 }
 
-// Attributes reads make, model and year. Permission read_vehicle_info.
-func (v *Vehicle) Attributes(ctx context.Context) (*AttributesReading, error) {
-	return readOne[AttributesReading](ctx, v, Attributes)
-}
-
-// VIN reads the vehicle identification number. Permission read_vin.
-func (v *Vehicle) VIN(ctx context.Context) (*VINReading, error) {
-	return readOne[VINReading](ctx, v, VIN)
-}
-
-// Odometer reads the distance driven. Permission read_odometer.
-func (v *Vehicle) Odometer(ctx context.Context) (*OdometerReading, error) {
-	return readOne[OdometerReading](ctx, v, Odometer)
-}
-
-// Location reads where the car is. Permission read_location.
-func (v *Vehicle) Location(ctx context.Context) (*LocationReading, error) {
-	return readOne[LocationReading](ctx, v, Location)
-}
-
-// Fuel reads the state of the tank. Permission read_fuel.
-func (v *Vehicle) Fuel(ctx context.Context) (*FuelReading, error) {
-	return readOne[FuelReading](ctx, v, Fuel)
-}
-
-// Battery reads the state of charge and the range. Permission read_battery.
-func (v *Vehicle) Battery(ctx context.Context) (*BatteryReading, error) {
-	return readOne[BatteryReading](ctx, v, Battery)
-}
-
-// BatteryCapacity reads the battery's capacity. Permission read_battery.
-func (v *Vehicle) BatteryCapacity(ctx context.Context) (*BatteryCapacityReading, error) {
-	return readOne[BatteryCapacityReading](ctx, v, BatteryCapacity)
-}
-
-// NominalCapacity reads the rated capacity. Permission read_battery; US and EU only.
-func (v *Vehicle) NominalCapacity(ctx context.Context) (*NominalCapacityReading, error) {
-	return readOne[NominalCapacityReading](ctx, v, NominalCapacity)
-}
-
-// Charge reads whether the car is plugged in and charging. Permission read_charge.
-func (v *Vehicle) Charge(ctx context.Context) (*ChargeReading, error) {
-	return readOne[ChargeReading](ctx, v, Charge)
-}
-
-// ChargeLimit reads how far the car will charge. Permission read_charge.
-func (v *Vehicle) ChargeLimit(ctx context.Context) (*ChargeLimitReading, error) {
-	return readOne[ChargeLimitReading](ctx, v, ChargeLimit)
-}
-
-// TirePressure reads the four tires. Permission read_tires.
-func (v *Vehicle) TirePressure(ctx context.Context) (*TirePressureReading, error) {
-	return readOne[TirePressureReading](ctx, v, TirePressure)
-}
-
-// EngineOil reads the oil's remaining life. Permission read_engine_oil.
-func (v *Vehicle) EngineOil(ctx context.Context) (*EngineOilReading, error) {
-	return readOne[EngineOilReading](ctx, v, EngineOil)
-}
-
-// LockStatus reads what is locked and what is open. Permission read_security.
-func (v *Vehicle) LockStatus(ctx context.Context) (*LockStatusReading, error) {
-	return readOne[LockStatusReading](ctx, v, LockStatus)
-}
-
-// SystemStatus reads the car's own diagnosis. Permission read_diagnostics.
-func (v *Vehicle) SystemStatus(ctx context.Context) (*SystemStatusReading, error) {
-	return readOne[SystemStatusReading](ctx, v, SystemStatus)
-}
-
-// TroubleCodes reads the active diagnostic trouble codes. Permission read_diagnostics.
-func (v *Vehicle) TroubleCodes(ctx context.Context) (*TroubleCodesReading, error) {
-	return readOne[TroubleCodesReading](ctx, v, TroubleCodes)
-}
-
-// TeslaStatus reads whether a Tesla sleeps, without waking it. Permission
-// read_extended_vehicle_info.
-func (v *Vehicle) TeslaStatus(ctx context.Context) (*TeslaStatusReading, error) {
-	return readOne[TeslaStatusReading](ctx, v, TeslaStatus)
-}
-
-// TeslaAttributes reads a Tesla's build and software. Permission read_extended_vehicle_info.
-func (v *Vehicle) TeslaAttributes(ctx context.Context) (*TeslaAttributesReading, error) {
-	return readOne[TeslaAttributesReading](ctx, v, TeslaAttributes)
-}
-
-// TeslaUserAccess reads what the connected Tesla account may do.
-func (v *Vehicle) TeslaUserAccess(ctx context.Context) (*TeslaUserAccessReading, error) {
-	return readOne[TeslaUserAccessReading](ctx, v, TeslaUserAccess)
-}
-
 // ServiceHistory reads the records from one day to another, both included: the
 // dates of from and to in their own time zones. Zero times leave the period to
 // Smartcar, which gives the last year on API v2.0 and all it has on v3. A from
@@ -220,10 +128,74 @@ func (v *Vehicle) ServiceHistory(ctx context.Context, from, to time.Time) (*Serv
 
 // Permissions lists what the owner granted to the application for this car.
 func (v *Vehicle) Permissions(ctx context.Context) ([]string, error) {
-	if err := v.ready(ctx); err != nil {
+	r, err := v.newRequest(ctx, Permissions)
+	if err != nil {
 		return nil, err
 	}
-	return v.core.reach.permissions(ctx, v)
+	return v.core.reach.permissions(ctx, r)
+}
+
+// Signals reads everything that Smartcar has stored of the car, in one request
+// and one turn. API v3 only. A car that was never subscribed to a webhook may
+// have nothing stored: [Access.NothingStored].
+//
+// https://smartcar.com/docs/api-reference/list-signals
+func (v *Vehicle) Signals(ctx context.Context) (*Signals, error) {
+	return readOne[Signals](ctx, v, AllSignals)
+}
+
+// Signal reads one signal, documented or not, as a set that holds just it. It
+// takes a turn like [Vehicle.Signals], which brings more for the same. An
+// unknown signal, and one that Smartcar has not stored yet, is an error that
+// matches [ErrNotFound]. The answer is not kept. API v3 only.
+//
+// https://smartcar.com/docs/api-reference/get-signal
+func (v *Vehicle) Signal(ctx context.Context, code signals.Code) (*Signals, error) {
+	if err := validateID("signal code", string(code)); err != nil {
+		return nil, err
+	}
+	op := lookup(AllSignals)
+	if v != nil && v.core != nil && !v.core.wire.supports(&op[0]) {
+		return nil, &NotSupportedError{Operation: AllSignals, API: v.core.wire.version()}
+	}
+	r, err := v.newRequest(ctx, AllSignals)
+	if err != nil {
+		return nil, err
+	}
+	r.kind, r.reads, r.alone = KindData, op, true
+	r.wire = wireRequest{method: http.MethodGet, path: signalsPath + "/" + url.PathEscape(string(code))}
+	a, err := v.core.send(ctx, r, nil)
+	if err != nil {
+		return nil, err
+	}
+	return result[Signals](v.core.wire, &a.answer.parts[0])
+}
+
+// Snapshot reads several things in one request, which is one turn of a keyless
+// car; each of them still counts against the plan's monthly allowance. It
+// returns an error only if the request as a whole failed; what one operation
+// met is in the snapshot. Operations named twice are asked for once.
+//
+// https://smartcar.com/docs/api-reference/batch
+func (v *Vehicle) Snapshot(ctx context.Context, want ...Operation) (*Snapshot, error) {
+	if len(want) == 0 {
+		return nil, argumentError("Snapshot", "needs at least one operation, such as smartcar.Battery")
+	}
+	ops := make([]operation, 0, len(want))
+	for i, op := range want {
+		row := lookup(op)
+		if len(row) == 0 || !row[0].isRead() {
+			return nil, argumentError("Snapshot", "takes reads such as smartcar.Battery; commands have methods of their own")
+		}
+		if !slices.Contains(want[:i], op) {
+			ops = append(ops, row[0])
+		}
+	}
+	parts, err := v.read(ctx, opSnapshot, ops, nil)
+	if err != nil {
+		return nil, err
+	}
+	return &Snapshot{wire: v.core.wire, parts: func() []part { return parts }}, nil
 }
 
 // A Request is anything the typed methods do not cover, such as a
@@ -269,7 +241,7 @@ func (v *Vehicle) Request(ctx context.Context, r Request) (*Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	call, err := v.newCall(ctx, opRequest)
+	req, err := v.newRequest(ctx, opRequest)
 	if err != nil {
 		return nil, err
 	}
@@ -283,25 +255,26 @@ func (v *Vehicle) Request(ctx context.Context, r Request) (*Response, error) {
 	case r.Kind > KindCommand:
 		return nil, argumentError("Request.Kind", "is not one of the package's kinds")
 	case r.Kind != KindDefault:
-		call.kind = r.Kind
+		req.kind = r.Kind
 	case r.Method == http.MethodGet:
-		call.kind = KindData
+		req.kind = KindData
 	default:
-		call.kind = KindCommand
+		req.kind = KindCommand
 	}
-	call.query = r.Query
-	call.request = wireRequest{method: r.Method, path: path}
+	req.query = r.Query
+	req.wire = wireRequest{method: r.Method, path: path}
 	if r.Body != nil {
-		if call.request.body, err = json.Marshal(r.Body); err != nil {
+		if req.wire.body, err = json.Marshal(r.Body); err != nil {
 			return nil, argumentError("Request.Body", "cannot be written as JSON")
 		}
 	}
-	a, err := v.core.send(ctx, call)
+	sent, err := v.core.send(ctx, req, nil)
 	if err != nil {
 		return nil, err
 	}
+	a := sent.answer
 	meta := metaFrom(a.header, a.at)
-	meta.PolicyOverridden = v.opts.override && call.kind != KindMetadata
+	meta.PolicyOverridden = v.opts.override && req.kind != KindMetadata
 	return &Response{StatusCode: a.status, Meta: meta, body: func() []byte { return a.body }}, nil
 }
 

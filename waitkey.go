@@ -5,6 +5,9 @@ import (
 	"errors"
 	"math/rand/v2"
 	"time"
+
+	"github.com/seed-498a1bc4/smartcar/internal/contexts"
+	"github.com/seed-498a1bc4/smartcar/internal/policy"
 )
 
 const (
@@ -30,7 +33,7 @@ type KeyNotNeededError struct {
 }
 
 func (e *KeyNotNeededError) Error() string {
-	return "smartcar: the car is of the class " + string(e.Class) + " and needs no virtual key: send requests without one"
+	return "smartcar: the car needs no virtual key (" + e.Class.String() + "): send requests without one"
 }
 
 // Is reports whether target is [ErrKeyNotNeeded].
@@ -42,7 +45,7 @@ func (e *KeyNotNeededError) Is(target error) bool { return target == ErrKeyNotNe
 //
 // It looks into the store every 3 seconds, and so takes whatever evidence comes
 // first, from this process or from a replica: a command that worked, a webhook
-// event, a status somebody else has read, [Vehicle.SetKeyStatus]. The
+// event, a status somebody else has read, [Vehicle.SetKeyState]. The
 // [KeyStatus] it returns says which, and when. In between it reads the status
 // itself, which takes no turn of the car: after 5 seconds, then ever more
 // rarely up to every 5 minutes, and never more than 30 times in one call. Reads
@@ -61,15 +64,16 @@ func (e *KeyNotNeededError) Is(target error) bool { return target == ErrKeyNotNe
 //
 // https://smartcar.com/docs/help/oem-integrations/tesla/virtual-key-tesla
 func (v *Vehicle) WaitForKey(ctx context.Context) (KeyStatus, error) {
-	if _, err := v.newCall(ctx, TeslaVirtualKey); err != nil {
+	r, err := v.newRequest(ctx, opKeyStatus)
+	if err != nil {
 		return KeyStatus{}, err
 	}
-	w := keyWait{gate: v.core.gate, vehicle: v}
+	w := keyWait{gate: v.core.gate, reach: v.core.reach, request: r}
 	for {
 		status, err := w.look(ctx)
 		switch {
 		case ctx.Err() != nil:
-			return KeyStatus{}, endOf(ctx)
+			return KeyStatus{}, contexts.EndOf(ctx)
 		case err == nil && status.State == KeyInstalled:
 			return status, nil
 		case err != nil && terminal(err):
@@ -83,8 +87,9 @@ func (v *Vehicle) WaitForKey(ctx context.Context) (KeyStatus, error) {
 
 // keyWait is one call of WaitForKey.
 type keyWait struct {
-	*gate
-	vehicle *Vehicle
+	gate    *gate
+	reach   reach
+	request *request // whose credentials are used
 
 	reads int           // status reads so far, those of others included
 	last  time.Time     // the newest of them, by our clock
@@ -95,19 +100,19 @@ type keyWait struct {
 // look returns a status that is not KeyInstalled, or an error that may pass,
 // for "not yet".
 func (w *keyWait) look(ctx context.Context) (KeyStatus, error) {
-	if err := w.reach.connected(ctx, w.vehicle.userID); err != nil {
+	if err := w.reach.connected(ctx, w.request.car.user); err != nil {
 		return KeyStatus{}, err
 	}
-	c, err := w.load(ctx, w.vehicle)
-	if err == nil && c.state.wantsClass(c.now()) && w.reads < keyWaitReads {
+	c, err := w.gate.cars.load(ctx, w.request.car)
+	if err == nil && c.state.WantsClass(c.now()) && w.reads < keyWaitReads {
 		w.count()
-		c, _, err = w.learn(ctx, w.vehicle, c, true) // this reads the status, too
-		w.seen = c.state.keyAt
+		c, err = w.gate.learned(ctx, w.request) // this reads the status, too
+		w.seen = c.state.KeyAt()
 	}
 	if err != nil {
 		return KeyStatus{}, err
 	}
-	w.note(c)
+	w.countOthers(c)
 	if w.due(c) {
 		if c, err = w.ask(ctx); err != nil {
 			return KeyStatus{}, err
@@ -116,9 +121,9 @@ func (w *keyWait) look(ctx context.Context) (KeyStatus, error) {
 	return w.status(c.state, c.now())
 }
 
-// note counts a status that somebody else has read as one of our own.
-func (w *keyWait) note(c car) {
-	at := c.state.keyAt
+// countOthers counts a status that somebody else has read as one of our own.
+func (w *keyWait) countOthers(c car) {
+	at := c.state.KeyAt()
 	if at.Equal(w.seen) {
 		return
 	}
@@ -135,43 +140,42 @@ func (w *keyWait) count() {
 	}
 	w.pause += rand.N(w.pause / 4) // jitter, so that replicas spread
 	w.reads++
-	w.last = w.now()
+	w.last = w.gate.opts.now()
 }
 
 func (w *keyWait) due(c car) bool {
 	s := c.state
 	switch {
-	case s.class == classLegacy || s.class == classOther || w.reads >= keyWaitReads || !w.keyIsFree():
+	case s.TakesNoKey() || w.reads >= keyWaitReads || !w.gate.probe.keyIsFree():
 		return false
-	case !w.last.IsZero() && w.now().Before(w.last.Add(max(w.pause, keyWaitFirst))):
+	case !w.last.IsZero() && w.gate.opts.now().Before(w.last.Add(max(w.pause, keyWaitFirst))):
 		return false
-	case s.key == keyInstalled || s.key == keyUnavailable:
-		return s.wantsKey(c.now()) // in doubt, or the owner has connected again
+	case s.Key() == policy.KeyInstalled || s.Key() == policy.KeyUnavailable:
+		return s.WantsKey(c.now()) // in doubt, or the owner has connected again
 	}
 	return true
 }
 
 // ask reads the status once for all who wait in this process.
 func (w *keyWait) ask(ctx context.Context) (car, error) {
-	err := w.learning.do(ctx, "wait/"+w.vehicle.learningKey(), func() error { return w.readKey(ctx, w.vehicle) })
+	err := w.gate.askKey(ctx, w.request)
 	w.count()
 	if err != nil && !keyStatusNeverHad(err) {
 		return car{}, err
 	}
-	c, err := w.load(ctx, w.vehicle)
+	c, err := w.gate.cars.load(ctx, w.request.car)
 	if err == nil {
-		w.seen = c.state.keyAt
+		w.seen = c.state.KeyAt()
 	}
 	return c, err
 }
 
-func (w *keyWait) status(s carState, now time.Time) (KeyStatus, error) {
+func (w *keyWait) status(s policy.State, now time.Time) (KeyStatus, error) {
 	switch {
-	case s.class == classLegacy || s.class == classOther:
-		return KeyStatus{}, &KeyNotNeededError{VehicleID: w.vehicle.id, Class: s.class.public()}
-	case s.key != keyInstalled || s.wantsKey(now) && w.reads < keyWaitReads && w.keyIsFree():
+	case s.TakesNoKey():
+		return KeyStatus{}, &KeyNotNeededError{VehicleID: w.request.car.id, Class: publicClass(s.Class())}
+	case s.Key() != policy.KeyInstalled || s.WantsKey(now) && w.reads < keyWaitReads && w.gate.probe.keyIsFree():
 		return KeyStatus{}, nil
 	}
-	s.class = classStreaming // whatever could be told of the car, its key is there
-	return s.keyStatus(), nil
+	return knownKey(s), nil // whatever could be told of the car, its key is there
 }

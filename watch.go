@@ -4,6 +4,9 @@ import (
 	"context"
 	"iter"
 	"time"
+
+	"github.com/seed-498a1bc4/smartcar/internal/contexts"
+	"github.com/seed-498a1bc4/smartcar/internal/policy"
 )
 
 // The pace of Watch where no rule sets one: what Smartcar names as the average
@@ -42,7 +45,7 @@ func (v *Vehicle) Watch(ctx context.Context, want ...Operation) iter.Seq2[*Snaps
 					}
 				}
 			case ctx.Err() != nil:
-				yield(nil, endOf(ctx))
+				yield(nil, contexts.EndOf(ctx))
 				return
 			case isLocalLimit(err): // woken early to look for the key: not an error
 			default:
@@ -65,7 +68,7 @@ func isLocalLimit(err error) bool {
 
 // untilNext says how long to sleep before the next read is worth it.
 func (v *Vehicle) untilNext(ctx context.Context, err error) time.Duration {
-	now := v.core.now()
+	now := v.core.opts.now()
 	if at, ok := NextAllowed(err); ok {
 		return clampWait(at.Sub(now))
 	}
@@ -88,7 +91,7 @@ func (v *Vehicle) untilNext(ctx context.Context, err error) time.Duration {
 
 // clampWait looks in between whether a key was added.
 func clampWait(d time.Duration) time.Duration {
-	return min(max(d, time.Second), lastKeyCheck)
+	return min(max(d, time.Second), policy.SlowestKeyCheck)
 }
 
 // recordedAt is the newest recording in the snapshot; dated is false if nothing

@@ -7,7 +7,9 @@ import (
 	"errors"
 	"time"
 
+	"github.com/seed-498a1bc4/smartcar/internal/contexts"
 	"github.com/seed-498a1bc4/smartcar/internal/randid"
+	"github.com/seed-498a1bc4/smartcar/internal/records"
 )
 
 // webhookRecord is what is stored of an event. Its times are the store's.
@@ -70,7 +72,7 @@ func (r *WebhookReceiver) claim(ctx context.Context, key string) (claim uint64, 
 	const longest = webhookMaxTimeout + webhookLeaseMargin // of a replica that waits for longer
 	lease := r.options.Timeout + webhookLeaseMargin
 	for {
-		_, err = changeJSON(ctx, r.records, key, r.options.Remember, func(w *webhookRecord, _ bool, now time.Time) error {
+		_, err = records.Change(ctx, r.records, key, r.options.Remember, func(w *webhookRecord, _ bool, now time.Time) error {
 			held := w.Lease.Sub(now)
 			switch {
 			case w.Done:
@@ -81,7 +83,7 @@ func (r *WebhookReceiver) claim(ctx context.Context, key string) (claim uint64, 
 				w.Seen = now
 			}
 			w.Lease, w.Write = now.Add(lease), claim
-			seen = r.core.now().Add(-now.Sub(w.Seen))
+			seen = r.core.opts.now().Add(-now.Sub(w.Seen))
 			return nil
 		})
 		switch {
@@ -99,11 +101,11 @@ func (r *WebhookReceiver) claim(ctx context.Context, key string) (claim uint64, 
 // release lets the next attempt have the event at once. If that cannot be
 // stored, the lease ends before it comes.
 func (r *WebhookReceiver) release(ctx context.Context, key string, claim uint64) {
-	ctx, cancel := detached(ctx)
+	ctx, cancel := contexts.Detached(ctx)
 	defer cancel()
-	_, _ = changeJSON(ctx, r.records, key, r.options.Remember, func(w *webhookRecord, _ bool, _ time.Time) error {
+	_, _ = records.Change(ctx, r.records, key, r.options.Remember, func(w *webhookRecord, _ bool, _ time.Time) error {
 		if w.Done || w.Write != claim {
-			return errUnchanged
+			return records.ErrUnchanged
 		}
 		w.Lease, w.Write = time.Time{}, randid.New()
 		return nil
@@ -112,9 +114,9 @@ func (r *WebhookReceiver) release(ctx context.Context, key string, claim uint64)
 
 // finish marks the event as handled, whoever else may have it by now.
 func (r *WebhookReceiver) finish(ctx context.Context, key string) error {
-	ctx, cancel := detached(ctx)
+	ctx, cancel := contexts.Detached(ctx)
 	defer cancel()
-	_, err := changeJSON(ctx, r.records, key, r.options.Remember, func(w *webhookRecord, _ bool, now time.Time) error {
+	_, err := records.Change(ctx, r.records, key, r.options.Remember, func(w *webhookRecord, _ bool, now time.Time) error {
 		if w.Seen.IsZero() {
 			w.Seen = now
 		}

@@ -31,7 +31,7 @@ type wire interface {
 	// shows beside is noted in a.observed.
 	split(ops []operation, a *answer) ([]part, error)
 	// decode turns the body of a part into the typed result of op, in units.
-	decode(op *operation, body json.RawMessage, units UnitSystem) (any, error)
+	decode(op *operation, body json.RawMessage, units UnitSystem) (reading, error)
 	// command makes the request for a command with its arguments.
 	command(op *operation, args any) (wireRequest, error)
 	// commandResult reads the answer to a command. The body decides, not the status.
@@ -58,44 +58,11 @@ type answer struct {
 	observed observation // what a read showed beside what it was for
 }
 
-// observation is what an answer shows about the car, whatever was asked for.
-type observation struct {
-	key        keyKnowledge // keyNotAsked if it shows nothing of the key
-	keyAt      time.Time    // when the car said so; zero if not known
-	wake       wakefulness
-	vin        string
-	nothing    bool // Smartcar has stored no signals of this car
-	wasChecked bool // false for wires and answers that show none of this
-
-	recordedAt  time.Time // the newest of all that was sent
-	keyRequired *Error    // of any signal, whether it was wanted or not
-	keySince    bool      // the key's own signal is there, and newer than keyRequired
-}
-
-// needsKey is the error that asks for the key, unless the key's own signal, where
-// that counts, has shown it since: a list holds what each signal met last.
-func (o observation) needsKey(ignoreKeySignal bool) *Error {
-	if o.keySince && !ignoreKeySignal {
-		return nil
-	}
-	return o.keyRequired
-}
-
-// turn is the outcome of a list of signals, which is read as a whole: what is
-// not in it was asked for all the same. That an empty one never reached the car
-// is likely, but not said anywhere.
-func (o observation) turn(wanted outcome) outcome {
-	if wanted == outcomeReleased || wanted == outcomeNone {
-		return outcomeAnswered
-	}
-	return wanted
-}
-
 // part is what an answer holds for one operation: a body or an error.
 type part struct {
 	op      *operation
 	body    json.RawMessage
-	value   any // body decoded, with meta; nil for a kept part, which is decoded anew
+	value   reading // body decoded, with meta; nil for a kept part, which is decoded anew
 	meta    Meta
 	err     *Error
 	refused error // err as the caller will see it, or why nobody was asked
@@ -168,7 +135,12 @@ func metaFrom(h http.Header, at time.Time) Meta {
 // setMeta reaches the Meta that every result embeds.
 func (m *Meta) setMeta(v Meta) { *m = v }
 
-var errNotObject = errors.New("the body is not a JSON object")
+// The two ways in which the body of a success is not Smartcar's answer. Their
+// texts quote nothing of it.
+var (
+	errNotObject = errors.New("the body is not a JSON object")
+	errForeign   = errors.New("the body has not one field of this answer")
+)
 
 // decodeObject reads a JSON object into a T, leniently where T is lenient.
 func decodeObject[T any](body json.RawMessage) (*T, error) {
@@ -177,4 +149,9 @@ func decodeObject[T any](body json.RawMessage) (*T, error) {
 		return nil, errNotObject // encoding/json's own text could quote the body
 	}
 	return v, nil
+}
+
+func isList(body json.RawMessage) bool {
+	body = bytes.TrimSpace(body)
+	return len(body) > 0 && body[0] == '['
 }

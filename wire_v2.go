@@ -105,6 +105,18 @@ func indexOfPath(ops []operation, path string) int {
 	return -1
 }
 
+// decode has no use for units: v2.0 answers in those that it was asked for.
+func (wireV2) decode(op *operation, body json.RawMessage, units UnitSystem) (reading, error) {
+	if op.decodeV2 == nil {
+		return nil, &NotSupportedError{Operation: op.name, API: string(V2)}
+	}
+	r, err := op.decodeV2(body, units)
+	if err == nil && !op.isAnswer(body) {
+		return nil, errForeign
+	}
+	return r, err
+}
+
 func (wireV2) command(op *operation, args any) (wireRequest, error) {
 	body := args
 	switch op.name {

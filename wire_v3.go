@@ -2,8 +2,10 @@ package smartcar
 
 import (
 	"encoding/json"
+	"math"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/lenient"
@@ -136,78 +138,143 @@ func (m *Meta) noteNewest(set *signalSet) {
 	}
 }
 
-// observe takes out of a list of signals what the policy learns from it.
-func (set *signalSet) observe() observation {
-	o := observation{wasChecked: true, nothing: len(set.signals) == 0 && !set.incomplete}
-	read := &Signals{set: func() *signalSet { return set }}
-	if vin, err := read.VehicleIdentificationVIN(); err == nil && vin.Value != nil {
-		o.vin = *vin.Value
+func (wireV3) decode(op *operation, body json.RawMessage, units UnitSystem) (reading, error) {
+	if op.decodeV3 == nil {
+		return nil, &NotSupportedError{Operation: op.name, API: string(V3)}
 	}
-	if asleep, err := read.ConnectivityStatusIsAsleep(); err == nil && asleep.Value != nil {
-		o.wake = wakeAwake
-		if *asleep.Value {
-			o.wake = wakeAsleep
+	return op.decodeV3(body, units)
+}
+
+// command wraps the arguments as API v3 wants them. Most commands have none.
+func (wireV3) command(op *operation, args any) (wireRequest, error) {
+	request := wireRequest{method: op.method, path: op.v3}
+	attributes := args
+	switch a := args.(type) {
+	case nil:
+		return request, nil
+	case float64: // SetChargeLimit
+		if a != math.Trunc(a) {
+			return request, argumentError("SetChargeLimit percent", "must be whole on API v3, such as 80")
+		}
+		attributes = map[string]int{"percent": int(a)}
+	case ChargeSchedule:
+		var kind string
+		kind, attributes = a.wire()
+		request.path += "/" + kind
+	case scheduleID:
+		request.path += "/" + url.PathEscape(string(a))
+		return request, nil
+	}
+	var err error
+	request.body, err = json.Marshal(map[string]any{"data": map[string]any{"attributes": attributes}})
+	return request, err
+}
+
+// scheduleID is the argument of DeleteChargeSchedule.
+type scheduleID string
+
+type spanV3 struct {
+	Start string `json:"startTime,omitempty"`
+	Stop  string `json:"stopTime,omitempty"`
+}
+
+// wire returns the kind of a valid schedule, which is a part of the path, and
+// its attributes.
+func (s ChargeSchedule) wire() (kind string, attributes map[string]any) {
+	span := func(t *ChargeTimes) spanV3 { return spanV3{Start: t.Start, Stop: t.Stop} }
+	attributes = map[string]any{"location": destination{Latitude: s.Latitude, Longitude: s.Longitude}}
+	switch {
+	case s.Daily != nil:
+		attributes["startTime"], attributes["stopTime"] = s.Daily.Start, s.Daily.Stop
+		for _, name := range []string{"startTime", "stopTime"} {
+			if attributes[name] == "" {
+				delete(attributes, name)
+			}
+		}
+		return "daily", attributes
+	case len(s.Weekly) > 0:
+		days := make(map[string]spanV3, len(s.Weekly))
+		for day, times := range s.Weekly {
+			days[strings.ToLower(day.String())] = span(&times)
+		}
+		attributes["days"] = days
+		return "weekly", attributes
+	}
+	for name, times := range map[string]*ChargeTimes{"weekdays": s.Weekdays, "weekends": s.Weekends} {
+		if times != nil {
+			attributes[name] = span(times)
 		}
 	}
-	var askedAt time.Time // for the key; the last time, and zero if that is not known
-	for _, s := range set.signals {
-		switch {
-		case s.err == nil:
-			o.recordedAt = later(o.recordedAt, s.meta.OEMUpdatedAt)
-		case s.err.isKeyRequired():
-			at := later(later(s.meta.OEMUpdatedAt, s.meta.RetrievedAt), s.meta.IngestedAt)
-			if o.keyRequired == nil || at.IsZero() || !askedAt.IsZero() && at.After(askedAt) {
-				o.keyRequired, askedAt = s.err, at
+	return "workweek", attributes
+}
+
+// validate reports what no car could follow.
+func (s ChargeSchedule) validate() error {
+	if err := checkPlace("ChargeSchedule", s.Latitude, s.Longitude); err != nil {
+		return err
+	}
+	kinds := 0
+	var all []ChargeTimes
+	if s.Daily != nil {
+		kinds, all = kinds+1, append(all, *s.Daily)
+	}
+	if len(s.Weekly) > 0 {
+		kinds++
+		for day, times := range s.Weekly {
+			if day < time.Sunday || day > time.Saturday {
+				return argumentError("ChargeSchedule.Weekly", "has a day that is none")
+			}
+			all = append(all, times)
+		}
+	}
+	if s.Weekdays != nil || s.Weekends != nil {
+		kinds++
+		for _, times := range []*ChargeTimes{s.Weekdays, s.Weekends} {
+			if times != nil {
+				all = append(all, *times)
 			}
 		}
 	}
-	paired, err := read.ConnectivityStatusIsDigitalKeyPaired()
-	switch {
-	case err == nil && paired.Value != nil:
-		// Not every signal says when the car recorded it; then it was so, as far
-		// as Smartcar knew, when it was fetched or stored.
-		o.key, o.keyAt = keyMissing, firstTime(paired.OEMUpdatedAt, paired.RetrievedAt, paired.IngestedAt)
-		if *paired.Value {
-			o.key = keyInstalled
-			o.keySince = !askedAt.IsZero() && firstOfAll(paired.OEMUpdatedAt, paired.RetrievedAt, paired.IngestedAt).After(askedAt)
-		}
-	case err != nil && permanent(err):
-		o.key = keyUnavailable
-	case err != nil && isGone(err) && !set.incomplete && len(set.signals) > 1:
-		o.key = keyUnavailable // a whole list without it: it will not come
+	if kinds != 1 {
+		return argumentError("ChargeSchedule", "needs exactly one of Daily, Weekly, and Weekdays with Weekends")
 	}
-	return o
-}
-
-// firstOfAll is the earliest of the times that are known.
-func firstOfAll(times ...time.Time) (first time.Time) {
-	for _, t := range times {
-		if first.IsZero() || !t.IsZero() && t.Before(first) {
-			first = t
+	for _, times := range all {
+		if times.Start == "" && times.Stop == "" || !isClock(times.Start) || !isClock(times.Stop) {
+			return argumentError("ChargeTimes", `needs a Start or a Stop, as "HH:MM"`)
 		}
 	}
-	return first
+	return nil
 }
 
-// firstTime is the first that is known, as they are listed.
-func firstTime(times ...time.Time) time.Time {
-	for _, t := range times {
-		if !t.IsZero() {
-			return t
-		}
+func isClock(s string) bool {
+	_, err := time.Parse("15:04", s)
+	return s == "" || err == nil && len(s) == len("15:04")
+}
+
+// commandResult reads the body, which decides: a 202 may carry an error, as
+// errors[], as error, or as a bare object.
+func (wireV3) commandResult(op *operation, a *answer) (*CommandResult, error) {
+	body, err := decodeObject[struct {
+		Data lenient.Object[struct {
+			ID         lenient.String `json:"id"`
+			Attributes lenient.Object[struct {
+				Status     json.RawMessage `json:"status"`
+				ScheduleID lenient.String  `json:"scheduleId"`
+			}] `json:"attributes"`
+		}] `json:"data"`
+	}](a.body)
+	if err != nil {
+		return nil, err
 	}
-	return time.Time{}
-}
-
-type vehicleV3 struct {
-	Data lenient.Object[struct {
-		ID         lenient.String               `json:"id"`
-		Attributes lenient.Object[attributesV2] `json:"attributes"`
-	}] `json:"data"`
-}
-
-func (w vehicleV3) reading() *AttributesReading {
-	r := w.Data.Value.Attributes.Value.reading()
-	r.ID = string(w.Data.Value.ID)
-	return r
+	attributes := body.Data.Value.Attributes.Value
+	switch status := readStatusV3(attributes.Status); {
+	case enum(status.Value) == SignalStatusSuccess:
+		return &CommandResult{
+			Status: string(status.Value), ExecutionID: string(body.Data.Value.ID), ScheduleID: string(attributes.ScheduleID),
+			Meta: metaFrom(a.header, a.at),
+		}, nil
+	case status.Value != "":
+		return nil, statusErrorV3(op.name, string(status.Value), status.Error, a)
+	}
+	return nil, decodeError(op.name, a.status, a.header, a.body, a.at)
 }

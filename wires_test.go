@@ -366,6 +366,17 @@ func decodePart(t *testing.T, p part) any {
 	return v
 }
 
+// A reading that is made of several signals fails if not one of them can be
+// read: it would say that the car said nothing.
+func TestV3ReadingOfWhatCannotBeRead(t *testing.T) {
+	const scalar, rangeLeft = `{"code":"tractionbattery-stateofcharge","body":45}`, `{"code":"tractionbattery-range","body":{"value":280,"unit":"km"}}`
+	_, err := wireV3{}.decode(row(Battery), []byte(`{"data":[`+scalar+`]}`), Metric)
+	require.ErrorIs(t, err, ErrUnexpectedAnswer)
+	got, err := wireV3{}.decode(row(Battery), []byte(`{"data":[`+scalar+`,`+rangeLeft+`]}`), Metric)
+	require.NoError(t, err)
+	require.Equal(t, &BatteryReading{Range: new(280.0)}, got)
+}
+
 // requirePartError looks for the reason in the text, which is for people, and
 // never takes the value beside an error for data.
 func requirePartError(t *testing.T, want string, p part) {

@@ -1,5 +1,6 @@
-// Package catalog is the one table of the signals of API v3, from which the
-// root package's codes and accessors are generated.
+// Package catalog generates code of the root package: the codes and accessors of
+// the signals of API v3, of which it has the one table, and the methods of reads,
+// from the table of operations.
 package catalog
 
 import "strings"
@@ -34,8 +35,7 @@ const (
 type Unit struct {
 	Name  string // the constant of the root package, without "Unit"
 	Words string // for people
-	// Fixed units are the same in every unit system: they are assumed where
-	// the answer names none.
+	// Fixed units are the same in every unit system.
 	Fixed bool
 }
 

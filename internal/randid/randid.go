@@ -1,4 +1,5 @@
-// Package randid makes the random numbers that tell two writes apart.
+// Package randid makes the random numbers that tell two writes apart, and the
+// random texts that cannot be guessed.
 package randid
 
 import (
@@ -16,3 +17,6 @@ func New() uint64 {
 		}
 	}
 }
+
+// Text returns a random text that cannot be guessed: 128 bits or more in base32.
+func Text() string { return rand.Text() }

@@ -1,5 +1,6 @@
-// Command generate writes package signals and the root package's accessors of
-// signals below the working directory.
+// Command generate writes, below the working directory, what is made of the
+// table of signals in internal/catalog and of the table of reads in
+// operations.go.
 package main
 
 import (
@@ -10,16 +11,17 @@ import (
 )
 
 func main() {
-	for name, source := range map[string]func() ([]byte, error){
-		"signals/codes.go":     catalog.Codes,
-		"signals_accessors.go": catalog.Accessors,
-	} {
-		text, err := source()
-		if err == nil {
-			err = os.WriteFile(name, text, 0o644)
-		}
-		if err != nil {
-			log.Fatalf("%s: %v", name, err)
+	table, err := os.ReadFile("operations.go")
+	if err != nil {
+		log.Fatal(err)
+	}
+	files, err := catalog.Files(table)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for name, text := range files {
+		if err := os.WriteFile(name, text, 0o644); err != nil {
+			log.Fatal(err)
 		}
 	}
 }

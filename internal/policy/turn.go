@@ -1,0 +1,76 @@
+package policy
+
+import "time"
+
+// A phase of the one data request that a keyless car may have under way. The
+// numbers are stored.
+type phase uint8
+
+const (
+	phaseIdle     phase = iota
+	phaseReserved       // one replica owns the next turn; its request is not on the wire
+	phaseSent           // stored before the first byte may leave
+)
+
+// turn is the one data request that a keyless car may have under way, and when
+// the server may have counted the last one.
+type turn struct {
+	phase    phase
+	nonce    uint64    // of the attempt that owns the turn
+	leaseEnd time.Time // from then on that attempt counts as dead
+	usedAt   time.Time // latest instant at which the server may have counted a data request
+}
+
+// heldBy reports whether the attempt with that nonce owns the turn.
+func (t turn) heldBy(nonce uint64) bool { return t.phase != phaseIdle && t.nonce == nonce }
+
+// hold gives the turn to an attempt, or renews its lease.
+func (t turn) hold(p phase, nonce uint64, leaseEnd time.Time) turn {
+	t.phase, t.nonce, t.leaseEnd = p, nonce, leaseEnd
+	return t
+}
+
+// countedAt is the latest instant at which the server may have counted a data
+// request. A request that was sent and never settled counts at its lease's end.
+func (t turn) countedAt() time.Time {
+	if t.phase == phaseSent {
+		return later(t.usedAt, t.leaseEnd)
+	}
+	return t.usedAt
+}
+
+// next is when the next turn may be taken; zero for a car that was never asked.
+func (t turn) next(window time.Duration) (next time.Time) {
+	if counted := t.countedAt(); !counted.IsZero() {
+		next = counted.Add(window)
+	}
+	if t.phase == phaseReserved {
+		next = later(next, t.leaseEnd)
+	}
+	return next
+}
+
+func (t turn) inFlight(now time.Time) bool { return t.phase != phaseIdle && t.leaseEnd.After(now) }
+
+// bridge replaces times that a clock has written which was set back since.
+func (t *turn) bridge(now, horizon time.Time, rules Rules) {
+	if t.leaseEnd.After(horizon) {
+		t.leaseEnd = now.Add(rules.MaxLease)
+	}
+	if t.usedAt.After(horizon) {
+		t.usedAt = now
+	}
+}
+
+// limit is the server's own word about this vehicle: 429 with Retry-After.
+type limit struct {
+	to time.Time // no data request before
+	at time.Time // when the server said so
+}
+
+// bridge replaces times that a clock has written which was set back since.
+func (l *limit) bridge(now, horizon time.Time) {
+	if l.at.After(horizon) {
+		l.to, l.at = now.Add(l.to.Sub(l.at)), now
+	}
+}

@@ -1,0 +1,110 @@
+// Package records is a store as the rest of the module uses it: failures are
+// wrapped in one sentinel, and a write whose answer got lost is repeated until
+// it is known what became of it.
+package records
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/seed-498a1bc4/smartcar/internal/contexts"
+	"github.com/seed-498a1bc4/smartcar/store"
+)
+
+// ErrStore is smartcar.ErrStore.
+var ErrStore = errors.New("smartcar: store failed")
+
+// A Clock is the time of this process.
+type Clock interface {
+	Now() time.Time
+	// Sleep returns nil after d, or the cause of ctx's end.
+	Sleep(ctx context.Context, d time.Duration) error
+}
+
+// Records are those of one store. They are safe for concurrent use.
+type Records struct {
+	store store.Store
+	clock Clock
+}
+
+// New returns the records of a store; clock times the pauses, and stands in for
+// a store that has no clock.
+func New(s store.Store, clock Clock) Records { return Records{store: s, clock: clock} }
+
+// A write whose answer got lost is repeated after a moment, twice.
+const (
+	unclearTries = 3
+	unclearPause = 50 * time.Millisecond
+)
+
+// Load returns the record under key, or store.ErrNotFound.
+func (r Records) Load(ctx context.Context, key string) (store.Record, error) {
+	if ctx.Err() != nil {
+		return store.Record{}, contexts.EndOf(ctx)
+	}
+	record, err := r.store.Load(ctx, key)
+	return record, Wrap(ctx, err)
+}
+
+// Swap is CompareAndSwap with a definite answer wherever one can be had. After
+// a failure the same write is sent again: it can only land once, and if the
+// first one had landed, the conflict shows our own value. Values must
+// therefore be unique to the write.
+func (r Records) Swap(ctx context.Context, key string, old store.Revision, value []byte, ttl time.Duration) (store.Record, error) {
+	var record store.Record
+	var err error
+	for try := range unclearTries {
+		if ctx.Err() != nil {
+			return store.Record{}, contexts.EndOf(ctx)
+		}
+		record, err = r.store.CompareAndSwap(ctx, key, old, value, ttl)
+		switch {
+		case err == nil:
+			return record, nil
+		case errors.Is(err, store.ErrConflict) && try > 0 && bytes.Equal(record.Value, value):
+			return record, nil
+		case errors.Is(err, store.ErrConflict) || ctx.Err() != nil || try == unclearTries-1:
+			return record, Wrap(ctx, err)
+		}
+		if ended := r.clock.Sleep(ctx, unclearPause<<(2*try)); ended != nil {
+			return record, ended
+		}
+	}
+	return record, Wrap(ctx, err)
+}
+
+// Delete removes the record at that revision, or returns store.ErrConflict.
+func (r Records) Delete(ctx context.Context, key string, old store.Revision) error {
+	return Wrap(ctx, r.store.Delete(ctx, key, old))
+}
+
+// Remove deletes the record at whatever revision it is.
+func (r Records) Remove(ctx context.Context, key string) error {
+	for {
+		record, err := r.Load(ctx, key)
+		if errors.Is(err, store.ErrNotFound) {
+			return nil
+		}
+		if err == nil {
+			err = r.Delete(ctx, key, record.Revision)
+		}
+		if !errors.Is(err, store.ErrConflict) {
+			return err
+		}
+	}
+}
+
+// Wrap puts [ErrStore] around what is neither of the two answers a store may
+// give, nor the end of the caller's context.
+func Wrap(ctx context.Context, err error) error {
+	switch {
+	case err == nil || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict):
+		return err
+	case ctx.Err() != nil:
+		return contexts.EndOf(ctx)
+	}
+	return fmt.Errorf("%w: %w", ErrStore, err)
+}
