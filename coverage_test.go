@@ -1,78 +1,87 @@
 package smartcar
 
 import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/seed-498a1bc4/smartcar/internal/catalog"
+	"github.com/seed-498a1bc4/smartcar/internal/lenient"
 	"github.com/stretchr/testify/require"
 )
 
-// Every row of the table has what a row needs: adding an endpoint is one row,
-// one type and one fixture.
+// Everything that a row needs is there. All that is missing is named in one run.
 func TestEveryOperationIsComplete(t *testing.T) {
-	folders := map[string]map[string]fixtureFile{
-		"GET":    fixtureFiles(t, "v2/reads/*.json"),
-		"POST":   fixtureFiles(t, "v2/commands/*.json"),
-		"DELETE": fixtureFiles(t, "v2/commands/*.json"),
-	}
-	v3 := map[string]fixtureFile{}
-	for name, f := range fixtureFiles(t, "v3/command.*.json") {
-		v3[strings.TrimPrefix(name, "command.")] = f
-	}
-	stored := fixtureFiles(t, "v3/signals/*.json")
-	vehicle := reflect.TypeFor[*Vehicle]()
-	snapshot := reflect.TypeFor[*Snapshot]()
 	seen := map[Operation]bool{}
 	for i := range operations {
-		op := &operations[i]
-		t.Run(string(op.name), func(t *testing.T) {
-			require.False(t, seen[op.name], "two rows of one name")
-			seen[op.name] = true
+		r := rowCheck{t, &operations[i]}
+		if seen[r.op.name] {
+			r.lacks("a name of its own: two rows have this one")
+		}
+		seen[r.op.name] = true
+		r.checkRow()
+		if r.op.isRead() {
+			r.checkRead()
+		} else {
+			r.checkCommand()
+		}
+		r.checkMethods()
+		if !strings.Contains(readREADME(t), operationRow(r.op)) {
+			r.lacks("its row in the table of README.md: run go generate .")
+		}
+	}
+	generated := generatedFiles(t)
+	for _, name := range slices.Sorted(maps.Keys(generated)) {
+		if got, err := os.ReadFile(name); err != nil || !bytes.Equal(got, generated[name]) {
+			t.Errorf("%s is out of date: run go generate .", name)
+		}
+	}
+}
 
-			f, ok := folders[op.method][string(op.name)]
-			require.Equal(t, wireV2{}.supports(op), ok, "a fixture of this name for what API v2.0 can do")
-			if ok {
-				require.Equal(t, op.method, f.Request.Method)
-				require.Equal(t, strings.TrimSuffix("/v2.0/vehicles/{id}"+op.v2, "/"), f.Request.Path)
-			}
-			if op.kind == KindCommand {
-				f, ok := v3[string(op.name)]
-				require.True(t, ok, "no fixture for API v3")
-				require.Equal(t, op.method, f.Request.Method)
-				require.True(t, strings.HasPrefix(f.Request.Path, "/v3/vehicles/{id}"+op.v3), f.Request.Path)
-				result, err := wireV3{}.commandResult(op, f.answer())
-				require.NoError(t, err)
-				require.NotEmpty(t, result.ExecutionID)
-			}
-			for _, code := range op.signals {
-				require.Contains(t, stored, string(code))
-			}
+func generatedFiles(t *testing.T) map[string][]byte {
+	t.Helper()
+	table, err := os.ReadFile("operations.go")
+	require.NoError(t, err)
+	files, err := catalog.Files(table)
+	require.NoError(t, err)
+	return files
+}
 
-			method, ok := vehicle.MethodByName(op.call)
-			require.True(t, ok, "Vehicle has no method %s", op.call)
-			require.Equal(t, "context.Context", method.Type.In(1).String())
-			require.Equal(t, "error", method.Type.Out(method.Type.NumOut()-1).String())
+// rowCheck reports what one row lacks, and goes on.
+type rowCheck struct {
+	*testing.T
+	op *operation
+}
 
-			require.NotEqual(t, KindDefault, op.kind)
-			require.Equal(t, op.method != "GET" && op.kind == KindCommand, op.kind == KindCommand)
-			require.True(t, wireV2{}.supports(op) || wireV3{}.supports(op))
-			require.NotEmpty(t, op.permission+exemption(op.name), "a permission")
+func (r rowCheck) lacks(format string, args ...any) {
+	r.Helper()
+	r.Errorf("%s lacks %s", r.op.name, fmt.Sprintf(format, args...))
+}
 
-			inSnapshot, ok := snapshot.MethodByName(op.call)
-			if op.isRead() && op.name != TeslaVirtualKey {
-				require.True(t, ok, "Snapshot has no method %s", op.call)
-				require.Equal(t, method.Type.Out(0), inSnapshot.Type.Out(0), "the same result from both")
-				require.Equal(t, 1, inSnapshot.Type.NumIn())
-			} else {
-				require.False(t, ok, "a snapshot cannot hold %s", op.call)
-			}
-			if op.isRead() && (wireV2{}).supports(op) {
-				value, err := wireV2{}.decode(op, f.answer().body, Metric)
-				require.NoError(t, err)
-				require.NotNil(t, value)
-			}
-		})
+// checkRow looks at what every row holds.
+func (r rowCheck) checkRow() {
+	op := r.op
+	if op.name == "" || op.call == "" || op.method == "" || op.kind == KindDefault {
+		r.lacks("a name, a call, a method or a kind")
+	}
+	if (op.kind == KindCommand) != (op.method != http.MethodGet && op.name != opDisconnect) {
+		r.lacks("a kind that goes with its method")
+	}
+	if (op.v2 == "") != (op.only == V3) {
+		r.lacks("v2, its path on API v2.0, or only: V3 if there is none")
+	}
+	if (wireV3{}).supports(op) == (op.only == V2) {
+		r.lacks("signals or v3, what it is on API v3, or only: V2 if that does not have it")
+	}
+	if op.permission == "" && exemption(op.name) == "" {
+		r.lacks("permission; if it needs none, say why in exemption")
 	}
 }
 
@@ -87,6 +96,203 @@ func exemption(op Operation) string {
 		return "each signal has its own"
 	}
 	return ""
+}
+
+// checkRead looks at what reads hold beside.
+func (r rowCheck) checkRead() {
+	op := r.op
+	if op.place == placeNotMarked {
+		r.lacks("place: tellsPlace if the answer may tell where the car is, tellsNoPlace if not")
+	}
+	if !op.byHand && (op.does == "" || op.page == "") {
+		r.lacks("does or page, which the comment of its method is made of")
+	}
+	name := "v2/reads/" + string(op.name)
+	f, ok := r.fixture(name)
+	if op.only != V3 {
+		if op.own == "" {
+			r.lacks("own, the fields of its answer on API v2.0")
+		}
+		if op.decodeV2 == nil {
+			r.lacks("decodeV2, its decoder for API v2.0")
+		}
+		if ok {
+			r.checkV2(name, f)
+		}
+	}
+	if op.only != V2 {
+		if op.decodeV3 == nil {
+			r.lacks("decodeV3, its decoder for API v3")
+		}
+		if a := r.answerV3(); a != nil && op.decodeV3 != nil && (ok || op.only == V3) {
+			r.checkV3(name, f, a)
+		}
+	}
+}
+
+// fixture returns a file of testdata by its path there.
+func (r rowCheck) fixture(path string) (fixtureFile, bool) {
+	raw, err := os.ReadFile("testdata/" + path + ".json")
+	if err != nil {
+		if r.op.only != V3 || !strings.HasPrefix(path, "v2/") {
+			r.lacks("the fixture testdata/%s.json", path)
+		}
+		return fixtureFile{}, false
+	}
+	var f fixtureFile
+	if err := json.Unmarshal(raw, &f); err != nil {
+		r.lacks("a fixture that is JSON: testdata/%s.json: %v", path, err)
+		return f, false
+	}
+	return f, true
+}
+
+// checkV2 decodes the fixture as an answer of API v2.0.
+func (r rowCheck) checkV2(name string, f fixtureFile) {
+	op, a := r.op, f.answer()
+	r.checkRequest(name, f, "/v2.0/vehicles/{id}"+op.v2)
+	record := a.body
+	if isList(record) {
+		record = bytes.TrimSuffix(bytes.TrimPrefix(bytes.TrimSpace(record), []byte("[")), []byte("]"))
+	}
+	for field := range strings.FieldsSeq(op.own) {
+		if field != aList && !lenient.HasField(record, field) {
+			r.lacks("the field %q, which is in own, in testdata/%s.json", field, name)
+		}
+	}
+	if op.decodeV2 == nil || op.own == "" {
+		return
+	}
+	value, err := wireV2{}.decode(op, a.body, Metric)
+	if err != nil {
+		r.lacks("a decoder for API v2.0 that can read testdata/%s.json: %v", name, err)
+		return
+	}
+	r.checkReading(name, "reading", f.Reading, value)
+}
+
+// answerV3 is an answer of API v3: the fixtures of the row's signals in one list.
+func (r rowCheck) answerV3() *answer {
+	if r.op.v3 != "" {
+		f, ok := r.fixture(map[string]string{"/": "v3/vehicle", signalsPath: "v3/signals"}[r.op.v3])
+		if !ok {
+			return nil
+		}
+		return f.answer()
+	}
+	var a *answer
+	var list struct {
+		Data []json.RawMessage `json:"data"`
+	}
+	for _, code := range r.op.signals {
+		f, ok := r.fixture("v3/signals/" + string(code))
+		if !ok {
+			return nil
+		}
+		a = f.answer()
+		var body struct {
+			Data json.RawMessage `json:"data"`
+		}
+		require.NoError(r, json.Unmarshal(a.body, &body))
+		list.Data = append(list.Data, body.Data)
+	}
+	if a != nil {
+		a.body, _ = json.Marshal(list)
+	}
+	return a
+}
+
+func (r rowCheck) checkV3(name string, f fixtureFile, a *answer) {
+	parts, err := wireV3{}.split([]operation{*r.op}, a)
+	require.NoError(r, err)
+	require.Nil(r, parts[0].err)
+	value, err := wireV3{}.decode(r.op, parts[0].body, Metric)
+	if err != nil {
+		r.lacks("a decoder for API v3 that can read the fixtures of its signals: %v", err)
+		return
+	}
+	if r.op.only != V3 {
+		r.checkReading(name, "readingV3", f.ReadingV3, value)
+	}
+}
+
+// checkReading compares what a decoder made of a fixture with what the fixture
+// says, if that is what the method of Vehicle returns.
+func (r rowCheck) checkReading(name, field string, want json.RawMessage, got reading) {
+	method, ok := reflect.TypeFor[*Vehicle]().MethodByName(r.op.call)
+	if !ok || method.Type.Out(0) != reflect.TypeOf(got) {
+		return
+	}
+	if want == nil {
+		r.lacks("%q in testdata/%s.json, what the decoder makes of it", field, name)
+		return
+	}
+	wanted := reflect.New(reflect.TypeOf(got).Elem()).Interface()
+	decoder := json.NewDecoder(bytes.NewReader(want))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(wanted); err != nil {
+		r.lacks("a type %T that has what %q in testdata/%s.json says: %v", got, field, name, err)
+		return
+	}
+	if !reflect.DeepEqual(wanted, got) {
+		made, _ := json.Marshal(got)
+		r.lacks("a decoder that makes of its fixtures what %q in testdata/%s.json says: it makes %s", field, name, made)
+	}
+}
+
+// checkCommand looks at what commands hold beside.
+func (r rowCheck) checkCommand() {
+	op := r.op
+	if op.only != V3 {
+		name := "v2/commands/" + string(op.name)
+		if f, ok := r.fixture(name); ok {
+			r.checkRequest(name, f, "/v2.0/vehicles/{id}"+op.v2)
+		}
+	}
+	if op.only == V2 {
+		return
+	}
+	name := "v3/command." + string(op.name)
+	f, ok := r.fixture(name)
+	if !ok {
+		return
+	}
+	if f.Request.Method != op.method || !strings.HasPrefix(f.Request.Path, "/v3/vehicles/{id}"+op.v3) {
+		r.lacks("a request of its own in testdata/%s.json: %s %s", name, f.Request.Method, f.Request.Path)
+	}
+	result, err := wireV3{}.commandResult(op, f.answer())
+	if err != nil || result.ExecutionID == "" {
+		r.lacks("a result in testdata/%s.json: %v", name, err)
+	}
+}
+
+func (r rowCheck) checkRequest(name string, f fixtureFile, path string) {
+	if f.Request.Method != r.op.method || f.Request.Path != strings.TrimSuffix(path, "/") {
+		r.lacks("its own request in testdata/%s.json: %s %s", name, f.Request.Method, f.Request.Path)
+	}
+}
+
+func (r rowCheck) checkMethods() {
+	const generate = ": run go generate . unless it is written by hand"
+	method, ok := reflect.TypeFor[*Vehicle]().MethodByName(r.op.call)
+	if !ok {
+		r.lacks("the method Vehicle.%s%s", r.op.call, generate)
+		return
+	}
+	if method.Type.In(1).String() != "context.Context" || method.Type.Out(method.Type.NumOut()-1).String() != "error" {
+		r.lacks("a context and an error in Vehicle.%s", r.op.call)
+	}
+	inSnapshot, ok := reflect.TypeFor[*Snapshot]().MethodByName(r.op.call)
+	switch {
+	case !r.op.isRead() || r.op.name == TeslaVirtualKey:
+		if ok {
+			r.Errorf("%s: a snapshot cannot hold it", r.op.name)
+		}
+	case !ok:
+		r.lacks("the method Snapshot.%s%s", r.op.call, generate)
+	case inSnapshot.Type.NumIn() != 1 || inSnapshot.Type.Out(0) != method.Type.Out(0):
+		r.lacks("the same result from Snapshot.%s as from Vehicle.%s", r.op.call, r.op.call)
+	}
 }
 
 // Every fixture of a read or a command belongs to a row.

@@ -11,8 +11,6 @@ import "time"
 // Pointers also keep where a car is out of %v, %+v and %#v.
 
 // AttributesReading identifies a vehicle.
-//
-// https://smartcar.com/docs/api-reference/get-vehicle-info
 type AttributesReading struct {
 	ID    string
 	Make  string // as Smartcar writes it, mostly upper case: TESLA
@@ -22,24 +20,18 @@ type AttributesReading struct {
 }
 
 // VINReading is the vehicle identification number: personal data.
-//
-// https://smartcar.com/docs/api-reference/get-vin
 type VINReading struct {
 	VIN string
 	Meta
 }
 
 // OdometerReading is the distance driven.
-//
-// https://smartcar.com/docs/api-reference/get-odometer
 type OdometerReading struct {
 	Distance *float64 // km or miles
 	Meta
 }
 
 // LocationReading is where the car is.
-//
-// https://smartcar.com/docs/api-reference/get-location
 type LocationReading struct {
 	Latitude  *float64 // degrees, -90 to 90
 	Longitude *float64 // degrees, -180 to 180
@@ -47,8 +39,6 @@ type LocationReading struct {
 }
 
 // FuelReading is the state of the tank; many makes give only some of it.
-//
-// https://smartcar.com/docs/api-reference/get-fuel-tank
 type FuelReading struct {
 	Amount  *float64 // liters or US gallons
 	Percent *float64 // 0 to 100
@@ -57,8 +47,6 @@ type FuelReading struct {
 }
 
 // BatteryReading is the state of the traction battery.
-//
-// https://smartcar.com/docs/api-reference/evs/get-battery-level
 type BatteryReading struct {
 	Percent *float64 // 0 to 100
 	Range   *float64 // km or miles
@@ -66,16 +54,12 @@ type BatteryReading struct {
 }
 
 // BatteryCapacityReading is the capacity of the traction battery.
-//
-// https://smartcar.com/docs/api-reference/evs/get-battery-capacity
 type BatteryCapacityReading struct {
 	Capacity *float64 // kWh
 	Meta
 }
 
 // NominalCapacityReading is the rated capacity, and where it comes from.
-//
-// https://smartcar.com/docs/api-reference/evs/get-nominal-capacity
 type NominalCapacityReading struct {
 	Nominal   *float64 // kWh; nil while the owner has to choose among Available
 	Source    string   // SMARTCAR or USER_SELECTED
@@ -100,8 +84,6 @@ const (
 )
 
 // ChargeReading tells whether the car charges.
-//
-// https://smartcar.com/docs/api-reference/evs/get-charge-status
 type ChargeReading struct {
 	PluggedIn *bool
 	State     string // ChargeStateCharging, ...; empty if not known
@@ -109,16 +91,12 @@ type ChargeReading struct {
 }
 
 // ChargeLimitReading is how far the car will charge.
-//
-// https://smartcar.com/docs/api-reference/evs/get-charge-limit
 type ChargeLimitReading struct {
 	Percent *float64 // 0 to 100
 	Meta
 }
 
 // TirePressureReading is in kPa or psi.
-//
-// https://smartcar.com/docs/api-reference/get-tire-pressure
 type TirePressureReading struct {
 	FrontLeft  *float64
 	FrontRight *float64
@@ -128,8 +106,6 @@ type TirePressureReading struct {
 }
 
 // EngineOilReading is the oil's remaining life.
-//
-// https://smartcar.com/docs/api-reference/get-engine-oil-life
 type EngineOilReading struct {
 	LifePercent *float64 // 0 to 100
 	Meta
@@ -151,8 +127,6 @@ type Opening struct {
 
 // LockStatusReading tells what is locked and what stands open. Lists are empty
 // where the car does not support them.
-//
-// https://smartcar.com/docs/api-reference/get-lock-status
 type LockStatusReading struct {
 	Locked       *bool
 	Doors        []Opening
@@ -195,8 +169,6 @@ type ServiceDetail struct {
 }
 
 // SystemStatusReading is the car's own diagnosis of its systems.
-//
-// https://smartcar.com/docs/api-reference/get-system-status
 type SystemStatusReading struct {
 	Systems []SystemState
 	Meta
@@ -210,8 +182,6 @@ type SystemState struct {
 }
 
 // TroubleCodesReading lists the active diagnostic trouble codes.
-//
-// https://smartcar.com/docs/api-reference/get-dtcs
 type TroubleCodesReading struct {
 	Active []TroubleCode
 	Meta
@@ -224,8 +194,6 @@ type TroubleCode struct {
 }
 
 // TeslaStatusReading is asked for without waking the car.
-//
-// https://smartcar.com/docs/api-reference/tesla/get-vehicle-status
 type TeslaStatusReading struct {
 	Status    string // ASLEEP, ONLINE, ...
 	InService *bool
@@ -234,8 +202,6 @@ type TeslaStatusReading struct {
 }
 
 // TeslaAttributesReading is what Tesla knows of the car's build and software.
-//
-// https://smartcar.com/docs/api-reference/tesla/get-ext-vehicle-info
 type TeslaAttributesReading struct {
 	ID, Make, Model     string
 	Year                int
@@ -259,8 +225,6 @@ type TeslaAttributesReading struct {
 }
 
 // TeslaUserAccessReading is what the connected Tesla account may do.
-//
-// https://smartcar.com/docs/api-reference/tesla/get-user-access
 type TeslaUserAccessReading struct {
 	AccessType  string   // OWNER or DRIVER; only owners can add the virtual key from afar
 	Permissions []string // Tesla scopes: vehicle_cmds, vehicle_device_data, ...

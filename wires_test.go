@@ -212,6 +212,9 @@ type fixtureFile struct {
 		ResolutionType, ResolutionURL string
 		RetryAfterSeconds             *float64
 	}
+	// Of the plain fixture of a read: what it is decoded to, and what the
+	// fixtures of its signals are on API v3.
+	Reading, ReadingV3 json.RawMessage
 }
 
 // fixtureFiles returns the fixtures that match a pattern below testdata, by

@@ -52,56 +52,24 @@ func metCar(t *testing.T, sim *smartcartest.Server, opts ...smartcar.Option) *sm
 	return v
 }
 
+// typedReads are the reads that return a reading, as the table has them.
 func typedReads() []smartcar.Operation {
-	return []smartcar.Operation{
-		smartcar.Attributes, smartcar.VIN, smartcar.Odometer, smartcar.Location, smartcar.Fuel, smartcar.Battery,
-		smartcar.BatteryCapacity, smartcar.NominalCapacity, smartcar.Charge, smartcar.ChargeLimit, smartcar.TirePressure,
-		smartcar.EngineOil, smartcar.LockStatus, smartcar.ServiceHistory, smartcar.SystemStatus, smartcar.TroubleCodes,
-		smartcar.TeslaStatus, smartcar.TeslaAttributes, smartcar.TeslaUserAccess,
+	ops := []smartcar.Operation{smartcar.ServiceHistory}
+	for _, r := range tableReads() {
+		ops = append(ops, r.op)
 	}
+	return ops
 }
 
 // typedRead calls the method of Vehicle that stands for an operation.
 func typedRead(ctx context.Context, v *smartcar.Vehicle, op smartcar.Operation) (any, error) {
-	switch op {
-	case smartcar.Attributes:
-		return v.Attributes(ctx)
-	case smartcar.VIN:
-		return v.VIN(ctx)
-	case smartcar.Odometer:
-		return v.Odometer(ctx)
-	case smartcar.Location:
-		return v.Location(ctx)
-	case smartcar.Fuel:
-		return v.Fuel(ctx)
-	case smartcar.Battery:
-		return v.Battery(ctx)
-	case smartcar.BatteryCapacity:
-		return v.BatteryCapacity(ctx)
-	case smartcar.NominalCapacity:
-		return v.NominalCapacity(ctx)
-	case smartcar.Charge:
-		return v.Charge(ctx)
-	case smartcar.ChargeLimit:
-		return v.ChargeLimit(ctx)
-	case smartcar.TirePressure:
-		return v.TirePressure(ctx)
-	case smartcar.EngineOil:
-		return v.EngineOil(ctx)
-	case smartcar.LockStatus:
-		return v.LockStatus(ctx)
-	case smartcar.ServiceHistory:
+	if op == smartcar.ServiceHistory {
 		return v.ServiceHistory(ctx, time.Date(2023, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2023, 12, 31, 0, 0, 0, 0, time.UTC))
-	case smartcar.SystemStatus:
-		return v.SystemStatus(ctx)
-	case smartcar.TroubleCodes:
-		return v.TroubleCodes(ctx)
-	case smartcar.TeslaStatus:
-		return v.TeslaStatus(ctx)
-	case smartcar.TeslaAttributes:
-		return v.TeslaAttributes(ctx)
-	case smartcar.TeslaUserAccess:
-		return v.TeslaUserAccess(ctx)
+	}
+	for _, r := range tableReads() {
+		if r.op == op {
+			return r.vehicle(ctx, v)
+		}
 	}
 	return nil, errors.New("no method for " + string(op))
 }

@@ -38,6 +38,7 @@ type fixture struct {
 		ResolutionURL         string
 		RetryAfterSeconds     *float64
 	}
+	Reading json.RawMessage // of the plain fixture of a read: what it is decoded to
 }
 
 func (f fixture) reply() reply {

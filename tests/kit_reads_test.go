@@ -11,6 +11,7 @@ import (
 // A tableRead is a read with its methods.
 type tableRead struct {
 	op       smartcar.Operation
+	tesla    bool // of Teslas alone
 	vehicle  func(context.Context, *smartcar.Vehicle) (any, error)
 	snapshot func(*smartcar.Snapshot) (any, error)
 }
@@ -19,92 +20,92 @@ type tableRead struct {
 func tableReads() []tableRead {
 	return []tableRead{
 		{
-			smartcar.Attributes,
+			smartcar.Attributes, false,
 			func(ctx context.Context, v *smartcar.Vehicle) (any, error) { return v.Attributes(ctx) },
 			func(s *smartcar.Snapshot) (any, error) { return s.Attributes() },
 		},
 		{
-			smartcar.VIN,
+			smartcar.VIN, false,
 			func(ctx context.Context, v *smartcar.Vehicle) (any, error) { return v.VIN(ctx) },
 			func(s *smartcar.Snapshot) (any, error) { return s.VIN() },
 		},
 		{
-			smartcar.Odometer,
+			smartcar.Odometer, false,
 			func(ctx context.Context, v *smartcar.Vehicle) (any, error) { return v.Odometer(ctx) },
 			func(s *smartcar.Snapshot) (any, error) { return s.Odometer() },
 		},
 		{
-			smartcar.Location,
+			smartcar.Location, false,
 			func(ctx context.Context, v *smartcar.Vehicle) (any, error) { return v.Location(ctx) },
 			func(s *smartcar.Snapshot) (any, error) { return s.Location() },
 		},
 		{
-			smartcar.Fuel,
+			smartcar.Fuel, false,
 			func(ctx context.Context, v *smartcar.Vehicle) (any, error) { return v.Fuel(ctx) },
 			func(s *smartcar.Snapshot) (any, error) { return s.Fuel() },
 		},
 		{
-			smartcar.Battery,
+			smartcar.Battery, false,
 			func(ctx context.Context, v *smartcar.Vehicle) (any, error) { return v.Battery(ctx) },
 			func(s *smartcar.Snapshot) (any, error) { return s.Battery() },
 		},
 		{
-			smartcar.BatteryCapacity,
+			smartcar.BatteryCapacity, false,
 			func(ctx context.Context, v *smartcar.Vehicle) (any, error) { return v.BatteryCapacity(ctx) },
 			func(s *smartcar.Snapshot) (any, error) { return s.BatteryCapacity() },
 		},
 		{
-			smartcar.NominalCapacity,
+			smartcar.NominalCapacity, false,
 			func(ctx context.Context, v *smartcar.Vehicle) (any, error) { return v.NominalCapacity(ctx) },
 			func(s *smartcar.Snapshot) (any, error) { return s.NominalCapacity() },
 		},
 		{
-			smartcar.Charge,
+			smartcar.Charge, false,
 			func(ctx context.Context, v *smartcar.Vehicle) (any, error) { return v.Charge(ctx) },
 			func(s *smartcar.Snapshot) (any, error) { return s.Charge() },
 		},
 		{
-			smartcar.ChargeLimit,
+			smartcar.ChargeLimit, false,
 			func(ctx context.Context, v *smartcar.Vehicle) (any, error) { return v.ChargeLimit(ctx) },
 			func(s *smartcar.Snapshot) (any, error) { return s.ChargeLimit() },
 		},
 		{
-			smartcar.TirePressure,
+			smartcar.TirePressure, false,
 			func(ctx context.Context, v *smartcar.Vehicle) (any, error) { return v.TirePressure(ctx) },
 			func(s *smartcar.Snapshot) (any, error) { return s.TirePressure() },
 		},
 		{
-			smartcar.EngineOil,
+			smartcar.EngineOil, false,
 			func(ctx context.Context, v *smartcar.Vehicle) (any, error) { return v.EngineOil(ctx) },
 			func(s *smartcar.Snapshot) (any, error) { return s.EngineOil() },
 		},
 		{
-			smartcar.LockStatus,
+			smartcar.LockStatus, false,
 			func(ctx context.Context, v *smartcar.Vehicle) (any, error) { return v.LockStatus(ctx) },
 			func(s *smartcar.Snapshot) (any, error) { return s.LockStatus() },
 		},
 		{
-			smartcar.SystemStatus,
+			smartcar.SystemStatus, false,
 			func(ctx context.Context, v *smartcar.Vehicle) (any, error) { return v.SystemStatus(ctx) },
 			func(s *smartcar.Snapshot) (any, error) { return s.SystemStatus() },
 		},
 		{
-			smartcar.TroubleCodes,
+			smartcar.TroubleCodes, false,
 			func(ctx context.Context, v *smartcar.Vehicle) (any, error) { return v.TroubleCodes(ctx) },
 			func(s *smartcar.Snapshot) (any, error) { return s.TroubleCodes() },
 		},
 		{
-			smartcar.TeslaStatus,
+			smartcar.TeslaStatus, true,
 			func(ctx context.Context, v *smartcar.Vehicle) (any, error) { return v.TeslaStatus(ctx) },
 			func(s *smartcar.Snapshot) (any, error) { return s.TeslaStatus() },
 		},
 		{
-			smartcar.TeslaAttributes,
+			smartcar.TeslaAttributes, true,
 			func(ctx context.Context, v *smartcar.Vehicle) (any, error) { return v.TeslaAttributes(ctx) },
 			func(s *smartcar.Snapshot) (any, error) { return s.TeslaAttributes() },
 		},
 		{
-			smartcar.TeslaUserAccess,
+			smartcar.TeslaUserAccess, true,
 			func(ctx context.Context, v *smartcar.Vehicle) (any, error) { return v.TeslaUserAccess(ctx) },
 			func(s *smartcar.Snapshot) (any, error) { return s.TeslaUserAccess() },
 		},

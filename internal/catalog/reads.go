@@ -17,6 +17,7 @@ type Read struct {
 	Name       string // "battery"
 	Call       string // the methods and the constant: "Battery"
 	Metadata   bool   // answered by Smartcar itself
+	Tesla      bool   // of Teslas alone
 	Permission string // empty if it needs none
 	Does       string // completes "Battery ..."
 	Page       string // of Smartcar's reference
@@ -39,7 +40,7 @@ func Reads(source []byte) ([]Read, error) {
 			f := fields(row.(*ast.CompositeLit))
 			if f["method"] == "GET" && f["byHand"] == "" {
 				reads = append(reads, Read{
-					Name: f["name"], Call: f["call"], Metadata: f["kind"] == "KindMetadata",
+					Name: f["name"], Call: f["call"], Metadata: f["kind"] == "KindMetadata", Tesla: strings.HasPrefix(f["v2"], "/tesla/"),
 					Permission: f["permission"], Does: f["does"], Page: f["page"],
 				})
 			}
@@ -120,6 +121,7 @@ import (
 // A tableRead is a read with its methods.
 type tableRead struct {
 	op       smartcar.Operation
+	tesla    bool // of Teslas alone
 	vehicle  func(context.Context, *smartcar.Vehicle) (any, error)
 	snapshot func(*smartcar.Snapshot) (any, error)
 }
@@ -130,11 +132,11 @@ func tableReads() []tableRead {
 `)
 	for _, r := range reads {
 		fmt.Fprintf(&b, `{
-			smartcar.%[1]s,
+			smartcar.%[1]s, %[2]t,
 			func(ctx context.Context, v *smartcar.Vehicle) (any, error) { return v.%[1]s(ctx) },
 			func(s *smartcar.Snapshot) (any, error) { return s.%[1]s() },
 		},
-`, r.Call)
+`, r.Call, r.Tesla)
 	}
 	b.WriteString("}\n}\n")
 	return format.Source(b.Bytes())
