@@ -90,7 +90,7 @@ type operation struct {
 	kind       Kind
 	method     string // of the request for it alone
 	permission string
-	only       API // the version of the API that alone has it; empty if both have
+	on         versions // which versions of the API have it
 	place      placeMark
 
 	byHand bool   // the methods are not generated
@@ -105,6 +105,15 @@ type operation struct {
 	signals  []signals.Code // the v3 signals that make up the result
 	decodeV3 decoder
 }
+
+// versions says which versions of the API have an operation.
+type versions uint8
+
+const (
+	bothVersions versions = iota
+	onlyV2
+	onlyV3
+)
 
 // A decoder turns the body of an answer into the typed result of its row, with
 // numbers in units as far as the body names its own.
@@ -161,17 +170,17 @@ var operations = [...]operation{
 		signals: []signals.Code{signals.VehicleIdentificationVIN}, decodeV3: fromSignals(vinV3),
 	},
 	{
-		name: Permissions, call: "Permissions", kind: KindMetadata, method: "GET", only: V2, byHand: true,
+		name: Permissions, call: "Permissions", kind: KindMetadata, method: "GET", on: onlyV2, byHand: true,
 		place: tellsNoPlace,
 		v2:    "/permissions", own: "permissions", decodeV2: fromObject(permissionsV2.reading),
 	},
 	{
-		name: opKeyStatus, call: "KeyStatus", kind: KindMetadata, method: "GET", permission: "read_vehicle_info", only: V2, byHand: true,
+		name: opKeyStatus, call: "KeyStatus", kind: KindMetadata, method: "GET", permission: "read_vehicle_info", on: onlyV2, byHand: true,
 		place: tellsNoPlace,
 		v2:    "/tesla/virtual_key", own: "isPaired", decodeV2: fromObject(virtualKeyV2.reading),
 	},
 	{
-		name: opDisconnect, call: "Disconnect", kind: KindMetadata, method: "DELETE", only: V2,
+		name: opDisconnect, call: "Disconnect", kind: KindMetadata, method: "DELETE", on: onlyV2,
 		v2: "/application",
 	},
 
@@ -295,7 +304,7 @@ var operations = [...]operation{
 		signals: []signals.Code{signals.VehicleUserAccountRole, signals.VehicleUserAccountPermissions}, decodeV3: fromSignals(teslaAccessV3),
 	},
 	{
-		name: AllSignals, call: "Signals", kind: KindData, method: "GET", only: V3, byHand: true,
+		name: AllSignals, call: "Signals", kind: KindData, method: "GET", on: onlyV3, byHand: true,
 		place: tellsPlace,
 		v3:    "/signals", decodeV3: decodeAllSignals,
 	},
@@ -325,19 +334,19 @@ var operations = [...]operation{
 		v2: "/navigation/destination", v3: "/commands/navigation/set-destination",
 	},
 	{
-		name: OpenChargePort, call: "OpenChargePort", kind: KindCommand, method: "POST", permission: "control_charge", only: V3,
+		name: OpenChargePort, call: "OpenChargePort", kind: KindCommand, method: "POST", permission: "control_charge", on: onlyV3,
 		v3: "/commands/charge-port/open",
 	},
 	{
-		name: CloseChargePort, call: "CloseChargePort", kind: KindCommand, method: "POST", permission: "control_charge", only: V3,
+		name: CloseChargePort, call: "CloseChargePort", kind: KindCommand, method: "POST", permission: "control_charge", on: onlyV3,
 		v3: "/commands/charge-port/close",
 	},
 	{
-		name: SetChargeSchedule, call: "SetChargeSchedule", kind: KindCommand, method: "POST", permission: "control_charge", only: V3,
+		name: SetChargeSchedule, call: "SetChargeSchedule", kind: KindCommand, method: "POST", permission: "control_charge", on: onlyV3,
 		v3: "/charge-schedules",
 	},
 	{
-		name: DeleteChargeSchedule, call: "DeleteChargeSchedule", kind: KindCommand, method: "DELETE", permission: "control_charge", only: V3,
+		name: DeleteChargeSchedule, call: "DeleteChargeSchedule", kind: KindCommand, method: "DELETE", permission: "control_charge", on: onlyV3,
 		v3: "/charge-schedules",
 	},
 }

@@ -1,8 +1,9 @@
 package smartcar
 
 import (
-	"github.com/seed-498a1bc4/smartcar/signals"
 	"time"
+
+	"github.com/seed-498a1bc4/smartcar/signals"
 )
 
 func wantNumber(value float64, unit Unit) *NumberSignal {
