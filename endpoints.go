@@ -1,13 +1,17 @@
 package smartcar
 
 import (
+	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
 
+	"github.com/seed-498a1bc4/smartcar/internal/echo"
 	"github.com/seed-498a1bc4/smartcar/internal/lenient"
 	"github.com/seed-498a1bc4/smartcar/internal/tokens"
 	"golang.org/x/oauth2"
@@ -142,14 +146,14 @@ func (t *tokenEndpoints) mintAppToken(ctx context.Context, _ string) (tokens.Pai
 	sent := t.opts.sentForToken(req)
 	resp, err := t.opts.roundTrip(req) //nolint:bodyclose // readAnswer closes it
 	if err != nil {
-		e := &Error{Operation: opAppToken, read: true, reach: reachedUnsure, Err: sent.cause(causeOf(ctx, err))}
+		e := &Error{Operation: opAppToken, read: true, reach: reachedUnsure, Err: sent.Cause(causeOf(ctx, err))}
 		if certainlyNotSent(err) {
 			e.reach = reachedNever
 		}
 		return tokens.Pair{}, e
 	}
 	if resp.StatusCode == http.StatusOK {
-		sent = echo{} // a token is what it is for
+		sent = echo.Echo{} // a token is what it is for
 	}
 	answer, err := readAnswer(ctx, t.opts, resp, &sent)
 	if err != nil {
@@ -212,4 +216,82 @@ func (t *tokenEndpoints) newTokenRequest(ctx context.Context) (*http.Request, er
 	req.Header.Set("Accept", "application/json")
 	req.Header["User-Agent"] = t.opts.userAgent
 	return req, nil
+}
+
+// tokenTransport is what x/oauth2 sends through.
+type tokenTransport struct{ o *options }
+
+var _ http.RoundTripper = tokenTransport{}
+
+func (t tokenTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	req = req.Clone(req.Context())
+	req.Header["User-Agent"] = t.o.userAgent
+	sent := t.o.sentForToken(req)
+	resp, err := t.o.roundTrip(req)
+	if err != nil {
+		return nil, sent.Cause(err)
+	}
+	resp.Header = resp.Header.Clone()
+	if resp.Header.Get("Content-Type") == "" {
+		resp.Header.Set("Content-Type", "application/json") // x/oauth2 would guess a form
+	}
+	if resp.StatusCode >= 300 {
+		t.strike(resp, &sent)
+	}
+	return resp, nil
+}
+
+// newTokenClient returns the client that x/oauth2 uses: the caller's transport,
+// no redirects, and a bound on the body and on the time.
+func newTokenClient(o *options) *http.Client {
+	return &http.Client{
+		Transport:     tokenTransport{o},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// strike removes from an error what was sent.
+func (t tokenTransport) strike(resp *http.Response, sent *echo.Echo) {
+	body, err := readAtMost(resp.Body, maxErrorBody, resp.ContentLength)
+	_ = resp.Body.Close()
+	if errors.Is(err, errBodyTooLarge) {
+		err = nil // what is read of it is no JSON
+	}
+	resp.Header = sent.Header(resp.Header)
+	resp.Body = io.NopCloser(io.MultiReader(bytes.NewReader(sent.JSON(body)), brokenOff{err}))
+}
+
+// brokenOff ends a body as it had ended.
+type brokenOff struct{ err error }
+
+func (b brokenOff) Read([]byte) (int, error) {
+	if b.err != nil {
+		return 0, b.err
+	}
+	return 0, io.EOF
+}
+
+// sentForToken are the secrets of a request to a token endpoint.
+func (o *options) sentForToken(req *http.Request) (e echo.Echo) {
+	if kind, sent, _ := strings.Cut(req.Header.Get("Authorization"), " "); kind == "Basic" {
+		pair, _ := base64.StdEncoding.DecodeString(sent)
+		_, secret, _ := strings.Cut(string(pair), ":")
+		plain, _ := url.QueryUnescape(secret)
+		for _, form := range []string{sent, secret, plain} {
+			e.Add(form)
+		}
+	}
+	if req.GetBody == nil {
+		return e
+	}
+	body, err := req.GetBody()
+	if err != nil {
+		return e
+	}
+	text, _ := io.ReadAll(body)
+	form, _ := url.ParseQuery(string(text))
+	for _, name := range []string{"code", "refresh_token", "client_secret"} {
+		e.Add(form.Get(name))
+	}
+	return e
 }
