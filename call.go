@@ -226,6 +226,11 @@ func (c *core) classify(call *call, a *answer) (*answer, error) {
 		}
 		return nil, e
 	}
+	if call.ops != nil || call.command != nil {
+		if e := errorInside(call.op, a.status, a.header, a.body, a.at); e != nil {
+			return nil, e
+		}
+	}
 	if call.command != nil {
 		return a, c.classifyCommand(call, a)
 	}

@@ -201,6 +201,8 @@
 //
 //	invalid_grant                           ErrReconnectRequired: the grant has ended, or the code was used or too old.
 //	invalid_client                          ErrUnauthorized: look at Config.ClientID and ClientSecret.
+//	unauthorized_client                     ErrUnauthorized: the application is not enabled for the make of the car, which the
+//	                                        description names. See the dashboard; connecting again does not help.
 //	invalid_request                         No sentinel: compare the code.
 //	server_error                            ErrUnavailable
 //

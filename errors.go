@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -179,6 +180,8 @@ func (e *Error) label() string {
 		return "not sent"
 	case e.StatusCode == 0:
 		return "no answer"
+	case e.StatusCode >= 500:
+		return "unavailable"
 	default:
 		return "unexpected answer"
 	}
@@ -204,7 +207,7 @@ func (e *Error) Is(target error) bool {
 	case ErrPermission:
 		return e.Type == typePermission
 	case ErrUnauthorized:
-		return e.Type == "AUTHENTICATION" || e.Type == "" && (e.StatusCode == 401 || e.Code == "invalid_client")
+		return e.Type == "AUTHENTICATION" || e.Type == "" && (e.StatusCode == 401 || e.Code == "invalid_client" || e.Code == codeNotEnabled)
 	case ErrVehicleState:
 		return e.Type == typeVehicleState
 	case ErrAsleep:
@@ -231,7 +234,12 @@ const (
 	typePermission    = "PERMISSION"
 	typeVehicleState  = "VEHICLE_STATE"
 	typeCompatibility = "COMPATIBILITY"
+	typeServer        = "SERVER"
+	typeUpstream      = "UPSTREAM"
 	codeKeyRequired   = "VIRTUAL_KEY_REQUIRED"
+	// codeNotEnabled: the exchange of a code was refused, since the application is
+	// not enabled for the make of the car.
+	codeNotEnabled = "unauthorized_client"
 )
 
 // isKeyRequired compares without case: older pages write virtual_key_required.
@@ -252,9 +260,9 @@ func (e *Error) unavailable() bool {
 		return false // the caller's patience ended, not the other side's strength
 	case e.StatusCode == 0 || e.reach == reachedUnsure:
 		return e.Type == "" && e.Code == ""
-	case e.Type == "SERVER":
+	case e.Type == typeServer:
 		return e.Code == "" || e.Code == "INTERNAL"
-	case e.Type == "UPSTREAM":
+	case e.Type == typeUpstream:
 		return true
 	case e.Type == "":
 		return e.StatusCode >= 500
@@ -357,11 +365,25 @@ func (e *RateLimitError) Error() string {
 	if e.InFlight {
 		b.WriteString(" (a request is in flight)")
 	}
+	b.WriteString(e.cause())
 	if !e.NextAllowed.IsZero() {
 		b.WriteString("; next request allowed at ")
 		b.WriteString(e.NextAllowed.Format(time.RFC3339))
 	}
 	return b.String()
+}
+
+// cause is what the rule alone does not tell: that it is a guess, or why a store
+// is away.
+func (e *RateLimitError) cause() string {
+	answer, ok := errors.AsType[*Error](e.Err)
+	switch {
+	case e.Rule == RuleApplication && ok && answer.Type == "" && answer.StatusCode == http.StatusTooManyRequests:
+		return ", or so it seems: a 429 came that does not say what it limits"
+	case e.Rule == RuleStore && e.Err != nil:
+		return ": " + printable(strings.TrimPrefix(e.Err.Error(), "smartcar: "), 300)
+	}
+	return ""
 }
 
 // Unwrap returns Smartcar's own error, or nil for a local decision.

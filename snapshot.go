@@ -30,7 +30,7 @@ func (v *Vehicle) Snapshot(ctx context.Context, want ...Operation) (*Snapshot, e
 	for i, op := range want {
 		row := lookup(op)
 		if len(row) == 0 || !row[0].isRead() {
-			return nil, argumentError("Snapshot", "takes reads such as smartcar.Battery; commands have methods of their own")
+			return nil, argumentError("Snapshot", notARead(op))
 		}
 		if !slices.Contains(want[:i], op) {
 			ops = append(ops, row[0])
@@ -41,6 +41,14 @@ func (v *Vehicle) Snapshot(ctx context.Context, want ...Operation) (*Snapshot, e
 		return nil, err
 	}
 	return &Snapshot{core: v.core, parts: func() []part { return parts }}, nil
+}
+
+// notARead names what is asked for if it is known: else it could be anything.
+func notARead(op Operation) string {
+	if len(lookup(op)) == 0 {
+		return "takes reads such as smartcar.Battery, and one of the operations is unknown"
+	}
+	return "takes reads such as smartcar.Battery; " + string(op) + " is a command and has a method of its own"
 }
 
 // Operations yields what was asked for, with the error each met, if any.

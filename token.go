@@ -417,7 +417,9 @@ func tokenError(op Operation, err error, now time.Time) error {
 	var answered *oauth2.RetrieveError
 	if errors.As(err, &answered) && answered.Response != nil && answered.Response.StatusCode >= 300 {
 		e := decodeError(op, answered.Response.StatusCode, answered.Response.Header, answered.Body, now)
-		e.Description = "" // it may quote the code or the token
+		if e.Code != codeNotEnabled { // which names the make
+			e.Description = "" // it may quote the code or the token
+		}
 		e.read = op == opRefresh
 		return e
 	}
