@@ -83,8 +83,8 @@ func errorInside(op Operation, status int, header http.Header, body []byte, now 
 		Error      json.RawMessage                        `json:"error"`
 		Errors     lenient.List[lenient.Object[struct{}]] `json:"errors"`
 	}
-	if json.Unmarshal(body, &beside) != nil ||
-		len(beside.Data) > 0 || len(beside.Responses) > 0 || beside.Attributes.Present || beside.Body.Present {
+	readable := json.Unmarshal(body, &beside) == nil
+	if !readable || len(beside.Data) > 0 || len(beside.Responses) > 0 || beside.Attributes.Present || beside.Body.Present {
 		return nil
 	}
 	e := decodeError(op, status, header, body, now)
