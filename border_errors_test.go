@@ -33,6 +33,11 @@ func answering(sim *smartcartest.Server, status int, body, contentType string, s
 // after the owner has connected.
 func borderVehicle(t *testing.T, api smartcar.API, status int, body, contentType string, suffixes ...string) *smartcar.Vehicle {
 	t.Helper()
+	return borderVehicleOf(t, smartcartest.Model3, api, status, body, contentType, suffixes...)
+}
+
+func borderVehicleOf(t *testing.T, car string, api smartcar.API, status int, body, contentType string, suffixes ...string) *smartcar.Vehicle {
+	t.Helper()
 	sim := smartcartest.New()
 	transport := sim.Transport()
 	through := roundTripFunc(func(r *http.Request) (*http.Response, error) { return transport.RoundTrip(r) })
@@ -40,7 +45,7 @@ func borderVehicle(t *testing.T, api smartcar.API, status int, body, contentType
 	grant, err := borderConnect(t, sim, client)
 	require.NoError(t, err)
 	transport = answering(sim, status, body, contentType, suffixes...)
-	return client.User(grant.UserID).Vehicle(smartcartest.Model3)
+	return client.User(grant.UserID).Vehicle(car)
 }
 
 // The shapes in which an error can be the body of a success, with what it is.

@@ -58,6 +58,7 @@ func (w signalV3) attributes() signalAttributesV3 {
 	if a.Code == "" {
 		a.Code = w.ID
 	}
+	a.Code = lenient.String(signalRefV3{string(a.Code), string(a.Name), string(a.Group)}.signalCode())
 	return a
 }
 

@@ -39,10 +39,12 @@ type connectorV3 struct {
 }
 
 func (w connectorV3) connector() string {
-	if w.ConnectorType != "" {
-		return string(w.ConnectorType)
+	for _, text := range []lenient.String{w.ConnectorType, w.ChargingType} {
+		if text != "" && !isNoWord(string(text)) {
+			return string(text)
+		}
 	}
-	return string(w.ChargingType)
+	return ""
 }
 
 type chargeConditionV3 struct {

@@ -78,9 +78,13 @@ type ClosureState struct {
 type TiresSignal struct {
 	SignalMeta
 	Tires   []TireState
-	Rows    int  // 0 if not known
-	Columns int  // 0 if not known
-	Unit    Unit // often not sent: most likely kPa
+	Rows    int // 0 if not known
+	Columns int // 0 if not known
+	// Unit is often not sent: most likely kPa. It is that of the numbers, which is
+	// not always the one that was sent: makes label kPa as bar, and the reverse. A
+	// pressure that no tire can have, in neither, is nil. [Signals.Raw] has what was
+	// sent.
+	Unit Unit
 }
 
 // A TireState is the pressure of one tire.

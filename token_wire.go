@@ -2,9 +2,14 @@ package smartcar
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"io"
+	"math"
 	"net/http"
+	"strconv"
+
+	"github.com/seed-498a1bc4/smartcar/internal/lenient"
 )
 
 // tokenTransport is what x/oauth2 sends through.
@@ -24,21 +29,43 @@ func (t tokenTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if resp.Header.Get("Content-Type") == "" {
 		resp.Header.Set("Content-Type", "application/json") // x/oauth2 would guess a form
 	}
-	if resp.StatusCode >= 300 {
-		t.strike(resp, &sent)
+	body, err := readAtMost(resp.Body, maxErrorBody, resp.ContentLength)
+	_ = resp.Body.Close()
+	switch {
+	case err != nil && !errors.Is(err, errBodyTooLarge): // of which what is read is no JSON
+		err = sent.cause(err)
+	case resp.StatusCode >= 300:
+		resp.Header, body, err = sent.header(resp.Header), sent.json(body), nil
+	default:
+		body, err = wholeSeconds(body), nil
 	}
+	resp.Body, resp.ContentLength = io.NopCloser(io.MultiReader(bytes.NewReader(body), brokenOff{err})), -1
 	return resp, nil
 }
 
-// strike removes from an error what was sent.
-func (t tokenTransport) strike(resp *http.Response, sent *echo) {
-	body, err := readAtMost(resp.Body, maxErrorBody, resp.ContentLength)
-	_ = resp.Body.Close()
-	if errors.Is(err, errBodyTooLarge) {
-		err = nil // what is read of it is no JSON
+// wholeSeconds writes a lifetime as x/oauth2 can read it: 7200.0 and 7.2e3 are the
+// same number in JSON, and fail there. One that is none is left out.
+func wholeSeconds(body []byte) []byte {
+	fields, err := decodeObject[map[string]json.RawMessage](body)
+	if err != nil {
+		return body
 	}
-	resp.Header = sent.header(resp.Header)
-	resp.Body = io.NopCloser(io.MultiReader(bytes.NewReader(sent.json(body)), brokenOff{err}))
+	life, ok := (*fields)["expires_in"]
+	if !ok {
+		return body
+	}
+	var seconds lenient.Float
+	_ = seconds.UnmarshalJSON(life)
+	if s := seconds.Value; s != nil && *s >= 1 && *s < math.MaxInt32 {
+		(*fields)["expires_in"] = strconv.AppendInt(nil, int64(*s), 10)
+	} else {
+		delete(*fields, "expires_in")
+	}
+	whole, err := json.Marshal(*fields)
+	if err != nil {
+		return body
+	}
+	return whole
 }
 
 // brokenOff ends a body as it had ended.
