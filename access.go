@@ -52,31 +52,29 @@ type Access struct {
 // when the car can no longer be reached. What Smartcar does not tell for the
 // moment is no error: the Class is ClassUnknown, or the key's state KeyUnknown.
 func (v *Vehicle) Access(ctx context.Context) (*Access, error) {
-	if _, err := v.newCall(ctx, TeslaVirtualKey); err != nil {
-		return nil, err
-	}
-	g := v.core.gate
-	c, err := g.load(ctx, v)
-	if err == nil {
-		c, _, err = g.learn(ctx, v, c, true)
-	}
+	r, err := v.newRequest(ctx, opKeyStatus)
 	if err != nil {
 		return nil, err
 	}
-	return g.describe(ctx, v, c), nil
+	c, err := v.core.gate.learned(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	return v.core.gate.describe(ctx, v.car, c), nil
 }
 
-func (g *gate) describe(ctx context.Context, v *Vehicle, c car) *Access {
+// describe says what the policy makes of a car now.
+func (g *gate) describe(ctx context.Context, ref carRef, c car) *Access {
 	s := c.state
 	a := &Access{Class: publicClass(s.Class()), Key: keyStatus(s), Wake: publicWake(s.Wake())}
 	next := s.NextUseful(c.now(), g.opts.policyRules())
 	a.NextRead, a.Rule = c.ours(next.Next), publicRules[next.Rule]
-	if until := time.Unix(0, g.pausedUntil.Load()).UTC(); until.After(g.now()) && until.After(a.NextRead) {
+	if until := g.pause.end(); until.After(g.opts.now()) && until.After(a.NextRead) {
 		a.NextRead, a.Rule = until, RuleApplication
 	}
 	if s.MayNeedKey() {
-		a.NeedsKey = s.NeedsKey() || g.keyIsFree()
-		a.VirtualKeyURL = g.keyURL(ctx, v.userID, "")
+		a.NeedsKey = s.NeedsKey() || g.probe.keyIsFree()
+		a.VirtualKeyURL = g.links.forCar(ctx, ref.user, "")
 	}
 	a.Why, a.NothingStored = why(s), s.NothingStored()
 	if a.NothingStored {
@@ -133,7 +131,7 @@ func publicWake(w policy.Wake) Wakefulness {
 }
 
 var keySources = [...]KeySource{
-	policy.FromNowhere: SourceNone, policy.FromEndpoint: KeyFromEndpoint, policy.FromSignal: KeyFromSignal, policy.FromError: KeyFromError,
+	policy.FromNowhere: KeySourceNone, policy.FromEndpoint: KeyFromEndpoint, policy.FromSignal: KeyFromSignal, policy.FromError: KeyFromError,
 	policy.FromCommand: KeyFromCommand, policy.FromWebhook: KeyFromWebhook, policy.FromApplication: KeyFromApplication,
 }
 
@@ -175,49 +173,46 @@ func knownKey(s policy.State) KeyStatus {
 //
 // https://smartcar.com/docs/api-reference/tesla/get-virtual-key-status
 func (v *Vehicle) KeyStatus(ctx context.Context) (KeyStatus, error) {
-	if err := v.ready(ctx); err != nil {
+	r, err := v.newRequest(ctx, opKeyStatus)
+	if err != nil {
 		return KeyStatus{}, err
 	}
 	g := v.core.gate
-	if !g.keyIsFree() {
-		c, err := g.load(ctx, v)
-		if err == nil && c.state.WantsClass(c.now()) {
-			c, _, err = g.learn(ctx, v, c, true)
+	if g.probe.keyIsFree() {
+		if err := v.askKeyStatus(ctx, r); err != nil {
+			return KeyStatus{}, err
 		}
-		return keyStatus(c.state), err
 	}
-	_, err := readOne[virtualKeyReading](ctx, v, TeslaVirtualKey)
-	if err != nil && !keyStatusNeverHad(err) {
-		return KeyStatus{}, err
+	c, err := g.cars.load(ctx, r.car)
+	if err == nil && c.state.WantsClass(c.now()) {
+		c, _, err = g.learn(ctx, r, r.car, c, true)
 	}
-	var c car
-	if err != nil {
-		c, err = g.update(ctx, v, car{}, policy.LearnKey(policy.KeyUnavailable, policy.FromEndpoint, g.now()))
-	} else if c, err = g.load(ctx, v); err == nil && c.state.WantsClass(c.now()) {
-		c, _, err = g.learn(ctx, v, c, true)
-	}
-	if err != nil {
-		return KeyStatus{}, err
-	}
-	return keyStatus(c.state), nil
+	return keyStatus(c.state), err
 }
 
-// SetKeyStatus is the application's own word about the key, such as an owner
-// pressing "done". The policy takes it at once; later evidence beats it. It takes
-// KeyInstalled and KeyMissing; errors are an [*ArgumentError] and [ErrStore].
-func (v *Vehicle) SetKeyStatus(ctx context.Context, state KeyState) error {
-	if _, err := v.newCall(ctx, TeslaVirtualKey); err != nil {
+// askKeyStatus has the status read through the pipeline, which tells the policy.
+// That it can never be had is no error: the policy knows of it.
+func (v *Vehicle) askKeyStatus(ctx context.Context, r *request) error {
+	_, err := readOne[virtualKeyReading](ctx, v, opKeyStatus)
+	if err == nil || !keyStatusNeverHad(err) {
 		return err
 	}
-	key := policy.KeyMissing
-	switch state {
-	case KeyInstalled:
-		key = policy.KeyInstalled
-	case KeyMissing:
-	default:
-		return argumentError("SetKeyStatus", "takes smartcar.KeyInstalled or smartcar.KeyMissing")
+	_, err = v.core.cars.apply(ctx, r.car, car{}, evidenceOfKeyCheck(err, v.core.opts.now())...)
+	return err
+}
+
+// SetKeyState is the application's own word about the key, such as an owner
+// pressing "done". The policy takes it at once; later evidence beats it. It takes
+// KeyInstalled and KeyMissing; errors are an [*ArgumentError] and [ErrStore].
+func (v *Vehicle) SetKeyState(ctx context.Context, state KeyState) error {
+	if _, err := v.newRequest(ctx, opKeyStatus); err != nil {
+		return err
 	}
-	_, err := v.core.gate.update(ctx, v, car{}, policy.LearnKey(key, policy.FromApplication, v.core.now()))
+	events := evidenceOfApplication(state, v.core.opts.now())
+	if len(events) == 0 {
+		return argumentError("SetKeyState", "takes smartcar.KeyInstalled or smartcar.KeyMissing")
+	}
+	_, err := v.core.cars.apply(ctx, v.car, car{}, events...)
 	return err
 }
 
@@ -233,7 +228,7 @@ func (v *Vehicle) Wait(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		wait := a.NextRead.Sub(v.core.now())
+		wait := a.NextRead.Sub(v.core.opts.now())
 		if a.NextRead.IsZero() || wait <= 0 {
 			return nil
 		}

@@ -8,6 +8,7 @@ import (
 	"github.com/seed-498a1bc4/smartcar/internal/lru"
 	"github.com/seed-498a1bc4/smartcar/internal/policy"
 	"github.com/seed-498a1bc4/smartcar/internal/records"
+	"github.com/seed-498a1bc4/smartcar/internal/users"
 )
 
 // answerCache keeps the last answers of each vehicle. Below the vehicle they are
@@ -18,13 +19,29 @@ type answerCache struct {
 	stored   *storedAnswers                   // nil shares none
 }
 
-func newAnswerCache(c *core) *answerCache {
-	if c.opts.cacheSize == 0 {
+// An answerRef says where the answers to a request are kept.
+type answerRef struct {
+	kept  *vehicleKept // nil keeps none
+	car   carRef
+	scope string     // whose answers these are
+	units UnitSystem // as asked for
+}
+
+func (r answerRef) key(op Operation) answerKey {
+	return answerKey{scope: r.scope, op: op, units: r.units}
+}
+
+func (r *request) answerRef() answerRef {
+	return answerRef{kept: r.kept, car: r.car, scope: r.scope, units: r.units}
+}
+
+func newAnswerCache(o *options, r records.Records, u *users.Users) *answerCache {
+	if o.cacheSize == 0 {
 		return &answerCache{}
 	}
-	cache := &answerCache{vehicles: lru.New[string, *vehicleKept](c.opts.cacheSize)}
-	if c.opts.storedAnswers != nil {
-		cache.stored = &storedAnswers{c, records.New(c.opts.store, c.opts.clock), *c.opts.storedAnswers}
+	cache := &answerCache{vehicles: lru.New[string, *vehicleKept](o.cacheSize)}
+	if o.storedAnswers != nil {
+		cache.stored = &storedAnswers{o, r, u, *o.storedAnswers}
 	}
 	return cache
 }
@@ -57,9 +74,9 @@ func (c *answerCache) of(vehicleID string) *vehicleKept {
 }
 
 // keep stores what the car said, for the next caller of the same scope.
-func (c *answerCache) keep(ctx context.Context, call *call, parts []part) {
-	call.kept.keep(call, parts)
-	c.stored.keep(ctx, call, parts)
+func (c *answerCache) keep(ctx context.Context, ref answerRef, began time.Time, parts []part) {
+	ref.kept.keep(ref, parts)
+	c.stored.keep(ctx, ref, began, parts)
 }
 
 // discard forgets a vehicle's answers after a command that may have changed it.
@@ -108,10 +125,7 @@ func (k *vehicleKept) get(key answerKey) (part, bool) {
 	return p, ok
 }
 
-func (k *vehicleKept) keep(call *call, parts []part) {
-	if k == nil || call.query != nil || call.alone {
-		return
-	}
+func (k *vehicleKept) keep(ref answerRef, parts []part) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.answers == nil {
@@ -120,7 +134,7 @@ func (k *vehicleKept) keep(call *call, parts []part) {
 	for _, p := range parts {
 		if p.err == nil && p.op.kind == KindData {
 			p.value = nil // the caller's
-			k.answers[call.answerKey(p.op.name)] = p
+			k.answers[ref.key(p.op.name)] = p
 		}
 	}
 }
@@ -193,8 +207,8 @@ func (k *vehicleKept) unclassified() bool {
 	return !k.classified
 }
 
-// note remembers of the car's state what decides whether an answer is current.
-func (k *vehicleKept) note(s policy.State) {
+// classify remembers of the car's state what decides whether an answer is current.
+func (k *vehicleKept) classify(s policy.State) {
 	if k == nil {
 		return
 	}
@@ -211,8 +225,4 @@ func newest(parts []part) (at time.Time) {
 		}
 	}
 	return at
-}
-
-func (c *call) answerKey(op Operation) answerKey {
-	return answerKey{scope: c.scope, op: op, units: c.units}
 }

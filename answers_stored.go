@@ -10,6 +10,7 @@ import (
 	"github.com/seed-498a1bc4/smartcar/internal/contexts"
 	"github.com/seed-498a1bc4/smartcar/internal/randid"
 	"github.com/seed-498a1bc4/smartcar/internal/records"
+	"github.com/seed-498a1bc4/smartcar/internal/users"
 )
 
 // StoredAnswers bounds what [WithStoredAnswers] keeps of each vehicle.
@@ -53,8 +54,9 @@ func WithStoredAnswers(bounds StoredAnswers) Option {
 // storedAnswers is the part of the answer cache that replicas share. A nil one
 // keeps nothing.
 type storedAnswers struct {
-	core    *core
+	opts    *options
 	records records.Records
+	users   *users.Users
 	bounds  StoredAnswers
 }
 
@@ -120,9 +122,10 @@ func (a *storedAnswer) size() int {
 	return fields + len(a.Scope) + len(a.Operation) + len(a.RequestID) + len(a.Body)
 }
 
-// keep stores the answers of a call whose user is still known.
-func (s *storedAnswers) keep(ctx context.Context, call *call, parts []part) {
-	if s == nil || call.query != nil || call.alone {
+// keep stores the answers to a request that left at began, if its user is still
+// known.
+func (s *storedAnswers) keep(ctx context.Context, ref answerRef, began time.Time, parts []part) {
+	if s == nil {
 		return
 	}
 	parts = slices.DeleteFunc(slices.Clone(parts), func(p part) bool {
@@ -130,21 +133,21 @@ func (s *storedAnswers) keep(ctx context.Context, call *call, parts []part) {
 	})
 	ctx, cancel := contexts.Detached(ctx)
 	defer cancel()
-	if len(parts) == 0 || !s.core.tokens.noteCar(ctx, call.vehicle.userID, call.vehicle.id, false) {
+	if len(parts) == 0 || !s.users.AddCar(ctx, ref.car.user, ref.car.id, false) {
 		return
 	}
-	_ = s.change(ctx, call.vehicle.id, func(r *answersRecord, now time.Time) bool {
-		toStore := now.Sub(s.core.now()) // from our clock to the store's
-		if !r.DiscardedAt.IsZero() && !call.began.Add(toStore).After(r.DiscardedAt) {
+	_ = s.change(ctx, ref.car.id, func(r *answersRecord, now time.Time) bool {
+		toStore := now.Sub(s.opts.now()) // from our clock to the store's
+		if !r.DiscardedAt.IsZero() && !began.Add(toStore).After(r.DiscardedAt) {
 			return false
 		}
-		first := !slices.ContainsFunc(r.Answers, func(a storedAnswer) bool { return a.Scope == call.scope })
-		if first && !s.core.tokens.noteCarNow(ctx, call.vehicle.userID, call.vehicle.id, false) {
+		first := !slices.ContainsFunc(r.Answers, func(a storedAnswer) bool { return a.Scope == ref.scope })
+		if first && !s.users.AddCarNow(ctx, ref.car.user, ref.car.id, false) {
 			return false // forgotten elsewhere, a moment ago
 		}
 		for _, p := range parts {
 			r.put(storedAnswer{
-				Scope: call.scope, Operation: p.op.name, Units: call.units, Body: p.body,
+				Scope: ref.scope, Operation: p.op.name, Units: ref.units, Body: p.body,
 				RequestID: p.meta.RequestID, UnitSystem: p.meta.UnitSystem,
 				RecordedAt: p.meta.RecordedAt, FetchedAt: p.meta.FetchedAt, ReceivedAt: p.meta.ReceivedAt.Add(toStore),
 				Pushed: p.pushed, Sequence: p.sequence,
@@ -167,13 +170,13 @@ func (r *answersRecord) put(a storedAnswer) {
 	r.Answers = append(r.Answers, a)
 }
 
-// sync brings what this process keeps of the call's vehicle up to what other
-// replicas have stored, as far as it concerns the call's scope.
-func (s *storedAnswers) sync(ctx context.Context, call *call) {
-	if s == nil || call.kept == nil {
+// sync brings what this process keeps of a vehicle up to what other replicas have
+// stored, as far as it concerns the scope.
+func (s *storedAnswers) sync(ctx context.Context, ref answerRef) {
+	if s == nil || ref.kept == nil {
 		return
 	}
-	record, err := s.records.Load(ctx, answersKey(call.vehicle.id))
+	record, err := s.records.Load(ctx, answersKey(ref.car.id))
 	if err != nil {
 		return // gone, or away: what this process keeps has to do
 	}
@@ -181,23 +184,23 @@ func (s *storedAnswers) sync(ctx context.Context, call *call) {
 	if err != nil {
 		return // written by another version
 	}
-	now := s.core.now()
+	now := s.opts.now()
 	toOurs := time.Duration(0)
 	if !record.Now.IsZero() {
 		toOurs = now.Sub(record.Now)
 	}
 	if !r.DiscardedAt.IsZero() {
-		call.kept.dropUntil(r.DiscardedAt.Add(toOurs))
+		ref.kept.dropUntil(r.DiscardedAt.Add(toOurs))
 	}
 	for _, a := range r.Answers {
 		op := lookup(a.Operation)
 		received := a.ReceivedAt.Add(toOurs)
-		if a.Scope != call.scope || len(op) == 0 || now.Sub(received) >= s.bounds.MaxAge {
+		if a.Scope != ref.scope || len(op) == 0 || now.Sub(received) >= s.bounds.MaxAge {
 			continue
 		}
 		p := a.part()
 		p.op, p.meta.ReceivedAt = &op[0], received
-		call.kept.putNewer(answerKey{scope: a.Scope, op: a.Operation, units: a.Units}, p)
+		ref.kept.putNewer(answerKey{scope: a.Scope, op: a.Operation, units: a.Units}, p)
 	}
 }
 

@@ -10,10 +10,11 @@ import (
 	"net/url"
 	"runtime"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/contexts"
+	"github.com/seed-498a1bc4/smartcar/internal/records"
+	"github.com/seed-498a1bc4/smartcar/internal/users"
 	"github.com/seed-498a1bc4/smartcar/store"
 	"golang.org/x/oauth2"
 )
@@ -70,36 +71,42 @@ func (c Config) LogValue() slog.Value {
 
 // A Client is one application at Smartcar. It is safe for concurrent use; make
 // one and keep it. It starts no goroutine.
-type Client struct{ *core }
+type Client struct{ core *core }
 
-// core holds what all handles share. What is secret in it sits behind
-// functions: package fmt prints nothing of what one holds, whatever the verb
-// and however deep.
+// core is what the handles of one client share: how a request goes out, and
+// what is kept between requests. What is secret in it sits behind functions:
+// package fmt prints nothing of what one holds, whatever the verb and however
+// deep.
 type core struct {
 	appID       string // the application id, which is public
 	apiClientID string // of API v3
 	redirectURL string
 	secrets     func() secrets
-	opts        options
+	opts        *options
 	api         string // base URL of the API version in use
 	oauth       func() *oauth2.Config
 	http        *http.Client // a copy of the caller's, for x/oauth2
 	wire        wire
-	gate        *gate
-	tokens      *tokenKeeper
 	reach       reach
+	send        layer // the pipeline
+	pause       *pause
+	gate        *gate
+	cars        *cars
 	answers     *answerCache
-	send        layer // the whole chain: see newChain
-
-	// pausedUntil is when the application-wide limit opens again, in
-	// nanoseconds since 1970.
-	pausedUntil atomic.Int64
+	links       *keyLinks
+	users       *users.Users
+	tokens      *tokenKeeper
+	accounts    *accounts
 }
 
 type secrets struct {
 	clientSecret, apiClientSecret, managementToken string
 	stateKey                                       []byte
 }
+
+// leastUserCars is of how many cars this process remembers whose they are, also
+// where it keeps no answers.
+const leastUserCars = 10_000
 
 // New returns a client. It makes no request. Every problem of config and opts
 // is reported here as an [*ArgumentError], not at the first call.
@@ -125,10 +132,10 @@ func New(config Config, opts ...Option) (*Client, error) {
 	c := &core{
 		appID: config.application(), apiClientID: config.APIClientID, redirectURL: config.RedirectURL,
 		secrets: func() secrets { return hidden },
-		opts:    o, wire: wire, api: wire.base(o.origins).String(), http: o.httpClient(),
+		opts:    &o, wire: wire, api: wire.base(o.origins).String(), http: o.httpClient(),
 	}
-	if c.opts.store == nil {
-		c.opts.store = store.NewMemoryAt(o.clock.Now)
+	if o.store == nil {
+		o.store = store.NewMemoryAt(o.clock.Now)
 	}
 	c.oauth = func() *oauth2.Config {
 		return &oauth2.Config{
@@ -137,14 +144,17 @@ func New(config Config, opts ...Option) (*Client, error) {
 			Endpoint: oauth2.Endpoint{TokenURL: o.origins.Auth.JoinPath("oauth/token").String(), AuthStyle: oauth2.AuthStyleInHeader},
 		}
 	}
-	c.answers = newAnswerCache(c)
+	kept := records.New(o.store, o.clock)
+	c.users = users.New(kept, o.clock, max(o.cacheSize, leastUserCars))
 	c.tokens = newTokenKeeper(c)
-	c.reach = grantReach{c}
-	if o.api == V3 {
-		c.reach = newAppReach(c)
-	}
-	c.gate = newGate(c)
-	c.send = c.newChain()
+	c.answers = newAnswerCache(&o, kept, c.users)
+	c.links = &keyLinks{&o, c.users}
+	c.cars = newCars(&o, kept, c.users)
+	c.pause = &pause{opts: &o}
+	c.gate = &gate{opts: &o, pause: c.pause, cars: c.cars, links: c.links, answers: c.answers}
+	c.send = newPipeline(c.gate, wire, c.secrets)
+	c.accounts = &accounts{c.opts, c.sender(), c.users, c.tokens, c.answers, c.cars}
+	c.reach = c.newReach()
 	o.logger.LogAttrs(context.Background(), slog.LevelInfo, "smartcar client", slog.String("api", string(o.api)), slog.String("version", Version))
 	return &Client{c}, nil
 }
@@ -173,12 +183,17 @@ func (c *Client) Connect() *Connect { return &Connect{c.core} }
 // User returns the handle of a Smartcar user who has connected: see
 // [Grant.UserID]. It makes no request: a user who is not known shows at the
 // first call, as [ErrNotConnected], and an empty id as [ErrInvalidArgument].
-func (c *Client) User(userID string) *User { return c.user(userID) }
+func (c *Client) User(userID string) *User { return &User{core: c.core, id: userID} }
 
-func (c *core) user(id string) *User { return &User{core: c, id: id} }
+// newReach returns the way of the API version in use to users and cars.
+func (c *core) newReach() reach {
+	if c.opts.api == V3 {
+		return appReach{c.opts, c.sender(), c.accounts, c.links, newAppCredential(c)}
+	}
+	return grantReach{c.opts, c.secrets, c.sender(), c.accounts, c.links}
+}
 
-// now is the client's clock.
-func (c *core) now() time.Time { return c.opts.clock.Now().UTC() }
+func (c *core) sender() sender { return sender{c.send, c.api} }
 
 func userAgent(suffix string) string {
 	ua := "smartcar-go/" + Version + " (" + runtime.GOOS + "; " + runtime.GOARCH + ") " + runtime.Version()

@@ -138,39 +138,34 @@ func (v *Vehicle) DeleteChargeSchedule(ctx context.Context, id string) (*Command
 //
 // https://smartcar.com/docs/api-reference/delete-disconnect
 func (v *Vehicle) Disconnect(ctx context.Context) error {
-	if err := v.ready(ctx); err != nil {
+	r, err := v.newRequest(ctx, opDisconnect)
+	if err != nil {
 		return err
 	}
-	return v.core.reach.disconnect(ctx, v)
-}
-
-func (v *Vehicle) newCommandCall(ctx context.Context, op *operation, args any) (*call, error) {
-	if err := v.ready(ctx); err != nil {
-		return nil, err
-	}
-	if !v.core.wire.supports(op) {
-		return nil, &NotSupportedError{Operation: op.name, API: v.core.wire.version()}
-	}
-	call, err := v.newCall(ctx, op.name)
-	if err != nil {
-		return nil, err
-	}
-	call.kind, call.units = op.kind, ""
-	call.request, err = v.core.wire.command(op, args)
-	return call, err
+	return v.core.reach.disconnect(ctx, r)
 }
 
 func (v *Vehicle) command(ctx context.Context, name Operation, args any) (*CommandResult, error) {
+	if err := v.ready(ctx); err != nil {
+		return nil, err
+	}
 	op := &lookup(name)[0]
-	call, err := v.newCommandCall(ctx, op, args)
+	if !v.core.wire.supports(op) {
+		return nil, &NotSupportedError{Operation: op.name, API: v.core.wire.version()}
+	}
+	r, err := v.newRequest(ctx, op.name)
 	if err != nil {
 		return nil, err
 	}
-	call.command = op
-	a, err := v.core.send(ctx, call)
+	r.kind, r.command, r.units = op.kind, op, ""
+	if r.wire, err = v.core.wire.command(op, args); err != nil {
+		return nil, err
+	}
+	a, err := v.core.send(ctx, r, nil)
 	if err != nil {
 		return nil, err
 	}
-	a.result.PolicyOverridden = v.opts.override
-	return a.result, nil
+	result := a.answer.result
+	result.PolicyOverridden = v.opts.override
+	return result, nil
 }

@@ -79,9 +79,9 @@ func (c *Connect) StartReauth(w http.ResponseWriter, r *http.Request, v *Vehicle
 	if v == nil {
 		return argumentError("StartReauth vehicle", "is nil")
 	}
-	o.VehicleID = v.id
+	o.VehicleID = v.car.id
 	f := connectstate.Flow{
-		Purpose: connectstate.Reauth, UserID: v.userID, VehicleID: v.id,
+		Purpose: connectstate.Reauth, UserID: v.car.user, VehicleID: v.car.id,
 		ExternalID: o.ExternalID, RedirectURL: c.redirectURL(o.RedirectURL),
 	}
 	return c.start(w, r, f, func(state string) (string, error) { return c.ReauthURL(o, state) })
@@ -91,7 +91,7 @@ func (c *Connect) start(w http.ResponseWriter, r *http.Request, f connectstate.F
 	if w == nil || r == nil {
 		return argumentError("Start", "needs the response writer and the request of the handler it is called from")
 	}
-	f.State, f.Expires = randid.Text(), c.core.now().Add(connectstate.Life)
+	f.State, f.Expires = randid.Text(), c.core.opts.now().Add(connectstate.Life)
 	target, err := link(f.State)
 	if err != nil {
 		return err
@@ -187,7 +187,7 @@ func (c *Connect) HandleCallback(w http.ResponseWriter, r *http.Request) (*Grant
 	if err != nil {
 		return nil, err
 	}
-	f, err := connectstate.Recall(r, c.core.secrets().stateKey, callback.secrets().state, c.core.now())
+	f, err := connectstate.Recall(r, c.core.secrets().stateKey, callback.secrets().state, c.core.opts.now())
 	if err == nil {
 		err = connectstate.UseUp(r.Context(), c.core.tokens.records, f.State)
 	}
@@ -340,10 +340,10 @@ func (c *Client) ImportTokens(ctx context.Context, t Tokens) (*Grant, error) {
 	if t.RefreshToken == "" {
 		return nil, argumentError("Tokens.RefreshToken", "is empty; without it the login would end within two hours")
 	}
-	if c.opts.api == V3 {
+	if c.core.opts.api == V3 {
 		return nil, &NotSupportedError{Operation: opExchange, API: string(V3), Detail: "the tokens of an owner; see MoveToV3"}
 	}
-	userID, err := c.tokens.adopt(ctx, t)
+	userID, err := c.core.tokens.adopt(ctx, t)
 	if err != nil {
 		return nil, err
 	}

@@ -10,9 +10,9 @@ import (
 	"github.com/seed-498a1bc4/smartcar/internal/lenient"
 )
 
-// applicationCall is a call to API v3 in the name of the application alone.
-func (a appReach) applicationCall(op Operation, method, path string) *call {
-	return &call{op: op, kind: KindMetadata, base: a.api, request: wireRequest{method: method, path: path}, auth: a.token}
+// request is a request to API v3 in the name of the application alone.
+func (a appReach) request(op Operation, method, path string) *request {
+	return &request{op: op, kind: KindMetadata, base: a.sender.base, wire: wireRequest{method: method, path: path}, auth: a.token}
 }
 
 // onePath escapes an id as the last segment of a path.
@@ -43,23 +43,23 @@ func (p *pageV3[T]) last(got int) bool {
 }
 
 // pageOfV3 asks for one page of a collection.
-func pageOfV3[T any](ctx context.Context, c *core, first *call, number int) (*pageV3[T], error) {
+func pageOfV3[T any](ctx context.Context, s sender, first *request, number int) (*pageV3[T], error) {
 	page := *first
 	page.query = url.Values{"page[number]": {itoa(number)}, "page[size]": {itoa(pageSizeV3)}}
 	for name, values := range first.query {
 		page.query[name] = values
 	}
-	return callJSON[pageV3[T]](ctx, c, &page)
+	return sendJSON[pageV3[T]](ctx, s, &page)
 }
 
 // pagesV3 yields the entries of a collection, page after page. It goes by page
 // numbers, not by the links, which could lead anywhere, and ends in any case on
 // a page that brings nothing new.
-func pagesV3[T any](ctx context.Context, c *core, first *call, id func(*T) string) iter.Seq2[*T, error] {
+func pagesV3[T any](ctx context.Context, s sender, first *request, id func(*T) string) iter.Seq2[*T, error] {
 	return func(yield func(*T, error) bool) {
 		seen := make(map[string]bool)
 		for number := 1; ; number++ {
-			page, err := pageOfV3[T](ctx, c, first, number)
+			page, err := pageOfV3[T](ctx, s, first, number)
 			if err != nil {
 				yield(nil, err)
 				return
@@ -139,14 +139,14 @@ func (w *connectionV3) connection() Connection {
 }
 
 func (a appReach) connections(ctx context.Context, filter ConnectionFilter) iter.Seq2[Connection, error] {
-	call := a.applicationCall(opConnections, http.MethodGet, "/connections")
-	call.query = url.Values{}
-	setPresent(call.query, map[string]string{
+	r := a.request(opConnections, http.MethodGet, "/connections")
+	r.query = url.Values{}
+	setPresent(r.query, map[string]string{
 		"filter[userId]": filter.UserID, "filter[vehicleId]": filter.VehicleID,
 		"filter[user.externalId]": filter.ExternalID, "filter[vehicle.mode]": string(filter.Mode),
 	})
 	return func(yield func(Connection, error) bool) {
-		for w, err := range pagesV3(ctx, a.core, call, func(w *connectionV3) string { return string(w.ID) }) {
+		for w, err := range pagesV3(ctx, a.sender, r, func(w *connectionV3) string { return string(w.ID) }) {
 			if err != nil {
 				yield(Connection{}, err)
 				return
@@ -168,7 +168,7 @@ func noResource(op Operation) error {
 //
 // https://smartcar.com/docs/api-reference/get-connection
 func (c *Client) Connection(ctx context.Context, id string) (*Connection, error) {
-	a, err := c.v3(opConnections)
+	a, err := c.core.v3(opConnections)
 	if err != nil {
 		return nil, err
 	}
@@ -179,9 +179,9 @@ func (c *Client) Connection(ctx context.Context, id string) (*Connection, error)
 	if err != nil {
 		return nil, err
 	}
-	w, err := callJSON[struct {
+	w, err := sendJSON[struct {
 		Data lenient.Object[connectionV3] `json:"data"`
-	}](ctx, c.core, a.applicationCall(opConnections, http.MethodGet, path))
+	}](ctx, a.sender, a.request(opConnections, http.MethodGet, path))
 	if err != nil {
 		return nil, err
 	}
@@ -199,7 +199,7 @@ func (c *Client) Connection(ctx context.Context, id string) (*Connection, error)
 //
 // https://smartcar.com/docs/api-reference/remove-user
 func (c *Client) RemoveUser(ctx context.Context, userID string) error {
-	a, err := c.v3(opRemoveUser)
+	a, err := c.core.v3(opRemoveUser)
 	if err != nil {
 		return err
 	}
@@ -210,10 +210,10 @@ func (c *Client) RemoveUser(ctx context.Context, userID string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := a.send(ctx, a.applicationCall(opRemoveUser, http.MethodDelete, path)); err != nil && !isGone(err) {
+	if _, err := a.sender.send(ctx, a.request(opRemoveUser, http.MethodDelete, path), nil); err != nil && !isGone(err) {
 		return err
 	}
-	return c.user(userID).Forget(ctx)
+	return c.User(userID).Forget(ctx)
 }
 
 // v3 returns the reach of API v3, for what only that can do.

@@ -284,7 +284,7 @@ func (r rowCheck) checkMethods() {
 	}
 	inSnapshot, ok := reflect.TypeFor[*Snapshot]().MethodByName(r.op.call)
 	switch {
-	case !r.op.isRead() || r.op.name == TeslaVirtualKey:
+	case !r.op.isRead() || r.op.name == opKeyStatus:
 		if ok {
 			r.Errorf("%s: a snapshot cannot hold it", r.op.name)
 		}

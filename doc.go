@@ -57,7 +57,7 @@
 // retired integration; then what Smartcar answers decides, and the status is
 // tried again once a day and after the owner has connected again. Evidence that the
 // key is there opens the gate at once: a status read by [Vehicle.KeyStatus], a
-// command that worked, a webhook, or the application's own word, [Vehicle.SetKeyStatus].
+// command that worked, a webhook, or the application's own word, [Vehicle.SetKeyState].
 // [Vehicle.WaitForKey] waits for whichever comes first.
 // Evidence that it is missing closes it. A command is refused only on evidence
 // of the last minute; older evidence is looked up again first. What Smartcar
@@ -227,6 +227,7 @@
 //
 //	ErrInvalidArgument                      A mistake in the program.
 //	ErrNotConnected                         Nothing is stored about the user: send them through Connect.
+//	ErrNotMoved                             API v3: the user is known from v2.0 only. Run Client.MoveToV3.
 //	ErrStateMismatch, ErrStateExpired,      The callback is not that of a flow which this browser began within the hour.
 //	ErrStateReplayed                        Offer to start again; do not complete anything.
 //	ErrMalformedCallback                    The same.

@@ -150,7 +150,7 @@ func ExampleVehicle_Battery() {
 	fmt.Println("wasted requests:", len(sim.BrokenWindows(smartcartest.ModelY)))
 	// Output:
 	// 80 %, recorded 9:00AM
-	// not before 5:00PM because of one data request per 8 hours without the virtual key
+	// not before 5:00PM because of one data request per window while the virtual key is missing
 	// wasted requests: 0
 }
 

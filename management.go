@@ -54,7 +54,7 @@ func (c *Client) Connections(ctx context.Context, filter ConnectionFilter) iter.
 	if err := checkContext(ctx); err != nil {
 		return func(yield func(Connection, error) bool) { yield(Connection{}, err) }
 	}
-	return c.reach.connections(ctx, filter)
+	return c.core.reach.connections(ctx, filter)
 }
 
 // DeleteConnections removes the connections of a vehicle (of all its users), of
@@ -71,9 +71,9 @@ func (c *Client) DeleteConnections(ctx context.Context, filter ConnectionFilter)
 	if filter.UserID == "" && filter.VehicleID == "" && filter.ExternalID == "" {
 		return nil, argumentError("ConnectionFilter", "must name a user or a vehicle: nothing is deleted without")
 	}
-	removed, err := c.reach.deleteConnections(ctx, filter)
+	removed, err := c.core.reach.deleteConnections(ctx, filter)
 	for _, r := range append(slices.Clone(removed), Connection{VehicleID: filter.VehicleID}) {
-		c.answers.discard(ctx, r.VehicleID, c.now())
+		c.core.answers.discard(ctx, r.VehicleID, c.core.opts.now())
 	}
 	return removed, err
 }
@@ -107,7 +107,7 @@ func (c *Client) Compatibility(ctx context.Context, number string, o Compatibili
 	if err := checkContext(ctx); err != nil {
 		return nil, err
 	}
-	if c.opts.api == V3 {
+	if c.core.opts.api == V3 {
 		return nil, &NotSupportedError{Operation: opCompatible, API: string(V3)}
 	}
 	number, err := vin.Normalize(number)
@@ -123,12 +123,12 @@ func (c *Client) Compatibility(ctx context.Context, number string, o Compatibili
 	}
 	query := url.Values{"vin": {number}, "scope": {scope}}
 	setPresent(query, map[string]string{"country": strings.ToUpper(o.Country)})
-	call := &call{
-		op: opCompatible, base: c.api, query: query,
-		request: wireRequest{method: "GET", path: "/compatibility"},
-		auth:    basicAuth(c.appID, c.secrets().clientSecret),
+	r := &request{
+		op: opCompatible, base: c.core.api, query: query,
+		wire: wireRequest{method: "GET", path: "/compatibility"},
+		auth: basicAuth(c.core.appID, c.core.secrets().clientSecret),
 	}
-	w, err := callJSON[compatibilityV2](ctx, c.core, call)
+	w, err := sendJSON[compatibilityV2](ctx, c.core.sender(), r)
 	if err != nil {
 		return nil, err
 	}

@@ -2,12 +2,12 @@ package smartcar
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
-	"time"
 
-	"github.com/seed-498a1bc4/smartcar/internal/records"
+	"github.com/seed-498a1bc4/smartcar/internal/users"
 )
 
 // MoveOptions shape one [Client.MoveToV3].
@@ -46,7 +46,7 @@ type MovedUser struct {
 	ExternalID string // as Smartcar keeps it; may be empty
 	Known      bool   // stored here
 	Vehicles   []MovedVehicle
-	// MissingVehicles were listed on v2.0 and have no connection on v3.
+	// MissingVehicles were listed or asked about on v2.0 and have no connection on v3.
 	MissingVehicles []string
 	// Filed says that this is stored.
 	Filed bool
@@ -73,7 +73,7 @@ type MovedVehicle struct {
 //
 // https://smartcar.com/docs/getting-started/how-to/m2m/migration-guide
 func (c *Client) MoveToV3(ctx context.Context, o MoveOptions) (*MoveReport, error) {
-	a, err := c.v3(opMove)
+	a, err := c.core.v3(opMove)
 	if err == nil {
 		err = checkContext(ctx)
 	}
@@ -122,7 +122,7 @@ func (m *mover) run(ctx context.Context, o MoveOptions) error {
 	r.Connections, r.Matched, r.MissingUsers = 0, 0, nil
 	for i := range r.Users {
 		u := &r.Users[i]
-		if err := m.pair(ctx, u, o.Apply); err != nil {
+		if err := m.accounts.move(ctx, u, o.Apply); err != nil {
 			return err
 		}
 		for _, v := range u.Vehicles {
@@ -143,9 +143,9 @@ func (m *mover) run(ctx context.Context, o MoveOptions) error {
 // page adds one page of connections to the report.
 func (m *mover) page(ctx context.Context) error {
 	r := m.report
-	call := m.applicationCall(opMove, http.MethodGet, "/connections")
-	call.query = url.Values{"filter[vehicle.mode]": {string(r.NextMode)}}
-	page, err := pageOfV3[connectionV3](ctx, m.core, call, r.NextPage)
+	listing := m.request(opMove, http.MethodGet, "/connections")
+	listing.query = url.Values{"filter[vehicle.mode]": {string(r.NextMode)}}
+	page, err := pageOfV3[connectionV3](ctx, m.sender, listing, r.NextPage)
 	if err != nil {
 		return err
 	}
@@ -188,54 +188,21 @@ func (m *mover) add(c Connection) bool {
 	return true
 }
 
-// pair compares a user with what is stored, and files them if asked to.
-func (m *mover) pair(ctx context.Context, u *MovedUser, apply bool) error {
-	_, err := records.Change(ctx, m.tokens.records, userKey(u.UserID), 0, func(r *userRecord, found bool, _ time.Time) error {
-		u.compare(r, found)
-		u.Filed = found && u.filedIn(r)
-		if !apply || u.Filed || r.Forgotten {
-			return records.ErrUnchanged
-		}
-		if r.ExternalID == "" {
-			r.ExternalID = u.ExternalID
-		}
-		for _, v := range u.Vehicles {
-			if !slices.Contains(r.Cars, v.VehicleID) {
-				r.Cars = append(r.Cars, v.VehicleID)
-			}
-		}
-		u.Filed = true
-		return nil
-	})
-	if err != nil {
-		u.Filed = false
+// compare notes what is stored of the user already; a nil record is nothing.
+func (u *MovedUser) compare(stored *users.Record, cars []users.Car) {
+	known := make(map[string]bool, len(cars))
+	for _, c := range cars {
+		known[c.ID] = true
 	}
-	return err
-}
-
-func (u *MovedUser) compare(r *userRecord, found bool) {
-	known := slices.Clone(r.Cars)
-	for _, g := range r.Grants {
-		known = append(known, g.Vehicles...)
-	}
-	u.Known, u.MissingVehicles = found && !r.Forgotten, nil
+	u.Known, u.MissingVehicles = stored != nil && !stored.Forgotten, nil
+	u.Filed = stored != nil && stored.Moved && (stored.ExternalID != "" || u.ExternalID == "")
 	for i := range u.Vehicles {
-		u.Vehicles[i].Known = slices.Contains(known, u.Vehicles[i].VehicleID)
+		v := &u.Vehicles[i]
+		v.Known = known[v.VehicleID]
+		u.Filed = u.Filed && v.Known
 	}
-	slices.Sort(known)
-	for _, id := range slices.Compact(known) {
-		if !slices.ContainsFunc(u.Vehicles, func(v MovedVehicle) bool { return v.VehicleID == id }) {
-			u.MissingVehicles = append(u.MissingVehicles, id)
-		}
-	}
-}
-
-// filedIn reports whether there is nothing left to file.
-func (u *MovedUser) filedIn(r *userRecord) bool {
 	for _, v := range u.Vehicles {
-		if !slices.Contains(r.Cars, v.VehicleID) {
-			return false
-		}
+		delete(known, v.VehicleID)
 	}
-	return r.ExternalID != "" || u.ExternalID == ""
+	u.MissingVehicles = slices.Sorted(maps.Keys(known))
 }

@@ -19,9 +19,9 @@ type Operation string
 // The reads whose methods are written by hand. The constants of the others are
 // generated.
 const (
-	Permissions     Operation = "permissions"
-	TeslaVirtualKey Operation = "tesla-virtual-key"
-	ServiceHistory  Operation = "service-history"
+	Permissions    Operation = "permissions"
+	opKeyStatus    Operation = "key-status"
+	ServiceHistory Operation = "service-history"
 )
 
 // Commands, which change the vehicle.
@@ -175,7 +175,7 @@ var operations = [...]operation{
 		v2:    "/permissions", own: "permissions", decodeV2: fromObject(permissionsV2.reading),
 	},
 	{
-		name: TeslaVirtualKey, call: "KeyStatus", kind: KindMetadata, method: "GET", permission: "read_vehicle_info", on: onlyV2, byHand: true,
+		name: opKeyStatus, call: "KeyStatus", kind: KindMetadata, method: "GET", permission: "read_vehicle_info", on: onlyV2, byHand: true,
 		place: tellsNoPlace,
 		v2:    "/tesla/virtual_key", own: "isPaired", decodeV2: fromObject(virtualKeyV2.reading),
 	},

@@ -42,6 +42,9 @@ type options struct {
 	userAgent, metric, imperial []string
 }
 
+// now is the client's clock.
+func (o *options) now() time.Time { return o.clock.Now().UTC() }
+
 // attemptMargin is how much longer than a request its lease is held.
 const attemptMargin = 10 * time.Second
 
@@ -371,7 +374,7 @@ func WithVirtualKeyDomain(domain string) Option {
 // counting as the status of the virtual key. Smartcar documents it as "a
 // digital key has been paired" and does not say that this is Tesla's virtual
 // key: should it turn out to be another one, what is left are Smartcar's own
-// refusals, commands that worked, webhooks and [Vehicle.SetKeyStatus].
+// refusals, commands that worked, webhooks and [Vehicle.SetKeyState].
 func WithoutKeySignal() Option {
 	return func(o *options) error { o.ignoreKeySignal = true; return nil }
 }

@@ -50,7 +50,7 @@ func (k *tokenKeeper) storePair(ctx context.Context, grant string, pair newPair)
 // the used refresh token is void before it could see this pair, has ended it;
 // only if the user is gone, too, nothing may be kept.
 func (k *tokenKeeper) revive(ctx context.Context, grant string, pair newPair) (grantRecord, error) {
-	if _, err := k.storedUser(ctx, pair.userID); err != nil {
+	if _, err := k.core.accounts.stored(ctx, pair.userID); err != nil {
 		return grantRecord{}, endedError()
 	}
 	record := grantRecord{UserID: pair.userID}
@@ -58,17 +58,7 @@ func (k *tokenKeeper) revive(ctx context.Context, grant string, pair newPair) (g
 	if err := k.storeGrant(ctx, grant, record); err != nil {
 		return grantRecord{}, err
 	}
-	_, err := records.Change(ctx, k.records, userKey(pair.userID), 0, func(u *userRecord, found bool, _ time.Time) error {
-		switch {
-		case !found || u.Forgotten:
-			return ErrNotConnected
-		case u.find(grant) != nil:
-			return records.ErrUnchanged
-		}
-		u.Grants = append(u.Grants, grantEntry{ID: grant, ConnectedAt: pair.obtained})
-		return nil
-	})
-	k.users.Delete(pair.userID)
+	err := k.core.users.AddGrant(ctx, pair.userID, grant, pair.obtained)
 	if errors.Is(err, ErrNotConnected) { // forgotten meanwhile
 		return grantRecord{}, errors.Join(endedError(), k.forgetGrant(ctx, grant))
 	}

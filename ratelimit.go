@@ -32,18 +32,43 @@ func (o *options) policyRules() policy.Rules {
 	}
 }
 
-// A Rule names what refused a request.
+// A Rule names what refused a request. It is a short code that does not change;
+// String says it for people.
 type Rule string
 
 // The rules of the policy.
 const (
-	RuleNone        Rule = ""
-	RuleKeyless     Rule = "one data request per 8 hours without the virtual key"
-	RuleLegacy      Rule = "data of a 2020-or-earlier Model S or X refreshes every 5 minutes while awake"
-	RuleServer      Rule = "Smartcar limits this vehicle"
-	RuleApplication Rule = "Smartcar limits this application"
-	RuleStore       Rule = "the store cannot be reached, so the window of a car without the virtual key is not known"
+	RuleNone Rule = ""
+	// RuleKeyless: one data request per window, 8 hours, while the virtual key is missing.
+	RuleKeyless Rule = "keyless-window"
+	// RuleLegacy: a 2020-or-earlier Model S or X has nothing new before its next refresh.
+	RuleLegacy Rule = "legacy-cadence"
+	// RuleServer: Smartcar itself limits this vehicle.
+	RuleServer Rule = "server-limit"
+	// RuleApplication: Smartcar limits the whole application.
+	RuleApplication Rule = "application-limit"
+	// RuleStore: the store is away, and with it what is known of the car's window.
+	RuleStore Rule = "store-away"
 )
+
+// String says the rule for people. The text may change.
+func (r Rule) String() string {
+	switch r {
+	case RuleNone:
+		return "no rule"
+	case RuleKeyless:
+		return "one data request per window while the virtual key is missing"
+	case RuleLegacy:
+		return "nothing new before the next refresh of a 2020-or-earlier Model S or X"
+	case RuleServer:
+		return "Smartcar limits this vehicle"
+	case RuleApplication:
+		return "Smartcar limits this application"
+	case RuleStore:
+		return "the store cannot be reached, so the window of a car without the virtual key is not known"
+	}
+	return string(r)
+}
 
 // A RateLimitError says that a request was not allowed now, by which rule and
 // until when. Local errors cost nothing: no request was made.
@@ -63,7 +88,7 @@ func (e *RateLimitError) Error() string {
 	b.WriteString("smartcar: ")
 	b.WriteString(string(e.Operation))
 	b.WriteString(": not now: ")
-	b.WriteString(string(e.Rule))
+	b.WriteString(e.Rule.String())
 	if e.InFlight {
 		b.WriteString(" (a request is in flight)")
 	}

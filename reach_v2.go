@@ -12,70 +12,76 @@ import (
 )
 
 // grantReach is the reach of API v2.0.
-type grantReach struct{ *core }
+type grantReach struct {
+	opts     *options
+	secrets  func() secrets
+	sender   sender
+	accounts *accounts
+	links    *keyLinks
+}
 
 var _ reach = grantReach{}
 
-func (g grantReach) authorize(ctx context.Context, v *Vehicle, c *call) error {
-	grant, err := v.grant(ctx)
-	c.scope, c.grant = grant, grantCredential{g.tokens, grant, v.userID, v.id}
-	c.auth = &c.grant
+func (g grantReach) authorize(ctx context.Context, r *request, grant string) error {
+	grant, err := g.grantFor(ctx, r.car, grant)
+	r.scope, r.grant = grant, grantCredential{g.accounts.tokens, grant, r.car.user, r.car.id}
+	r.auth = &r.grant
 	return err
 }
 
 func (g grantReach) connected(ctx context.Context, userID string) error {
-	_, err := g.tokens.loadUser(ctx, userID)
+	_, err := g.accounts.withGrants(ctx, userID)
 	return err
 }
 
 // vehiclesPage is the largest page /vehicles gives.
 const vehiclesPage = 50
 
-func (g grantReach) vehicles(ctx context.Context, u *User) iter.Seq2[*Vehicle, error] {
-	return func(yield func(*Vehicle, error) bool) {
-		record, err := g.tokens.loadUser(ctx, u.id)
+func (g grantReach) vehicles(ctx context.Context, userID string) iter.Seq2[listedCar, error] {
+	return func(yield func(listedCar, error) bool) {
+		record, err := g.accounts.withGrants(ctx, userID)
 		if err != nil {
-			yield(nil, err)
+			yield(listedCar{}, err)
 			return
 		}
 		seen := make(map[string]bool)
 		var ended error
-		for _, grant := range record.newestFirst() {
+		for _, grant := range record.NewestFirst() {
 			var listed []string
-			for id, err := range g.listVehicles(ctx, u.id, grant.ID) {
+			for id, err := range g.listVehicles(ctx, userID, grant.ID) {
 				if errors.Is(err, ErrReconnectRequired) || errors.Is(err, ErrUnauthorized) {
 					ended = err
 					break
 				}
 				if err != nil {
-					yield(nil, err)
+					yield(listedCar{}, err)
 					return
 				}
-				listed = append(listed, id)
 				if seen[id] {
 					continue
 				}
 				seen[id] = true
-				if !yield(u.vehicle(id, grant.ID), nil) {
+				listed = append(listed, id)
+				if !yield(listedCar{id, grant.ID}, nil) {
 					return
 				}
 			}
-			g.tokens.noteVehicles(ctx, u.id, grant.ID, listed)
+			_ = g.accounts.users.List(ctx, userID, grant.ID, listed) // only saves work later
 		}
 		if len(seen) == 0 && ended != nil {
-			yield(nil, ended)
+			yield(listedCar{}, ended)
 		}
 	}
 }
 
 // listVehicles yields the ids of the cars that one grant reaches.
-func (c *core) listVehicles(ctx context.Context, userID, grant string) iter.Seq2[string, error] {
+func (g grantReach) listVehicles(ctx context.Context, userID, grant string) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		for offset := 0; ; {
 			page, err := getJSON[struct {
 				Paging   lenient.Object[pagingV2]     `json:"paging"`
 				Vehicles lenient.List[lenient.String] `json:"vehicles"`
-			}](ctx, c, opVehicles, grantCredential{keeper: c.tokens, grant: grant, userID: userID}, "/vehicles", url.Values{"limit": {itoa(vehiclesPage)}, "offset": {itoa(offset)}})
+			}](ctx, g.sender, opVehicles, grantCredential{keeper: g.accounts.tokens, grant: grant, userID: userID}, "/vehicles", url.Values{"limit": {itoa(vehiclesPage)}, "offset": {itoa(offset)}})
 			if err != nil {
 				yield("", err)
 				return
@@ -94,34 +100,32 @@ func (c *core) listVehicles(ctx context.Context, userID, grant string) iter.Seq2
 }
 
 // getJSON asks for something that concerns a grant but no vehicle.
-func getJSON[T any](ctx context.Context, c *core, op Operation, auth grantCredential, path string, query url.Values) (*T, error) {
-	return callJSON[T](ctx, c, &call{
-		op: op, base: c.api, query: query, request: wireRequest{method: "GET", path: path}, auth: &auth,
+func getJSON[T any](ctx context.Context, s sender, op Operation, auth grantCredential, path string, query url.Values) (*T, error) {
+	return sendJSON[T](ctx, s, &request{
+		op: op, base: s.base, query: query, wire: wireRequest{method: "GET", path: path}, auth: &auth,
 	})
 }
 
-// grant finds the grant that reaches the vehicle: the one that listed it, else
-// the user's only one, else whichever lists it now, the newest first.
-func (v *Vehicle) grant(ctx context.Context) (string, error) {
-	user, err := v.core.tokens.knownUser(ctx, v.userID)
+// grantFor finds the grant that reaches a car: the one that listed it, else the
+// user's only one, else whichever lists it now, the newest first.
+func (g grantReach) grantFor(ctx context.Context, car carRef, listedBy string) (string, error) {
+	user, err := g.accounts.recentWithGrants(ctx, car.user)
 	if err != nil {
 		return "", err
 	}
-	if v.grantID != "" && user.find(v.grantID) != nil {
-		return v.grantID, nil
+	if listedBy != "" && user.Has(listedBy) {
+		return listedBy, nil
 	}
 	if len(user.Grants) == 1 {
 		return user.Grants[0].ID, nil
 	}
-	grants := user.newestFirst()
-	for _, g := range grants {
-		if slices.Contains(g.Vehicles, v.id) {
-			return g.ID, nil
-		}
+	if grant := g.accounts.users.GrantOf(ctx, car.user, user, car.id); grant != "" {
+		return grant, nil
 	}
-	for _, g := range grants {
+	grants := user.NewestFirst()
+	for _, grant := range grants {
 		var listed []string
-		for id, err := range v.core.listVehicles(ctx, v.userID, g.ID) {
+		for id, err := range g.listVehicles(ctx, car.user, grant.ID) {
 			if errors.Is(err, ErrReconnectRequired) {
 				break
 			}
@@ -130,51 +134,56 @@ func (v *Vehicle) grant(ctx context.Context) (string, error) {
 			}
 			listed = append(listed, id)
 		}
-		v.core.tokens.noteVehicles(ctx, v.userID, g.ID, listed)
-		if slices.Contains(listed, v.id) {
-			return g.ID, nil
+		_ = g.accounts.users.List(ctx, car.user, grant.ID, listed) // only saves work later
+		if slices.Contains(listed, car.id) {
+			return grant.ID, nil
 		}
 	}
 	return grants[0].ID, nil // none does: let Smartcar say what it thinks of it
 }
 
-func (g grantReach) permissions(ctx context.Context, v *Vehicle) ([]string, error) {
+func (g grantReach) permissions(ctx context.Context, r *request) ([]string, error) {
 	var all []string
 	for {
-		query := url.Values{"limit": {"50"}, "offset": {itoa(len(all))}}
-		page, err := readWithQuery[permissionsV2](ctx, v, Permissions, query)
+		page := *r
+		page.reads = lookup(Permissions)
+		page.wire = wireV2{}.read(page.reads)
+		page.query = url.Values{"limit": {"50"}, "offset": {itoa(len(all))}}
+		a, err := g.sender.send(ctx, &page, nil)
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, page.list()...)
-		if len(page.Permissions) == 0 || len(all) >= int(page.Paging.Value.Count) {
+		answered, err := result[permissionsV2](wireV2{}, &a.answer.parts[0])
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, answered.list()...)
+		if len(answered.Permissions) == 0 || len(all) >= int(answered.Paging.Value.Count) {
 			return all, nil
 		}
 	}
 }
 
-func (g grantReach) disconnect(ctx context.Context, v *Vehicle) error {
-	call, err := v.newCommandCall(ctx, &lookup(opDisconnect)[0], nil)
-	if err != nil {
+func (g grantReach) disconnect(ctx context.Context, r *request) error {
+	var err error
+	r.units = ""
+	if r.wire, err = (wireV2{}).command(&lookup(opDisconnect)[0], nil); err != nil {
 		return err
 	}
-	if _, err = g.send(ctx, call); err != nil {
+	if _, err = g.sender.send(ctx, r, nil); err != nil {
 		return err
 	}
-	return errors.Join(
-		g.answers.dropScope(ctx, v.id, call.scope),
-		g.tokens.forgetVehicle(ctx, v.userID, v.id),
-	)
+	return g.accounts.disconnected(ctx, r.car, r.scope)
 }
 
-func (g grantReach) renew(ctx context.Context, u *User, within time.Duration) error {
-	record, err := g.tokens.loadUser(ctx, u.id)
+func (g grantReach) renew(ctx context.Context, userID string, within time.Duration) error {
+	record, err := g.accounts.withGrants(ctx, userID)
 	if err != nil {
 		return err
 	}
 	var failed []error
 	for _, grant := range record.Grants {
-		failed = append(failed, g.tokens.renew(ctx, grant.ID, within))
+		failed = append(failed, g.accounts.tokens.renew(ctx, grant.ID, within))
 	}
 	return errors.Join(failed...)
 }
@@ -183,28 +192,28 @@ func (g grantReach) finish(ctx context.Context, callback *Callback, run connectR
 	if !callback.HasCode() {
 		return nil, &CallbackError{Parameter: "code", Problem: "is missing; was Connect started with response_type=code?"}
 	}
-	token, err := g.tokens.exchangeCode(ctx, callback.secrets().code, run.redirectURL)
+	token, err := g.accounts.tokens.exchangeCode(ctx, callback.secrets().code, run.redirectURL)
 	if err != nil {
 		return nil, err
 	}
 	pending := pendingGrant{ExternalID: run.externalID, VirtualKeyURL: callback.VirtualKeyURL.String()}
-	userID, err := g.tokens.admit(ctx, token, pending)
+	userID, err := g.accounts.tokens.admit(ctx, token, pending)
 	if err != nil {
 		return nil, err
 	}
-	return g.newGrant(userID, pending), nil
+	return g.links.newGrant(userID, pending), nil
 }
 
-func (c *core) newGrant(userID string, pending pendingGrant) *Grant {
-	return &Grant{UserID: userID, ExternalID: pending.ExternalID, VirtualKeyURL: c.parseKeyURL(pending.VirtualKeyURL)}
+func (l *keyLinks) newGrant(userID string, pending pendingGrant) *Grant {
+	return &Grant{UserID: userID, ExternalID: pending.ExternalID, VirtualKeyURL: l.parse(pending.VirtualKeyURL)}
 }
 
 func (g grantReach) resume(ctx context.Context, grantID string) (*Grant, error) {
-	pending, userID, err := g.tokens.resume(ctx, grantID)
+	pending, userID, err := g.accounts.tokens.resume(ctx, grantID)
 	if err != nil {
 		return nil, err
 	}
-	return g.newGrant(userID, pending), nil
+	return g.links.newGrant(userID, pending), nil
 }
 
 func (f ConnectionFilter) queryV2() url.Values {
@@ -286,9 +295,9 @@ func (g grantReach) connectionsPage(ctx context.Context, op Operation, method st
 	if g.secrets().managementToken == "" {
 		return nil, argumentError("Config.ManagementToken", "is empty; copy it from the Smartcar dashboard, Configuration, API credentials")
 	}
-	return callJSON[connectionsPageV2](ctx, g.core, &call{
+	return sendJSON[connectionsPageV2](ctx, g.sender, &request{
 		op: op, base: g.opts.origins.Management.JoinPath("v2.0/management").String(), query: query,
-		request: wireRequest{method: method, path: "/connections"},
-		auth:    basicAuth("default", g.secrets().managementToken),
+		wire: wireRequest{method: method, path: "/connections"},
+		auth: basicAuth("default", g.secrets().managementToken),
 	})
 }

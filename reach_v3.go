@@ -15,23 +15,24 @@ import (
 
 // appReach is the reach of API v3.
 type appReach struct {
-	*core
-	token *appCredential
+	opts     *options
+	sender   sender
+	accounts *accounts
+	links    *keyLinks
+	token    *appCredential
 }
 
 var _ reach = appReach{}
 
-func newAppReach(c *core) appReach { return appReach{c, newAppCredential(c)} }
-
-func (a appReach) authorize(_ context.Context, v *Vehicle, c *call) error {
-	c.scope, c.user, c.auth = v.userID, v.userID, a.token
-	return validateID("user id", v.userID)
+func (a appReach) authorize(_ context.Context, r *request, _ string) error {
+	r.scope, r.user, r.auth = r.car.user, r.car.user, a.token
+	return validateID("user id", r.car.user)
 }
 
 // connected knows of users who are being forgotten only: anybody may be connected
 // who is not stored.
 func (a appReach) connected(ctx context.Context, userID string) error {
-	u, err := a.tokens.anyUser(ctx, userID)
+	u, err := a.accounts.users.Stored(ctx, userID)
 	switch {
 	case errors.Is(err, ErrNotConnected):
 		return nil
@@ -76,57 +77,66 @@ func (a appReach) search(ctx context.Context, filter ConnectionFilter) iter.Seq2
 	}
 }
 
-func (a appReach) vehicles(ctx context.Context, u *User) iter.Seq2[*Vehicle, error] {
-	return func(yield func(*Vehicle, error) bool) {
+func (a appReach) vehicles(ctx context.Context, userID string) iter.Seq2[listedCar, error] {
+	return func(yield func(listedCar, error) bool) {
 		seen := make(map[string]bool)
-		for connection, err := range a.search(ctx, ConnectionFilter{UserID: u.id}) {
+		for connection, err := range a.search(ctx, ConnectionFilter{UserID: userID}) {
 			switch {
 			case err != nil:
-				yield(nil, err)
+				yield(listedCar{}, err)
 				return
 			case connection.VehicleID == "" || seen[connection.VehicleID]:
 				continue
 			}
 			seen[connection.VehicleID] = true
-			if !yield(u.vehicle(connection.VehicleID, ""), nil) {
+			if !yield(listedCar{id: connection.VehicleID}, nil) {
 				return
 			}
 		}
 		if len(seen) == 0 {
-			yield(nil, ErrNotConnected)
+			yield(listedCar{}, a.notConnected(ctx, userID))
 		}
 	}
 }
 
-// connection finds the one connection of a user and a vehicle.
-func (a appReach) connection(ctx context.Context, v *Vehicle) (Connection, error) {
-	for connection, err := range a.search(ctx, ConnectionFilter{UserID: v.userID, VehicleID: v.id}) {
-		return connection, err
+// notConnected is the error for a user of whom v3 shows no connection: whether
+// MoveToV3 or Connect helps depends on what is known from v2.0.
+func (a appReach) notConnected(ctx context.Context, userID string) error {
+	if user, err := a.accounts.stored(ctx, userID); err == nil && len(user.Grants) > 0 {
+		return ErrNotMoved
 	}
-	return Connection{}, ErrNotConnected
+	return ErrNotConnected
 }
 
-func (a appReach) permissions(ctx context.Context, v *Vehicle) ([]string, error) {
-	connection, err := a.connection(ctx, v)
+// connection finds the one connection of a user and a vehicle.
+func (a appReach) connection(ctx context.Context, car carRef) (Connection, error) {
+	for connection, err := range a.search(ctx, ConnectionFilter{UserID: car.user, VehicleID: car.id}) {
+		return connection, err
+	}
+	return Connection{}, a.notConnected(ctx, car.user)
+}
+
+func (a appReach) permissions(ctx context.Context, r *request) ([]string, error) {
+	connection, err := a.connection(ctx, r.car)
 	return connection.Permissions, err
 }
 
-func (a appReach) disconnect(ctx context.Context, v *Vehicle) error {
-	connection, err := a.connection(ctx, v)
+func (a appReach) disconnect(ctx context.Context, r *request) error {
+	connection, err := a.connection(ctx, r.car)
 	if err != nil {
 		return err
 	}
 	if err := a.deleteOne(ctx, connection.ID); err != nil {
 		return err
 	}
-	err = a.answers.dropScope(ctx, v.id, v.userID)
-	a.answers.discard(ctx, v.id, a.now()) // a late event must not bring them back
+	err = a.accounts.answers.dropScope(ctx, r.car.id, r.scope)
+	a.accounts.answers.discard(ctx, r.car.id, a.opts.now()) // a late event must not bring them back
 	return err
 }
 
 // renew has nothing to do: no token of the user's expires.
-func (a appReach) renew(ctx context.Context, u *User, _ time.Duration) error {
-	return a.connected(ctx, u.id)
+func (a appReach) renew(ctx context.Context, userID string, _ time.Duration) error {
+	return a.connected(ctx, userID)
 }
 
 // Connections may lag behind Connect a little.
@@ -157,25 +167,25 @@ func (a appReach) finish(ctx context.Context, callback *Callback, run connectRun
 	}
 	err := a.confirm(ctx, pending)
 	if err == nil {
-		return a.newGrant(pending.ClaimedUser, pending), nil
+		return a.links.newGrant(pending.ClaimedUser, pending), nil
 	}
 	// The run cannot be repeated without the owner: keep it for Resume.
 	id := randid.Text()
-	if keepErr := a.tokens.storeGrant(ctx, id, grantRecord{Pending: &pending}); keepErr != nil {
+	if keepErr := a.accounts.tokens.storeGrant(ctx, id, grantRecord{Pending: &pending}); keepErr != nil {
 		err = errors.Join(err, keepErr)
 	}
 	return nil, &PendingGrantError{GrantID: id, Err: err}
 }
 
 func (a appReach) resume(ctx context.Context, grantID string) (*Grant, error) {
-	pending, err := a.tokens.pending(ctx, grantID)
+	pending, err := a.accounts.tokens.pending(ctx, grantID)
 	if err == nil {
 		err = a.confirm(ctx, pending)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return a.newGrant(pending.ClaimedUser, pending), a.tokens.forgetGrant(ctx, grantID)
+	return a.links.newGrant(pending.ClaimedUser, pending), a.accounts.tokens.forgetGrant(ctx, grantID)
 }
 
 func (a appReach) confirm(ctx context.Context, p pendingGrant) error {
@@ -198,19 +208,10 @@ func (a appReach) confirmNow(ctx context.Context, p pendingGrant) error {
 		}
 		// Whatever the filter let through: both have to be what was asked for.
 		if connection.UserID == p.ClaimedUser && connection.ExternalID == p.ProofID {
-			return a.welcome(ctx, p)
+			return a.accounts.confirmed(ctx, p)
 		}
 	}
 	return errNotConfirmed
-}
-
-// welcome files what came with the run under its user.
-func (a appReach) welcome(ctx context.Context, p pendingGrant) error {
-	err := a.tokens.welcome(ctx, p.ClaimedUser, func(u *userRecord) { u.note(p) })
-	if err == nil {
-		a.gate.accessChanged(ctx, a.user(p.ClaimedUser))
-	}
-	return err
 }
 
 // deleteConnections looks in all modes: who is removed must not live on as a
@@ -246,7 +247,7 @@ func (a appReach) deleteOne(ctx context.Context, connectionID string) error {
 	if err != nil {
 		return err
 	}
-	if _, err = a.send(ctx, a.applicationCall(opDeleteConns, http.MethodDelete, path)); isGone(err) {
+	if _, err = a.sender.send(ctx, a.request(opDeleteConns, http.MethodDelete, path), nil); isGone(err) {
 		return nil
 	}
 	return err

@@ -1,6 +1,7 @@
 package smartcar
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -12,19 +13,24 @@ import (
 
 func itoa(n int) string { return strconv.Itoa(n) }
 
-// newCall fills in what every call to the vehicle has.
-func (v *Vehicle) newCall(ctx context.Context, op Operation) (*call, error) {
+// newRequest fills in what every request to the vehicle has.
+func (v *Vehicle) newRequest(ctx context.Context, op Operation) (*request, error) {
+	r, err := v.unauthorized(ctx, op)
+	if err != nil {
+		return nil, err
+	}
+	return r, v.core.reach.authorize(ctx, r, v.grantID)
+}
+
+// unauthorized is newRequest without a credential.
+func (v *Vehicle) unauthorized(ctx context.Context, op Operation) (*request, error) {
 	if err := v.ready(ctx); err != nil {
 		return nil, err
 	}
-	units := v.opts.units
-	if units == "" {
-		units = v.core.opts.units
-	}
-	c := &call{
-		op: op, vehicle: v, base: v.base, units: units, override: v.opts.override, kept: v.core.answers.of(v.id),
-	}
-	return c, v.core.reach.authorize(ctx, v, c)
+	return &request{
+		op: op, kind: KindMetadata, car: v.car, base: v.base, units: cmp.Or(v.opts.units, v.core.opts.units),
+		override: v.opts.override, kept: v.core.answers.of(v.car.id),
+	}, nil
 }
 
 // ready reports what is wrong with the handle itself.
@@ -38,7 +44,7 @@ func (v *Vehicle) ready(ctx context.Context) error {
 	if v.opts.err != nil {
 		return v.opts.err
 	}
-	return validateID("vehicle id", v.id)
+	return validateID("vehicle id", v.car.id)
 }
 
 func checkContext(ctx context.Context) error {
@@ -73,25 +79,25 @@ func readWithQuery[T any, P readingOf[T]](ctx context.Context, v *Vehicle, op Op
 	if err != nil {
 		return nil, err
 	}
-	return result[T, P](v.core, &parts[0])
+	return result[T, P](v.core.wire, &parts[0])
 }
 
 // result turns a part into the typed result of its operation.
-func result[T any, P readingOf[T]](c *core, p *part) (*T, error) {
+func result[T any, P readingOf[T]](w wire, p *part) (*T, error) {
 	if p.refused != nil {
 		return nil, p.refused
 	}
 	value := p.value
 	if value == nil {
 		var err error
-		if value, err = c.wire.decode(p.op, p.body, p.meta.UnitSystem); err != nil {
+		if value, err = w.decode(p.op, p.body, p.meta.UnitSystem); err != nil {
 			return nil, &Error{Operation: p.op.name, StatusCode: http.StatusOK, RequestID: p.meta.RequestID, Err: err}
 		}
 		value.setMeta(p.meta)
 	}
 	typed, ok := value.(P)
 	if !ok {
-		return nil, &NotSupportedError{Operation: p.op.name, API: c.wire.version()}
+		return nil, &NotSupportedError{Operation: p.op.name, API: w.version()}
 	}
 	return typed, nil
 }
@@ -99,7 +105,7 @@ func result[T any, P readingOf[T]](c *core, p *part) (*T, error) {
 // read asks for all ops in one request and returns a part for each, in order.
 // Answers that Smartcar would only repeat are taken from what is kept.
 func (v *Vehicle) read(ctx context.Context, op Operation, ops []operation, query url.Values) ([]part, error) {
-	call, err := v.newCall(ctx, op)
+	r, err := v.newRequest(ctx, op)
 	if err != nil {
 		return nil, err
 	}
@@ -107,18 +113,23 @@ func (v *Vehicle) read(ctx context.Context, op Operation, ops []operation, query
 		if !v.core.wire.supports(&ops[i]) {
 			return nil, &NotSupportedError{Operation: ops[i].name, API: v.core.wire.version()}
 		}
+		if v.core.wire.kind(&ops[i]) == KindData {
+			r.kind = KindData
+		}
 	}
-	call.query = query
-	known, missing := v.current(ctx, call, ops)
+	r.query = query
+	known, missing := v.current(ctx, r, ops)
 	if len(missing) == 0 {
 		return known, nil
 	}
-	asked := v.core.now()
-	fetched, err := v.fetch(ctx, call, missing)
-	if err != nil {
-		if fetched, err = v.instead(ctx, call, missing, asked, err); err != nil {
-			return nil, err
-		}
+	r.reads, r.wire = missing, v.core.wire.read(missing)
+	asked := v.core.opts.now()
+	var fetched []part
+	a, err := v.core.send(ctx, r, nil)
+	if err == nil {
+		fetched = a.answer.parts
+	} else if fetched, err = v.instead(ctx, r, asked, err); err != nil {
+		return nil, err
 	}
 	if len(known) == 0 {
 		return fetched, nil
@@ -128,21 +139,23 @@ func (v *Vehicle) read(ctx context.Context, op Operation, ops []operation, query
 
 // current returns the kept answers that Smartcar would only repeat, and what
 // is left to be asked for.
-func (v *Vehicle) current(ctx context.Context, call *call, ops []operation) (known []part, missing []operation) {
-	if call.override || call.query != nil {
+func (v *Vehicle) current(ctx context.Context, r *request, ops []operation) (known []part, missing []operation) {
+	if r.override || r.query != nil {
 		return nil, ops
 	}
-	if v.core.answers.stored != nil && call.kept.unclassified() { // another replica may know the car
-		if c, _, err := v.core.gate.lookUp(ctx, v); err == nil {
-			call.kept.note(c.state)
+	answers := v.core.answers
+	if answers.stored != nil && r.kept.unclassified() { // another replica may know the car
+		if c, _, err := v.core.cars.lookUp(ctx, r.car); err == nil {
+			r.kept.classify(c.state)
 		}
 	}
-	if !call.kept.repeats() {
+	if !r.kept.repeats() {
 		return nil, ops
 	}
-	v.core.answers.stored.sync(ctx, call)
+	ref := r.answerRef()
+	answers.stored.sync(ctx, ref)
 	for _, op := range ops {
-		p, ok := call.kept.current(call.answerKey(op.name), v.core.now(), v.core.opts.policyRules())
+		p, ok := r.kept.current(ref.key(op.name), v.core.opts.now(), v.core.opts.policyRules())
 		if !ok || op.kind != KindData {
 			missing = append(missing, op)
 			continue
@@ -166,46 +179,23 @@ func inOrder(ops []operation, known, fetched []part) []part {
 	return parts
 }
 
-// fetch asks for ops and keeps what comes back.
-func (v *Vehicle) fetch(ctx context.Context, call *call, ops []operation) ([]part, error) {
-	call.ops = ops
-	call.request = v.core.wire.read(ops)
-	call.kind = KindMetadata
-	for i := range ops {
-		if v.core.wire.kind(&ops[i]) == KindData {
-			call.kind = KindData
-		}
-	}
-	a, err := v.core.send(ctx, call)
-	if err != nil {
-		return nil, err
-	}
-	for i := range a.parts {
-		p := &a.parts[i]
-		if p.err != nil {
-			p.refused = v.core.gate.explainVehicle(ctx, call, p.err)
-		}
-	}
-	return a.parts, nil
-}
-
 // instead answers a refused read by other means, if the caller allowed any.
-func (v *Vehicle) instead(ctx context.Context, call *call, ops []operation, asked time.Time, refused error) ([]part, error) {
+func (v *Vehicle) instead(ctx context.Context, r *request, asked time.Time, refused error) ([]part, error) {
 	limit, ok := errors.AsType[*RateLimitError](refused)
-	if !ok || call.query != nil {
+	if !ok || r.query != nil {
 		return nil, refused
 	}
 	if v.opts.share && limit.InFlight {
-		if err := v.core.gate.turns.Wait(ctx, v.policyKey); err != nil {
+		if err := v.core.gate.turns.Wait(ctx, r.car.key); err != nil {
 			return nil, err
 		}
-		if parts := v.lastAnswers(call, ops, limit, asked); parts != nil {
+		if parts := lastAnswers(r, limit, asked); parts != nil {
 			return parts, nil
 		}
 	}
 	if v.opts.allowStale {
-		v.core.answers.stored.sync(ctx, call)
-		if parts := v.lastAnswers(call, ops, limit, time.Time{}); parts != nil {
+		v.core.answers.stored.sync(ctx, r.answerRef())
+		if parts := lastAnswers(r, limit, time.Time{}); parts != nil {
 			return parts, nil
 		}
 	}
@@ -215,15 +205,15 @@ func (v *Vehicle) instead(ctx context.Context, call *call, ops []operation, aske
 // lastAnswers returns the kept answers that were received at since or later;
 // without a since they are stale. An operation without one fails by itself; if
 // none has one, lastAnswers returns nil.
-func (v *Vehicle) lastAnswers(call *call, ops []operation, limit *RateLimitError, since time.Time) []part {
-	parts := make([]part, len(ops))
+func lastAnswers(r *request, limit *RateLimitError, since time.Time) []part {
+	parts := make([]part, len(r.reads))
 	found := false
-	for i := range ops {
-		p, ok := call.kept.get(call.answerKey(ops[i].name))
+	for i := range r.reads {
+		p, ok := r.kept.get(r.answerRef().key(r.reads[i].name))
 		if !ok || p.meta.ReceivedAt.Before(since) {
 			refused := *limit
-			refused.Operation = ops[i].name
-			parts[i] = part{op: &ops[i], refused: &refused}
+			refused.Operation = r.reads[i].name
+			parts[i] = part{op: &r.reads[i], refused: &refused}
 			continue
 		}
 		found = true

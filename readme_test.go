@@ -76,11 +76,11 @@ func operationRow(op *operation) string {
 		v2 = "`" + op.method + " " + op.v2 + "`"
 	}
 	kind := map[Kind]string{KindMetadata: "metadata", KindData: "data", KindCommand: "command"}[op.kind]
-	return fmt.Sprintf("| `%s` | %s | %s | %s | %s |\n", op.call, kind, permission, v2, onV3(op))
+	return fmt.Sprintf("| `%s` | %s | %s | %s | %s |\n", op.call, kind, permission, v2, placeOnV3(op))
 }
 
-// onV3 is where API v3 has an operation: at a path, in signals, or beside the vehicle.
-func onV3(op *operation) string {
+// placeOnV3 is where API v3 has an operation: at a path, in signals, or beside the vehicle.
+func placeOnV3(op *operation) string {
 	switch {
 	case op.v3 != "":
 		return "`" + op.method + " " + op.v3 + "`"
@@ -92,7 +92,7 @@ func onV3(op *operation) string {
 			list[i] = "`" + string(code) + "`"
 		}
 		return strings.Join(list, ", ")
-	case op.name == TeslaVirtualKey:
+	case op.name == opKeyStatus:
 		return "known from the last read"
 	}
 	return "of the connection"
@@ -109,7 +109,7 @@ func TestREADMEQuickStart(t *testing.T) {
 // exampleFiles are tests, of this package and of modules that have what this
 // one must not require, which compile and run what the README shows in parts.
 var exampleFiles = [...]string{
-	"example_test.go", "example_v3_test.go", "webhook_example_test.go", "keypage/example_test.go", "examples/fleet/stores_test.go",
+	"example_test.go", "example_v3_test.go", "keypage/example_test.go", "examples/fleet/stores_test.go",
 }
 
 // TestREADMESnippets: a program or a test is compiled, and run if it is a

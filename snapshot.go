@@ -10,7 +10,7 @@ import (
 // result or an error of its own. Its methods are those of [Vehicle]. It is
 // safe for concurrent use.
 type Snapshot struct {
-	core  *core
+	wire  wire
 	parts func() []part // a function, so that no verb of fmt prints them
 }
 
@@ -48,7 +48,7 @@ func fromSnapshot[T any, P readingOf[T]](s *Snapshot, op Operation) (*T, error) 
 	for _, p := range s.all() {
 		if p.op.name == op {
 			p.value = nil // decoded anew: callers must not see each other's changes
-			return result[T, P](s.core, &p)
+			return result[T, P](s.wire, &p)
 		}
 	}
 	return nil, fmt.Errorf("%w: %s", ErrNotRequested, op)

@@ -83,13 +83,14 @@ type SubscriptionFilter struct {
 //
 // https://smartcar.com/docs/integrations/webhooks/subscribing-vehicles
 func (v *Vehicle) Subscribe(ctx context.Context, webhookID string) error {
-	if err := v.ready(ctx); err != nil {
-		return err
-	}
 	if err := validateID("webhook id", webhookID); err != nil {
 		return err
 	}
-	return v.core.reach.subscribe(ctx, v, webhookID)
+	r, err := v.newRequest(ctx, opSubscribe)
+	if err != nil {
+		return err
+	}
+	return v.core.reach.subscribe(ctx, r, webhookID)
 }
 
 // Unsubscribe ends what [Vehicle.Subscribe] began. A car that is not subscribed
@@ -98,36 +99,31 @@ func (v *Vehicle) Subscribe(ctx context.Context, webhookID string) error {
 //
 // https://smartcar.com/docs/integrations/webhooks/subscribing-vehicles
 func (v *Vehicle) Unsubscribe(ctx context.Context, webhookID string) error {
-	if err := v.ready(ctx); err != nil {
-		return err
-	}
 	if err := validateID("webhook id", webhookID); err != nil {
 		return err
 	}
-	return v.core.reach.unsubscribe(ctx, v, webhookID)
-}
-
-func (g grantReach) subscribe(ctx context.Context, v *Vehicle, webhookID string) error {
-	call, err := v.newCall(ctx, opSubscribe)
+	r, err := v.unauthorized(ctx, opUnsubscribe)
 	if err != nil {
 		return err
 	}
-	call.kind = KindMetadata
-	call.request = wireRequest{method: http.MethodPost, path: "/webhooks/" + url.PathEscape(webhookID), body: []byte("{}")}
-	_, err = g.send(ctx, call)
+	return v.core.reach.unsubscribe(ctx, r, webhookID)
+}
+
+func (g grantReach) subscribe(ctx context.Context, r *request, webhookID string) error {
+	r.wire = wireRequest{method: http.MethodPost, path: "/webhooks/" + url.PathEscape(webhookID), body: []byte("{}")}
+	_, err := g.sender.send(ctx, r, nil)
 	return err
 }
 
-// unsubscribe is the one call below a vehicle that the user's token is refused for.
-func (g grantReach) unsubscribe(ctx context.Context, v *Vehicle, webhookID string) error {
+// unsubscribe is the one request below a vehicle that the user's token is refused for.
+func (g grantReach) unsubscribe(ctx context.Context, r *request, webhookID string) error {
 	token := g.secrets().managementToken
 	if token == "" {
 		return argumentError("Config.ManagementToken", "is empty; copy it from the Smartcar dashboard, Configuration, API credentials")
 	}
-	_, err := g.send(ctx, &call{
-		op: opUnsubscribe, kind: KindMetadata, vehicle: v, base: v.base, auth: fixedCredential("Bearer " + token),
-		request: wireRequest{method: http.MethodDelete, path: "/webhooks/" + url.PathEscape(webhookID)},
-	})
+	r.auth, r.units = fixedCredential("Bearer "+token), ""
+	r.wire = wireRequest{method: http.MethodDelete, path: "/webhooks/" + url.PathEscape(webhookID)}
+	_, err := g.sender.send(ctx, r, nil)
 	return unlessGone(err)
 }
 
@@ -138,44 +134,41 @@ func unlessGone(err error) error {
 	return err
 }
 
-// managementCall is a call to the management API of v3.
-func (a appReach) managementCall(op Operation, method, path string) *call {
-	call := a.applicationCall(op, method, path)
-	call.base = a.opts.origins.ManagementV3.JoinPath("v3").String()
-	return call
+// managementRequest is a request to the management API of v3.
+func (a appReach) managementRequest(op Operation, method, path string) *request {
+	r := a.request(op, method, path)
+	r.base = a.opts.origins.ManagementV3.JoinPath("v3").String()
+	return r
 }
 
-func (a appReach) subscribe(ctx context.Context, v *Vehicle, webhookID string) error {
-	if err := validateID("user id", v.userID); err != nil {
-		return err
-	}
-	call := a.managementCall(opSubscribe, http.MethodPost, "/subscriptions")
+func (a appReach) subscribe(ctx context.Context, r *request, webhookID string) error {
+	sub := a.managementRequest(opSubscribe, http.MethodPost, "/subscriptions")
 	var err error
-	if call.request.body, err = json.Marshal(map[string]any{"data": map[string]any{"attributes": map[string]string{
-		"webhookId": webhookID, "userId": v.userID, "vehicleId": v.id,
+	if sub.wire.body, err = json.Marshal(map[string]any{"data": map[string]any{"attributes": map[string]string{
+		"webhookId": webhookID, "userId": r.car.user, "vehicleId": r.car.id,
 	}}}); err != nil {
 		return argumentError("webhook id", "cannot be written as JSON")
 	}
-	_, err = a.send(ctx, call)
+	_, err = a.sender.send(ctx, sub, nil)
 	if e, ok := errors.AsType[*Error](err); ok && e.StatusCode == http.StatusConflict {
 		return nil // it exists
 	}
 	return err
 }
 
-func (a appReach) unsubscribe(ctx context.Context, v *Vehicle, webhookID string) error {
-	if err := validateID("user id", v.userID); err != nil {
+func (a appReach) unsubscribe(ctx context.Context, r *request, webhookID string) error {
+	if err := validateID("user id", r.car.user); err != nil {
 		return err
 	}
 	var found []string
 	for _, mode := range a.modes("") {
-		filter := SubscriptionFilter{WebhookID: webhookID, UserID: v.userID, VehicleID: v.id, Mode: mode}
+		filter := SubscriptionFilter{WebhookID: webhookID, UserID: r.car.user, VehicleID: r.car.id, Mode: mode}
 		for s, err := range a.subscriptions(ctx, filter) {
 			if err != nil {
 				return err
 			}
 			// Whatever the filter let through: nobody else's is ended.
-			if s.WebhookID == webhookID && s.UserID == v.userID && s.VehicleID == v.id && !slices.Contains(found, s.ID) {
+			if s.WebhookID == webhookID && s.UserID == r.car.user && s.VehicleID == r.car.id && !slices.Contains(found, s.ID) {
 				found = append(found, s.ID)
 			}
 		}
@@ -193,7 +186,7 @@ func (a appReach) deleteSubscription(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	_, err = a.send(ctx, a.managementCall(opUnsubscribe, http.MethodDelete, path))
+	_, err = a.sender.send(ctx, a.managementRequest(opUnsubscribe, http.MethodDelete, path), nil)
 	return unlessGone(err)
 }
 
@@ -203,7 +196,7 @@ func (a appReach) deleteSubscription(ctx context.Context, id string) error {
 // https://smartcar.com/docs/api-reference/list-webhooks
 func (c *Client) Webhooks(ctx context.Context, filter WebhookFilter) iter.Seq2[Webhook, error] {
 	return func(yield func(Webhook, error) bool) {
-		a, err := c.v3(opWebhooks)
+		a, err := c.core.v3(opWebhooks)
 		if err == nil {
 			err = checkContext(ctx)
 		}
@@ -211,15 +204,15 @@ func (c *Client) Webhooks(ctx context.Context, filter WebhookFilter) iter.Seq2[W
 			yield(Webhook{}, err)
 			return
 		}
-		call := a.managementCall(opWebhooks, http.MethodGet, "/webhooks")
-		call.query = url.Values{}
-		setPresent(call.query, map[string]string{"filter[name]": filter.Name, "filter[callbackUri]": filter.CallbackURL})
+		r := a.managementRequest(opWebhooks, http.MethodGet, "/webhooks")
+		r.query = url.Values{}
+		setPresent(r.query, map[string]string{"filter[name]": filter.Name, "filter[callbackUri]": filter.CallbackURL})
 		for name, value := range map[string]*bool{"isEnabled": filter.Enabled, "autoSubscribe": filter.AutoSubscribe} {
 			if value != nil {
-				call.query.Set("filter["+name+"]", strconv.FormatBool(*value))
+				r.query.Set("filter["+name+"]", strconv.FormatBool(*value))
 			}
 		}
-		for w, err := range pagesV3(ctx, c.core, call, func(w *webhookV3) string { return string(w.ID) }) {
+		for w, err := range pagesV3(ctx, a.sender, r, func(w *webhookV3) string { return string(w.ID) }) {
 			if err != nil {
 				yield(Webhook{}, err)
 				return
@@ -247,7 +240,7 @@ func (c *Client) Webhook(ctx context.Context, id string) (*Webhook, error) {
 //
 // https://smartcar.com/docs/api-reference/list-subscriptions
 func (c *Client) Subscriptions(ctx context.Context, filter SubscriptionFilter) iter.Seq2[Subscription, error] {
-	a, err := c.v3(opSubscriptions)
+	a, err := c.core.v3(opSubscriptions)
 	if err == nil {
 		err = checkContext(ctx)
 	}
@@ -273,7 +266,7 @@ func (c *Client) Subscription(ctx context.Context, id string) (*Subscription, er
 //
 // https://smartcar.com/docs/api-reference/delete-subscription
 func (c *Client) DeleteSubscription(ctx context.Context, id string) error {
-	a, err := c.v3(opUnsubscribe)
+	a, err := c.core.v3(opUnsubscribe)
 	if err == nil {
 		err = checkContext(ctx)
 	}
@@ -285,7 +278,7 @@ func (c *Client) DeleteSubscription(ctx context.Context, id string) error {
 
 // oneV3 reads one resource of the management API.
 func oneV3[T any](ctx context.Context, c *Client, op Operation, argument, above, id string, found func(*T) lenient.String) (*T, error) {
-	a, err := c.v3(op)
+	a, err := c.core.v3(op)
 	if err != nil {
 		return nil, err
 	}
@@ -296,9 +289,9 @@ func oneV3[T any](ctx context.Context, c *Client, op Operation, argument, above,
 	if err != nil {
 		return nil, err
 	}
-	w, err := callJSON[struct {
+	w, err := sendJSON[struct {
 		Data lenient.Object[T] `json:"data"`
-	}](ctx, c.core, a.managementCall(op, http.MethodGet, path))
+	}](ctx, a.sender, a.managementRequest(op, http.MethodGet, path))
 	if err != nil {
 		return nil, err
 	}
@@ -309,14 +302,14 @@ func oneV3[T any](ctx context.Context, c *Client, op Operation, argument, above,
 }
 
 func (a appReach) subscriptions(ctx context.Context, filter SubscriptionFilter) iter.Seq2[Subscription, error] {
-	call := a.managementCall(opSubscriptions, http.MethodGet, "/subscriptions")
-	call.query = url.Values{}
-	setPresent(call.query, map[string]string{
+	r := a.managementRequest(opSubscriptions, http.MethodGet, "/subscriptions")
+	r.query = url.Values{}
+	setPresent(r.query, map[string]string{
 		"filter[webhookId]": filter.WebhookID, "filter[userId]": filter.UserID,
 		"filter[vehicleId]": filter.VehicleID, "filter[vehicle.mode]": string(filter.Mode),
 	})
 	return func(yield func(Subscription, error) bool) {
-		for w, err := range pagesV3(ctx, a.core, call, func(w *subscriptionV3) string { return string(w.ID) }) {
+		for w, err := range pagesV3(ctx, a.sender, r, func(w *subscriptionV3) string { return string(w.ID) }) {
 			if err != nil {
 				yield(Subscription{}, err)
 				return

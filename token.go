@@ -3,7 +3,6 @@ package smartcar
 import (
 	"context"
 	"errors"
-	"net/http"
 	"net/url"
 	"sync"
 	"time"
@@ -57,7 +56,6 @@ type tokenKeeper struct {
 	records records.Records
 	// cached holds access tokens, to spare the store a load for each request.
 	cached     *lru.Cache[string, *cachedGrant]
-	users      *lru.Cache[string, cachedUser]
 	refreshing records.Flights
 	// unstored holds what the store would not take yet, by grant: a newPair, or
 	// the grantRecord of a new grant.
@@ -70,7 +68,6 @@ func newTokenKeeper(c *core) *tokenKeeper {
 	return &tokenKeeper{
 		core: c, records: records.New(c.opts.store, c.opts.clock),
 		cached: lru.New[string, *cachedGrant](10_000),
-		users:  lru.New[string, cachedUser](10_000),
 
 		notCovered: lru.New[string, time.Time](1000),
 	}
@@ -85,7 +82,7 @@ type grantCredential struct {
 
 func (g *grantCredential) ready() bool {
 	r, ok := g.keeper.cached.Get(g.grant)
-	return ok && r.fresh(g.keeper.core.now())
+	return ok && r.fresh(g.keeper.core.opts.now())
 }
 
 func (g *grantCredential) header(ctx context.Context) ([]string, error) {
@@ -95,7 +92,7 @@ func (g *grantCredential) header(ctx context.Context) ([]string, error) {
 		// shall use another grant.
 		detached, cancel := contexts.Detached(ctx)
 		defer cancel()
-		err = errors.Join(err, g.keeper.end(detached, g.grant, g.userID))
+		err = errors.Join(err, g.keeper.core.accounts.end(detached, g.grant, g.userID))
 	}
 	if err != nil {
 		return nil, err
@@ -113,7 +110,7 @@ func (g *grantCredential) refused(ctx context.Context, header []string) (renewed
 	case r.header[0] != header[0]:
 		return false, nil // another replica has renewed it
 	}
-	if at, ok := g.keeper.notCovered.Get(g.grant + "/" + g.vehicle); ok && g.keeper.core.now().Sub(at) < time.Hour {
+	if at, ok := g.keeper.notCovered.Get(g.grant + "/" + g.vehicle); ok && g.keeper.core.opts.now().Sub(at) < time.Hour {
 		return false, errNoOtherToken // renewing did not help this car before
 	}
 	_, err = g.keeper.refreshed(ctx, g.grant, func(now grantRecord) bool { return now.AccessToken != r.AccessToken })
@@ -126,8 +123,15 @@ func (g *grantCredential) renewalHelped(helped bool) string {
 	if helped || g.vehicle == "" {
 		return ""
 	}
-	g.keeper.notCovered.Put(g.grant+"/"+g.vehicle, g.keeper.core.now())
+	g.keeper.notCovered.Put(g.grant+"/"+g.vehicle, g.keeper.core.opts.now())
 	return "the user's token is good, but does not reach this vehicle"
+}
+
+func (g *grantCredential) refreshTokens() (current, spare string) {
+	if r, ok := g.keeper.cached.Get(g.grant); ok {
+		return r.RefreshToken, r.Spare
+	}
+	return "", ""
 }
 
 // cachedGrant is a record with the header that its access token makes.
@@ -161,10 +165,10 @@ func (k *tokenKeeper) load(ctx context.Context, grant string) (*cachedGrant, err
 
 // valid returns a record whose access token can be used now.
 func (k *tokenKeeper) valid(ctx context.Context, grant string) (*cachedGrant, error) {
-	if r, ok := k.cached.Get(grant); ok && r.fresh(k.core.now()) {
+	if r, ok := k.cached.Get(grant); ok && r.fresh(k.core.opts.now()) {
 		return r, nil
 	}
-	r, err := k.refreshed(ctx, grant, func(r grantRecord) bool { return r.fresh(k.core.now()) })
+	r, err := k.refreshed(ctx, grant, func(r grantRecord) bool { return r.fresh(k.core.opts.now()) })
 	if err == nil {
 		return r, nil
 	}
@@ -179,7 +183,7 @@ func (k *tokenKeeper) valid(ctx context.Context, grant string) (*cachedGrant, er
 			return nil, err
 		}
 	}
-	if old.AccessToken == "" || !k.core.now().Before(old.Expires) {
+	if old.AccessToken == "" || !k.core.opts.now().Before(old.Expires) {
 		return nil, err
 	}
 	return old, nil
@@ -310,7 +314,7 @@ func (k *tokenKeeper) refreshLeased(ctx context.Context, grant string, r grantRe
 		}
 		token, err := k.exchangeRefresh(ctx, r.RefreshToken)
 		if err == nil {
-			return k.storePair(ctx, grant, newPair{token, r.RefreshToken, r.UserID, k.core.now()})
+			return k.storePair(ctx, grant, newPair{token, r.RefreshToken, r.UserID, k.core.opts.now()})
 		}
 		failed, unclear = err, unclear || mayHaveRotated(err)
 		if errors.Is(err, ErrReconnectRequired) {
@@ -344,7 +348,7 @@ func (k *tokenKeeper) exchangeRefresh(ctx context.Context, refreshToken string) 
 	ctx = context.WithValue(ctx, oauth2.HTTPClient, k.core.http)
 	token, err := k.core.oauth().TokenSource(ctx, &oauth2.Token{RefreshToken: refreshToken}).Token()
 	if err != nil {
-		return nil, tokenError(opRefresh, err, k.core.now())
+		return nil, tokenError(opRefresh, err, k.core.opts.now())
 	}
 	return token, nil
 }
@@ -362,7 +366,7 @@ func (k *tokenKeeper) rejected(ctx context.Context, grant string, used grantReco
 		return nil, err // whether somebody has rotated it cannot be told
 	}
 	if err == nil {
-		err = k.end(ctx, grant, r.UserID)
+		err = k.core.accounts.end(ctx, grant, r.UserID)
 	}
 	return nil, errors.Join(cause, err)
 }
@@ -407,7 +411,7 @@ func (k *tokenKeeper) releaseLease(ctx context.Context, grant, lease string, unc
 // one whose refresh is under way somewhere and does not come to its end.
 func (k *tokenKeeper) renew(ctx context.Context, grant string, within time.Duration) error {
 	_, err := k.refreshed(ctx, grant, func(r grantRecord) bool {
-		return r.LeaseID == "" && r.ObtainedAt.Add(refreshTokenLife).Sub(k.core.now()) >= within
+		return r.LeaseID == "" && r.ObtainedAt.Add(refreshTokenLife).Sub(k.core.opts.now()) >= within
 	})
 	return err
 }
@@ -451,7 +455,7 @@ func (k *tokenKeeper) exchangeCode(ctx context.Context, code, redirectURL string
 		if err == nil {
 			return token, nil
 		}
-		e := tokenError(opExchange, err, k.core.now())
+		e := tokenError(opExchange, err, k.core.opts.now())
 		if failed, ok := errors.AsType[*Error](e); !ok || failed.reach != reachedNever || try >= refreshTries || ctx.Err() != nil {
 			return nil, e
 		}
@@ -460,5 +464,3 @@ func (k *tokenKeeper) exchangeCode(ctx context.Context, code, redirectURL string
 		}
 	}
 }
-
-var _ http.RoundTripper = tokenTransport{}

@@ -95,10 +95,10 @@ func (t *appToken) fresh(now time.Time) bool {
 	return t != nil && now.Before(t.expires)
 }
 
-func (a *appCredential) ready() bool { return a.current.Load().fresh(a.core.now()) }
+func (a *appCredential) ready() bool { return a.current.Load().fresh(a.core.opts.now()) }
 
 func (a *appCredential) header(ctx context.Context) ([]string, error) {
-	if t := a.current.Load(); t.fresh(a.core.now()) {
+	if t := a.current.Load(); t.fresh(a.core.opts.now()) {
 		return t.header, nil
 	}
 	return a.renewed(ctx, "")
@@ -110,7 +110,7 @@ func (a *appCredential) refused(ctx context.Context, header []string) (renewed b
 	if t := a.current.Load(); t != nil && t.header[0] != header[0] {
 		return false, nil
 	}
-	if a.core.now().Sub(time.Unix(0, a.replaced.Load())) < time.Minute {
+	if a.core.opts.now().Sub(time.Unix(0, a.replaced.Load())) < time.Minute {
 		return false, errNoOtherToken
 	}
 	if _, err = a.renewed(ctx, header[0]); err != nil {
@@ -120,6 +120,8 @@ func (a *appCredential) refused(ctx context.Context, header []string) (renewed b
 	t := a.current.Load()
 	return t.minted && t.header[0] != header[0], nil
 }
+
+func (a *appCredential) refreshTokens() (current, spare string) { return "", "" }
 
 func (a *appCredential) renewalHelped(helped bool) string {
 	if helped {
@@ -137,7 +139,7 @@ func (a *appCredential) renewed(ctx context.Context, refused string) ([]string, 
 		if err != nil {
 			return nil, err
 		}
-		if t := a.current.Load(); t != nil && t.header[0] != refused && a.core.now().Before(t.expires) {
+		if t := a.current.Load(); t != nil && t.header[0] != refused && a.core.opts.now().Before(t.expires) {
 			return t.header, nil
 		}
 	}
@@ -173,7 +175,7 @@ func (a *appCredential) renew(ctx context.Context, refused string) error {
 }
 
 func (a *appCredential) use(token string, life time.Duration, minted bool) {
-	a.current.Store(&appToken{header: []string{"Bearer " + token}, expires: a.core.now().Add(life), minted: minted})
+	a.current.Store(&appToken{header: []string{"Bearer " + token}, expires: a.core.opts.now().Add(life), minted: minted})
 }
 
 // mintFor puts a new token into use, in place of a refused one if there is one.
@@ -182,7 +184,7 @@ func (a *appCredential) mintFor(ctx context.Context, refused string) (token stri
 		return "", 0, err
 	}
 	if refused != "" {
-		a.replaced.Store(a.core.now().UnixNano()) // first: the new one may be refused at once
+		a.replaced.Store(a.core.opts.now().UnixNano()) // first: the new one may be refused at once
 	}
 	a.use(token, life, true)
 	return token, life, nil
@@ -232,15 +234,19 @@ func (a *appCredential) mint(ctx context.Context) (token string, life time.Durat
 	if err != nil {
 		return "", 0, &Error{Operation: opAppToken, reach: reachedNever, Err: err}
 	}
+	sent := a.core.opts.sentForToken(req)
 	resp, err := a.core.opts.roundTrip(req) //nolint:bodyclose // readAnswer closes it
 	if err != nil {
-		e := &Error{Operation: opAppToken, read: true, reach: reachedUnsure, Err: causeOf(ctx, err)}
+		e := &Error{Operation: opAppToken, read: true, reach: reachedUnsure, Err: sent.cause(causeOf(ctx, err))}
 		if certainlyNotSent(err) {
 			e.reach = reachedNever
 		}
 		return "", 0, e
 	}
-	answer, err := a.core.readAnswer(ctx, resp)
+	if resp.StatusCode == http.StatusOK {
+		sent = echo{} // a token is what it is for
+	}
+	answer, err := a.core.opts.readAnswer(ctx, resp, &sent)
 	if err != nil {
 		return "", 0, &Error{Operation: opAppToken, StatusCode: resp.StatusCode, read: true, reach: reachedUnsure, Err: err}
 	}
@@ -255,7 +261,7 @@ func (a *appCredential) decode(answer *answer) (token string, life time.Duration
 			e.Description = "look at Config.APIClientID and Config.APIClientSecret; the legacy credentials of API v2.0 are not taken here"
 		}
 		if e.isApplicationLimit() {
-			return "", 0, a.core.gate.pauseAll(opAppToken, e)
+			return "", 0, a.core.pause.begin(opAppToken, e)
 		}
 		return "", 0, e
 	}

@@ -5,12 +5,7 @@ import (
 	"errors"
 	"iter"
 	"net/url"
-	"slices"
 	"time"
-
-	"github.com/seed-498a1bc4/smartcar/internal/policy"
-	"github.com/seed-498a1bc4/smartcar/internal/randid"
-	"github.com/seed-498a1bc4/smartcar/store"
 )
 
 // A User is a person who connected cars through Connect, possibly several
@@ -33,7 +28,7 @@ func (u *User) ID() string {
 // an id that is not valid, or not the user's, shows at the first call.
 func (u *User) Vehicle(id string) *Vehicle {
 	if u == nil || u.core == nil {
-		return &Vehicle{id: id} // its calls say what is wrong
+		return &Vehicle{car: carRef{id: id}} // its calls say what is wrong
 	}
 	return u.vehicle(id, "")
 }
@@ -48,7 +43,7 @@ func (u *User) ready(ctx context.Context) error {
 
 func (u *User) vehicle(id, grant string) *Vehicle {
 	return &Vehicle{
-		core: u.core, userID: u.id, id: id, grantID: grant, policyKey: "car/" + id,
+		core: u.core, car: newCarRef(u.id, id), grantID: grant,
 		// Escaped, whatever the id holds stays one segment.
 		base: u.core.api + "/vehicles/" + url.PathEscape(id),
 	}
@@ -65,7 +60,17 @@ func (u *User) Vehicles(ctx context.Context) iter.Seq2[*Vehicle, error] {
 	if err := u.ready(ctx); err != nil {
 		return func(yield func(*Vehicle, error) bool) { yield(nil, err) }
 	}
-	return u.core.reach.vehicles(ctx, u)
+	return func(yield func(*Vehicle, error) bool) {
+		for found, err := range u.core.reach.vehicles(ctx, u.id) {
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			if !yield(u.vehicle(found.id, found.grant), nil) {
+				return
+			}
+		}
+	}
 }
 
 // VirtualKeyURL is the link that came back from the user's last run of
@@ -74,35 +79,11 @@ func (u *User) VirtualKeyURL(ctx context.Context) (VirtualKeyURL, error) {
 	if err := u.ready(ctx); err != nil {
 		return VirtualKeyURL{}, err
 	}
-	record, err := u.core.tokens.storedUser(ctx, u.id)
+	record, err := u.core.accounts.stored(ctx, u.id)
 	if err != nil {
 		return VirtualKeyURL{}, err
 	}
-	return u.core.parseKeyURL(record.VirtualKeyURL), nil
-}
-
-// parseKeyURL returns the zero value for a link that is not trusted (any more).
-func (c *core) parseKeyURL(raw string) VirtualKeyURL {
-	parsed, err := ParseVirtualKeyURL(raw, c.opts.keyDomains...)
-	if err != nil {
-		return VirtualKeyURL{}
-	}
-	return parsed
-}
-
-// keyURL is the link to show for a car: the server's word, then what Connect
-// brought, then the configured domain.
-func (c *core) keyURL(ctx context.Context, userID, fromError string) VirtualKeyURL {
-	if parsed := c.parseKeyURL(fromError); !parsed.IsZero() {
-		return parsed
-	}
-	if record, err := c.tokens.storedUser(ctx, userID); err == nil {
-		if parsed := c.parseKeyURL(record.VirtualKeyURL); !parsed.IsZero() {
-			parsed.vin = "" // of whichever car it came with
-			return parsed
-		}
-	}
-	return virtualKeyURLFor(c.opts.keyDomain)
+	return u.core.links.parse(record.VirtualKeyURL), nil
 }
 
 // Renew refreshes every grant of the user whose refresh token would expire
@@ -119,74 +100,18 @@ func (u *User) Renew(ctx context.Context, within time.Duration) error {
 	if err := u.ready(ctx); err != nil {
 		return err
 	}
-	return errors.Join(u.core.reach.renew(ctx, u, within), u.core.tokens.rewriteUser(ctx, u.id))
+	return errors.Join(u.core.reach.renew(ctx, u.id, within), u.core.users.Rewrite(ctx, u.id))
 }
 
 // Forget removes everything kept about the user: tokens, key link, answers and
 // what is known of the cars. Only an open window of a keyless car stays until
-// it closes by itself: it protects the car, not the user. Smartcar is not
+// it closes by itself: it protects the car, not the user. It works also where
+// what is stored of the user cannot be read: then tokens of API v2.0 that nothing
+// leads to any more are left to expire, within 60 days. Smartcar is not
 // told: call [Vehicle.Disconnect] first to revoke the access.
 func (u *User) Forget(ctx context.Context) error {
 	if err := u.ready(ctx); err != nil {
 		return err
 	}
-	_, err := u.core.tokens.anyUser(ctx, u.id)
-	if errors.Is(err, ErrNotConnected) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	// The user is marked first, so that what is in flight writes nothing new,
-	// and removed last: cut off in between, Forget can be called again.
-	record, err := u.core.tokens.markForgotten(ctx, u.id)
-	if err != nil {
-		return err
-	}
-	cars := slices.Clone(record.Cars)
-	for _, g := range record.Grants {
-		cars = append(cars, g.Vehicles...)
-		if err := u.core.tokens.forgetGrant(ctx, g.ID); err != nil {
-			return err
-		}
-	}
-	scopes := []string{u.id} // of API v3
-	for _, g := range record.Grants {
-		scopes = append(scopes, g.ID)
-	}
-	for _, id := range cars {
-		for _, scope := range scopes {
-			if err := u.core.answers.dropScope(ctx, id, scope); err != nil {
-				return err
-			}
-		}
-		if err := u.core.gate.forget(ctx, u.vehicle(id, "")); err != nil {
-			return err
-		}
-	}
-	return u.core.tokens.forgetUser(ctx, u.id)
-}
-
-// forget removes what is known of a car, but for a window that is still open.
-func (g *gate) forget(ctx context.Context, v *Vehicle) error {
-	for {
-		c, err := g.load(ctx, v)
-		if err != nil || c.revision == "" {
-			return err
-		}
-		if c.unreadable {
-			c.state = policy.State{}
-		}
-		g.known.Delete(v.policyKey)
-		now := c.now() // the earliest it can be: the record must not go before its window closes
-		rest := c.state.NextData(now, g.opts.policyRules()).Next.Sub(now)
-		if rest <= 0 {
-			err = g.records.Delete(ctx, v.policyKey, c.revision)
-		} else {
-			_, err = g.records.Swap(ctx, v.policyKey, c.revision, policy.Encode(c.state.OpenWindow(), randid.New()), rest)
-		}
-		if !errors.Is(err, store.ErrConflict) {
-			return err
-		}
-	}
+	return u.core.accounts.forget(ctx, u.id)
 }

@@ -20,21 +20,18 @@ import (
 // the next useful request. All other failures are an [*Error] or one of the
 // types beside it.
 type Vehicle struct {
-	core      *core
-	userID    string
-	id        string
-	base      string // its URL
-	grantID   string // the grant that listed it; empty until looked up
-	policyKey string
-	noted     bool // its user was stored when the request began, and must still be when it ends
-	opts      callOptions
+	core    *core
+	car     carRef
+	base    string // its URL
+	grantID string // the grant that listed it; empty until looked up
+	opts    callOptions
 }
 
 // ID is Smartcar's id of the vehicle: opaque, mostly a UUID.
-func (v *Vehicle) ID() string { return v.id }
+func (v *Vehicle) ID() string { return v.car.id }
 
 // UserID is the user whose connection reaches the vehicle.
-func (v *Vehicle) UserID() string { return v.userID }
+func (v *Vehicle) UserID() string { return v.car.user }
 
 // With returns the same vehicle with options for the calls made through it:
 //
@@ -131,10 +128,11 @@ func (v *Vehicle) ServiceHistory(ctx context.Context, from, to time.Time) (*Serv
 
 // Permissions lists what the owner granted to the application for this car.
 func (v *Vehicle) Permissions(ctx context.Context) ([]string, error) {
-	if err := v.ready(ctx); err != nil {
+	r, err := v.newRequest(ctx, Permissions)
+	if err != nil {
 		return nil, err
 	}
-	return v.core.reach.permissions(ctx, v)
+	return v.core.reach.permissions(ctx, r)
 }
 
 // Signals reads everything that Smartcar has stored of the car, in one request
@@ -160,20 +158,17 @@ func (v *Vehicle) Signal(ctx context.Context, code signals.Code) (*Signals, erro
 	if v != nil && v.core != nil && !v.core.wire.supports(&op[0]) {
 		return nil, &NotSupportedError{Operation: AllSignals, API: v.core.wire.version()}
 	}
-	call, err := v.newCall(ctx, AllSignals)
+	r, err := v.newRequest(ctx, AllSignals)
 	if err != nil {
 		return nil, err
 	}
-	call.kind, call.ops, call.alone = KindData, op, true
-	call.request = wireRequest{method: http.MethodGet, path: signalsPath + "/" + url.PathEscape(string(code))}
-	a, err := v.core.send(ctx, call)
+	r.kind, r.reads, r.alone = KindData, op, true
+	r.wire = wireRequest{method: http.MethodGet, path: signalsPath + "/" + url.PathEscape(string(code))}
+	a, err := v.core.send(ctx, r, nil)
 	if err != nil {
 		return nil, err
 	}
-	if p := &a.parts[0]; p.err != nil {
-		return nil, v.core.gate.explainVehicle(ctx, call, p.err)
-	}
-	return result[Signals](v.core, &a.parts[0])
+	return result[Signals](v.core.wire, &a.answer.parts[0])
 }
 
 // Snapshot reads several things in one request, which is one turn of a keyless
@@ -200,7 +195,7 @@ func (v *Vehicle) Snapshot(ctx context.Context, want ...Operation) (*Snapshot, e
 	if err != nil {
 		return nil, err
 	}
-	return &Snapshot{core: v.core, parts: func() []part { return parts }}, nil
+	return &Snapshot{wire: v.core.wire, parts: func() []part { return parts }}, nil
 }
 
 // A Request is anything the typed methods do not cover, such as a
@@ -246,7 +241,7 @@ func (v *Vehicle) Request(ctx context.Context, r Request) (*Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	call, err := v.newCall(ctx, opRequest)
+	req, err := v.newRequest(ctx, opRequest)
 	if err != nil {
 		return nil, err
 	}
@@ -260,25 +255,26 @@ func (v *Vehicle) Request(ctx context.Context, r Request) (*Response, error) {
 	case r.Kind > KindCommand:
 		return nil, argumentError("Request.Kind", "is not one of the package's kinds")
 	case r.Kind != KindDefault:
-		call.kind = r.Kind
+		req.kind = r.Kind
 	case r.Method == http.MethodGet:
-		call.kind = KindData
+		req.kind = KindData
 	default:
-		call.kind = KindCommand
+		req.kind = KindCommand
 	}
-	call.query = r.Query
-	call.request = wireRequest{method: r.Method, path: path}
+	req.query = r.Query
+	req.wire = wireRequest{method: r.Method, path: path}
 	if r.Body != nil {
-		if call.request.body, err = json.Marshal(r.Body); err != nil {
+		if req.wire.body, err = json.Marshal(r.Body); err != nil {
 			return nil, argumentError("Request.Body", "cannot be written as JSON")
 		}
 	}
-	a, err := v.core.send(ctx, call)
+	sent, err := v.core.send(ctx, req, nil)
 	if err != nil {
 		return nil, err
 	}
+	a := sent.answer
 	meta := metaFrom(a.header, a.at)
-	meta.PolicyOverridden = v.opts.override && call.kind != KindMetadata
+	meta.PolicyOverridden = v.opts.override && req.kind != KindMetadata
 	return &Response{StatusCode: a.status, Meta: meta, body: func() []byte { return a.body }}, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -235,7 +236,8 @@ func isDNSLabel(label string) bool {
 		!strings.HasPrefix(label, "-") && !strings.HasSuffix(label, "-")
 }
 
-// A VehicleClass says which of Smartcar's rules for data requests apply.
+// A VehicleClass says which of Smartcar's rules for data requests apply. It is a
+// short code that does not change; String says it for people.
 type VehicleClass string
 
 // The classes of vehicles.
@@ -243,16 +245,30 @@ const (
 	// ClassUnknown: not enough is known about the vehicle; the server's answer counts.
 	ClassUnknown VehicleClass = "unknown"
 	// ClassStreaming: a Tesla that streams its data once it has the virtual
-	// key, and answers one data request in eight hours before.
-	ClassStreaming VehicleClass = "streaming Tesla"
+	// key, and answers one data request per window before.
+	ClassStreaming VehicleClass = "streaming"
 	// ClassLegacy: a Model S or X from before the 2021 refresh. It needs no
 	// key; its data is refreshed every five minutes while it is awake.
-	ClassLegacy VehicleClass = "legacy Tesla"
+	ClassLegacy VehicleClass = "legacy"
 	// ClassOther: any other make.
-	ClassOther VehicleClass = "other make"
+	ClassOther VehicleClass = "other"
 )
 
-// A KeyNeed says whether a vehicle needs the virtual key at all.
+// String says the class for people. The text may change.
+func (c VehicleClass) String() string {
+	switch c {
+	case ClassStreaming:
+		return "streaming Tesla"
+	case ClassLegacy:
+		return "legacy Tesla"
+	case ClassOther:
+		return "other make"
+	}
+	return string(c)
+}
+
+// A KeyNeed says whether a vehicle needs the virtual key at all. It is a short
+// code that does not change; String says it for people.
 type KeyNeed string
 
 // The answers to whether a vehicle needs the virtual key. Ask an owner to add
@@ -260,8 +276,16 @@ type KeyNeed string
 const (
 	KeyNeedUnknown KeyNeed = "unknown"
 	KeyRequired    KeyNeed = "required"
-	KeyNotRequired KeyNeed = "not required"
+	KeyNotRequired KeyNeed = "not-required"
 )
+
+// String says the need for people. The text may change.
+func (n KeyNeed) String() string {
+	if n == KeyNotRequired {
+		return "not required"
+	}
+	return string(n)
+}
 
 // A KeyRequirement is what can be told about a vehicle without asking
 // anybody. What Smartcar answers later outweighs it.
@@ -279,26 +303,88 @@ type VehicleIdentity struct {
 	Year  int // the model year; 0 is not known
 }
 
-// KeyRequirement tells whether the vehicle needs the virtual key. A Tesla's
-// VIN decides; without one the make, the model and the year do. The VIN alone
-// can tell apart the old and the new hardware of a 2021 Model S or X.
+// KeyRequirement tells whether the vehicle needs the virtual key. A Tesla's VIN
+// decides; what it leaves open, or where there is none, the make, the model and
+// the year decide. The VIN alone can tell apart the old and the new hardware of a
+// 2021 Model S or X. A make that says nothing, such as "UNKNOWN", is not another
+// make.
 //
 // https://smartcar.com/docs/help/brand-quirks
 func (v VehicleIdentity) KeyRequirement() KeyRequirement {
-	if number, err := vin.Parse(v.VIN); err == nil && number.IsTesla() {
+	maker, model := makeOf(v.Make), teslaModelLetter(v.Model)
+	number, err := vin.Parse(v.VIN)
+	if err == nil && number.IsTesla() {
+		byVIN := teslaKeyRequirement(number.Model, number.Year, number.DriveUnit)
+		if byVIN.Need != KeyNeedUnknown || maker == otherMaker {
+			return byVIN
+		}
+		if !isTeslaModel(number.Model) {
+			number.Model = model
+		}
+		if number.Year == yearNotKnown {
+			number.Year = v.Year
+		}
 		return teslaKeyRequirement(number.Model, number.Year, number.DriveUnit)
 	}
-	words := strings.Fields(strings.ToUpper(v.Make))
-	switch {
-	case len(words) == 0:
+	switch maker {
+	case makerNotKnown:
 		return keyNeedUnknown("The make of the vehicle is not known.")
-	case words[0] != "TESLA":
+	case otherMaker:
 		return KeyRequirement{KeyNotRequired, ClassOther, "Only a Tesla can need the virtual key."}
 	}
-	return teslaKeyRequirement(teslaModelLetter(v.Model), v.Year, driveUnitNotKnown)
+	return teslaKeyRequirement(model, v.Year, driveUnitNotKnown)
 }
 
-const driveUnitNotKnown = 0
+type maker uint8
+
+const (
+	makerNotKnown maker = iota
+	teslaMaker
+	otherMaker
+)
+
+// makeOf reads "TESLA", "Tesla, Inc." or "tesla_motors". What stands for a make
+// that is not known, as null and "N/A" do, says nothing, and neither does what has
+// fewer than two different letters.
+func makeOf(text string) maker {
+	name := onlyASCII(text, func(r rune) bool { return 'A' <= r && r <= 'Z' })
+	switch {
+	case strings.HasPrefix(name, "TESLA"):
+		return teslaMaker
+	case name == "" || strings.Trim(name, name[:1]) == "":
+		return makerNotKnown
+	case strings.HasPrefix(name, "UNKNOWN"), strings.HasPrefix(name, "UNDEFINED"), strings.HasPrefix(name, "UNSPECIFIED"),
+		strings.HasPrefix(name, "NOT"):
+		return makerNotKnown
+	}
+	switch name {
+	case "NULL", "NIL", "NA", "NAN", "NONE", "NODATA", "EMPTY", "INVALID", "ERROR", "TBD", "TRUE", "FALSE",
+		"MAKE", "VEHICLE", "CAR", "OTHER", "GENERIC", "DEFAULT", "STRING", "OBJECTOBJECT":
+		return makerNotKnown
+	}
+	return otherMaker
+}
+
+// onlyASCII is text in upper case, without the characters that keep refuses.
+func onlyASCII(text string, keep func(rune) bool) string {
+	return strings.Map(func(r rune) rune {
+		if 'a' <= r && r <= 'z' {
+			r -= 'a' - 'A'
+		}
+		if keep(r) {
+			return r
+		}
+		return -1
+	}, text)
+}
+
+const (
+	driveUnitNotKnown = 0
+	yearNotKnown      = 0
+)
+
+// isTeslaModel: position 4 of a VIN stands for a model.
+func isTeslaModel(letter byte) bool { return letter != 0 && strings.IndexByte("S3XYCRTA", letter) >= 0 }
 
 // teslaKeyRequirement takes the model as position 4 of a VIN spells it.
 func teslaKeyRequirement(model byte, year int, driveUnit byte) KeyRequirement {
@@ -314,9 +400,9 @@ func teslaKeyRequirement(model byte, year int, driveUnit byte) KeyRequirement {
 }
 
 func modelSXKeyRequirement(year int, driveUnit byte) KeyRequirement {
-	const firstTesla, refresh = 2008, 2021
+	const firstTesla, refresh, lastSane = 2008, 2021, 2099
 	switch {
-	case year < firstTesla:
+	case year < firstTesla || year > lastSane:
 		return keyNeedUnknown("A Model S or Model X needs the virtual key since the 2021 refresh; its model year is not known.")
 	case year < refresh:
 		return keyNotRequired("A Model S or Model X of model year 2020 or earlier needs no virtual key.")
@@ -344,28 +430,51 @@ func keyNeedUnknown(reason string) KeyRequirement {
 	return KeyRequirement{KeyNeedUnknown, ClassUnknown, reason}
 }
 
-// teslaModelLetter reads "Model S", "MODEL S Plaid", "ModelS" or "S", and
-// returns 0 for a name it does not know.
+// teslaModelLetter reads "Model S", "MODEL-S-P100D", "ModelY-LR", "S75D" or
+// "Cyberbeast", and returns 0 for a name it does not know.
 func teslaModelLetter(model string) byte {
-	name := strings.TrimPrefix(strings.ToUpper(strings.TrimSpace(model)), "TESLA ")
-	name = strings.TrimLeft(strings.TrimPrefix(name, "MODEL"), " -_")
-	name, _, _ = strings.Cut(name, " ")
-	switch name {
-	case "S", "3", "X", "Y":
-		return name[0]
-	case "CYBERTRUCK":
+	words := strings.FieldsFunc(strings.ToUpper(model), func(r rune) bool {
+		return (r < '0' || '9' < r) && (r < 'A' || 'Z' < r)
+	})
+	if len(words) > 1 && words[0] == "TESLA" {
+		words = words[1:]
+	}
+	if len(words) == 0 {
+		return 0
+	}
+	name, named := strings.CutPrefix(words[0], "MODEL")
+	if named && name == "" && len(words) > 1 {
+		name = words[1]
+	}
+	switch {
+	case strings.HasPrefix(name, "CYBERTRUCK"), strings.HasPrefix(name, "CYBERBEAST"):
 		return 'C'
-	case "ROADSTER":
-		return 'R'
-	case "SEMI":
-		return 'T'
-	case "CYBERCAB":
+	case strings.HasPrefix(name, "CYBERCAB"):
 		return 'A'
+	case strings.HasPrefix(name, "ROADSTER"):
+		return 'R'
+	case name == "SEMI":
+		return 'T'
+	case name != "" && strings.IndexByte("S3XY", name[0]) >= 0 && isTeslaTrim(name[0], name[1:]):
+		return name[0]
 	}
 	return 0
 }
 
-// A KeyState says whether the virtual key is on the car.
+// isTeslaTrim tells what may stand behind the letter of a model without a space,
+// as in S75D and ModelYLR, from the rest of another word, as in Sedan and 3500.
+func isTeslaTrim(letter byte, rest string) bool {
+	switch rest {
+	case "", "P", "D", "LR", "SR", "MR", "RWD", "AWD", "PLAID", "PERFORMANCE", "LONGRANGE", "STANDARDRANGE", "STANDARD":
+		return true
+	}
+	battery := strings.TrimSuffix(strings.TrimSuffix(strings.TrimPrefix(rest, "P"), "L"), "D") // P85D, P100DL
+	_, err := strconv.ParseUint(battery, 10, 8)
+	return err == nil && letter != '3'
+}
+
+// A KeyState says whether the virtual key is on the car. It is a short code that
+// does not change; String says it for people.
 type KeyState string
 
 // The states of a virtual key. The zero value is [KeyUnknown].
@@ -375,7 +484,7 @@ const (
 	KeyMissing   KeyState = "missing"
 )
 
-// String returns the state as text, "unknown" for [KeyUnknown].
+// String says the state for people. The text may change.
 func (s KeyState) String() string {
 	if s == KeyUnknown {
 		return "unknown"
@@ -383,19 +492,37 @@ func (s KeyState) String() string {
 	return string(s)
 }
 
-// A KeySource says where a [KeyState] was learned.
+// A KeySource says where a [KeyState] was learned. It is a short code that does
+// not change; String says it for people.
 type KeySource string
 
 // The sources of a [KeyState].
 const (
-	SourceNone         KeySource = ""              // nobody has said anything yet
-	KeyFromEndpoint    KeySource = "key endpoint"  // https://smartcar.com/docs/api-reference/tesla/get-virtual-key-status
-	KeyFromSignal      KeySource = "key signal"    // https://smartcar.com/docs/api-reference/signals/connectivitystatus
-	KeyFromError       KeySource = "API error"     // a request answered with VIRTUAL_KEY_REQUIRED
-	KeyFromCommand     KeySource = "command"       // a command that worked
-	KeyFromWebhook     KeySource = "webhook event" // https://smartcar.com/docs/api-reference/webhooks/events/vehicle-error
-	KeyFromApplication KeySource = "application"   // the application's own word
+	KeySourceNone      KeySource = ""            // nobody has said anything yet
+	KeyFromEndpoint    KeySource = "endpoint"    // https://smartcar.com/docs/api-reference/tesla/get-virtual-key-status
+	KeyFromSignal      KeySource = "signal"      // https://smartcar.com/docs/api-reference/signals/connectivitystatus
+	KeyFromError       KeySource = "error"       // a request answered with VIRTUAL_KEY_REQUIRED
+	KeyFromCommand     KeySource = "command"     // a command that worked
+	KeyFromWebhook     KeySource = "webhook"     // https://smartcar.com/docs/api-reference/webhooks/events/vehicle-error
+	KeyFromApplication KeySource = "application" // the application's own word
 )
+
+// String says the source for people. The text may change.
+func (s KeySource) String() string {
+	switch s {
+	case KeySourceNone:
+		return "no source"
+	case KeyFromEndpoint:
+		return "key endpoint"
+	case KeyFromSignal:
+		return "key signal"
+	case KeyFromError:
+		return "API error"
+	case KeyFromWebhook:
+		return "webhook event"
+	}
+	return string(s)
+}
 
 // A KeyStatus is what is known about the virtual key of one car. An owner can
 // remove a key at any time, so At matters as much as State.

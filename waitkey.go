@@ -33,7 +33,7 @@ type KeyNotNeededError struct {
 }
 
 func (e *KeyNotNeededError) Error() string {
-	return "smartcar: the car is of the class " + string(e.Class) + " and needs no virtual key: send requests without one"
+	return "smartcar: the car needs no virtual key (" + e.Class.String() + "): send requests without one"
 }
 
 // Is reports whether target is [ErrKeyNotNeeded].
@@ -45,7 +45,7 @@ func (e *KeyNotNeededError) Is(target error) bool { return target == ErrKeyNotNe
 //
 // It looks into the store every 3 seconds, and so takes whatever evidence comes
 // first, from this process or from a replica: a command that worked, a webhook
-// event, a status somebody else has read, [Vehicle.SetKeyStatus]. The
+// event, a status somebody else has read, [Vehicle.SetKeyState]. The
 // [KeyStatus] it returns says which, and when. In between it reads the status
 // itself, which takes no turn of the car: after 5 seconds, then ever more
 // rarely up to every 5 minutes, and never more than 30 times in one call. Reads
@@ -64,10 +64,11 @@ func (e *KeyNotNeededError) Is(target error) bool { return target == ErrKeyNotNe
 //
 // https://smartcar.com/docs/help/oem-integrations/tesla/virtual-key-tesla
 func (v *Vehicle) WaitForKey(ctx context.Context) (KeyStatus, error) {
-	if _, err := v.newCall(ctx, TeslaVirtualKey); err != nil {
+	r, err := v.newRequest(ctx, opKeyStatus)
+	if err != nil {
 		return KeyStatus{}, err
 	}
-	w := keyWait{gate: v.core.gate, vehicle: v}
+	w := keyWait{gate: v.core.gate, reach: v.core.reach, request: r}
 	for {
 		status, err := w.look(ctx)
 		switch {
@@ -86,8 +87,9 @@ func (v *Vehicle) WaitForKey(ctx context.Context) (KeyStatus, error) {
 
 // keyWait is one call of WaitForKey.
 type keyWait struct {
-	*gate
-	vehicle *Vehicle
+	gate    *gate
+	reach   reach
+	request *request // whose credentials are used
 
 	reads int           // status reads so far, those of others included
 	last  time.Time     // the newest of them, by our clock
@@ -98,19 +100,19 @@ type keyWait struct {
 // look returns a status that is not KeyInstalled, or an error that may pass,
 // for "not yet".
 func (w *keyWait) look(ctx context.Context) (KeyStatus, error) {
-	if err := w.reach.connected(ctx, w.vehicle.userID); err != nil {
+	if err := w.reach.connected(ctx, w.request.car.user); err != nil {
 		return KeyStatus{}, err
 	}
-	c, err := w.load(ctx, w.vehicle)
+	c, err := w.gate.cars.load(ctx, w.request.car)
 	if err == nil && c.state.WantsClass(c.now()) && w.reads < keyWaitReads {
 		w.count()
-		c, _, err = w.learn(ctx, w.vehicle, c, true) // this reads the status, too
+		c, err = w.gate.learned(ctx, w.request) // this reads the status, too
 		w.seen = c.state.KeyAt()
 	}
 	if err != nil {
 		return KeyStatus{}, err
 	}
-	w.note(c)
+	w.countOthers(c)
 	if w.due(c) {
 		if c, err = w.ask(ctx); err != nil {
 			return KeyStatus{}, err
@@ -119,8 +121,8 @@ func (w *keyWait) look(ctx context.Context) (KeyStatus, error) {
 	return w.status(c.state, c.now())
 }
 
-// note counts a status that somebody else has read as one of our own.
-func (w *keyWait) note(c car) {
+// countOthers counts a status that somebody else has read as one of our own.
+func (w *keyWait) countOthers(c car) {
 	at := c.state.KeyAt()
 	if at.Equal(w.seen) {
 		return
@@ -138,15 +140,15 @@ func (w *keyWait) count() {
 	}
 	w.pause += rand.N(w.pause / 4) // jitter, so that replicas spread
 	w.reads++
-	w.last = w.now()
+	w.last = w.gate.opts.now()
 }
 
 func (w *keyWait) due(c car) bool {
 	s := c.state
 	switch {
-	case s.TakesNoKey() || w.reads >= keyWaitReads || !w.keyIsFree():
+	case s.TakesNoKey() || w.reads >= keyWaitReads || !w.gate.probe.keyIsFree():
 		return false
-	case !w.last.IsZero() && w.now().Before(w.last.Add(max(w.pause, keyWaitFirst))):
+	case !w.last.IsZero() && w.gate.opts.now().Before(w.last.Add(max(w.pause, keyWaitFirst))):
 		return false
 	case s.Key() == policy.KeyInstalled || s.Key() == policy.KeyUnavailable:
 		return s.WantsKey(c.now()) // in doubt, or the owner has connected again
@@ -156,12 +158,12 @@ func (w *keyWait) due(c car) bool {
 
 // ask reads the status once for all who wait in this process.
 func (w *keyWait) ask(ctx context.Context) (car, error) {
-	err := w.learning.Do(ctx, "wait/"+w.vehicle.learningKey(), func() error { return w.readKey(ctx, w.vehicle) })
+	err := w.gate.askKey(ctx, w.request)
 	w.count()
 	if err != nil && !keyStatusNeverHad(err) {
 		return car{}, err
 	}
-	c, err := w.load(ctx, w.vehicle)
+	c, err := w.gate.cars.load(ctx, w.request.car)
 	if err == nil {
 		w.seen = c.state.KeyAt()
 	}
@@ -171,8 +173,8 @@ func (w *keyWait) ask(ctx context.Context) (car, error) {
 func (w *keyWait) status(s policy.State, now time.Time) (KeyStatus, error) {
 	switch {
 	case s.TakesNoKey():
-		return KeyStatus{}, &KeyNotNeededError{VehicleID: w.vehicle.id, Class: publicClass(s.Class())}
-	case s.Key() != policy.KeyInstalled || s.WantsKey(now) && w.reads < keyWaitReads && w.keyIsFree():
+		return KeyStatus{}, &KeyNotNeededError{VehicleID: w.request.car.id, Class: publicClass(s.Class())}
+	case s.Key() != policy.KeyInstalled || s.WantsKey(now) && w.reads < keyWaitReads && w.gate.probe.keyIsFree():
 		return KeyStatus{}, nil
 	}
 	return knownKey(s), nil // whatever could be told of the car, its key is there

@@ -68,7 +68,7 @@ func isLocalLimit(err error) bool {
 
 // untilNext says how long to sleep before the next read is worth it.
 func (v *Vehicle) untilNext(ctx context.Context, err error) time.Duration {
-	now := v.core.now()
+	now := v.core.opts.now()
 	if at, ok := NextAllowed(err); ok {
 		return clampWait(at.Sub(now))
 	}

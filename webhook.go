@@ -1,6 +1,7 @@
 package smartcar
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -21,7 +22,8 @@ type WebhookOptions struct {
 	// Default is Config.ManagementToken.
 	Secrets []string
 	// MaxBytes is the largest body that is read. Default 1 MiB; Smartcar sends
-	// up to 50 KB.
+	// up to 50 KB. Of bodies above 64 KiB, 8 are held at a time; others are
+	// answered with 503. Without a signature, 4 KiB are read.
 	MaxBytes int64
 	// Timeout is when the context of the handler ends, counted from when the
 	// request has come. Default 12 s, at most 14: after 15 Smartcar counts the
@@ -35,6 +37,9 @@ type WebhookOptions struct {
 
 const (
 	webhookMaxBytes    = 1 << 20
+	webhookLargeBytes  = 64 << 10 // from here on a body is large
+	webhookLargeAtOnce = 8
+	maxWebhook         = 1 << 30 // whatever MaxBytes says
 	webhookTimeout     = 12 * time.Second
 	webhookMaxTimeout  = 14 * time.Second
 	webhookRemember    = 7 * 24 * time.Hour
@@ -55,6 +60,7 @@ type WebhookReceiver struct {
 	records  records.Records
 	verifier *WebhookVerifier
 	options  WebhookOptions
+	large    chan struct{} // has an element for each large body that is held
 	handle   func(context.Context, *WebhookEvent) error
 }
 
@@ -90,8 +96,8 @@ type WebhookReceiver struct {
 // https://smartcar.com/docs/api-reference/webhooks/delivery-behavior
 func (c *Client) WebhookReceiver(o WebhookOptions, handle func(context.Context, *WebhookEvent) error) (*WebhookReceiver, error) {
 	secrets := o.Secrets
-	if len(secrets) == 0 && c.secrets().managementToken != "" {
-		secrets = []string{c.secrets().managementToken}
+	if len(secrets) == 0 && c.core.secrets().managementToken != "" {
+		secrets = []string{c.core.secrets().managementToken}
 	}
 	verifier, err := NewWebhookVerifier(secrets...)
 	if err != nil {
@@ -110,7 +116,8 @@ func (c *Client) WebhookReceiver(o WebhookOptions, handle func(context.Context, 
 		return nil, argumentError("WebhookOptions.Remember", "must be at least an hour; 0 is a week")
 	}
 	return &WebhookReceiver{
-		core: c.core, records: records.New(c.opts.store, c.opts.clock), verifier: verifier, options: o, handle: handle,
+		core: c.core, records: records.New(c.core.opts.store, c.core.opts.clock), verifier: verifier, options: o, handle: handle,
+		large: make(chan struct{}, webhookLargeAtOnce),
 	}, nil
 }
 
@@ -123,7 +130,8 @@ func (r *WebhookReceiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 	ctx, cancel := context.WithTimeoutCause(req.Context(), r.options.Timeout, errWebhookTime)
 	defer cancel()
-	body, err := r.read(w, req)
+	body, release, err := r.read(w, req)
+	defer release()
 	var answer []byte
 	if err == nil {
 		answer, err = r.receive(ctx, req.Header, body)
@@ -145,23 +153,46 @@ func (r *WebhookReceiver) ready() error {
 	return nil
 }
 
-func (r *WebhookReceiver) read(w http.ResponseWriter, req *http.Request) ([]byte, error) {
+// read returns the body, and what to call when it is no longer held. Anybody can
+// send one: what has no signature is read as far as a challenge goes, and of what
+// may have a forged one, few large ones are held at a time.
+func (r *WebhookReceiver) read(w http.ResponseWriter, req *http.Request) (body []byte, release func(), err error) {
+	release = func() {}
 	switch {
 	case req.Method != http.MethodPost:
-		return nil, refusedWebhook(WebhookNotPost)
+		return nil, release, refusedWebhook(WebhookNotPost)
 	case compressed(req.Header):
-		return nil, refusedWebhook(WebhookCompressed)
+		return nil, release, refusedWebhook(WebhookCompressed)
 	case req.ContentLength > r.options.MaxBytes:
-		return nil, refusedWebhook(WebhookTooLarge)
+		return nil, release, refusedWebhook(WebhookTooLarge)
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, r.options.MaxBytes))
-	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return nil, refusedWebhook(WebhookTooLarge)
+	limit, tooLarge := r.options.MaxBytes, refusedWebhook(WebhookTooLarge)
+	if _, err := wellFormed(headerValue(req.Header, headerSignature)); err != nil && limit > verifyBytes {
+		limit, tooLarge = verifyBytes, err
+		if req.ContentLength > limit {
+			return nil, release, err
+		}
+	}
+	source := http.MaxBytesReader(w, req.Body, limit)
+	if req.ContentLength < webhookLargeBytes {
+		body, err = readAtMost(io.LimitReader(source, webhookLargeBytes), webhookLargeBytes, -1)
+	}
+	if err == nil && (req.ContentLength >= webhookLargeBytes || len(body) == webhookLargeBytes) {
+		select {
+		case r.large <- struct{}{}:
+			release = func() { <-r.large }
+		default:
+			return nil, release, refusedWebhook(WebhookBusy)
+		}
+		body, err = readAtMost(io.MultiReader(bytes.NewReader(body), source), int(min(limit, maxWebhook)), req.ContentLength)
+	}
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok || errors.Is(err, errBodyTooLarge) {
+		return nil, release, tooLarge
 	}
 	if err != nil {
-		return nil, &WebhookError{Reason: WebhookNotRead, Err: err}
+		return nil, release, &WebhookError{Reason: WebhookNotRead, Err: err}
 	}
-	return body, nil
+	return body, release, nil
 }
 
 // Receive is the receiver for frameworks without net/http: it takes the headers
@@ -210,13 +241,13 @@ const verifyBytes = 4 << 10
 // receive answers VERIFY, which is not signed, and takes everything else only
 // if it is.
 func (r *WebhookReceiver) receive(ctx context.Context, header http.Header, body []byte) ([]byte, error) {
-	now := r.core.now()
+	now := r.core.opts.now()
 	if len(body) <= verifyBytes {
 		if e, err := ParseWebhookEvent(body, now); err == nil && e.Type == EventVerify {
 			return r.verify(e)
 		}
 	}
-	if err := r.verifier.Verify(body, headerValue(header, "SC-Signature")); err != nil {
+	if err := r.verifier.Verify(body, headerValue(header, headerSignature)); err != nil {
 		return nil, err
 	}
 	e, err := ParseWebhookEvent(body, now)

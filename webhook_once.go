@@ -83,7 +83,7 @@ func (r *WebhookReceiver) claim(ctx context.Context, key string) (claim uint64, 
 				w.Seen = now
 			}
 			w.Lease, w.Write = now.Add(lease), claim
-			seen = r.core.now().Add(-now.Sub(w.Seen))
+			seen = r.core.opts.now().Add(-now.Sub(w.Seen))
 			return nil
 		})
 		switch {

@@ -221,7 +221,7 @@ func readItems(items []json.RawMessage, requestID string, units UnitSystem, at t
 		_ = json.Unmarshal(raw, &item)
 		for i := range operations {
 			op := &operations[i]
-			if op.isRead() && op.name != TeslaVirtualKey && indexOfPath(operations[i:i+1], string(item.Path)) == 0 && op.v2 != "" && indexOfPath(ops, op.v2) < 0 {
+			if op.isRead() && op.name != opKeyStatus && indexOfPath(operations[i:i+1], string(item.Path)) == 0 && op.v2 != "" && indexOfPath(ops, op.v2) < 0 {
 				ops = append(ops, *op)
 			}
 		}
@@ -241,5 +241,5 @@ func readItems(items []json.RawMessage, requestID string, units UnitSystem, at t
 			p.refused = p.err
 		}
 	}
-	return &Snapshot{core: &core{wire: wireV2{}}, parts: func() []part { return parts }}
+	return &Snapshot{wire: wireV2{}, parts: func() []part { return parts }}
 }

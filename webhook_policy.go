@@ -3,14 +3,11 @@ package smartcar
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/contexts"
-	"github.com/seed-498a1bc4/smartcar/internal/policy"
 	"github.com/seed-498a1bc4/smartcar/internal/randid"
 	"github.com/seed-498a1bc4/smartcar/internal/records"
-	"github.com/seed-498a1bc4/smartcar/signals"
 )
 
 // learnEvent tells the policy what an event shows, and keeps its signals as
@@ -21,7 +18,7 @@ func (c *core) learnEvent(ctx context.Context, e *WebhookEvent, seen time.Time) 
 	if e.Mode == string(ModeTest) {
 		return nil
 	}
-	seen = notReplayed(earlier(seen, c.now()), e.DeliveredAt)
+	seen = notReplayed(earlier(seen, c.opts.now()), e.DeliveredAt)
 	for _, car := range e.Vehicles { // of version 2.0
 		if err := c.learnReadings(ctx, car, seen); err != nil {
 			return err
@@ -31,21 +28,28 @@ func (c *core) learnEvent(ctx context.Context, e *WebhookEvent, seen time.Time) 
 		return nil
 	}
 	// Of users who are not stored nothing is kept: they may have been forgotten.
-	if _, err := c.tokens.storedUser(ctx, e.UserID); err != nil {
+	if _, err := c.accounts.stored(ctx, e.UserID); err != nil {
 		return worthRepeating(err)
 	}
-	v := c.user(e.UserID).vehicle(e.VehicleID, "")
-	events, err := c.gate.evidenceOfEvent(ctx, e, seen)
-	if err != nil || len(events) == 0 {
-		return worthRepeating(err)
+	ref := newCarRef(e.UserID, e.VehicleID)
+	keyAt := seen
+	if e.tellsOfKeyError() {
+		var err error
+		if keyAt, err = c.orderKeyEvent(ctx, e, seen); err != nil {
+			return worthRepeating(err)
+		}
 	}
-	known, err := c.gate.update(ctx, v, car{}, events...)
+	events := evidenceOfEvent(e, seen, keyAt, c.gate.probe.tellers())
+	if len(events) == 0 {
+		return nil
+	}
+	known, err := c.cars.apply(ctx, ref, car{}, events...)
 	if err != nil {
 		return worthRepeating(err)
 	}
-	c.answers.of(v.id).note(known.state)
+	c.answers.of(ref.id).classify(known.state)
 	if e.Signals != nil && c.opts.api == V3 {
-		c.keepSignals(ctx, v, e, asOf(e.Signals.content(), seen))
+		c.keepSignals(ctx, ref, e, asOf(e.Signals.content(), seen))
 	}
 	return nil
 }
@@ -71,95 +75,6 @@ func worthRepeating(err error) error {
 	return nil
 }
 
-// evidenceOfEvent is what an event of version 4.0 shows about its car.
-func (g *gate) evidenceOfEvent(ctx context.Context, e *WebhookEvent, seen time.Time) ([]policy.Event, error) {
-	var events []policy.Event
-	identity := VehicleIdentity{Make: e.Make, Model: e.Model, Year: e.Year}
-	if class := classOf(identity); class != policy.ClassUnknown {
-		events = append(events, policy.LearnClass(class))
-	}
-	keyAt := seen
-	if e.tellsOfKeyError() {
-		var err error
-		if keyAt, err = g.orderKeyEvent(ctx, e, seen); err != nil {
-			return nil, err
-		}
-	}
-	if e.Signals != nil {
-		events = append(events, g.evidenceOfSignals(e.Signals.content(), seen, keyAt)...)
-	}
-	for _, problem := range e.Errors {
-		events = append(events, evidenceOfError(problem, keyAt, seen)...)
-	}
-	return events, nil
-}
-
-// tellsOfKeyError: an error says that the key is missing, or no longer.
-func (e *WebhookEvent) tellsOfKeyError() bool {
-	return slices.ContainsFunc(e.Errors, func(p EventError) bool { return p.Err.isKeyRequired() }) ||
-		e.Signals != nil && slices.ContainsFunc(e.Signals.content().signals, storedSignal.needsKey)
-}
-
-func (s storedSignal) needsKey() bool { return s.err != nil && s.err.isKeyRequired() }
-
-func keyGone(at time.Time) policy.Event {
-	return policy.LearnKeyRequired(policy.FromWebhook, at)
-}
-
-func (g *gate) evidenceOfSignals(set *signalSet, seen, keyAt time.Time) []policy.Event {
-	o := set.observe()
-	needsKey := o.needsKey(g.opts.ignoreKeySignal) != nil
-	_, told := set.find(signals.ConnectivityStatusIsDigitalKeyPaired)
-	switch {
-	case !told, g.keyIsFree() && (o.key == policy.KeyUnavailable || g.opts.ignoreKeySignal):
-		o.key, o.wasChecked = policy.KeyNotAsked, false // the webhook is not set to tell it, or another source does: that shows nothing
-	case o.keyAt.IsZero():
-		o.keyAt = seen
-	}
-	o.keyAt = earlier(o.keyAt, seen)
-	source := policy.FromWebhook
-	if o.key <= policy.KeyUnavailable || g.opts.ignoreKeySignal {
-		source = policy.FromSignal // says that there is no key signal
-	}
-	events := g.evidenceIn(o, source, seen)
-	if needsKey {
-		events = append(events, keyGone(keyAt))
-	}
-	data := policy.Data{Wake: o.wake}
-	for _, s := range set.signals {
-		if s.err == nil {
-			data.Stored = policy.StoredSome
-			data.RecordedAt = later(data.RecordedAt, s.meta.OEMUpdatedAt)
-		}
-	}
-	return append(events, policy.LearnData(data, asOf(set, seen)))
-}
-
-// asOf is when Smartcar said what a list holds: it had the newest of it then.
-func asOf(set *signalSet, seen time.Time) (at time.Time) {
-	for _, s := range set.signals {
-		at = later(at, s.meta.RetrievedAt)
-	}
-	if at.IsZero() {
-		return seen
-	}
-	return earlier(at, seen)
-}
-
-func evidenceOfError(problem EventError, keyAt, at time.Time) []policy.Event {
-	switch {
-	case problem.Err.isKeyRequired() && problem.Resolved():
-		return []policy.Event{policy.LearnKey(policy.KeyInstalled, policy.FromWebhook, keyAt)}
-	case problem.Err.isKeyRequired():
-		return []policy.Event{keyGone(keyAt)}
-	case errors.Is(problem.Err, ErrAsleep) && problem.Resolved():
-		return []policy.Event{policy.LearnData(policy.Data{Wake: policy.WakeAwake}, at)}
-	case errors.Is(problem.Err, ErrAsleep) && problem.State != "":
-		return []policy.Event{policy.LearnData(policy.Data{Wake: policy.WakeAsleep}, at)}
-	}
-	return nil
-}
-
 // keyEventRecord is the newest word of a webhook about the key of a car.
 type keyEventRecord struct {
 	Sequence int64     `json:"sequence"`
@@ -173,13 +88,13 @@ const keyEventTTL = time.Hour
 // orderKeyEvent dates what a webhook says about the key: that it is missing and
 // that it is there may arrive in the wrong order, and the sequence tells which
 // came last. Without one, it is when each was seen first.
-func (g *gate) orderKeyEvent(ctx context.Context, e *WebhookEvent, seen time.Time) (time.Time, error) {
+func (c *core) orderKeyEvent(ctx context.Context, e *WebhookEvent, seen time.Time) (time.Time, error) {
 	if e.Sequence == 0 {
 		return seen, nil
 	}
 	at := seen
-	_, err := records.Change(ctx, g.records, "webhook/key/"+e.VehicleID, keyEventTTL, func(r *keyEventRecord, _ bool, now time.Time) error {
-		offset := now.Sub(g.now())
+	_, err := records.Change(ctx, c.cars.records, "webhook/key/"+e.VehicleID, keyEventTTL, func(r *keyEventRecord, _ bool, now time.Time) error {
+		offset := now.Sub(c.opts.now())
 		switch {
 		case e.Sequence < r.Sequence:
 			at = r.At.Add(-offset - time.Millisecond) // older evidence than what is known
@@ -201,35 +116,21 @@ func (c *core) learnReadings(ctx context.Context, w WebhookVehicle, seen time.Ti
 	if !isID(w.VehicleID) {
 		return nil
 	}
-	v := c.user("").vehicle(w.VehicleID, "")
-	known, err := c.gate.load(ctx, v)
+	ref := newCarRef("", w.VehicleID)
+	known, err := c.cars.load(ctx, ref)
 	if err != nil || known.state.Blank() {
 		return worthRepeating(err) // nothing, or what Forget leaves of a car
 	}
 	seen = notReplayed(seen, w.Timestamp)
-	var data policy.Data
-	var events []policy.Event
-	for _, p := range w.Readings.all() {
-		switch {
-		case p.err == nil:
-			data.Stored = policy.StoredSome
-			data.RecordedAt = later(data.RecordedAt, p.meta.RecordedAt)
-		case p.err.isKeyRequired():
-			events = append(events, keyGone(seen))
-		}
-	}
-	if data.Stored == policy.StoredSome {
-		events = append(events, policy.LearnData(data, seen))
-	}
-	_, err = c.gate.update(ctx, v, known, events...)
+	_, err = c.cars.apply(ctx, ref, known, evidenceOfReadings(w.Readings, seen)...)
 	return worthRepeating(err)
 }
 
 // keepSignals keeps an event's signals as answers to the reads whose signals it
 // has all of. They are of the time at which Smartcar said them, so that one
 // that came late is not taken for news.
-func (c *core) keepSignals(ctx context.Context, v *Vehicle, e *WebhookEvent, at time.Time) {
-	kept, set := c.answers.of(v.id), e.Signals.content()
+func (c *core) keepSignals(ctx context.Context, ref carRef, e *WebhookEvent, at time.Time) {
+	kept, set := c.answers.of(ref.id), e.Signals.content()
 	if kept == nil {
 		return
 	}
@@ -244,11 +145,11 @@ func (c *core) keepSignals(ctx context.Context, v *Vehicle, e *WebhookEvent, at 
 		}
 	}
 	for _, units := range []UnitSystem{Metric, Imperial} { // the body holds its own; it is read in either
-		call := &call{vehicle: v, scope: v.userID, units: units, began: at, kept: kept}
+		to := answerRef{kept: kept, car: ref, scope: ref.user, units: units}
 		for i := range parts {
 			parts[i].meta.UnitSystem = units
-			kept.putNewer(call.answerKey(parts[i].op.name), parts[i])
+			kept.putNewer(to.key(parts[i].op.name), parts[i])
 		}
-		c.answers.stored.keep(ctx, call, parts)
+		c.answers.stored.keep(ctx, to, at, parts)
 	}
 }

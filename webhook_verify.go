@@ -15,23 +15,25 @@ import (
 // ErrWebhookRefused matches every [*WebhookError].
 var ErrWebhookRefused = errors.New("smartcar: webhook refused")
 
-// A WebhookReason says which check a delivery did not pass.
+// A WebhookReason says which check a delivery did not pass. It is a short code
+// that does not change; String says for people what is wrong and what to do.
 type WebhookReason string
 
 // The reasons of a [*WebhookError], in the order in which they are looked for.
 const (
-	WebhookNotPost            WebhookReason = "not a POST"
-	WebhookCompressed         WebhookReason = "compressed body"
-	WebhookTooLarge           WebhookReason = "body too large"
-	WebhookNotRead            WebhookReason = "body not read"
-	WebhookBadChallenge       WebhookReason = "challenge not answered"
-	WebhookUnsigned           WebhookReason = "signature missing"
-	WebhookMalformedSignature WebhookReason = "signature malformed"
-	WebhookWrongSignature     WebhookReason = "signature wrong"
-	WebhookUnreadable         WebhookReason = "not an event"
-	WebhookStoreFailed        WebhookReason = "store failed"
-	WebhookInProgress         WebhookReason = "in progress elsewhere"
-	WebhookHandlerFailed      WebhookReason = "handler failed"
+	WebhookNotPost            WebhookReason = "not-post"
+	WebhookCompressed         WebhookReason = "compressed"
+	WebhookTooLarge           WebhookReason = "too-large"
+	WebhookBusy               WebhookReason = "busy"
+	WebhookNotRead            WebhookReason = "not-read"
+	WebhookBadChallenge       WebhookReason = "bad-challenge"
+	WebhookUnsigned           WebhookReason = "unsigned"
+	WebhookMalformedSignature WebhookReason = "malformed-signature"
+	WebhookWrongSignature     WebhookReason = "wrong-signature"
+	WebhookUnreadable         WebhookReason = "unreadable"
+	WebhookStoreFailed        WebhookReason = "store-failed"
+	WebhookInProgress         WebhookReason = "in-progress"
+	WebhookHandlerFailed      WebhookReason = "handler-failed"
 )
 
 // A WebhookError is why a delivery was not taken. It holds nothing of what
@@ -43,7 +45,7 @@ type WebhookError struct {
 }
 
 func (e *WebhookError) Error() string {
-	text := "smartcar: webhook refused: " + e.explanation()
+	text := "smartcar: webhook refused: " + e.Reason.String()
 	if e.Err != nil {
 		text += ": " + strings.TrimPrefix(e.Err.Error(), "smartcar: ")
 	}
@@ -66,6 +68,7 @@ var webhookReasons = [...]struct {
 	{WebhookNotPost, http.StatusMethodNotAllowed, "webhooks are sent with POST"},
 	{WebhookCompressed, http.StatusUnsupportedMediaType, "the body has a Content-Encoding, which Smartcar does not document: the signature is over the bytes as they are sent"},
 	{WebhookTooLarge, http.StatusRequestEntityTooLarge, "the body is larger than WebhookOptions.MaxBytes; Smartcar sends up to 50 KB"},
+	{WebhookBusy, http.StatusServiceUnavailable, "as many large bodies as are held at a time are being read: it may be an attack, since Smartcar sends up to 50 KB; it sends again"},
 	{WebhookNotRead, http.StatusBadRequest, "the body did not arrive whole"},
 	{WebhookBadChallenge, http.StatusBadRequest, "the challenge is not up to 256 letters, digits and ._~+/=-: answering it could sign a forged event"},
 	{WebhookUnsigned, http.StatusUnauthorized, "the header SC-Signature is missing: it does not come from Smartcar, or a proxy dropped the header"},
@@ -77,13 +80,14 @@ var webhookReasons = [...]struct {
 	{WebhookHandlerFailed, http.StatusInternalServerError, "the application did not handle the event; Smartcar sends it again"},
 }
 
-func (e *WebhookError) explanation() string {
-	for _, r := range webhookReasons {
-		if r.reason == e.Reason {
-			return r.text
+// String says for people what is wrong and what to do. The text may change.
+func (r WebhookReason) String() string {
+	for _, known := range webhookReasons {
+		if known.reason == r {
+			return known.text
 		}
 	}
-	return string(e.Reason)
+	return string(r)
 }
 
 // StatusCode is the HTTP status that answers the delivery: 400, 401, 405, 413,
@@ -145,12 +149,9 @@ func (v *WebhookVerifier) Format(f fmt.State, _ rune) {
 // The signature covers no time: whoever recorded a delivery can send it again.
 // Tell events apart by their id, as [Client.WebhookReceiver] does.
 func (v *WebhookVerifier) Verify(body []byte, signature string) error {
-	if signature == "" {
-		return refusedWebhook(WebhookUnsigned)
-	}
-	given, err := hex.DecodeString(signature)
-	if err != nil || len(given) != sha256.Size {
-		return refusedWebhook(WebhookMalformedSignature)
+	given, err := wellFormed(signature)
+	if err != nil {
+		return err
 	}
 	matched := false
 	for _, key := range v.keys() { // all of them, so that the time tells nothing
@@ -160,6 +161,20 @@ func (v *WebhookVerifier) Verify(body []byte, signature string) error {
 		return refusedWebhook(WebhookWrongSignature)
 	}
 	return nil
+}
+
+const headerSignature = "SC-Signature"
+
+// wellFormed reads a signature that may be right.
+func wellFormed(signature string) ([]byte, error) {
+	if signature == "" {
+		return nil, refusedWebhook(WebhookUnsigned)
+	}
+	given, err := hex.DecodeString(signature)
+	if err != nil || len(given) != sha256.Size {
+		return nil, refusedWebhook(WebhookMalformedSignature)
+	}
+	return given, nil
 }
 
 // Challenge returns what proves to Smartcar that the receiver knows the secret:

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/lenient"
-	"github.com/seed-498a1bc4/smartcar/internal/policy"
 )
 
 // A wire is one version of Smartcar's API. It takes a set of operations, makes
@@ -57,52 +56,6 @@ type answer struct {
 	result *CommandResult // of a typed command
 
 	observed observation // what a read showed beside what it was for
-}
-
-// observation is what an answer shows about the car, whatever was asked for.
-type observation struct {
-	key        policy.Key // policy.KeyNotAsked if it shows nothing of the key
-	keyAt      time.Time  // when the car said so; zero if not known
-	wake       policy.Wake
-	vin        string
-	nothing    bool // Smartcar has stored no signals of this car
-	wasChecked bool // false for wires and answers that show none of this
-
-	recordedAt  time.Time // the newest of all that was sent
-	keyRequired *Error    // of any signal, whether it was wanted or not
-	keySince    bool      // the key's own signal is there, and newer than keyRequired
-}
-
-// needsKey is the error that asks for the key, unless the key's own signal, where
-// that counts, has shown it since: a list holds what each signal met last.
-func (o observation) needsKey(ignoreKeySignal bool) *Error {
-	if o.keySince && !ignoreKeySignal {
-		return nil
-	}
-	return o.keyRequired
-}
-
-// data is what the policy learns of the car's data.
-func (o observation) data() policy.Data {
-	d := policy.Data{RecordedAt: o.recordedAt, Wake: o.wake}
-	switch {
-	case !o.wasChecked:
-	case o.nothing:
-		d.Stored = policy.StoredNothing
-	default:
-		d.Stored = policy.StoredSome
-	}
-	return d
-}
-
-// turn is the outcome of a list of signals, which is read as a whole: what is
-// not in it was asked for all the same. That an empty one never reached the car
-// is likely, but not said anywhere.
-func (o observation) turn(wanted policy.Outcome) policy.Outcome {
-	if wanted == policy.OutcomeReleased || wanted == policy.OutcomeNone {
-		return policy.OutcomeAnswered
-	}
-	return wanted
 }
 
 // part is what an answer holds for one operation: a body or an error.

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/lenient"
-	"github.com/seed-498a1bc4/smartcar/internal/policy"
 	"github.com/seed-498a1bc4/smartcar/signals"
 )
 
@@ -144,68 +143,6 @@ func (wireV3) decode(op *operation, body json.RawMessage, units UnitSystem) (rea
 		return nil, &NotSupportedError{Operation: op.name, API: string(V3)}
 	}
 	return op.decodeV3(body, units)
-}
-
-// observe takes out of a list of signals what the policy learns from it.
-func (set *signalSet) observe() observation {
-	o := observation{wasChecked: true, nothing: len(set.signals) == 0 && !set.incomplete}
-	if vin, err := textSignal(set, signals.VehicleIdentificationVIN); err == nil && vin.Value != nil {
-		o.vin = *vin.Value
-	}
-	if asleep, err := boolSignal(set, signals.ConnectivityStatusIsAsleep); err == nil && asleep.Value != nil {
-		o.wake = policy.WakeAwake
-		if *asleep.Value {
-			o.wake = policy.WakeAsleep
-		}
-	}
-	var askedAt time.Time // for the key; the last time, and zero if that is not known
-	for _, s := range set.signals {
-		switch {
-		case s.err == nil:
-			o.recordedAt = later(o.recordedAt, s.meta.OEMUpdatedAt)
-		case s.err.isKeyRequired():
-			at := later(later(s.meta.OEMUpdatedAt, s.meta.RetrievedAt), s.meta.IngestedAt)
-			if o.keyRequired == nil || at.IsZero() || !askedAt.IsZero() && at.After(askedAt) {
-				o.keyRequired, askedAt = s.err, at
-			}
-		}
-	}
-	paired, err := boolSignal(set, signals.ConnectivityStatusIsDigitalKeyPaired)
-	switch {
-	case err == nil && paired.Value != nil:
-		// Not every signal says when the car recorded it; then it was so, as far
-		// as Smartcar knew, when it was fetched or stored.
-		o.key, o.keyAt = policy.KeyMissing, firstTime(paired.OEMUpdatedAt, paired.RetrievedAt, paired.IngestedAt)
-		if *paired.Value {
-			o.key = policy.KeyInstalled
-			o.keySince = !askedAt.IsZero() && firstOfAll(paired.OEMUpdatedAt, paired.RetrievedAt, paired.IngestedAt).After(askedAt)
-		}
-	case err != nil && permanent(err):
-		o.key = policy.KeyUnavailable
-	case err != nil && isGone(err) && !set.incomplete && len(set.signals) > 1:
-		o.key = policy.KeyUnavailable // a whole list without it: it will not come
-	}
-	return o
-}
-
-// firstOfAll is the earliest of the times that are known.
-func firstOfAll(times ...time.Time) (first time.Time) {
-	for _, t := range times {
-		if first.IsZero() || !t.IsZero() && t.Before(first) {
-			first = t
-		}
-	}
-	return first
-}
-
-// firstTime is the first that is known, as they are listed.
-func firstTime(times ...time.Time) time.Time {
-	for _, t := range times {
-		if !t.IsZero() {
-			return t
-		}
-	}
-	return time.Time{}
 }
 
 // command wraps the arguments as API v3 wants them. Most commands have none.

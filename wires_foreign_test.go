@@ -65,7 +65,7 @@ func TestForeignAnswers(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				sim := smartcartest.New()
 				v := connectedOver(t, sim, tt.api).Vehicle(smartcartest.ModelY)
-				require.NoError(t, v.SetKeyStatus(t.Context(), KeyMissing))
+				require.NoError(t, v.SetKeyState(t.Context(), KeyMissing))
 				sim.Inject(smartcartest.Fault{Path: v.ID() + tt.path, Status: 200, Body: tt.body, Times: -1})
 				got, err := v.Battery(t.Context())
 				if tt.foreign {

@@ -12,7 +12,6 @@ import (
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/signals"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
-	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/stretchr/testify/require"
 )
 
@@ -225,9 +224,9 @@ func splitPath(path string) []string { return strings.Split(path, "/") }
 
 // moving is a client of each API over one store, with the default owner
 // connected on v2.0 and another one who only v3 knows of.
-func moving(t *testing.T, sim *smartcartest.Server) (v2, v3 *smartcar.Client, user *smartcar.User, db *peekStore) {
+func moving(t *testing.T, sim *smartcartest.Server) (v2, v3 *smartcar.Client, user *smartcar.User, db *spoiledStore) {
 	t.Helper()
-	db = &peekStore{Store: store.NewMemory()}
+	db = newSpoiledStore()
 	v2 = apiClient(t, sim, smartcar.V2, smartcar.WithStore(db))
 	authorizeURL, cookies := begin(t, v2, smartcar.ConnectOptions{ExternalID: "acct_42"})
 	callbackURL, err := sim.Grant(authorizeURL)

@@ -36,9 +36,9 @@ func vehicleCalls() map[string]func(context.Context, *smartcar.Vehicle) error {
 			_, err := v.Access(ctx)
 			return err
 		},
-		"Disconnect":   func(ctx context.Context, v *smartcar.Vehicle) error { return v.Disconnect(ctx) },
-		"Wait":         func(ctx context.Context, v *smartcar.Vehicle) error { return v.Wait(ctx) },
-		"SetKeyStatus": func(ctx context.Context, v *smartcar.Vehicle) error { return v.SetKeyStatus(ctx, smartcar.KeyMissing) },
+		"Disconnect":  func(ctx context.Context, v *smartcar.Vehicle) error { return v.Disconnect(ctx) },
+		"Wait":        func(ctx context.Context, v *smartcar.Vehicle) error { return v.Wait(ctx) },
+		"SetKeyState": func(ctx context.Context, v *smartcar.Vehicle) error { return v.SetKeyState(ctx, smartcar.KeyMissing) },
 		"Watch": func(ctx context.Context, v *smartcar.Vehicle) error {
 			for _, err := range v.Watch(ctx, smartcar.Battery) {
 				return err
@@ -147,7 +147,7 @@ func TestVehicleIDsStayOneSegment(t *testing.T) {
 	for id, segment := range hostileIDs {
 		for name, call := range vehicleCalls() {
 			switch name {
-			case "Watch", "Wait", "SetKeyStatus", "KeyStatus", "Access": // make requests of the others
+			case "Watch", "Wait", "SetKeyState", "KeyStatus", "Access": // make requests of the others
 				continue
 			}
 			transport := &anyPath{canned: newCanned(t)}
@@ -173,7 +173,7 @@ func TestVehicleIDsStayOneSegment(t *testing.T) {
 func TestHostileIDsAreRefusedEverywhereElse(t *testing.T) {
 	for _, id := range []string{"", ".", "..", "line\nbreak", "\xff", strings.Repeat("x", 4096)} {
 		v := cannedVehicle(t, newCanned(t))
-		require.Error(t, v.SetKeyStatus(t.Context(), "furlong"))
+		require.Error(t, v.SetKeyState(t.Context(), "furlong"))
 		user := cannedClient(t, newCanned(t)).User(id)
 		for _, err := range user.Vehicles(t.Context()) {
 			require.ErrorIs(t, err, smartcar.ErrInvalidArgument, "%q", id)
@@ -252,7 +252,7 @@ func TestArgumentsThatMakeNoSenseAreNeverSent(t *testing.T) {
 			_, err := v.Request(ctx, smartcar.Request{Method: "GET /user HTTP/1.1\r\n", Path: "x"})
 			return err
 		},
-		"key state that is none": func(ctx context.Context) error { return v.SetKeyStatus(ctx, "maybe") },
+		"key state that is none": func(ctx context.Context) error { return v.SetKeyState(ctx, "maybe") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			require.ErrorIs(t, call(t.Context()), smartcar.ErrInvalidArgument)
@@ -333,7 +333,7 @@ func TestEmptyHandlesAreArgumentErrors(t *testing.T) {
 			"access":       func() error { _, err := v.Access(ctx); return err },
 			"wait":         func() error { return v.Wait(ctx) },
 			"key":          func() error { _, err := v.KeyStatus(ctx); return err },
-			"set key":      func() error { return v.SetKeyStatus(ctx, smartcar.KeyMissing) },
+			"set key":      func() error { return v.SetKeyState(ctx, smartcar.KeyMissing) },
 			"wait for key": func() error { _, err := v.WaitForKey(ctx); return err },
 			"snapshot":     func() error { _, err := v.Snapshot(ctx, smartcar.Battery); return err },
 			"permissions":  func() error { _, err := v.Permissions(ctx); return err },

@@ -3,13 +3,13 @@ package smartcar_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
-	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/stretchr/testify/require"
 )
 
@@ -81,20 +81,16 @@ func TestReadInFlightIsSharedInAnyOrder(t *testing.T) {
 	})
 }
 
-// lateStore stores at once and answers late, as a slow network does.
-type lateStore struct{ store.Store }
-
-func (s lateStore) CompareAndSwap(ctx context.Context, key string, old store.Revision, value []byte, ttl time.Duration) (store.Record, error) {
-	r, err := s.Store.CompareAndSwap(ctx, key, old, value, ttl)
-	time.Sleep(100 * time.Millisecond)
-	return r, err
-}
-
 // The turn is taken in the store, and the request has not left yet.
 func TestReadAboutToLeaveIsShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
-		_, user := connected(t, sim, smartcar.WithStore(lateStore{store.NewMemory()}))
+		db := newSpoiledStore()
+		db.after = func(string, []byte) error { // as over a slow network
+			time.Sleep(100 * time.Millisecond)
+			return nil
+		}
+		_, user := connected(t, sim, smartcar.WithStore(db))
 		v := user.Vehicle(smartcartest.ModelY)
 		_, err := v.Access(t.Context())
 		require.NoError(t, err)
@@ -170,11 +166,7 @@ func TestWaitingForASharedReadEndsWithTheContext(t *testing.T) {
 // asking Smartcar in his own name.
 func TestSharedCarLeaksNoAnswerBetweenItsOwners(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		garage := smartcartest.DefaultGarage()
-		for i := range garage {
-			garage[i].SharedWith = []string{"bob"}
-		}
-		sim := smartcartest.New(smartcartest.WithCars(garage...))
+		sim := smartcartest.New(garageEach(func(c *smartcartest.Car) { c.SharedWith = []string{"bob"} }))
 		client := newClient(t, sim)
 		alice := client.User(connectAs(t, sim, client, "").UserID)
 		bob := client.User(connectAs(t, sim, client, "bob").UserID)
@@ -207,11 +199,7 @@ func TestSharedCarLeaksNoAnswerBetweenItsOwners(t *testing.T) {
 // An owner who shares an answer in flight shares it with himself only.
 func TestSharedCarInFlightLeaksNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		garage := smartcartest.DefaultGarage()
-		for i := range garage {
-			garage[i].SharedWith = []string{"bob"}
-		}
-		sim := smartcartest.New(smartcartest.WithCars(garage...))
+		sim := smartcartest.New(garageEach(func(c *smartcartest.Car) { c.SharedWith = []string{"bob"} }))
 		client := newClient(t, sim)
 		alice := client.User(connectAs(t, sim, client, "").UserID).Vehicle(smartcartest.ModelY)
 		bob := client.User(connectAs(t, sim, client, "bob").UserID).Vehicle(smartcartest.ModelY)
@@ -230,11 +218,7 @@ func TestSharedCarInFlightLeaksNothing(t *testing.T) {
 // One user's answers are not another's, though one token asks for both.
 func TestAnswersOfASharedCarOnV3(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		cars := smartcartest.DefaultGarage()
-		for i := range cars {
-			cars[i].SharedWith = []string{"driver"}
-		}
-		sim := smartcartest.New(smartcartest.WithCars(cars...))
+		sim := smartcartest.New(garageEach(func(c *smartcartest.Car) { c.SharedWith = []string{"driver"} }))
 		client, tap := tapped(t, sim)
 		owner := client.User(connect(t, sim, client).UserID)
 		driver := client.User(connectAs(t, sim, client, "driver", smartcartest.ModelY, smartcartest.ModelS2018).UserID)
@@ -259,9 +243,9 @@ func TestAnswersOfASharedCarOnV3(t *testing.T) {
 }
 
 // twoReplicas are two clients over one store, both of one connected owner.
-func twoReplicas(t *testing.T, sim *smartcartest.Server, bounds smartcar.StoredAnswers) (a, b *smartcar.User, db *peekStore) {
+func twoReplicas(t *testing.T, sim *smartcartest.Server, bounds smartcar.StoredAnswers) (a, b *smartcar.User, db *spoiledStore) {
 	t.Helper()
-	db = &peekStore{Store: store.NewMemory()}
+	db = newSpoiledStore()
 	opts := []smartcar.Option{smartcar.WithStore(db), smartcar.WithStoredAnswers(bounds)}
 	_, a = connected(t, sim, opts...)
 	return a, newClient(t, sim, opts...).User(a.ID()), db
@@ -405,7 +389,12 @@ func TestStoredAnswersAreNotNeeded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
 		a, b, db := twoReplicas(t, sim, smartcar.StoredAnswers{})
-		db.down = true
+		db.load = func(key string) error {
+			if strings.HasPrefix(key, "answers/") {
+				return errStoreDown
+			}
+			return nil
+		}
 		_, err := a.Vehicle(smartcartest.ModelY).Odometer(t.Context())
 		require.NoError(t, err)
 		_, err = a.Vehicle(smartcartest.ModelY).With(smartcar.AllowStale()).Odometer(t.Context())

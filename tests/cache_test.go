@@ -283,11 +283,7 @@ func TestIgnoredPolicyOfALegacyCar(t *testing.T) {
 // there is nothing to wait for.
 func TestLegacyCarThatStreamsIsNotHeldBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		garage := smartcartest.DefaultGarage()
-		for i := range garage {
-			garage[i].DataSharing = garage[i].ID == smartcartest.ModelS2018
-		}
-		sim := smartcartest.New(smartcartest.WithCars(garage...))
+		sim := smartcartest.New(garageEach(func(c *smartcartest.Car) { c.DataSharing = c.ID == smartcartest.ModelS2018 }))
 		db := smartcar.WithStore(store.NewMemory())
 		client, user := connected(t, sim, db)
 		v := user.Vehicle(smartcartest.ModelS2018)

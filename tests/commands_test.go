@@ -198,7 +198,7 @@ func TestCommandsAreNotRepeated(t *testing.T) {
 func TestRefusedCommandsHaveNotSucceeded(t *testing.T) {
 	transport := newCanned(t)
 	v := cannedVehicle(t, transport)
-	require.NoError(t, v.SetKeyStatus(t.Context(), smartcar.KeyMissing))
+	require.NoError(t, v.SetKeyState(t.Context(), smartcar.KeyMissing))
 	transport.on(attributesPath, jsonReply(200, `{"make":"TESLA","model":"Model 3","year":2022}`))
 	_, err := v.Attributes(t.Context())
 	require.NoError(t, err)

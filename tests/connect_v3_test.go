@@ -17,8 +17,7 @@ import (
 func externalIDs(t *testing.T, client *smartcar.Client, user string) map[string]bool {
 	t.Helper()
 	ids := map[string]bool{}
-	for connection, err := range client.Connections(t.Context(), smartcar.ConnectionFilter{UserID: user}) {
-		require.NoError(t, err)
+	for _, connection := range gather(t, client.Connections(t.Context(), smartcar.ConnectionFilter{UserID: user})) {
 		ids[connection.ExternalID] = true
 	}
 	return ids

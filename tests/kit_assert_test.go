@@ -80,20 +80,24 @@ func requireFreshTokens(t *testing.T, left []time.Duration, renewed bool) {
 func refusedLocally(t *testing.T, v *smartcar.Vehicle) {
 	t.Helper()
 	_, err := v.Odometer(t.Context())
-	var limited *smartcar.RateLimitError
-	require.ErrorAs(t, err, &limited)
-	require.True(t, limited.Local)
-	require.Equal(t, smartcar.RuleKeyless, limited.Rule)
+	_ = requireKeyless(t, err)
 }
 
+// refusedUntil: the same, and when it opens.
 func refusedUntil(t *testing.T, v *smartcar.Vehicle, at time.Time) {
 	t.Helper()
 	_, err := v.Battery(t.Context())
+	require.WithinDuration(t, at, requireKeyless(t, err).NextAllowed, time.Second)
+}
+
+// requireKeyless: this client refused a read of a car without its key.
+func requireKeyless(t *testing.T, err error) *smartcar.RateLimitError {
+	t.Helper()
 	var limited *smartcar.RateLimitError
 	require.ErrorAs(t, err, &limited)
 	require.True(t, limited.Local)
 	require.Equal(t, smartcar.RuleKeyless, limited.Rule)
-	require.WithinDuration(t, at, limited.NextAllowed, time.Second)
+	return limited
 }
 
 func requireNothingKept(t *testing.T, db *spoiledStore) {

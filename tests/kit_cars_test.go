@@ -15,17 +15,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// garageWith is the default garage with one car changed.
-func garageWith(id string, change func(*smartcartest.Car)) smartcartest.Option {
-	cars := smartcartest.DefaultGarage()
-	for i := range cars {
-		if cars[i].ID == id {
-			change(&cars[i])
-		}
-	}
-	return smartcartest.WithCars(cars...)
-}
-
 // sharedModelY is the garage's Model Y without a key, reached by a driver, too.
 func sharedModelY() smartcartest.Car {
 	for _, c := range smartcartest.DefaultGarage() {
@@ -162,17 +151,6 @@ func on[T any](r *T, values func(*T) []any) []any {
 	return values(r)
 }
 
-func collectConnections(ctx context.Context, client *smartcar.Client, filter smartcar.ConnectionFilter) ([]smartcar.Connection, error) {
-	var all []smartcar.Connection
-	for c, err := range client.Connections(ctx, filter) {
-		if err != nil {
-			return all, err
-		}
-		all = append(all, c)
-	}
-	return all, nil
-}
-
 // statusReads are the times at which the status of the key was asked for.
 func statusReads(sim *smartcartest.Server) []time.Time {
 	var at []time.Time
@@ -259,4 +237,32 @@ func asked(t *testing.T, s *smartcar.Snapshot) []smartcar.Operation {
 		_ = err // the callers look at each
 	}
 	return ops
+}
+
+// garageEach is the default garage with each car changed.
+func garageEach(change func(*smartcartest.Car)) smartcartest.Option {
+	cars := smartcartest.DefaultGarage()
+	for i := range cars {
+		change(&cars[i])
+	}
+	return smartcartest.WithCars(cars...)
+}
+
+// garageWith is the default garage with one car changed.
+func garageWith(id string, change func(*smartcartest.Car)) smartcartest.Option {
+	return garageEach(func(c *smartcartest.Car) {
+		if c.ID == id {
+			change(c)
+		}
+	})
+}
+
+// garageOf has n cars of the default owner.
+func garageOf(n int) (cars []smartcartest.Car, ids []string) {
+	for i := range n {
+		id := fmt.Sprintf("car-%03d", i)
+		ids = append(ids, id)
+		cars = append(cars, smartcartest.Car{ID: id, Make: "FORD", Model: "Mustang Mach-E", Year: 2022})
+	}
+	return cars, ids
 }

@@ -2,6 +2,7 @@ package smartcar_test
 
 import (
 	"context"
+	"iter"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -99,6 +100,13 @@ func connectedV3(t testing.TB, sim *smartcartest.Server, opts ...smartcar.Option
 	return client, client.User(connect(t, sim, client).UserID)
 }
 
+// onV3 is the owner alone.
+func onV3(t testing.TB, sim *smartcartest.Server, opts ...smartcar.Option) *smartcar.User {
+	t.Helper()
+	_, user := connectedV3(t, sim, opts...)
+	return user
+}
+
 // apiClient is the client of either API: one option makes the difference.
 func apiClient(t testing.TB, sim *smartcartest.Server, api smartcar.API, opts ...smartcar.Option) *smartcar.Client {
 	t.Helper()
@@ -112,13 +120,6 @@ func apiClient(t testing.TB, sim *smartcartest.Server, api smartcar.API, opts ..
 	}, opts...)
 	require.NoError(t, err)
 	return client
-}
-
-// onV3 is a connected owner of the simulator's garage, on API v3.
-func onV3(t testing.TB, sim *smartcartest.Server, opts ...smartcar.Option) *smartcar.User {
-	t.Helper()
-	client := apiClient(t, sim, smartcar.V3, opts...)
-	return client.User(connect(t, sim, client).UserID)
 }
 
 // tapped returns a client of API v3 and what it sends.
@@ -171,34 +172,6 @@ const (
 	secureURL   = "https://app.example/callback"
 )
 
-func listedVehicles(ctx context.Context, u *smartcar.User) ([]string, error) {
-	var ids []string
-	for v, err := range u.Vehicles(ctx) {
-		if err != nil {
-			return nil, err
-		}
-		ids = append(ids, v.ID())
-	}
-	return ids, nil
-}
-
-// bothAPIs runs a test in a bubble on either version of the API, with a
-// connected owner.
-func bothAPIs(t *testing.T, test func(t *testing.T, sim *smartcartest.Server, client *smartcar.Client, user *smartcar.User), opts ...smartcar.Option) {
-	t.Helper()
-	for name, begin := range map[string]func(testing.TB, *smartcartest.Server, ...smartcar.Option) (*smartcar.Client, *smartcar.User){
-		"v2.0": connected, "v3": connectedV3,
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				sim := smartcartest.New()
-				client, user := begin(t, sim, opts...)
-				test(t, sim, client, user)
-			})
-		})
-	}
-}
-
 const (
 	someUUID       = "8229df9f-91a0-4ff0-a1ae-a1f38ee24d07"
 	otherUUID      = "00000000-91a0-4ff0-a1ae-a1f38ee24d07"
@@ -208,3 +181,73 @@ const (
 	someCallback   = "https://example.com/callback"
 	someManagement = "s3cr3t-management"
 )
+
+// collected reads a list to its end, or to its first error.
+func collected[T any](list iter.Seq2[T, error]) (all []T, err error) {
+	for v, err := range list {
+		if err != nil {
+			return all, err
+		}
+		all = append(all, v)
+	}
+	return all, nil
+}
+
+func gather[T any](t testing.TB, list iter.Seq2[T, error]) []T {
+	t.Helper()
+	all, err := collected(list)
+	require.NoError(t, err)
+	return all
+}
+
+func collectConnections(ctx context.Context, client *smartcar.Client, filter smartcar.ConnectionFilter) ([]smartcar.Connection, error) {
+	return collected(client.Connections(ctx, filter))
+}
+
+// listedVehicles are the ids of a user's cars.
+func listedVehicles(ctx context.Context, u *smartcar.User) ([]string, error) {
+	vehicles, err := collected(u.Vehicles(ctx))
+	if err != nil {
+		return nil, err
+	}
+	var ids []string
+	for _, v := range vehicles {
+		ids = append(ids, v.ID())
+	}
+	return ids, nil
+}
+
+// onEitherAPI runs a story on each API, in a bubble of its own.
+func onEitherAPI(t *testing.T, story func(t *testing.T, sim *smartcartest.Server, api smartcar.API)) {
+	t.Helper()
+	for _, api := range []smartcar.API{smartcar.V2, smartcar.V3} {
+		t.Run(string(api), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { story(t, smartcartest.New(), api) })
+		})
+	}
+}
+
+// bothAPIs runs a test on each API, with a connected owner.
+func bothAPIs(t *testing.T, test func(t *testing.T, sim *smartcartest.Server, client *smartcar.Client, user *smartcar.User), opts ...smartcar.Option) {
+	t.Helper()
+	onEitherAPI(t, func(t *testing.T, sim *smartcartest.Server, api smartcar.API) {
+		begin := connected
+		if api == smartcar.V3 {
+			begin = connectedV3
+		}
+		client, user := begin(t, sim, opts...)
+		test(t, sim, client, user)
+	})
+}
+
+// onBothAPIs runs a story on each API and requires the same result.
+func onBothAPIs[T any](t *testing.T, story func(t *testing.T, api smartcar.API) T) {
+	t.Helper()
+	got := map[smartcar.API]T{}
+	for _, api := range []smartcar.API{smartcar.V2, smartcar.V3} {
+		t.Run(string(api), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { got[api] = story(t, api) })
+		})
+	}
+	require.Equal(t, got[smartcar.V2], got[smartcar.V3])
+}

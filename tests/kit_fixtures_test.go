@@ -301,7 +301,7 @@ func batchOperations(t *testing.T, f fixture) []smartcar.Operation {
 		"/": smartcar.Attributes, "/battery": smartcar.Battery, "/battery/nominal_capacity": smartcar.NominalCapacity,
 		"/charge": smartcar.Charge, "/charge/limit": smartcar.ChargeLimit, "/engine/oil": smartcar.EngineOil, "/fuel": smartcar.Fuel,
 		"/location": smartcar.Location, "/odometer": smartcar.Odometer, "/security": smartcar.LockStatus,
-		"/tires/pressure": smartcar.TirePressure, "/tesla/virtual_key": smartcar.TeslaVirtualKey, "/tesla/status": smartcar.TeslaStatus,
+		"/tires/pressure": smartcar.TirePressure, "/tesla/virtual_key": smartcar.Operation("key-status"), "/tesla/status": smartcar.TeslaStatus,
 	}
 	var body struct{ Requests []struct{ Path string } }
 	require.NoError(t, json.Unmarshal(f.Request.Body, &body))

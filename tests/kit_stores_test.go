@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,8 +26,14 @@ type spoiledStore struct {
 	load     func(key string) error
 	before   func(key string, value []byte) error // the swap does not happen
 	after    func(key string, value []byte) error // the swap happens, and nobody hears of it
+	deletes  func(key string) error               // the record is not deleted
+	deleted  func(key string)
 	mu       sync.Mutex
 	seenKeys map[string]bool
+}
+
+func newSpoiledStore() *spoiledStore {
+	return &spoiledStore{Store: store.NewMemory(), seenKeys: make(map[string]bool)}
 }
 
 func (s *spoiledStore) Load(ctx context.Context, key string) (store.Record, error) {
@@ -56,6 +63,19 @@ func (s *spoiledStore) CompareAndSwap(ctx context.Context, key string, old store
 	return record, err
 }
 
+func (s *spoiledStore) Delete(ctx context.Context, key string, old store.Revision) error {
+	if s.deletes != nil {
+		if err := s.deletes(key); err != nil {
+			return err
+		}
+	}
+	err := s.Store.Delete(ctx, key, old)
+	if s.deleted != nil {
+		s.deleted(key)
+	}
+	return err
+}
+
 // goDown makes every access fail; back undoes it.
 func (s *spoiledStore) goDown() (back func()) {
 	s.load = func(string) error { return errStoreDown }
@@ -75,24 +95,8 @@ func (s *spoiledStore) live(t *testing.T) []string {
 	})
 }
 
-func newSpoiledStore() *spoiledStore {
-	return &spoiledStore{Store: store.NewMemory(), seenKeys: make(map[string]bool)}
-}
-
-// peekStore shows what is stored, without its tokens.
-type peekStore struct {
-	store.Store
-	down bool
-}
-
-func (s *peekStore) Load(ctx context.Context, key string) (store.Record, error) {
-	if s.down && key[:4] == "answ" {
-		return store.Record{}, errPeekDown
-	}
-	return s.Store.Load(ctx, key)
-}
-
-func (s *peekStore) holds(t *testing.T, vehicleID, text string) bool {
+// holds tells whether the answers that are kept of a car contain a text.
+func (s *spoiledStore) holds(t *testing.T, vehicleID, text string) bool {
 	t.Helper()
 	r, err := s.Store.Load(t.Context(), "answers/"+vehicleID)
 	if errors.Is(err, store.ErrNotFound) {
@@ -115,4 +119,36 @@ func (s slowStore) CompareAndSwap(ctx context.Context, key string, old store.Rev
 	return s.Store.CompareAndSwap(ctx, key, old, value, ttl)
 }
 
-var errPeekDown = errors.New("down")
+// awayStore does not answer while it is away: it fails at once, or keeps its
+// callers waiting until their context ends.
+type awayStore struct {
+	store.Store
+	away  atomic.Bool
+	keys  string // what cannot be reached, by how its keys begin; empty is all
+	hangs bool
+}
+
+func (s *awayStore) gone(ctx context.Context, key string) error {
+	if !s.away.Load() || !strings.HasPrefix(key, s.keys) {
+		return nil
+	}
+	if s.hangs {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return errStoreDown
+}
+
+func (s *awayStore) Load(ctx context.Context, key string) (store.Record, error) {
+	if err := s.gone(ctx, key); err != nil {
+		return store.Record{}, err
+	}
+	return s.Store.Load(ctx, key)
+}
+
+func (s *awayStore) CompareAndSwap(ctx context.Context, key string, old store.Revision, value []byte, ttl time.Duration) (store.Record, error) {
+	if err := s.gone(ctx, key); err != nil {
+		return store.Record{}, err
+	}
+	return s.Store.CompareAndSwap(ctx, key, old, value, ttl)
+}

@@ -13,21 +13,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func listed(t *testing.T, client *smartcar.Client, filter smartcar.ConnectionFilter) (list []smartcar.Connection) {
-	t.Helper()
-	for connection, err := range client.Connections(t.Context(), filter) {
-		require.NoError(t, err)
-		list = append(list, connection)
-	}
-	return list
-}
-
 // fleetOf is a simulator with many cars of one owner.
 func fleetOf(n int, opts ...smartcartest.Option) *smartcartest.Server {
-	cars := make([]smartcartest.Car, n)
-	for i := range cars {
-		cars[i] = smartcartest.Car{ID: fmt.Sprintf("car-%03d", i), Make: "FORD", Model: "Mustang Mach-E", Year: 2022}
-	}
+	cars, _ := garageOf(n)
 	return smartcartest.New(append(opts, smartcartest.WithCars(cars...))...)
 }
 
@@ -43,7 +31,7 @@ func TestConnectionsOnV3ArePaged(t *testing.T) {
 				user := connect(t, sim, client).UserID
 				before := len(tap.to("/v3/connections"))
 				seen := map[string]bool{}
-				for _, c := range listed(t, client, smartcar.ConnectionFilter{}) {
+				for _, c := range gather(t, client.Connections(t.Context(), smartcar.ConnectionFilter{})) {
 					require.False(t, seen[c.VehicleID])
 					seen[c.VehicleID] = true
 					require.Equal(t, user, c.UserID)
@@ -95,9 +83,9 @@ func TestFiltersOfConnectionsOnV3(t *testing.T) {
 			"simulated": {smartcar.ConnectionFilter{Mode: smartcar.ModeSimulated}, 0},
 			"live":      {smartcar.ConnectionFilter{Mode: smartcar.ModeLive}, 7},
 		} {
-			require.Len(t, listed(t, client, tt.filter), tt.count, name)
+			require.Len(t, gather(t, client.Connections(t.Context(), tt.filter)), tt.count, name)
 		}
-		first := listed(t, client, smartcar.ConnectionFilter{VehicleID: smartcartest.Model3})[0]
+		first := gather(t, client.Connections(t.Context(), smartcar.ConnectionFilter{VehicleID: smartcartest.Model3}))[0]
 		alone, err := client.Connection(t.Context(), first.ID)
 		require.NoError(t, err)
 		require.Equal(t, first, *alone)
@@ -148,7 +136,7 @@ func TestListsThatLie(t *testing.T) {
 					require.NoError(t, err)
 					return respond(200, tt.page(n))
 				})
-				require.Len(t, listed(t, client, smartcar.ConnectionFilter{}), tt.entries)
+				require.Len(t, gather(t, client.Connections(t.Context(), smartcar.ConnectionFilter{})), tt.entries)
 				require.Len(t, tap.to("/v3/connections"), tt.requests)
 				for _, r := range tap.to("/v3/connections") {
 					require.Equal(t, "vehicle.api.smartcar.com", r.host)
@@ -172,15 +160,13 @@ func TestConnectionWithoutAConnection(t *testing.T) {
 
 func TestDeleteConnectionsOnV3(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		cars := smartcartest.DefaultGarage()
-		cars[6].SharedWith = []string{"driver"}
-		sim := smartcartest.New(smartcartest.WithCars(cars...))
+		sim := smartcartest.New(garageWith(smartcartest.MachE, func(c *smartcartest.Car) { c.SharedWith = []string{"driver"} }))
 		client, tap := tapped(t, sim)
 		owner := connect(t, sim, client).UserID
 		driver := connectAs(t, sim, client, "driver", smartcartest.MachE).UserID
 		_, err := client.DeleteConnections(t.Context(), smartcar.ConnectionFilter{Mode: smartcar.ModeLive})
 		requireArgumentError(t, err, "ConnectionFilter")
-		require.Len(t, listed(t, client, smartcar.ConnectionFilter{}), 8)
+		require.Len(t, gather(t, client.Connections(t.Context(), smartcar.ConnectionFilter{})), 8)
 
 		removed, err := client.DeleteConnections(t.Context(), smartcar.ConnectionFilter{UserID: owner, VehicleID: smartcartest.MachE})
 		require.NoError(t, err)
@@ -189,7 +175,7 @@ func TestDeleteConnectionsOnV3(t *testing.T) {
 		removed, err = client.DeleteConnections(t.Context(), smartcar.ConnectionFilter{UserID: owner})
 		require.NoError(t, err)
 		require.Len(t, removed, 6)
-		left := listed(t, client, smartcar.ConnectionFilter{})
+		left := gather(t, client.Connections(t.Context(), smartcar.ConnectionFilter{}))
 		require.Len(t, left, 1)
 		require.Equal(t, driver, left[0].UserID)
 		removed, err = client.DeleteConnections(t.Context(), smartcar.ConnectionFilter{UserID: owner})
@@ -283,12 +269,12 @@ func TestRemoveUserAndDisconnectOnV3(t *testing.T) {
 		_, err = v.Permissions(t.Context())
 		require.ErrorIs(t, err, smartcar.ErrNotConnected)
 		require.ErrorIs(t, v.Disconnect(t.Context()), smartcar.ErrNotConnected)
-		require.Len(t, listed(t, client, smartcar.ConnectionFilter{}), 6)
+		require.Len(t, gather(t, client.Connections(t.Context(), smartcar.ConnectionFilter{})), 6)
 
 		_, err = user.Vehicle(smartcartest.ModelS2018).Odometer(t.Context())
 		require.NoError(t, err)
 		require.NoError(t, client.RemoveUser(t.Context(), user.ID()))
-		require.Empty(t, listed(t, client, smartcar.ConnectionFilter{}))
+		require.Empty(t, gather(t, client.Connections(t.Context(), smartcar.ConnectionFilter{})))
 		for _, key := range store.live(t) {
 			require.True(t, strings.HasPrefix(key, "application/"), "%s is kept", key)
 		}
@@ -301,7 +287,7 @@ func TestRemoveUserAndDisconnectOnV3(t *testing.T) {
 		sim.Inject(smartcartest.Fault{Path: "/v3/users/", ErrorType: "SERVER", ErrorCode: "INTERNAL"})
 		require.ErrorIs(t, client.RemoveUser(t.Context(), user.ID()), smartcar.ErrUnavailable)
 		require.NoError(t, user.Forget(t.Context()))
-		require.Len(t, listed(t, client, smartcar.ConnectionFilter{}), 7, "Forget tells Smartcar nothing")
+		require.Len(t, gather(t, client.Connections(t.Context(), smartcar.ConnectionFilter{})), 7, "Forget tells Smartcar nothing")
 	})
 }
 
@@ -334,7 +320,7 @@ func heedless(connections ...string) func(sentRequest) *http.Response {
 // Who asks for the simulated connections of a user loses no real one.
 func TestDeleteConnectionsKeepsOtherModes(t *testing.T) {
 	for mode, want := range map[smartcar.ConnectMode][]string{
-		smartcar.ModeSimulated: {"c2"}, smartcar.ModeLive: {"c1"}, smartcar.ModeTest: {"c2"}, "": {"c1", "c2"},
+		smartcar.ModeSimulated: {"c2"}, smartcar.ModeLive: {"c1"}, smartcar.ConnectMode("test"): {"c2"}, "": {"c1", "c2"},
 	} {
 		t.Run(string(mode), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"reflect"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -232,25 +231,10 @@ func TestEnvironmentKeepsWhatIsNotSet(t *testing.T) {
 	}
 }
 
-// headerWatch notes one header of every request, by path.
-type headerWatch struct {
-	http.RoundTripper
-	name string
-	mu   sync.Mutex
-	seen map[string][]string
-}
-
-func (w *headerWatch) RoundTrip(r *http.Request) (*http.Response, error) {
-	w.mu.Lock()
-	w.seen[r.URL.Path] = append(w.seen[r.URL.Path], r.Header.Get(w.name))
-	w.mu.Unlock()
-	return w.RoundTripper.RoundTrip(r)
-}
-
 func TestUserAgentOfEveryRequest(t *testing.T) {
 	for _, suffix := range []string{"", "myapp/1.2"} {
 		sim := smartcartest.New()
-		watch := &headerWatch{RoundTripper: sim.Transport(), name: "User-Agent", seen: make(map[string][]string)}
+		watch := &wireTap{next: sim.Transport()}
 		var opts []smartcar.Option
 		if suffix != "" {
 			opts = append(opts, smartcar.WithUserAgent(suffix))
@@ -258,13 +242,14 @@ func TestUserAgentOfEveryRequest(t *testing.T) {
 		client := newClientOver(t, sim, watch, opts...)
 		_, err := listedVehicles(t.Context(), client.User(connect(t, sim, client).UserID))
 		require.NoError(t, err)
-		require.Len(t, watch.seen, 3)
-		for path, values := range watch.seen {
-			for _, ua := range values {
-				require.True(t, strings.HasPrefix(ua, "smartcar-go/"+smartcar.Version+" "), path)
-				require.True(t, strings.HasSuffix(ua, suffix), path)
-			}
+		paths := make(map[string]bool)
+		for _, r := range watch.sent {
+			paths[r.path] = true
+			ua := r.header.Get("User-Agent")
+			require.True(t, strings.HasPrefix(ua, "smartcar-go/"+smartcar.Version+" "), r.path)
+			require.True(t, strings.HasSuffix(ua, suffix), r.path)
 		}
+		require.Len(t, paths, 3)
 	}
 }
 
@@ -340,7 +325,7 @@ func TestClockThatIsGivenIsTheOnlyOne(t *testing.T) {
 }
 
 func TestOptionsAreAppliedInOrder(t *testing.T) {
-	client, err := smartcar.New(plainConfig, smartcar.WithMode(smartcar.ModeTest), smartcar.WithMode(smartcar.ModeSimulated))
+	client, err := smartcar.New(plainConfig, smartcar.WithMode(smartcar.ConnectMode("test")), smartcar.WithMode(smartcar.ModeSimulated))
 	require.NoError(t, err)
 	link, err := client.Connect().AuthorizeURL(smartcar.ConnectOptions{}, "s")
 	require.NoError(t, err)

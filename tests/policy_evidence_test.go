@@ -116,8 +116,10 @@ func TestProxysPageAboutTheCarIsNotBelieved(t *testing.T) {
 // The new grant may have the permission that the old one lacked.
 func TestNewConnectAsksAgainWhatCouldNotBeKnown(t *testing.T) {
 	for name, match := range map[string]func(*http.Request) bool{
-		"the class": attributesOf(smartcartest.ModelY),
-		"the key":   func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "virtual_key") },
+		"the class": func(r *http.Request) bool {
+			return attributesOf(smartcartest.ModelY)(r) || strings.HasSuffix(r.URL.Path, "/vin")
+		},
+		"the key": func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "virtual_key") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -262,7 +264,7 @@ func TestPairingBetweenTwoTries(t *testing.T) {
 				go func() {
 					time.Sleep(100 * time.Millisecond)
 					_ = sim.Pair(smartcartest.ModelY)
-					_ = v.SetKeyStatus(t.Context(), smartcar.KeyInstalled)
+					_ = v.SetKeyState(t.Context(), smartcar.KeyInstalled)
 				}()
 				return nil, &net.OpError{Op: "dial", Err: errors.New("refused")}
 			}

@@ -308,7 +308,7 @@ func TestWindowsHoldByTheClockOfTheStore(t *testing.T) {
 	}
 }
 
-// Replicas whose clocks are three minutes apart, and a store that knows better.
+// skewedReplicas are two whose clocks are three minutes apart, and a store that knows better.
 func skewedReplicas(t *testing.T, sim *smartcartest.Server) (early, late *smartcar.Client, userID string) {
 	t.Helper()
 	db := smartcar.WithStore(clockStore{store.NewMemory(), 0})

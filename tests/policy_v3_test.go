@@ -181,7 +181,7 @@ func TestOlderEvidenceDoesNotWin(t *testing.T) {
 		_, err = m.Lock(t.Context())
 		require.NoError(t, err)
 		m.requireKey(t, smartcar.KeyInstalled, smartcar.KeyFromCommand)
-		require.NoError(t, m.SetKeyStatus(t.Context(), smartcar.KeyMissing))
+		require.NoError(t, m.SetKeyState(t.Context(), smartcar.KeyMissing))
 		m.requireKey(t, smartcar.KeyMissing, smartcar.KeyFromApplication)
 	})
 }
@@ -206,7 +206,7 @@ func TestWithoutKeySignal(t *testing.T) {
 				require.NoError(t, err)
 				require.Equal(t, smartcar.KeyUnknown, access.Key.State)
 				require.False(t, access.NeedsKey)
-				require.NoError(t, m.SetKeyStatus(t.Context(), smartcar.KeyMissing))
+				require.NoError(t, m.SetKeyState(t.Context(), smartcar.KeyMissing))
 				_, err = m.Odometer(t.Context())
 				require.ErrorIs(t, err, smartcar.ErrRateLimited)
 			})

@@ -240,19 +240,23 @@ func (p *replayingTransport) RoundTrip(r *http.Request) (*http.Response, error) 
 	return p.Transport.RoundTrip(again)
 }
 
-func brokenByCutConnections(t *testing.T, transport closingTransport) int {
+// overASocket is a keyless car that is reached through a real socket.
+func overASocket(t *testing.T, transport closingTransport) (*smartcartest.Server, *simClock, *smartcar.Vehicle) {
+	t.Helper()
 	clock := &simClock{}
 	sim := smartcartest.New(smartcartest.WithClock(clock.Now))
 	origin, stop, err := sim.Start()
 	require.NoError(t, err)
-	defer stop()
+	t.Cleanup(stop)
 	base := mustParse(t, origin)
-	defer transport.CloseIdleConnections()
+	t.Cleanup(transport.CloseIdleConnections)
 	client := newClientOver(t, sim, transport,
 		smartcar.WithClock(clock), smartcar.WithOrigins(smartcar.Origins{Connect: base, Auth: base, API: base}))
-	user := client.User(connect(t, sim, client).UserID)
+	return sim, clock, client.User(connect(t, sim, client).UserID).Vehicle(smartcartest.Cybertruck)
+}
 
-	v := user.Vehicle(smartcartest.Cybertruck)
+func brokenByCutConnections(t *testing.T, transport closingTransport) int {
+	sim, clock, v := overASocket(t, transport)
 	for range 10 {
 		_, err := v.Attributes(t.Context()) // leaves a kept-alive connection
 		require.NoError(t, err)
@@ -272,17 +276,8 @@ func TestGETWithABodyIsNotReplayedBelowTheClient(t *testing.T) {
 
 func sendsOfACutGET(t *testing.T, transport closingTransport) int {
 	t.Helper()
-	clock := &simClock{}
-	sim := smartcartest.New(smartcartest.WithClock(clock.Now))
-	origin, stop, err := sim.Start()
-	require.NoError(t, err)
-	defer stop()
-	base := mustParse(t, origin)
-	defer transport.CloseIdleConnections()
-	client := newClientOver(t, sim, transport,
-		smartcar.WithClock(clock), smartcar.WithOrigins(smartcar.Origins{Connect: base, Auth: base, API: base}))
-	v := client.User(connect(t, sim, client).UserID).Vehicle(smartcartest.Cybertruck)
-	_, err = v.Attributes(t.Context()) // leaves a kept-alive connection
+	sim, _, v := overASocket(t, transport)
+	_, err := v.Attributes(t.Context()) // leaves a kept-alive connection
 	require.NoError(t, err)
 	sim.Inject(smartcartest.Fault{DropAfter: true, Path: "/battery"})
 	// Whether it fails depends on who sends it again.
@@ -333,13 +328,9 @@ func TestDayOfLegacyTeslaWatched(t *testing.T) {
 }
 
 func watchLegacyDay(t *testing.T, wakes time.Duration) {
-	garage := smartcartest.DefaultGarage()
-	for i := range garage {
-		if garage[i].ID == smartcartest.ModelS2018 {
-			garage[i].AwakeFrom, garage[i].AwakeFor = wakes, 6*time.Hour
-		}
-	}
-	sim := smartcartest.New(smartcartest.WithCars(garage...))
+	sim := smartcartest.New(garageWith(smartcartest.ModelS2018, func(c *smartcartest.Car) {
+		c.AwakeFrom, c.AwakeFor = wakes, 6*time.Hour
+	}))
 	_, user := connected(t, sim)
 
 	midnight := time.Now()

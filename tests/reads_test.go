@@ -125,7 +125,7 @@ func TestReadsWithoutTheirOwnResult(t *testing.T) {
 
 // Every fixture of a read is decoded by one of the tests above.
 func TestNoReadFixtureIsForgotten(t *testing.T) {
-	used := map[string]bool{"user": true, "tesla-virtual-key": true, "tesla-virtual-key.not-paired": true, "tesla-virtual-key.null": true}
+	used := map[string]bool{"user": true, "key-status": true, "key-status.not-paired": true, "key-status.null": true}
 	for name := range wantReads() {
 		used[name] = true
 	}

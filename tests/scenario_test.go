@@ -13,18 +13,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// onBothAPIs runs a story on each and requires the same result.
-func onBothAPIs[T any](t *testing.T, story func(t *testing.T, api smartcar.API) T) {
-	t.Helper()
-	got := map[smartcar.API]T{}
-	for _, api := range []smartcar.API{smartcar.V2, smartcar.V3} {
-		t.Run(string(api), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { got[api] = story(t, api) })
-		})
-	}
-	require.Equal(t, got[smartcar.V2], got[smartcar.V3])
-}
-
 // seenCar is what a program sees of a car, in neutral terms.
 type seenCar struct {
 	make, model string

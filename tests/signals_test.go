@@ -1,7 +1,6 @@
 package smartcar_test
 
 import (
-	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -254,9 +253,7 @@ func TestNumbersWithoutAUnitAreMetric(t *testing.T) {
 		sim := smartcartest.New()
 		client, tap := tapped(t, sim)
 		user := client.User(connect(t, sim, client).UserID)
-		signal := func(code, body string) string {
-			return fmt.Sprintf(`{"id":%q,"attributes":{"code":%q,"status":{"value":"SUCCESS"},"body":%s}}`, code, code, body)
-		}
+		signal := func(code signals.Code, body string) string { return signalEntry(code, success, body, "") }
 		tap.instead = onlyTo("/signals", func(sentRequest) *http.Response {
 			return respond(200, `{"data":[`+strings.Join([]string{
 				signal("odometer-traveleddistance", `{"value":1609.344}`), signal("internalcombustionengine-amountremaining", `{"value":3.785411784}`),

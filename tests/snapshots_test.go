@@ -348,7 +348,7 @@ func TestSnapshotOfTheKeyStatusIsEvidence(t *testing.T) {
 		_, err = v.Odometer(t.Context())
 		require.ErrorIs(t, err, smartcar.ErrRateLimited)
 		require.NoError(t, sim.Pair(smartcartest.ModelY))
-		_, err = v.With(smartcar.IgnorePolicy()).Snapshot(t.Context(), smartcar.TeslaVirtualKey, smartcar.Battery)
+		_, err = v.With(smartcar.IgnorePolicy()).Snapshot(t.Context(), smartcar.Operation("key-status"), smartcar.Battery)
 		require.NoError(t, err)
 		_, err = v.Odometer(t.Context())
 		require.NoError(t, err)

@@ -254,7 +254,7 @@ func TestCallerWhoLeavesWhileTheStoreHangs(t *testing.T) {
 			return err
 		},
 		"key status": func(ctx context.Context, u *smartcar.User) error {
-			return u.Vehicle(smartcartest.ModelY).SetKeyStatus(ctx, smartcar.KeyMissing)
+			return u.Vehicle(smartcartest.ModelY).SetKeyState(ctx, smartcar.KeyMissing)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -349,7 +349,7 @@ func TestStoreThatConflictsForEver(t *testing.T) {
 		"renew":  func(ctx context.Context, u *smartcar.User) error { return u.Renew(ctx, 90*day) },
 		"forget": func(ctx context.Context, u *smartcar.User) error { return u.Forget(ctx) },
 		"key status": func(ctx context.Context, u *smartcar.User) error {
-			return u.Vehicle(smartcartest.ModelY).SetKeyStatus(ctx, smartcar.KeyMissing)
+			return u.Vehicle(smartcartest.ModelY).SetKeyState(ctx, smartcar.KeyMissing)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

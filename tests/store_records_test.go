@@ -243,6 +243,8 @@ func TestGuessedVehicleIDsLeaveNoRecords(t *testing.T) {
 		record, err := db.Load(t.Context(), "user/"+user.ID())
 		require.NoError(t, err)
 		require.NotContains(t, string(record.Value), "guess-")
+		_, err = db.Load(t.Context(), "usercars/"+user.ID()+"/")
+		require.ErrorIs(t, err, store.ErrNotFound)
 	})
 }
 
@@ -263,6 +265,9 @@ func TestGuessedVehicleIDsAreNotNotedOnV3(t *testing.T) {
 		_, err := user.Vehicle(smartcartest.MachE).Battery(t.Context())
 		require.NoError(t, err)
 		record, err := db.Load(t.Context(), "user/"+user.ID())
+		require.NoError(t, err)
+		require.NotContains(t, string(record.Value), "guess-")
+		record, err = db.Load(t.Context(), "usercars/"+user.ID()+"/")
 		require.NoError(t, err)
 		require.NotContains(t, string(record.Value), "guess-")
 		require.Contains(t, string(record.Value), smartcartest.MachE)
@@ -298,7 +303,7 @@ func TestOnlyTheEndOfATurnMayBeLost(t *testing.T) {
 		keyless, paired := user.Vehicle(smartcartest.ModelY), user.Vehicle(smartcartest.Model3)
 		_, err := paired.Odometer(t.Context())
 		require.NoError(t, err)
-		require.NoError(t, keyless.SetKeyStatus(t.Context(), smartcar.KeyMissing))
+		require.NoError(t, keyless.SetKeyState(t.Context(), smartcar.KeyMissing))
 		require.Empty(t, db.losable)
 
 		before := db.cars

@@ -252,7 +252,7 @@ func TestStoreOutageAfterARefresh(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				sim := smartcartest.New()
-				db := &grantOutage{Store: store.NewMemory(), hangs: hangs}
+				db := &awayStore{Store: store.NewMemory(), keys: "grant/", hangs: hangs}
 				_, user := connected(t, sim, smartcar.WithStore(db))
 				v := user.Vehicle(smartcartest.MachE)
 				_, err := v.Odometer(t.Context())
@@ -273,43 +273,11 @@ func TestStoreOutageAfterARefresh(t *testing.T) {
 	}
 }
 
-// grantOutage is a store that does not answer for grants while it is away.
-type grantOutage struct {
-	store.Store
-	away  atomic.Bool
-	hangs bool
-}
-
-func (s *grantOutage) gone(ctx context.Context, key string) error {
-	if !s.away.Load() || !strings.HasPrefix(key, "grant/") {
-		return nil
-	}
-	if s.hangs {
-		<-ctx.Done()
-		return ctx.Err()
-	}
-	return errStoreDown
-}
-
-func (s *grantOutage) Load(ctx context.Context, key string) (store.Record, error) {
-	if err := s.gone(ctx, key); err != nil {
-		return store.Record{}, err
-	}
-	return s.Store.Load(ctx, key)
-}
-
-func (s *grantOutage) CompareAndSwap(ctx context.Context, key string, old store.Revision, value []byte, ttl time.Duration) (store.Record, error) {
-	if err := s.gone(ctx, key); err != nil {
-		return store.Record{}, err
-	}
-	return s.Store.CompareAndSwap(ctx, key, old, value, ttl)
-}
-
 // A caller's deadline is a deadline, also where a refresh is needed first.
 func TestDeadlineWhileTheStoreHangsAtARefresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
-		db := &grantOutage{Store: store.NewMemory(), hangs: true}
+		db := &awayStore{Store: store.NewMemory(), keys: "grant/", hangs: true}
 		_, user := connected(t, sim, smartcar.WithStore(db))
 		v := user.Vehicle(smartcartest.MachE)
 		time.Sleep(3 * time.Hour)

@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// anotherClient's pair: what an application that kept its tokens itself has.
+// foreignPair is what an application has that kept its tokens itself.
 func foreignPair(t *testing.T, sim *smartcartest.Server, client *smartcar.Client) smartcar.Tokens {
 	t.Helper()
 	authorizeURL, err := client.Connect().AuthorizeURL(smartcar.ConnectOptions{}, "a-state")

@@ -40,15 +40,9 @@ func TestAccessTokenIsRenewedAMinuteBeforeItsEnd(t *testing.T) {
 	}
 }
 
-// inParallel reads the odometer n times at once and returns the errors.
-func inParallel(ctx context.Context, n int, v *smartcar.Vehicle) []error {
-	errs := make([]error, n)
-	var callers sync.WaitGroup
-	for i := range n {
-		callers.Go(func() { _, errs[i] = v.Odometer(ctx) })
-	}
-	callers.Wait()
-	return errs
+// odometerCall reads the odometer, for allOf.
+func odometerCall(t *testing.T, v *smartcar.Vehicle) func(int) error {
+	return func(int) error { _, err := v.Odometer(t.Context()); return err }
 }
 
 func TestManyCallersRefreshOnce(t *testing.T) {
@@ -60,7 +54,7 @@ func TestManyCallersRefreshOnce(t *testing.T) {
 		require.NoError(t, err)
 		time.Sleep(3 * time.Hour)
 		sim.Inject(smartcartest.Fault{Path: "/oauth/token", LatencyAfter: time.Second})
-		for _, err := range inParallel(t.Context(), 50, v) {
+		for _, err := range allOf(50, odometerCall(t, v)) {
 			require.NoError(t, err)
 		}
 		require.Equal(t, 2, sim.TokenRequests())
@@ -80,7 +74,7 @@ func TestManyCallersFailTogether(t *testing.T) {
 		time.Sleep(3 * time.Hour)
 		sim.Inject(smartcartest.Fault{Path: "/oauth/token", Latency: time.Hour, Times: -1})
 		began := time.Now()
-		for _, err := range inParallel(t.Context(), 50, v) {
+		for _, err := range allOf(50, odometerCall(t, v)) {
 			require.Error(t, err)
 			require.NotErrorIs(t, err, smartcar.ErrReconnectRequired)
 		}
@@ -111,7 +105,7 @@ func TestReplicasRefreshOnce(t *testing.T) {
 				for i, client := range []*smartcar.Client{first, second} {
 					replicas.Go(func() {
 						time.Sleep(time.Duration(i) * 100 * time.Millisecond)
-						for _, err := range inParallel(t.Context(), 10, client.User(user.ID()).Vehicle(smartcartest.MachE)) {
+						for _, err := range allOf(10, odometerCall(t, client.User(user.ID()).Vehicle(smartcartest.MachE))) {
 							require.NoError(t, err)
 						}
 					})

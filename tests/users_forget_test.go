@@ -1,7 +1,6 @@
 package smartcar_test
 
 import (
-	"context"
 	"errors"
 	"strings"
 	"sync"
@@ -11,7 +10,6 @@ import (
 
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
-	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/stretchr/testify/require"
 )
 
@@ -171,30 +169,6 @@ func TestVirtualKeyURLOutlivesTheGrants(t *testing.T) {
 	})
 }
 
-// deletingStore tells when a record has been deleted.
-type deletingStore struct {
-	*spoiledStore
-	deleted func(key string)
-}
-
-func (s *deletingStore) Delete(ctx context.Context, key string, old store.Revision) error {
-	err := s.spoiledStore.Delete(ctx, key, old)
-	if s.deleted != nil {
-		s.deleted(key)
-	}
-	return err
-}
-
-// onEitherAPI runs a story on each.
-func onEitherAPI(t *testing.T, story func(t *testing.T, sim *smartcartest.Server, api smartcar.API)) {
-	t.Helper()
-	for _, api := range []smartcar.API{smartcar.V2, smartcar.V3} {
-		t.Run(string(api), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { story(t, smartcartest.New(), api) })
-		})
-	}
-}
-
 var allAnswers = smartcar.WithStoredAnswers(smartcar.StoredAnswers{Location: true})
 
 // Another replica reads one more car just before the user is marked.
@@ -224,7 +198,7 @@ func TestForgetFindsTheCarThatCameLast(t *testing.T) {
 // A read comes back in the middle of Forget, after its car was forgotten.
 func TestForgetWhileAReadComesBack(t *testing.T) {
 	onEitherAPI(t, func(t *testing.T, sim *smartcartest.Server, api smartcar.API) {
-		db := &deletingStore{spoiledStore: newSpoiledStore()}
+		db := newSpoiledStore()
 		client := apiClient(t, sim, api, smartcar.WithStore(db), allAnswers)
 		user := client.User(connect(t, sim, client).UserID)
 		v := user.Vehicle(smartcartest.ModelS2018)
@@ -241,7 +215,7 @@ func TestForgetWhileAReadComesBack(t *testing.T) {
 			}
 		}
 		require.NoError(t, user.Forget(t.Context()))
-		requireNothingKept(t, db.spoiledStore)
+		requireNothingKept(t, db)
 	})
 }
 
@@ -271,7 +245,7 @@ func TestForgetIsHeardOfByOtherReplicas(t *testing.T) {
 func TestConnectWhileForgetIsAtWork(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
-		db := &deletingStore{spoiledStore: newSpoiledStore()}
+		db := newSpoiledStore()
 		client, user := connected(t, sim, smartcar.WithStore(db))
 		other := newClient(t, sim, smartcar.WithStore(db))
 		_, err := user.Vehicle(smartcartest.MachE).Odometer(t.Context())
@@ -323,7 +297,13 @@ func TestForgetThatIsCutOff(t *testing.T) {
 		for done := false; !done; deletions++ {
 			synctest.Test(t, func(t *testing.T) {
 				sim := smartcartest.New()
-				db := &cutStore{newSpoiledStore(), 1000}
+				db, left := newSpoiledStore(), 1000
+				db.deletes = func(string) error {
+					if left--; left < 0 {
+						return errStoreDown
+					}
+					return nil
+				}
 				client, user := connected(t, sim, smartcar.WithStore(db))
 				connect(t, sim, client)
 				_, err := listedVehicles(t.Context(), user)
@@ -332,7 +312,7 @@ func TestForgetThatIsCutOff(t *testing.T) {
 					_, err := user.Vehicle(id).Odometer(t.Context())
 					require.NoError(t, err)
 				}
-				db.left = deletions
+				left = deletions
 				if err := user.Forget(t.Context()); err == nil {
 					done = true
 				} else {
@@ -340,7 +320,7 @@ func TestForgetThatIsCutOff(t *testing.T) {
 					_, err = user.Vehicle(smartcartest.ModelS2018).Odometer(t.Context())
 					require.ErrorIs(t, err, smartcar.ErrNotConnected)
 				}
-				db.left = 1000
+				left = 1000
 				if after == "Connect again" {
 					connect(t, sim, client)
 					odometer, err := user.Vehicle(smartcartest.ModelS2018).Odometer(t.Context())
@@ -353,19 +333,6 @@ func TestForgetThatIsCutOff(t *testing.T) {
 		}
 		require.Greater(t, deletions, 5, "hardly anything was deleted: the test proves nothing")
 	}
-}
-
-// cutStore fails to delete once left deletions have been made.
-type cutStore struct {
-	*spoiledStore
-	left int
-}
-
-func (s *cutStore) Delete(ctx context.Context, key string, old store.Revision) error {
-	if s.left--; s.left < 0 {
-		return errStoreDown
-	}
-	return s.spoiledStore.Delete(ctx, key, old)
 }
 
 // An owner who is forgotten while a read is under way leaves nothing behind.

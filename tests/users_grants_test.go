@@ -15,16 +15,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// garageOf has n cars of the default owner.
-func garageOf(n int) (cars []smartcartest.Car, ids []string) {
-	for i := range n {
-		id := fmt.Sprintf("car-%03d", i)
-		ids = append(ids, id)
-		cars = append(cars, smartcartest.Car{ID: id, Make: "FORD", Model: "Focus", Year: 2020})
-	}
-	return cars, ids
-}
-
 func TestCarsOfSeveralGrantsAreListedOnceEach(t *testing.T) {
 	for _, tt := range []struct{ inFirst, shared, inSecond, pages int }{
 		{1, 0, 1, 2}, {0, 3, 0, 2}, {49, 2, 20, 3}, {60, 60, 40, 5}, {0, 50, 0, 2}, {0, 51, 0, 4},
@@ -376,7 +366,7 @@ func TestVehiclesByModeOnV3(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
 		live, simulated := apiClient(t, sim, smartcar.V3), apiClient(t, sim, smartcar.V3, smartcar.WithMode(smartcar.ModeSimulated))
-		tests := apiClient(t, sim, smartcar.V3, smartcar.WithMode(smartcar.ModeTest))
+		tests := apiClient(t, sim, smartcar.V3, smartcar.WithMode(smartcar.ConnectMode("test")))
 		count := func(client *smartcar.Client) (n int) {
 			for _, err := range client.User(sim.UserID()).Vehicles(t.Context()) {
 				if err != nil {

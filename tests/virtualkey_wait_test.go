@@ -49,7 +49,7 @@ func TestWaitForKeyTakesWhateverComesFirst(t *testing.T) {
 		source smartcar.KeySource
 	}{
 		"the application's word": {func(ctx context.Context, v *smartcar.Vehicle) error {
-			return v.SetKeyStatus(ctx, smartcar.KeyInstalled)
+			return v.SetKeyState(ctx, smartcar.KeyInstalled)
 		}, smartcar.KeyFromApplication},
 		"a command that worked": {func(ctx context.Context, v *smartcar.Vehicle) error {
 			_, err := v.With(smartcar.IgnorePolicy()).Lock(ctx)
@@ -112,7 +112,7 @@ func TestWaitForKeyIsBounded(t *testing.T) {
 		require.Less(t, reads[29].Sub(began), 155*time.Minute)
 
 		// What it no longer asks for, it still takes.
-		go func() { time.Sleep(3 * day); _ = v.SetKeyStatus(t.Context(), smartcar.KeyInstalled) }()
+		go func() { time.Sleep(3 * day); _ = v.SetKeyState(t.Context(), smartcar.KeyInstalled) }()
 		status, err := v.WaitForKey(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, smartcar.KeyFromApplication, status.Source)
@@ -299,9 +299,9 @@ func TestWaitForKeyEndsWithTheContext(t *testing.T) {
 
 func TestKeyFixtures(t *testing.T) {
 	for name, want := range map[string]smartcar.KeyState{
-		"tesla-virtual-key":            smartcar.KeyInstalled,
-		"tesla-virtual-key.not-paired": smartcar.KeyMissing,
-		"tesla-virtual-key.null":       smartcar.KeyUnknown,
+		"key-status":            smartcar.KeyInstalled,
+		"key-status.not-paired": smartcar.KeyMissing,
+		"key-status.null":       smartcar.KeyUnknown,
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := readFixture(t, "v2/reads/"+name)

@@ -25,7 +25,7 @@ func parseWebhookFixture(t testing.TB, name string) *smartcar.WebhookEvent {
 	return e
 }
 
-// stateEvent checks what all variants of one event say, and returns it.
+// requireState checks what all variants of one event say.
 func requireState(t *testing.T, e *smartcar.WebhookEvent) {
 	t.Helper()
 	require.Equal(t, smartcar.EventVehicleState, e.Type)

@@ -157,7 +157,7 @@ func TestWebhooksNeverGoBackInTime(t *testing.T) {
 		_, err = car.With(smartcar.IgnorePolicy()).Lock(ctx)
 		require.NoError(t, err)
 		require.Equal(t, 200, send(t, receiver, before.body(t)))
-		require.NoError(t, car.SetKeyStatus(ctx, smartcar.KeyMissing))
+		require.NoError(t, car.SetKeyState(ctx, smartcar.KeyMissing))
 		_, err = car.With(smartcar.AllowStale()).Odometer(ctx)
 		require.ErrorIs(t, err, smartcar.ErrRateLimited, "nothing is kept from before the command")
 	})
@@ -199,11 +199,7 @@ func TestWebhooksTellWhetherACarSleeps(t *testing.T) {
 // A car that was never subscribed has nothing stored; the first event ends that.
 func TestWebhookEndsThatNothingIsStored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		garage := smartcartest.DefaultGarage()
-		for i := range garage {
-			garage[i].NeverSubscribed = true
-		}
-		sim := smartcartest.New(smartcartest.WithCars(garage...))
+		sim := smartcartest.New(garageEach(func(c *smartcartest.Car) { c.NeverSubscribed = true }))
 		client, user := connectedV3(t, sim)
 		ctx, car := t.Context(), user.Vehicle(smartcartest.Model3)
 		_, err := car.Odometer(ctx)
@@ -240,7 +236,7 @@ func TestWebhooksThatTeachNothing(t *testing.T) {
 	t.Run("strangers", func(t *testing.T) {
 		for _, api := range []smartcar.API{smartcar.V2, smartcar.V3} {
 			synctest.Test(t, func(t *testing.T) {
-				db := &peekStore{Store: store.NewMemory()}
+				db := store.NewMemory()
 				sim := smartcartest.New()
 				receiver := hookReceiver(t, apiClient(t, sim, api, smartcar.WithStore(db)), smartcar.WebhookOptions{}, nil)
 				require.Equal(t, 200, send(t, receiver, []byte(readFixture(t, "webhooks/vehicle-error.virtual-key-required").Request.Body)))

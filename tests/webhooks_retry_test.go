@@ -2,7 +2,6 @@ package smartcar_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -19,31 +18,6 @@ import (
 	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/stretchr/testify/require"
 )
-
-// lostStore loses its store when told.
-type lostStore struct {
-	store.Store
-	down atomic.Bool
-	keys string // what is lost, by how its keys begin; empty is all
-}
-
-func (s *lostStore) lost(key string) bool { return s.down.Load() && strings.HasPrefix(key, s.keys) }
-
-var errLost = errors.New("cut off")
-
-func (s *lostStore) Load(ctx context.Context, key string) (store.Record, error) {
-	if s.lost(key) {
-		return store.Record{}, errLost
-	}
-	return s.Store.Load(ctx, key)
-}
-
-func (s *lostStore) CompareAndSwap(ctx context.Context, key string, old store.Revision, value []byte, ttl time.Duration) (store.Record, error) {
-	if s.lost(key) {
-		return store.Record{}, errLost
-	}
-	return s.Store.CompareAndSwap(ctx, key, old, value, ttl)
-}
 
 // runDeliveries delivers until nothing is left to be tried again.
 func runDeliveries(t testing.TB, sim *smartcartest.Server) (all []smartcartest.Delivery) {
@@ -132,11 +106,11 @@ func TestWebhookOfAKilledHandler(t *testing.T) {
 			newReplica = newClientV3
 		}
 		shared := store.NewMemory()
-		dying := &lostStore{Store: shared}
+		dying := &awayStore{Store: shared}
 		handed := 0
 		first := receiverOf(t, newReplica(t, sim, smartcar.WithStore(dying)), func(context.Context, *smartcar.WebhookEvent) error {
 			handed++
-			dying.down.Store(true) // nothing it does reaches anybody from here on
+			dying.away.Store(true) // nothing it does reaches anybody from here on
 			return nil
 		})
 		second := receiverOf(t, newReplica(t, sim, smartcar.WithStore(shared)), func(context.Context, *smartcar.WebhookEvent) error {
@@ -207,26 +181,26 @@ func TestWebhookIsHandedToOneAtATime(t *testing.T) {
 // until it is.
 func TestWebhookWhileTheStoreIsAway(t *testing.T) {
 	for _, keys := range []string{"", "webhook/event/", "webhook/key/", "car/", "user/"} {
-		t.Run("lost "+keys, func(t *testing.T) { testLostStore(t, keys) })
+		t.Run("lost "+keys, func(t *testing.T) { testStoreAway(t, keys) })
 	}
 }
 
-func testLostStore(t *testing.T, keys string) {
+func testStoreAway(t *testing.T, keys string) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
-		db := &lostStore{Store: store.NewMemory(), keys: keys}
+		db := &awayStore{Store: store.NewMemory(), keys: keys}
 		client, user := connected(t, sim, smartcar.WithStore(db))
 		handed := 0
 		receiver := receiverOf(t, client, func(context.Context, *smartcar.WebhookEvent) error { handed++; return nil })
 		car := user.Vehicle(smartcartest.ModelY)
 		require.NoError(t, car.Subscribe(t.Context(), hookUp(t, sim, receiver, smartcartest.Webhook{})))
-		db.down.Store(true)
+		db.away.Store(true)
 		sent, err := sim.Deliver(t.Context())
 		require.NoError(t, err)
 		require.Len(t, sent, 1)
 		require.Equal(t, 503, sent[0].Status)
 		require.Zero(t, handed)
-		db.down.Store(false)
+		db.away.Store(false)
 		time.Sleep(25 * time.Second)
 		deliver(t, sim)
 		require.Equal(t, 1, handed)
@@ -265,7 +239,7 @@ func TestWebhookReceiverSaysNothing(t *testing.T) {
 	receiver := hookReceiver(t, client, smartcar.WebhookOptions{}, nil)
 	body := []byte(readFixture(t, "webhooks/vehicle-state").Request.Body)
 	receiver.ServeHTTP(httptest.NewRecorder(), webhookRequest(body, strings.Repeat("ab", 32)))
-	require.Contains(t, log.String(), `"signature wrong"`)
+	require.Contains(t, log.String(), `"wrong-signature"`)
 	for _, verb := range []string{"%v", "%+v", "%#v"} {
 		log.WriteString(fmt.Sprintf(verb, receiver))
 	}
@@ -315,8 +289,6 @@ type flakyStore struct {
 	tries int // how often in a row it fails: more than the client repeats
 }
 
-var errFlaky = errors.New("the store is away")
-
 func (s *flakyStore) fails() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -326,7 +298,7 @@ func (s *flakyStore) fails() bool {
 
 func (s *flakyStore) Load(ctx context.Context, key string) (store.Record, error) {
 	if s.fails() {
-		return store.Record{}, errFlaky
+		return store.Record{}, errStoreDown
 	}
 	return s.Store.Load(ctx, key)
 }
@@ -334,11 +306,11 @@ func (s *flakyStore) Load(ctx context.Context, key string) (store.Record, error)
 func (s *flakyStore) CompareAndSwap(ctx context.Context, key string, old store.Revision, value []byte, ttl time.Duration) (store.Record, error) {
 	fails := s.fails()
 	if fails && !s.after {
-		return store.Record{}, errFlaky
+		return store.Record{}, errStoreDown
 	}
 	r, err := s.Store.CompareAndSwap(ctx, key, old, value, ttl)
 	if fails {
-		return store.Record{}, errFlaky
+		return store.Record{}, errStoreDown
 	}
 	return r, err
 }

@@ -3,10 +3,8 @@ package smartcar_test
 import (
 	"context"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net/http"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -193,13 +191,19 @@ func TestWebhookDeliveriesInAnyOrder(t *testing.T) {
 	const deliveries, cars = 10_000, 20
 	sim := smartcartest.New()
 	db := store.NewMemory()
+	// Every read meets Smartcar's own limit: a client has nothing but what it keeps.
+	limited := &wireTap{next: sim.Transport(), instead: onlyTo("/signals", func(sentRequest) *http.Response {
+		answer := respond(429, `{"errors":[{"type":"RATE_LIMIT","code":"SMARTCAR_API","status":"429"}]}`)
+		answer.Header.Set("Retry-After", "3600")
+		return answer
+	})}
 	var clients []*smartcar.Client
 	var receivers []*smartcar.WebhookReceiver
 	var mu sync.Mutex
 	handed := make(map[string]int)
 	for range 2 {
 		client := newClientV3(t, sim, smartcar.WithStore(db), smartcar.WithStoredAnswers(smartcar.StoredAnswers{}),
-			smartcar.WithHTTPClient(&http.Client{Transport: limitedTransport{sim.Transport()}}))
+			smartcar.WithHTTPClient(&http.Client{Transport: limited}))
 		clients = append(clients, client)
 		receivers = append(receivers, hookReceiver(t, client, smartcar.WebhookOptions{}, func(_ context.Context, e *smartcar.WebhookEvent) error {
 			mu.Lock()
@@ -260,20 +264,6 @@ func TestWebhookDeliveriesInAnyOrder(t *testing.T) {
 			require.InDelta(t, want, *odometer.Distance, 0)
 		}
 	}
-}
-
-// limitedTransport answers every read of a car with Smartcar's own limit, so
-// that a client has nothing but what it keeps.
-type limitedTransport struct{ http.RoundTripper }
-
-func (l limitedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	if r.URL.Host != "vehicle.api.smartcar.com" || !strings.HasSuffix(r.URL.Path, "/signals") {
-		return l.RoundTripper.RoundTrip(r)
-	}
-	return &http.Response{
-		StatusCode: 429, Header: http.Header{"Content-Type": {"application/json"}, "Retry-After": {"3600"}},
-		Body: io.NopCloser(strings.NewReader(`{"errors":[{"type":"RATE_LIMIT","code":"SMARTCAR_API","status":"429"}]}`)),
-	}, nil
 }
 
 // The signature covers no time: a delivery that is sent again when it is no

@@ -15,15 +15,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func gather[T any](t testing.TB, list iter.Seq2[T, error]) (all []T) {
-	t.Helper()
-	for v, err := range list {
-		require.NoError(t, err)
-		all = append(all, v)
-	}
-	return all
-}
-
 // addWebhooks makes webhooks whose receiver answers as told, and nothing else.
 func addWebhooks(t testing.TB, sim *smartcartest.Server, ids ...string) {
 	t.Helper()
@@ -158,6 +149,7 @@ func TestWebhooksNeedV3(t *testing.T) {
 	}
 }
 
+// firstError is the error that a list begins with, nil if it begins with a value.
 func firstError[T any](list iter.Seq2[T, error]) error {
 	for _, err := range list {
 		return err

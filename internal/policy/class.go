@@ -46,9 +46,8 @@ func (c classKnown) prove(is Class) classKnown {
 }
 
 // bridge replaces a time that a clock has written which was set back since.
-func (c classKnown) bridge(now time.Time, rules Rules) classKnown {
+func (c *classKnown) bridge(now time.Time, rules Rules) {
 	if c.checkAt.After(now.Add(unavailableCheck + rules.MaxLease)) {
 		c.checkAt = now
 	}
-	return c
 }

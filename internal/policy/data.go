@@ -95,9 +95,8 @@ func (d dataKnown) listed(shown Data) dataKnown {
 func (d dataKnown) outdatedBy(shown Data) bool { return d.listed(shown) != d }
 
 // bridge replaces times that a clock has written which was set back since.
-func (d dataKnown) bridge(now, horizon time.Time) dataKnown {
+func (d *dataKnown) bridge(now, horizon time.Time) {
 	if d.fetchedAt.After(horizon) {
 		d.fetchedAt = now
 	}
-	return d
 }

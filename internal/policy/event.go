@@ -124,8 +124,3 @@ func (e Event) OnClock(here, there time.Time) Event {
 	}
 	return e
 }
-
-// LearnsKeyMissing reports whether e shows that the key is missing. Such an event
-// comes before the Settle of the same answer: a car that answers without its key
-// was without it when it was asked, so the answer has used its turn.
-func (e Event) LearnsKeyMissing() bool { return e.kind == learnKey && e.key == KeyMissing }

@@ -68,12 +68,11 @@ func (k keyKnown) wanted(now time.Time) bool {
 }
 
 // bridge replaces times that a clock has written which was set back since.
-func (k keyKnown) bridge(now, horizon time.Time, rules Rules) keyKnown {
+func (k *keyKnown) bridge(now, horizon time.Time, rules Rules) {
 	if k.at.After(horizon) {
 		k.at = now
 	}
 	if k.checkAt.After(now.Add(unavailableCheck + rules.MaxLease)) {
 		k.checkAt = now
 	}
-	return k
 }

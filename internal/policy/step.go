@@ -26,7 +26,7 @@ type Decision struct {
 
 // Step is the whole policy. Every change of a State is made here.
 func Step(s State, e Event, now time.Time, rules Rules) (State, Decision) {
-	s = s.bridgeFuture(now, rules)
+	s.bridgeFuture(now, rules)
 	switch e.kind {
 	case askData:
 		return s.decideData(e.attempt, now, rules)
@@ -57,15 +57,13 @@ func Step(s State, e Event, now time.Time, rules Rules) (State, Decision) {
 // bridgeFuture replaces times that a clock has written which was set back since:
 // no car may be locked for longer than the rule and one lease. A time that was
 // written a moment ago may lie ahead by the grain of the record.
-func (s State) bridgeFuture(now time.Time, rules Rules) State {
+func (s *State) bridgeFuture(now time.Time, rules Rules) {
 	horizon := now.Add(rules.MaxLease + recordGrain)
-	return State{
-		class: s.class.bridge(now, rules),
-		key:   s.key.bridge(now, horizon, rules),
-		turn:  s.turn.bridge(now, horizon, rules),
-		limit: s.limit.bridge(now, horizon),
-		data:  s.data.bridge(now, horizon),
-	}
+	s.class.bridge(now, rules)
+	s.key.bridge(now, horizon, rules)
+	s.turn.bridge(now, horizon, rules)
+	s.limit.bridge(now, horizon)
+	s.data.bridge(now, horizon)
 }
 
 func (s State) decideData(a attempt, now time.Time, rules Rules) (State, Decision) {

@@ -53,14 +53,13 @@ func (t turn) next(window time.Duration) (next time.Time) {
 func (t turn) inFlight(now time.Time) bool { return t.phase != phaseIdle && t.leaseEnd.After(now) }
 
 // bridge replaces times that a clock has written which was set back since.
-func (t turn) bridge(now, horizon time.Time, rules Rules) turn {
+func (t *turn) bridge(now, horizon time.Time, rules Rules) {
 	if t.leaseEnd.After(horizon) {
 		t.leaseEnd = now.Add(rules.MaxLease)
 	}
 	if t.usedAt.After(horizon) {
 		t.usedAt = now
 	}
-	return t
 }
 
 // limit is the server's own word about this vehicle: 429 with Retry-After.
@@ -70,9 +69,8 @@ type limit struct {
 }
 
 // bridge replaces times that a clock has written which was set back since.
-func (l limit) bridge(now, horizon time.Time) limit {
+func (l *limit) bridge(now, horizon time.Time) {
 	if l.at.After(horizon) {
 		l.to, l.at = now.Add(l.to.Sub(l.at)), now
 	}
-	return l
 }

@@ -1,0 +1,256 @@
+package smartcar
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/seed-498a1bc4/smartcar/internal/contexts"
+	"github.com/seed-498a1bc4/smartcar/internal/lru"
+	"github.com/seed-498a1bc4/smartcar/internal/policy"
+	"github.com/seed-498a1bc4/smartcar/internal/randid"
+	"github.com/seed-498a1bc4/smartcar/internal/records"
+	"github.com/seed-498a1bc4/smartcar/internal/users"
+	"github.com/seed-498a1bc4/smartcar/store"
+)
+
+// A carRef names a car as one user's connection reaches it.
+type carRef struct {
+	user string // empty for a webhook that names no user
+	id   string
+	key  string // under which the store keeps the policy's record of the car
+	// entered: the user was stored before the request left, and must still be when
+	// the request ends. A user who is gone by then was forgotten meanwhile.
+	entered bool
+}
+
+func newCarRef(user, id string) carRef { return carRef{user: user, id: id, key: "car/" + id} }
+
+// cars are the policy's records of the vehicles, one for each, as this process
+// sees them. It is safe for concurrent use.
+type cars struct {
+	opts    *options
+	records records.Records
+	users   *users.Users
+	// known remembers the records of cars in a shared store: a refusal that
+	// follows from them needs no round trip, and when the store is away they
+	// tell which cars are open. It is nil for a store.Memory.
+	known *lru.Cache[string, car]
+}
+
+// carRecordTTL forgets cars nobody asks for. What it loses is learned again.
+const carRecordTTL = 90 * 24 * time.Hour
+
+func newCars(o *options, r records.Records, u *users.Users) *cars {
+	c := &cars{opts: o, records: r, users: u}
+	if _, ok := o.store.(*store.Memory); !ok {
+		c.known = lru.New[string, car](o.cacheSize)
+	}
+	return c
+}
+
+// A car is a vehicle's record in the store, with the clock it is to be judged by.
+type car struct {
+	state    policy.State
+	revision store.Revision
+	asked    time.Time // our clock, before the store was asked
+	replied  time.Time // our clock, when it had answered
+	answered time.Time // the store's clock while it answered; ours if it has none
+	clock    Clock
+
+	unreadable bool // the record is not what this version writes; state stands in for it
+}
+
+// now is a lower bound of the store's present: right for permitting.
+func (c car) now() time.Time { return c.answered.Add(c.clock.Now().Sub(c.replied)) }
+
+// upper is an upper bound of the store's present: right for recording.
+func (c car) upper() time.Time { return c.answered.Add(c.clock.Now().Sub(c.asked)) }
+
+// ours turns a time of the store's clock into one of ours, which is the one the
+// caller goes by.
+func (c car) ours(t time.Time) time.Time {
+	if t.IsZero() {
+		return t
+	}
+	return t.Add(c.replied.Sub(c.answered))
+}
+
+func (c car) loaded() bool { return !c.asked.IsZero() }
+
+// enter stores, on API v3, whom a request is for before it is sent: a user need
+// not be known here to be asked about. If the user is gone when the answer
+// arrives, Forget ran in between and the answer is dropped.
+func (cs *cars) enter(ctx context.Context, ref carRef) (carRef, error) {
+	if cs.opts.api != V3 || ref.entered {
+		return ref, nil
+	}
+	if !cs.users.AddCar(ctx, ref.user, ref.id, true) {
+		return ref, ErrNotConnected
+	}
+	ref.entered = true
+	return ref, nil
+}
+
+// stillEntered reports whether the user of a car that was entered is still there.
+func (cs *cars) stillEntered(ctx context.Context, ref carRef) bool {
+	return cs.users.AddCar(ctx, ref.user, ref.id, false)
+}
+
+// leaveUnknown undoes enter for a car that Smartcar does not know, so that ids
+// which are guessed do not pile up.
+func (cs *cars) leaveUnknown(ctx context.Context, ref carRef, err error) {
+	if ref.entered && isGone(err) {
+		if c, err := cs.load(ctx, ref); err == nil && c.revision == "" {
+			_ = cs.users.RemoveCar(ctx, ref.user, ref.id)
+		}
+	}
+}
+
+func (cs *cars) load(ctx context.Context, ref carRef) (car, error) {
+	asked := cs.opts.now()
+	record, err := cs.records.Load(ctx, ref.key)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return car{}, err
+	}
+	return cs.carFrom(ref, record, asked), nil
+}
+
+// loadAnyway is load, also for a caller who has left or leaves meanwhile.
+func (cs *cars) loadAnyway(ctx context.Context, ref carRef) (car, error) {
+	if c, err := cs.load(ctx, ref); ctx.Err() == nil {
+		return c, err
+	}
+	ctx, cancel := contexts.Detached(ctx)
+	defer cancel()
+	return cs.load(ctx, ref)
+}
+
+// lookUp is load, except that it spares the round trip where the record is
+// known from before: a swap finds out by itself that it is outdated. Fresh says
+// whether the store was asked.
+func (cs *cars) lookUp(ctx context.Context, ref carRef) (c car, fresh bool, err error) {
+	if c, ok := cs.known.Get(ref.key); ok {
+		return c, false, nil
+	}
+	c, err = cs.load(ctx, ref)
+	return c, true, err
+}
+
+// recent reports whether c was loaded so lately that it is good enough to refuse by.
+func (cs *cars) recent(c car) bool {
+	return cs.opts.now().Sub(c.replied).Abs() < cs.opts.knownFor()
+}
+
+// step is what the policy makes of an event at present.
+func (cs *cars) step(c car, e policy.Event) (policy.State, policy.Decision) {
+	return policy.Step(c.state, e, c.now(), cs.opts.policyRules())
+}
+
+// nextData is when a data request is allowed, by the store's clock.
+func (cs *cars) nextData(c car) policy.Decision {
+	return c.state.NextData(c.now(), cs.opts.policyRules())
+}
+
+func (cs *cars) carFrom(ref carRef, record store.Record, asked time.Time) car {
+	c := car{revision: record.Revision, asked: asked, replied: cs.opts.now(), answered: record.Now, clock: cs.opts.clock}
+	if c.answered.IsZero() {
+		c.answered, c.replied = asked, asked
+	}
+	if record.Revision != "" {
+		state, err := policy.Decode(record.Value)
+		if err != nil {
+			// Written by another version: closed for a window, then overwritten.
+			c.unreadable, state = true, policy.Closed(c.answered)
+		}
+		c.state = state
+	}
+	cs.known.Put(ref.key, c)
+	return c
+}
+
+// swap stores state in place of c. When somebody else was faster it returns
+// what is stored now, and false.
+func (cs *cars) swap(ctx context.Context, ref carRef, c car, state policy.State) (car, bool, error) {
+	addCar := cs.users.AddCar
+	if c.revision == "" { // nothing new is kept of a user who was forgotten elsewhere a moment ago
+		addCar = cs.users.AddCarNow
+	}
+	switch {
+	case ref.user == "": // a webhook that names no user: see learnReadings
+		if c.revision == "" {
+			return c, false, ErrNotConnected
+		}
+	case !addCar(ctx, ref.user, ref.id, !ref.entered && cs.opts.api == V3) && (c.revision == "" || !state.Keyless()):
+		return c, false, ErrNotConnected // of a user who was forgotten, only an open window is kept
+	}
+	asked := cs.opts.now()
+	record, err := cs.records.Swap(ctx, ref.key, c.revision, policy.Encode(state, randid.New()), carRecordTTL)
+	if err != nil && !errors.Is(err, store.ErrConflict) {
+		cs.known.Delete(ref.key) // it may have landed
+		return car{}, false, err
+	}
+	return cs.carFrom(ref, record, asked), err == nil, nil
+}
+
+// apply applies events to the stored state, until they are there. It begins
+// with c if that was loaded, which saves a round trip while nobody was faster.
+func (cs *cars) apply(ctx context.Context, ref carRef, c car, events ...policy.Event) (car, error) {
+	var err error
+	if !c.loaded() {
+		c, err = cs.load(ctx, ref)
+	}
+	for err == nil {
+		state := c.state
+		for _, e := range events {
+			stored := c.upper()
+			state, _ = policy.Step(state, e.OnClock(cs.opts.now(), stored), stored, cs.opts.policyRules())
+		}
+		if state == c.state && !c.unreadable {
+			return c, nil
+		}
+		var done bool
+		if c, done, err = cs.swap(ctx, ref, c, state); done {
+			return c, nil
+		}
+	}
+	return car{}, err
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// forget removes what is known of a car, but for a window that is still open.
+func (cs *cars) forget(ctx context.Context, ref carRef) error {
+	for {
+		c, err := cs.load(ctx, ref)
+		if err != nil || c.revision == "" {
+			return err
+		}
+		if c.unreadable {
+			c.state = policy.State{}
+		}
+		cs.known.Delete(ref.key)
+		now := c.now() // the earliest it can be: the record must not go before its window closes
+		rest := c.state.NextData(now, cs.opts.policyRules()).Next.Sub(now)
+		if rest <= 0 {
+			err = cs.records.Delete(ctx, ref.key, c.revision)
+		} else {
+			_, err = cs.records.Swap(ctx, ref.key, c.revision, policy.Encode(c.state.OpenWindow(), randid.New()), rest)
+		}
+		if !errors.Is(err, store.ErrConflict) {
+			return err
+		}
+	}
+}

@@ -1,0 +1,432 @@
+package smartcar
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/seed-498a1bc4/smartcar/internal/policy"
+	"github.com/seed-498a1bc4/smartcar/signals"
+)
+
+// This file says what everything that arrives shows about a car. Its functions
+// take plain values and return events of package policy; they send nothing and
+// store nothing. An event that is older than what is known changes nothing, in
+// whatever order events arrive.
+//
+//	source                                      event                           where it is applied
+//	-----------------------------------------   -----------------------------   ------------------------
+//	attributes, VIN of v2.0                     LearnClass, LearnClassByVIN     gate.learnFrom
+//	  none of them told the class               LearnClass(ClassUnknown)        gate.learnClass
+//	  they could not be read for the moment     ClassCheckFailed                gate.learnClass
+//	status of the key, v2.0                     LearnKey                        gate.learnFrom
+//	  the answer does not say it                KeyCheckFailed                  gate.learnFrom
+//	  it could not be read for the moment       KeyCheckFailed                  gate.learnKey
+//	  this connection can never read it         LearnKey(KeyUnavailable)        gate.learnKey, Vehicle.KeyStatus
+//	a data request, whatever came back          Settle                          gate.book
+//	  VIRTUAL_KEY_REQUIRED                      LearnKeyRequired                gate.book
+//	  429 VEHICLE for an item of a batch        Limited                         gate.book
+//	  the VIN among the signals of v3           LearnClassByVIN                 gate.book
+//	  the key's signal, v3                      LearnKey                        gate.book
+//	  a list of signals without it, v3          LearnKey(KeyUnavailable)        gate.book
+//	a typed command that worked                 LearnKey(KeyInstalled)          gate.command
+//	  VIRTUAL_KEY_REQUIRED                      LearnKeyRequired                gate.command
+//	webhook event of format 4.0: its vehicle    LearnClass                      core.learnEvent
+//	  its signals                               LearnData, and as of v3 above   core.learnEvent
+//	  VIRTUAL_KEY_REQUIRED, of it or a signal   LearnKeyRequired                core.learnEvent
+//	  VIRTUAL_KEY_REQUIRED is resolved          LearnKey(KeyInstalled)          core.learnEvent
+//	  ASLEEP, or resolved                       LearnData                       core.learnEvent
+//	webhook event of format 2.0                 LearnData, LearnKeyRequired     core.learnReadings
+//	the application's word                      LearnKey                        Vehicle.SetKeyState
+//	the owner ran Connect again                 AccessChanged                   gate.accessChanged
+//
+// The other events of package policy tell of the car's turn and not of the car:
+// AskData, AskCommand, Leave and HoldBack are made in gate.go.
+
+// keyTellers are the ways in which this client learns of a car's key, beside
+// errors and commands.
+type keyTellers struct {
+	endpoint bool // the API has an endpoint for it, which asks no car
+	signal   bool // the key's own signal is believed: see WithoutKeySignal
+}
+
+// evidenceOfReading is what the answer to a metadata request shows.
+func evidenceOfReading(value any, began time.Time) []policy.Event {
+	switch r := value.(type) {
+	case *AttributesReading:
+		if class := classOf(r.identity()); class != policy.ClassUnknown {
+			return []policy.Event{policy.LearnClass(class)}
+		}
+	case *VINReading:
+		if class := classOf(VehicleIdentity{VIN: r.VIN}); class != policy.ClassUnknown {
+			return []policy.Event{policy.LearnClassByVIN(class)}
+		}
+	case *virtualKeyReading:
+		switch {
+		case r.Paired == nil:
+			return []policy.Event{policy.KeyCheckFailed()}
+		case *r.Paired:
+			return []policy.Event{policy.LearnKey(policy.KeyInstalled, policy.FromEndpoint, began)}
+		}
+		return []policy.Event{policy.LearnKey(policy.KeyMissing, policy.FromEndpoint, began)}
+	}
+	return nil
+}
+
+// evidenceOfIdentity is what make, model, year and VIN show together: each alone
+// may not tell the class.
+func evidenceOfIdentity(identity VehicleIdentity) (events []policy.Event, told bool) {
+	switch class := classOf(identity); {
+	case class == policy.ClassUnknown:
+		return nil, false
+	case identity.VIN != "":
+		return []policy.Event{policy.LearnClassByVIN(class)}, true
+	default:
+		return []policy.Event{policy.LearnClass(class)}, true
+	}
+}
+
+// evidenceOfClassCheck: all that can tell the class was asked for, and nothing
+// told it. Err is why the last of it could not be read; nil if it could.
+func evidenceOfClassCheck(err error) []policy.Event {
+	if err != nil && !permanent(err) {
+		return []policy.Event{policy.ClassCheckFailed()}
+	}
+	return []policy.Event{policy.LearnClass(policy.ClassUnknown)}
+}
+
+// evidenceOfKeyCheck: the status of the key could not be read, because of err.
+func evidenceOfKeyCheck(err error, now time.Time) []policy.Event {
+	if keyStatusNeverHad(err) {
+		return []policy.Event{policy.LearnKey(policy.KeyUnavailable, policy.FromEndpoint, now)}
+	}
+	return []policy.Event{policy.KeyCheckFailed()}
+}
+
+// evidenceOfData appends to events what came back for a data request.
+//
+// The order matters. Evidence that the key is missing comes before Settle: a car
+// that answers without its key was without it when it was asked, so the answer
+// has used its turn. All other evidence comes after, so that the turn is booked
+// by what was known when it was taken.
+func evidenceOfData(events []policy.Event, a attempt, nonce uint64, lease time.Duration, tellers keyTellers) []policy.Event {
+	result := policy.Result{Outcome: a.outcome}
+	if f := a.failure; f != nil {
+		result.RetryAfter = f.RetryAfter
+		switch {
+		case f.isKeyRequired():
+			events = append(events, policy.LearnKeyRequired(policy.FromError, a.began))
+		case f.isVehicleLimit() && a.outcome != policy.OutcomeLimited: // one item of a batch
+			events = append(events, policy.Limited(f.RetryAfter))
+		}
+	}
+	if a.answer == nil {
+		return append(events, policy.Settle(nonce, lease, result))
+	}
+	shown := a.answer.observed
+	result.Data = shown.data()
+	result.Data.RecordedAt = later(result.Data.RecordedAt, newest(a.answer.parts))
+	key, keyAt := shown.keyShown(a.answer.at, tellers)
+	if key == policy.KeyMissing {
+		events = append(events, policy.LearnKey(key, policy.FromSignal, keyAt))
+	}
+	events = append(events, policy.Settle(nonce, lease, result))
+	if class := shown.classShown(); class != policy.ClassUnknown {
+		events = append(events, policy.LearnClassByVIN(class))
+	}
+	if key == policy.KeyInstalled || key == policy.KeyUnavailable {
+		events = append(events, policy.LearnKey(key, policy.FromSignal, keyAt))
+	}
+	return events
+}
+
+// evidenceOfCommand is what the end of a command shows. Only typed commands are
+// known to need the key.
+func evidenceOfCommand(typed bool, a attempt, err error) []policy.Event {
+	switch {
+	case a.failure != nil && a.failure.isKeyRequired():
+		return []policy.Event{policy.LearnKeyRequired(policy.FromError, a.began)}
+	case err == nil && typed:
+		return []policy.Event{policy.LearnKey(policy.KeyInstalled, policy.FromCommand, a.began)}
+	}
+	return nil
+}
+
+// evidenceOfApplication is the application's own word about the key; nil for a
+// state that is none.
+func evidenceOfApplication(state KeyState, now time.Time) []policy.Event {
+	switch state {
+	case KeyInstalled:
+		return []policy.Event{policy.LearnKey(policy.KeyInstalled, policy.FromApplication, now)}
+	case KeyMissing:
+		return []policy.Event{policy.LearnKey(policy.KeyMissing, policy.FromApplication, now)}
+	}
+	return nil
+}
+
+// evidenceOfConnect: the owner ran Connect again, and the new grant may have a
+// permission that the old one had not.
+func evidenceOfConnect() []policy.Event { return []policy.Event{policy.AccessChanged()} }
+
+// evidenceOfEvent is what a webhook event of format 4.0 shows about its car. Seen
+// is when it came first; keyAt is when it says something about the key: see
+// gate.orderKeyEvent.
+func evidenceOfEvent(e *WebhookEvent, seen, keyAt time.Time, tellers keyTellers) []policy.Event {
+	var events []policy.Event
+	identity := VehicleIdentity{Make: e.Make, Model: e.Model, Year: e.Year}
+	if class := classOf(identity); class != policy.ClassUnknown {
+		events = append(events, policy.LearnClass(class))
+	}
+	if e.Signals != nil {
+		events = append(events, evidenceOfSignals(e.Signals.content(), seen, keyAt, tellers)...)
+	}
+	for _, problem := range e.Errors {
+		events = append(events, evidenceOfEventError(problem, keyAt, seen)...)
+	}
+	return events
+}
+
+// evidenceOfSignals is what the signals of a webhook event show. A webhook sends
+// the signals it is set to send, so that one which is not there shows nothing.
+func evidenceOfSignals(set *signalSet, seen, keyAt time.Time, tellers keyTellers) []policy.Event {
+	o := set.observe()
+	needsKey := o.needsKey(!tellers.signal) != nil
+	_, told := set.find(signals.ConnectivityStatusIsDigitalKeyPaired)
+	switch {
+	case !told, tellers.endpoint && (o.key == policy.KeyUnavailable || !tellers.signal):
+		o.key, o.wasChecked = policy.KeyNotAsked, false // nothing is shown, or the endpoint tells it
+	case o.keyAt.IsZero():
+		o.keyAt = seen
+	}
+	var events []policy.Event
+	if class := o.classShown(); class != policy.ClassUnknown {
+		events = append(events, policy.LearnClassByVIN(class))
+	}
+	switch key, keyAt := o.keyShown(seen, tellers); key {
+	case policy.KeyUnavailable:
+		events = append(events, policy.LearnKey(key, policy.FromSignal, keyAt))
+	case policy.KeyMissing, policy.KeyInstalled:
+		events = append(events, policy.LearnKey(key, policy.FromWebhook, keyAt))
+	}
+	if needsKey {
+		events = append(events, policy.LearnKeyRequired(policy.FromWebhook, keyAt))
+	}
+	data := policy.Data{Wake: o.wake}
+	for _, s := range set.signals {
+		if s.err == nil {
+			data.Stored = policy.StoredSome
+			data.RecordedAt = later(data.RecordedAt, s.meta.OEMUpdatedAt)
+		}
+	}
+	return append(events, policy.LearnData(data, asOf(set, seen)))
+}
+
+// evidenceOfEventError is what an error that a webhook event reports, or reports
+// as resolved, shows.
+func evidenceOfEventError(problem EventError, keyAt, seen time.Time) []policy.Event {
+	switch {
+	case problem.Err.isKeyRequired() && problem.Resolved():
+		return []policy.Event{policy.LearnKey(policy.KeyInstalled, policy.FromWebhook, keyAt)}
+	case problem.Err.isKeyRequired():
+		return []policy.Event{policy.LearnKeyRequired(policy.FromWebhook, keyAt)}
+	case errors.Is(problem.Err, ErrAsleep) && problem.Resolved():
+		return []policy.Event{policy.LearnData(policy.Data{Wake: policy.WakeAwake}, seen)}
+	case errors.Is(problem.Err, ErrAsleep) && problem.State != "":
+		return []policy.Event{policy.LearnData(policy.Data{Wake: policy.WakeAsleep}, seen)}
+	}
+	return nil
+}
+
+// evidenceOfReadings is what a webhook event of format 2.0 shows about a car.
+func evidenceOfReadings(readings *Snapshot, seen time.Time) (events []policy.Event) {
+	var data policy.Data
+	for _, p := range readings.all() {
+		switch {
+		case p.err == nil:
+			data.Stored = policy.StoredSome
+			data.RecordedAt = later(data.RecordedAt, p.meta.RecordedAt)
+		case p.err.isKeyRequired():
+			events = append(events, policy.LearnKeyRequired(policy.FromWebhook, seen))
+		}
+	}
+	if data.Stored == policy.StoredSome {
+		events = append(events, policy.LearnData(data, seen))
+	}
+	return events
+}
+
+// tellsOfKeyError: an error of the event says that the key is missing, or no longer.
+func (e *WebhookEvent) tellsOfKeyError() bool {
+	return slices.ContainsFunc(e.Errors, func(p EventError) bool { return p.Err.isKeyRequired() }) ||
+		e.Signals != nil && slices.ContainsFunc(e.Signals.content().signals, storedSignal.needsKey)
+}
+
+func (s storedSignal) needsKey() bool { return s.err != nil && s.err.isKeyRequired() }
+
+// asOf is when Smartcar said what a list holds: it had the newest of it then.
+func asOf(set *signalSet, seen time.Time) (at time.Time) {
+	for _, s := range set.signals {
+		at = later(at, s.meta.RetrievedAt)
+	}
+	if at.IsZero() {
+		return seen
+	}
+	return earlier(at, seen)
+}
+
+// observation is what an answer shows about the car, whatever was asked for.
+type observation struct {
+	key        policy.Key // policy.KeyNotAsked if it shows nothing of the key
+	keyAt      time.Time  // when the car said so; zero if not known
+	wake       policy.Wake
+	vin        string
+	nothing    bool // Smartcar has stored no signals of this car
+	wasChecked bool // false for wires and answers that show none of this
+
+	recordedAt  time.Time // the newest of all that was sent
+	keyRequired *Error    // of any signal, whether it was wanted or not
+	keySince    bool      // the key's own signal is there, and newer than keyRequired
+}
+
+// needsKey is the error of a signal that asks for the key. It may be old, since
+// each signal keeps its last error. It is ignored if the key's own signal is newer
+// and says that the key is there, unless that signal does not count.
+func (o observation) needsKey(ignoreKeySignal bool) *Error {
+	if o.keySince && !ignoreKeySignal {
+		return nil
+	}
+	return o.keyRequired
+}
+
+// data is what the policy learns of the car's data.
+func (o observation) data() policy.Data {
+	d := policy.Data{RecordedAt: o.recordedAt, Wake: o.wake}
+	switch {
+	case !o.wasChecked:
+	case o.nothing:
+		d.Stored = policy.StoredNothing
+	default:
+		d.Stored = policy.StoredSome
+	}
+	return d
+}
+
+// classShown is the class that the VIN tells; ClassUnknown if it tells none.
+func (o observation) classShown() policy.Class {
+	if o.vin == "" {
+		return policy.ClassUnknown
+	}
+	return classOf(VehicleIdentity{VIN: o.vin})
+}
+
+// keyShown is what the answer shows of the key, and since when that may have
+// changed: a clock that is ahead must not outlive what is learned next. An answer
+// that came at that time shows nothing newer. KeyNotAsked is nothing.
+func (o observation) keyShown(at time.Time, tellers keyTellers) (policy.Key, time.Time) {
+	if !tellers.signal && o.wasChecked && !o.nothing {
+		return policy.KeyUnavailable, time.Time{} // it will not come in a way that counts
+	}
+	return o.key, earlier(o.keyAt, at)
+}
+
+// turn is the outcome of a list of signals, which is read as a whole: what is
+// not in it was asked for all the same. That an empty one never reached the car
+// is likely, but not said anywhere.
+func (o observation) turn(wanted policy.Outcome) policy.Outcome {
+	if wanted == policy.OutcomeReleased || wanted == policy.OutcomeNone {
+		return policy.OutcomeAnswered
+	}
+	return wanted
+}
+
+// observe takes out of a list of signals what the policy learns from it.
+func (set *signalSet) observe() observation {
+	o := observation{wasChecked: true, nothing: len(set.signals) == 0 && !set.incomplete}
+	if vin, err := textSignal(set, signals.VehicleIdentificationVIN); err == nil && vin.Value != nil {
+		o.vin = *vin.Value
+	}
+	if asleep, err := boolSignal(set, signals.ConnectivityStatusIsAsleep); err == nil && asleep.Value != nil {
+		o.wake = policy.WakeAwake
+		if *asleep.Value {
+			o.wake = policy.WakeAsleep
+		}
+	}
+	var askedAt time.Time // for the key; the last time, and zero if that is not known
+	for _, s := range set.signals {
+		switch {
+		case s.err == nil:
+			o.recordedAt = later(o.recordedAt, s.meta.OEMUpdatedAt)
+		case s.err.isKeyRequired():
+			at := later(later(s.meta.OEMUpdatedAt, s.meta.RetrievedAt), s.meta.IngestedAt)
+			if o.keyRequired == nil || at.IsZero() || !askedAt.IsZero() && at.After(askedAt) {
+				o.keyRequired, askedAt = s.err, at
+			}
+		}
+	}
+	paired, err := boolSignal(set, signals.ConnectivityStatusIsDigitalKeyPaired)
+	switch {
+	case err == nil && paired.Value != nil:
+		// Not every signal says when the car recorded it; then it was so, as far
+		// as Smartcar knew, when it was fetched or stored.
+		o.key, o.keyAt = policy.KeyMissing, firstTime(paired.OEMUpdatedAt, paired.RetrievedAt, paired.IngestedAt)
+		if *paired.Value {
+			o.key = policy.KeyInstalled
+			o.keySince = !askedAt.IsZero() && firstOfAll(paired.OEMUpdatedAt, paired.RetrievedAt, paired.IngestedAt).After(askedAt)
+		}
+	case err != nil && permanent(err):
+		o.key = policy.KeyUnavailable
+	case err != nil && isGone(err) && !set.incomplete && len(set.signals) > 1:
+		o.key = policy.KeyUnavailable // a whole list without it: it will not come
+	}
+	return o
+}
+
+// firstOfAll is the earliest of the times that are known.
+func firstOfAll(times ...time.Time) (first time.Time) {
+	for _, t := range times {
+		if first.IsZero() || !t.IsZero() && t.Before(first) {
+			first = t
+		}
+	}
+	return first
+}
+
+// firstTime is the first that is known, as they are listed.
+func firstTime(times ...time.Time) time.Time {
+	for _, t := range times {
+		if !t.IsZero() {
+			return t
+		}
+	}
+	return time.Time{}
+}
+
+func (r *AttributesReading) identity() VehicleIdentity {
+	return VehicleIdentity{Make: r.Make, Model: r.Model, Year: r.Year}
+}
+
+func classOf(identity VehicleIdentity) policy.Class {
+	switch identity.KeyRequirement().Class {
+	case ClassStreaming:
+		return policy.ClassStreaming
+	case ClassLegacy:
+		return policy.ClassLegacy
+	case ClassOther:
+		return policy.ClassOther
+	}
+	return policy.ClassUnknown
+}
+
+// permanent: asking again soon will not change the answer. A page of a proxy,
+// whatever its status, is not Smartcar's answer.
+func permanent(err error) bool {
+	return errors.Is(err, ErrPermission) || errors.Is(err, ErrNotSupported)
+}
+
+// keyStatusNeverHad knows the endpoint's two traps: VEHICLE_MISSING there means
+// that the connected account is not the owner's, PLATFORM_NOT_CAPABLE that the
+// car is connected through Tesla's retired integration.
+func keyStatusNeverHad(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return permanent(err) || ok && e.Type == typeAccount && e.Code == "VEHICLE_MISSING"
+}

@@ -1,0 +1,317 @@
+package users
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/seed-498a1bc4/smartcar/internal/records"
+	"github.com/seed-498a1bc4/smartcar/store"
+)
+
+// A Car is an entry in the tree of a user's cars. The tree holds every car that
+// something may be stored of because of the user, and, on API v2.0, every car
+// that a grant has listed.
+//
+// The root of the tree is the record "usercars/<id>/", and a node's children are
+// the records whose keys have one more hex digit. A node takes cars until it
+// holds nodeSize of them. From then on it is full for good, and every other
+// car goes to the child named by the next digit of the hash of its id. Nodes
+// are never split and cars never move. So the same few small records are loaded
+// for one car, and at most one is written, however many cars the user has;
+// and all of the cars are found with keys that follow from the user's id,
+// whatever has become of the user's own record.
+type Car struct {
+	ID    string `json:"id"`
+	Grant string `json:"grant,omitempty"` // that listed it, where the user had several
+}
+
+// node is the stored record of one node.
+type node struct {
+	Cars []Car `json:"cars,omitempty"`
+	// Full stays set when cars are removed: there may be others below.
+	Full bool `json:"full,omitempty"`
+}
+
+// nodeSize keeps a node at about 5 kB.
+const nodeSize = 64
+
+// unreadable stands in for a node that is not what this version writes: which
+// cars it held is not known, but those below are still found.
+func unreadable() node { return node{Full: true} }
+
+func (n *node) index(car string) int {
+	return slices.IndexFunc(n.Cars, func(c Car) bool { return c.ID == car })
+}
+
+// put adds a car or updates the grant of one that is there. It returns false if
+// the car belongs below, and whether the node has changed.
+func (n *node) put(car Car) (here, changed bool) {
+	i := n.index(car.ID)
+	switch {
+	case i < 0 && n.Full:
+		return false, false
+	case i < 0:
+		n.Cars = append(n.Cars, car)
+		n.Full = len(n.Cars) >= nodeSize
+		return true, true
+	case car.Grant == "" || car.Grant == n.Cars[i].Grant:
+		return true, false
+	}
+	n.Cars[i].Grant = car.Grant
+	return true, true
+}
+
+func carsKey(user, path string) string { return "usercars/" + user + "/" + path }
+
+// pathOf is where in the tree a car can be: at a node named by a prefix of it.
+func pathOf(car string) string {
+	sum := sha256.Sum256([]byte(car))
+	return hex.EncodeToString(sum[:])
+}
+
+const digits = "0123456789abcdef"
+
+// loadNode returns an empty node for one that is not there.
+func (u *Users) loadNode(ctx context.Context, user, path string) (node, store.Record, error) {
+	record, err := u.records.Load(ctx, carsKey(user, path))
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return node{}, record, nil
+	case err != nil:
+		return node{}, record, err
+	}
+	n, err := records.Decode[node](record.Value)
+	if err != nil {
+		n = unreadable()
+	}
+	return n, record, nil
+}
+
+// changeNode edits a node until nobody was faster. Edit returns false to write
+// nothing.
+func (u *Users) changeNode(ctx context.Context, user, path string, edit func(*node) bool) (node, error) {
+	return records.Repair(ctx, u.records, carsKey(user, path), 0, unreadable(), func(n *node, _ bool, _ time.Time) error {
+		if !edit(n) {
+			return records.ErrUnchanged
+		}
+		return nil
+	})
+}
+
+type nodeKey struct{ user, path string }
+
+// fullNode is what this process has seen of a full node, in the life of the user
+// that began with that Born. A full node takes no more cars: a car that was not
+// in it never will be.
+type fullNode struct {
+	born uint64
+	cars []Car
+}
+
+// isBelow reports whether a car is known to belong below a node.
+func (u *Users) isBelow(user, path string, born uint64, car string) bool {
+	seen, ok := u.full.Get(nodeKey{user, path})
+	return ok && seen.born == born && !slices.ContainsFunc(seen.cars, func(c Car) bool { return c.ID == car })
+}
+
+// insert adds one car, and returns the path of the node that holds it.
+func (u *Users) insert(ctx context.Context, user string, born uint64, car string) (path string, added bool, err error) {
+	full := pathOf(car)
+	for depth := range len(full) {
+		path, added = full[:depth], false
+		if u.isBelow(user, path, born, car) {
+			continue
+		}
+		here := false
+		n, err := u.changeNode(ctx, user, path, func(n *node) (write bool) {
+			added = n.index(car) < 0 && !n.Full
+			here, write = n.put(Car{ID: car})
+			return write
+		})
+		if err != nil || here {
+			return path, added, err
+		}
+		u.full.Put(nodeKey{user, path}, fullNode{born: born, cars: n.Cars})
+	}
+	return path, false, nil // 64 full nodes below each other: hashes collide
+}
+
+// placed says at which node a car is.
+type placed struct{ path, car string }
+
+// insertAll adds cars whose paths begin with path, a node at a time, and returns
+// those that are new.
+func (u *Users) insertAll(ctx context.Context, user, path string, cars []Car) (added []placed, err error) {
+	below := make(map[byte][]Car)
+	_, err = u.changeNode(ctx, user, path, func(n *node) (write bool) {
+		clear(below)
+		added = nil
+		for _, car := range cars {
+			isNew := n.index(car.ID) < 0
+			here, changed := n.put(car)
+			write = write || changed
+			full := pathOf(car.ID)
+			switch {
+			case here && isNew:
+				added = append(added, placed{path, car.ID})
+			case !here && len(path) < len(full):
+				below[full[len(path)]] = append(below[full[len(path)]], car)
+			}
+		}
+		return write
+	})
+	for _, digit := range slices.Sorted(maps.Keys(below)) {
+		if err != nil {
+			break
+		}
+		var more []placed
+		more, err = u.insertAll(ctx, user, path+string(digit), below[digit])
+		added = append(added, more...)
+	}
+	return added, err
+}
+
+// find returns the entry of a car and the path of the node that holds it.
+func (u *Users) find(ctx context.Context, user, car string) (entry Car, path string, found bool, err error) {
+	full := pathOf(car)
+	for depth := range len(full) {
+		n, _, err := u.loadNode(ctx, user, full[:depth])
+		if err != nil {
+			return Car{}, "", false, err
+		}
+		if i := n.index(car); i >= 0 {
+			return n.Cars[i], full[:depth], true, nil
+		}
+		if !n.Full {
+			break
+		}
+	}
+	return Car{}, "", false, nil
+}
+
+// take removes a car from the node at path. A node that is left without cars
+// goes, unless there may be others below it.
+func (u *Users) take(ctx context.Context, user, path, car string) error {
+	empty := false
+	n, err := u.changeNode(ctx, user, path, func(n *node) bool {
+		i := n.index(car)
+		if i < 0 {
+			return false
+		}
+		n.Cars = slices.Delete(n.Cars, i, i+1)
+		empty = len(n.Cars) == 0 && !n.Full
+		return true
+	})
+	if err != nil || !empty || len(n.Cars) > 0 {
+		return err
+	}
+	n, record, err := u.loadNode(ctx, user, path)
+	if err != nil || record.Revision == "" || len(n.Cars) > 0 || n.Full {
+		return err // somebody has added another
+	}
+	if err = u.records.Delete(ctx, carsKey(user, path), record.Revision); errors.Is(err, store.ErrConflict) {
+		return nil
+	}
+	return err
+}
+
+// all returns the cars at a node and below.
+func (u *Users) all(ctx context.Context, user, path string) ([]Car, error) {
+	n, _, err := u.loadNode(ctx, user, path)
+	if err != nil || !n.Full {
+		return n.Cars, err
+	}
+	cars := n.Cars
+	for _, digit := range digits {
+		below, err := u.all(ctx, user, path+string(digit))
+		if err != nil {
+			return nil, err
+		}
+		cars = append(cars, below...)
+	}
+	return cars, nil
+}
+
+// edit changes entries at a node and below, wherever change returns true.
+func (u *Users) edit(ctx context.Context, user, path string, change func(*Car) bool) error {
+	n, err := u.changeNode(ctx, user, path, func(n *node) (write bool) {
+		for i := range n.Cars {
+			write = change(&n.Cars[i]) || write
+		}
+		return write
+	})
+	return u.below(n, err, func(digit string) error { return u.edit(ctx, user, path+digit, change) })
+}
+
+// rewriteCars stores anew what the store asks to be written anew.
+func (u *Users) rewriteCars(ctx context.Context, user, path string) error {
+	n, record, err := u.loadNode(ctx, user, path)
+	if err == nil && record.Outdated {
+		_, err = u.changeNode(ctx, user, path, func(n *node) bool { return len(n.Cars) > 0 || n.Full })
+	}
+	return u.below(n, err, func(digit string) error { return u.rewriteCars(ctx, user, path+digit) })
+}
+
+// below visits the children of a node until one fails.
+func (u *Users) below(n node, err error, visit func(digit string) error) error {
+	if err != nil || !n.Full {
+		return err
+	}
+	for _, digit := range digits {
+		if err := visit(string(digit)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// errReturned ends the removal of cars whose user has connected again.
+var errReturned = errors.New("the user has connected again")
+
+// deleteCars removes a node and all below it, the children first: cut off in
+// between, what is left is still found from the root. A node is deleted at a
+// revision that was loaded before the user was seen to be forgotten still. So
+// the cars of a user who connects again are not deleted: they make another
+// revision.
+func (u *Users) deleteCars(ctx context.Context, user, path string) error {
+	for {
+		n, record, err := u.loadNode(ctx, user, path)
+		if err != nil || record.Revision == "" {
+			return err
+		}
+		err = u.below(n, nil, func(digit string) error { return u.deleteCars(ctx, user, path+digit) })
+		if err != nil {
+			return err
+		}
+		if err := u.stillForgotten(ctx, user); err != nil {
+			return err
+		}
+		if err = u.records.Delete(ctx, carsKey(user, path), record.Revision); !errors.Is(err, store.ErrConflict) {
+			return err
+		}
+	}
+}
+
+func notReturned(err error) error {
+	if errors.Is(err, errReturned) {
+		return nil
+	}
+	return err
+}
+
+// stillForgotten returns errReturned for a user who is not (any more).
+func (u *Users) stillForgotten(ctx context.Context, user string) error {
+	r, err := u.Stored(ctx, user)
+	switch {
+	case errors.Is(err, ErrNotConnected) || errors.Is(err, records.ErrUnreadable):
+		return nil
+	case err == nil && !r.Forgotten:
+		return errReturned
+	}
+	return err
+}

@@ -1,0 +1,330 @@
+// Package users is what is stored of a user: the grants, the link to add the
+// virtual key, the application's own id, and the cars.
+//
+// The record of a user stands under "user/<id>" and does not grow with the cars:
+// those are in a tree of small records under "usercars/<id>/", see [Car].
+package users
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/seed-498a1bc4/smartcar/internal/lru"
+	"github.com/seed-498a1bc4/smartcar/internal/randid"
+	"github.com/seed-498a1bc4/smartcar/internal/records"
+	"github.com/seed-498a1bc4/smartcar/store"
+)
+
+// ErrNotConnected is smartcar.ErrNotConnected.
+var ErrNotConnected = errors.New("smartcar: the user is not connected; send the owner through Connect")
+
+// A Record is what is stored of a user, but for the cars. Records are shared
+// between callers: nobody may change one.
+type Record struct {
+	Grants        []Grant `json:"grants"` // oldest first
+	VirtualKeyURL string  `json:"virtual_key_url,omitempty"`
+	ExternalID    string  `json:"external_id,omitempty"`
+	// Moved says that a move to API v3 has filed the user's connections.
+	Moved bool `json:"moved,omitempty"`
+	// Forgotten users are being removed: nothing is added to them.
+	Forgotten bool `json:"forgotten,omitempty"`
+	// Lost says that an earlier record could not be read: the grants it held are
+	// not known any more.
+	Lost bool `json:"lost,omitempty"`
+	// Born is drawn when the record is made. A user who is forgotten and connects
+	// again has another one, so that what a process remembers of the first life is
+	// not believed in the second.
+	Born uint64 `json:"born,omitempty"`
+
+	// Cars were kept here by an earlier version: they are read, and never added to.
+	Cars []string `json:"cars,omitempty"`
+}
+
+// A Grant is one run of Connect by the user, on API v2.0.
+type Grant struct {
+	ID          string    `json:"id"`
+	ConnectedAt time.Time `json:"connected_at"`
+	// Vehicles were kept here by an earlier version: they are read, and never added to.
+	Vehicles []string `json:"vehicles,omitempty"`
+}
+
+// Has reports whether a grant is one of the user's.
+func (r *Record) Has(grant string) bool { return r.index(grant) >= 0 }
+
+func (r *Record) index(grant string) int {
+	return slices.IndexFunc(r.Grants, func(g Grant) bool { return g.ID == grant })
+}
+
+// NewestFirst returns the grants, that of the last Connect first.
+func (r *Record) NewestFirst() []Grant {
+	out := slices.Clone(r.Grants)
+	slices.Reverse(out)
+	return out
+}
+
+// hasCar reports whether an earlier version has kept the car in the record.
+func (r *Record) hasCar(id string) bool { return slices.Contains(r.Cars, id) }
+
+// An Arrival is what one run of Connect brought.
+type Arrival struct {
+	Grant         string // on API v2.0
+	ConnectedAt   time.Time
+	VirtualKeyURL string // empty keeps the one of the run before
+	ExternalID    string // empty keeps the one of the run before
+}
+
+func (r *Record) add(a Arrival) {
+	if a.Grant != "" && !r.Has(a.Grant) {
+		r.Grants = append(r.Grants, Grant{ID: a.Grant, ConnectedAt: a.ConnectedAt})
+	}
+	if a.VirtualKeyURL != "" {
+		r.VirtualKeyURL = a.VirtualKeyURL
+	}
+	if a.ExternalID != "" {
+		r.ExternalID = a.ExternalID
+	}
+}
+
+// Users are those of one store. They are safe for concurrent use.
+type Users struct {
+	records records.Records
+	clock   records.Clock
+	recent  *lru.Cache[string, recent]
+	cars    *lru.Cache[carKey, knownCar]
+	full    *lru.Cache[nodeKey, fullNode]
+}
+
+// recent is a record with the time it was loaded at: it spares the store a load
+// for each request.
+type recent struct {
+	record *Record
+	at     time.Time
+}
+
+const (
+	// recentUsers is how many users this process remembers.
+	recentUsers = 10_000
+	// recentNodes is how many full nodes of trees it remembers: 10,000 cars of one
+	// user have 17 of them.
+	recentNodes = 1_000
+	// recentTime bounds how long a grant that another process has added, and a
+	// Forget there, go unseen.
+	recentTime = time.Minute
+)
+
+// New returns the users of a store. This process remembers which users have
+// which cars, for so many cars.
+func New(r records.Records, clock records.Clock, cars int) *Users {
+	return &Users{
+		records: r, clock: clock,
+		recent: lru.New[string, recent](recentUsers),
+		cars:   lru.New[carKey, knownCar](cars),
+		full:   lru.New[nodeKey, fullNode](recentNodes),
+	}
+}
+
+func userKey(id string) string { return "user/" + id }
+
+// Stored returns what is stored of a user, also of one who is being forgotten.
+// Errors: [ErrNotConnected], records.ErrUnreadable, records.ErrStore.
+func (u *Users) Stored(ctx context.Context, id string) (*Record, error) {
+	r, err := records.Read[Record](ctx, u.records, userKey(id))
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		u.recent.Delete(id)
+		return nil, ErrNotConnected
+	case err != nil:
+		return nil, err
+	}
+	return u.remember(id, &r), nil
+}
+
+// Connected is Stored for those who are not being forgotten.
+func (u *Users) Connected(ctx context.Context, id string) (*Record, error) {
+	r, err := u.Stored(ctx, id)
+	if err == nil && r.Forgotten {
+		u.recent.Delete(id)
+		return nil, ErrNotConnected
+	}
+	return r, err
+}
+
+// Recent returns what this process has last seen of a user, and whether that is
+// recent; nil if there is nothing, or the user was being forgotten.
+func (u *Users) Recent(id string) (r *Record, fresh bool) {
+	c, ok := u.recent.Get(id)
+	if !ok || c.record.Forgotten {
+		return nil, false
+	}
+	return c.record, u.clock.Now().Sub(c.at) < recentTime
+}
+
+func (u *Users) remember(id string, r *Record) *Record {
+	u.recent.Put(id, recent{r, u.clock.Now()})
+	return r
+}
+
+// change edits a stored record until nobody was faster. Edit returns false to
+// write nothing; nothing written where there was nothing is [ErrNotConnected].
+func (u *Users) change(ctx context.Context, id string, edit func(r *Record, found bool) (write bool)) (*Record, error) {
+	gone := false
+	r, err := records.Change(ctx, u.records, userKey(id), 0, editing(edit, &gone))
+	return u.changed(id, &r, gone, err)
+}
+
+// repair is change for those who can do without what is stored: a record that
+// cannot be read is given to edit as one that says so. Edit has to write it.
+func (u *Users) repair(ctx context.Context, id string, edit func(r *Record, found bool) (write bool)) (*Record, error) {
+	gone := false
+	substitute := Record{Lost: true, Born: randid.New()}
+	r, err := records.Repair(ctx, u.records, userKey(id), 0, substitute, editing(edit, &gone))
+	return u.changed(id, &r, gone, err)
+}
+
+func editing(edit func(r *Record, found bool) (write bool), gone *bool) func(*Record, bool, time.Time) error {
+	return func(r *Record, found bool, _ time.Time) error {
+		write := edit(r, found)
+		*gone = !found && !write
+		switch {
+		case !write:
+			return records.ErrUnchanged
+		case !found:
+			r.Born = randid.New()
+		}
+		return nil
+	}
+}
+
+func (u *Users) changed(id string, r *Record, gone bool, err error) (*Record, error) {
+	switch {
+	case err != nil:
+		return nil, err
+	case gone:
+		u.recent.Delete(id)
+		return nil, ErrNotConnected
+	}
+	return u.remember(id, r), nil
+}
+
+// Welcome files what a run of Connect brought, and makes a record that cannot be
+// read readable again. It files nothing, and returns false, under a user who is
+// being forgotten: it would be forgotten with them.
+func (u *Users) Welcome(ctx context.Context, id string, a Arrival) (welcome bool, err error) {
+	_, err = u.repair(ctx, id, func(r *Record, _ bool) bool {
+		if welcome = !r.Forgotten; welcome {
+			r.add(a)
+		}
+		return welcome
+	})
+	return welcome && err == nil, err
+}
+
+// AddGrant files a grant again under a user who is still stored; else it returns
+// [ErrNotConnected].
+func (u *Users) AddGrant(ctx context.Context, id, grant string, connectedAt time.Time) error {
+	known := false
+	_, err := u.change(ctx, id, func(r *Record, found bool) bool {
+		known = found && !r.Forgotten
+		if !known || r.Has(grant) {
+			return false
+		}
+		r.add(Arrival{Grant: grant, ConnectedAt: connectedAt})
+		return true
+	})
+	if err == nil && !known {
+		return ErrNotConnected
+	}
+	return err
+}
+
+// RemoveGrant takes a grant from a user, who stays known.
+func (u *Users) RemoveGrant(ctx context.Context, id, grant string) error {
+	_, err := u.change(ctx, id, func(r *Record, _ bool) bool {
+		i := r.index(grant)
+		if i < 0 {
+			return false
+		}
+		r.Grants = slices.Delete(r.Grants, i, i+1)
+		return true
+	})
+	return notNobody(err)
+}
+
+// Move files what a move to API v3 found, and makes the user known. It returns
+// false for one who is being forgotten.
+func (u *Users) Move(ctx context.Context, id, externalID string) (moved bool, err error) {
+	_, err = u.change(ctx, id, func(r *Record, _ bool) bool {
+		if moved = !r.Forgotten; !moved || r.Moved && (r.ExternalID != "" || externalID == "") {
+			return false
+		}
+		r.Moved = true
+		if r.ExternalID == "" {
+			r.ExternalID = externalID
+		}
+		return true
+	})
+	return moved && err == nil, err
+}
+
+// MarkForgotten returns what is stored of a user, to which nothing is added from
+// then on; a zero Record if nothing is. Of a record that could not be read the
+// result is Lost.
+func (u *Users) MarkForgotten(ctx context.Context, id string) (Record, error) {
+	r, err := u.repair(ctx, id, func(r *Record, found bool) bool {
+		r.Forgotten = true
+		return found
+	})
+	if err != nil {
+		return Record{}, notNobody(err)
+	}
+	return *r, nil
+}
+
+// Delete removes a user who is marked as forgotten, the cars first. One who has
+// connected again meanwhile stays, with the cars.
+func (u *Users) Delete(ctx context.Context, id string) error {
+	if err := u.deleteCars(ctx, id, ""); err != nil {
+		return notReturned(err)
+	}
+	for {
+		record, err := u.records.Load(ctx, userKey(id))
+		u.recent.Delete(id)
+		if errors.Is(err, store.ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if r, err := records.Decode[Record](record.Value); err == nil && !r.Forgotten {
+			return nil
+		}
+		if err = u.records.Delete(ctx, userKey(id), record.Revision); !errors.Is(err, store.ErrConflict) {
+			return err
+		}
+	}
+}
+
+// Rewrite stores anew what the store asks to be written anew; a user who is
+// gone stays gone.
+func (u *Users) Rewrite(ctx context.Context, id string) error {
+	record, err := u.records.Load(ctx, userKey(id))
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return nil
+	case err != nil:
+		return err
+	case record.Outdated:
+		_, err = u.change(ctx, id, func(r *Record, found bool) bool { return found && !r.Forgotten })
+	}
+	return errors.Join(notNobody(err), u.rewriteCars(ctx, id, ""))
+}
+
+// notNobody drops [ErrNotConnected]: nothing is stored, as it should be.
+func notNobody(err error) error {
+	if errors.Is(err, ErrNotConnected) {
+		return nil
+	}
+	return err
+}

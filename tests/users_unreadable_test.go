@@ -1,0 +1,84 @@
+package smartcar_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/seed-498a1bc4/smartcar"
+	"github.com/seed-498a1bc4/smartcar/smartcartest"
+	"github.com/stretchr/testify/require"
+)
+
+// spoilUser overwrites the record of a user with what nobody can read.
+func spoilUser(t *testing.T, db *spoiledStore, user *smartcar.User) {
+	t.Helper()
+	key := "user/" + user.ID()
+	r, err := db.Store.Load(t.Context(), key)
+	require.NoError(t, err)
+	_, err = db.Store.CompareAndSwap(t.Context(), key, r.Revision, []byte("garbage"), 0)
+	require.NoError(t, err)
+}
+
+// The owner's way out of a record that cannot be read is to connect again.
+func TestConnectRepairsAUserWhoCannotBeRead(t *testing.T) {
+	onEitherAPI(t, func(t *testing.T, sim *smartcartest.Server, api smartcar.API) {
+		db := newSpoiledStore()
+		client := apiClient(t, sim, api, smartcar.WithStore(db), allAnswers)
+		user := client.User(connect(t, sim, client).UserID)
+		_, err := user.Vehicle(smartcartest.MachE).Odometer(t.Context())
+		require.NoError(t, err)
+		spoilUser(t, db, user)
+		fresh := apiClient(t, sim, api, smartcar.WithStore(db), allAnswers)
+		_, err = fresh.User(user.ID()).VirtualKeyURL(t.Context())
+		require.ErrorIs(t, err, smartcar.ErrStore)
+
+		require.Equal(t, user.ID(), connect(t, sim, fresh).UserID)
+		_, err = fresh.User(user.ID()).VirtualKeyURL(t.Context())
+		require.NoError(t, err)
+		_, err = fresh.User(user.ID()).Vehicle(smartcartest.MachE).Odometer(t.Context())
+		require.NoError(t, err)
+
+		// What the first grant was told goes, too, though nobody knows of it any more.
+		require.NoError(t, user.Forget(t.Context()))
+		requireNothingKeptButTokens(t, db)
+	})
+}
+
+// A right to be forgotten does not depend on what can be read.
+func TestForgetOfAUserWhoCannotBeRead(t *testing.T) {
+	onEitherAPI(t, func(t *testing.T, sim *smartcartest.Server, api smartcar.API) {
+		db := newSpoiledStore()
+		client := apiClient(t, sim, api, smartcar.WithStore(db), allAnswers)
+		user := client.User(connect(t, sim, client).UserID)
+		for _, id := range []string{smartcartest.MachE, smartcartest.ModelS2018, smartcartest.ModelY} {
+			_, err := user.Vehicle(id).Location(t.Context())
+			require.NoError(t, err)
+		}
+		spoilUser(t, db, user)
+		require.NoError(t, apiClient(t, sim, api, smartcar.WithStore(db), allAnswers).User(user.ID()).Forget(t.Context()))
+		requireNothingKeptButTokens(t, db, "car/"+smartcartest.ModelY)
+		_, err := client.User(user.ID()).VirtualKeyURL(t.Context())
+		require.ErrorIs(t, err, smartcar.ErrNotConnected)
+		require.NoError(t, user.Forget(t.Context()))
+	})
+}
+
+// requireNothingKeptButTokens: the grants of a user who cannot be read cannot be
+// known; their tokens expire by themselves.
+func requireNothingKeptButTokens(t *testing.T, db *spoiledStore, windows ...string) {
+	t.Helper()
+	for _, key := range db.live(t) {
+		if strings.HasPrefix(key, "grant/") {
+			continue
+		}
+		if strings.HasPrefix(key, "answers/") {
+			record, err := db.Store.Load(t.Context(), key)
+			require.NoError(t, err)
+			require.NotContains(t, string(record.Value), "scope")
+			continue
+		}
+		if !strings.HasPrefix(key, "application/") {
+			require.Contains(t, windows, key)
+		}
+	}
+}
