@@ -3,8 +3,10 @@ package smartcar
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/lenient"
+	"github.com/seed-498a1bc4/smartcar/internal/tokens"
 	"github.com/seed-498a1bc4/smartcar/internal/users"
 )
 
@@ -12,12 +14,19 @@ import (
 // is connected, what a run of Connect brings, what the end of a grant and
 // User.Forget take along.
 type accounts struct {
-	opts    *options
-	sender  sender
+	opts   *options
+	sender sender
+	logins *logins
+	cars   *cars
+
+	// Of logins:
 	users   *users.Users
-	tokens  *tokenKeeper
+	grants  *tokens.Grants
 	answers *answerCache
-	cars    *cars
+}
+
+func newAccounts(o *options, s sender, l *logins, cars *cars) *accounts {
+	return &accounts{opts: o, sender: s, logins: l, cars: cars, users: l.users, grants: l.grants, answers: l.answers}
 }
 
 // stored returns ErrNotConnected for a user nothing is stored about, and for one
@@ -33,7 +42,7 @@ func (a *accounts) stored(ctx context.Context, userID string) (*users.Record, er
 // for a user whose grants have all ended.
 func (a *accounts) withGrants(ctx context.Context, userID string) (*users.Record, error) {
 	r, err := a.stored(ctx, userID)
-	if err == nil && len(r.Grants) == 0 && a.tokens.reviveOf(ctx, userID) {
+	if err == nil && len(r.Grants) == 0 && a.grants.Revive(ctx, userID) {
 		r, err = a.stored(ctx, userID)
 	}
 	if err == nil && len(r.Grants) == 0 {
@@ -57,11 +66,52 @@ func (a *accounts) recentWithGrants(ctx context.Context, userID string) (*users.
 	return r, err
 }
 
-// link asks whose the tokens of a pending grant are and files it there.
-func (a *accounts) link(ctx context.Context, grant string, pending pendingGrant) (string, error) {
+// file stores a new pair, then links it to its user.
+func (a *accounts) file(ctx context.Context, pair tokens.Pair, pending tokens.Pending) (userID string, err error) {
+	id, err := a.grants.Add(ctx, pair, pending)
+	if err == nil {
+		_, userID, err = a.linkPending(ctx, id)
+	}
+	switch {
+	case errors.Is(err, ErrReconnectRequired):
+		return "", err // worth nothing, and gone already
+	case err != nil:
+		return "", &PendingGrantError{GrantID: id, Err: err}
+	}
+	return userID, nil
+}
+
+// linkPending links a grant to its user, if it is not linked yet, and returns what
+// it waited with.
+func (a *accounts) linkPending(ctx context.Context, grant string) (tokens.Pending, string, error) {
+	if err := a.grants.Store(ctx, grant); err != nil {
+		return tokens.Pending{}, "", err
+	}
+	pending, userID, err := a.grants.Pending(ctx, grant)
+	switch {
+	case errors.Is(err, tokens.ErrEnded):
+		return tokens.Pending{}, "", endedError()
+	case err != nil || userID != "":
+		return tokens.Pending{}, userID, err
+	}
+	userID, err = a.linkToOwner(ctx, grant, pending)
+	return pending, userID, err
+}
+
+// claimed returns what a run of Connect on API v3 waits with.
+func (a *accounts) claimed(ctx context.Context, grant string) (tokens.Pending, error) {
+	pending, _, err := a.grants.Pending(ctx, grant)
+	if errors.Is(err, tokens.ErrEnded) || err == nil && pending.ClaimedUser == "" {
+		return tokens.Pending{}, endedError()
+	}
+	return pending, err
+}
+
+// linkToOwner asks whose the tokens of a pending grant are and files it there.
+func (a *accounts) linkToOwner(ctx context.Context, grant string, pending tokens.Pending) (string, error) {
 	user, err := getJSON[struct {
 		ID lenient.String `json:"id"`
-	}](ctx, a.sender, opUser, grantCredential{keeper: a.tokens, grant: grant}, "/user", nil)
+	}](ctx, a.sender, opUser, grantCredential{logins: a.logins, grant: grant}, "/user", nil)
 	if err != nil {
 		return "", err
 	}
@@ -70,12 +120,17 @@ func (a *accounts) link(ctx context.Context, grant string, pending pendingGrant)
 		return "", &Error{Operation: opUser, StatusCode: 200, Description: "the answer holds no usable user id"}
 	}
 	// The user first: a grant that is filed twice is filed once.
-	arrival := pending.arrival()
-	arrival.Grant, arrival.ConnectedAt = grant, a.opts.now()
+	arrival := users.Arrival{
+		Grant: grant, ConnectedAt: a.opts.now(), VirtualKeyURL: pending.VirtualKeyURL, ExternalID: pending.ExternalID,
+	}
 	if err := a.welcome(ctx, userID, arrival); err != nil {
 		return "", err
 	}
-	if err := a.tokens.linked(ctx, grant, userID); err != nil {
+	err = a.grants.Link(ctx, grant, userID)
+	switch {
+	case errors.Is(err, tokens.ErrEnded):
+		return "", endedError()
+	case err != nil:
 		return "", err
 	}
 	a.accessChanged(ctx, userID)
@@ -83,8 +138,8 @@ func (a *accounts) link(ctx context.Context, grant string, pending pendingGrant)
 }
 
 // confirmed files a run of Connect on API v3 under its user.
-func (a *accounts) confirmed(ctx context.Context, pending pendingGrant) error {
-	err := a.welcome(ctx, pending.ClaimedUser, pending.arrival())
+func (a *accounts) confirmed(ctx context.Context, pending tokens.Pending) error {
+	err := a.welcome(ctx, pending.ClaimedUser, users.Arrival{VirtualKeyURL: pending.VirtualKeyURL, ExternalID: pending.ExternalID})
 	if err == nil {
 		a.accessChanged(ctx, pending.ClaimedUser)
 	}
@@ -106,31 +161,6 @@ func (a *accounts) welcome(ctx context.Context, userID string, arrival users.Arr
 			return err
 		}
 	}
-}
-
-// end takes a grant that Smartcar no longer honors out of use, with the
-// answers it was told. The user stays known, so that the link can be shown.
-// The answers go first: cut off in between, the grant is still there to be
-// ended again.
-func (a *accounts) end(ctx context.Context, grant, userID string) error {
-	if userID == "" {
-		return a.tokens.forgetGrant(ctx, grant)
-	}
-	user, err := a.users.Stored(ctx, userID)
-	if err == nil && user.Has(grant) {
-		cars, carsErr := a.users.Cars(ctx, userID, user)
-		err = carsErr
-		for _, car := range cars {
-			err = errors.Join(err, a.answers.dropScope(ctx, car.ID, grant))
-		}
-		if err == nil {
-			err = a.users.RemoveGrant(ctx, userID, grant)
-		}
-	}
-	if err != nil && !errors.Is(err, ErrNotConnected) {
-		return err
-	}
-	return a.tokens.forgetGrant(ctx, grant)
 }
 
 // forget removes everything kept about a user; see [User.Forget]. The user is
@@ -166,7 +196,7 @@ func (a *accounts) forget(ctx context.Context, userID string) error {
 		addGrant(car.Grant)
 	}
 	for _, grant := range scopes[1:] {
-		if err := a.tokens.forgetGrant(ctx, grant); err != nil {
+		if err := a.grants.Forget(ctx, grant); err != nil {
 			return err
 		}
 	}
@@ -192,6 +222,14 @@ func (a *accounts) forgetCar(ctx context.Context, userID, car string, scopes []s
 		}
 	}
 	return a.cars.forget(ctx, newCarRef(userID, car))
+}
+
+// renew refreshes a grant whose refresh token has less than within to live.
+func (a *accounts) renew(ctx context.Context, userID, grant string, within time.Duration) error {
+	if err := a.grants.Renew(ctx, grant, within); err != nil {
+		return a.logins.failed(ctx, grant, userID, err)
+	}
+	return nil
 }
 
 // disconnected forgets the answers about a car that a grant no longer reaches.

@@ -6,17 +6,17 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"net/url"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/contexts"
 	"github.com/seed-498a1bc4/smartcar/internal/records"
+	"github.com/seed-498a1bc4/smartcar/internal/tokens"
 	"github.com/seed-498a1bc4/smartcar/internal/users"
 	"github.com/seed-498a1bc4/smartcar/store"
-	"golang.org/x/oauth2"
 )
 
 // Version of this module, as it stands in the User-Agent.
@@ -79,13 +79,10 @@ type Client struct{ core *core }
 // deep.
 type core struct {
 	appID       string // the application id, which is public
-	apiClientID string // of API v3
 	redirectURL string
 	secrets     func() secrets
 	opts        *options
 	api         string // base URL of the API version in use
-	oauth       func() *oauth2.Config
-	http        *http.Client // a copy of the caller's, for x/oauth2
 	wire        wire
 	reach       reach
 	send        layer // the pipeline
@@ -95,7 +92,6 @@ type core struct {
 	answers     *answerCache
 	links       *keyLinks
 	users       *users.Users
-	tokens      *tokenKeeper
 	accounts    *accounts
 }
 
@@ -127,36 +123,42 @@ func New(config Config, opts ...Option) (*Client, error) {
 	if err := config.validate(o.api); err != nil {
 		return nil, err
 	}
-	wire := o.api.wire()
-	hidden := secrets{config.ClientSecret, config.APIClientSecret, config.ManagementToken, slices.Clone(config.StateKey)}
-	c := &core{
-		appID: config.application(), apiClientID: config.APIClientID, redirectURL: config.RedirectURL,
-		secrets: func() secrets { return hidden },
-		opts:    &o, wire: wire, api: wire.base(o.origins).String(), http: o.httpClient(),
-	}
 	if o.store == nil {
 		o.store = store.NewMemoryAt(o.clock.Now)
 	}
-	c.oauth = func() *oauth2.Config {
-		return &oauth2.Config{
-			ClientID: config.application(), ClientSecret: config.ClientSecret, RedirectURL: config.RedirectURL,
-			// Probing for the style would send a one-time code twice.
-			Endpoint: oauth2.Endpoint{TokenURL: o.origins.Auth.JoinPath("oauth/token").String(), AuthStyle: oauth2.AuthStyleInHeader},
-		}
+	c := newCore(config, &o)
+	o.logger.LogAttrs(context.Background(), slog.LevelInfo, "smartcar client", slog.String("api", string(o.api)), slog.String("version", Version))
+	return &Client{c}, nil
+}
+
+// newCore puts the parts of a client together, from the store up to the pipeline
+// and the ways to users and cars.
+func newCore(config Config, o *options) *core {
+	hidden := secrets{config.ClientSecret, config.APIClientSecret, config.ManagementToken, slices.Clone(config.StateKey)}
+	wire := wireOf(o.api)
+	c := &core{
+		appID: config.application(), redirectURL: config.RedirectURL, secrets: func() secrets { return hidden },
+		opts: o, wire: wire, api: wire.base(o.origins).String(), pause: &pause{opts: o},
 	}
 	kept := records.New(o.store, o.clock)
 	c.users = users.New(kept, o.clock, max(o.cacheSize, leastUserCars))
-	c.tokens = newTokenKeeper(c)
-	c.answers = newAnswerCache(&o, kept, c.users)
-	c.links = &keyLinks{&o, c.users}
-	c.cars = newCars(&o, kept, c.users)
-	c.pause = &pause{opts: &o}
-	c.gate = &gate{opts: &o, pause: c.pause, cars: c.cars, links: c.links, answers: c.answers}
+	c.answers = newAnswerCache(o, kept, c.users)
+	c.links = &keyLinks{o, c.users}
+	c.cars = newCars(o, kept, c.users)
+	c.gate = &gate{opts: o, pause: c.pause, cars: c.cars, links: c.links, answers: c.answers}
 	c.send = newPipeline(c.gate, wire, c.secrets)
-	c.accounts = &accounts{c.opts, c.sender(), c.users, c.tokens, c.answers, c.cars}
-	c.reach = c.newReach()
-	o.logger.LogAttrs(context.Background(), slog.LevelInfo, "smartcar client", slog.String("api", string(o.api)), slog.String("version", Version))
-	return &Client{c}, nil
+
+	endpoints := newTokenEndpoints(config, o, c.pause, c.secrets)
+	grants := tokens.NewGrants(kept, o.clock, c.users, endpoints.exchangeRefresh, judgeRefresh, o.tokenTiming())
+	sender := sender{c.send, c.api}
+	c.accounts = newAccounts(o, sender, &logins{grants, c.users, c.answers}, c.cars)
+	if o.api == V3 {
+		token := tokens.NewApplication(kept, o.clock, config.APIClientID, endpoints.mintAppToken, o.refreshPoll())
+		c.reach = appReach{o, sender, c.accounts, c.links, appCredential{token}}
+	} else {
+		c.reach = grantReach{o, c.secrets, sender, c.accounts, c.links, endpoints}
+	}
+	return c
 }
 
 // application is the public id under either of its names.
@@ -184,14 +186,6 @@ func (c *Client) Connect() *Connect { return &Connect{c.core} }
 // [Grant.UserID]. It makes no request: a user who is not known shows at the
 // first call, as [ErrNotConnected], and an empty id as [ErrInvalidArgument].
 func (c *Client) User(userID string) *User { return &User{core: c.core, id: userID} }
-
-// newReach returns the way of the API version in use to users and cars.
-func (c *core) newReach() reach {
-	if c.opts.api == V3 {
-		return appReach{c.opts, c.sender(), c.accounts, c.links, newAppCredential(c)}
-	}
-	return grantReach{c.opts, c.secrets, c.sender(), c.accounts, c.links}
-}
 
 func (c *core) sender() sender { return sender{c.send, c.api} }
 
@@ -224,4 +218,124 @@ func (systemClock) Sleep(ctx context.Context, d time.Duration) error {
 	case <-ctx.Done():
 		return contexts.EndOf(ctx)
 	}
+}
+
+// API is a version of Smartcar's API.
+type API string
+
+// The versions this package speaks.
+const (
+	// V2 is API v2.0: tokens of each user's grants. Smartcar has announced its
+	// end within the fourth quarter of 2026.
+	V2 API = "v2.0"
+	// V3 is API v3: one token of the application, and signals.
+	V3 API = "v3"
+)
+
+// WithAPI chooses the version of the API for a [Config] that has the
+// credentials of both. Without it the credentials choose: APIClientID and
+// APIClientSecret mean v3, a ClientSecret means v2.0. The same program runs on
+// both: see "Two versions of the API" in the package documentation for the
+// credentials each needs and for what only one can do, which is a
+// [*NotSupportedError] before any request.
+//
+// https://smartcar.com/docs/getting-started/how-to/m2m/migration-guide
+func WithAPI(api API) Option {
+	return func(o *options) error {
+		if api != V2 && api != V3 {
+			return argumentError("WithAPI", "must be smartcar.V2 or smartcar.V3")
+		}
+		o.api = api
+		return nil
+	}
+}
+
+// API is the version of the API that the client speaks: what [WithAPI] or the
+// credentials of its [Config] have chosen.
+func (c *Client) API() API { return c.core.opts.api }
+
+// chosenAPI is the version that the credentials mean, unless one was asked for.
+func (c Config) chosenAPI(asked API) (API, error) {
+	v2 := c.ClientSecret != ""
+	v3 := c.APIClientID != "" || c.APIClientSecret != ""
+	switch {
+	case asked != "":
+		return asked, nil
+	case v2 && v3:
+		return "", argumentError("Config", "has the credentials of API v2.0 (ClientSecret) and of v3 (APIClientID, APIClientSecret); choose one with the option WithAPI")
+	case v2, c.ClientID != "" && !v3: // the field of v2.0, with its secret forgotten
+		return V2, nil
+	}
+	return V3, nil
+}
+
+func wireOf(api API) wire {
+	if api == V3 {
+		return wireV3{}
+	}
+	return wireV2{}
+}
+
+// apiClientPrefix begins every API client id of v3. Smartcar does not promise it.
+const apiClientPrefix = "client_"
+
+// validate reports what the chosen API needs and config lacks, or has in the
+// wrong field: the credentials of the two versions are easily confused.
+func (c Config) validate(api API) error {
+	for _, f := range []struct{ name, value string }{
+		{"Config.ClientID", c.ClientID}, {"Config.ApplicationID", c.ApplicationID},
+	} {
+		if strings.HasPrefix(f.value, apiClientPrefix) {
+			return argumentError(f.name, "is an API client id (client_...): put that into Config.APIClientID; the Application ID is the UUID under Configuration, Application details")
+		}
+	}
+	if c.ClientID != "" && c.ApplicationID != "" && c.ClientID != c.ApplicationID {
+		return argumentError("Config.ApplicationID", "is not Config.ClientID: both are the one UUID of the application, so set one of them")
+	}
+	var err error
+	if api == V3 {
+		err = c.validateV3()
+	} else {
+		err = c.validateV2()
+	}
+	switch {
+	case err != nil:
+		return err
+	case c.RedirectURL != "":
+		err = validateRedirectURL("Config.RedirectURL", c.RedirectURL)
+	}
+	if err == nil && len(c.StateKey) > 0 {
+		err = validStateKey(c.StateKey)
+	}
+	return err
+}
+
+func (c Config) validateV2() error {
+	switch {
+	case c.ClientSecret == "" && (c.APIClientID != "" || c.APIClientSecret != ""):
+		return argumentError("Config.ClientSecret", "is empty, and these are the API credentials of API v3; leave out the option WithAPI(smartcar.V2)")
+	case c.ClientID == "" && c.ApplicationID == "":
+		return argumentError("Config.ClientID", "is empty; copy it from the Smartcar dashboard, Configuration, Legacy credentials")
+	case c.ClientSecret == "":
+		return argumentError("Config.ClientSecret", "is empty; copy it from the Smartcar dashboard, Configuration, Legacy credentials")
+	case c.RedirectURL == "":
+		return argumentError("Config.RedirectURL", "is empty; use a redirect URI registered in the Smartcar dashboard")
+	}
+	return nil
+}
+
+func (c Config) validateV3() error {
+	switch {
+	case c.ClientID == "" && c.ApplicationID == "":
+		return argumentError("Config.ApplicationID", "is empty; copy the UUID from the Smartcar dashboard, Configuration, Application details")
+	case c.APIClientID == "":
+		return argumentError("Config.APIClientID", "is empty; API v3 needs the client id (client_...) from the Smartcar dashboard, Configuration, API credentials")
+	case c.APIClientID == c.ClientID || c.APIClientID == c.ApplicationID:
+		return argumentError("Config.APIClientID", "is the Application ID; API v3 needs the client id (client_...) from the Smartcar dashboard, Configuration, API credentials")
+	case c.APIClientSecret == "":
+		return argumentError("Config.APIClientSecret", "is empty; create a secret in the Smartcar dashboard, Configuration, API credentials")
+	case c.APIClientSecret == c.ClientSecret:
+		return argumentError("Config.APIClientSecret", "is the legacy secret of API v2.0; create one in the Smartcar dashboard, Configuration, API credentials")
+	}
+	return nil
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/seed-498a1bc4/smartcar/internal/connectstate"
 	"github.com/seed-498a1bc4/smartcar/internal/randid"
+	"github.com/seed-498a1bc4/smartcar/internal/tokens"
 )
 
 // What can be wrong with the state of a Connect flow.
@@ -189,7 +190,7 @@ func (c *Connect) HandleCallback(w http.ResponseWriter, r *http.Request) (*Grant
 	}
 	f, err := connectstate.Recall(r, c.core.secrets().stateKey, callback.secrets().state, c.core.opts.now())
 	if err == nil {
-		err = connectstate.UseUp(r.Context(), c.core.tokens.records, f.State)
+		err = connectstate.UseUp(r.Context(), c.core.cars.records, f.State)
 	}
 	if err != nil {
 		return nil, err
@@ -343,7 +344,12 @@ func (c *Client) ImportTokens(ctx context.Context, t Tokens) (*Grant, error) {
 	if c.core.opts.api == V3 {
 		return nil, &NotSupportedError{Operation: opExchange, API: string(V3), Detail: "the tokens of an owner; see MoveToV3"}
 	}
-	userID, err := c.core.tokens.adopt(ctx, t)
+	issued := t.IssuedAt
+	if issued.IsZero() {
+		issued = c.core.opts.now()
+	}
+	pair := tokens.Pair{AccessToken: t.AccessToken, RefreshToken: t.RefreshToken, Obtained: issued, Expires: t.Expires}
+	userID, err := c.core.accounts.file(ctx, pair, tokens.Pending{})
 	if err != nil {
 		return nil, err
 	}

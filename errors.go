@@ -1,6 +1,7 @@
 package smartcar
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -421,4 +422,28 @@ func printable(s string, limit int) string {
 		return string(runes[:limit]) + "..."
 	}
 	return s
+}
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+func checkContext(ctx context.Context) error {
+	if ctx == nil {
+		return argumentError("ctx", "is nil; use context.Background()")
+	}
+	return nil
+}
+
+// validateID refuses what could leave its segment of a path or a store's key.
+func validateID(argument, id string) error {
+	switch {
+	case id == "":
+		return argumentError(argument, "is empty")
+	case id == "." || id == "..":
+		return argumentError(argument, "is not an id")
+	case len(id) > 200:
+		return argumentError(argument, "is longer than 200 bytes")
+	case strings.ContainsFunc(id, func(r rune) bool { return r < ' ' || r == 0x7f || r == '\uFFFD' }):
+		return argumentError(argument, "has control characters or is not UTF-8")
+	}
+	return nil
 }

@@ -327,7 +327,7 @@ func FuzzWebhook(f *testing.F) {
 		}
 		for _, v := range e.Vehicles {
 			for op, failed := range v.Readings.Operations() {
-				if r, err := fromSnapshot[BatteryReading](v.Readings, op); failed != nil && (err == nil || r != nil) {
+				if r, err := readingAs[BatteryReading](v.Readings.reading(op)); failed != nil && (err == nil || r != nil) {
 					t.Fatal("a reading of what failed")
 				}
 			}

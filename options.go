@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/seed-498a1bc4/smartcar/internal/tokens"
 	"github.com/seed-498a1bc4/smartcar/store"
 )
 
@@ -36,7 +37,6 @@ type options struct {
 	timeout       time.Duration
 	grace         time.Duration // for which a used refresh token is honored
 	api           API           // empty until New has looked at the credentials
-	tokenStyle    TokenStyle
 
 	// Header values that every request shares.
 	userAgent, metric, imperial []string
@@ -76,31 +76,29 @@ func (o *options) refreshPause() time.Duration {
 	return min(o.retry.BaseDelay, o.refreshLease()/10)
 }
 
-func defaultOptions() options {
-	return options{
-		origins:    DefaultOrigins(),
-		units:      Metric,
-		logger:     slog.New(slog.DiscardHandler),
-		retry:      RetryPolicy{MaxAttempts: 3, BaseDelay: 500 * time.Millisecond, MaxDelay: 10 * time.Second},
-		keyDomain:  defaultKeyDomain,
-		cacheSize:  10_000,
-		clock:      systemClock{},
-		rules:      DefaultRules(),
-		timeout:    310 * time.Second,
-		grace:      time.Minute,
-		tokenStyle: TokenForm,
-		userAgent:  []string{userAgent("")},
-		metric:     []string{string(Metric)},
-		imperial:   []string{string(Imperial)},
+// tokenTiming is what internal/tokens needs to know of all this.
+func (o *options) tokenTiming() tokens.Timing {
+	return tokens.Timing{
+		Grace: o.grace, Lease: o.refreshLease(), Poll: o.refreshPoll(), Pause: o.refreshPause(),
+		StorePause: o.retry.BaseDelay, StorePauseMax: o.retry.MaxDelay,
 	}
 }
 
-// httpClient returns the client that x/oauth2 uses: the caller's transport,
-// no redirects, and a bound on the body and on the time.
-func (o *options) httpClient() *http.Client {
-	return &http.Client{
-		Transport:     tokenTransport{o},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+func defaultOptions() options {
+	return options{
+		origins:   DefaultOrigins(),
+		units:     Metric,
+		logger:    slog.New(slog.DiscardHandler),
+		retry:     RetryPolicy{MaxAttempts: 3, BaseDelay: 500 * time.Millisecond, MaxDelay: 10 * time.Second},
+		keyDomain: defaultKeyDomain,
+		cacheSize: 10_000,
+		clock:     systemClock{},
+		rules:     DefaultRules(),
+		timeout:   310 * time.Second,
+		grace:     time.Minute,
+		userAgent: []string{userAgent("")},
+		metric:    []string{string(Metric)},
+		imperial:  []string{string(Imperial)},
 	}
 }
 

@@ -2,7 +2,11 @@ package smartcar
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
 	"net/url"
+	"sync/atomic"
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/policy"
@@ -65,4 +69,111 @@ func newPipeline(g *gate, w wire, own func() secrets) layer {
 	sending := authorizing(classifying(g.opts, w, transmitting(g.opts, own)))
 	g.probe = &probe{opts: g.opts, wire: w, send: retrying(g.opts, g.pause.pausing(sending))}
 	return retrying(g.opts, g.guarding(sending))
+}
+
+// retrying repeats what is safe to repeat. When the gate refuses a repetition,
+// the error of the attempt before is returned and says when to come back.
+func retrying(o *options, next layer) layer {
+	return func(ctx context.Context, r *request, t *turn) (attempt, error) {
+		var first error
+		for try := 1; ; try++ {
+			a, err := next(ctx, r, t)
+			if err == nil {
+				return a, nil
+			}
+			if refused, ok := errors.AsType[*RateLimitError](err); ok && refused.Local && first != nil {
+				return a, withNextAllowed(first, refused.NextAllowed)
+			}
+			wait, ok := retryDelay(o, err, try)
+			if !ok {
+				return a, err
+			}
+			first = err
+			if ended := o.clock.Sleep(ctx, wait); ended != nil {
+				return a, fmt.Errorf("%w (stopped waiting to retry: %w)", err, ended)
+			}
+		}
+	}
+}
+
+// withNextAllowed returns a dated copy of err: several callers may share the
+// failure of one token refresh.
+func withNextAllowed(err error, at time.Time) error {
+	e, ok := err.(*Error) //nolint:errorlint // what wraps an Error says when to come back itself
+	if !ok {
+		return err
+	}
+	dated := *e
+	dated.NextAllowed = at
+	return &dated
+}
+
+// retryDelay says how long to wait after a failed attempt, and whether to try
+// again at all: never when it would take longer than the policy's MaxDelay.
+func retryDelay(o *options, err error, try int) (time.Duration, bool) {
+	if try >= o.retry.MaxAttempts || !Retryable(err) {
+		return 0, false
+	}
+	wait := min(o.retry.BaseDelay<<(try-1), o.retry.MaxDelay)
+	wait = wait/2 + rand.N(wait/2+1) // jitter, so that replicas spread
+	if at, ok := NextAllowed(err); ok {
+		wait = max(wait, at.Sub(o.now()))
+	}
+	if e, ok := errors.AsType[*Error](err); ok {
+		wait = max(wait, e.RetryAfter)
+	}
+	return wait, wait <= o.retry.MaxDelay
+}
+
+// bareApplicationPause answers an application-wide 429 that names no time: the
+// documented bucket refills one request each 30 s.
+const bareApplicationPause = 30 * time.Second
+
+// A pause remembers the application-wide limit while it is known to hold. It is
+// shared by everything of a client that sends requests.
+type pause struct {
+	opts  *options
+	until atomic.Int64 // when the limit opens again: nanoseconds since 1970, 0 if it is open
+}
+
+// end is when the limit opens again; a time that is over means that it is open.
+func (p *pause) end() time.Time { return time.Unix(0, p.until.Load()).UTC() }
+
+// begin remembers an application-wide limit. What a proxy says, and not
+// Smartcar, is believed for a moment only.
+func (p *pause) begin(op Operation, e *Error) error {
+	wait := e.RetryAfter
+	if wait == 0 {
+		wait = bareApplicationPause
+	}
+	if e.Type == "" {
+		wait = min(wait, policy.BareLimitPause)
+	}
+	until := p.opts.now().Add(wait)
+	p.until.Store(until.UnixNano())
+	return &RateLimitError{Operation: op, NextAllowed: until, Rule: RuleApplication, Err: e}
+}
+
+// refuse returns an error for a request that the limit does not allow now.
+func (p *pause) refuse(r *request) error {
+	until := p.until.Load()
+	if until == 0 || r.override || p.opts.now().UnixNano() >= until {
+		return nil
+	}
+	return &RateLimitError{Operation: r.op, NextAllowed: p.end(), Rule: RuleApplication, Local: true}
+}
+
+// pausing is the application-wide limit as a layer of its own, for requests that
+// pass no gate.
+func (p *pause) pausing(next layer) layer {
+	return func(ctx context.Context, r *request, t *turn) (attempt, error) {
+		if err := p.refuse(r); err != nil {
+			return attempt{}, err
+		}
+		a, err := next(ctx, r, t)
+		if e := a.failure; err != nil && e != nil && e.isApplicationLimit() {
+			err = p.begin(r.op, e)
+		}
+		return a, err
+	}
 }

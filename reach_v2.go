@@ -9,22 +9,24 @@ import (
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/lenient"
+	"github.com/seed-498a1bc4/smartcar/internal/tokens"
 )
 
 // grantReach is the reach of API v2.0.
 type grantReach struct {
-	opts     *options
-	secrets  func() secrets
-	sender   sender
-	accounts *accounts
-	links    *keyLinks
+	opts      *options
+	secrets   func() secrets
+	sender    sender
+	accounts  *accounts
+	links     *keyLinks
+	endpoints *tokenEndpoints
 }
 
 var _ reach = grantReach{}
 
 func (g grantReach) authorize(ctx context.Context, r *request, grant string) error {
 	grant, err := g.grantFor(ctx, r.car, grant)
-	r.scope, r.grant = grant, grantCredential{g.accounts.tokens, grant, r.car.user, r.car.id}
+	r.scope, r.grant = grant, grantCredential{g.accounts.logins, grant, r.car.user, r.car.id}
 	r.auth = &r.grant
 	return err
 }
@@ -81,7 +83,7 @@ func (g grantReach) listVehicles(ctx context.Context, userID, grant string) iter
 			page, err := getJSON[struct {
 				Paging   lenient.Object[pagingV2]     `json:"paging"`
 				Vehicles lenient.List[lenient.String] `json:"vehicles"`
-			}](ctx, g.sender, opVehicles, grantCredential{keeper: g.accounts.tokens, grant: grant, userID: userID}, "/vehicles", url.Values{"limit": {itoa(vehiclesPage)}, "offset": {itoa(offset)}})
+			}](ctx, g.sender, opVehicles, grantCredential{logins: g.accounts.logins, grant: grant, userID: userID}, "/vehicles", url.Values{"limit": {itoa(vehiclesPage)}, "offset": {itoa(offset)}})
 			if err != nil {
 				yield("", err)
 				return
@@ -153,7 +155,7 @@ func (g grantReach) permissions(ctx context.Context, r *request) ([]string, erro
 		if err != nil {
 			return nil, err
 		}
-		answered, err := result[permissionsV2](wireV2{}, &a.answer.parts[0])
+		answered, err := readingAs[permissionsV2](decoded(wireV2{}, a.answer.parts[0]))
 		if err != nil {
 			return nil, err
 		}
@@ -183,7 +185,7 @@ func (g grantReach) renew(ctx context.Context, userID string, within time.Durati
 	}
 	var failed []error
 	for _, grant := range record.Grants {
-		failed = append(failed, g.accounts.tokens.renew(ctx, grant.ID, within))
+		failed = append(failed, g.accounts.renew(ctx, userID, grant.ID, within))
 	}
 	return errors.Join(failed...)
 }
@@ -192,24 +194,24 @@ func (g grantReach) finish(ctx context.Context, callback *Callback, run connectR
 	if !callback.HasCode() {
 		return nil, &CallbackError{Parameter: "code", Problem: "is missing; was Connect started with response_type=code?"}
 	}
-	token, err := g.accounts.tokens.exchangeCode(ctx, callback.secrets().code, run.redirectURL)
+	pair, err := g.endpoints.exchangeCode(ctx, callback.secrets().code, run.redirectURL)
 	if err != nil {
 		return nil, err
 	}
-	pending := pendingGrant{ExternalID: run.externalID, VirtualKeyURL: callback.VirtualKeyURL.String()}
-	userID, err := g.accounts.tokens.admit(ctx, token, pending)
+	pending := tokens.Pending{ExternalID: run.externalID, VirtualKeyURL: callback.VirtualKeyURL.String()}
+	userID, err := g.accounts.file(ctx, pair, pending)
 	if err != nil {
 		return nil, err
 	}
 	return g.links.newGrant(userID, pending), nil
 }
 
-func (l *keyLinks) newGrant(userID string, pending pendingGrant) *Grant {
+func (l *keyLinks) newGrant(userID string, pending tokens.Pending) *Grant {
 	return &Grant{UserID: userID, ExternalID: pending.ExternalID, VirtualKeyURL: l.parse(pending.VirtualKeyURL)}
 }
 
 func (g grantReach) resume(ctx context.Context, grantID string) (*Grant, error) {
-	pending, userID, err := g.accounts.tokens.resume(ctx, grantID)
+	pending, userID, err := g.accounts.linkPending(ctx, grantID)
 	if err != nil {
 		return nil, err
 	}

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/seed-498a1bc4/smartcar/internal/randid"
+	"github.com/seed-498a1bc4/smartcar/internal/tokens"
 )
 
 // appReach is the reach of API v3.
@@ -19,7 +19,7 @@ type appReach struct {
 	sender   sender
 	accounts *accounts
 	links    *keyLinks
-	token    *appCredential
+	token    appCredential
 }
 
 var _ reach = appReach{}
@@ -161,34 +161,34 @@ func (a appReach) finish(ctx context.Context, callback *Callback, run connectRun
 	if err := validateID("user id", callback.UserID); err != nil {
 		return nil, &CallbackError{Parameter: "user_id", Problem: "is not an id"}
 	}
-	pending := pendingGrant{
+	pending := tokens.Pending{
 		ExternalID: run.externalID, VirtualKeyURL: callback.VirtualKeyURL.String(),
-		ClaimedUser: callback.UserID, ProofID: run.proofID, Mode: run.mode,
+		ClaimedUser: callback.UserID, ProofID: run.proofID, Mode: string(run.mode),
 	}
 	err := a.confirm(ctx, pending)
 	if err == nil {
 		return a.links.newGrant(pending.ClaimedUser, pending), nil
 	}
 	// The run cannot be repeated without the owner: keep it for Resume.
-	id := randid.Text()
-	if keepErr := a.accounts.tokens.storeGrant(ctx, id, grantRecord{Pending: &pending}); keepErr != nil {
-		err = errors.Join(err, keepErr)
+	id, storeErr := a.accounts.grants.AddPending(ctx, pending)
+	if storeErr != nil {
+		err = errors.Join(err, storeErr)
 	}
 	return nil, &PendingGrantError{GrantID: id, Err: err}
 }
 
 func (a appReach) resume(ctx context.Context, grantID string) (*Grant, error) {
-	pending, err := a.accounts.tokens.pending(ctx, grantID)
+	pending, err := a.accounts.claimed(ctx, grantID)
 	if err == nil {
 		err = a.confirm(ctx, pending)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return a.links.newGrant(pending.ClaimedUser, pending), a.accounts.tokens.forgetGrant(ctx, grantID)
+	return a.links.newGrant(pending.ClaimedUser, pending), a.accounts.grants.Forget(ctx, grantID)
 }
 
-func (a appReach) confirm(ctx context.Context, p pendingGrant) error {
+func (a appReach) confirm(ctx context.Context, p tokens.Pending) error {
 	for try := 1; ; try++ {
 		err := a.confirmNow(ctx, p)
 		if !errors.Is(err, ErrMalformedCallback) || try == confirmTries {
@@ -200,8 +200,8 @@ func (a appReach) confirm(ctx context.Context, p pendingGrant) error {
 	}
 }
 
-func (a appReach) confirmNow(ctx context.Context, p pendingGrant) error {
-	filter := ConnectionFilter{UserID: p.ClaimedUser, ExternalID: p.ProofID, Mode: p.Mode}
+func (a appReach) confirmNow(ctx context.Context, p tokens.Pending) error {
+	filter := ConnectionFilter{UserID: p.ClaimedUser, ExternalID: p.ProofID, Mode: ConnectMode(p.Mode)}
 	for connection, err := range a.search(ctx, filter) {
 		if err != nil {
 			return err

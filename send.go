@@ -2,18 +2,22 @@ package smartcar
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/contexts"
+	"github.com/seed-498a1bc4/smartcar/internal/echo"
 	"github.com/seed-498a1bc4/smartcar/internal/policy"
 )
 
@@ -45,22 +49,22 @@ func transmitting(o *options, own func() secrets) exchange {
 			watch = new(sendWatch)
 			ctx = watch.attach(ctx)
 		}
-		req, err := o.newRequest(ctx, r, header, unrepeatable)
+		req, err := newHTTPRequest(ctx, o, r, header, unrepeatable)
 		if err != nil {
 			return sent, &Error{Operation: r.op, reach: reachedNever, Err: err}
 		}
 		hidden := own().sentWith(header, r.auth)
 		resp, err := o.roundTrip(req) //nolint:bodyclose // readAnswer closes it
 		if err != nil {
-			e := &Error{Operation: r.op, reach: reachedUnsure, Err: hidden.cause(causeOf(ctx, err))}
+			e := &Error{Operation: r.op, reach: reachedUnsure, Err: hidden.Cause(causeOf(ctx, err))}
 			if certainlyNotSent(err) || watch.neverConnected() {
 				e.reach = reachedNever
 			}
-			o.logRequest(ctx, r, 0, "", sent.began)
+			logRequest(ctx, o, r, 0, "", sent.began)
 			return sent, e
 		}
-		sent.answer, err = o.readAnswer(ctx, resp, &hidden)
-		o.logRequest(ctx, r, resp.StatusCode, resp.Header.Get(headerRequestID), sent.began)
+		sent.answer, err = readAnswer(ctx, o, resp, &hidden)
+		logRequest(ctx, o, r, resp.StatusCode, resp.Header.Get(headerRequestID), sent.began)
 		if err != nil {
 			e := &Error{
 				Operation: r.op, StatusCode: resp.StatusCode, Err: err,
@@ -101,7 +105,7 @@ func (o *options) roundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-func (o *options) newRequest(ctx context.Context, r *request, header []string, unrepeatable bool) (*http.Request, error) {
+func newHTTPRequest(ctx context.Context, o *options, r *request, header []string, unrepeatable bool) (*http.Request, error) {
 	target := r.base + r.wire.path
 	if len(r.query) > 0 {
 		target += "?" + r.query.Encode()
@@ -150,18 +154,18 @@ func (eofReader) Read([]byte) (int, error) { return 0, io.EOF }
 
 // readAnswer reads the whole body, so that the connection can be used again. What
 // was sent is struck out of the answer, headers included.
-func (o *options) readAnswer(ctx context.Context, resp *http.Response, sent *echo) (*answer, error) {
+func readAnswer(ctx context.Context, o *options, resp *http.Response, sent *echo.Echo) (*answer, error) {
 	defer func() { _ = resp.Body.Close() }()
-	resp.Header = sent.header(resp.Header)
+	resp.Header = sent.Header(resp.Header)
 	limit := maxBody
 	if resp.StatusCode >= 300 {
 		limit = maxErrorBody
 	}
 	body, err := readAtMost(resp.Body, limit, resp.ContentLength)
 	if err != nil && (resp.StatusCode < 300 || !errors.Is(err, errBodyTooLarge)) {
-		return nil, sent.cause(causeOf(ctx, err))
+		return nil, sent.Cause(causeOf(ctx, err))
 	}
-	return &answer{status: resp.StatusCode, header: resp.Header, body: sent.json(body), at: o.now()}, nil
+	return &answer{status: resp.StatusCode, header: resp.Header, body: sent.JSON(body), at: o.now()}, nil
 }
 
 // readAtMost returns what it could read, with errBodyTooLarge if there is more
@@ -209,7 +213,7 @@ func (w *sendWatch) attach(ctx context.Context) context.Context {
 
 func (w *sendWatch) neverConnected() bool { return w != nil && w.asked.Load() && !w.connected.Load() }
 
-func (o *options) logRequest(ctx context.Context, r *request, status int, requestID string, began time.Time) {
+func logRequest(ctx context.Context, o *options, r *request, status int, requestID string, began time.Time) {
 	if !o.logger.Enabled(ctx, slog.LevelDebug) {
 		return
 	}
@@ -219,4 +223,187 @@ func (o *options) logRequest(ctx context.Context, r *request, status int, reques
 		slog.Int("status", status),
 		slog.Duration("took", o.now().Sub(began)),
 		slog.String("request_id", printable(requestID, 64)))
+}
+
+// certainlyNotSent knows the errors after which the server has done nothing of a
+// request: no byte of it left, or the HTTP/2 peer says that it did not process it.
+// After any other error the request may have been carried out.
+func certainlyNotSent(err error) bool {
+	var dns *net.DNSError
+	var op *net.OpError
+	return errors.As(err, &dns) || errors.As(err, &op) && op.Op == "dial" || anyOf(err, isUnprocessed)
+}
+
+// The texts of net/http for a stream that the peer has not processed, by RFC 9113,
+// 8.7. Their types are not exported, and a request whose body cannot be sent again,
+// as are all that take a turn, gets the text alone, inside another one. The test
+// that meets a real HTTP/2 peer fails when a version of Go words them otherwise.
+const (
+	http2GoAway       = "http2: Transport received Server's graceful shutdown GOAWAY"
+	http2GoAwayFirst  = "http2: Transport received GOAWAY from server ErrCode:" // the first stream of a connection, with an error
+	http2StreamPrefix = "stream error: stream ID "
+	http2Refused      = "; REFUSED_STREAM"
+	http2FromPeer     = "; received from peer"
+	http2NoRetry      = "http2: Transport: cannot retry err ["
+	http2NoRetryEnd   = "] after Request.Body was written; "
+)
+
+// isUnprocessed compares the whole text: what a server can have quoted in an error
+// is never all of it. A GOAWAY ends with these errors only the streams beyond the
+// last one that the peer names.
+func isUnprocessed(err error) bool {
+	text := err.Error()
+	if wrapped, ok := strings.CutPrefix(text, http2NoRetry); ok {
+		if text, _, ok = strings.Cut(wrapped, http2NoRetryEnd); !ok {
+			return false
+		}
+	}
+	if stream, ok := strings.CutPrefix(text, http2StreamPrefix); ok {
+		id, refused := strings.CutSuffix(strings.TrimSuffix(stream, http2FromPeer), http2Refused)
+		return refused && strings.Trim(id, "0123456789") == ""
+	}
+	return text == http2GoAway || strings.HasPrefix(text, http2GoAwayFirst)
+}
+
+// classifying turns what came back into results or typed errors, and says what
+// it means for the vehicle's turn.
+func classifying(o *options, w wire, next exchange) exchange {
+	return func(ctx context.Context, r *request, header []string, takes bool) (attempt, error) {
+		a, err := next(ctx, r, header, takes)
+		if err == nil {
+			err = interpret(a.answer, r, w)
+		}
+		if err == nil {
+			a.outcome, a.failure = bookedAs(a.answer, r.kind, w, o.ignoreKeySignal)
+			return a, nil
+		}
+		a.answer = nil
+		if e, ok := errors.AsType[*Error](err); ok {
+			e.command = r.kind == KindCommand
+			e.read = r.reads != nil || r.wire.method == http.MethodGet && !e.command
+			a.outcome, a.failure = outcomeOf(e), e
+			return a, e
+		}
+		return a, err
+	}
+}
+
+// interpret fills in what the answer holds for the request: the parts of a read, the
+// result of a command.
+func interpret(a *answer, r *request, w wire) error {
+	if a.status < 200 || a.status > 299 {
+		e := decodeError(r.op, a.status, a.header, a.body, a.at)
+		if a.status >= 300 && a.status < 400 {
+			e.Description = "Smartcar answered with a redirect, which is never followed"
+		}
+		return e
+	}
+	var err error
+	switch {
+	case r.command != nil:
+		a.result, err = w.commandResult(r.command, a)
+	case r.reads != nil:
+		if a.parts, err = w.split(r.reads, a); err != nil {
+			// The body of a success may be an error, as those of commands are.
+			if e := decodeError(r.op, a.status, a.header, a.body, a.at); e.Type != "" {
+				err = e
+			}
+		}
+	}
+	if err != nil {
+		e, ok := errors.AsType[*Error](err)
+		if !ok {
+			return unreadable(r.op, a, err)
+		}
+		e.inside = true
+		return e
+	}
+	for i := range a.parts {
+		decodePart(&a.parts[i], r, w, a)
+	}
+	return nil
+}
+
+// decodePart turns the body of a part into its typed result, or into an error of
+// that part: what cannot be read must not be kept as what the car said.
+func decodePart(p *part, r *request, w wire, a *answer) {
+	if p.err != nil {
+		p.err.read = true
+		return
+	}
+	if p.meta.UnitSystem == "" {
+		p.meta.UnitSystem = r.units
+	}
+	p.meta.PolicyOverridden = r.override && r.kind == KindData
+	value, err := w.decode(p.op, p.body, p.meta.UnitSystem)
+	if err != nil {
+		p.err = unreadable(p.op.name, a, err)
+		return
+	}
+	value.setMeta(p.meta)
+	p.value = value
+}
+
+// unreadable is a success that cannot be understood.
+func unreadable(op Operation, a *answer, cause error) *Error {
+	return &Error{Operation: op, StatusCode: a.status, RequestID: a.header.Get(headerRequestID), Err: cause}
+}
+
+// bookedAs says what an answer that is no error means for the vehicle's turn. The
+// failure is that of a part which carries evidence, if any does.
+func bookedAs(a *answer, kind Kind, w wire, ignoreKeySignal bool) (policy.Outcome, *Error) {
+	outcome, failure := strongest(kind, w, a.parts)
+	if !a.observed.wasChecked {
+		return outcome, failure
+	}
+	if failure != nil && failure.isKeyRequired() {
+		failure = nil // one of those observed
+	}
+	return a.observed.turn(outcome), cmp.Or(failure, a.observed.needsKey(ignoreKeySignal))
+}
+
+// strongest is the outcome of an answer with parts: of a batch the strongest
+// item counts, where it concerns the car.
+func strongest(kind Kind, w wire, parts []part) (policy.Outcome, *Error) {
+	if len(parts) == 0 {
+		return policy.OutcomeOK, nil
+	}
+	best, failure := policy.OutcomeNone, (*Error)(nil)
+	for i := range parts {
+		if kind == KindData && w.kind(parts[i].op) != KindData {
+			continue
+		}
+		outcome := policy.OutcomeOK
+		if e := parts[i].err; e != nil {
+			outcome = outcomeOf(e)
+			if failure == nil || e.isKeyRequired() || e.isVehicleLimit() && !failure.isKeyRequired() {
+				failure = e
+			}
+		}
+		if outcome.Stronger(best) {
+			best = outcome
+		}
+	}
+	return best, failure
+}
+
+// outcomeOf says what a failed request means for the vehicle's turn.
+func outcomeOf(e *Error) policy.Outcome {
+	switch {
+	case e.reach == reachedNever:
+		return policy.OutcomeReleased
+	case e.StatusCode == 0:
+		return policy.OutcomeUnclear
+	case errors.Is(e, ErrAsleep):
+		return policy.OutcomeAsleep
+	case e.isVehicleLimit():
+		return policy.OutcomeLimited
+	case e.isApplicationLimit():
+		return policy.OutcomeReleased
+	case e.StatusCode == 400 && e.Type != typeAccount,
+		e.StatusCode == 401, e.StatusCode == 403, e.StatusCode == 404, e.StatusCode == 430, e.StatusCode == 501:
+		return policy.OutcomeReleased
+	default:
+		return policy.OutcomeAnswered
+	}
 }

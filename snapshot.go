@@ -44,19 +44,20 @@ func (s *Snapshot) all() []part {
 	return s.parts()
 }
 
-func fromSnapshot[T any, P readingOf[T]](s *Snapshot, op Operation) (*T, error) {
+// reading returns the part of one operation, decoded.
+func (s *Snapshot) reading(op Operation) (part, error) {
 	for _, p := range s.all() {
 		if p.op.name == op {
-			p.value = nil // decoded anew: callers must not see each other's changes
-			return result[T, P](s.wire, &p)
+			p.value = nil
+			return decoded(s.wire, p)
 		}
 	}
-	return nil, fmt.Errorf("%w: %s", ErrNotRequested, op)
+	return part{}, fmt.Errorf("%w: %s", ErrNotRequested, op)
 }
 
 // Permissions returns the first page of what [Vehicle.Permissions] would.
 func (s *Snapshot) Permissions() ([]string, error) {
-	page, err := fromSnapshot[permissionsV2](s, Permissions)
+	page, err := readingAs[permissionsV2](s.reading(Permissions))
 	if err != nil {
 		return nil, err
 	}
@@ -65,8 +66,8 @@ func (s *Snapshot) Permissions() ([]string, error) {
 
 // ServiceHistory returns what [Vehicle.ServiceHistory] would, for the last year.
 func (s *Snapshot) ServiceHistory() (*ServiceHistoryReading, error) {
-	return fromSnapshot[ServiceHistoryReading](s, ServiceHistory)
+	return readingAs[ServiceHistoryReading](s.reading(ServiceHistory))
 }
 
 // Signals returns what [Vehicle.Signals] would.
-func (s *Snapshot) Signals() (*Signals, error) { return fromSnapshot[Signals](s, AllSignals) }
+func (s *Snapshot) Signals() (*Signals, error) { return readingAs[Signals](s.reading(AllSignals)) }

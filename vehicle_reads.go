@@ -34,14 +34,14 @@ const (
 //
 // https://smartcar.com/docs/api-reference/get-vehicle-info
 func (v *Vehicle) Attributes(ctx context.Context) (*AttributesReading, error) {
-	return readOne[AttributesReading](ctx, v, Attributes)
+	return readingAs[AttributesReading](v.readOne(ctx, Attributes, nil))
 }
 
 // VIN reads the vehicle identification number. Permission: read_vin.
 //
 // https://smartcar.com/docs/api-reference/get-vin
 func (v *Vehicle) VIN(ctx context.Context) (*VINReading, error) {
-	return readOne[VINReading](ctx, v, VIN)
+	return readingAs[VINReading](v.readOne(ctx, VIN, nil))
 }
 
 // Odometer reads the distance driven, in km or miles. Permission:
@@ -49,14 +49,14 @@ func (v *Vehicle) VIN(ctx context.Context) (*VINReading, error) {
 //
 // https://smartcar.com/docs/api-reference/get-odometer
 func (v *Vehicle) Odometer(ctx context.Context) (*OdometerReading, error) {
-	return readOne[OdometerReading](ctx, v, Odometer)
+	return readingAs[OdometerReading](v.readOne(ctx, Odometer, nil))
 }
 
 // Location reads where the car is, in degrees. Permission: read_location.
 //
 // https://smartcar.com/docs/api-reference/get-location
 func (v *Vehicle) Location(ctx context.Context) (*LocationReading, error) {
-	return readOne[LocationReading](ctx, v, Location)
+	return readingAs[LocationReading](v.readOne(ctx, Location, nil))
 }
 
 // Fuel reads the state of the tank, in liters or US gallons and from 0 to 100,
@@ -64,7 +64,7 @@ func (v *Vehicle) Location(ctx context.Context) (*LocationReading, error) {
 //
 // https://smartcar.com/docs/api-reference/get-fuel-tank
 func (v *Vehicle) Fuel(ctx context.Context) (*FuelReading, error) {
-	return readOne[FuelReading](ctx, v, Fuel)
+	return readingAs[FuelReading](v.readOne(ctx, Fuel, nil))
 }
 
 // Battery reads the state of charge, from 0 to 100, and the range, in km or
@@ -72,7 +72,7 @@ func (v *Vehicle) Fuel(ctx context.Context) (*FuelReading, error) {
 //
 // https://smartcar.com/docs/api-reference/evs/get-battery-level
 func (v *Vehicle) Battery(ctx context.Context) (*BatteryReading, error) {
-	return readOne[BatteryReading](ctx, v, Battery)
+	return readingAs[BatteryReading](v.readOne(ctx, Battery, nil))
 }
 
 // BatteryCapacity reads the battery's capacity, in kWh. Permission:
@@ -80,7 +80,7 @@ func (v *Vehicle) Battery(ctx context.Context) (*BatteryReading, error) {
 //
 // https://smartcar.com/docs/api-reference/evs/get-battery-capacity
 func (v *Vehicle) BatteryCapacity(ctx context.Context) (*BatteryCapacityReading, error) {
-	return readOne[BatteryCapacityReading](ctx, v, BatteryCapacity)
+	return readingAs[BatteryCapacityReading](v.readOne(ctx, BatteryCapacity, nil))
 }
 
 // NominalCapacity reads the rated capacity, in kWh; US and EU only. Permission:
@@ -88,7 +88,7 @@ func (v *Vehicle) BatteryCapacity(ctx context.Context) (*BatteryCapacityReading,
 //
 // https://smartcar.com/docs/api-reference/evs/get-nominal-capacity
 func (v *Vehicle) NominalCapacity(ctx context.Context) (*NominalCapacityReading, error) {
-	return readOne[NominalCapacityReading](ctx, v, NominalCapacity)
+	return readingAs[NominalCapacityReading](v.readOne(ctx, NominalCapacity, nil))
 }
 
 // Charge reads whether the car is plugged in and charging. Permission:
@@ -96,7 +96,7 @@ func (v *Vehicle) NominalCapacity(ctx context.Context) (*NominalCapacityReading,
 //
 // https://smartcar.com/docs/api-reference/evs/get-charge-status
 func (v *Vehicle) Charge(ctx context.Context) (*ChargeReading, error) {
-	return readOne[ChargeReading](ctx, v, Charge)
+	return readingAs[ChargeReading](v.readOne(ctx, Charge, nil))
 }
 
 // ChargeLimit reads how far the car will charge, from 0 to 100. Permission:
@@ -104,14 +104,14 @@ func (v *Vehicle) Charge(ctx context.Context) (*ChargeReading, error) {
 //
 // https://smartcar.com/docs/api-reference/evs/get-charge-limit
 func (v *Vehicle) ChargeLimit(ctx context.Context) (*ChargeLimitReading, error) {
-	return readOne[ChargeLimitReading](ctx, v, ChargeLimit)
+	return readingAs[ChargeLimitReading](v.readOne(ctx, ChargeLimit, nil))
 }
 
 // TirePressure reads the four tires, in kPa or psi. Permission: read_tires.
 //
 // https://smartcar.com/docs/api-reference/get-tire-pressure
 func (v *Vehicle) TirePressure(ctx context.Context) (*TirePressureReading, error) {
-	return readOne[TirePressureReading](ctx, v, TirePressure)
+	return readingAs[TirePressureReading](v.readOne(ctx, TirePressure, nil))
 }
 
 // EngineOil reads the oil's remaining life, from 0 to 100. Permission:
@@ -119,21 +119,21 @@ func (v *Vehicle) TirePressure(ctx context.Context) (*TirePressureReading, error
 //
 // https://smartcar.com/docs/api-reference/get-engine-oil-life
 func (v *Vehicle) EngineOil(ctx context.Context) (*EngineOilReading, error) {
-	return readOne[EngineOilReading](ctx, v, EngineOil)
+	return readingAs[EngineOilReading](v.readOne(ctx, EngineOil, nil))
 }
 
 // LockStatus reads what is locked and what is open. Permission: read_security.
 //
 // https://smartcar.com/docs/api-reference/get-lock-status
 func (v *Vehicle) LockStatus(ctx context.Context) (*LockStatusReading, error) {
-	return readOne[LockStatusReading](ctx, v, LockStatus)
+	return readingAs[LockStatusReading](v.readOne(ctx, LockStatus, nil))
 }
 
 // SystemStatus reads the car's own diagnosis. Permission: read_diagnostics.
 //
 // https://smartcar.com/docs/api-reference/get-system-status
 func (v *Vehicle) SystemStatus(ctx context.Context) (*SystemStatusReading, error) {
-	return readOne[SystemStatusReading](ctx, v, SystemStatus)
+	return readingAs[SystemStatusReading](v.readOne(ctx, SystemStatus, nil))
 }
 
 // TroubleCodes reads the active diagnostic trouble codes. Permission:
@@ -141,7 +141,7 @@ func (v *Vehicle) SystemStatus(ctx context.Context) (*SystemStatusReading, error
 //
 // https://smartcar.com/docs/api-reference/get-dtcs
 func (v *Vehicle) TroubleCodes(ctx context.Context) (*TroubleCodesReading, error) {
-	return readOne[TroubleCodesReading](ctx, v, TroubleCodes)
+	return readingAs[TroubleCodesReading](v.readOne(ctx, TroubleCodes, nil))
 }
 
 // TeslaStatus reads whether a Tesla sleeps, without waking it. Permission:
@@ -149,7 +149,7 @@ func (v *Vehicle) TroubleCodes(ctx context.Context) (*TroubleCodesReading, error
 //
 // https://smartcar.com/docs/api-reference/tesla/get-vehicle-status
 func (v *Vehicle) TeslaStatus(ctx context.Context) (*TeslaStatusReading, error) {
-	return readOne[TeslaStatusReading](ctx, v, TeslaStatus)
+	return readingAs[TeslaStatusReading](v.readOne(ctx, TeslaStatus, nil))
 }
 
 // TeslaAttributes reads a Tesla's build and software. Permission:
@@ -157,96 +157,98 @@ func (v *Vehicle) TeslaStatus(ctx context.Context) (*TeslaStatusReading, error) 
 //
 // https://smartcar.com/docs/api-reference/tesla/get-ext-vehicle-info
 func (v *Vehicle) TeslaAttributes(ctx context.Context) (*TeslaAttributesReading, error) {
-	return readOne[TeslaAttributesReading](ctx, v, TeslaAttributes)
+	return readingAs[TeslaAttributesReading](v.readOne(ctx, TeslaAttributes, nil))
 }
 
 // TeslaUserAccess reads what the connected Tesla account may do.
 //
 // https://smartcar.com/docs/api-reference/tesla/get-user-access
 func (v *Vehicle) TeslaUserAccess(ctx context.Context) (*TeslaUserAccessReading, error) {
-	return readOne[TeslaUserAccessReading](ctx, v, TeslaUserAccess)
+	return readingAs[TeslaUserAccessReading](v.readOne(ctx, TeslaUserAccess, nil))
 }
 
 // Attributes returns what [Vehicle.Attributes] would.
 func (s *Snapshot) Attributes() (*AttributesReading, error) {
-	return fromSnapshot[AttributesReading](s, Attributes)
+	return readingAs[AttributesReading](s.reading(Attributes))
 }
 
 // VIN returns what [Vehicle.VIN] would.
-func (s *Snapshot) VIN() (*VINReading, error) { return fromSnapshot[VINReading](s, VIN) }
+func (s *Snapshot) VIN() (*VINReading, error) { return readingAs[VINReading](s.reading(VIN)) }
 
 // Odometer returns what [Vehicle.Odometer] would.
 func (s *Snapshot) Odometer() (*OdometerReading, error) {
-	return fromSnapshot[OdometerReading](s, Odometer)
+	return readingAs[OdometerReading](s.reading(Odometer))
 }
 
 // Location returns what [Vehicle.Location] would.
 func (s *Snapshot) Location() (*LocationReading, error) {
-	return fromSnapshot[LocationReading](s, Location)
+	return readingAs[LocationReading](s.reading(Location))
 }
 
 // Fuel returns what [Vehicle.Fuel] would.
-func (s *Snapshot) Fuel() (*FuelReading, error) { return fromSnapshot[FuelReading](s, Fuel) }
+func (s *Snapshot) Fuel() (*FuelReading, error) { return readingAs[FuelReading](s.reading(Fuel)) }
 
 // Battery returns what [Vehicle.Battery] would.
 func (s *Snapshot) Battery() (*BatteryReading, error) {
-	return fromSnapshot[BatteryReading](s, Battery)
+	return readingAs[BatteryReading](s.reading(Battery))
 }
 
 // BatteryCapacity returns what [Vehicle.BatteryCapacity] would.
 func (s *Snapshot) BatteryCapacity() (*BatteryCapacityReading, error) {
-	return fromSnapshot[BatteryCapacityReading](s, BatteryCapacity)
+	return readingAs[BatteryCapacityReading](s.reading(BatteryCapacity))
 }
 
 // NominalCapacity returns what [Vehicle.NominalCapacity] would.
 func (s *Snapshot) NominalCapacity() (*NominalCapacityReading, error) {
-	return fromSnapshot[NominalCapacityReading](s, NominalCapacity)
+	return readingAs[NominalCapacityReading](s.reading(NominalCapacity))
 }
 
 // Charge returns what [Vehicle.Charge] would.
-func (s *Snapshot) Charge() (*ChargeReading, error) { return fromSnapshot[ChargeReading](s, Charge) }
+func (s *Snapshot) Charge() (*ChargeReading, error) {
+	return readingAs[ChargeReading](s.reading(Charge))
+}
 
 // ChargeLimit returns what [Vehicle.ChargeLimit] would.
 func (s *Snapshot) ChargeLimit() (*ChargeLimitReading, error) {
-	return fromSnapshot[ChargeLimitReading](s, ChargeLimit)
+	return readingAs[ChargeLimitReading](s.reading(ChargeLimit))
 }
 
 // TirePressure returns what [Vehicle.TirePressure] would.
 func (s *Snapshot) TirePressure() (*TirePressureReading, error) {
-	return fromSnapshot[TirePressureReading](s, TirePressure)
+	return readingAs[TirePressureReading](s.reading(TirePressure))
 }
 
 // EngineOil returns what [Vehicle.EngineOil] would.
 func (s *Snapshot) EngineOil() (*EngineOilReading, error) {
-	return fromSnapshot[EngineOilReading](s, EngineOil)
+	return readingAs[EngineOilReading](s.reading(EngineOil))
 }
 
 // LockStatus returns what [Vehicle.LockStatus] would.
 func (s *Snapshot) LockStatus() (*LockStatusReading, error) {
-	return fromSnapshot[LockStatusReading](s, LockStatus)
+	return readingAs[LockStatusReading](s.reading(LockStatus))
 }
 
 // SystemStatus returns what [Vehicle.SystemStatus] would.
 func (s *Snapshot) SystemStatus() (*SystemStatusReading, error) {
-	return fromSnapshot[SystemStatusReading](s, SystemStatus)
+	return readingAs[SystemStatusReading](s.reading(SystemStatus))
 }
 
 // TroubleCodes returns what [Vehicle.TroubleCodes] would.
 func (s *Snapshot) TroubleCodes() (*TroubleCodesReading, error) {
-	return fromSnapshot[TroubleCodesReading](s, TroubleCodes)
+	return readingAs[TroubleCodesReading](s.reading(TroubleCodes))
 }
 
 // TeslaStatus returns what [Vehicle.TeslaStatus] would.
 func (s *Snapshot) TeslaStatus() (*TeslaStatusReading, error) {
-	return fromSnapshot[TeslaStatusReading](s, TeslaStatus)
+	return readingAs[TeslaStatusReading](s.reading(TeslaStatus))
 }
 
 // TeslaAttributes returns what [Vehicle.TeslaAttributes] would.
 func (s *Snapshot) TeslaAttributes() (*TeslaAttributesReading, error) {
-	return fromSnapshot[TeslaAttributesReading](s, TeslaAttributes)
+	return readingAs[TeslaAttributesReading](s.reading(TeslaAttributes))
 }
 
 // TeslaUserAccess returns what [Vehicle.TeslaUserAccess] would.
 func (s *Snapshot) TeslaUserAccess() (*TeslaUserAccessReading, error) {
-	return fromSnapshot[TeslaUserAccessReading](s, TeslaUserAccess)
+	return readingAs[TeslaUserAccessReading](s.reading(TeslaUserAccess))
 }

@@ -2,7 +2,9 @@ package smartcar
 
 import (
 	"context"
+	"errors"
 	"iter"
+	"math/rand/v2"
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/contexts"
@@ -103,4 +105,174 @@ func (s *Snapshot) recordedAt() (at time.Time, dated bool) {
 		}
 	}
 	return at, dated
+}
+
+const (
+	// keyWaitLook is how often WaitForKey looks into the store, which costs
+	// Smartcar nothing.
+	keyWaitLook = 3 * time.Second
+	// Its status reads are requests: the first ones catch an owner who is
+	// standing there with the phone, and the last of them comes after two hours
+	// and a bit.
+	keyWaitFirst = 5 * time.Second
+	keyWaitLast  = 5 * time.Minute
+	keyWaitReads = 30
+)
+
+// ErrKeyNotNeeded matches every [*KeyNotNeededError].
+var ErrKeyNotNeeded = errors.New("smartcar: the car needs no virtual key")
+
+// A KeyNotNeededError says that waiting for the key is in vain: the car takes
+// none. Do not ask its owner for one.
+type KeyNotNeededError struct {
+	VehicleID string
+	Class     VehicleClass // ClassLegacy or ClassOther
+}
+
+func (e *KeyNotNeededError) Error() string {
+	return "smartcar: the car needs no virtual key (" + e.Class.String() + "): send requests without one"
+}
+
+// Is reports whether target is [ErrKeyNotNeeded].
+func (e *KeyNotNeededError) Is(target error) bool { return target == ErrKeyNotNeeded }
+
+// WaitForKey returns when the virtual key is on the car. Call it after you have
+// shown the owner [Access].VirtualKeyURL: adding the key ends in the Tesla app,
+// and nothing calls back. It returns at once if the key is known to be there.
+//
+// It looks into the store every 3 seconds, and so takes whatever evidence comes
+// first, from this process or from a replica: a command that worked, a webhook
+// event, a status somebody else has read, [Vehicle.SetKeyState]. The
+// [KeyStatus] it returns says which, and when. In between it reads the status
+// itself, which takes no turn of the car: after 5 seconds, then ever more
+// rarely up to every 5 minutes, and never more than 30 times in one call. Reads
+// of others count, so that many who wait for one car ask hardly more often than
+// one. When the 30 are used up, after a little more than 2 hours, where the
+// status can never be read with this connection, and on API v3, which tells it
+// with the car's data only, it goes on looking into the store alone. The time is bounded by ctx and by nothing else: give it a deadline.
+//
+// Errors: that of ctx when it ends; a [*KeyNotNeededError] for a car that takes
+// no key; [ErrNotConnected], [ErrReconnectRequired], [ErrReauthenticate] or an
+// [*Error] when the car can no longer be reached. What may pass, such as a store
+// that is away for a moment, is waited out.
+//
+// A car of which it cannot be told whether it needs the key is waited for like
+// one that does.
+//
+// https://smartcar.com/docs/help/oem-integrations/tesla/virtual-key-tesla
+func (v *Vehicle) WaitForKey(ctx context.Context) (KeyStatus, error) {
+	r, err := v.newRequest(ctx, opKeyStatus)
+	if err != nil {
+		return KeyStatus{}, err
+	}
+	w := keyWait{gate: v.core.gate, reach: v.core.reach, request: r}
+	for {
+		status, err := w.look(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return KeyStatus{}, contexts.EndOf(ctx)
+		case err == nil && status.State == KeyInstalled:
+			return status, nil
+		case err != nil && terminal(err):
+			return KeyStatus{}, err
+		}
+		if err := v.core.opts.clock.Sleep(ctx, keyWaitLook); err != nil {
+			return KeyStatus{}, err
+		}
+	}
+}
+
+// keyWait is one call of WaitForKey.
+type keyWait struct {
+	gate    *gate
+	reach   reach
+	request *request // whose credentials are used
+
+	reads int           // status reads so far, those of others included
+	last  time.Time     // the newest of them, by our clock
+	pause time.Duration // from last to the next one
+	seen  time.Time     // when the newest evidence was asked for, as stored
+}
+
+// look returns a status that is not KeyInstalled, or an error that may pass,
+// for "not yet".
+func (w *keyWait) look(ctx context.Context) (KeyStatus, error) {
+	if err := w.reach.connected(ctx, w.request.car.user); err != nil {
+		return KeyStatus{}, err
+	}
+	c, err := w.gate.cars.load(ctx, w.request.car)
+	if err == nil && c.state.WantsClass(c.now()) && w.reads < keyWaitReads {
+		w.count()
+		c, err = w.gate.learned(ctx, w.request) // this reads the status, too
+		w.seen = c.state.KeyAt()
+	}
+	if err != nil {
+		return KeyStatus{}, err
+	}
+	w.countOthers(c)
+	if w.due(c) {
+		if c, err = w.ask(ctx); err != nil {
+			return KeyStatus{}, err
+		}
+	}
+	return w.status(c.state, c.now())
+}
+
+// countOthers counts a status that somebody else has read as one of our own.
+func (w *keyWait) countOthers(c car) {
+	at := c.state.KeyAt()
+	if at.Equal(w.seen) {
+		return
+	}
+	if !w.seen.IsZero() || w.reads > 0 {
+		w.count()
+	}
+	w.seen, w.last = at, c.ours(at)
+}
+
+func (w *keyWait) count() {
+	w.pause = keyWaitLast
+	if w.reads < 7 {
+		w.pause = min(keyWaitFirst<<w.reads, keyWaitLast)
+	}
+	w.pause += rand.N(w.pause / 4) // jitter, so that replicas spread
+	w.reads++
+	w.last = w.gate.opts.now()
+}
+
+func (w *keyWait) due(c car) bool {
+	s := c.state
+	switch {
+	case s.TakesNoKey() || w.reads >= keyWaitReads || !w.gate.probe.keyIsFree():
+		return false
+	case !w.last.IsZero() && w.gate.opts.now().Before(w.last.Add(max(w.pause, keyWaitFirst))):
+		return false
+	case s.Key() == policy.KeyInstalled || s.Key() == policy.KeyUnavailable:
+		return s.WantsKey(c.now()) // in doubt, or the owner has connected again
+	}
+	return true
+}
+
+// ask reads the status once for all who wait in this process.
+func (w *keyWait) ask(ctx context.Context) (car, error) {
+	err := w.gate.askKey(ctx, w.request)
+	w.count()
+	if err != nil && !keyStatusNeverHad(err) {
+		return car{}, err
+	}
+	c, err := w.gate.cars.load(ctx, w.request.car)
+	if err == nil {
+		w.seen = c.state.KeyAt()
+	}
+	return c, err
+}
+
+func (w *keyWait) status(s policy.State, now time.Time) (KeyStatus, error) {
+	switch {
+	case s.TakesNoKey():
+		return KeyStatus{}, &KeyNotNeededError{VehicleID: w.request.car.id, Class: publicClass(s.Class())}
+	case s.Key() != policy.KeyInstalled || s.WantsKey(now) && w.reads < keyWaitReads && w.gate.probe.keyIsFree():
+		return KeyStatus{}, nil
+	}
+	return knownKey(s), nil // whatever could be told of the car, its key is there
 }

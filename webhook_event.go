@@ -2,11 +2,16 @@ package smartcar
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
-	"github.com/seed-498a1bc4/smartcar/signals"
 	"io"
+	"net/http"
+	"strconv"
 	"strings"
 	"time"
+
+	"github.com/seed-498a1bc4/smartcar/internal/lenient"
+	"github.com/seed-498a1bc4/smartcar/signals"
 )
 
 // An EventType says what a [WebhookEvent] tells of. It is open: expect others.
@@ -148,4 +153,238 @@ type WebhookVehicle struct {
 // Format names the car and nothing of what it said.
 func (v WebhookVehicle) Format(f fmt.State, _ rune) {
 	_, _ = io.WriteString(f, "smartcar.WebhookVehicle("+printable(v.VehicleID, 64)+")")
+}
+
+// ParseWebhookEvent reads an event of any version. It verifies nothing: give it
+// only what a [WebhookVerifier] has accepted, or what you have stored
+// yourself. ReceivedAt is when it arrived. What is missing or cannot be read is
+// the zero value; it fails only for what is no JSON object, with a
+// [*WebhookError] of [WebhookUnreadable] that quotes nothing.
+func ParseWebhookEvent(body []byte, receivedAt time.Time) (*WebhookEvent, error) {
+	w, err := decodeObject[webhookBody](body)
+	if err != nil {
+		return nil, refusedWebhook(WebhookUnreadable)
+	}
+	e := &WebhookEvent{ReceivedAt: receivedAt.UTC()}
+	if w.EventName != "" && w.EventType == "" {
+		w.readV2(e)
+	} else {
+		w.readV4(e)
+	}
+	kept := append([]byte(nil), body...) // the caller's buffer may be used again
+	e.raw = func() []byte { return kept }
+	return e, nil
+}
+
+// webhookBody is the union of both versions.
+type webhookBody struct {
+	// Of version 4.0.
+	EventID   lenient.String              `json:"eventId"`
+	EventType lenient.String              `json:"eventType"`
+	VehicleID lenient.String              `json:"vehicleId"` // as documented; real deliveries have none
+	Triggers  json.RawMessage             `json:"triggers"`  // as seen in real deliveries
+	Data      lenient.Object[webhookData] `json:"data"`
+	Meta      lenient.Object[webhookMeta] `json:"meta"`
+	// Of version 2.0.
+	Version   lenient.String                 `json:"version"`
+	WebhookID lenient.String                 `json:"webhookId"`
+	EventName lenient.String                 `json:"eventName"`
+	Mode      lenient.String                 `json:"mode"`
+	Payload   lenient.Object[webhookPayload] `json:"payload"`
+}
+
+type webhookData struct {
+	Challenge lenient.String `json:"challenge"`
+	User      lenient.Object[struct {
+		ID         lenient.String `json:"id"`
+		ExternalID lenient.String `json:"externalId"`
+	}] `json:"user"`
+	Vehicle lenient.Object[struct {
+		ID lenient.String `json:"id"`
+		vehicleAttributesV3
+	}] `json:"vehicle"`
+	Signals  json.RawMessage               `json:"signals"`
+	Errors   lenient.List[json.RawMessage] `json:"errors"`
+	Triggers json.RawMessage               `json:"triggers"` // as documented
+}
+
+type webhookMeta struct {
+	Version       lenient.String `json:"version"`
+	WebhookID     lenient.String `json:"webhookId"`
+	WebhookName   lenient.String `json:"webhookName"`
+	ApplicationID lenient.String `json:"applicationId"`
+	DeliveryID    lenient.String `json:"deliveryId"`
+	DeliveredAt   lenient.Time   `json:"deliveredAt"`
+	Mode          lenient.String `json:"mode"`
+	SignalCount   lenient.Int    `json:"signalCount"`
+	Sequence      lenient.String `json:"sequence"`
+}
+
+type webhookPayload struct {
+	Challenge lenient.String `json:"challenge"`
+	EventID   lenient.String `json:"eventId"`
+	VehicleID lenient.String `json:"vehicleId"`
+	EventType lenient.String `json:"eventType"`
+	EventTime lenient.Time   `json:"eventTime"`
+	Vehicles  lenient.List[struct {
+		VehicleID  lenient.String                `json:"vehicleId"`
+		RequestID  lenient.String                `json:"requestId"`
+		Data       lenient.List[json.RawMessage] `json:"data"`
+		UnitSystem lenient.String                `json:"unitSystem"`
+		Timestamp  lenient.Time                  `json:"timestamp"`
+	}] `json:"vehicles"`
+}
+
+func (w *webhookBody) readV4(e *WebhookEvent) {
+	data, meta := w.Data.Value, w.Meta.Value
+	car := data.Vehicle.Value
+	e.Type, e.EventID, e.Version = EventType(enum(w.EventType)), string(w.EventID), firstOf(meta.Version, w.Version)
+	e.challenge = string(data.Challenge)
+	e.UserID, e.ExternalID = string(data.User.Value.ID), string(data.User.Value.ExternalID)
+	e.VehicleID = firstOf(car.ID, w.VehicleID)
+	e.Make, e.Model, e.Year, e.Powertrain = string(car.Make), string(car.Model), int(car.Year), string(car.Powertrain)
+	e.Mode = eventMode(strings.ToLower(string(car.Mode)), strings.ToLower(string(meta.Mode)))
+	e.WebhookID, e.WebhookName = firstOf(meta.WebhookID, w.WebhookID), string(meta.WebhookName)
+	e.ApplicationID, e.DeliveryID, e.DeliveredAt = string(meta.ApplicationID), string(meta.DeliveryID), meta.DeliveredAt.Time
+	e.Sequence = readSequence(meta.Sequence)
+	e.readTriggers(w.Triggers)
+	e.readTriggers(data.Triggers)
+	if len(data.Signals) > 0 && !isNull(data.Signals) {
+		e.Signals = decodeEventSignals(data.Signals, int(meta.SignalCount), e.ReceivedAt)
+		e.Signals.Meta.noteNewest(e.Signals.content())
+		e.RecordedAt = e.Signals.RecordedAt
+	}
+	for _, raw := range data.Errors {
+		if isObject(raw) {
+			e.Errors = append(e.Errors, readEventError(raw, e.ReceivedAt))
+		}
+	}
+}
+
+// eventMode is the car's mode; but a test that names a live car is a test.
+func eventMode(car, delivery string) string {
+	if car == "" || car == string(ModeLive) && delivery == string(ModeTest) {
+		return delivery
+	}
+	return car
+}
+
+func firstOf(texts ...lenient.String) string {
+	for _, t := range texts {
+		if t != "" {
+			return string(t)
+		}
+	}
+	return ""
+}
+
+// readSequence takes whole numbers, however they are written.
+func readSequence(s lenient.String) int64 {
+	if n, err := strconv.ParseInt(string(s), 10, 64); err == nil {
+		return max(n, 0)
+	}
+	const exact = 1 << 53 // above it, a float is no longer the number that was sent
+	if f, err := strconv.ParseFloat(string(s), 64); err == nil && f > 0 && f <= exact {
+		return int64(f)
+	}
+	return 0
+}
+
+const firstDelivery = "FIRST_DELIVERY"
+
+// readTriggers takes {type, signal: {code}} and {code}, or a bare text.
+func (e *WebhookEvent) readTriggers(raw json.RawMessage) {
+	var list lenient.List[json.RawMessage]
+	if len(raw) == 0 {
+		return
+	}
+	_ = list.UnmarshalJSON(raw)
+	for _, raw := range list {
+		var typed struct {
+			Type   lenient.String `json:"type"`
+			Signal signalRefV3    `json:"signal"`
+		}
+		var bare signalRefV3
+		_ = bare.UnmarshalJSON(raw)
+		if isObject(raw) {
+			_ = json.Unmarshal(raw, &typed)
+		}
+		code := typed.Signal.signalCode()
+		if code == "" {
+			code = bare.signalCode()
+		}
+		switch {
+		case enum(typed.Type) == firstDelivery || strings.EqualFold(string(code), firstDelivery):
+			e.FirstDelivery = true
+		case code != "":
+			e.Triggers = append(e.Triggers, code)
+		}
+	}
+}
+
+// readEventError reads an entry of data.errors, which keeps the names of v2.0.
+func readEventError(raw json.RawMessage, at time.Time) EventError {
+	var w struct {
+		State   lenient.String            `json:"state"`
+		Signals lenient.List[signalRefV3] `json:"signals"`
+	}
+	_ = json.Unmarshal(raw, &w)
+	e := decodeError(opWebhookEvent, http.StatusOK, http.Header{}, raw, at)
+	return EventError{State: enum(w.State), Signals: signalCodes(w.Signals), Err: e}
+}
+
+func (w *webhookBody) readV2(e *WebhookEvent) {
+	p := w.Payload.Value
+	e.Version, e.WebhookID, e.Mode = firstOf(w.Version, "2.0"), string(w.WebhookID), strings.ToLower(string(w.Mode))
+	e.Type, e.EventID, e.VehicleID = EventType(enum(w.EventName)), string(p.EventID), string(p.VehicleID)
+	e.challenge = string(p.Challenge)
+	switch {
+	case e.Type == "SCHEDULE":
+		e.Type = EventScheduled
+	case p.EventType != "": // what eventBased is about
+		e.Type, e.OccurredAt, e.RecordedAt = EventType(enum(p.EventType)), p.EventTime.Time, p.EventTime.Time
+	}
+	for _, v := range p.Vehicles {
+		car := WebhookVehicle{VehicleID: string(v.VehicleID), RequestID: string(v.RequestID), Timestamp: v.Timestamp.Time}
+		car.Readings = readItems(v.Data, car.RequestID, UnitSystem(strings.ToLower(string(v.UnitSystem))), e.ReceivedAt)
+		at, _ := car.Readings.recordedAt()
+		e.RecordedAt = later(e.RecordedAt, at)
+		e.Vehicles = append(e.Vehicles, car)
+	}
+}
+
+// readItems makes a snapshot of items that are shaped like those of a batch.
+func readItems(items []json.RawMessage, requestID string, units UnitSystem, at time.Time) *Snapshot {
+	if units != Imperial {
+		units = Metric
+	}
+	ops := make([]operation, 0, len(items))
+	for _, raw := range items {
+		var item struct {
+			Path lenient.String `json:"path"`
+		}
+		_ = json.Unmarshal(raw, &item)
+		for i := range operations {
+			op := &operations[i]
+			if op.isRead() && op.name != opKeyStatus && indexOfPath(operations[i:i+1], string(item.Path)) == 0 && op.v2 != "" && indexOfPath(ops, op.v2) < 0 {
+				ops = append(ops, *op)
+			}
+		}
+	}
+	body, err := json.Marshal(map[string]any{"responses": items})
+	a := &answer{status: http.StatusOK, header: http.Header{headerRequestID: {requestID}}, body: body, at: at}
+	var parts []part
+	if err == nil {
+		parts, _ = splitBatch(ops, a) // an object of our own making
+	}
+	for i := range parts {
+		p := &parts[i]
+		if p.meta.UnitSystem == "" {
+			p.meta.UnitSystem = units
+		}
+		if p.err != nil {
+			p.refused = p.err
+		}
+	}
+	return &Snapshot{wire: wireV2{}, parts: func() []part { return parts }}
 }

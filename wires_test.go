@@ -344,7 +344,7 @@ func TestV3SignalFixtures(t *testing.T) {
 			if want.battery != "" {
 				requirePartError(t, want.battery, parts[0])
 			} else {
-				require.Equal(t, &BatteryReading{Percent: want.percent, Range: want.rangeLeft}, decodePart(t, parts[0]))
+				require.Equal(t, &BatteryReading{Percent: want.percent, Range: want.rangeLeft}, decodedPart(t, parts[0]))
 				recorded, fetched := time.Date(2026, 9, 22, 12, 34, 51, 0, time.UTC), time.Date(2026, 9, 22, 12, 41, 16, 476e6, time.UTC)
 				if want.undated {
 					recorded, fetched = time.Time{}, time.Time{}
@@ -355,13 +355,13 @@ func TestV3SignalFixtures(t *testing.T) {
 			if want.odometer != "" {
 				requirePartError(t, want.odometer, parts[1])
 			} else {
-				require.Equal(t, &OdometerReading{Distance: want.distance}, decodePart(t, parts[1]))
+				require.Equal(t, &OdometerReading{Distance: want.distance}, decodedPart(t, parts[1]))
 			}
 		})
 	}
 }
 
-func decodePart(t *testing.T, p part) any {
+func decodedPart(t *testing.T, p part) any {
 	t.Helper()
 	require.Nil(t, p.err)
 	v, err := wireV3{}.decode(p.op, p.body, Metric)

@@ -11,6 +11,11 @@ import (
 	"strings"
 )
 
+// ErrHosted is the error of Grant and AnswerConnect when the owner has consented
+// but the flow ended on a page of Connect's own, because its URL has no
+// redirect_uri: nobody is called back.
+var ErrHosted = errors.New("smartcartest: Connect ended on its own page: the URL has no redirect_uri")
+
 // Grant consents on the Connect page as the default owner, and returns the
 // full redirect URL with code, state, user_id and the rest. Of authorizeURL
 // only the path, base path included, and the query matter. When Connect
@@ -48,7 +53,11 @@ func (s *Server) AnswerConnect(authorizeURL string, form url.Values) (callbackUR
 		return location, nil
 	}
 	if res.StatusCode == http.StatusOK {
-		return "", errors.New("smartcartest: Connect ended on its own page: the URL has no redirect_uri")
+		if _, refused, found := strings.Cut(string(page), notConnected); found {
+			name, _, _ := strings.Cut(refused, "<")
+			return "", fmt.Errorf("smartcartest: Connect ended on its own page with %s", name)
+		}
+		return "", ErrHosted
 	}
 	return "", fmt.Errorf("smartcartest: Connect answered %d: %s", res.StatusCode, strings.TrimSpace(string(page)))
 }

@@ -172,12 +172,18 @@ func (c *call) v3Link(host, path string) string {
 	return "https://" + host + ".api.smartcar.com/v3" + path
 }
 
-// v3Time is a time as v3 sends it. Variants.EpochTimes chooses the format.
+// v3Time is a time as v3 sends it. Variants choose the format.
 func (c *call) v3Time(t time.Time) any {
-	if c.cfg.variants.EpochTimes {
+	switch v := &c.cfg.variants; {
+	case v.EpochTimes && v.FractionTimes:
+		return json.RawMessage(strconv.FormatInt(t.UnixMilli(), 10) + ".0")
+	case v.EpochTimes:
 		return t.UnixMilli()
+	case v.OffsetTimes:
+		return t.In(time.FixedZone("", 2*60*60)).Format("2006-01-02T15:04:05.000-07:00")
+	default:
+		return t.UTC().Format(timeLayout)
 	}
-	return t.UTC().Format(timeLayout)
 }
 
 // executionMeta says when a v3 command began and ended.

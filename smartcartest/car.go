@@ -3,6 +3,7 @@ package smartcartest
 import (
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -47,6 +48,12 @@ type Car struct {
 	// VIN is 17 characters; when empty, the VIN is answered with
 	// VEHICLE_NOT_CAPABLE.
 	VIN string
+
+	// Powertrain is BEV, PHEV, HEV or ICE; empty means BEV. A BEV has neither
+	// fuel nor engine oil, an HEV or ICE has no battery to charge; what they
+	// lack answers VEHICLE_NOT_CAPABLE. The vendor calls an HEV an ICE in most
+	// of its answers.
+	Powertrain string
 
 	// Integration says which rules hold for the car. It is never inferred from
 	// the model or the VIN.
@@ -141,6 +148,9 @@ func (c Car) withDefaults(index int) Car {
 		c.Latitude, c.Longitude = 52.5163, 13.3777
 	}
 	c.Plugged = c.Plugged || c.Charging
+	if c.Powertrain = strings.ToUpper(c.Powertrain); c.Powertrain == "" {
+		c.Powertrain = "BEV"
+	}
 	c.SharedWith = slices.Clone(c.SharedWith)
 	c.Unsupported = slices.Clone(c.Unsupported)
 	c.Unavailable = slices.Clone(c.Unavailable)
@@ -150,6 +160,21 @@ func (c Car) withDefaults(index int) Car {
 		c.Permissions = slices.Sorted(slices.Values(c.Permissions))
 	}
 	return c
+}
+
+// burnsFuel says whether the car has fuel and engine oil.
+func (c *Car) burnsFuel() bool { return c.Powertrain != "BEV" }
+
+// plugsIn says whether the car has a battery that can be charged.
+func (c *Car) plugsIn() bool { return c.Powertrain == "BEV" || c.Powertrain == "PHEV" }
+
+// powertrainType is the powertrain as connections, vehicles and webhooks say
+// it.
+func (c *Car) powertrainType() string {
+	if c.Powertrain == "HEV" {
+		return "ICE"
+	}
+	return c.Powertrain
 }
 
 // tesla says whether the Tesla endpoints exist for the car.

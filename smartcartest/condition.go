@@ -16,6 +16,10 @@ type condition struct {
 	amperage   float64
 	climateOn  bool
 	climateSet float64    // degrees Celsius
+	defrost    bool       // of the windows, front and rear
+	wheelHeat  bool       // of the steering wheel
+	pin        string     // PIN to Drive; empty when there is none
+	plan       chargePlan // of v2.0
 	flapOpen   bool       // the flap of the charge port; a cable keeps it open anyway
 	schedules  []schedule // shared with earlier conditions: a change makes a new slice
 }

@@ -32,7 +32,8 @@ func (s *Server) serveConnect(c *call) *response {
 }
 
 // serveReauthenticate answers GET and POST /oauth/reauthenticate. It gives out
-// no code, and existing tokens do not change.
+// no code, and existing tokens do not change. With response_type=none and no
+// redirect_uri the flow ends on the vendor's own page and calls nobody back.
 func (s *Server) serveReauthenticate(c *call) *response {
 	f, problem := s.newFlow(c.query, "vehicle_id", "none")
 	if problem != "" {
@@ -43,6 +44,8 @@ func (s *Server) serveReauthenticate(c *call) *response {
 		f.redirect = ""
 	} else if s.vehicles[f.vehicleID] == nil {
 		return textResponse(http.StatusBadRequest, "Invalid parameter vehicle_id")
+	} else if f.sentRedirect == "" && c.query.Get("response_type") == "vehicle_id" { // here no registered one stands in
+		return textResponse(http.StatusBadRequest, "Invalid parameter redirect_uri")
 	}
 	if c.request.Method == http.MethodGet {
 		return s.showConsent(c, f)
@@ -53,6 +56,9 @@ func (s *Server) serveReauthenticate(c *call) *response {
 	}
 	if name := connectError(form); name != "" {
 		return s.endWithError(f, name, form)
+	}
+	if v := s.vehicles[f.vehicleID]; v != nil {
+		v.lostAccess, s.mustObserve = false, true
 	}
 	s.setExternalID(s.userID(form.Get("user")), f.externalID, c.now)
 	for _, n := range s.connections {
@@ -65,7 +71,9 @@ func (s *Server) serveReauthenticate(c *call) *response {
 }
 
 // grantCars connects the cars that the owner ticked, with the permissions that
-// were ticked, and sends the browser back.
+// were ticked, and sends the browser back. A required permission cannot be
+// unticked, and that is all: since 2026-06-16 it keeps no car out, so a car
+// that has no such thing is connected without it.
 func (s *Server) grantCars(c *call, f *flow, form url.Values) *response {
 	account := form.Get("user")
 	cars := s.offered(f, account)
@@ -84,20 +92,16 @@ func (s *Server) grantCars(c *call, f *flow, form url.Values) *response {
 			return !slices.Contains(form["permission"], p) && !slices.Contains(f.required, p)
 		})
 	}
+	if len(scope) == 0 {
+		return textResponse(http.StatusBadRequest, "At least one permission must stay selected")
+	}
 	g := &grant{account: account, user: s.userID(account), vehicles: map[string][]string{}}
 	keyMissing := false
 	for _, v := range cars {
-		granted := intersect(scope, v.Permissions)
-		if len(intersect(f.required, granted)) < len(f.required) {
-			continue // the car lacks a required permission and is left out
-		}
-		g.vehicles[v.ID] = granted
+		g.vehicles[v.ID] = intersect(scope, v.Permissions)
 		keyMissing = keyMissing || v.keyless() && v.tesla()
 	}
 	if len(g.vehicles) == 0 {
-		if len(cars) > 0 {
-			return s.endWithError(f, "vehicle_incompatible", url.Values{"vehicle": {cars[0].ID}})
-		}
 		return s.endWithError(f, "access_denied", form)
 	}
 	for _, id := range g.vehicleIDs(s.garage) {

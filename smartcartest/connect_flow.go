@@ -61,7 +61,7 @@ func (s *Server) newFlow(q url.Values, types ...string) (f *flow, problem string
 }
 
 // readScope reads the permissions that the URL asks for. One with the prefix
-// "required:" has to be granted.
+// "required:" cannot be unticked by the owner.
 func (f *flow) readScope(q url.Values) (problem string) {
 	known := allPermissions()
 	for _, p := range strings.Fields(q.Get("scope")) {

@@ -88,12 +88,16 @@ const completionHTML = `<!DOCTYPE html>
 </html>
 `
 
+// notConnected begins the heading of the page after a flow that has failed; the
+// name of the error follows.
+const notConnected = "Not connected: "
+
 // completionPage is the vendor's own page at the end of a flow that has no
 // redirect URI.
 func completionPage(result url.Values) *response {
 	data := struct{ Heading, Key string }{"Connected", result.Get("virtual_key_url")}
 	if name := result.Get("error"); name != "" {
-		data.Heading = "Not connected: " + name
+		data.Heading = notConnected + name
 	}
 	return htmlPage(template.Must(template.New("completion").Parse(completionHTML)), data) // a constant
 }

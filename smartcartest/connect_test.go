@@ -112,10 +112,38 @@ func TestConnectChoosesCars(t *testing.T) {
 	require.Equal(t, 1, count(url.Values{"single_select": {"true"}}, grant))
 	require.Equal(t, 1, count(url.Values{"single_select": {"true"}, "single_select_vin": {"3FMTK3SU0NMA00007"}}, grant))
 	require.NoError(t, a.sim.SetPermissions(smartcartest.MachE, "read_vin"))
-	require.Equal(t, 6, count(url.Values{"scope": {"required:read_odometer read_vin"}}, grant))
-	back := a.answer(a.authorize(url.Values{"scope": {"required:read_odometer"}, "make": {"FORD"}}), grant)
-	require.Equal(t, "vehicle_incompatible", back.Get("error"))
-	require.Equal(t, "access_denied", a.answer(a.authorize(nil), url.Values{"decision": {"grant"}, "form": {"1"}}).Get("error"))
+	require.Equal(t, 7, count(url.Values{"scope": {"required:read_odometer read_vin"}}, grant), "a required permission keeps no car out")
+	var perms struct{ Permissions []string }
+	a.get(car(smartcartest.MachE, "/permissions")).ok(&perms)
+	require.Equal(t, []string{"read_vin"}, perms.Permissions)
+	a.get(car(smartcartest.Model3, "/permissions")).ok(&perms)
+	require.ElementsMatch(t, []string{"read_vin", "read_odometer"}, perms.Permissions)
+	require.Equal(t, 1, count(url.Values{"scope": {"required:read_odometer"}, "make": {"FORD"}}, grant))
+	a.get(car(smartcartest.MachE, "/permissions")).ok(&perms)
+	require.Empty(t, perms.Permissions)
+	permission := url.Values{"decision": {"grant"}, "form": {"1"}, "permission": {"read_vin"}}
+	require.Equal(t, "access_denied", a.answer(a.authorize(nil), permission).Get("error"), "no car is ticked")
+}
+
+func TestConnectOwnersTickPermissions(t *testing.T) {
+	a := newAPI(t)
+	page := a.authorize(url.Values{"scope": {"required:read_odometer read_vin read_battery"}})
+	granted := func(ticked ...string) (list []string) {
+		t.Helper()
+		a.login(url.Values{"decision": {"grant"}})
+		back := a.answer(page, url.Values{"decision": {"grant"}, "form": {"1"}, "vehicle": {smartcartest.MachE}, "permission": ticked})
+		var pair pair
+		a.grant(url.Values{"grant_type": {"authorization_code"}, "code": {back.Get("code")}}).ok(&pair)
+		a.token = pair.Access
+		var perms struct{ Permissions []string }
+		a.get(car(smartcartest.MachE, "/permissions")).ok(&perms)
+		return perms.Permissions
+	}
+	require.Equal(t, []string{"read_odometer"}, granted(), "required: it cannot be unticked")
+	require.Equal(t, []string{"read_odometer", "read_battery"}, granted("read_battery", "read_location"))
+	page = a.authorize(url.Values{"scope": {"read_vin read_battery"}})
+	_, err := a.sim.AnswerConnect(page, url.Values{"decision": {"grant"}, "form": {"1"}, "vehicle": {smartcartest.MachE}})
+	require.ErrorContains(t, err, "At least one permission must stay selected")
 }
 
 func TestConnectWithoutCode(t *testing.T) {
@@ -160,6 +188,51 @@ func TestReauthenticate(t *testing.T) {
 	q.Set("vehicle_id", "unknown")
 	_, err = a.sim.Grant(page + q.Encode())
 	require.Error(t, err)
+}
+
+func TestReauthenticationThatEndsHosted(t *testing.T) {
+	a, r, id := hooked(t, smartcartest.Webhook{Data: []string{"odometer-traveleddistance"}})
+	require.NoError(t, a.sim.Subscribe(id, smartcartest.Model3))
+	a.deliver()
+	r.take(t)
+	v2 := &api{t: t, sim: a.sim, http: a.http, origin: a.origin}
+	v2.login(url.Values{"decision": {"grant"}})
+
+	require.NoError(t, a.sim.RequireReauthentication(smartcartest.Model3))
+	f := v2.get(car(smartcartest.Model3, "/odometer")).fails(400, "CONNECTED_SERVICES_ACCOUNT", "AUTHENTICATION_FAILED")
+	v2.post(car(smartcartest.Model3, "/security"), `{"action":"LOCK"}`).fails(400, "CONNECTED_SERVICES_ACCOUNT", "AUTHENTICATION_FAILED")
+	v2.get(car(smartcartest.Model3, "")).ok(nil) // the vendor itself knows the make
+	a.get(v3car(smartcartest.Model3, "/signals")).fails3(400, "CONNECTED_SERVICES_ACCOUNT", "AUTHENTICATION_FAILED")
+	require.False(t, a.sim.Ledger(smartcartest.Model3)[0].AtGate)
+	a.deliver()
+	events := r.take(t)
+	require.Len(t, events, 1)
+	require.Equal(t, "ERROR", at(events[0], "data", "errors", 0, "state"))
+	require.Equal(t, f.Resolution.URL, at(events[0], "data", "errors", 0, "resolution", "url"))
+
+	// The error's URL is only a part of one: it lacks the redirect_uri.
+	_, err := a.sim.Grant(f.Resolution.URL)
+	require.ErrorContains(t, err, "redirect_uri")
+	require.NotErrorIs(t, err, smartcartest.ErrHosted)
+	hosted := "https://connect.smartcar.com/oauth/reauthenticate?response_type=none&application_id=" + a.sim.ApplicationID() + "&vehicle_id=" + smartcartest.Model3
+	_, err = a.sim.Deny(hosted)
+	require.ErrorContains(t, err, "own page with access_denied")
+	v2.get(car(smartcartest.Model3, "/odometer")).fails(400, "CONNECTED_SERVICES_ACCOUNT", "AUTHENTICATION_FAILED")
+	require.Empty(t, a.deliver())
+	_, err = a.sim.Grant(hosted)
+	require.ErrorIs(t, err, smartcartest.ErrHosted)
+	v2.get(car(smartcartest.Model3, "/odometer")).ok(nil)
+	a.deliver()
+	events = r.take(t)
+	require.Equal(t, "RESOLVED", at(events[0], "data", "errors", 0, "state"))
+	require.Equal(t, "AUTHENTICATION_FAILED", at(events[0], "data", "errors", 0, "code"))
+
+	back := a.answer(hosted+"&redirect_uri="+url.QueryEscape(a.sim.RedirectURL()), url.Values{"decision": {"grant"}})
+	require.Equal(t, url.Values{"vehicle_id": {smartcartest.Model3}}, back, "with a redirect_uri both kinds come back")
+	require.NoError(t, a.sim.RequireReauthentication(smartcartest.Model3))
+	v2.login(url.Values{"decision": {"grant"}})
+	v2.get(car(smartcartest.Model3, "/odometer")).ok(nil) // a new Connect ends it, too
+	require.Error(t, a.sim.RequireReauthentication("unknown"))
 }
 
 func TestSeveralOwners(t *testing.T) {

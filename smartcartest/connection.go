@@ -69,6 +69,7 @@ func (s *Server) UserIDOf(account string) string {
 // connection counts as the newest.
 func (s *Server) connectCar(account, vehicleID, mode string, perms []string, now time.Time) {
 	user := s.userID(account)
+	s.vehicles[vehicleID].lostAccess = false
 	s.connectCount++
 	n := &connection{
 		seq: s.connectCount, id: namedUUID("connection", user+vehicleID), user: user, vehicle: vehicleID,

@@ -52,6 +52,7 @@ func (s *Server) controlCar(method, id, what string) *response {
 	}
 	actions := map[string]func(string) error{
 		"pair": s.Pair, "unpair": s.Unpair, "sleep": s.Sleep, "wake": s.Wake, "schedule": s.FollowSchedule,
+		"reauthenticate": s.RequireReauthentication,
 	}
 	act := actions[what]
 	if act == nil || method != http.MethodPost {

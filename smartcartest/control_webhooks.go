@@ -29,6 +29,7 @@ type hookOrder struct {
 		SwappedMode  bool `json:"swappedMode"`
 		Sparse       bool `json:"sparse"`
 		StateErrors  bool `json:"stateErrors"`
+		Early        bool `json:"early"`
 	} `json:"variants"`
 }
 

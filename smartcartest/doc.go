@@ -32,7 +32,9 @@
 // of the documented errors. See AnswerConnect. In a browser, the query
 // parameter simulated_user names the account. With response_type=none and no
 // redirect_uri the flow ends on a page of the simulator, which AnswerConnect
-// reports as an error although the owner has consented.
+// reports as ErrHosted although the owner has consented. A re-authentication
+// ends so with response_type=none, too; RequireReauthentication makes one
+// necessary, and a webhook or the next read tells that it has happened.
 //
 // After Connect, an owner adds the virtual key in the Tesla app. Here a page at
 // /_ak/smartcar.com, the path of the real link, stands for the app: it adds or
@@ -69,7 +71,8 @@
 // request for signals is one data request. Car.SlowCommands and Fault.Accepted
 // answer 202 and stream the result. Of a car with Car.NeverSubscribed, nothing
 // is stored. WithVariants sends the spellings and shapes that older examples
-// have. WithConnectionLag and WithSubscriptionLag delay what a request has
+// have. The compatible vehicles are there as well, and need no token: the garage
+// stands for the world. WithConnectionLag and WithSubscriptionLag delay what a request has
 // changed.
 //
 // # Webhooks
@@ -105,13 +108,19 @@
 // # Where the vendor's documentation is silent
 //
 // Requests are checked in this order: path, token, the application's rate
-// limit, vehicle (401 when the token does not cover it), permission (403),
-// capability (501), query or body (400), and then the car itself: ASLEEP (409),
-// key and window. Limits outside their documented range are VALIDATION errors
-// rather than clamped. An empty batch is a VALIDATION error. A batch turned
-// away by the rate limit fails as a whole; VIRTUAL_KEY_REQUIRED and ASLEEP
-// stand in its items. Commands to a car that already is in the wanted state
-// succeed.
+// limit, vehicle (400 when the id is none, 401 when the token does not cover
+// it), permission (403), capability (501), query or body (400), and then the
+// car itself: the account (400), ASLEEP (409), key and window. Limits outside
+// their documented range are VALIDATION errors rather than clamped. Version 1.0
+// is 404; any other well-formed one is answered as 2.0. Compatibility refuses
+// permissions that do not exist. An empty batch is a VALIDATION error. A batch
+// turned away by the rate limit fails as a whole; VIRTUAL_KEY_REQUIRED, ASLEEP
+// and the account's errors stand in its items. Commands to a car that already
+// is in the wanted state succeed.
+//
+// A connection that can grant nothing of what was asked is made without
+// permissions: required ones keep no car out. An account that the vendor cannot
+// log in to fails a v3 request as a whole.
 //
 // In v3, the token is checked before the path. Without its permission, a single
 // signal is 403, and a signal in the list has an error inside. The codes of

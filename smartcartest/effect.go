@@ -81,6 +81,18 @@ func actionEffect(effects map[string]effect) func(*view, []byte) (effect, *apiEr
 // boundedNumber reads a required number of a JSON object. A number in a string
 // is refused.
 func boundedNumber(body []byte, field string, least, most float64) (float64, *apiError) {
+	return numberField(body, field, least, most, false)
+}
+
+// boundedNumeric is boundedNumber where the vendor takes a number in a string,
+// too.
+func boundedNumeric(body []byte, field string, least, most float64) (float64, *apiError) {
+	return numberField(body, field, least, most, true)
+}
+
+// numberField reads a required number of a JSON object; quoted allows it in a
+// string.
+func numberField(body []byte, field string, least, most float64, quoted bool) (float64, *apiError) {
 	var fields map[string]json.RawMessage
 	if json.Unmarshal(body, &fields) != nil {
 		return 0, invalidField(field, "is required")
@@ -89,13 +101,15 @@ func boundedNumber(body []byte, field string, least, most float64) (float64, *ap
 	if !ok {
 		return 0, invalidField(field, "is required")
 	}
-	var n *float64
-	if json.Unmarshal(raw, &n) != nil || n == nil {
+	var text json.Number // takes strings as well
+	err := json.Unmarshal(raw, &text)
+	n, bad := text.Float64()
+	if err != nil || bad != nil || raw[0] == '"' && !quoted {
 		return 0, invalidField(field, "must be a number")
 	}
-	if *n < least || *n > most {
+	if n < least || n > most {
 		bound := strings.NewReplacer("{", string(mustJSON(least)), "}", string(mustJSON(most)))
 		return 0, invalidField(field, bound.Replace("must be between { and }"))
 	}
-	return *n, nil
+	return n, nil
 }

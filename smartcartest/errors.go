@@ -117,20 +117,25 @@ func (e *apiError) v3Body(shape ErrorShape, numeric bool) map[string]any {
 	return map[string]any{"errors": []any{one}}
 }
 
-// signalBody is the error inside one v3 signal.
-func (e *apiError) signalBody() map[string]any {
-	name := e.code
-	if name == "" {
-		name = e.typ
+// signalBody is the error inside one v3 signal, as seen live: without a code it
+// has UNKNOWN, and without a resolution UNKNOWN_RESOLUTION_TYPE. described adds
+// the field of before September 2026.
+func (e *apiError) signalBody(described bool) map[string]any {
+	code := e.code
+	if code == "" {
+		code = "UNKNOWN"
 	}
 	resolution := e.resolutionBody()
-	if e.resolution == "" { // seen live: a signal has this word instead of null
+	if e.resolution == "" {
 		resolution["type"] = "UNKNOWN_RESOLUTION_TYPE"
 	}
-	return map[string]any{
-		"type": e.typ, "code": nullable(e.code), "title": title(name),
-		"detail": e.description, "resolution": resolution,
+	body := map[string]any{
+		"type": e.typ, "code": code, "title": title(code), "detail": e.description, "resolution": resolution,
 	}
+	if described {
+		body["description"] = "Deprecated. Use detail"
+	}
+	return body
 }
 
 // header is the part of the error that is sent in headers: Retry-After.

@@ -20,15 +20,15 @@ const (
 // rules tell apart, all of the default owner, all permissions granted. The
 // check digits of the VINs are right. Every call returns a fresh copy.
 //
-// The Mach-E answers every core endpoint, fuel and engine oil too, so that
-// each has a car that answers; the Teslas answer
-// COMPATIBILITY:VEHICLE_NOT_CAPABLE where the real ones have nothing to say.
+// All are electric: fuel and engine oil are COMPATIBILITY:VEHICLE_NOT_CAPABLE.
+// The Mach-E answers every other core endpoint, so that each has a car that
+// answers; the Teslas are not capable where the real ones have nothing to say.
 func DefaultGarage() []Car {
-	noEngine := []string{"/fuel", "/engine/oil", "/service/history", "/diagnostics/system_status", "/diagnostics/dtcs"}
+	silent := []string{"/service/history", "/diagnostics/system_status", "/diagnostics/dtcs"}
 	tesla := func(id, model string, year int, vin string, how Integration, odometer float64) Car {
 		return Car{
 			ID: id, Make: "TESLA", Model: model, Year: year, VIN: vin, Integration: how,
-			OdometerKm: odometer, Unsupported: slices.Clone(noEngine),
+			OdometerKm: odometer, Unsupported: slices.Clone(silent),
 		}
 	}
 	model3 := tesla(Model3, "Model 3", 2022, "5YJ3E1EA2NF000001", Streaming, 30_104.32)

@@ -1,5 +1,7 @@
 package smartcartest
 
+import "time"
+
 // ExpireAccessTokens ends all access tokens, v3 application tokens included:
 // the next request with one is 401 AUTHENTICATION. Refresh tokens stay good.
 func (s *Server) ExpireAccessTokens() {
@@ -34,4 +36,16 @@ func (s *Server) RevokeGrants() {
 	clear(s.tokens.refresh)
 	clear(s.tokens.codes)
 	s.connections, s.subscriptions, s.events = nil, nil, nil
+}
+
+// RequireReauthentication locks the vendor out of a car's account, as when its
+// owner has changed the password there: data and commands answer
+// CONNECTED_SERVICES_ACCOUNT:AUTHENTICATION_FAILED, whose resolution has the
+// URL to re-authenticate at, and webhooks tell. A re-authentication of the car
+// or a new Connect ends it, which webhooks tell as RESOLVED.
+func (s *Server) RequireReauthentication(vehicleID string) error {
+	return s.change(vehicleID, func(v *vehicle, _ time.Time) error {
+		v.lostAccess = true
+		return nil
+	})
 }

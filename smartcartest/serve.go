@@ -110,8 +110,23 @@ func (s *Server) splitPath(c *call) bool {
 			c.path[i] = plain
 		}
 	}
+	if unknownVersion(c.path[0]) {
+		c.path[0] = "v2.0"
+	}
 	c.v3 = c.path[0] == "v3"
 	return inside
+}
+
+// unknownVersion says whether the first segment of a path is a version, well
+// formed, that the vendor never had: it serves its latest instead, which on
+// this host is 2.0. The retired 1.0 is known, and not served.
+func unknownVersion(segment string) bool {
+	version, isVersion := strings.CutPrefix(segment, "v")
+	major, minor, hasMinor := strings.Cut(version, ".")
+	digits := func(s string) bool {
+		return s != "" && strings.Trim(s, "0123456789") == ""
+	}
+	return isVersion && hasMinor && digits(major) && digits(minor) && version != "1.0"
 }
 
 // route answers a request by its path. The caller holds the lock.

@@ -2,6 +2,7 @@ package smartcartest_test
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -43,4 +44,26 @@ func TestHugeBody(t *testing.T) {
 	a := connected(t)
 	res := a.post(car(smartcartest.Model3, "/security"), strings.Repeat("x", 2<<20))
 	require.Equal(t, http.StatusRequestEntityTooLarge, res.status)
+}
+
+// The token endpoint as each of the vendor's SDKs makes it of the environment.
+func TestEnvironmentOfTheSDKs(t *testing.T) {
+	for _, base := range []string{"", "/base"} {
+		a := newAPI(t, smartcartest.WithBasePath(base))
+		value := func(lines []string) string {
+			i := slices.IndexFunc(lines, func(line string) bool { return strings.HasPrefix(line, "SMARTCAR_AUTH_ORIGIN=") })
+			return strings.TrimPrefix(lines[i], "SMARTCAR_AUTH_ORIGIN=")
+		}
+		for sdk, endpoint := range map[string]string{
+			"node":   value(a.sim.Environment("http://127.0.0.1:1")) + "/oauth/token",
+			"python": value(a.sim.PythonEnvironment("http://127.0.0.1:1")),
+		} {
+			req, err := http.NewRequest(http.MethodPost, endpoint, strings.NewReader("grant_type=refresh_token&refresh_token=x"))
+			require.NoError(t, err)
+			req.Header.Set("Content-Type", formType)
+			req.SetBasicAuth(a.sim.ClientID(), a.sim.ClientSecret())
+			a.do(req).oauth(400, "invalid_request")
+			require.Equal(t, "http://127.0.0.1:1"+base+"/oauth/token", endpoint, sdk)
+		}
+	}
 }

@@ -17,6 +17,7 @@ const (
 	apiClientID     = "client_01SIMULATED"
 	apiClientSecret = "simulated-api-secret"
 	redirectURL     = "http://localhost:8080/callback"
+	applicationName = "Simulated & Co"
 	defaultUserID   = "e0514ef4-5226-41e8-8c13-8f6e8f02e27e"
 
 	maxBody = 1 << 20
@@ -99,6 +100,10 @@ func (s *Server) ClientSecret() string { return clientSecret }
 // ClientID, and never APIClientID.
 func (s *Server) ApplicationID() string { return clientID }
 
+// ApplicationName is the name that owners know the application by. It stands in
+// the messages for owners, suggestedUserMessage.
+func (s *Server) ApplicationName() string { return applicationName }
+
 // ManagementToken is the application management token.
 func (s *Server) ManagementToken() string { return managementToken }
 
@@ -117,7 +122,8 @@ func (s *Server) UserID() string { return defaultUserID }
 
 // Environment is what a program needs to talk to this server at an origin such
 // as "http://127.0.0.1:8787", as NAME=value lines. The origins carry the base
-// path, if there is one.
+// path, if there is one. The vendor's SDKs for Node.js, Ruby and Java take
+// these as they are; the one for Python takes [Server.PythonEnvironment].
 func (s *Server) Environment(origin string) []string {
 	origin = strings.TrimSuffix(origin, "/")
 	if s.cfg.basePath != "" {
@@ -134,9 +140,23 @@ func (s *Server) Environment(origin string) []string {
 		"SMARTCAR_API_V3_ORIGIN=" + origin,
 		"SMARTCAR_IAM_ORIGIN=" + origin,
 		"SMARTCAR_MANAGEMENT_API_V3_ORIGIN=" + origin,
+		"SMARTCAR_COMPATIBILITY_API_V3_ORIGIN=" + origin,
 		"SMARTCAR_APPLICATION_ID=" + clientID,
 		"SMARTCAR_MANAGEMENT_TOKEN=" + managementToken,
 		"SMARTCAR_API_CLIENT_ID=" + apiClientID,
 		"SMARTCAR_API_CLIENT_SECRET=" + apiClientSecret,
 	}
+}
+
+// PythonEnvironment is Environment for the vendor's SDK for Python: there,
+// SMARTCAR_AUTH_ORIGIN is the whole URL of the token endpoint, to which the SDK
+// adds nothing.
+func (s *Server) PythonEnvironment(origin string) []string {
+	lines := s.Environment(origin)
+	for i, line := range lines {
+		if strings.HasPrefix(line, "SMARTCAR_AUTH_ORIGIN=") {
+			lines[i] = line + "/oauth/token"
+		}
+	}
+	return lines
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
+	"strings"
 )
 
 // randomUUID is a new value for an id, a code or a token.
@@ -42,4 +43,14 @@ func isUUID(s string) bool {
 		}
 	}
 	return true
+}
+
+// isID says whether s looks like an id of a car or a webhook: a UUID, whose
+// first part may have a prefix, as in sc4a1b01e5-0497-417c-a30e-6df6ba33ba46,
+// or another letter in it. It knows nothing of the ids that cars and webhooks
+// were given: look those up first.
+func isID(s string) bool {
+	first, rest, _ := strings.Cut(s, "-")
+	letters := strings.IndexFunc(first, func(r rune) bool { return (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') }) < 0
+	return letters && len(first) >= 8 && len(first) <= 12 && isUUID("00000000-"+rest)
 }

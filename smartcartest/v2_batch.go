@@ -10,7 +10,7 @@ import (
 // item is one request inside a batch.
 type item struct {
 	path  string
-	op    *operation
+	op    *operation // never nil
 	query url.Values
 	err   *apiError // set when the item never reaches the car
 }
@@ -26,7 +26,7 @@ func (s *Server) v2Batch(c *call, v *vehicle, g *grant) *response {
 	kind := Metadata
 	for _, it := range items {
 		c.entry.Items = append(c.entry.Items, it.path)
-		if it.op == nil || it.op.kind == Data {
+		if it.op.kind == Data {
 			kind = Data
 		}
 		if it.err == nil && it.op.kind == Data && !c.entry.AtGate && refused == nil {
@@ -48,7 +48,8 @@ func (s *Server) v2Batch(c *call, v *vehicle, g *grant) *response {
 }
 
 // batchItems reads the items. An item that cannot be answered carries its
-// error, all as far as is known without asking the car.
+// error, all as far as is known without asking the car. A path that does not
+// exist fails the whole batch.
 func (s *Server) batchItems(c *call, v *vehicle, perms []string) ([]item, *apiError) {
 	var body struct {
 		Requests []struct {
@@ -70,10 +71,9 @@ func (s *Server) batchItems(c *call, v *vehicle, perms []string) ([]item, *apiEr
 		it := item{path: r.Path, query: u.Query()}
 		it.op = s.operation(http.MethodGet, segments(u.Path))
 		if it.op == nil {
-			it.err = newError("RESOURCE_NOT_FOUND", "PATH")
-		} else {
-			it.err = it.op.admit(v, perms, it.query)
+			return nil, invalidField("path", "must be the path of an endpoint")
 		}
+		it.err = it.op.admit(v, perms, it.query)
 		items = append(items, it)
 	}
 	return items, nil

@@ -22,13 +22,13 @@ func TestBatch(t *testing.T) {
 	a := connected(t, stopped())
 	require.NoError(t, a.sim.SetPermissions(modelY, "read_battery", "read_vehicle_info", "read_vin", "read_fuel"))
 	var b batch
-	res := a.post(car(modelY, "/batch"), `{"requests":[{"path":"/battery"},{"path":"/odometer"},{"path":"/"},{"path":"/nothing"},{"path":"/permissions?limit=1"},{"path":"/fuel"},{"path":"/tesla/virtual_key"}]}`).ok(&b)
+	res := a.post(car(modelY, "/batch"), `{"requests":[{"path":"/battery"},{"path":"/odometer"},{"path":"/"},{"path":"/permissions?limit=1"},{"path":"/fuel"},{"path":"/tesla/virtual_key"}]}`).ok(&b)
 	codes := []int{}
 	for _, r := range b.Responses {
 		codes = append(codes, r.Code)
 		require.NotNil(t, r.Headers)
 	}
-	require.Equal(t, []int{200, 403, 200, 404, 200, 501, 200}, codes)
+	require.Equal(t, []int{200, 403, 200, 200, 501, 200}, codes)
 	require.Equal(t, "/battery", b.Responses[0].Path)
 	require.JSONEq(t, `{"percentRemaining":0.8,"range":360}`, string(b.Responses[0].Body))
 	require.Equal(t, map[string]string{
@@ -46,7 +46,7 @@ func TestBatch(t *testing.T) {
 	a.post(car(modelY, "/batch"), `{"requests":[{"path":"/odometer"}]}`).ok(nil) // no permission: never at the gate
 	ledger := a.sim.Ledger(modelY)
 	require.Len(t, ledger, 5)
-	require.Len(t, ledger[0].Items, 7)
+	require.Len(t, ledger[0].Items, 6)
 	require.True(t, ledger[0].Counted)
 	require.Equal(t, smartcartest.Metadata, ledger[3].Kind)
 	require.Equal(t, smartcartest.Data, ledger[4].Kind)
@@ -67,9 +67,12 @@ func TestBatchKeyRequiredStandsInTheItems(t *testing.T) {
 
 func TestBatchErrors(t *testing.T) {
 	a := connected(t)
-	for _, body := range []string{``, `{}`, `{"requests":[]}`, `{"requests":[{"path":"battery"}]}`, `[]`} {
+	for _, body := range []string{``, `{}`, `{"requests":[]}`, `{"requests":[{"path":"battery"}]}`, `[]`,
+		`{"requests":[{"path":"/odometer"},{"path":"/LOCATIONNNNNNNN"}]}`, `{"requests":[{"path":"/tesla/pin"}]}`} {
 		f := a.post(car(smartcartest.Model3, "/batch"), body).fails(400, "VALIDATION", "")
 		require.NotEmpty(t, f.Detail)
 	}
-	require.False(t, a.sim.Ledger(smartcartest.Model3)[0].AtGate)
+	for _, e := range a.sim.Ledger(smartcartest.Model3) {
+		require.False(t, e.AtGate, "nothing is read")
+	}
 }

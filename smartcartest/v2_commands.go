@@ -26,7 +26,7 @@ func coreCommands() []operation {
 		post("/security", "control_security", actionEffect(map[string]effect{"LOCK": setLocked(true), "UNLOCK": setLocked(false)})),
 		post("/charge", "control_charge", actionEffect(map[string]effect{"START": setCharging(true), "STOP": setCharging(false)})),
 		post("/charge/limit", "control_charge", func(_ *view, b []byte) (effect, *apiError) {
-			limit, err := boundedNumber(b, "limit", 0.5, 1)
+			limit, err := boundedNumeric(b, "limit", 0.5, 1) // the vendor's node SDK sends a string
 			return setChargeLimit(limit), err
 		}),
 		post("/navigation/destination", "control_navigation", func(_ *view, b []byte) (effect, *apiError) { return destination(b) }),

@@ -29,6 +29,9 @@ func TestCommands(t *testing.T) {
 	var limit struct{ Limit float64 }
 	a.get(car(id, "/charge/limit")).ok(&limit)
 	require.InDelta(t, 0.5, limit.Limit, 0)
+	a.post(car(id, "/charge/limit"), `{"limit":"0.7"}`).ok(nil) // as the vendor's node SDK sends it
+	a.get(car(id, "/charge/limit")).ok(&limit)
+	require.InDelta(t, 0.7, limit.Limit, 0)
 	var cabin struct {
 		Status      string
 		Temperature float64
@@ -52,7 +55,11 @@ func TestCommandErrors(t *testing.T) {
 		{"/charge", `{}`, "action"},
 		{"/charge/limit", `{"limit":0.49}`, "limit"},
 		{"/charge/limit", `{"limit":1.01}`, "limit"},
-		{"/charge/limit", `{"limit":"0.7"}`, "limit"},
+		{"/charge/limit", `{"limit":"0.49"}`, "limit"},
+		{"/charge/limit", `{"limit":""}`, "limit"},
+		{"/charge/limit", `{"limit":"much"}`, "limit"},
+		{"/charge/limit", `{"limit":true}`, "limit"},
+		{"/navigation/destination", `{"latitude":"1","longitude":0}`, "latitude"},
 		{"/charge/limit", `{"limit":null}`, "limit"},
 		{"/navigation/destination", `{"latitude":91,"longitude":0}`, "latitude"},
 		{"/navigation/destination", `{"latitude":0,"longitude":-181}`, "longitude"},

@@ -3,7 +3,6 @@ package smartcartest
 import (
 	"encoding/base64"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -87,39 +86,4 @@ func (s *Server) deleteConnections(c *call) *response {
 		list = append(list, object{"vehicleId": n.vehicle, "userId": n.user})
 	}
 	return c.ok(object{"connections": list})
-}
-
-// v2Compatibility answers GET /v2.0/compatibility: what the car with a VIN can
-// do.
-func (s *Server) v2Compatibility(c *call) *response {
-	if !c.hasBasicAuth(clientID, clientSecret) {
-		return c.fail(newError("AUTHENTICATION", ""))
-	}
-	if !s.withinRateLimit(c) {
-		return c.fail(newError("RATE_LIMIT", "SMARTCAR_API"))
-	}
-	vin, scope := c.query.Get("vin"), strings.Fields(c.query.Get("scope"))
-	if len(vin) != 17 {
-		return c.fail(invalidField("vin", "must be 17 characters"))
-	}
-	if len(scope) == 0 {
-		return c.fail(invalidField("scope", "is required"))
-	}
-	i := slices.IndexFunc(s.garage, func(id string) bool { return s.vehicles[id].VIN == vin })
-	if i < 0 {
-		return c.ok(object{"compatible": false, "reason": "VEHICLE_NOT_COMPATIBLE", "capabilities": []object{}})
-	}
-	capabilities := []object{}
-	if country := c.query.Get("country"); country == "" || country == "US" { // for any other country, capabilities is empty
-		for _, op := range s.operations {
-			if slices.Contains(scope, op.permission) && !strings.HasPrefix(op.path, "/tesla/") {
-				reason := any(nil)
-				if op.capable(s.vehicles[s.garage[i]]) != nil {
-					reason = "VEHICLE_NOT_CAPABLE"
-				}
-				capabilities = append(capabilities, object{"permission": op.permission, "endpoint": op.path, "capable": reason == nil, "reason": reason})
-			}
-		}
-	}
-	return c.ok(object{"compatible": true, "reason": nil, "capabilities": capabilities})
 }

@@ -66,35 +66,3 @@ func TestManagement(t *testing.T) {
 	a.get(car(smartcartest.Model3, "")).fails(401, "AUTHENTICATION", "")
 	a.get("/v2.0/user").ok(nil)
 }
-
-func TestCompatibility(t *testing.T) {
-	a := newAPI(t)
-	ask := func(q string) answer {
-		return a.manage(http.MethodGet, "/v2.0/compatibility?"+q, a.sim.ClientID(), a.sim.ClientSecret())
-	}
-	var got struct {
-		Compatible   bool
-		Reason       *string
-		Capabilities []struct {
-			Permission, Endpoint string
-			Capable              bool
-			Reason               *string
-		}
-	}
-	ask("vin=5YJ3E1EA2NF000001&scope=read_fuel%20read_charge").ok(&got)
-	require.True(t, got.Compatible)
-	require.Nil(t, got.Reason)
-	require.Len(t, got.Capabilities, 3) // charge and charge/limit share a permission
-	for _, c := range got.Capabilities {
-		require.Equal(t, c.Permission == "read_charge", c.Capable)
-		require.Equal(t, c.Capable, c.Reason == nil)
-	}
-	ask("vin=5YJ3E1EA2NF000001&scope=read_fuel&country=GB").ok(&got)
-	require.Empty(t, got.Capabilities)
-	ask("vin=WBA00000000000000&scope=read_vin").ok(&got)
-	require.False(t, got.Compatible)
-	require.Equal(t, "VEHICLE_NOT_COMPATIBLE", *got.Reason)
-	ask("vin=short&scope=read_vin").fails(400, "VALIDATION", "")
-	ask("vin=5YJ3E1EA2NF000001").fails(400, "VALIDATION", "")
-	a.get("/v2.0/compatibility?vin=5YJ3E1EA2NF000001&scope=read_vin").fails(401, "AUTHENTICATION", "")
-}

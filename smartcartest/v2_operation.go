@@ -24,7 +24,7 @@ type operation struct {
 
 // operations is the v2 table of all paths below a car.
 func operations() []operation {
-	return slices.Concat(coreReads(), coreCommands(), teslaReads(), teslaCommands(), []operation{
+	return slices.Concat(coreReads(), coreCommands(), teslaReads(), teslaChargeReads(), teslaCommands(), []operation{
 		{method: http.MethodGet, path: "/permissions", kind: Metadata},
 		{method: http.MethodPost, path: "/batch", kind: Data},
 		{method: http.MethodDelete, path: "/application", kind: Metadata},
@@ -69,7 +69,12 @@ func (o *operation) admit(v *vehicle, perms []string, query url.Values) *apiErro
 // capable returns VEHICLE_NOT_CAPABLE when the car never answers the
 // operation.
 func (o *operation) capable(v *vehicle) *apiError {
-	if strings.HasPrefix(o.path, "/tesla/") && !v.tesla() || slices.Contains(v.Unsupported, o.path) {
+	part, _, _ := strings.Cut(strings.TrimPrefix(o.path, "/"), "/")
+	switch {
+	case part == "tesla" && !v.tesla(),
+		(part == "fuel" || part == "engine") && !v.burnsFuel(),
+		(part == "battery" || part == "charge") && !v.plugsIn(),
+		slices.Contains(v.Unsupported, o.path):
 		return newError("COMPATIBILITY", "VEHICLE_NOT_CAPABLE")
 	}
 	return nil

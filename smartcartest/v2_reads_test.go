@@ -38,27 +38,33 @@ func TestReadShapes(t *testing.T) {
 		"/diagnostics/dtcs":          `{"activeCodes":[{"code":"x","timestamp":"x"}]}`,
 	}
 	tesla := map[string]string{
-		"/tesla/virtual_key":          `{"isPaired":true}`,
-		"/tesla/migration":            `{"requiresMigration":false}`,
-		"/tesla/status":               `{"status":"x","inService":true,"gear":"x"}`,
-		"/tesla/user/access":          `{"accessType":"x","permissions":["x"]}`,
-		"/tesla/attributes":           `{"id":"x","make":"x","model":"x","year":1,"nickname":"x","firmwareVersion":"x","trimBadging":"x","efficiencyPackage":"x","performancePackage":"x","driverAssistVersion":"x","atHome":true,"sentryMode":{"available":true,"enabled":true},"style":{"exteriorColor":"x","exteriorTrim":"x","interiorTrim":"x"},"wheel":{"style":"x","diameter":482.6},"driveUnit":{"front":"x","rear":"x"}}`,
-		"/tesla/alerts":               `{"alerts":[]}`,
-		"/tesla/battery":              `{"percentRemaining":0.3,"range":40.5,"heaterOn":true,"rangeEstimated":39.01,"rangeIdeal":40.5,"percentRemainingUsable":null,"maxRangeChargeCounter":null,"notEnoughPowerToHeat":true}`,
-		"/tesla/charge/voltmeter":     `{"voltage":240}`,
-		"/tesla/climate/cabin":        `{"status":"x","temperature":20}`,
-		"/tesla/climate/defroster":    `{"frontStatus":"x","rearStatus":"x"}`,
-		"/tesla/compass":              `{"direction":"x","heading":185}`,
-		"/tesla/speedometer":          `{"speed":84.32}`,
-		"/tesla/thermometer/exterior": `{"temperature":23.5}`,
-		"/tesla/thermometer/interior": `{"temperature":23.5}`,
+		"/tesla/virtual_key":            `{"isPaired":true}`,
+		"/tesla/migration":              `{"requiresMigration":false}`,
+		"/tesla/status":                 `{"status":"x","inService":true,"gear":"x"}`,
+		"/tesla/user/access":            `{"accessType":"x","permissions":["x"]}`,
+		"/tesla/attributes":             `{"id":"x","make":"x","model":"x","year":1,"nickname":"x","firmwareVersion":"x","trimBadging":"x","efficiencyPackage":"x","performancePackage":"x","driverAssistVersion":"x","atHome":true,"sentryMode":{"available":true,"enabled":true},"style":{"exteriorColor":"x","exteriorTrim":"x","interiorTrim":"x"},"wheel":{"style":"x","diameter":482.6},"driveUnit":{"front":"x","rear":"x"}}`,
+		"/tesla/alerts":                 `{"alerts":[]}`,
+		"/tesla/battery":                `{"percentRemaining":0.3,"range":40.5,"heaterOn":true,"rangeEstimated":39.01,"rangeIdeal":40.5,"percentRemainingUsable":null,"maxRangeChargeCounter":null,"notEnoughPowerToHeat":true}`,
+		"/tesla/charge/voltmeter":       `{"voltage":240}`,
+		"/tesla/climate/cabin":          `{"status":"x","temperature":20}`,
+		"/tesla/climate/defroster":      `{"frontStatus":"x","rearStatus":"x"}`,
+		"/tesla/climate/steering_wheel": `{"status":"x"}`,
+		"/tesla/charge/schedule":        `{"departureTime":{"enabled":false,"time":null},"startTime":{"enabled":true,"time":null}}`,
+		"/tesla/charge/records":         `{"records":[{"date":"x","home":10,"other":15,"superCharger":25,"total":50}]}`,
+		"/tesla/charge/records/billing": `{"records":[{"chargeStart":"x","chargeEnd":"x","energyConsumed":44.1,"cost":{"currency":"USD","energy":"41","other":"41"},"location":"x","recordId":"x"}],"hasMoreData":false}`,
+		"/tesla/compass":                `{"direction":"x","heading":185}`,
+		"/tesla/speedometer":            `{"speed":84.32}`,
+		"/tesla/thermometer/exterior":   `{"temperature":23.5}`,
+		"/tesla/thermometer/interior":   `{"temperature":23.5}`,
 	}
 	metadata := map[string]bool{"": true, "/vin": true, "/permissions": true, "/tesla/virtual_key": true, "/tesla/migration": true}
 	units := map[string]bool{
 		"/odometer": true, "/fuel": true, "/battery": true, "/tires/pressure": true, "/tesla/attributes": true, "/tesla/battery": true,
 		"/tesla/climate/cabin": true, "/tesla/speedometer": true, "/tesla/thermometer/exterior": true, "/tesla/thermometer/interior": true,
 	}
-	a := connected(t, stopped())
+	cars := smartcartest.DefaultGarage()
+	cars[6].Powertrain = "PHEV" // so that one car answers everything
+	a := connected(t, stopped(), smartcartest.WithCars(cars...))
 	for id, paths := range map[string]map[string]string{smartcartest.MachE: ford, smartcartest.Model3: tesla} {
 		for path, want := range paths {
 			t.Run(path, func(t *testing.T) {
@@ -106,4 +112,38 @@ func TestImperial(t *testing.T) {
 	var cabin struct{ Temperature float64 }
 	a.get(car(smartcartest.Model3, "/tesla/thermometer/interior")).ok(&cabin)
 	require.InDelta(t, 64.4, cabin.Temperature, 0.001)
+}
+
+func TestPowertrain(t *testing.T) {
+	a := connected(t, smartcartest.WithCars(
+		smartcartest.Car{ID: "bev", Make: "FORD"},
+		smartcartest.Car{ID: "phev", Make: "FORD", Powertrain: "PHEV"},
+		smartcartest.Car{ID: "hev", Make: "FORD", Powertrain: "hev"},
+		smartcartest.Car{ID: "ice", Make: "FORD", Powertrain: "ICE"},
+	))
+	app := v3(t, smartcartest.WithCars(smartcartest.Car{ID: "hev", Make: "FORD", Powertrain: "HEV"}))
+	for id, able := range map[string]struct{ fuel, battery bool }{
+		"bev": {false, true}, "phev": {true, true}, "hev": {true, false}, "ice": {true, false},
+	} {
+		for path, answers := range map[string]bool{
+			"/fuel": able.fuel, "/engine/oil": able.fuel, "/battery": able.battery, "/battery/capacity": able.battery, "/charge": able.battery,
+			"/charge/limit": able.battery, "/odometer": true,
+		} {
+			if res := a.get(car(id, path)); answers {
+				res.ok(nil)
+			} else {
+				res.fails(501, "COMPATIBILITY", "VEHICLE_NOT_CAPABLE")
+			}
+		}
+	}
+	a.post(car("ice", "/charge"), `{"action":"STOP"}`).fails(501, "COMPATIBILITY", "VEHICLE_NOT_CAPABLE")
+	require.Contains(t, string(app.get(v3car("hev", "")).body), `"powertrainType":"ICE"`, "hybrids without a plug count as ICE")
+	list := signalsOf(app, "hev")
+	require.Equal(t, "SUCCESS", list["internalcombustionengine-fuellevel"].Attributes.Status.Value)
+	require.Equal(t, "VEHICLE_NOT_CAPABLE", *list["charge-ischarging"].Attributes.Status.Error.Code)
+	app.post(v3car("hev", "/commands/charge/start"), "").fails3(501, "COMPATIBILITY", "VEHICLE_NOT_CAPABLE")
+	ford := connected(t)
+	for _, path := range []string{"/fuel", "/engine/oil"} {
+		ford.get(car(smartcartest.MachE, path)).fails(501, "COMPATIBILITY", "VEHICLE_NOT_CAPABLE")
+	}
 }

@@ -18,6 +18,8 @@ func (s *Server) serveV2(c *call, rest []string) *response {
 		return s.v2Vehicle(c)
 	case len(rest) == 1 && rest[0] == "compatibility" && method == http.MethodGet:
 		return s.v2Compatibility(c)
+	case len(rest) == 2 && rest[0] == "compatibility" && rest[1] == "matrix" && method == http.MethodGet:
+		return s.v2Matrix(c)
 	case len(rest) == 2 && rest[0] == "management" && rest[1] == "connections":
 		return s.serveConnections(c)
 	}
@@ -48,15 +50,18 @@ func (s *Server) v2Vehicle(c *call) *response {
 		}
 		return c.fail(newError("RESOURCE_NOT_FOUND", "PATH"))
 	}
-	if op.method == http.MethodDelete && c.hasManagementToken() { // documented for the management token too
+	if op.method == http.MethodDelete && op.command == nil && c.hasManagementToken() { // documented for the management token too
 		if v == nil {
-			return c.fail(newError("AUTHENTICATION", ""))
+			return c.fail(noVehicle(c.path[2]))
 		}
 		return s.vehicleHandler(op)(c, v, nil)
 	}
 	return s.withGrant(c, func(g *grant) *response {
-		perms, ok := g.vehicles[c.path[2]]
-		if !ok || v == nil {
+		if v == nil {
+			return c.fail(noVehicle(c.path[2]))
+		}
+		perms, ok := g.vehicles[v.ID]
+		if !ok {
 			return c.fail(newError("AUTHENTICATION", "")) // the token does not cover this vehicle
 		}
 		if err := op.admit(v, perms, c.query); err != nil {
@@ -71,6 +76,15 @@ func (s *Server) v2Vehicle(c *call) *response {
 			return s.vehicleHandler(op)(c, v, g)
 		}
 	})
+}
+
+// noVehicle is the error for an id that no car has: no token covers it, or it
+// is not an id at all.
+func noVehicle(id string) *apiError {
+	if isID(id) {
+		return newError("AUTHENTICATION", "")
+	}
+	return newError("VALIDATION", "")
 }
 
 // vehicleHandler answers the operations that neither read nor command the car.
@@ -123,8 +137,12 @@ func (s *Server) v2DeleteApplication(c *call, v *vehicle, g *grant) *response {
 
 // v2Subscribe answers POST /vehicles/{id}/webhooks/{webhookId}. When the
 // webhook does not exist, the answer is the same and the vendor begins to
-// store the car's signals, but no event is ever sent.
+// store the car's signals, but no event is ever sent. What is not an id at all
+// is refused.
 func (s *Server) v2Subscribe(c *call, v *vehicle, g *grant) *response {
+	if s.hook(c.path[4]) == nil && !isID(c.path[4]) {
+		return c.fail(newError("VALIDATION", ""))
+	}
 	v.storeSignalsFrom(c.now)
 	if n := s.connection(g.user, v.ID); n != nil && s.hook(c.path[4]) != nil {
 		s.addSubscription(c.path[4], n, c.now)

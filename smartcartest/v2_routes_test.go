@@ -54,7 +54,18 @@ func TestReadErrors(t *testing.T) {
 	a.get("/v2.0/nothing").fails(404, "RESOURCE_NOT_FOUND", "PATH")
 	a.get(car(smartcartest.Model3, "/nothing")).fails(404, "RESOURCE_NOT_FOUND", "PATH")
 	a.get("/v1.0/vehicles").fails(404, "RESOURCE_NOT_FOUND", "VERSION")
-	a.get(car("unknown", "/battery")).fails(401, "AUTHENTICATION", "")
+	a.get("/v2/vehicles").fails(404, "RESOURCE_NOT_FOUND", "VERSION")
+	a.get("/v2.x/vehicles").fails(404, "RESOURCE_NOT_FOUND", "VERSION")
+	a.get("/v99999999.99/vehicles").ok(nil) // well formed and unknown: served as the latest
+	a.get("/v99999999.99/vehicles/" + smartcartest.Model3 + "/odometer").ok(nil)
+	for _, id := range []string{"00000009-2022-4000-8000-000000000009", "sc4a1b01e5-0497-417c-a30e-6df6ba33ba46", "tst2e255-d3c8-4f90-9fec-e6e68b98e9cb"} {
+		a.get(car(id, "/battery")).fails(401, "AUTHENTICATION", "")
+	}
+	for _, id := range []string{"not-an-id", "bad_id", "00000009-2022-4000-8000", "00000009_2022-4000-8000-000000000009"} {
+		a.get(car(id, "")).fails(400, "VALIDATION", "")
+		f := a.post(car(id, "/security"), `{"action":"LOCK"}`).fails(400, "VALIDATION", "")
+		require.Nil(t, f.Resolution.Type)
+	}
 	a.get(car(smartcartest.Model3, "/fuel")).fails(501, "COMPATIBILITY", "VEHICLE_NOT_CAPABLE")
 	a.get(car(smartcartest.MachE, "/tesla/battery")).fails(501, "COMPATIBILITY", "VEHICLE_NOT_CAPABLE")
 	a.get(car(smartcartest.Model3, "/TESLA/battery")).fails(403, "PERMISSION", "")
@@ -73,6 +84,7 @@ func TestReadErrors(t *testing.T) {
 	}
 	a.token = "wrong"
 	a.get("/v2.0/vehicles").fails(401, "AUTHENTICATION", "")
+	a.get(car("not-an-id", "")).fails(401, "AUTHENTICATION", "")
 }
 
 func TestDisconnectByApplication(t *testing.T) {
@@ -89,9 +101,11 @@ func TestDisconnectByApplication(t *testing.T) {
 func TestSubscriptions(t *testing.T) {
 	a := connected(t)
 	var sub map[string]string
-	path := car(smartcartest.Model3, "/webhooks/hook-1")
+	const hook = "5a8e5e38-12e7-4a85-9f2d-1f1b64c0f2a1"
+	path := car(smartcartest.Model3, "/webhooks/"+hook)
 	a.post(path, "{}").ok(&sub)
-	require.Equal(t, map[string]string{"webhookId": "hook-1", "vehicleId": smartcartest.Model3}, sub)
+	require.Equal(t, map[string]string{"webhookId": hook, "vehicleId": smartcartest.Model3}, sub)
+	a.post(car(smartcartest.Model3, "/webhooks/webhookID"), "").fails(400, "VALIDATION", "")
 	a.call(http.MethodDelete, path, "").fails(401, "AUTHENTICATION", "")
 	a.token = a.sim.ManagementToken()
 	a.call(http.MethodDelete, path, "").ok(nil)

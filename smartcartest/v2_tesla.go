@@ -1,9 +1,6 @@
 package smartcartest
 
-import (
-	"encoding/json"
-	"net/http"
-)
+import "net/http"
 
 // teslaReads are the reads of /tesla/. The table has them for every car, and
 // operation.capable refuses them for other makes.
@@ -54,7 +51,10 @@ func teslaReads() []operation {
 		charging("/charge/wattmeter", "read_charge", func(w *view) any { return object{"wattage": round(w.amperage*0.23, 2)} }),
 		data("/charge/voltmeter", "read_charge", false, func(w *view) any { return object{"voltage": 230} }),
 		data("/climate/cabin", "read_climate", true, func(w *view) any { return cabin(w, w.condition) }),
-		data("/climate/defroster", "read_climate", false, func(*view) any { return object{"frontStatus": "OFF", "rearStatus": "OFF"} }),
+		data("/climate/defroster", "read_climate", false, func(w *view) any {
+			return object{"frontStatus": onOff(w.defrost), "rearStatus": onOff(w.defrost)}
+		}),
+		data("/climate/steering_wheel", "read_climate", false, func(w *view) any { return object{"status": onOff(w.wheelHeat)} }),
 		data("/compass", "read_compass", false, func(*view) any { return object{"direction": "SW", "heading": 225} }),
 		data("/speedometer", "read_speedometer", true, func(*view) any { return object{"speed": 0} }),
 		data("/thermometer/exterior", "read_thermometer", true, func(w *view) any { return object{"temperature": w.celsius(12.5)} }),
@@ -113,15 +113,6 @@ func teslaCharge(w *view) any {
 	}
 }
 
-// cabin is the climate in a condition, as the read and the command answer it.
-func cabin(w *view, c condition) any {
-	status := "OFF"
-	if c.climateOn {
-		status = "ON"
-	}
-	return object{"status": status, "temperature": w.celsius(c.climateSet)}
-}
-
 // teslaCommands are the commands of /tesla/.
 func teslaCommands() []operation {
 	post := func(path, permission string, command func(*view, []byte) (effect, *apiError)) operation {
@@ -130,6 +121,13 @@ func teslaCommands() []operation {
 	openClose := actionEffect(map[string]effect{"OPEN": {}, "CLOSE": {}})
 	return []operation{
 		post("/climate/cabin", "control_climate", climate),
+		post("/climate/defroster", "control_climate", startStop(func(c *condition, on bool) { c.defrost = on })),
+		post("/climate/steering_wheel", "control_climate", startStop(func(c *condition, on bool) { c.wheelHeat = on })),
+		post("/pin", "control_pin", setPIN),
+		{method: http.MethodDelete, path: "/tesla/pin", permission: "control_pin", kind: Command, command: func(*view, []byte) (effect, *apiError) {
+			return effect{apply: func(c *condition) { c.pin = "" }}, nil
+		}},
+		post("/charge/schedule", "control_charge", planCharge),
 		post("/security/trunk", "control_trunk", openClose),
 		post("/security/frunk", "control_trunk", openClose),
 		post("/charge/charge_port_door", "control_charge", actionEffect(map[string]effect{"OPEN": setFlapOpen(true), "CLOSE": setFlapOpen(false)})),
@@ -147,42 +145,4 @@ func teslaCommands() []operation {
 			}, err
 		}),
 	}
-}
-
-// climate takes SET, START or STOP. The temperature is in the units of the
-// request, and must be 15 to 28 degrees Celsius.
-func climate(w *view, b []byte) (effect, *apiError) {
-	pick, err := actionEffect(map[string]effect{
-		"SET":   {apply: func(*condition) {}},
-		"START": {apply: func(c *condition) { c.climateOn = true }},
-		"STOP":  {apply: func(c *condition) { c.climateOn = false }},
-	})(w, b)
-	if err != nil {
-		return effect{}, err
-	}
-	after := w.vehicle.conditionAt(w.now)
-	var body struct {
-		Action      string   `json:"action"`
-		Temperature *float64 `json:"temperature"`
-	}
-	if json.Unmarshal(b, &body) != nil {
-		return effect{}, invalidField("temperature", "must be a number")
-	}
-	if body.Temperature == nil && body.Action == "SET" {
-		return effect{}, invalidField("temperature", "is required")
-	}
-	if body.Temperature != nil {
-		if _, err := boundedNumber(b, "temperature", w.celsius(15), w.celsius(28)); err != nil {
-			return effect{}, err
-		}
-		set := *body.Temperature
-		if w.imperial {
-			set = (set - 32) * 5 / 9
-		}
-		change := pick.apply
-		pick.apply = func(c *condition) { change(c); c.climateSet = set }
-	}
-	pick.apply(&after)
-	pick.answer = cabin(w, after)
-	return pick, nil
 }

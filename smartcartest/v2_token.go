@@ -22,7 +22,11 @@ func (s *Server) userToken(c *call) *response {
 	case "authorization_code":
 		return s.exchange(c, form)
 	case "refresh_token":
-		pair, ok := s.tokens.renew(form.Get("refresh_token"), c.now)
+		token := form.Get("refresh_token")
+		if !isUUID(token) {
+			return oauthError(http.StatusBadRequest, "invalid_request", "Invalid refresh_token: "+token+".")
+		}
+		pair, ok := s.tokens.renew(token, c.now)
 		if !ok {
 			return oauthError(http.StatusBadRequest, "invalid_grant", "Invalid or expired refresh token.")
 		}

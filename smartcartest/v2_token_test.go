@@ -35,10 +35,12 @@ func TestCodeWorksOnce(t *testing.T) {
 	a.grant(exchange).oauth(400, "invalid_grant")
 	exchange.Set("code", "bad code here")
 	a.grant(exchange).oauth(400, "invalid_request")
+	require.Contains(t, string(a.grant(url.Values{"grant_type": {"refresh_token"}, "refresh_token": {"bad token"}}).body), `"error":"invalid_request","error_description":"Invalid refresh_token: bad token."`)
+	a.renew("58b128ba-8e44-41ee-b9d1-0242ac120002").oauth(400, "invalid_grant")
 	a.grant(url.Values{}).oauth(400, "invalid_request")
 	a.grant(url.Values{"grant_type": {"password"}}).oauth(400, "unsupported_grant_type")
 	require.Equal(t, 1, a.sim.CodeReuse())
-	require.Equal(t, 7, a.sim.TokenRequests())
+	require.Equal(t, 9, a.sim.TokenRequests())
 }
 
 func TestTokenNeedsBasic(t *testing.T) {

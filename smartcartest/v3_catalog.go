@@ -70,10 +70,14 @@ func chargeSignals() []signal {
 		{group, "ChargeRate", read, "", everyCar, whileCharging("km/h", 30, func(w *view) float64 { return round(kmPerKW*w.kW(), 1) })},
 		{group, "ChargerPhases", read, "", onlyTesla, fixedBody(func() object { return object{"value": 1} })},
 		{group, "ChargingConnectorType", read, "", everyCar, stringBody(func(w *view) string {
-			if w.tesla() {
+			switch {
+			case !w.plugged:
+				return "invalid" // as captured, with SUCCESS: nothing is plugged in
+			case w.tesla():
 				return "IEC"
+			default:
+				return "J1772"
 			}
-			return "J1772"
 		})},
 		{group, "DetailedChargingStatus", read, "/charge", everyCar, stringBody((*view).chargeStatus)},
 		{group, "EnergyAdded", read, "", everyCar, numberBody("kWh", flat(11.52))},
@@ -83,16 +87,14 @@ func chargeSignals() []signal {
 		{group, "IsChargingCableLatched", read, "", onlyTesla, boolBody(func(w *view) bool { return w.plugged })},
 		{group, "IsChargingPortFlapOpen", read, "", onlyTesla, boolBody(func(w *view) bool { return w.plugged || w.flapOpen })},
 		{group, "IsFastChargerPresent", read, "", onlyTesla, boolBody(never)},
-		{group, "TimeToComplete", read, "", everyCar, whileCharging("minutes", nil, func(w *view) float64 {
-			return round(60*max(0, w.limit-w.stateOfCharge())/0.1, 0) // a charging car gains a tenth of the battery in an hour
-		})},
+		{group, "TimeToComplete", read, "", everyCar, whileCharging("minutes", nil, (*view).minutesToLimit)},
 		{group, "Voltage", read, "", onlyTesla, numberBody("volts", func(w *view) float64 {
 			if w.chargeStatus() == "CHARGING" {
 				return volts
 			}
 			return 1
 		})},
-		{group, "Wattage", read, "", onlyTesla, whileCharging("watts", 0, func(w *view) float64 { return 1000 * w.kW() })},
+		{group, "Wattage", read, "", onlyTesla, whileCharging("watts", 8000, func(w *view) float64 { return 1000 * w.kW() })},
 	}
 }
 
@@ -181,9 +183,9 @@ func statusSignals() []signal {
 		{"Climate", "InternalTemperature", "read_thermometer", "", onlyTesla, numberBody("celsius", flat(18))},
 		{"HVAC", "CabinTargetTemperature", climate, "", onlyTesla, numberBody("celsius", func(w *view) float64 { return round(w.climateSet, 2) })},
 		{"HVAC", "IsCabinHVACActive", climate, "", onlyTesla, boolBody(func(w *view) bool { return w.climateOn })},
-		{"HVAC", "IsFrontDefrosterActive", climate, "", onlyTesla, boolBody(never)},
-		{"HVAC", "IsRearDefrosterActive", climate, "", onlyTesla, boolBody(never)},
-		{"HVAC", "IsSteeringHeaterActive", climate, "", onlyTesla, boolBody(never)},
+		{"HVAC", "IsFrontDefrosterActive", climate, "", onlyTesla, boolBody(func(w *view) bool { return w.defrost })},
+		{"HVAC", "IsRearDefrosterActive", climate, "", onlyTesla, boolBody(func(w *view) bool { return w.defrost })},
+		{"HVAC", "IsSteeringHeaterActive", climate, "", onlyTesla, boolBody(func(w *view) bool { return w.wheelHeat })},
 		{"Surveillance", "IsEnabled", "read_security", "", onlyTesla, boolBody(never)},
 		{"Surveillance", "Brand", "read_security", "", onlyTesla, stringBody(func(*view) string { return "Sentry Mode" })},
 	}

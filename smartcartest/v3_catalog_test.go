@@ -119,7 +119,7 @@ func keys(body map[string]any) string {
 
 func TestV3CatalogIsTheDocumentedOne(t *testing.T) {
 	charging := func(id string, make_ string, how smartcartest.Integration) smartcartest.Car {
-		return smartcartest.Car{ID: id, Make: make_, Model: "M", VIN: "5YJ3E1EA2NF000001", Integration: how, Paired: true, Charging: true, Battery: 0.4}
+		return smartcartest.Car{ID: id, Make: make_, Model: "M", VIN: "5YJ3E1EA2NF000001", Powertrain: "PHEV", Integration: how, Paired: true, Charging: true, Battery: 0.4}
 	}
 	a := v3(t, smartcartest.WithCars(charging("t", "TESLA", smartcartest.Streaming), charging("f", "FORD", smartcartest.Other)))
 	tesla, ford := signalsOf(a, "t"), signalsOf(a, "f")
@@ -179,6 +179,6 @@ func TestV3GarageAnswersAsTheCarsDo(t *testing.T) {
 	}
 	require.Equal(t, 60, capable(smartcartest.Model3))
 	require.Equal(t, 59, capable(smartcartest.ModelS2018), "no place is home for a car that does not stream")
-	require.Equal(t, 61, capable(smartcartest.MachE))
+	require.Equal(t, 57, capable(smartcartest.MachE))
 	require.Equal(t, "VEHICLE_NOT_CAPABLE", *signalsOf(a, smartcartest.Model3)["internalcombustionengine-range"].Attributes.Status.Error.Code)
 }

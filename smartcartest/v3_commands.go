@@ -19,12 +19,13 @@ func v3CommandAt(path string) *v3Command {
 		return func([]byte) (effect, *apiError) { return e, nil }
 	}
 	tesla := func(v *vehicle) bool { return v.tesla() }
+	plugsIn := func(v *vehicle) bool { return v.plugsIn() }
 	for _, e := range []v3Command{
 		{"commands/security/lock", "control_security", nil, fixed(setLocked(true))},
 		{"commands/security/unlock", "control_security", nil, fixed(setLocked(false))},
-		{"commands/charge/start", "control_charge", nil, fixed(setCharging(true))},
-		{"commands/charge/stop", "control_charge", nil, fixed(setCharging(false))},
-		{"commands/charge/set-limit", "control_charge", nil, func(b []byte) (effect, *apiError) {
+		{"commands/charge/start", "control_charge", plugsIn, fixed(setCharging(true))},
+		{"commands/charge/stop", "control_charge", plugsIn, fixed(setCharging(false))},
+		{"commands/charge/set-limit", "control_charge", plugsIn, func(b []byte) (effect, *apiError) {
 			percent, err := boundedNumber(b, "percent", 50, 100)
 			if err == nil && percent != math.Trunc(percent) {
 				err = invalidField("percent", "must be an integer")
@@ -42,11 +43,15 @@ func v3CommandAt(path string) *v3Command {
 	return nil
 }
 
+// incapable says whether the car can never carry the command out.
+func (o *v3Command) incapable(v *vehicle) bool {
+	return o.capable != nil && !o.capable(v) || slices.Contains(v.Unsupported, "/"+o.path)
+}
+
 // v3Command answers a command. An error of the request itself is answered at
 // once; a slow car streams its own answer.
 func (s *Server) v3Command(c *call, v *vehicle, n *connection, command *v3Command) *response {
-	incapable := command.capable != nil && !command.capable(v) || slices.Contains(v.Unsupported, "/"+command.path)
-	if err := v3Admit(n, command.permission, incapable); err != nil {
+	if err := v3Admit(n, command.permission, command.incapable(v)); err != nil {
 		return c.fail(err)
 	}
 	attributes, err := c.attributes()

@@ -2,7 +2,6 @@ package smartcartest
 
 import (
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -10,11 +9,13 @@ import (
 // answer of API v3 and a webhook each give it their own shape.
 type reading struct {
 	signal
+	shownAs  string // instead of the name; usually empty
 	status   string // SUCCESS, ERROR or UNAVAILABLE
 	err      *apiError
 	body     object    // nil when the signal has no value
 	recorded time.Time // zero when no time is sent
 	fetched  time.Time
+	stored   time.Time // by the vendor: an error keeps the date at which it arose
 }
 
 // staleBy is how much older a value is when it stands beside an error.
@@ -25,13 +26,16 @@ const staleBy = 26 * time.Hour
 // must look at the status first.
 func readSignal(g *signal, v *vehicle, n *connection, now time.Time, rec recording, refused *apiError, variants *Variants) reading {
 	_, driver := v.reachedBy(n.account)
-	r := reading{signal: *g, status: "ERROR", fetched: rec.fetched}
+	r := reading{signal: *g, status: "ERROR", fetched: rec.fetched, stored: rec.fetched}
 	switch {
 	case !slices.Contains(n.permissions, g.permission):
-		r.err = newError("PERMISSION", "")
+		r.err, r.stored = newError("PERMISSION", ""), n.updatedAt
 		return r
 	case !g.capable(v):
-		r.err = newError("COMPATIBILITY", "VEHICLE_NOT_CAPABLE")
+		r.err, r.stored = newError("COMPATIBILITY", "VEHICLE_NOT_CAPABLE"), n.connectedAt
+		if g.name == "Sunroof" { // seen live, of this signal: a body and dates beside the error
+			r.body, r.recorded = object{"isOpen": nil}, rec.recorded
+		}
 		return r
 	case slices.Contains(v.Unavailable, g.code()):
 		r.status = "UNAVAILABLE"
@@ -53,32 +57,39 @@ func readSignal(g *signal, v *vehicle, n *connection, now time.Time, rec recordi
 	} else if refused != nil {
 		r.status, r.err = "ERROR", refused
 	}
-	if unit, ok := r.body["unit"]; ok {
-		r.body["unit"] = variants.unit(unit)
-	}
-	if variants.NoUnits && g.name == "TimeToComplete" {
-		delete(r.body, "unit")
-	}
-	if list, ok := r.body["values"]; ok && variants.NamedClosures && (g.name == "Doors" || g.name == "Windows") {
-		r.body[strings.ToLower(g.name)] = list
-		delete(r.body, "values")
-	}
+	variants.apply(&r)
 	return r
+}
+
+// named is the signal without its value, under the name that is shown.
+func (r *reading) named() object {
+	out := r.signal.named()
+	if r.shownAs != "" {
+		out["name"] = r.shownAs
+	}
+	return out
 }
 
 // resource is the reading as JSON:API.
 func (r reading) resource(c *call, vehicleID string) object {
 	status := object{"value": r.status}
 	if r.err != nil {
-		status["error"] = r.err.signalBody()
+		status["error"] = r.err.signalBody(c.cfg.variants.DescribedErrors)
 	}
-	attributes := object{"code": r.code(), "name": r.name, "group": r.group, "status": status}
-	meta := object{"ingestedAt": c.v3Time(r.fetched)}
+	attributes := r.named()
+	attributes["status"] = status
+	meta := object{"ingestedAt": c.v3Time(r.stored)}
 	if r.body != nil {
 		attributes["body"] = r.body
 	}
 	if !r.recorded.IsZero() {
 		meta["retrievedAt"], meta["oemUpdatedAt"] = c.v3Time(r.fetched), c.v3Time(r.recorded)
+		switch c.cfg.variants.UnknownTimes {
+		case ZeroTime:
+			meta["oemUpdatedAt"] = 0
+		case NullTime:
+			meta["oemUpdatedAt"] = nil
+		}
 	}
 	return object{
 		"id": r.code(), "type": "signal", "attributes": attributes, "meta": meta,

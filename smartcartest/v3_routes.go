@@ -7,10 +7,14 @@ import (
 )
 
 // serveV3 answers everything below /v3: the vehicle API and the management
-// API, which share no path. The token is the application's; the header
+// API, which share no path, and the one path of the compatibility API, which
+// needs no token. The token is the application's; the header
 // sc-user-id names the user where one is needed. Cars, connections and ledgers
 // are those of v2.0.
 func (s *Server) serveV3(c *call, rest []string) *response {
+	if c.isCompatible() {
+		return s.v3Compatible(c)
+	}
 	v, _ := s.identify(c)
 	if !s.tokens.isApp(c.bearer(), c.now) {
 		return c.fail(newError("AUTHENTICATION", "UNAUTHORIZED"))
@@ -108,7 +112,7 @@ func (s *Server) v3Vehicle(c *call, v *vehicle, rest []string) *response {
 
 // v3Attributes are the attributes of a car in v3 and in webhooks.
 func (s *Server) v3Attributes(v *vehicle, mode string) object {
-	out := object{"make": v.Make, "model": v.Model, "year": v.Year, "powertrainType": "BEV", "mode": mode}
+	out := object{"make": v.Make, "model": v.Model, "year": v.Year, "powertrainType": v.powertrainType(), "mode": mode}
 	if s.cfg.variants.NullPowertrain {
 		out["powertrainType"] = nil
 	}

@@ -46,7 +46,7 @@ func TestV3NeverSubscribed(t *testing.T) {
 	require.Empty(t, a.sim.BrokenWindows("new"), "nothing was read")
 	v2 := &api{t: t, sim: a.sim, http: a.http, origin: a.origin}
 	v2.login(map[string][]string{"decision": {"grant"}})
-	v2.post(car("new", "/webhooks/hook-1"), "{}").ok(nil)
+	v2.post(car("new", "/webhooks/5a8e5e38-12e7-4a85-9f2d-1f1b64c0f2a1"), "{}").ok(nil)
 	require.Len(t, signalsOf(a, "new"), 93)
 }
 

@@ -2,6 +2,7 @@ package smartcartest
 
 import (
 	"math"
+	"net/url"
 	"strings"
 	"time"
 )
@@ -32,6 +33,8 @@ type vehicle struct {
 	sleepModeSince  time.Time // when sleepMode was chosen; zero before the first choice
 	beatAnchor      time.Time // a car that is kept awake records at this time plus a number of beats
 	recordedAtLeast time.Time // newest recording before sleepModeSince or by a command to a sleeping car
+
+	lostAccess bool // the vendor cannot log in to the owner's account any more
 
 	keyEpoch      int       // rises when the key is added or removed
 	turnAt        time.Time // when the newest window of a keyless car began
@@ -196,6 +199,18 @@ func (v *vehicle) pushed(now time.Time) recording {
 	return recording{recorded: at, fetched: fetched}
 }
 
+// accessError is the error of a car whose owner must re-authenticate; nil when
+// there is no need.
+func (v *vehicle) accessError() *apiError {
+	if !v.lostAccess {
+		return nil
+	}
+	err := newError("CONNECTED_SERVICES_ACCOUNT", "AUTHENTICATION_FAILED")
+	q := url.Values{"response_type": {"vehicle_id"}, "client_id": {clientID}, "vehicle_id": {v.ID}}
+	err.resolutionURL = "https://connect.smartcar.com/oauth/reauthenticate?" + q.Encode()
+	return err
+}
+
 // gate admits a data request to the car and returns the recording that the
 // request sees, or refuses it. It writes to the entry whether the request took
 // a turn. Inside the window of a keyless car, no request takes a turn: it sees
@@ -203,6 +218,9 @@ func (v *vehicle) pushed(now time.Time) recording {
 // VIRTUAL_KEY_REQUIRED that recording comes back too, because v3 sends it
 // beside the error.
 func (v *vehicle) gate(now time.Time, e *Entry) (recording, *apiError) {
+	if err := v.accessError(); err != nil {
+		return recording{}, err // nobody can ask the car, and it takes no turn
+	}
 	if v.AsleepError && v.asleep(now) {
 		return recording{}, newError("VEHICLE_STATE", "ASLEEP") // the request is not sent and takes no turn
 	}
@@ -257,6 +275,9 @@ func (v *vehicle) execute(now time.Time, entry *Entry, e effect) *apiError {
 	if entry != nil {
 		entry.Keyless = v.keyless()
 	}
+	if err := v.accessError(); err != nil {
+		return err
+	}
 	switch {
 	case v.AsleepError && v.asleep(now):
 		return newError("VEHICLE_STATE", "ASLEEP")
@@ -307,8 +328,9 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
-// round rounds to a number of decimal places.
+// round rounds to a number of decimal places, and never to minus zero, which
+// JavaScript prints as 0.
 func round(v float64, places int) float64 {
 	p := math.Pow10(places)
-	return math.Round(v*p) / p
+	return math.Round(v*p)/p + 0
 }

@@ -77,5 +77,11 @@ func (w *view) rangeLeft() float64 { return round(w.RangeKm*w.stateOfCharge(), 1
 // recorded.
 func (w *view) chargeStatus() string { return w.condition.chargeState(w.recording.recorded) }
 
+// minutesToLimit is how long a charging car takes until its limit: it gains a
+// tenth of the battery in an hour.
+func (w *view) minutesToLimit() float64 {
+	return round(60*max(0, w.limit-w.stateOfCharge())/0.1, 0)
+}
+
 // kW is the power of a charging car.
 func (w *view) kW() float64 { return round(w.amperage*volts/1000, 2) }

@@ -71,6 +71,11 @@ type WebhookVariants struct {
 	Sparse bool
 	// StateErrors lists the errors of VEHICLE_STATE in data.errors too.
 	StateErrors bool
+	// Early sends the form of September 2025: signals are named by texts such
+	// as "Odometer.TraveledDistance", one of the errors' by an object whose name
+	// and group are swapped; a good signal has no status, and meta only
+	// deliveryId, deliveredAt and deliveryTime.
+	Early bool
 }
 
 // hook is a webhook at run time.

@@ -15,10 +15,24 @@ func (s *Server) observe(now time.Time) {
 			s.observeV2(h, b, v, n, now)
 			continue
 		}
+		s.observeAccess(h, b, v, n)
 		s.observeKey(h, b, v, n)
-		if !v.keyless() { // without the key nothing streams
+		if !v.keyless() && !v.lostAccess { // without the key, or the account, nothing streams
 			s.observeState(h, b, v, n, now)
 		}
+	}
+}
+
+// observeAccess tells once that the owner must re-authenticate, and once that
+// this has happened.
+func (s *Server) observeAccess(h *hook, b *subscription, v *vehicle, n *connection) {
+	err := v.accessError()
+	if lost := err != nil; lost != b.accessError {
+		b.accessError = lost
+		if !lost {
+			err = newError("CONNECTED_SERVICES_ACCOUNT", "AUTHENTICATION_FAILED")
+		}
+		s.enqueueError(h, b, v, n, err, !lost)
 	}
 }
 

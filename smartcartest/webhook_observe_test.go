@@ -1,7 +1,9 @@
 package smartcartest_test
 
 import (
+	"maps"
 	"net/url"
+	"slices"
 	"testing"
 	"time"
 
@@ -65,6 +67,7 @@ func TestWebhookVirtualKey(t *testing.T) {
 	require.Len(t, a.deliver(), 1)
 	require.Equal(t, "/errors", r.got[0].path)
 	require.Equal(t, mac(a.sim.ManagementToken(), r.got[0].body), r.got[0].header.Get("SC-Signature"))
+	require.NotContains(t, string(r.got[0].body), `\u`, "JavaScript prints the body without escapes")
 	e := r.take(t)[0]
 	require.Equal(t, "VEHICLE_ERROR", e["eventType"])
 	one := at(e, "data", "errors", 0)
@@ -73,6 +76,7 @@ func TestWebhookVirtualKey(t *testing.T) {
 	require.Equal(t, "ERROR", at(one, "state"))
 	require.Equal(t, "https://www.tesla.com/_ak/smartcar.com", at(one, "resolution", "url"))
 	require.NotEmpty(t, at(one, "docURL"))
+	require.Contains(t, at(one, "suggestedUserMessage"), a.sim.ApplicationName())
 	require.Equal(t, "odometer-traveleddistance", at(one, "signals", 0, "code"))
 	require.Nil(t, at(e, "data", "signals"))
 	require.Empty(t, a.deliver())
@@ -125,4 +129,27 @@ func TestWebhookVariants(t *testing.T) {
 	require.Equal(t, []any{map[string]any{"code": "closure-islocked", "name": "IsLocked", "group": "Closure"}}, at(r.take(t)[0], "data", "triggers"))
 	require.NoError(t, a.sim.VerifyWebhook(t.Context(), id))
 	require.IsType(t, 0.0, at(r.take(t)[0], "meta", "deliveredAt"))
+}
+
+func TestWebhookEarlyForm(t *testing.T) {
+	a, r, id := hooked(t, smartcartest.Webhook{
+		Variants: smartcartest.WebhookVariants{Early: true}, Triggers: []string{"closure-islocked"},
+		Data: []string{"odometer-traveleddistance", "internalcombustionengine-range", "vehicleidentification-vin"},
+	})
+	require.NoError(t, a.sim.Subscribe(id, smartcartest.Model3))
+	a.deliver()
+	r.take(t)
+	a.post(v3car(smartcartest.Model3, "/commands/security/unlock"), "").ok(nil)
+	a.deliver()
+	e := r.take(t)[0]
+	require.Equal(t, []any{map[string]any{"type": "SIGNAL_UPDATED", "signal": "Closure.IsLocked"}}, e["triggers"])
+	require.ElementsMatch(t, []string{"deliveryId", "deliveredAt", "deliveryTime"}, slices.Collect(maps.Keys(e["meta"].(map[string]any))))
+	require.Nil(t, at(e, "data", "signals", 0, "status"), "it is good")
+	require.Equal(t, "odometer-traveleddistance", at(e, "data", "signals", 0, "code"))
+	require.Equal(t, "ERROR", at(e, "data", "signals", 1, "status", "value"))
+	require.NoError(t, a.sim.VehicleError(smartcartest.Model3, "VEHICLE_STATE", "ASLEEP", false))
+	a.deliver()
+	require.Equal(t, []any{
+		map[string]any{"name": "Odometer", "group": "TraveledDistance"}, "InternalCombustionEngine.Range", "VehicleIdentification.VIN",
+	}, at(r.take(t)[0], "data", "errors", 0, "signals"))
 }

@@ -51,7 +51,9 @@ func (e *envelope) payload(d *Delivery, sequence int64) object {
 		"version": "4.0", "webhookId": h.ID, "webhookName": h.Name, "deliveryId": d.DeliveryID, "deliveredAt": h.time(d.Time),
 		"mode": e.mode(),
 	}
-	if !h.Variants.Sparse {
+	if h.Variants.Early {
+		meta = object{"deliveryId": d.DeliveryID, "deliveredAt": h.time(d.Time), "deliveryTime": h.time(d.Time)}
+	} else if !h.Variants.Sparse {
 		meta["sequence"], meta["applicationId"] = sequence, clientID
 	}
 	out := object{"eventId": d.EventID, "eventType": d.EventType, "data": data, "meta": meta}
@@ -59,7 +61,9 @@ func (e *envelope) payload(d *Delivery, sequence int64) object {
 		data["errors"] = []object{e.errorBody()}
 		return out
 	}
-	meta["signalCount"] = len(e.signals)
+	if !h.Variants.Early {
+		meta["signalCount"] = len(e.signals)
+	}
 	list := []object{}
 	for _, r := range e.signals {
 		list = append(list, e.signalBody(r))
@@ -108,7 +112,11 @@ func (e *envelope) typedTriggers() []object {
 	}
 	list := []object{}
 	for _, g := range e.triggers {
-		list = append(list, object{"type": "SIGNAL_UPDATED", "signal": g.named()})
+		trigger := object{"type": "SIGNAL_UPDATED", "signal": g.named()}
+		if e.hook.Variants.Early {
+			trigger["signal"] = g.text()
+		}
+		list = append(list, trigger)
 	}
 	return list
 }
@@ -120,7 +128,9 @@ func (e *envelope) signalBody(r reading) object {
 	if r.err != nil {
 		status["error"] = object{"type": r.err.typ, "code": nullable(r.err.code)}
 	}
-	out["status"] = status
+	if r.err != nil || !e.hook.Variants.Early {
+		out["status"] = status
+	}
 	if r.body == nil {
 		return out
 	}
@@ -174,9 +184,16 @@ func (e *envelope) errorBody() object {
 		delete(out, "resolution")
 		delete(out, "suggestedUserMessage")
 	}
-	signals := []object{}
-	for _, g := range e.affected {
-		signals = append(signals, g.named())
+	signals := []any{}
+	for i, g := range e.affected {
+		switch {
+		case !e.hook.Variants.Early:
+			signals = append(signals, g.named())
+		case i == 0:
+			signals = append(signals, object{"name": g.group, "group": g.name})
+		default:
+			signals = append(signals, g.text())
+		}
 	}
 	out["signals"] = signals
 	return out

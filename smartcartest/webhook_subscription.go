@@ -11,9 +11,10 @@ type subscription struct {
 	id, hook, user, vehicle string
 	createdAt, beginsAt     time.Time
 
-	delivered bool              // the first delivery was queued
-	keyError  bool              // the receiver was told last that the key is missing
-	lastSaid  map[string]string // by trigger, the value that was sent last
+	delivered   bool              // the first delivery was queued
+	accessError bool              // the receiver was told last that the owner must re-authenticate
+	keyError    bool              // the receiver was told last that the key is missing
+	lastSaid    map[string]string // by trigger, the value that was sent last
 }
 
 // Subscribe subscribes a car to a webhook, for every user who has connected

@@ -36,6 +36,8 @@ func (s *Server) itemV2(path string, v *vehicle, n *connection, now time.Time, r
 	switch {
 	case op == nil || op.read == nil:
 		err = newError("RESOURCE_NOT_FOUND", "PATH")
+	case v.lostAccess && op.kind == Data:
+		err = v.accessError()
 	case v.keyless() && op.kind == Data:
 		err = newError("CONNECTED_SERVICES_ACCOUNT", "VIRTUAL_KEY_REQUIRED")
 	default:

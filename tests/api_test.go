@@ -93,8 +93,7 @@ func TestCredentialsInTheWrongField(t *testing.T) {
 
 func TestOptionsOfAPIv3AreValidated(t *testing.T) {
 	for argument, opt := range map[string]smartcar.Option{
-		"WithAPI":        smartcar.WithAPI("v4"),
-		"WithTokenStyle": smartcar.WithTokenStyle(smartcar.TokenBasic + 1),
+		"WithAPI": smartcar.WithAPI("v4"),
 	} {
 		_, err := smartcar.New(bothConfig(), opt)
 		requireArgumentError(t, err, argument)

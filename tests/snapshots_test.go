@@ -88,7 +88,9 @@ func TestSnapshotSaysWhatTheVehicleSays(t *testing.T) {
 		for _, units := range []smartcar.UnitSystem{smartcar.Metric, smartcar.Imperial} {
 			t.Run(name+", "+string(units), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					_, user := connected(t, smartcartest.New())
+					// A plug-in hybrid, so that one car has fuel and a battery.
+					hybrid := garageWith(smartcartest.MachE, func(c *smartcartest.Car) { c.Powertrain = "PHEV" })
+					_, user := connected(t, smartcartest.New(hybrid))
 					v := user.Vehicle(tt.id).With(smartcar.InUnits(units))
 					operations := append(typedReads(), smartcar.Permissions)
 					s, err := v.Snapshot(t.Context(), operations...)

@@ -105,15 +105,6 @@ func TestInvalidClientSaysWhereToLook(t *testing.T) {
 	})
 }
 
-// Basic is not what Smartcar documents: its refusal is as clear.
-func TestBasicStyleThatIsNotTaken(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		sim := smartcartest.New()
-		client := apiClient(t, sim, smartcar.V3, smartcar.WithTokenStyle(smartcar.TokenBasic))
-		require.ErrorIs(t, attributesRead(t.Context(), client, "user"), smartcar.ErrUnauthorized)
-	})
-}
-
 // A failure that passes is waited out within one call.
 func TestTheTokenEndpointRecovers(t *testing.T) {
 	for name, first := range map[string]func() *http.Response{

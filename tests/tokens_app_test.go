@@ -2,8 +2,6 @@ package smartcar_test
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"net/url"
@@ -132,44 +130,23 @@ func TestNoStormOfTokens(t *testing.T) {
 	})
 }
 
-func TestStylesOfTheTokenRequest(t *testing.T) {
-	for name, tt := range map[string]struct {
-		style smartcar.TokenStyle
-		check func(t *testing.T, sim *smartcartest.Server, r sentRequest)
-	}{
-		"form": {smartcar.TokenForm, func(t *testing.T, sim *smartcartest.Server, r sentRequest) {
-			require.Equal(t, "application/x-www-form-urlencoded", r.header.Get("Content-Type"))
-			form, err := url.ParseQuery(r.body)
-			require.NoError(t, err)
-			require.Equal(t, url.Values{"grant_type": {"client_credentials"}, "client_id": {sim.APIClientID()}, "client_secret": {sim.APIClientSecret()}}, form)
-			require.Empty(t, r.header.Get("Authorization"))
-		}},
-		"JSON": {smartcar.TokenJSON, func(t *testing.T, sim *smartcartest.Server, r sentRequest) {
-			require.Equal(t, "application/json", r.header.Get("Content-Type"))
-			var body map[string]string
-			require.NoError(t, json.Unmarshal([]byte(r.body), &body))
-			require.Equal(t, map[string]string{"grant_type": "client_credentials", "client_id": sim.APIClientID(), "client_secret": sim.APIClientSecret()}, body)
-			require.Empty(t, r.header.Get("Authorization"))
-		}},
-		"Basic": {smartcar.TokenBasic, func(t *testing.T, sim *smartcartest.Server, r sentRequest) {
-			require.Equal(t, "grant_type=client_credentials", r.body)
-			pair := url.QueryEscape(sim.APIClientID()) + ":" + url.QueryEscape(sim.APIClientSecret())
-			require.Equal(t, "Basic "+base64.StdEncoding.EncodeToString([]byte(pair)), r.header.Get("Authorization"))
-		}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				sim := smartcartest.New(smartcartest.WithIAMBasicAuth())
-				client, tap := tapped(t, sim, smartcar.WithTokenStyle(tt.style))
-				connect(t, sim, client)
-				requests := tap.to("/oauth2/token")
-				require.Len(t, requests, 1)
-				require.Equal(t, "POST", requests[0].method)
-				require.Empty(t, requests[0].query, "credentials belong into no address")
-				tt.check(t, sim, requests[0])
-			})
-		})
-	}
+// The credentials go in a form body, as documented first.
+func TestFormOfTheTokenRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		client, tap := tapped(t, sim)
+		connect(t, sim, client)
+		requests := tap.to("/oauth2/token")
+		require.Len(t, requests, 1)
+		r := requests[0]
+		require.Equal(t, "POST", r.method)
+		require.Empty(t, r.query, "credentials belong into no address")
+		require.Equal(t, "application/x-www-form-urlencoded", r.header.Get("Content-Type"))
+		form, err := url.ParseQuery(r.body)
+		require.NoError(t, err)
+		require.Equal(t, url.Values{"grant_type": {"client_credentials"}, "client_id": {sim.APIClientID()}, "client_secret": {sim.APIClientSecret()}}, form)
+		require.Empty(t, r.header.Get("Authorization"))
+	})
 }
 
 // How long a token is used follows from expires_in, whatever form it has.

@@ -144,9 +144,10 @@ func TestRenewKnowsHowOldImportedTokensAre(t *testing.T) {
 }
 
 func TestImportOfTokensThatAreWorthNothing(t *testing.T) {
+	const refresh = "5ec4e700-0000-4000-8000-000000000000" // well formed: anything else is refused as malformed
 	for name, pair := range map[string]smartcar.Tokens{
-		"expired access token":   {AccessToken: "a-secret-access", RefreshToken: "a-secret-refresh", Expires: time.Unix(0, 0)},
-		"claimed to be good yet": {AccessToken: "a-secret-access", RefreshToken: "a-secret-refresh", Expires: time.Now().Add(1e6 * time.Hour)},
+		"expired access token":   {AccessToken: "a-secret-access", RefreshToken: refresh, Expires: time.Unix(0, 0)},
+		"claimed to be good yet": {AccessToken: "a-secret-access", RefreshToken: refresh, Expires: time.Now().Add(1e6 * time.Hour)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -157,6 +158,7 @@ func TestImportOfTokensThatAreWorthNothing(t *testing.T) {
 				require.Nil(t, grant)
 				require.ErrorIs(t, err, smartcar.ErrReconnectRequired)
 				require.NotContains(t, fmt.Sprintf("%v %+v %#v", err, err, err), "a-secret")
+				require.NotContains(t, fmt.Sprintf("%v %+v %#v", err, err, err), refresh)
 				require.Empty(t, db.live(t))
 			})
 		})

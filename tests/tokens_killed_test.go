@@ -210,7 +210,7 @@ func TestStoreFailureBetweenTwoRefreshTokens(t *testing.T) {
 			require.NoError(t, err)
 			var grant map[string]any
 			require.NoError(t, json.Unmarshal(record.Value, &grant))
-			grant["spare"], grant["refresh_token"] = grant["refresh_token"], "one-that-is-dead"
+			grant["spare"], grant["refresh_token"] = grant["refresh_token"], "00000000-0000-4000-8000-000000000000"
 			record.Value, err = json.Marshal(grant)
 			require.NoError(t, err)
 			_, err = db.CompareAndSwap(t.Context(), key, record.Revision, record.Value, 0)
@@ -407,7 +407,7 @@ func TestSpareRefreshTokenIsTriedAfterTheLastTry(t *testing.T) {
 		require.NoError(t, err)
 		var grant map[string]any
 		require.NoError(t, json.Unmarshal(r.Value, &grant))
-		grant["spare"], grant["refresh_token"] = grant["refresh_token"], "a-token-that-is-void"
+		grant["spare"], grant["refresh_token"] = grant["refresh_token"], "00000000-0000-4000-8000-000000000000"
 		value, err := json.Marshal(grant)
 		require.NoError(t, err)
 		_, err = db.CompareAndSwap(t.Context(), key, r.Revision, value, 0)

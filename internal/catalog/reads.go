@@ -98,11 +98,11 @@ func readMethods(reads []Read) ([]byte, error) {
 		if r.Page != "" {
 			fmt.Fprintf(&b, "//\n// https://smartcar.com/docs/api-reference/%s\n", r.Page)
 		}
-		fmt.Fprintf(&b, "func (v *Vehicle) %[1]s(ctx context.Context) (*%[1]sReading, error) { return readOne[%[1]sReading](ctx, v, %[1]s) }\n\n", r.Call)
+		fmt.Fprintf(&b, "func (v *Vehicle) %[1]s(ctx context.Context) (*%[1]sReading, error) { return readingAs[%[1]sReading](v.readOne(ctx, %[1]s, nil)) }\n\n", r.Call)
 	}
 	for _, r := range reads {
 		fmt.Fprintf(&b, "// %[1]s returns what [Vehicle.%[1]s] would.\n", r.Call)
-		fmt.Fprintf(&b, "func (s *Snapshot) %[1]s() (*%[1]sReading, error) { return fromSnapshot[%[1]sReading](s, %[1]s) }\n\n", r.Call)
+		fmt.Fprintf(&b, "func (s *Snapshot) %[1]s() (*%[1]sReading, error) { return readingAs[%[1]sReading](s.reading(%[1]s)) }\n\n", r.Call)
 	}
 	return format.Source(b.Bytes())
 }

@@ -23,7 +23,7 @@ type knownCar struct {
 // record included, each once. A nil record is one that is not there or cannot
 // be read: the tree does not depend on it.
 func (u *Users) Cars(ctx context.Context, id string, r *Record) ([]Car, error) {
-	cars, err := u.all(ctx, id, "")
+	cars, err := u.trees.all(ctx, id, "")
 	if err != nil || r == nil {
 		return cars, err
 	}
@@ -86,7 +86,7 @@ func (u *Users) AddCarNow(ctx context.Context, id, car string, isNew bool) (know
 			case errors.Is(err, ErrNotConnected):
 				return false
 			case errors.Is(err, records.ErrUnreadable): // Forget looks for cars all the same
-				_, _, _ = u.insert(ctx, id, 0, car)
+				_, _, _ = u.trees.insert(ctx, id, 0, car)
 				return true
 			case err != nil:
 				return true
@@ -95,7 +95,7 @@ func (u *Users) AddCarNow(ctx context.Context, id, car string, isNew bool) (know
 		path, added, seen := "", false, u.knows(r, id, car)
 		if !seen {
 			var err error
-			if path, added, err = u.insert(ctx, id, r.Born, car); err != nil {
+			if path, added, err = u.trees.insert(ctx, id, r.Born, car); err != nil {
 				return true
 			}
 		}
@@ -104,7 +104,7 @@ func (u *Users) AddCarNow(ctx context.Context, id, car string, isNew bool) (know
 			switch {
 			case err != nil && !errors.Is(err, ErrNotConnected):
 				return true
-			case err != nil && added && u.take(ctx, id, path, car) != nil:
+			case err != nil && added && u.trees.take(ctx, id, path, car) != nil:
 				return false
 			case err != nil || now.Born != r.Born:
 				r = nil // forgotten; they may have connected again
@@ -135,9 +135,9 @@ func (u *Users) loadFor(ctx context.Context, id string, isNew bool) (*Record, er
 // RemoveCar undoes AddCar, for a car nothing is stored of.
 func (u *Users) RemoveCar(ctx context.Context, id, car string) error {
 	u.cars.Delete(carKey{id, car})
-	_, path, found, err := u.find(ctx, id, car)
+	_, path, found, err := u.trees.find(ctx, id, car)
 	if err == nil && found {
-		err = u.take(ctx, id, path, car)
+		err = u.trees.take(ctx, id, path, car)
 	}
 	if err != nil {
 		return err
@@ -172,9 +172,9 @@ func (u *Users) List(ctx context.Context, id, grant string, listed []string) err
 		}
 		cars = append(cars, entry)
 	}
-	added, err := u.insertAll(ctx, id, "", cars)
+	added, err := u.trees.insertAll(ctx, id, "", cars)
 	if several && err == nil {
-		err = u.edit(ctx, id, "", func(c *Car) bool {
+		err = u.trees.edit(ctx, id, "", func(c *Car) bool {
 			drop := c.Grant == grant && !isListed[c.ID]
 			if drop {
 				c.Grant = ""
@@ -192,7 +192,7 @@ func (u *Users) AddCars(ctx context.Context, id string, ids []string) error {
 	for i, car := range ids {
 		cars[i].ID = car
 	}
-	added, err := u.insertAll(ctx, id, "", cars)
+	added, err := u.trees.insertAll(ctx, id, "", cars)
 	return errors.Join(err, u.takeFromForgotten(ctx, id, added))
 }
 
@@ -206,7 +206,7 @@ func (u *Users) takeFromForgotten(ctx context.Context, id string, added []placed
 		return err
 	}
 	for _, p := range added {
-		if err := u.take(ctx, id, p.path, p.car); err != nil {
+		if err := u.trees.take(ctx, id, p.path, p.car); err != nil {
 			return err
 		}
 	}
@@ -216,9 +216,9 @@ func (u *Users) takeFromForgotten(ctx context.Context, id string, added []placed
 // Unlist says that no grant reaches the car any more.
 func (u *Users) Unlist(ctx context.Context, id, car string) error {
 	u.cars.Delete(carKey{id, car})
-	entry, path, found, err := u.find(ctx, id, car)
+	entry, path, found, err := u.trees.find(ctx, id, car)
 	if err == nil && found && entry.Grant != "" {
-		_, err = u.changeNode(ctx, id, path, func(n *node) bool {
+		_, err = u.trees.changeNode(ctx, id, path, func(n *node) bool {
 			i := n.index(car)
 			if i >= 0 {
 				n.Cars[i].Grant = ""
@@ -250,7 +250,7 @@ func (u *Users) GrantOf(ctx context.Context, id string, r *Record, car string) s
 	if ok && u.clock.Now().Sub(known.at) < recentTime {
 		return known.grant
 	}
-	entry, _, found, err := u.find(ctx, id, car)
+	entry, _, found, err := u.trees.find(ctx, id, car)
 	switch {
 	case err != nil && ok:
 		return known.grant

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/seed-498a1bc4/smartcar/internal/lru"
 	"github.com/seed-498a1bc4/smartcar/internal/records"
 	"github.com/seed-498a1bc4/smartcar/store"
 )
@@ -66,6 +67,12 @@ func (n *node) put(car Car) (here, changed bool) {
 	return true, true
 }
 
+// trees are the trees of all users. A user is named by id.
+type trees struct {
+	records records.Records
+	full    *lru.Cache[nodeKey, fullNode]
+}
+
 func carsKey(user, path string) string { return "usercars/" + user + "/" + path }
 
 // pathOf is where in the tree a car can be: at a node named by a prefix of it.
@@ -77,8 +84,8 @@ func pathOf(car string) string {
 const digits = "0123456789abcdef"
 
 // loadNode returns an empty node for one that is not there.
-func (u *Users) loadNode(ctx context.Context, user, path string) (node, store.Record, error) {
-	record, err := u.records.Load(ctx, carsKey(user, path))
+func (t *trees) loadNode(ctx context.Context, user, path string) (node, store.Record, error) {
+	record, err := t.records.Load(ctx, carsKey(user, path))
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return node{}, record, nil
@@ -94,8 +101,8 @@ func (u *Users) loadNode(ctx context.Context, user, path string) (node, store.Re
 
 // changeNode edits a node until nobody was faster. Edit returns false to write
 // nothing.
-func (u *Users) changeNode(ctx context.Context, user, path string, edit func(*node) bool) (node, error) {
-	return records.Repair(ctx, u.records, carsKey(user, path), 0, unreadable(), func(n *node, _ bool, _ time.Time) error {
+func (t *trees) changeNode(ctx context.Context, user, path string, edit func(*node) bool) (node, error) {
+	return records.Repair(ctx, t.records, carsKey(user, path), 0, unreadable(), func(n *node, _ bool, _ time.Time) error {
 		if !edit(n) {
 			return records.ErrUnchanged
 		}
@@ -114,21 +121,21 @@ type fullNode struct {
 }
 
 // isBelow reports whether a car is known to belong below a node.
-func (u *Users) isBelow(user, path string, born uint64, car string) bool {
-	seen, ok := u.full.Get(nodeKey{user, path})
+func (t *trees) isBelow(user, path string, born uint64, car string) bool {
+	seen, ok := t.full.Get(nodeKey{user, path})
 	return ok && seen.born == born && !slices.ContainsFunc(seen.cars, func(c Car) bool { return c.ID == car })
 }
 
 // insert adds one car, and returns the path of the node that holds it.
-func (u *Users) insert(ctx context.Context, user string, born uint64, car string) (path string, added bool, err error) {
+func (t *trees) insert(ctx context.Context, user string, born uint64, car string) (path string, added bool, err error) {
 	full := pathOf(car)
 	for depth := range len(full) {
 		path, added = full[:depth], false
-		if u.isBelow(user, path, born, car) {
+		if t.isBelow(user, path, born, car) {
 			continue
 		}
 		here := false
-		n, err := u.changeNode(ctx, user, path, func(n *node) (write bool) {
+		n, err := t.changeNode(ctx, user, path, func(n *node) (write bool) {
 			added = n.index(car) < 0 && !n.Full
 			here, write = n.put(Car{ID: car})
 			return write
@@ -136,7 +143,7 @@ func (u *Users) insert(ctx context.Context, user string, born uint64, car string
 		if err != nil || here {
 			return path, added, err
 		}
-		u.full.Put(nodeKey{user, path}, fullNode{born: born, cars: n.Cars})
+		t.full.Put(nodeKey{user, path}, fullNode{born: born, cars: n.Cars})
 	}
 	return path, false, nil // 64 full nodes below each other: hashes collide
 }
@@ -146,9 +153,9 @@ type placed struct{ path, car string }
 
 // insertAll adds cars whose paths begin with path, a node at a time, and returns
 // those that are new.
-func (u *Users) insertAll(ctx context.Context, user, path string, cars []Car) (added []placed, err error) {
+func (t *trees) insertAll(ctx context.Context, user, path string, cars []Car) (added []placed, err error) {
 	below := make(map[byte][]Car)
-	_, err = u.changeNode(ctx, user, path, func(n *node) (write bool) {
+	_, err = t.changeNode(ctx, user, path, func(n *node) (write bool) {
 		clear(below)
 		added = nil
 		for _, car := range cars {
@@ -170,17 +177,17 @@ func (u *Users) insertAll(ctx context.Context, user, path string, cars []Car) (a
 			break
 		}
 		var more []placed
-		more, err = u.insertAll(ctx, user, path+string(digit), below[digit])
+		more, err = t.insertAll(ctx, user, path+string(digit), below[digit])
 		added = append(added, more...)
 	}
 	return added, err
 }
 
 // find returns the entry of a car and the path of the node that holds it.
-func (u *Users) find(ctx context.Context, user, car string) (entry Car, path string, found bool, err error) {
+func (t *trees) find(ctx context.Context, user, car string) (entry Car, path string, found bool, err error) {
 	full := pathOf(car)
 	for depth := range len(full) {
-		n, _, err := u.loadNode(ctx, user, full[:depth])
+		n, _, err := t.loadNode(ctx, user, full[:depth])
 		if err != nil {
 			return Car{}, "", false, err
 		}
@@ -196,9 +203,9 @@ func (u *Users) find(ctx context.Context, user, car string) (entry Car, path str
 
 // take removes a car from the node at path. A node that is left without cars
 // goes, unless there may be others below it.
-func (u *Users) take(ctx context.Context, user, path, car string) error {
+func (t *trees) take(ctx context.Context, user, path, car string) error {
 	empty := false
-	n, err := u.changeNode(ctx, user, path, func(n *node) bool {
+	n, err := t.changeNode(ctx, user, path, func(n *node) bool {
 		i := n.index(car)
 		if i < 0 {
 			return false
@@ -210,25 +217,25 @@ func (u *Users) take(ctx context.Context, user, path, car string) error {
 	if err != nil || !empty || len(n.Cars) > 0 {
 		return err
 	}
-	n, record, err := u.loadNode(ctx, user, path)
+	n, record, err := t.loadNode(ctx, user, path)
 	if err != nil || record.Revision == "" || len(n.Cars) > 0 || n.Full {
 		return err // somebody has added another
 	}
-	if err = u.records.Delete(ctx, carsKey(user, path), record.Revision); errors.Is(err, store.ErrConflict) {
+	if err = t.records.Delete(ctx, carsKey(user, path), record.Revision); errors.Is(err, store.ErrConflict) {
 		return nil
 	}
 	return err
 }
 
 // all returns the cars at a node and below.
-func (u *Users) all(ctx context.Context, user, path string) ([]Car, error) {
-	n, _, err := u.loadNode(ctx, user, path)
+func (t *trees) all(ctx context.Context, user, path string) ([]Car, error) {
+	n, _, err := t.loadNode(ctx, user, path)
 	if err != nil || !n.Full {
 		return n.Cars, err
 	}
 	cars := n.Cars
 	for _, digit := range digits {
-		below, err := u.all(ctx, user, path+string(digit))
+		below, err := t.all(ctx, user, path+string(digit))
 		if err != nil {
 			return nil, err
 		}
@@ -238,27 +245,27 @@ func (u *Users) all(ctx context.Context, user, path string) ([]Car, error) {
 }
 
 // edit changes entries at a node and below, wherever change returns true.
-func (u *Users) edit(ctx context.Context, user, path string, change func(*Car) bool) error {
-	n, err := u.changeNode(ctx, user, path, func(n *node) (write bool) {
+func (t *trees) edit(ctx context.Context, user, path string, change func(*Car) bool) error {
+	n, err := t.changeNode(ctx, user, path, func(n *node) (write bool) {
 		for i := range n.Cars {
 			write = change(&n.Cars[i]) || write
 		}
 		return write
 	})
-	return u.below(n, err, func(digit string) error { return u.edit(ctx, user, path+digit, change) })
+	return t.below(n, err, func(digit string) error { return t.edit(ctx, user, path+digit, change) })
 }
 
-// rewriteCars stores anew what the store asks to be written anew.
-func (u *Users) rewriteCars(ctx context.Context, user, path string) error {
-	n, record, err := u.loadNode(ctx, user, path)
+// rewrite stores anew what the store asks to be written anew.
+func (t *trees) rewrite(ctx context.Context, user, path string) error {
+	n, record, err := t.loadNode(ctx, user, path)
 	if err == nil && record.Outdated {
-		_, err = u.changeNode(ctx, user, path, func(n *node) bool { return len(n.Cars) > 0 || n.Full })
+		_, err = t.changeNode(ctx, user, path, func(n *node) bool { return len(n.Cars) > 0 || n.Full })
 	}
-	return u.below(n, err, func(digit string) error { return u.rewriteCars(ctx, user, path+digit) })
+	return t.below(n, err, func(digit string) error { return t.rewrite(ctx, user, path+digit) })
 }
 
 // below visits the children of a node until one fails.
-func (u *Users) below(n node, err error, visit func(digit string) error) error {
+func (t *trees) below(n node, err error, visit func(digit string) error) error {
 	if err != nil || !n.Full {
 		return err
 	}
@@ -270,48 +277,26 @@ func (u *Users) below(n node, err error, visit func(digit string) error) error {
 	return nil
 }
 
-// errReturned ends the removal of cars whose user has connected again.
-var errReturned = errors.New("the user has connected again")
-
-// deleteCars removes a node and all below it, the children first: cut off in
+// remove deletes a node and all below it, the children first: cut off in
 // between, what is left is still found from the root. A node is deleted at a
 // revision that was loaded before the user was seen to be forgotten still. So
 // the cars of a user who connects again are not deleted: they make another
-// revision.
-func (u *Users) deleteCars(ctx context.Context, user, path string) error {
+// revision. An error of stillForgotten ends it.
+func (t *trees) remove(ctx context.Context, user, path string, stillForgotten func(context.Context) error) error {
 	for {
-		n, record, err := u.loadNode(ctx, user, path)
+		n, record, err := t.loadNode(ctx, user, path)
 		if err != nil || record.Revision == "" {
 			return err
 		}
-		err = u.below(n, nil, func(digit string) error { return u.deleteCars(ctx, user, path+digit) })
+		err = t.below(n, nil, func(digit string) error { return t.remove(ctx, user, path+digit, stillForgotten) })
 		if err != nil {
 			return err
 		}
-		if err := u.stillForgotten(ctx, user); err != nil {
+		if err := stillForgotten(ctx); err != nil {
 			return err
 		}
-		if err = u.records.Delete(ctx, carsKey(user, path), record.Revision); !errors.Is(err, store.ErrConflict) {
+		if err = t.records.Delete(ctx, carsKey(user, path), record.Revision); !errors.Is(err, store.ErrConflict) {
 			return err
 		}
 	}
-}
-
-func notReturned(err error) error {
-	if errors.Is(err, errReturned) {
-		return nil
-	}
-	return err
-}
-
-// stillForgotten returns errReturned for a user who is not (any more).
-func (u *Users) stillForgotten(ctx context.Context, user string) error {
-	r, err := u.Stored(ctx, user)
-	switch {
-	case errors.Is(err, ErrNotConnected) || errors.Is(err, records.ErrUnreadable):
-		return nil
-	case err == nil && !r.Forgotten:
-		return errReturned
-	}
-	return err
 }

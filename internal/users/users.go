@@ -93,7 +93,7 @@ type Users struct {
 	clock   records.Clock
 	recent  *lru.Cache[string, recent]
 	cars    *lru.Cache[carKey, knownCar]
-	full    *lru.Cache[nodeKey, fullNode]
+	trees   trees
 }
 
 // recent is a record with the time it was loaded at: it spares the store a load
@@ -121,7 +121,7 @@ func New(r records.Records, clock records.Clock, cars int) *Users {
 		records: r, clock: clock,
 		recent: lru.New[string, recent](recentUsers),
 		cars:   lru.New[carKey, knownCar](cars),
-		full:   lru.New[nodeKey, fullNode](recentNodes),
+		trees:  trees{records: r, full: lru.New[nodeKey, fullNode](recentNodes)},
 	}
 }
 
@@ -285,8 +285,12 @@ func (u *Users) MarkForgotten(ctx context.Context, id string) (Record, error) {
 // Delete removes a user who is marked as forgotten, the cars first. One who has
 // connected again meanwhile stays, with the cars.
 func (u *Users) Delete(ctx context.Context, id string) error {
-	if err := u.deleteCars(ctx, id, ""); err != nil {
-		return notReturned(err)
+	err := u.trees.remove(ctx, id, "", func(ctx context.Context) error { return u.stillForgotten(ctx, id) })
+	switch {
+	case errors.Is(err, errReturned):
+		return nil
+	case err != nil:
+		return err
 	}
 	for {
 		record, err := u.records.Load(ctx, userKey(id))
@@ -306,6 +310,21 @@ func (u *Users) Delete(ctx context.Context, id string) error {
 	}
 }
 
+// errReturned ends the removal of cars whose user has connected again.
+var errReturned = errors.New("the user has connected again")
+
+// stillForgotten returns errReturned for a user who is not (any more).
+func (u *Users) stillForgotten(ctx context.Context, user string) error {
+	r, err := u.Stored(ctx, user)
+	switch {
+	case errors.Is(err, ErrNotConnected) || errors.Is(err, records.ErrUnreadable):
+		return nil
+	case err == nil && !r.Forgotten:
+		return errReturned
+	}
+	return err
+}
+
 // Rewrite stores anew what the store asks to be written anew; a user who is
 // gone stays gone.
 func (u *Users) Rewrite(ctx context.Context, id string) error {
@@ -318,7 +337,7 @@ func (u *Users) Rewrite(ctx context.Context, id string) error {
 	case record.Outdated:
 		_, err = u.change(ctx, id, func(r *Record, found bool) bool { return found && !r.Forgotten })
 	}
-	return errors.Join(notNobody(err), u.rewriteCars(ctx, id, ""))
+	return errors.Join(notNobody(err), u.trees.rewrite(ctx, id, ""))
 }
 
 // notNobody drops [ErrNotConnected]: nothing is stored, as it should be.

@@ -7,7 +7,7 @@
 // It can be driven at /_sim/, which has no authentication:
 //
 //	GET    /_sim/cars                       all cars and their state
-//	POST   /_sim/cars/{id}/pair             also unpair, sleep, wake, schedule
+//	POST   /_sim/cars/{id}/pair             also unpair, sleep, wake, schedule, reauthenticate
 //	GET    /_sim/cars/{id}/ledger           what reached the car, and broken windows
 //	GET    /_sim/clock                      the simulated time
 //	POST   /_sim/clock {"advance":"8h"}     moves it, also back
@@ -21,6 +21,10 @@
 //	POST   /_sim/webhooks/{id}/test         presses the test button; also verify, enable, disable, subscribe {"vehicleId":"..."}
 //	GET    /_sim/deliveries                 the log of deliveries
 //	POST   /_sim/deliveries                 delivers what is due, without waiting for the loop
+//
+// With -sdk python, SMARTCAR_AUTH_ORIGIN is the URL of the token endpoint: the
+// vendor's SDK for Python takes it so, those for Node.js, Ruby and Java take an
+// origin like the others.
 //
 // With -webhook, a webhook for all cars is there from the start; it is verified
 // as soon as something answers there. What changes is delivered every second.
@@ -37,6 +41,7 @@ import (
 	"net/url"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 
@@ -62,6 +67,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	keyless := flags.String("keyless", "limited", "what a keyless car's second request gets: limited, stale or key")
 	redirect := flags.String("redirect", "", "one more redirect `URI` to register")
 	webhook := flags.String("webhook", "", "`URL` of a webhook that every car is subscribed to")
+	sdk := flags.String("sdk", "node", "whose `environment` to print: node, ruby, java or python")
 	version := flags.String("webhook-version", "4.0", "its payload version: 4.0 or 2.0")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -79,6 +85,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if u, err := url.Parse(*webhook); err != nil || *webhook != "" && u.Host == "" {
 		return fmt.Errorf("-webhook %q is no absolute URL", *webhook)
 	}
+	if !slices.Contains([]string{"node", "ruby", "java", "python"}, *sdk) {
+		return fmt.Errorf("-sdk %q: want node, ruby, java or python", *sdk)
+	}
 	if !*public {
 		if err := loopback(*listen); err != nil {
 			return err
@@ -95,7 +104,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	for _, line := range sim.Environment("http://" + l.Addr().String()) {
+	environment := sim.Environment
+	if *sdk == "python" {
+		environment = sim.PythonEnvironment
+	}
+	for _, line := range environment("http://" + l.Addr().String()) {
 		if _, err := fmt.Fprintln(stdout, line); err != nil {
 			return errors.Join(err, l.Close())
 		}

@@ -25,12 +25,12 @@ func TestRun(t *testing.T) {
 	out, in := io.Pipe()
 	ended := make(chan error, 1)
 	go func() {
-		ended <- run(ctx, []string{"-listen", "127.0.0.1:0", "-base", "/b", "-keyless", "stale", "-redirect", "https://example.com/cb"}, in, io.Discard)
+		ended <- run(ctx, []string{"-listen", "127.0.0.1:0", "-base", "/b", "-keyless", "stale", "-sdk", "python", "-redirect", "https://example.com/cb"}, in, io.Discard)
 		_ = in.Close()
 	}()
 	env := map[string]string{}
 	lines := bufio.NewScanner(out)
-	for range 14 {
+	for range 15 {
 		require.True(t, lines.Scan())
 		name, value, ok := strings.Cut(lines.Text(), "=")
 		require.True(t, ok)
@@ -38,11 +38,12 @@ func TestRun(t *testing.T) {
 	}
 	for _, name := range []string{
 		"SMARTCAR_CONNECT_ORIGIN", "SMARTCAR_AUTH_ORIGIN", "SMARTCAR_API_ORIGIN", "SMARTCAR_API_V3_ORIGIN",
-		"SMARTCAR_MANAGEMENT_API_ORIGIN", "SMARTCAR_MANAGEMENT_API_V3_ORIGIN", "SMARTCAR_IAM_ORIGIN", "SMARTCAR_APPLICATION_ID",
+		"SMARTCAR_MANAGEMENT_API_ORIGIN", "SMARTCAR_MANAGEMENT_API_V3_ORIGIN", "SMARTCAR_COMPATIBILITY_API_V3_ORIGIN", "SMARTCAR_IAM_ORIGIN", "SMARTCAR_APPLICATION_ID",
 		"SMARTCAR_API_CLIENT_ID", "SMARTCAR_API_CLIENT_SECRET", "SMARTCAR_CLIENT_ID", "SMARTCAR_CLIENT_SECRET", "SMARTCAR_REDIRECT_URI",
 	} {
 		require.NotEmpty(t, env[name], name)
 	}
+	require.Equal(t, env["SMARTCAR_API_ORIGIN"]+"/oauth/token", env["SMARTCAR_AUTH_ORIGIN"], "as the SDK for Python wants it")
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	for path, want := range map[string]int{"/v2.0/user": http.StatusUnauthorized, "/_sim/cars": http.StatusOK} {
 		res, err := client.Get(env["SMARTCAR_API_ORIGIN"] + path)
@@ -57,7 +58,7 @@ func TestRun(t *testing.T) {
 func TestRefusals(t *testing.T) {
 	for _, args := range [][]string{
 		{"-listen", "0.0.0.0:0"}, {"-listen", ":8787"}, {"-listen", "example.com:80"}, {"-listen", "nonsense"},
-		{"-keyless", "maybe"}, {"-unknown"}, {"-webhook-version", "3"}, {"-webhook", "nonsense"},
+		{"-keyless", "maybe"}, {"-sdk", "perl"}, {"-unknown"}, {"-webhook-version", "3"}, {"-webhook", "nonsense"},
 	} {
 		require.Error(t, run(t.Context(), args, io.Discard, io.Discard), args)
 	}

@@ -1,22 +1,22 @@
-package smartcar
+// Package echo strikes out of what a server sends back the secrets that were sent
+// to it.
+package echo
 
 import (
 	"bytes"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 )
 
-// An echo is what one request has sent that must not be seen: a server may send
+// An Echo is what one request has sent that must not be seen: a server may send
 // it back in any text, and errors end in logs. What comes back is read without it.
 //
 // It has a fixed size, so that it costs a request no allocation.
-type echo struct {
+type Echo struct {
 	secrets [maxEcho]string
 	n       int
 }
@@ -28,55 +28,11 @@ const maxEcho = 18
 // struckOut stands where a secret was.
 const struckOut = "[secret]"
 
-// sentWith are the secrets of a request to the API: the application's, the token
-// in its header, and those that belong to that token.
-func (own secrets) sentWith(header []string, auth credential) (e echo) {
-	e.add(own.clientSecret)
-	e.add(own.apiClientSecret)
-	e.add(own.managementToken)
-	for _, value := range header {
-		_, token, _ := strings.Cut(value, " ")
-		e.add(token)
-	}
-	current, spare := auth.refreshTokens()
-	e.add(current)
-	e.add(spare)
-	return e
-}
-
-// sentForToken are the secrets of a request to a token endpoint.
-func (o *options) sentForToken(req *http.Request) (e echo) {
-	if kind, sent, _ := strings.Cut(req.Header.Get("Authorization"), " "); kind == "Basic" {
-		pair, _ := base64.StdEncoding.DecodeString(sent)
-		_, secret, _ := strings.Cut(string(pair), ":")
-		plain, _ := url.QueryUnescape(secret)
-		for _, form := range []string{sent, secret, plain} {
-			e.add(form)
-		}
-	}
-	if req.GetBody == nil {
-		return e
-	}
-	body, err := req.GetBody()
-	if err != nil {
-		return e
-	}
-	text, _ := io.ReadAll(body)
-	form, _ := url.ParseQuery(string(text))
-	var asJSON map[string]string
-	_ = json.Unmarshal(text, &asJSON)
-	for _, name := range []string{"code", "refresh_token", "client_secret"} {
-		e.add(form.Get(name))
-		e.add(asJSON[name])
-	}
-	return e
-}
-
 // shortestSecret: less could not be told from ordinary text.
 const shortestSecret = 4
 
-// add adds a secret, and how it looks in a form.
-func (e *echo) add(secret string) {
+// Add adds a secret, and how it looks in a form.
+func (e *Echo) Add(secret string) {
 	for _, form := range [...]string{secret, url.QueryEscape(secret)} {
 		if len(form) >= shortestSecret && e.n < maxEcho && !slices.Contains(e.secrets[:e.n], form) {
 			e.secrets[e.n] = form
@@ -86,7 +42,7 @@ func (e *echo) add(secret string) {
 }
 
 // text is s without the secrets.
-func (e *echo) text(s string) string {
+func (e *Echo) text(s string) string {
 	for _, secret := range e.secrets[:e.n] {
 		for from := 0; ; {
 			i := strings.Index(s[from:], secret)
@@ -116,10 +72,10 @@ func isWord(c byte) bool {
 	return c == '_' || '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z'
 }
 
-// json strikes the secrets out of the texts of a JSON document, however they are
+// JSON strikes the secrets out of the texts of a JSON document, however they are
 // escaped. Names of fields stay: they are never shown. Of what is no JSON nothing
 // is shown at all.
-func (e *echo) json(body []byte) []byte {
+func (e *Echo) JSON(body []byte) []byte {
 	if !e.mayBeIn(body) {
 		return body
 	}
@@ -163,7 +119,7 @@ func endOfText(body []byte, from int) int {
 
 // mayBeIn is quick, as most answers hold neither a secret nor an escape, which
 // could hide one.
-func (e *echo) mayBeIn(body []byte) bool {
+func (e *Echo) mayBeIn(body []byte) bool {
 	if e.n == 0 {
 		return false
 	}
@@ -184,9 +140,9 @@ func (e *echo) mayBeIn(body []byte) bool {
 	return false
 }
 
-// header returns h without the secrets. H itself, which may be the transport's,
+// Header returns h without the secrets. H itself, which may be the transport's,
 // is not changed.
-func (e *echo) header(h http.Header) http.Header {
+func (e *Echo) Header(h http.Header) http.Header {
 	clean, copied := h, false
 	for name, values := range h {
 		for i, v := range values {
@@ -201,9 +157,9 @@ func (e *echo) header(h http.Header) http.Header {
 	return clean
 }
 
-// cause returns an error that says the same without the secrets: net/http quotes
+// Cause returns an error that says the same without the secrets: net/http quotes
 // what it cannot read.
-func (e *echo) cause(err error) error {
+func (e *Echo) Cause(err error) error {
 	if err == nil {
 		return nil
 	}

@@ -1,0 +1,297 @@
+package smartcar
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/seed-498a1bc4/smartcar/internal/echo"
+	"github.com/seed-498a1bc4/smartcar/internal/lenient"
+	"github.com/seed-498a1bc4/smartcar/internal/tokens"
+	"golang.org/x/oauth2"
+)
+
+// tokenEndpoints ask for tokens: a pair for a code, a pair for a refresh token,
+// and the token of the application.
+type tokenEndpoints struct {
+	opts        *options
+	pause       *pause
+	apiClientID string // of API v3
+	secrets     func() secrets
+	oauth       func() *oauth2.Config
+	http        *http.Client // a copy of the caller's, for x/oauth2
+}
+
+const (
+	// exchangeTimeout bounds one exchange of a code, mintTimeout one request for
+	// the application's token.
+	exchangeTimeout = 30 * time.Second
+	mintTimeout     = 10 * time.Second
+	// codeTries is how often a code is sent that certainly did not leave.
+	codeTries = 3
+	// accessTokenLife and appTokenLife are documented, in case an answer does not
+	// say it.
+	accessTokenLife = 2 * time.Hour
+	appTokenLife    = time.Hour
+)
+
+const opAppToken Operation = "application-token"
+
+func newTokenEndpoints(config Config, o *options, p *pause, own func() secrets) *tokenEndpoints {
+	application, secret, redirectURL := config.application(), config.ClientSecret, config.RedirectURL
+	return &tokenEndpoints{
+		opts: o, pause: p, apiClientID: config.APIClientID, secrets: own, http: newTokenClient(o),
+		oauth: func() *oauth2.Config {
+			return &oauth2.Config{
+				ClientID: application, ClientSecret: secret, RedirectURL: redirectURL,
+				// Probing for the style would send a one-time code twice.
+				Endpoint: oauth2.Endpoint{TokenURL: o.origins.Auth.JoinPath("oauth/token").String(), AuthStyle: oauth2.AuthStyleInHeader},
+			}
+		},
+	}
+}
+
+// exchangeCode trades the one-time code for the first pair. Only what was
+// certainly not sent is sent again.
+func (t *tokenEndpoints) exchangeCode(ctx context.Context, code, redirectURL string) (tokens.Pair, error) {
+	for try := 1; ; try++ {
+		attempt, cancel := context.WithTimeoutCause(ctx, min(exchangeTimeout, t.opts.attemptTimeout()), errAttemptTime)
+		attempt = context.WithValue(attempt, oauth2.HTTPClient, t.http)
+		token, err := t.oauth().Exchange(attempt, code, oauth2.SetAuthURLParam("redirect_uri", redirectURL))
+		cancel()
+		if err == nil {
+			return t.pairOf(token), nil
+		}
+		e := tokenError(opExchange, err, t.opts.now())
+		if failed, ok := errors.AsType[*Error](e); !ok || failed.reach != reachedNever || try >= codeTries || ctx.Err() != nil {
+			return tokens.Pair{}, e
+		}
+		if t.opts.clock.Sleep(ctx, t.opts.retry.BaseDelay) != nil {
+			return tokens.Pair{}, e
+		}
+	}
+}
+
+// exchangeRefresh is the tokens.Exchange of grants.
+func (t *tokenEndpoints) exchangeRefresh(ctx context.Context, refreshToken string) (tokens.Pair, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, t.opts.refreshTimeout(), errAttemptTime)
+	defer cancel()
+	ctx = context.WithValue(ctx, oauth2.HTTPClient, t.http)
+	token, err := t.oauth().TokenSource(ctx, &oauth2.Token{RefreshToken: refreshToken}).Token()
+	if err != nil {
+		return tokens.Pair{}, tokenError(opRefresh, err, t.opts.now())
+	}
+	return t.pairOf(token), nil
+}
+
+// pairOf uses the number of seconds that was sent, not x/oauth2's reading of the
+// computer's clock.
+func (t *tokenEndpoints) pairOf(token *oauth2.Token) tokens.Pair {
+	life := accessTokenLife
+	if token.ExpiresIn > 0 && token.ExpiresIn < 1<<31 {
+		life = time.Duration(token.ExpiresIn) * time.Second
+	}
+	now := t.opts.now()
+	return tokens.Pair{AccessToken: token.AccessToken, RefreshToken: token.RefreshToken, Obtained: now, Expires: now.Add(life)}
+}
+
+// judgeRefresh is the tokens.Judge of exchangeRefresh.
+func judgeRefresh(err error) tokens.Verdict {
+	e, ok := errors.AsType[*Error](err)
+	return tokens.Verdict{
+		Ended:   errors.Is(err, ErrReconnectRequired),
+		Unclear: !ok || e.reach != reachedNever && (e.StatusCode == 0 || e.StatusCode >= 500),
+		Again:   Retryable(err) || errors.Is(err, context.DeadlineExceeded),
+	}
+}
+
+// tokenError turns x/oauth2's errors into ours, without the body it keeps.
+func tokenError(op Operation, err error, now time.Time) error {
+	var answered *oauth2.RetrieveError
+	if errors.As(err, &answered) && answered.Response != nil && answered.Response.StatusCode >= 300 {
+		e := decodeError(op, answered.Response.StatusCode, answered.Response.Header, answered.Body, now)
+		e.Description = "" // it may quote the code or the token
+		e.read = op == opRefresh
+		return e
+	}
+	// The same refresh token may be sent again, a code never.
+	e := &Error{Operation: op, reach: reachedUnsure, Err: errTokenAnswer, read: op == opRefresh}
+	var failed *url.Error
+	if errors.As(err, &failed) {
+		e.Err = failed.Err
+	}
+	if certainlyNotSent(err) {
+		e.reach = reachedNever
+	}
+	return e
+}
+
+// errTokenAnswer stands for x/oauth2's own texts, which could quote the answer.
+var errTokenAnswer = errors.New("the token endpoint's answer cannot be read")
+
+// mintAppToken is the tokens.Exchange of the application. Asking twice does no harm.
+func (t *tokenEndpoints) mintAppToken(ctx context.Context, _ string) (tokens.Pair, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, min(mintTimeout, t.opts.attemptTimeout()), errAttemptTime)
+	defer cancel()
+	req, err := t.newTokenRequest(ctx)
+	if err != nil {
+		return tokens.Pair{}, &Error{Operation: opAppToken, reach: reachedNever, Err: err}
+	}
+	sent := t.opts.sentForToken(req)
+	resp, err := t.opts.roundTrip(req) //nolint:bodyclose // readAnswer closes it
+	if err != nil {
+		e := &Error{Operation: opAppToken, read: true, reach: reachedUnsure, Err: sent.Cause(causeOf(ctx, err))}
+		if certainlyNotSent(err) {
+			e.reach = reachedNever
+		}
+		return tokens.Pair{}, e
+	}
+	if resp.StatusCode == http.StatusOK {
+		sent = echo.Echo{} // a token is what it is for
+	}
+	answer, err := readAnswer(ctx, t.opts, resp, &sent)
+	if err != nil {
+		return tokens.Pair{}, &Error{Operation: opAppToken, StatusCode: resp.StatusCode, read: true, reach: reachedUnsure, Err: err}
+	}
+	return t.decodeAppToken(answer)
+}
+
+func (t *tokenEndpoints) decodeAppToken(answer *answer) (tokens.Pair, error) {
+	if answer.status != http.StatusOK {
+		e := decodeError(opAppToken, answer.status, answer.header, answer.body, answer.at)
+		e = withoutSecret(e, t.secrets().apiClientSecret)
+		if e.Code == "invalid_client" {
+			e.Description = "look at Config.APIClientID and Config.APIClientSecret; the legacy credentials of API v2.0 are not taken here"
+		}
+		if e.isApplicationLimit() {
+			return tokens.Pair{}, t.pause.begin(opAppToken, e)
+		}
+		return tokens.Pair{}, e
+	}
+	body, err := decodeObject[struct {
+		AccessToken lenient.String `json:"access_token"`
+		ExpiresIn   lenient.Float  `json:"expires_in"`
+	}](answer.body)
+	if err != nil || body.AccessToken == "" {
+		return tokens.Pair{}, &Error{Operation: opAppToken, StatusCode: answer.status, Err: errTokenAnswer}
+	}
+	life := appTokenLife
+	if s := body.ExpiresIn.Value; s != nil && *s >= 1 && *s < 1e9 {
+		life = time.Duration(*s * float64(time.Second))
+	}
+	now := t.opts.now()
+	return tokens.Pair{AccessToken: string(body.AccessToken), Obtained: now, Expires: now.Add(life)}, nil
+}
+
+// withoutSecret keeps of an answer to credentials what does not repeat them.
+func withoutSecret(e *Error, secret string) *Error {
+	kept := &Error{
+		Operation: e.Operation, StatusCode: e.StatusCode, Type: e.Type, Code: e.Code,
+		RequestID: e.RequestID, RetryAfter: e.RetryAfter, read: true,
+	}
+	for _, text := range []*string{&kept.Type, &kept.Code, &kept.RequestID} {
+		if strings.Contains(*text, secret) {
+			*text = ""
+		}
+	}
+	return kept
+}
+
+func (t *tokenEndpoints) newTokenRequest(ctx context.Context) (*http.Request, error) {
+	form := url.Values{
+		"grant_type": {"client_credentials"}, "client_id": {t.apiClientID}, "client_secret": {t.secrets().apiClientSecret},
+	}
+	target := t.opts.origins.IAM.JoinPath("oauth2/token").String()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, strings.NewReader(form.Encode()))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.Header.Set("Accept", "application/json")
+	req.Header["User-Agent"] = t.opts.userAgent
+	return req, nil
+}
+
+// tokenTransport is what x/oauth2 sends through.
+type tokenTransport struct{ o *options }
+
+var _ http.RoundTripper = tokenTransport{}
+
+func (t tokenTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	req = req.Clone(req.Context())
+	req.Header["User-Agent"] = t.o.userAgent
+	sent := t.o.sentForToken(req)
+	resp, err := t.o.roundTrip(req)
+	if err != nil {
+		return nil, sent.Cause(err)
+	}
+	resp.Header = resp.Header.Clone()
+	if resp.Header.Get("Content-Type") == "" {
+		resp.Header.Set("Content-Type", "application/json") // x/oauth2 would guess a form
+	}
+	if resp.StatusCode >= 300 {
+		t.strike(resp, &sent)
+	}
+	return resp, nil
+}
+
+// newTokenClient returns the client that x/oauth2 uses: the caller's transport,
+// no redirects, and a bound on the body and on the time.
+func newTokenClient(o *options) *http.Client {
+	return &http.Client{
+		Transport:     tokenTransport{o},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// strike removes from an error what was sent.
+func (t tokenTransport) strike(resp *http.Response, sent *echo.Echo) {
+	body, err := readAtMost(resp.Body, maxErrorBody, resp.ContentLength)
+	_ = resp.Body.Close()
+	if errors.Is(err, errBodyTooLarge) {
+		err = nil // what is read of it is no JSON
+	}
+	resp.Header = sent.Header(resp.Header)
+	resp.Body = io.NopCloser(io.MultiReader(bytes.NewReader(sent.JSON(body)), brokenOff{err}))
+}
+
+// brokenOff ends a body as it had ended.
+type brokenOff struct{ err error }
+
+func (b brokenOff) Read([]byte) (int, error) {
+	if b.err != nil {
+		return 0, b.err
+	}
+	return 0, io.EOF
+}
+
+// sentForToken are the secrets of a request to a token endpoint.
+func (o *options) sentForToken(req *http.Request) (e echo.Echo) {
+	if kind, sent, _ := strings.Cut(req.Header.Get("Authorization"), " "); kind == "Basic" {
+		pair, _ := base64.StdEncoding.DecodeString(sent)
+		_, secret, _ := strings.Cut(string(pair), ":")
+		plain, _ := url.QueryUnescape(secret)
+		for _, form := range []string{sent, secret, plain} {
+			e.Add(form)
+		}
+	}
+	if req.GetBody == nil {
+		return e
+	}
+	body, err := req.GetBody()
+	if err != nil {
+		return e
+	}
+	text, _ := io.ReadAll(body)
+	form, _ := url.ParseQuery(string(text))
+	for _, name := range []string{"code", "refresh_token", "client_secret"} {
+		e.Add(form.Get(name))
+	}
+	return e
+}

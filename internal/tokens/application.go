@@ -1,0 +1,203 @@
+package tokens
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/seed-498a1bc4/smartcar/internal/randid"
+	"github.com/seed-498a1bc4/smartcar/internal/records"
+)
+
+const (
+	// appLife is how long an application's token lives. It is documented; the
+	// record outlives it.
+	appLife = time.Hour
+	// appLease is how long one process may keep the others from asking for one.
+	appLease = 15 * time.Second
+	// replacedTime is how long a token that replaced a refused one, and has not
+	// been accepted since, is not replaced again.
+	replacedTime = time.Minute
+	// appTries is how often a token that was used up meanwhile is asked for again.
+	appTries = 3
+)
+
+// appRecord is what is stored of the application's token: all processes use one.
+type appRecord struct {
+	AccessToken string    `json:"access_token"`
+	Expires     time.Time `json:"expires"` // when it is renewed, by the store's clock
+	lease
+}
+
+// appToken is the token in use. Nobody changes one: what happens to it makes
+// another one, so that who reads it sees what is true at one moment. It never
+// prints.
+type appToken struct {
+	header  []string
+	expires time.Time // when it is renewed, which is before its end
+	minted  bool      // by this process, and not taken from what another one has stored
+	// replaced is when it was minted in the place of a refused one; zero if it
+	// was not, and once it has been accepted.
+	replaced time.Time
+}
+
+func (t *appToken) fresh(now time.Time) bool { return t != nil && now.Before(t.expires) }
+
+// is reports whether the token makes this header.
+func (t *appToken) is(header []string) bool {
+	return t != nil && len(header) > 0 && t.header[0] == header[0]
+}
+
+// Application is the token of the application. It is minted once for all
+// callers of all processes, and again when Smartcar refuses it. It is safe
+// for concurrent use.
+type Application struct {
+	clock    records.Clock
+	exchange Exchange
+	key      string
+	leases   leases[appRecord, *appRecord]
+	minting  records.Flights
+	current  atomic.Pointer[appToken]
+}
+
+// NewApplication returns the token of the application with that client id; poll
+// is how often a process that waits for another one looks into the store.
+func NewApplication(r records.Records, clock records.Clock, clientID string, exchange Exchange, poll time.Duration) *Application {
+	sum := sha256.Sum256([]byte(clientID))
+	return &Application{
+		clock: clock, exchange: exchange,
+		key:    "application/" + hex.EncodeToString(sum[:16]),
+		leases: leases[appRecord, *appRecord]{records: r, clock: clock, ttl: 2 * appLife, length: appLease, poll: poll},
+	}
+}
+
+// Ready reports whether Header answers without asking anybody.
+func (a *Application) Ready() bool { return a.current.Load().fresh(a.clock.Now()) }
+
+// Header returns the Authorization header with a token that can be used now.
+// Errors: [ErrNoOther], and those of the Exchange.
+func (a *Application) Header(ctx context.Context) ([]string, error) {
+	t := a.current.Load()
+	if !t.fresh(a.clock.Now()) {
+		var err error
+		if t, err = a.renewed(ctx, nil); err != nil {
+			return nil, err
+		}
+	}
+	return t.header, nil
+}
+
+// Replace gets another token than the one that was refused. It returns true for
+// a new one, and false for one that was there, and may be as old. [ErrNoOther] says
+// that the credentials are at fault and not the token: the refused one has itself replaced
+// another one lately and never been accepted.
+//
+// All of this is decided by one look at the token in use. When many callers
+// are refused at once, the first one replaces the token and the others must not
+// take the new one for the one that they were refused with:
+//
+//  1. A and B send a request with token 1. Both are refused.
+//  2. A sees token 1 in use, and mints token 2 in its place.
+//  3. B sees token 2 in use, whether it was accepted or not: it is another one than
+//     B sent, so B uses it.
+//  4. C was sent with token 2 and is refused. Only C, who sees the very token that it
+//     sent, minds that it has replaced another one lately.
+func (a *Application) Replace(ctx context.Context, refused []string) (minted bool, err error) {
+	t := a.current.Load()
+	switch {
+	case t != nil && !t.is(refused):
+		return false, nil
+	case t != nil && !t.replaced.IsZero() && a.clock.Now().Sub(t.replaced) < replacedTime:
+		return false, ErrNoOther
+	}
+	if t, err = a.renewed(ctx, refused); err != nil {
+		return false, err
+	}
+	return t.minted, nil
+}
+
+// Accepted notes that Smartcar took a token which replaced a refused one: if
+// it is refused later, it is replaced again.
+func (a *Application) Accepted(header []string) {
+	t := a.current.Load()
+	if !t.is(header) || t.replaced.IsZero() {
+		return
+	}
+	accepted := *t
+	accepted.replaced = time.Time{}
+	a.current.CompareAndSwap(t, &accepted) // else there is another token by now
+}
+
+// renewed returns a token that is not the refused one: another caller's,
+// another process's, or a new one.
+func (a *Application) renewed(ctx context.Context, refused []string) (*appToken, error) {
+	for range appTries {
+		err := a.minting.Do(ctx, "", func() error { return a.renew(ctx, refused) })
+		if err != nil {
+			return nil, err
+		}
+		if t := a.current.Load(); a.willDo(t, refused) {
+			return t, nil
+		}
+	}
+	return nil, ErrNoOther
+}
+
+func (a *Application) willDo(t *appToken, refused []string) bool {
+	return t.fresh(a.clock.Now()) && !t.is(refused)
+}
+
+// renew takes what another process has stored, or mints under a lease. Unlike a
+// refresh token's, this answer can be asked for again: a store that is away
+// only costs the sharing.
+func (a *Application) renew(ctx context.Context, refused []string) error {
+	if a.willDo(a.current.Load(), refused) {
+		return nil // another caller was faster
+	}
+	id := randid.Text()
+	stored, err := a.leases.acquire(ctx, a.key, id, func(r *appRecord, now time.Time) bool {
+		t := appToken{header: header(r.AccessToken)}
+		return r.AccessToken != "" && now.Before(r.Expires) && !t.is(refused)
+	})
+	switch {
+	case errors.Is(err, records.ErrStore):
+		_, _, err = a.mint(ctx, refused)
+		return err
+	case err != nil:
+		return err
+	case !stored.mine:
+		a.current.Store(&appToken{
+			header:  header(stored.record.AccessToken),
+			expires: a.clock.Now().Add(stored.record.Expires.Sub(stored.now)),
+		})
+		return nil
+	}
+	token, life, err := a.mint(ctx, refused)
+	a.leases.release(ctx, a.key, id, false, func(r *appRecord, now time.Time) {
+		if err == nil {
+			r.AccessToken, r.Expires = token, now.Add(life)
+		}
+	})
+	return err
+}
+
+// mint puts a new token into use, in the place of a refused one if there is one.
+func (a *Application) mint(ctx context.Context, refused []string) (token string, life time.Duration, err error) {
+	pair, err := a.exchange(ctx, "")
+	if err != nil {
+		return "", 0, err
+	}
+	// One that lives for moments only is used for half of them.
+	life = pair.Expires.Sub(pair.Obtained)
+	life -= min(skew, life/2)
+	now := a.clock.Now()
+	t := &appToken{header: header(pair.AccessToken), expires: now.Add(life), minted: true}
+	if len(refused) > 0 {
+		t.replaced = now
+	}
+	a.current.Store(t)
+	return pair.AccessToken, life, nil
+}

@@ -1,0 +1,222 @@
+package tokens
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/seed-498a1bc4/smartcar/internal/lru"
+	"github.com/seed-498a1bc4/smartcar/internal/records"
+	"github.com/seed-498a1bc4/smartcar/internal/users"
+	"github.com/seed-498a1bc4/smartcar/store"
+)
+
+const (
+	// refreshLife is how long a refresh token lives. It is documented; the answer
+	// does not say it.
+	refreshLife = 60 * 24 * time.Hour
+	// refreshTries is how often one refresh token is tried on unclear answers.
+	refreshTries = 3
+	// notCoveredTime is how long a car is remembered for which another token
+	// did not help.
+	notCoveredTime = time.Hour
+
+	recentGrants    = 10_000
+	recentUncovered = 1000
+)
+
+// grantRecord is what is stored of a grant. It never leaves this package.
+type grantRecord struct {
+	UserID       string    `json:"user_id,omitempty"`
+	AccessToken  string    `json:"access_token"`
+	RefreshToken string    `json:"refresh_token"`
+	Expires      time.Time `json:"expires"`
+	ObtainedAt   time.Time `json:"obtained_at"`
+	Spare        string    `json:"spare,omitempty"` // another refresh token, if it is not clear which of two is alive
+	lease
+	// What Connect brought, until the grant is linked to its user.
+	Pending *Pending `json:"pending,omitempty"`
+}
+
+func (r *grantRecord) fresh(now time.Time) bool {
+	return r.AccessToken != "" && now.Before(r.Expires.Add(-skew))
+}
+
+// setPair takes the lease out, too: the renewal is over.
+func (r *grantRecord) setPair(p Pair) {
+	r.AccessToken, r.RefreshToken, r.Spare = p.AccessToken, p.RefreshToken, ""
+	r.ObtainedAt, r.Expires = p.Obtained, p.Expires
+	r.lease.clear()
+}
+
+func grantKey(id string) string { return "grant/" + id }
+
+// Timing says how long things take. All of it follows from options of the client.
+type Timing struct {
+	Grace time.Duration // how long Smartcar honors a used refresh token
+	Lease time.Duration // how long one process may keep the others from refreshing
+	Poll  time.Duration // how often a process that waits looks into the store
+	Pause time.Duration // between two tries of one refresh token
+	// A new grant that the store does not take is tried again after StorePause,
+	// twice that and so on, up to StorePauseMax.
+	StorePause, StorePauseMax time.Duration
+}
+
+// Grants owns the tokens of all grants: it stores a new pair before using it,
+// refreshes once for all callers, and never drops a pair before the new one is
+// safe. It is safe for concurrent use.
+type Grants struct {
+	records  records.Records
+	clock    records.Clock
+	users    *users.Users
+	exchange Exchange
+	judge    Judge
+	timing   Timing
+	leases   leases[grantRecord, *grantRecord]
+	// cached holds access tokens, to spare the store a load for each request.
+	cached     *lru.Cache[string, *cachedGrant]
+	refreshing records.Flights
+	unstored   unstored
+	// notCovered is when a renewed token was refused for a car, by grant/vehicle.
+	notCovered *lru.Cache[string, time.Time]
+}
+
+// cachedGrant is a record with the header that its access token makes.
+type cachedGrant struct {
+	grantRecord
+	header []string
+}
+
+// NewGrants returns the grants in a store.
+func NewGrants(r records.Records, clock records.Clock, u *users.Users, exchange Exchange, judge Judge, timing Timing) *Grants {
+	return &Grants{
+		records: r, clock: clock, users: u, exchange: exchange, judge: judge, timing: timing,
+		leases: leases[grantRecord, *grantRecord]{
+			records: r, clock: clock, ttl: refreshLife, length: timing.Lease, poll: timing.Poll,
+			patience: refreshTries * timing.Lease, grace: timing.Grace, absent: ErrEnded,
+		},
+		cached:     lru.New[string, *cachedGrant](recentGrants),
+		notCovered: lru.New[string, time.Time](recentUncovered),
+	}
+}
+
+// RefreshTokens are those of a grant, as far as this process remembers them.
+// What comes back for a request with its access token must not repeat them.
+func (g *Grants) RefreshTokens(id string) (current, spare string) {
+	if r, ok := g.cached.Get(id); ok {
+		return r.RefreshToken, r.Spare
+	}
+	return "", ""
+}
+
+// Ready reports whether Header answers without asking anybody.
+func (g *Grants) Ready(id string) bool {
+	r, ok := g.cached.Get(id)
+	return ok && r.fresh(g.clock.Now())
+}
+
+// Header returns the Authorization header with an access token that can be used
+// now. Errors: [ErrEnded], [ErrTaken], records.ErrStore, and those of the
+// Exchange. After ErrEnded, and after an error that the Judge takes for the end,
+// the caller takes the grant out of use: see Forget.
+func (g *Grants) Header(ctx context.Context, id string) ([]string, error) {
+	r, err := g.valid(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return r.header, nil
+}
+
+// Replace renews a token that was refused for a car, unless that has not helped
+// this car before: then the token is fine and does not cover it, and the
+// result is [ErrNoOther]. It returns false without an error if another process
+// has renewed it already. Other errors are those of Header.
+func (g *Grants) Replace(ctx context.Context, id, car string, refused []string) (renewed bool, err error) {
+	r, err := g.load(ctx, id)
+	switch {
+	case err != nil:
+		return false, err
+	case r.header[0] != refused[0]:
+		return false, nil
+	}
+	if at, ok := g.notCovered.Get(id + "/" + car); ok && g.clock.Now().Sub(at) < notCoveredTime {
+		return false, ErrNoOther
+	}
+	_, err = g.refreshed(ctx, id, func(now *grantRecord) bool { return now.AccessToken != r.AccessToken })
+	return err == nil, err
+}
+
+// NotCovered remembers a car for which another token did not help, so that
+// asking for it does not renew the tokens each time.
+func (g *Grants) NotCovered(id, car string) { g.notCovered.Put(id+"/"+car, g.clock.Now()) }
+
+// Renew refreshes a grant whose refresh token has less than within to live, and
+// one whose refresh is under way somewhere and does not come to its end.
+func (g *Grants) Renew(ctx context.Context, id string, within time.Duration) error {
+	_, err := g.refreshed(ctx, id, func(r *grantRecord) bool {
+		return r.LeaseID == "" && r.ObtainedAt.Add(refreshLife).Sub(g.clock.Now()) >= within
+	})
+	return err
+}
+
+// Forget removes the tokens of a grant.
+func (g *Grants) Forget(ctx context.Context, id string) error {
+	g.unstored.drop(id)
+	g.cached.Delete(id)
+	return g.records.Remove(ctx, grantKey(id))
+}
+
+// ended reports whether an error means that the grant has ended.
+func (g *Grants) ended(err error) bool {
+	return errors.Is(err, ErrEnded) || err != nil && g.judge(err).Ended
+}
+
+// cache remembers a record that is stored. A grant under refresh is not
+// remembered: if the process that refreshes it crashes, others have to see its
+// lease in the store.
+func (g *Grants) cache(id string, r grantRecord) *cachedGrant {
+	c := &cachedGrant{r, header(r.AccessToken)}
+	if r.LeaseID == "" {
+		g.cached.Put(id, c)
+	} else {
+		g.cached.Delete(id)
+	}
+	return c
+}
+
+func (g *Grants) load(ctx context.Context, id string) (*cachedGrant, error) {
+	r, err := records.Read[grantRecord](ctx, g.records, grantKey(id))
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return nil, ErrEnded
+	case err != nil:
+		return nil, err
+	}
+	return g.cache(id, r), nil
+}
+
+// valid returns a record whose access token can be used now.
+func (g *Grants) valid(ctx context.Context, id string) (*cachedGrant, error) {
+	if r, ok := g.cached.Get(id); ok && r.fresh(g.clock.Now()) {
+		return r, nil
+	}
+	r, err := g.refreshed(ctx, id, func(r *grantRecord) bool { return r.fresh(g.clock.Now()) })
+	if err == nil {
+		return r, nil
+	}
+	// A token endpoint that is down does not matter before the token's end.
+	if g.ended(err) {
+		return nil, err
+	}
+	old, ok := g.cached.Get(id)
+	if !ok {
+		var loadErr error
+		if old, loadErr = g.load(ctx, id); loadErr != nil {
+			return nil, err
+		}
+	}
+	if old.AccessToken == "" || !g.clock.Now().Before(old.Expires) {
+		return nil, err
+	}
+	return old, nil
+}

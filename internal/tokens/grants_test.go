@@ -1,0 +1,148 @@
+package tokens
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-498a1bc4/smartcar/internal/records"
+	"github.com/seed-498a1bc4/smartcar/internal/users"
+	"github.com/seed-498a1bc4/smartcar/store"
+	"github.com/stretchr/testify/require"
+)
+
+var (
+	errVoid  = errors.New("invalid_grant")
+	errAway  = errors.New("the store is away")
+	errProxy = errors.New("bad gateway")
+)
+
+func judge(err error) Verdict {
+	return Verdict{Ended: errors.Is(err, errVoid), Unclear: errors.Is(err, errProxy), Again: errors.Is(err, errProxy)}
+}
+
+// failing is a store that fails where away says so.
+type failing struct {
+	store.Store
+	away func(key string) bool
+}
+
+func (f *failing) Load(ctx context.Context, key string) (store.Record, error) {
+	if f.away != nil && f.away(key) {
+		return store.Record{}, errAway
+	}
+	return f.Store.Load(ctx, key)
+}
+
+func (f *failing) CompareAndSwap(ctx context.Context, key string, old store.Revision, value []byte, ttl time.Duration) (store.Record, error) {
+	if f.away != nil && f.away(key) {
+		return store.Record{}, errAway
+	}
+	return f.Store.CompareAndSwap(ctx, key, old, value, ttl)
+}
+
+func newGrants(s store.Store, exchange Exchange) (*Grants, *users.Users) {
+	r := records.New(s, clock{})
+	u := users.New(r, clock{}, 100)
+	return NewGrants(r, clock{}, u, exchange, judge, Timing{
+		Grace: time.Minute, Lease: 15 * time.Second, Poll: 200 * time.Millisecond,
+		Pause: 500 * time.Millisecond, StorePause: 500 * time.Millisecond, StorePauseMax: 10 * time.Second,
+	}), u
+}
+
+// linked adds a grant whose access token has run out, and returns its id.
+func linked(t *testing.T, g *Grants, u *users.Users) string {
+	t.Helper()
+	id, err := g.Add(t.Context(), Pair{AccessToken: "access-0", RefreshToken: "refresh-0", Obtained: time.Now(), Expires: time.Now()}, Pending{ExternalID: "acct_42"})
+	require.NoError(t, err)
+	pending, userID, err := g.Pending(t.Context(), id)
+	require.NoError(t, err)
+	require.Equal(t, Pending{ExternalID: "acct_42"}, pending)
+	require.Empty(t, userID)
+	welcome, err := u.Welcome(t.Context(), "alice", users.Arrival{Grant: id})
+	require.NoError(t, err)
+	require.True(t, welcome)
+	require.NoError(t, g.Link(t.Context(), id, "alice"))
+	_, userID, err = g.Pending(t.Context(), id)
+	require.NoError(t, err)
+	require.Equal(t, "alice", userID)
+	return id
+}
+
+// The end of a grant is said, and left to the caller: what was told to it has to
+// go first.
+func TestEndOfAGrantIsLeftToTheCaller(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := store.NewMemory()
+		g, u := newGrants(s, func(context.Context, string) (Pair, error) { return Pair{}, errVoid })
+		id := linked(t, g, u)
+		_, err := g.Header(t.Context(), id)
+		require.ErrorIs(t, err, errVoid)
+		_, err = s.Load(t.Context(), "grant/"+id)
+		require.NoError(t, err)
+		require.NoError(t, g.Forget(t.Context(), id))
+		for range 2 {
+			_, err = g.Header(t.Context(), id)
+			require.ErrorIs(t, err, ErrEnded)
+		}
+	})
+}
+
+// A grant was ended elsewhere while its new pair was under way, and the store
+// fails just when it is revived: the pair is kept and stored later.
+func TestPairOfAnEndedGrantSurvivesTheStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &failing{Store: store.NewMemory()}
+		var away atomic.Bool
+		m := new(mint)
+		g, u := newGrants(s, m.exchange)
+		other, _ := newGrants(s, m.exchange)
+		id := linked(t, g, u)
+		g.exchange = func(ctx context.Context, refreshToken string) (Pair, error) {
+			require.NoError(t, u.RemoveGrant(ctx, "alice", id))
+			require.NoError(t, other.Forget(ctx, id))
+			s.away = func(key string) bool { return away.Load() && strings.HasPrefix(key, "user/") }
+			away.Store(true)
+			return m.exchange(ctx, refreshToken)
+		}
+		_, err := g.Header(t.Context(), id)
+		require.ErrorIs(t, err, records.ErrStore)
+		away.Store(false)
+		require.True(t, g.Revive(t.Context(), "alice"))
+		r, err := u.Connected(t.Context(), "alice")
+		require.NoError(t, err)
+		require.True(t, r.Has(id))
+		h, err := g.Header(t.Context(), id)
+		require.NoError(t, err)
+		require.Equal(t, []string{"Bearer token-1"}, h)
+		require.False(t, g.Revive(t.Context(), "alice"))
+	})
+}
+
+// Nothing is kept of a pair whose user is gone.
+func TestPairOfAForgottenUserIsDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := store.NewMemory()
+		m := new(mint)
+		g, u := newGrants(s, m.exchange)
+		id := linked(t, g, u)
+		g.exchange = func(ctx context.Context, refreshToken string) (Pair, error) {
+			_, err := u.MarkForgotten(ctx, "alice")
+			require.NoError(t, err)
+			require.NoError(t, g.Forget(ctx, id))
+			require.NoError(t, u.Delete(ctx, "alice"))
+			return m.exchange(ctx, refreshToken)
+		}
+		_, err := g.Header(t.Context(), id)
+		require.ErrorIs(t, err, ErrEnded)
+		require.False(t, g.Revive(t.Context(), "alice"))
+		for _, key := range []string{"grant/" + id, "user/alice"} {
+			_, err = s.Load(t.Context(), key)
+			require.ErrorIs(t, err, store.ErrNotFound)
+		}
+	})
+}

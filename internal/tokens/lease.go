@@ -1,0 +1,171 @@
+package tokens
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/seed-498a1bc4/smartcar/internal/contexts"
+	"github.com/seed-498a1bc4/smartcar/internal/records"
+)
+
+// A lease stands in a stored record while one process renews its token, and says
+// until when the others wait. Three processes A, B and C, of which A dies:
+//
+//  1. A and B find that the access token has run out. Both load the record.
+//  2. A swaps its lease in: id A, until 15 s from now. B's swap conflicts: it sees
+//     A's lease and looks again five times a second. C does the same when it comes.
+//  3. A sends the refresh token. Smartcar trades it for a new pair and honors the
+//     old one for a minute more, the grace, in which it gives the same new pair
+//     or another one.
+//  4. A dies before it has stored the pair. Its lease stays in the record.
+//  5. The 15 s are over. B swaps its own lease in and sends the same refresh token,
+//     still within the grace. If B dies, too, C is in time at 30 s, and a fourth
+//     process at 45 s: that is why a lease lasts a quarter of the grace.
+//  6. B stores its pair, which takes the lease out of the record, and uses it.
+//     C sees a good access token and uses it, too.
+//
+// A process that only seems to be dead is covered by the order of the writes:
+//
+//  7. A was not dead, but cut off from the store, and comes back with its pair after
+//     step 6. The refresh token in the record is not the one A has traded: Smartcar
+//     honors one of the two pairs, and nobody can tell which. A files its
+//     refresh token as the spare one of the record. It is tried if the other is refused.
+//
+// And a process that gives up says so:
+//
+//  8. A gets no clear answer and gives up. It ends its lease but leaves the id: the
+//     trace of a refresh nobody knows the end of. Whoever comes next sends the
+//     same refresh token again while the grace lasts, even if the access token is
+//     good for another hour: after the grace nothing could be saved.
+//  9. Nobody came within the grace. The trace is taken out, and the access token is
+//     used as long as it is good.
+type lease struct {
+	LeaseID    string    `json:"lease_id,omitempty"`
+	LeaseUntil time.Time `json:"lease_until,omitzero"`
+}
+
+func (l *lease) leaseOf() *lease { return l }
+
+// held reports whether somebody renews. A lease that ends far from now was
+// written by a clock that is off, and does not count.
+func (l *lease) held(now time.Time, length time.Duration) bool {
+	return l.LeaseID != "" && now.Before(l.LeaseUntil) && l.LeaseUntil.Sub(now) <= 2*length
+}
+
+func (l *lease) take(id string, until time.Time) { l.LeaseID, l.LeaseUntil = id, until }
+
+func (l *lease) clear() { *l = lease{} }
+
+// ErrTaken says that another process renews the token, and takes too long.
+var ErrTaken = errors.New("another process has taken the refresh over")
+
+// leased is a pointer to a stored record with a lease in it.
+type leased[T any] interface {
+	*T
+	leaseOf() *lease
+}
+
+// leases are those in one kind of record.
+type leases[T any, P leased[T]] struct {
+	records records.Records
+	clock   records.Clock
+	ttl     time.Duration // of a record
+	length  time.Duration // of a lease
+	poll    time.Duration // how often a process that waits looks
+	// patience is how long to wait for other processes; zero is as long as
+	// the caller does.
+	patience time.Duration
+	// grace is how long after its end a lease that was not taken out has to be
+	// followed up: see step 8 of lease. Zero is never.
+	grace time.Duration
+	// absent is the error for a record that is not there; nil makes it.
+	absent error
+}
+
+// acquired is a record as it was found when a lease was asked for.
+type acquired[T any] struct {
+	record T
+	mine   bool      // our lease is in it; otherwise it is enough as it is
+	now    time.Time // the store's
+}
+
+// acquire puts our lease into a record unless enough says that it will do as it
+// is. It waits while another process renews it, and returns [ErrTaken] when
+// that takes too long.
+func (l *leases[T, P]) acquire(ctx context.Context, key, id string, enough func(r *T, now time.Time) bool) (acquired[T], error) {
+	for waited := time.Duration(0); ; waited += l.poll {
+		a, err := l.try(ctx, key, id, enough)
+		if !errors.Is(err, ErrTaken) || l.patience > 0 && waited >= l.patience {
+			return a, err
+		}
+		if err := l.clock.Sleep(ctx, l.poll); err != nil {
+			return a, err
+		}
+	}
+}
+
+// try is acquire without waiting.
+func (l *leases[T, P]) try(ctx context.Context, key, id string, enough func(r *T, now time.Time) bool) (a acquired[T], err error) {
+	a.record, err = records.Change(ctx, l.records, key, l.ttl, func(r *T, found bool, now time.Time) error {
+		a.mine, a.now = false, now
+		if !found && l.absent != nil {
+			return l.absent
+		}
+		in := P(r).leaseOf()
+		held := in.held(now, l.length)
+		switch does := enough(r, now); {
+		case does && (held || in.LeaseID == "" || l.grace == 0):
+			return records.ErrUnchanged
+		case does && now.After(in.LeaseUntil.Add(l.grace)):
+			in.clear() // too late to save anything
+			return nil
+		case held:
+			return ErrTaken
+		}
+		in.take(id, now.Add(l.length))
+		a.mine = true
+		return nil
+	})
+	return a, err
+}
+
+// extend makes our lease begin anew, or returns [ErrTaken] if it is no longer ours.
+func (l *leases[T, P]) extend(ctx context.Context, key, id string) error {
+	ctx, cancel := contexts.Detached(ctx)
+	defer cancel()
+	_, err := records.Change(ctx, l.records, key, l.ttl, func(r *T, found bool, now time.Time) error {
+		in := P(r).leaseOf()
+		switch {
+		case !found && l.absent != nil:
+			return l.absent
+		case in.LeaseID != id:
+			return ErrTaken
+		}
+		in.LeaseUntil = now.Add(l.length)
+		return nil
+	})
+	return err
+}
+
+// release ends our lease, so that others can renew at once. With a trace the id
+// stays: see step 8 of lease. Edit, which may be nil, changes the record on the
+// way. A failure to write is harmless: the lease then ends by itself.
+func (l *leases[T, P]) release(ctx context.Context, key, id string, trace bool, edit func(r *T, now time.Time)) {
+	ctx, cancel := contexts.Detached(ctx)
+	defer cancel()
+	_, _ = records.Change(ctx, l.records, key, l.ttl, func(r *T, _ bool, now time.Time) error {
+		in := P(r).leaseOf()
+		if in.LeaseID != id {
+			return records.ErrUnchanged
+		}
+		in.LeaseUntil = now
+		if !trace {
+			in.clear()
+		}
+		if edit != nil {
+			edit(r, now)
+		}
+		return nil
+	})
+}

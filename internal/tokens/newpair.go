@@ -1,0 +1,167 @@
+package tokens
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/seed-498a1bc4/smartcar/internal/contexts"
+	"github.com/seed-498a1bc4/smartcar/internal/records"
+	"github.com/seed-498a1bc4/smartcar/internal/users"
+)
+
+// newPair is what a refresh token was traded for, not stored yet.
+type newPair struct {
+	Pair
+	used   string // the refresh token it replaces
+	userID string // whose; empty until the grant is linked
+}
+
+// unstored is what the store would not take yet, by grant. It exists nowhere else.
+type unstored struct {
+	mu     sync.Mutex
+	pairs  map[string]newPair
+	grants map[string]grantRecord // new ones
+}
+
+func (u *unstored) putPair(id string, p newPair) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.pairs == nil {
+		u.pairs = make(map[string]newPair)
+	}
+	u.pairs[id] = p
+}
+
+func (u *unstored) putGrant(id string, r grantRecord) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.grants == nil {
+		u.grants = make(map[string]grantRecord)
+	}
+	u.grants[id] = r
+}
+
+func (u *unstored) pair(id string) (newPair, bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	p, ok := u.pairs[id]
+	return p, ok
+}
+
+func (u *unstored) grant(id string) (grantRecord, bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	r, ok := u.grants[id]
+	return r, ok
+}
+
+func (u *unstored) pairsOf(userID string) map[string]newPair {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	found := make(map[string]newPair)
+	for id, p := range u.pairs {
+		if p.userID == userID {
+			found[id] = p
+		}
+	}
+	return found
+}
+
+func (u *unstored) drop(id string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	delete(u.pairs, id)
+	delete(u.grants, id)
+}
+
+// storePair stores the new pair before anybody uses it. It exists nowhere else,
+// so a store that is away for a moment is waited for, and after that the
+// pair is kept in memory.
+func (g *Grants) storePair(ctx context.Context, id string, pair newPair) (*cachedGrant, error) {
+	ctx, cancel := contexts.Detached(ctx)
+	defer cancel()
+	patience, cancelPatience := context.WithTimeout(ctx, min(g.timing.Lease, contexts.DetachedTime/2))
+	defer cancelPatience()
+	r, err := g.putPair(ctx, id, pair)
+	for errors.Is(err, records.ErrStore) && g.clock.Sleep(patience, g.timing.Poll) == nil {
+		r, err = g.putPair(ctx, id, pair)
+	}
+	if errors.Is(err, ErrEnded) {
+		r, err = g.revive(ctx, id, pair)
+	}
+	switch {
+	case err != nil && !errors.Is(err, ErrEnded):
+		g.unstored.putPair(id, pair)
+		return nil, err
+	case err != nil:
+		g.unstored.drop(id)
+		return nil, err
+	}
+	g.unstored.drop(id)
+	return g.cache(id, r), nil
+}
+
+// putPair replaces the refresh token that was traded. If another process has
+// replaced it meanwhile, only the pair that Smartcar gave last works, and which
+// one that is cannot be told: the second refresh token is kept as the spare
+// one until one of the two has worked.
+func (g *Grants) putPair(ctx context.Context, id string, pair newPair) (grantRecord, error) {
+	return records.Change(ctx, g.records, grantKey(id), refreshLife, func(r *grantRecord, found bool, _ time.Time) error {
+		switch {
+		case !found:
+			return ErrEnded // forgotten meanwhile: nothing may be kept
+		case r.RefreshToken != pair.used:
+			r.Spare = pair.RefreshToken
+			return nil
+		}
+		r.setPair(pair.Pair)
+		return nil
+	})
+}
+
+// revive files a pair whose grant is gone. Another process, which was told that
+// the used refresh token is void before it could see this pair, has ended the
+// grant. Only if the user is gone, too, nothing may be kept.
+func (g *Grants) revive(ctx context.Context, id string, pair newPair) (grantRecord, error) {
+	if _, err := g.users.Connected(ctx, pair.userID); errors.Is(err, users.ErrNotConnected) {
+		return grantRecord{}, ErrEnded
+	} else if err != nil {
+		return grantRecord{}, err
+	}
+	record := grantRecord{UserID: pair.userID}
+	record.setPair(pair.Pair)
+	if err := g.putGrant(ctx, id, record); err != nil {
+		return grantRecord{}, err
+	}
+	err := g.users.AddGrant(ctx, pair.userID, id, pair.Obtained)
+	if errors.Is(err, users.ErrNotConnected) { // forgotten meanwhile
+		return grantRecord{}, errors.Join(ErrEnded, g.records.Remove(ctx, grantKey(id)))
+	}
+	return record, err
+}
+
+// Revive stores the pairs of a user's grants that could not be stored before, and
+// reports whether there were any.
+func (g *Grants) Revive(ctx context.Context, userID string) (revived bool) {
+	for id, pair := range g.unstored.pairsOf(userID) {
+		_, err := g.storePair(ctx, id, pair)
+		revived = revived || err == nil
+	}
+	return revived
+}
+
+// useSpare puts the spare refresh token in the place of one that was refused.
+func (g *Grants) useSpare(ctx context.Context, id string, refused grantRecord) (spare grantRecord, ok bool, err error) {
+	ctx, cancel := contexts.Detached(ctx)
+	defer cancel()
+	r, err := records.Change(ctx, g.records, grantKey(id), refreshLife, func(r *grantRecord, found bool, now time.Time) error {
+		if !found || r.RefreshToken != refused.RefreshToken || r.Spare == "" {
+			return records.ErrUnchanged
+		}
+		r.RefreshToken, r.Spare, r.LeaseUntil = r.Spare, "", now.Add(g.timing.Lease)
+		return nil
+	})
+	return r, err == nil && r.RefreshToken != refused.RefreshToken && r.LeaseID == refused.LeaseID, err
+}
