@@ -468,3 +468,44 @@ func (s *Signals) WheelStyle() (*TextSignal, error) {
 func (s *Signals) WheelTires() (*TiresSignal, error) {
 	return tiresSignal(s.content(), signals.WheelTires)
 }
+
+// documentedUnit is the unit of a signal that names none; empty for what has no unit.
+func documentedUnit(code signals.Code) Unit {
+	switch code {
+	case signals.ChargeAmperage,
+		signals.ChargeAmperageMax,
+		signals.ChargeAmperageRequested:
+		return UnitAmperes
+	case signals.ChargeChargeLimits,
+		signals.InternalCombustionEngineFuelLevel,
+		signals.InternalCombustionEngineOilLife,
+		signals.LowVoltageBatteryStateOfCharge,
+		signals.TractionBatteryStateOfCharge:
+		return UnitPercent
+	case signals.ChargeChargeRate,
+		signals.MotionCurrentSpeed:
+		return UnitKilometersPerHour
+	case signals.ChargeEnergyAdded,
+		signals.TractionBatteryNominalCapacity:
+		return UnitKilowattHours
+	case signals.ChargeTimeToComplete:
+		return UnitMinutes
+	case signals.ChargeVoltage:
+		return UnitVolts
+	case signals.ChargeWattage:
+		return UnitWatts
+	case signals.ClimateExternalTemperature,
+		signals.ClimateInternalTemperature,
+		signals.HVACCabinTargetTemperature:
+		return UnitCelsius
+	case signals.InternalCombustionEngineAmountRemaining:
+		return UnitLiters
+	case signals.InternalCombustionEngineRange,
+		signals.OdometerTraveledDistance,
+		signals.TractionBatteryRange:
+		return UnitKilometers
+	case signals.WheelTires:
+		return UnitKilopascals
+	}
+	return ""
+}

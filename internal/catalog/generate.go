@@ -20,7 +20,6 @@ func Files(operations []byte) (map[string][]byte, error) {
 	for name, source := range map[string]func() ([]byte, error){
 		"signals/codes.go":        codes,
 		"signals_accessors.go":    accessors,
-		"signals_units.go":        units,
 		"vehicle_reads.go":        func() ([]byte, error) { return readMethods(reads) },
 		"tests/kit_reads_test.go": func() ([]byte, error) { return readKit(reads) },
 	} {
@@ -51,7 +50,7 @@ func codes() ([]byte, error) {
 	return format.Source(b.Bytes())
 }
 
-// accessors returns the file with the method that reads each signal.
+// accessors returns the file with the method that reads each signal, and its unit.
 func accessors() ([]byte, error) {
 	var b bytes.Buffer
 	b.WriteString(header + "package smartcar\n\nimport \"github.com/seed-498a1bc4/smartcar/signals\"\n\n")
@@ -64,13 +63,12 @@ func accessors() ([]byte, error) {
 		fmt.Fprintf(&b, "// %s reads [signals.%s]: %s%s.\n", s.Accessor(), s.Constant(), s.Doc, in(s.Unit))
 		fmt.Fprintf(&b, "func (s *Signals) %s() (*%s, error) { return %s(s.content(), signals.%s) }\n\n", s.Accessor(), result, read, s.Constant())
 	}
+	writeUnits(&b)
 	return format.Source(b.Bytes())
 }
 
-// units returns the file with the documented unit of each signal.
-func units() ([]byte, error) {
-	var b bytes.Buffer
-	b.WriteString(header + "package smartcar\n\nimport \"github.com/seed-498a1bc4/smartcar/signals\"\n\n")
+// writeUnits writes the function that knows the documented unit of each signal.
+func writeUnits(b *bytes.Buffer) {
 	b.WriteString("// documentedUnit is the unit of a signal that names none; empty for what has no unit.\n")
 	b.WriteString("func documentedUnit(code signals.Code) Unit {\nswitch code {\n")
 	inUnit := map[string][]string{}
@@ -85,10 +83,9 @@ func units() ([]byte, error) {
 		inUnit[s.Unit.Name] = append(inUnit[s.Unit.Name], "signals."+s.Constant())
 	}
 	for _, name := range names {
-		fmt.Fprintf(&b, "case %s:\nreturn Unit%s\n", strings.Join(inUnit[name], ",\n"), name)
+		fmt.Fprintf(b, "case %s:\nreturn Unit%s\n", strings.Join(inUnit[name], ",\n"), name)
 	}
 	b.WriteString("}\nreturn \"\"\n}\n")
-	return format.Source(b.Bytes())
 }
 
 // in says what a number is counted in, with a hint where that may differ.
