@@ -218,6 +218,9 @@ func (c *Client) RemoveUser(ctx context.Context, userID string) error {
 
 // v3 returns the reach of API v3, for what only that can do.
 func (c *core) v3(op Operation) (appReach, error) {
+	if err := c.made(); err != nil {
+		return appReach{}, err
+	}
 	a, ok := c.reach.(appReach)
 	if !ok {
 		return appReach{}, &NotSupportedError{Operation: op, API: c.wire.version()}

@@ -3,6 +3,7 @@ package smartcar
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"iter"
 	"net/url"
 	"slices"
@@ -51,7 +52,7 @@ type ConnectionFilter struct {
 //
 // https://smartcar.com/docs/api-reference/management/get-vehicle-connections
 func (c *Client) Connections(ctx context.Context, filter ConnectionFilter) iter.Seq2[Connection, error] {
-	if err := checkContext(ctx); err != nil {
+	if err := errors.Join(c.made(), checkContext(ctx)); err != nil {
 		return func(yield func(Connection, error) bool) { yield(Connection{}, err) }
 	}
 	return c.reach.connections(ctx, filter)
@@ -65,7 +66,7 @@ func (c *Client) Connections(ctx context.Context, filter ConnectionFilter) iter.
 //
 // https://smartcar.com/docs/api-reference/management/delete-vehicle-connections
 func (c *Client) DeleteConnections(ctx context.Context, filter ConnectionFilter) ([]Connection, error) {
-	if err := checkContext(ctx); err != nil {
+	if err := errors.Join(c.made(), checkContext(ctx)); err != nil {
 		return nil, err
 	}
 	if filter.UserID == "" && filter.VehicleID == "" && filter.ExternalID == "" {
@@ -104,7 +105,7 @@ type CompatibilityOptions struct {
 //
 // https://smartcar.com/docs/api-reference/compatibility/by-vin
 func (c *Client) Compatibility(ctx context.Context, number string, o CompatibilityOptions) (*Compatibility, error) {
-	if err := checkContext(ctx); err != nil {
+	if err := errors.Join(c.made(), checkContext(ctx)); err != nil {
 		return nil, err
 	}
 	if c.opts.api == V3 {

@@ -93,6 +93,9 @@ type WebhookReceiver struct {
 //
 // https://smartcar.com/docs/api-reference/webhooks/delivery-behavior
 func (c *Client) WebhookReceiver(o WebhookOptions, handle func(context.Context, *WebhookEvent) error) (*WebhookReceiver, error) {
+	if err := c.made(); err != nil {
+		return nil, err
+	}
 	secrets := o.Secrets
 	if len(secrets) == 0 && c.secrets().managementToken != "" {
 		secrets = []string{c.secrets().managementToken}
