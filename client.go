@@ -104,6 +104,14 @@ type secrets struct {
 // where it keeps no answers.
 const leastUserCars = 10_000
 
+// made reports a zero value that somebody has declared.
+func (c *core) made() error {
+	if c == nil {
+		return argumentError("Client", "must come from smartcar.New")
+	}
+	return nil
+}
+
 // New returns a client. It makes no request. Every problem of config and opts
 // is reported here as an [*ArgumentError], not at the first call.
 func New(config Config, opts ...Option) (*Client, error) {
