@@ -259,8 +259,13 @@ func WithAPI(api API) Option {
 }
 
 // API is the version of the API that the client speaks: what [WithAPI] or the
-// credentials of its [Config] have chosen.
-func (c *Client) API() API { return c.core.opts.api }
+// credentials of its [Config] have chosen. It is empty for the zero Client.
+func (c *Client) API() API {
+	if c.core == nil {
+		return ""
+	}
+	return c.core.opts.api
+}
 
 // chosenAPI is the version that the credentials mean, unless one was asked for.
 func (c Config) chosenAPI(asked API) (API, error) {
