@@ -11,7 +11,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-const connectTestState = "STATE234567"
+const (
+	connectTestState = "STATE234567"
+	streamingVIN     = "5YJ3E1EA7KF000001" // Model 3
+)
 
 var connectTestApp = appIdentity{clientID: "client-1", redirectURL: "https://app.example/callback?tab=1"}
 
