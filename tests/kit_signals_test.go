@@ -18,11 +18,11 @@ import (
 func wantNumber(value float64, unit smartcar.Unit) *smartcar.NumberSignal {
 	return &smartcar.NumberSignal{Value: &value, Unit: unit}
 }
-func wantBool(value bool) *smartcar.BoolSignal       { return &smartcar.BoolSignal{Value: &value} }
-func wantText(value string) *smartcar.TextSignal     { return &smartcar.TextSignal{Value: &value} }
+func wantBool(value bool) *smartcar.BoolSignal        { return &smartcar.BoolSignal{Value: &value} }
+func wantText(value string) *smartcar.TextSignal      { return &smartcar.TextSignal{Value: &value} }
 func wantWords(values ...string) *smartcar.ListSignal { return &smartcar.ListSignal{Values: values} }
-func wantClosure(open bool) *smartcar.ClosureSignal  { return &smartcar.ClosureSignal{Open: &open} }
-func wantOK() *smartcar.DiagnosticSignal             { return &smartcar.DiagnosticSignal{State: "OK"} }
+func wantClosure(open bool) *smartcar.ClosureSignal   { return &smartcar.ClosureSignal{Open: &open} }
+func wantOK() *smartcar.DiagnosticSignal              { return &smartcar.DiagnosticSignal{State: "OK"} }
 func wantAlert(text string) *smartcar.DiagnosticSignal {
 	return &smartcar.DiagnosticSignal{State: "ALERT", Description: text}
 }
