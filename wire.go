@@ -274,6 +274,39 @@ func decodeError(op Operation, status int, header http.Header, body []byte, now 
 	return e
 }
 
+// errorInside returns the error that is the whole body of a success, or nil. The
+// body of an answer that is none, which is nearly every one, is not even parsed.
+func errorInside(op Operation, status int, header http.Header, body []byte, now time.Time) *Error {
+	body = bytes.TrimSpace(body)
+	switch {
+	case !isObject(body), bytes.HasPrefix(body, []byte(`{"data":[{`)), bytes.HasPrefix(body, []byte(`{"data":{"`)):
+		return nil
+	case !bytes.Contains(body, []byte(`"type"`)) && !bytes.Contains(body, []byte(`"error`)):
+		return nil
+	}
+	var beside struct {
+		Data       lenient.List[json.RawMessage]          `json:"data"`
+		Responses  lenient.List[json.RawMessage]          `json:"responses"`
+		Attributes lenient.Object[struct{}]               `json:"attributes"` // of a signal that stands alone
+		Body       lenient.Object[struct{}]               `json:"body"`       // the same
+		Error      json.RawMessage                        `json:"error"`
+		Errors     lenient.List[lenient.Object[struct{}]] `json:"errors"`
+	}
+	readable := json.Unmarshal(body, &beside) == nil
+	if !readable || len(beside.Data) > 0 || len(beside.Responses) > 0 || beside.Attributes.Present || beside.Body.Present {
+		return nil
+	}
+	e := decodeError(op, status, header, body, now)
+	e.inside = true
+	said := e.Type != "" || e.Code != "" || e.Description != ""
+	listed := slices.ContainsFunc(beside.Errors, func(o lenient.Object[struct{}]) bool { return o.Present })
+	typed := e.StatusCode >= 400 || e.refused() || e.Type == typeServer || e.Type == typeUpstream
+	if said && (listed || isObject(beside.Error)) || e.Type != "" && typed || e.Type == "" && e.Code != "" && !isNull(beside.Error) {
+		return e
+	}
+	return nil
+}
+
 // innermost steps into v3's {"errors":[...]} or {"error":{...}}, once: no
 // documented answer nests deeper.
 func (b errorBody) innermost() errorBody {
@@ -293,7 +326,6 @@ func (b errorBody) toError() *Error {
 		StatusCode:           int(b.StatusCode),
 		Type:                 string(b.Type),
 		Code:                 string(b.Code),
-		Description:          string(b.Description),
 		DocURL:               string(b.DocURL),
 		RequestID:            string(b.RequestID),
 		SuggestedUserMessage: string(b.UserMessage),
@@ -309,7 +341,11 @@ func (b errorBody) toError() *Error {
 
 	var text lenient.String
 	_ = text.UnmarshalJSON(b.Detail)
-	for _, alternative := range []lenient.String{text, b.ErrorDescription, b.Message, b.Title} {
+	said, late := b.Description, lenient.String("")
+	if strings.Contains(strings.ToLower(string(said)), "deprecated") { // most likely itself
+		said, late = "", said
+	}
+	for _, alternative := range []lenient.String{text, said, b.ErrorDescription, b.Message, b.Title, late} {
 		if e.Description == "" {
 			e.Description = string(alternative)
 		}

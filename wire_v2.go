@@ -97,6 +97,8 @@ func splitBatch(ops []operation, a *answer) ([]part, error) {
 		parts[i] = part{op: &ops[i], body: item.Body, meta: metaFrom(header, a.at)}
 		if item.Code < 200 || item.Code > 299 {
 			parts[i].err = decodeError(ops[i].name, int(item.Code), header, item.Body, a.at)
+		} else {
+			parts[i].err = errorInside(ops[i].name, int(item.Code), header, item.Body, a.at)
 		}
 	}
 	return parts, nil
@@ -156,7 +158,7 @@ type destination struct {
 	Longitude float64 `json:"longitude"`
 }
 
-func (wireV2) commandResult(_ *operation, a *answer) (*CommandResult, error) {
+func (wireV2) commandResult(op *operation, a *answer) (*CommandResult, error) {
 	body, err := decodeObject[struct {
 		Status  lenient.String `json:"status"`
 		Message lenient.String `json:"message"`
@@ -169,6 +171,12 @@ func (wireV2) commandResult(_ *operation, a *answer) (*CommandResult, error) {
 	}
 	result := &CommandResult{Meta: metaFrom(a.header, a.at)}
 	if body != nil {
+		if status := enum(body.Status); status != "" && status != SignalStatusSuccess {
+			return nil, &Error{
+				Operation: op.name, StatusCode: a.status, RequestID: a.header.Get(headerRequestID),
+				Description: "the status of the command is " + string(body.Status) + ": " + string(body.Message),
+			}
+		}
 		result.Status, result.Message = string(body.Status), string(body.Message)
 	}
 	return result, nil
