@@ -3,6 +3,7 @@ package smartcar
 import (
 	"encoding/json"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -301,4 +302,15 @@ func TestWhichAnswerIsNewer(t *testing.T) {
 	} {
 		require.Equal(t, tt.newer, tt.new.outdates(tt.old), name)
 	}
+}
+
+// The way back from Connect is checked even where it cannot be wrong: the one of
+// the client was, when that was made.
+func TestCompleteURLNeedsAnAbsoluteWayBack(t *testing.T) {
+	const partial = "https://connect.smartcar.com/battery-capacity?response_type=vehicle_id&token=secret&redirect_uri="
+	_, err := completeURL(&url.URL{Scheme: "https", Host: "connect.smartcar.com"}, partial, "/relative", "STATE234567")
+	var problem *ArgumentError
+	require.ErrorAs(t, err, &problem)
+	require.Equal(t, "redirectURL", problem.Argument)
+	require.NotContains(t, err.Error(), "secret")
 }
