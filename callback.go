@@ -22,8 +22,8 @@ var (
 	ErrAccessDenied = errors.New("smartcar: the owner denied access")
 	// ErrUserCancelled: the owner left Connect before the end.
 	ErrUserCancelled = errors.New("smartcar: the owner left Connect")
-	// ErrVehicleIncompatible: Smartcar does not support the vehicle, or it
-	// lacks a permission marked by [Required].
+	// ErrVehicleIncompatible: Smartcar does not support the vehicle. Until
+	// 2026-06-16 also: it lacks a permission marked by [Required].
 	ErrVehicleIncompatible = errors.New("smartcar: vehicle is incompatible")
 	// ErrInvalidSubscription: the vehicle's connected services are not active.
 	ErrInvalidSubscription = errors.New("smartcar: no active connected services subscription")
@@ -308,7 +308,11 @@ type PendingGrantError struct {
 }
 
 func (e *PendingGrantError) Error() string {
-	return "smartcar: the grant is stored but not yet linked to its user; call Resume: " + e.Err.Error()
+	text := "smartcar: the grant is stored but not yet linked to its user; call Resume"
+	if e.Err == nil {
+		return text
+	}
+	return text + ": " + e.Err.Error()
 }
 
 // Unwrap returns why the user could not be asked for.

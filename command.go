@@ -53,7 +53,7 @@ func (v *Vehicle) StopCharge(ctx context.Context) (*CommandResult, error) {
 // https://smartcar.com/docs/api-reference/evs/set-charge-limit
 func (v *Vehicle) SetChargeLimit(ctx context.Context, percent float64) (*CommandResult, error) {
 	if math.IsNaN(percent) || percent < 50 || percent > 100 {
-		return nil, argumentError("SetChargeLimit percent", "must be 50 to 100")
+		return nil, argumentError("SetChargeLimit percent", "must be 50 to 100 percent, such as 80, not a fraction such as 0.8")
 	}
 	return v.command(ctx, SetChargeLimit, percent)
 }

@@ -30,8 +30,10 @@ const (
 //
 // https://smartcar.com/docs/connect/redirect-to-connect
 type ConnectOptions struct {
-	// Scope lists the permissions to ask for and replaces the dashboard's
-	// list. A vehicle without a permission marked by [Required] cannot be connected.
+	// Scope lists the permissions to ask for and replaces the dashboard's list. The
+	// owner may untick those that are not marked by [Required], and a car may be
+	// unable to grant even those: [Vehicle.Permissions] has what was granted. Ask for
+	// read_vehicle_info: see "Permissions" in the package documentation.
 	Scope []string
 	Mode  ConnectMode
 	// ForceApproval asks for consent even if the owner gave it before.
@@ -86,8 +88,10 @@ type ReauthOptions struct {
 	RedirectURL     string
 }
 
-// Required marks a permission as one the application cannot do without:
-// a vehicle that does not grant it counts as incompatible.
+// Required marks a permission as one that the owner cannot untick in Connect. Since
+// 2026-06-16 it does nothing else: cars that cannot grant it are connected all the
+// same. Look at [Vehicle.Permissions] after Connect, and keep cars out beforehand
+// with [Client.Compatibility] or the dashboard's connection filters.
 //
 // https://smartcar.com/docs/connect/redirect-to-connect
 func Required(permission string) string {

@@ -168,8 +168,8 @@ type tiresV2 struct {
 
 func (w tiresV2) reading() *TirePressureReading {
 	return &TirePressureReading{
-		FrontLeft: w.FrontLeft.Value, FrontRight: w.FrontRight.Value,
-		BackLeft: w.BackLeft.Value, BackRight: w.BackRight.Value,
+		FrontLeft: notSentinel(w.FrontLeft.Value), FrontRight: notSentinel(w.FrontRight.Value),
+		BackLeft: notSentinel(w.BackLeft.Value), BackRight: notSentinel(w.BackRight.Value),
 	}
 }
 

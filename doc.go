@@ -50,6 +50,9 @@
 // While make and model cannot be read for the moment, its data is treated as
 // that of a car without its key, and they are tried again after 5 minutes.
 //
+// A make that says nothing, such as "UNKNOWN", is not another make. On API v2.0
+// the VIN is read, too, where the attributes are not granted: it takes no turn.
+//
 // Whether the key is on the car is asked of Smartcar, which takes no turn of
 // the car: before the first read, then after a minute, two, four and so on up
 // to two hours. It can never be known when the connected account is only a
@@ -75,6 +78,20 @@
 //
 // [Vehicle.Access] explains all of this for one car, and [Vehicle.With] takes
 // the options that change it: [AllowStale], [ShareInFlight], [IgnorePolicy].
+//
+// # Permissions
+//
+// Ask for read_vehicle_info in [ConnectOptions], or in the dashboard, whatever else
+// the program reads. It is what make, model, year and the status of the virtual key
+// are read with. Without it the class of a car follows from its VIN at best, which
+// needs read_vin, and whether the key is there cannot be asked: a car is limited
+// only after Smartcar has refused it, its owner is not told in time that the key is
+// missing, and [Vehicle.WaitForKey] waits for a webhook or a command that works.
+//
+// [Required] keeps the owner from unticking a permission, and since 2026-06-16
+// nothing else: it keeps no car out. So a car may be connected without a permission
+// that was asked for. Look at [Vehicle.Permissions] after each run of Connect; an
+// operation that was not granted fails with [ErrPermission].
 //
 // # Kinds of requests
 //
@@ -201,6 +218,8 @@
 //
 //	invalid_grant                           ErrReconnectRequired: the grant has ended, or the code was used or too old.
 //	invalid_client                          ErrUnauthorized: look at Config.ClientID and ClientSecret.
+//	unauthorized_client                     ErrUnauthorized: the application is not enabled for the make of the car, which the
+//	                                        description names. See the dashboard; connecting again does not help.
 //	invalid_request                         No sentinel: compare the code.
 //	server_error                            ErrUnavailable
 //
@@ -217,7 +236,8 @@
 //	access_denied                           ErrAccessDenied
 //	user_manually_returned_to_application,  ErrUserCancelled
 //	user_cancelled
-//	vehicle_incompatible                    ErrVehicleIncompatible: the error may name the car.
+//	vehicle_incompatible                    ErrVehicleIncompatible: the error may name the car. A permission marked by
+//	                                        Required no longer causes it.
 //	invalid_subscription                    ErrInvalidSubscription: the owner's connected services are not active.
 //	no_vehicles                             ErrNoVehicles
 //	configuration_error                     ErrConnectConfiguration: see Message and the dashboard.

@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"io"
+	"math"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -116,7 +119,9 @@ func tokenError(op Operation, err error, now time.Time) error {
 	var answered *oauth2.RetrieveError
 	if errors.As(err, &answered) && answered.Response != nil && answered.Response.StatusCode >= 300 {
 		e := decodeError(op, answered.Response.StatusCode, answered.Response.Header, answered.Body, now)
-		e.Description = "" // it may quote the code or the token
+		if e.Code != codeNotEnabled { // which names the make
+			e.Description = "" // it may quote the code or the token
+		}
 		e.read = op == opRefresh
 		return e
 	}
@@ -235,9 +240,17 @@ func (t tokenTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if resp.Header.Get("Content-Type") == "" {
 		resp.Header.Set("Content-Type", "application/json") // x/oauth2 would guess a form
 	}
-	if resp.StatusCode >= 300 {
-		t.strike(resp, &sent)
+	body, err := readAtMost(resp.Body, maxErrorBody, resp.ContentLength)
+	_ = resp.Body.Close()
+	switch {
+	case err != nil && !errors.Is(err, errBodyTooLarge): // of which what is read is no JSON
+		err = sent.Cause(err)
+	case resp.StatusCode >= 300:
+		resp.Header, body, err = sent.Header(resp.Header), sent.JSON(body), nil
+	default:
+		body, err = wholeSeconds(body), nil
 	}
+	resp.Body, resp.ContentLength = io.NopCloser(io.MultiReader(bytes.NewReader(body), brokenOff{err})), -1
 	return resp, nil
 }
 
@@ -250,15 +263,29 @@ func newTokenClient(o *options) *http.Client {
 	}
 }
 
-// strike removes from an error what was sent.
-func (t tokenTransport) strike(resp *http.Response, sent *echo.Echo) {
-	body, err := readAtMost(resp.Body, maxErrorBody, resp.ContentLength)
-	_ = resp.Body.Close()
-	if errors.Is(err, errBodyTooLarge) {
-		err = nil // what is read of it is no JSON
+// wholeSeconds writes a lifetime as x/oauth2 can read it: 7200.0 and 7.2e3 are the
+// same number in JSON, and fail there. One that is none is left out.
+func wholeSeconds(body []byte) []byte {
+	fields, err := decodeObject[map[string]json.RawMessage](body)
+	if err != nil {
+		return body
 	}
-	resp.Header = sent.Header(resp.Header)
-	resp.Body = io.NopCloser(io.MultiReader(bytes.NewReader(sent.JSON(body)), brokenOff{err}))
+	life, ok := (*fields)["expires_in"]
+	if !ok {
+		return body
+	}
+	var seconds lenient.Float
+	_ = seconds.UnmarshalJSON(life)
+	if s := seconds.Value; s != nil && *s >= 1 && *s < math.MaxInt32 {
+		(*fields)["expires_in"] = strconv.AppendInt(nil, int64(*s), 10)
+	} else {
+		delete(*fields, "expires_in")
+	}
+	whole, err := json.Marshal(*fields)
+	if err != nil {
+		return body
+	}
+	return whole
 }
 
 // brokenOff ends a body as it had ended.

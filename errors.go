@@ -187,6 +187,8 @@ func (e *Error) label() string {
 		return "not sent"
 	case e.StatusCode == 0:
 		return "no answer"
+	case e.StatusCode >= 500:
+		return "unavailable"
 	default:
 		return "unexpected answer"
 	}
@@ -212,7 +214,7 @@ func (e *Error) Is(target error) bool {
 	case ErrPermission:
 		return e.Type == typePermission
 	case ErrUnauthorized:
-		return e.Type == "AUTHENTICATION" || e.Type == "" && (e.StatusCode == 401 || e.Code == "invalid_client")
+		return e.Type == "AUTHENTICATION" || e.Type == "" && (e.StatusCode == 401 || e.Code == "invalid_client" || e.Code == codeNotEnabled)
 	case ErrVehicleState:
 		return e.Type == typeVehicleState
 	case ErrAsleep:
@@ -239,7 +241,12 @@ const (
 	typePermission    = "PERMISSION"
 	typeVehicleState  = "VEHICLE_STATE"
 	typeCompatibility = "COMPATIBILITY"
+	typeServer        = "SERVER"
+	typeUpstream      = "UPSTREAM"
 	codeKeyRequired   = "VIRTUAL_KEY_REQUIRED"
+	// codeNotEnabled: the exchange of a code was refused, since the application is
+	// not enabled for the make of the car.
+	codeNotEnabled = "unauthorized_client"
 )
 
 // isKeyRequired compares without case: older pages write virtual_key_required.
@@ -260,9 +267,9 @@ func (e *Error) unavailable() bool {
 		return false // the caller's patience ended, not the other side's strength
 	case e.StatusCode == 0 || e.reach == reachedUnsure:
 		return e.Type == "" && e.Code == ""
-	case e.Type == "SERVER":
+	case e.Type == typeServer:
 		return e.Code == "" || e.Code == "INTERNAL"
-	case e.Type == "UPSTREAM":
+	case e.Type == typeUpstream:
 		return true
 	case e.Type == "":
 		return e.StatusCode >= 500

@@ -1,6 +1,8 @@
 package smartcar
 
 import (
+	"errors"
+	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -94,11 +96,25 @@ func (e *RateLimitError) Error() string {
 	if e.InFlight {
 		b.WriteString(" (a request is in flight)")
 	}
+	b.WriteString(e.cause())
 	if !e.NextAllowed.IsZero() {
 		b.WriteString("; next request allowed at ")
 		b.WriteString(e.NextAllowed.Format(time.RFC3339))
 	}
 	return b.String()
+}
+
+// cause is what the rule alone does not tell: that it is a guess, or why a store
+// is away.
+func (e *RateLimitError) cause() string {
+	answer, ok := errors.AsType[*Error](e.Err)
+	switch {
+	case e.Rule == RuleApplication && ok && answer.Type == "" && answer.StatusCode == http.StatusTooManyRequests:
+		return ", or so it seems: a 429 came that does not say what it limits"
+	case e.Rule == RuleStore && e.Err != nil:
+		return ": " + printable(strings.TrimPrefix(e.Err.Error(), "smartcar: "), 300)
+	}
+	return ""
 }
 
 // Unwrap returns Smartcar's own error, or nil for a local decision.

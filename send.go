@@ -298,6 +298,11 @@ func interpret(a *answer, r *request, w wire) error {
 		}
 		return e
 	}
+	if r.reads != nil || r.command != nil {
+		if e := errorInside(r.op, a.status, a.header, a.body, a.at); e != nil {
+			return e
+		}
+	}
 	var err error
 	switch {
 	case r.command != nil:

@@ -342,7 +342,11 @@ type TiresSignal struct {
 	Tires   []TireState
 	Rows    int // 0 if not known
 	Columns int // 0 if not known
-	Unit    Unit
+	// Unit is often not sent: then it is kPa. It is that of the numbers, which is
+	// not always the one that was sent: makes label kPa as bar, and the reverse. A
+	// pressure that no tire can have, in neither, is nil. [Signals.Raw] has what was
+	// sent.
+	Unit Unit
 }
 
 // A TireState is the pressure of one tire.

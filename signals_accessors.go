@@ -472,21 +472,13 @@ func (s *Signals) WheelTires() (*TiresSignal, error) {
 // documentedUnit is the unit of a signal that names none; empty for what has no unit.
 func documentedUnit(code signals.Code) Unit {
 	switch code {
-	case signals.ChargeAmperage,
-		signals.ChargeAmperageMax,
-		signals.ChargeAmperageRequested:
+	case signals.ChargeAmperage, signals.ChargeAmperageMax, signals.ChargeAmperageRequested:
 		return UnitAmperes
-	case signals.ChargeChargeLimits,
-		signals.InternalCombustionEngineFuelLevel,
-		signals.InternalCombustionEngineOilLife,
-		signals.LowVoltageBatteryStateOfCharge,
-		signals.TractionBatteryStateOfCharge:
+	case signals.ChargeChargeLimits, signals.InternalCombustionEngineFuelLevel, signals.InternalCombustionEngineOilLife, signals.LowVoltageBatteryStateOfCharge, signals.TractionBatteryStateOfCharge:
 		return UnitPercent
-	case signals.ChargeChargeRate,
-		signals.MotionCurrentSpeed:
+	case signals.ChargeChargeRate, signals.MotionCurrentSpeed:
 		return UnitKilometersPerHour
-	case signals.ChargeEnergyAdded,
-		signals.TractionBatteryNominalCapacity:
+	case signals.ChargeEnergyAdded, signals.TractionBatteryNominalCapacity:
 		return UnitKilowattHours
 	case signals.ChargeTimeToComplete:
 		return UnitMinutes
@@ -494,15 +486,11 @@ func documentedUnit(code signals.Code) Unit {
 		return UnitVolts
 	case signals.ChargeWattage:
 		return UnitWatts
-	case signals.ClimateExternalTemperature,
-		signals.ClimateInternalTemperature,
-		signals.HVACCabinTargetTemperature:
+	case signals.ClimateExternalTemperature, signals.ClimateInternalTemperature, signals.HVACCabinTargetTemperature:
 		return UnitCelsius
 	case signals.InternalCombustionEngineAmountRemaining:
 		return UnitLiters
-	case signals.InternalCombustionEngineRange,
-		signals.OdometerTraveledDistance,
-		signals.TractionBatteryRange:
+	case signals.InternalCombustionEngineRange, signals.OdometerTraveledDistance, signals.TractionBatteryRange:
 		return UnitKilometers
 	case signals.WheelTires:
 		return UnitKilopascals

@@ -1,7 +1,9 @@
 package smartcar
 
 import (
+	"cmp"
 	"encoding/json"
+	"strings"
 
 	"github.com/seed-498a1bc4/smartcar/internal/lenient"
 	"github.com/seed-498a1bc4/smartcar/signals"
@@ -21,10 +23,11 @@ func numberSignal(set *signalSet, code signals.Code) (*NumberSignal, error) {
 
 func boolSignal(set *signalSet, code signals.Code) (*BoolSignal, error) {
 	type body struct {
-		Value lenient.Bool `json:"value"`
+		Value  lenient.Bool `json:"value"`
+		IsOpen lenient.Bool `json:"isOpen"` // of the flap of a charge port, as one client reads it
 	}
 	return readSignal(set, code, func(w *body, m SignalMeta) *BoolSignal {
-		return &BoolSignal{SignalMeta: m, Value: w.Value.Value}
+		return &BoolSignal{SignalMeta: m, Value: cmp.Or(w.Value.Value, w.IsOpen.Value)}
 	})
 }
 
@@ -44,9 +47,17 @@ func (w *textBodyV3) text() *string {
 
 func textSignal(set *signalSet, code signals.Code) (*TextSignal, error) {
 	return readSignal(set, code, func(w *textBodyV3, m SignalMeta) *TextSignal {
-		return &TextSignal{SignalMeta: m, Value: w.text()}
+		value := w.text()
+		if value != nil && code != signals.VehicleIdentificationNickname && isNoWord(*value) {
+			value = nil
+		}
+		return &TextSignal{SignalMeta: m, Value: value}
 	})
 }
+
+// isNoWord: some makes say "invalid" or "<invalid>" where there is nothing to say,
+// as for the connector of a car that is not plugged in.
+func isNoWord(text string) bool { return strings.EqualFold(strings.Trim(text, "<> "), "invalid") }
 
 // wordSignal is a text that makes spell in either case.
 func wordSignal(set *signalSet, code signals.Code) (*TextSignal, error) {
@@ -101,10 +112,11 @@ func troubleCodesSignal(set *signalSet, code signals.Code) (*TroubleCodesSignal,
 func closureSignal(set *signalSet, code signals.Code) (*ClosureSignal, error) {
 	type body struct {
 		IsOpen   lenient.Bool `json:"isOpen"`
+		Value    lenient.Bool `json:"value"` // as other signals have it
 		IsLocked lenient.Bool `json:"isLocked"`
 	}
 	return readSignal(set, code, func(w *body, m SignalMeta) *ClosureSignal {
-		return &ClosureSignal{SignalMeta: m, Open: w.IsOpen.Value, Locked: w.IsLocked.Value}
+		return &ClosureSignal{SignalMeta: m, Open: cmp.Or(w.IsOpen.Value, w.Value.Value), Locked: w.IsLocked.Value}
 	})
 }
 
@@ -170,6 +182,7 @@ func tiresSignal(set *signalSet, code signals.Code) (*TiresSignal, error) {
 			row, column := v.position()
 			r.Tires = append(r.Tires, TireState{Row: row, Column: column, Pressure: v.Pressure.Value})
 		}
+		r.believe()
 		return r
 	})
 }
@@ -272,10 +285,12 @@ type connectorV3 struct {
 }
 
 func (w connectorV3) connector() string {
-	if w.ConnectorType != "" {
-		return string(w.ConnectorType)
+	for _, text := range []lenient.String{w.ConnectorType, w.ChargingType} {
+		if text != "" && !isNoWord(string(text)) {
+			return string(text)
+		}
 	}
-	return string(w.ChargingType)
+	return ""
 }
 
 type chargeConditionV3 struct {

@@ -71,3 +71,11 @@ func (s *Snapshot) ServiceHistory() (*ServiceHistoryReading, error) {
 
 // Signals returns what [Vehicle.Signals] would.
 func (s *Snapshot) Signals() (*Signals, error) { return readingAs[Signals](s.reading(AllSignals)) }
+
+// notARead names what is asked for if it is known: else it could be anything.
+func notARead(op Operation) string {
+	if len(lookup(op)) == 0 {
+		return "takes reads such as smartcar.Battery, and one of the operations is unknown"
+	}
+	return "takes reads such as smartcar.Battery; " + string(op) + " is a command and has a method of its own"
+}

@@ -342,15 +342,39 @@ func (s *signalRefV3) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// signalCode is the code, or what it is made of: group and name.
+// signalCode is the code, or what it is made of: group and name, which were sent
+// as "Group.Name", too, and now and then in each other's place.
 func (s signalRefV3) signalCode() signals.Code {
-	if s.code == "" && s.group != "" && s.name != "" {
-		return signals.Code(strings.ToLower(s.group + "-" + s.name))
+	switch {
+	case s.code == "" && s.group != "" && s.name != "":
+		return codeOf(s.group, s.name)
+	case s.code == "":
+		s.code = s.name
 	}
-	if s.code == "" {
-		return signals.Code(s.name)
+	if group, name, ok := strings.Cut(s.code, "."); ok && group != "" && name != "" {
+		return codeOf(group, name)
 	}
 	return signals.Code(s.code)
+}
+
+// codeOf makes a code of a group and a name.
+func codeOf(group, name string) signals.Code {
+	code, swapped := strings.ToLower(group+"-"+name), strings.ToLower(name+"-"+group)
+	if !isSignalGroup(group) && isSignalGroup(name) {
+		code = swapped
+	}
+	return signals.Code(code)
+}
+
+// isSignalGroup knows the groups that Smartcar documents.
+func isSignalGroup(text string) bool {
+	switch strings.ToLower(text) {
+	case "charge", "climate", "closure", "connectivitysoftware", "connectivitystatus", "diagnostics", "hvac", "internalcombustionengine",
+		"location", "lowvoltagebattery", "motion", "odometer", "service", "surveillance", "tractionbattery", "transmission",
+		"vehicleidentification", "vehicleuseraccount", "wheel":
+		return true
+	}
+	return false
 }
 
 func signalCodes(list []signalRefV3) (codes []signals.Code) {

@@ -187,7 +187,7 @@ func (v *Vehicle) Snapshot(ctx context.Context, want ...Operation) (*Snapshot, e
 	for i, op := range want {
 		row := lookup(op)
 		if len(row) == 0 || !row[0].isRead() {
-			return nil, argumentError("Snapshot", "takes reads such as smartcar.Battery; commands have methods of their own")
+			return nil, argumentError("Snapshot", notARead(op))
 		}
 		if !slices.Contains(want[:i], op) {
 			ops = append(ops, row[0])

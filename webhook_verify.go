@@ -131,9 +131,9 @@ func NewWebhookVerifier(secrets ...string) (*WebhookVerifier, error) {
 	for _, s := range secrets {
 		switch {
 		case s == "":
-			return nil, argumentError("webhook secrets", "hold an empty one: anybody could sign with it")
+			return nil, argumentError("webhook secrets", "have an empty one among them: anybody could sign with it")
 		case strings.TrimSpace(s) != s:
-			return nil, argumentError("webhook secrets", "hold one with spaces or a line break around it, as happens when it is copied")
+			return nil, argumentError("webhook secrets", "have one among them with spaces or a line break around it, as happens when it is copied")
 		}
 		keys = append(keys, []byte(s))
 	}

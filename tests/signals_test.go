@@ -258,7 +258,7 @@ func TestNumbersWithoutAUnitAreMetric(t *testing.T) {
 			return respond(200, `{"data":[`+strings.Join([]string{
 				signal("odometer-traveleddistance", `{"value":1609.344}`), signal("internalcombustionengine-amountremaining", `{"value":3.785411784}`),
 				signal("internalcombustionengine-range", `{"value":1609.344,"unit":null}`), signal("tractionbattery-range", `{"value":1609.344}`),
-				signal("wheel-tires", `{"values":[{"row":0,"column":0,"tirePressure":6.894757293168361}]}`),
+				signal("wheel-tires", `{"values":[{"row":0,"column":0,"tirePressure":275.79029172673444}]}`),
 			}, ",")+`]}`)
 		})
 		car := user.Vehicle(smartcartest.MachE).With(smartcar.InUnits(smartcar.Imperial))
@@ -273,7 +273,7 @@ func TestNumbersWithoutAUnitAreMetric(t *testing.T) {
 		tires, err := snapshot.TirePressure()
 		require.NoError(t, err)
 		require.InDelta(t, 1000, *battery.Range, 1e-9)
-		require.InDelta(t, 1, *tires.FrontLeft, 1e-9)
+		require.InDelta(t, 40, *tires.FrontLeft, 1e-9)
 		require.InDelta(t, 1000, *odometer.Distance, 1e-9)
 		require.InDelta(t, 1, *fuel.Amount, 1e-9)
 		require.InDelta(t, 1000, *fuel.Range, 1e-9)

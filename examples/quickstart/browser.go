@@ -55,7 +55,8 @@ func inBrowser(ctx context.Context, out io.Writer, api smartcar.API, mode smartc
 // serveConnect serves the redirect URL, and a page that leads to Connect, until
 // an owner has come back with a grant.
 func serveConnect(ctx context.Context, out io.Writer, client *smartcar.Client, redirect *url.URL, lock bool) (*smartcar.Grant, error) {
-	// Ask for what is used, and no more. "required:" keeps cars away without it.
+	// Ask for what is used, and no more. "required:" keeps the
+	// owner from unticking what this program cannot do without.
 	scope := []string{smartcar.Required("read_vehicle_info"), "read_vin", "read_battery"}
 	if lock {
 		scope = append(scope, "control_security")

@@ -180,7 +180,7 @@ func (a *app) signOut(w http.ResponseWriter, r *http.Request) {
 }
 
 // startConnect sends the owner to Connect. Ask for what is used, and no more;
-// "required" keeps cars away that cannot grant it.
+// "required" keeps the owner from unticking what this program cannot do without.
 func (a *app) startConnect(w http.ResponseWriter, r *http.Request) {
 	account := a.sessions.account(r)
 	if account == "" {

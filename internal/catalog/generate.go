@@ -83,7 +83,7 @@ func writeUnits(b *bytes.Buffer) {
 		inUnit[s.Unit.Name] = append(inUnit[s.Unit.Name], "signals."+s.Constant())
 	}
 	for _, name := range names {
-		fmt.Fprintf(b, "case %s:\nreturn Unit%s\n", strings.Join(inUnit[name], ",\n"), name)
+		fmt.Fprintf(b, "case %s:\nreturn Unit%s\n", strings.Join(inUnit[name], ", "), name)
 	}
 	b.WriteString("}\nreturn \"\"\n}\n")
 }

@@ -61,7 +61,8 @@ func (s *String) UnmarshalJSON(b []byte) error {
 }
 
 // Time is a moment; zero when it cannot be read. It takes RFC 3339 texts and
-// numbers of seconds or milliseconds since 1970; 0 means unknown.
+// numbers of seconds or milliseconds since 1970, however they are written; 0 means
+// unknown.
 type Time struct{ time.Time }
 
 // UnmarshalJSON implements [json.Unmarshaler]. It never fails.
@@ -89,13 +90,36 @@ func parseTime(s string) time.Time {
 	}
 	n, err := strconv.ParseInt(s, 10, 64)
 	switch {
-	case err != nil || n <= 0:
+	case err != nil:
+		return parseFraction(s)
+	case n <= 0:
 		return time.Time{}
-	case n > 1e11: // as seconds this would be the year 5138
+	case n > inMilliseconds:
 		return time.UnixMilli(n)
 	default:
 		return time.Unix(n, 0)
 	}
+}
+
+// inMilliseconds: as seconds this would be the year 5138.
+const inMilliseconds = 1e11
+
+// parseFraction reads a number that is written with a fraction or an exponent, as
+// 1782777353743.0 is; one beyond the year 2100 is taken for something else.
+func parseFraction(s string) time.Time {
+	const year2100 = 4102444800
+	n, err := strconv.ParseFloat(s, 64)
+	if err != nil {
+		return time.Time{}
+	}
+	if n > inMilliseconds {
+		n /= 1000
+	}
+	if !(n >= 1 && n < year2100) { // NaN, too
+		return time.Time{}
+	}
+	seconds, fraction := math.Modf(n)
+	return time.Unix(int64(seconds), int64(math.Round(fraction*1e6))*1000)
 }
 
 // List is an array; a single object where an array belongs counts as one
