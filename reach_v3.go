@@ -102,7 +102,7 @@ func (a appReach) vehicles(ctx context.Context, userID string) iter.Seq2[listedC
 // notConnected is the error for a user of whom v3 shows no connection: whether
 // MoveToV3 or Connect helps depends on what is known from v2.0.
 func (a appReach) notConnected(ctx context.Context, userID string) error {
-	if user, err := a.accounts.stored(ctx, userID); err == nil && len(user.Grants) > 0 {
+	if user, err := a.accounts.stored(ctx, userID); err == nil && len(user.Grants) > 0 && !user.Moved {
 		return ErrNotMoved
 	}
 	return ErrNotConnected
