@@ -36,14 +36,14 @@ var (
 // transmitting makes the HTTP request and reads the whole answer. It is the only
 // place that touches the network, except for the token endpoints.
 func transmitting(o *options, own func() secrets) exchange {
-	return func(ctx context.Context, r *request, header []string, takes bool) (attempt, error) {
+	return func(ctx context.Context, r *request, header []string, takesTurn bool) (attempt, error) {
 		sent := attempt{outcome: policy.OutcomeReleased, began: o.now()}
 		if err := ctx.Err(); err != nil {
 			return sent, &Error{Operation: r.op, reach: reachedNever, Err: contexts.EndOf(ctx)}
 		}
 		ctx, cancel := context.WithTimeoutCause(ctx, o.attemptTimeout(), errAttemptTime)
 		defer cancel()
-		unrepeatable := takes || r.kind == KindCommand
+		unrepeatable := takesTurn || r.kind == KindCommand
 		var watch *sendWatch
 		if unrepeatable {
 			watch = new(sendWatch)
@@ -268,8 +268,8 @@ func isUnprocessed(err error) bool {
 // classifying turns what came back into results or typed errors, and says what
 // it means for the vehicle's turn.
 func classifying(o *options, w wire, next exchange) exchange {
-	return func(ctx context.Context, r *request, header []string, takes bool) (attempt, error) {
-		a, err := next(ctx, r, header, takes)
+	return func(ctx context.Context, r *request, header []string, takesTurn bool) (attempt, error) {
+		a, err := next(ctx, r, header, takesTurn)
 		if err == nil {
 			err = interpret(a.answer, r, w)
 		}
