@@ -341,7 +341,7 @@ func TestForgetWhileAReadIsUnderWayOnV3(t *testing.T) {
 		sim := smartcartest.New()
 		store := newSpoiledStore()
 		client := apiClient(t, sim, smartcar.V3, smartcar.WithStore(store),
-			smartcar.WithStoredAnswers(smartcar.StoredAnswers{MaxAge: time.Hour, MaxBytes: 1 << 20, Location: true}))
+			smartcar.WithStoredAnswers(smartcar.StoredAnswers{Keep: time.Hour, MaxBytes: 1 << 20, Location: true}))
 		user := client.User(connect(t, sim, client).UserID)
 		v := user.Vehicle(smartcartest.MachE)
 		sim.Inject(smartcartest.Fault{Path: "/vehicles/", LatencyAfter: time.Minute, Times: -1})
