@@ -76,3 +76,17 @@ func TestForgetAtAnyStepOfAFirstRead(t *testing.T) {
 		})
 	}
 }
+
+// An event makes nobody known: after Forget there is nothing of the user, however
+// far the event had come.
+func TestForgetAtAnyStepOfAnEvent(t *testing.T) {
+	forgetAtEachStep(t, func(t *testing.T, client *smartcar.Client, user *smartcar.User) {
+		receiver := hookReceiver(t, client, smartcar.WebhookOptions{}, nil)
+		require.Equal(t, 200, send(t, receiver, pushed("e", user, smartcartest.ModelY, 0, odometerOf(5)).body(t)))
+	}, func(t *testing.T, db *spoiledStore, _ *smartcar.User) {
+		for _, key := range db.live(t) {
+			require.False(t, strings.HasPrefix(key, "user") || strings.HasPrefix(key, "car/"), key)
+		}
+		require.False(t, db.holds(t, smartcartest.ModelY, "scope"))
+	})
+}
