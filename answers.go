@@ -103,14 +103,13 @@ func (c *answerCache) discard(ctx context.Context, vehicleID string, now time.Ti
 
 // dropScope forgets what one scope was told about a car: its connection has ended.
 func (c *answerCache) dropScope(ctx context.Context, vehicleID, scope string) error {
-	c.of(vehicleID).dropScope(scope)
+	if k, ok := c.vehicles.Get(vehicleID); ok {
+		k.dropScope(scope)
+	}
 	return c.stored.dropScope(ctx, vehicleID, scope)
 }
 
 func (k *vehicleKept) dropScope(scope string) {
-	if k == nil {
-		return
-	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for key := range k.answers {
