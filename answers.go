@@ -103,14 +103,13 @@ func (c *answerCache) discard(ctx context.Context, vehicleID string, now time.Ti
 
 // dropScope forgets what one scope was told about a car: its connection has ended.
 func (c *answerCache) dropScope(ctx context.Context, vehicleID, scope string) error {
-	c.of(vehicleID).dropScope(scope)
+	if k, ok := c.vehicles.Get(vehicleID); ok {
+		k.dropScope(scope)
+	}
 	return c.stored.dropScope(ctx, vehicleID, scope)
 }
 
 func (k *vehicleKept) dropScope(scope string) {
-	if k == nil {
-		return
-	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for key := range k.answers {
@@ -356,12 +355,13 @@ func (s *storedAnswers) keep(ctx context.Context, ref answerRef, began time.Time
 	if len(parts) == 0 || !s.users.AddCar(ctx, ref.car.user, ref.car.id, false) {
 		return
 	}
-	_ = s.change(ctx, ref.car.id, func(r *answersRecord, now time.Time) bool {
+	first := false
+	err := s.change(ctx, ref.car.id, func(r *answersRecord, now time.Time) bool {
 		toStore := now.Sub(s.opts.now()) // from our clock to the store's
 		if !r.DiscardedAt.IsZero() && !began.Add(toStore).After(r.DiscardedAt) {
 			return false
 		}
-		first := !slices.ContainsFunc(r.Answers, func(a storedAnswer) bool { return a.Scope == ref.scope })
+		first = !slices.ContainsFunc(r.Answers, func(a storedAnswer) bool { return a.Scope == ref.scope })
 		if first && !s.users.AddCarNow(ctx, ref.car.user, ref.car.id, false) {
 			return false // forgotten elsewhere, a moment ago
 		}
@@ -375,6 +375,10 @@ func (s *storedAnswers) keep(ctx context.Context, ref answerRef, began time.Time
 		}
 		return true
 	})
+	// As in cars.checkNew: Forget may have come before there was an answer to find.
+	if err == nil && first && !s.users.AddCarNow(ctx, ref.car.user, ref.car.id, false) {
+		_ = s.dropScope(ctx, ref.car.id, ref.scope)
+	}
 }
 
 // put replaces an answer by a newer one.

@@ -261,6 +261,7 @@ func (c *core) learnEvent(ctx context.Context, e *WebhookEvent, seen time.Time) 
 		return worthRepeating(err)
 	}
 	ref := newCarRef(e.UserID, e.VehicleID)
+	ref.entered = true // whoever is forgotten from here on is not made known again
 	keyAt := seen
 	if e.tellsOfKeyError() {
 		var err error
