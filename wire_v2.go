@@ -62,48 +62,6 @@ func (wireV2) split(ops []operation, a *answer) ([]part, error) {
 	return splitBatch(ops, a)
 }
 
-// batchAnswer is HTTP 200 even when every item failed.
-type batchAnswer struct {
-	Responses lenient.List[struct {
-		Path    lenient.String                            `json:"path"`
-		Code    lenient.Int                               `json:"code"`
-		Body    json.RawMessage                           `json:"body"`
-		Headers lenient.Object[map[string]lenient.String] `json:"headers"`
-	}] `json:"responses"`
-}
-
-func splitBatch(ops []operation, a *answer) ([]part, error) {
-	batch, err := decodeObject[batchAnswer](a.body)
-	if err != nil {
-		return nil, err
-	}
-	parts := make([]part, len(ops))
-	for i := range ops {
-		parts[i] = part{op: &ops[i], err: &Error{
-			Operation: ops[i].name, StatusCode: a.status, RequestID: a.header.Get(headerRequestID),
-			Description: "the batch answer holds no item for this path",
-		}}
-	}
-	for _, item := range batch.Responses {
-		i := indexOfPath(ops, string(item.Path))
-		if i < 0 {
-			continue
-		}
-		header := make(http.Header, len(item.Headers.Value)+1)
-		header.Set(headerRequestID, a.header.Get(headerRequestID))
-		for name, value := range item.Headers.Value {
-			header.Set(name, string(value))
-		}
-		parts[i] = part{op: &ops[i], body: item.Body, meta: metaFrom(header, a.at)}
-		if item.Code < 200 || item.Code > 299 {
-			parts[i].err = decodeError(ops[i].name, int(item.Code), header, item.Body, a.at)
-		} else {
-			parts[i].err = errorInside(ops[i].name, int(item.Code), header, item.Body, a.at)
-		}
-	}
-	return parts, nil
-}
-
 func indexOfPath(ops []operation, path string) int {
 	for i := range ops {
 		if strings.Trim(ops[i].v2, "/") == strings.Trim(path, "/") {
