@@ -195,34 +195,47 @@ func (l *logins) failed(ctx context.Context, grant, userID string, err error) er
 	if !errors.Is(err, ErrReconnectRequired) {
 		return err
 	}
-	detached, cancel := contexts.Detached(ctx)
-	defer cancel()
-	return errors.Join(err, l.end(detached, grant, userID))
+	return errors.Join(err, l.end(ctx, grant, userID))
 }
 
 // end takes a grant that Smartcar no longer honors out of use, with the
 // answers it was told. The user stays known, so that the link can be shown.
 // The answers go first: cut off in between, the grant is still there to be
-// ended again.
+// ended again. It outlives its caller. Each step is bounded by itself, since a
+// user may have thousands of cars: all of them in one time would never end.
 func (l *logins) end(ctx context.Context, grant, userID string) error {
-	if userID == "" {
-		return l.grants.Forget(ctx, grant)
+	var cars []users.Car
+	var err error
+	if userID != "" {
+		err = detached(ctx, func(ctx context.Context) error {
+			user, err := l.users.Stored(ctx, userID)
+			if err == nil && user.Has(grant) {
+				cars, err = l.users.Cars(ctx, userID, user)
+			}
+			return err
+		})
 	}
-	user, err := l.users.Stored(ctx, userID)
-	if err == nil && user.Has(grant) {
-		cars, carsErr := l.users.Cars(ctx, userID, user)
-		err = carsErr
-		for _, car := range cars {
-			err = errors.Join(err, l.answers.dropScope(ctx, car.ID, grant))
-		}
-		if err == nil {
-			err = l.users.RemoveGrant(ctx, userID, grant)
-		}
+	for i := 0; err == nil && i < len(cars); i++ {
+		err = detached(ctx, func(ctx context.Context) error { return l.answers.dropScope(ctx, cars[i].ID, grant) })
 	}
 	if err != nil && !errors.Is(err, ErrNotConnected) {
 		return err
 	}
-	return l.grants.Forget(ctx, grant)
+	return detached(ctx, func(ctx context.Context) error {
+		if userID != "" {
+			if err := l.users.RemoveGrant(ctx, userID, grant); err != nil {
+				return err
+			}
+		}
+		return l.grants.Forget(ctx, grant)
+	})
+}
+
+// detached does one step that the caller's cancellation must not reach.
+func detached(ctx context.Context, step func(context.Context) error) error {
+	ctx, cancel := contexts.Detached(ctx)
+	defer cancel()
+	return step(ctx)
 }
 
 // sentWith are the secrets of a request to the API: the application's, the token
