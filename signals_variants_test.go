@@ -173,12 +173,12 @@ func TestEventSignals(t *testing.T) {
 }
 
 func TestAnswerWithoutSignals(t *testing.T) {
-	for _, body := range []string{``, `[]`, `"x"`, `{}`, `{"errors":[]}`, `{"id":"", "type":"signal"}`, `{"data":{}}`, `{"data":{"status":"welcome"}}`, `{"data":"x"}`} {
+	for _, body := range []string{``, `[]`, `"x"`, `{}`, `{"errors":[]}`, `{"id":"", "type":"signal"}`, `{"data":{}}`, `{"data":{"status":"welcome"}}`, `{"data":"x"}`, `{"data":null}`, `{"data":[{"id":"c1","attributes":{"permissions":[]}}]}`, `{"data":[1,null]}`} {
 		s, err := decodeSignals(&answer{status: 200, body: []byte(body)})
 		require.Error(t, err, body)
 		require.Nil(t, s)
 	}
-	for _, body := range []string{`{"data":[]}`, `{"data":null}`} {
+	for _, body := range []string{`{"data":[]}`, `{"data": [ ] }`} {
 		s, err := decodeSignals(&answer{status: 200, body: []byte(body)})
 		require.NoError(t, err, body)
 		require.Zero(t, s.Len())

@@ -68,8 +68,11 @@ type batchAnswer struct {
 
 func splitBatch(ops []operation, a *answer) ([]part, error) {
 	batch, err := decodeObject[batchAnswer](a.body)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case !lenient.HasShape(a.body, "responses[].path"):
+		return nil, errForeign
 	}
 	parts := make([]part, len(ops))
 	for i := range ops {
@@ -152,27 +155,25 @@ type destination struct {
 	Longitude float64 `json:"longitude"`
 }
 
+// commandResult: only the word success is one, and a 204 that says nothing. A body
+// that says anything else is of Smartcar's error or of somebody else; the command
+// may have been carried out either way.
 func (wireV2) commandResult(op *operation, a *answer) (*CommandResult, error) {
+	result := &CommandResult{Meta: metaFrom(a.header, a.at)}
+	if a.isNoContent() {
+		return result, nil
+	}
 	body, err := decodeObject[struct {
 		Status  lenient.String `json:"status"`
 		Message lenient.String `json:"message"`
 	}](a.body)
-	if err != nil {
-		if len(a.body) > 0 {
-			return nil, err
-		}
-		body = nil // 204: nothing to say
+	switch {
+	case err != nil:
+		return nil, err
+	case !op.isAnswer(a.body):
+		return nil, errForeign
 	}
-	result := &CommandResult{Meta: metaFrom(a.header, a.at)}
-	if body != nil {
-		if status := enum(body.Status); status != "" && status != SignalStatusSuccess {
-			return nil, &Error{
-				Operation: op.name, StatusCode: a.status, RequestID: a.header.Get(headerRequestID),
-				Description: "the status of the command is " + string(body.Status) + ": " + string(body.Message),
-			}
-		}
-		result.Status, result.Message = string(body.Status), string(body.Message)
-	}
+	result.Status, result.Message = string(body.Status), string(body.Message)
 	return result, nil
 }
 
