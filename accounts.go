@@ -227,7 +227,7 @@ func (a *accounts) forgetCar(ctx context.Context, userID, car string, scopes []s
 // renew refreshes a grant whose refresh token has less than within to live.
 func (a *accounts) renew(ctx context.Context, userID, grant string, within time.Duration) error {
 	if err := a.grants.Renew(ctx, grant, within); err != nil {
-		return a.logins.failed(ctx, grant, userID, err)
+		return a.logins.afterFailure(ctx, grant, userID, err)
 	}
 	return nil
 }

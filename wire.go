@@ -301,7 +301,7 @@ func errorInside(op Operation, status int, header http.Header, body []byte, now 
 	e.inside = true
 	said := e.Type != "" || e.Code != "" || e.Description != ""
 	listed := slices.ContainsFunc(beside.Errors, func(o lenient.Object[struct{}]) bool { return o.Present })
-	typed := e.StatusCode >= 400 || e.refused() || e.Type == typeServer || e.Type == typeUpstream
+	typed := e.StatusCode >= 400 || e.notCarriedOut() || e.Type == typeServer || e.Type == typeUpstream
 	if said && (listed || isObject(beside.Error)) || e.Type != "" && typed || e.Type == "" && e.Code != "" && !isNull(beside.Error) {
 		return e
 	}

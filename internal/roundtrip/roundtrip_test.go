@@ -38,13 +38,13 @@ func (failing) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 
 func TestNotSent(t *testing.T) {
 	for text, want := range map[string]bool{
-		"http2: Transport received Server's graceful shutdown GOAWAY":                          true,
-		"http2: Transport received GOAWAY from server ErrCode:NO_ERROR":                        true,
-		"stream error: stream ID 5; REFUSED_STREAM; received from peer":                        true,
-		"stream error: stream ID 5; INTERNAL_ERROR; received from peer":                        false,
-		"stream error: stream ID five; REFUSED_STREAM":                                         false,
-		"the server said: http2: Transport received Server's graceful shutdown GOAWAY":         false,
-		"http2: Transport: cannot retry err [stream error: stream ID 5; REFUSED_STREAM] after": false,
+		"http2: Transport received Server's graceful shutdown GOAWAY":                                                                                               true,
+		"http2: Transport received GOAWAY from server ErrCode:NO_ERROR":                                                                                             true,
+		"stream error: stream ID 5; REFUSED_STREAM; received from peer":                                                                                             true,
+		"stream error: stream ID 5; INTERNAL_ERROR; received from peer":                                                                                             false,
+		"stream error: stream ID five; REFUSED_STREAM":                                                                                                              false,
+		"the server said: http2: Transport received Server's graceful shutdown GOAWAY":                                                                              false,
+		"http2: Transport: cannot retry err [stream error: stream ID 5; REFUSED_STREAM] after":                                                                      false,
 		"http2: Transport: cannot retry err [stream error: stream ID 5; REFUSED_STREAM] after Request.Body was written; define Request.GetBody to avoid this error": true,
 		"EOF": false,
 	} {
