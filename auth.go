@@ -67,7 +67,7 @@ func authorizing(next exchange) layer {
 			if !a.unauthorized(err) {
 				break
 			}
-			t.holdBack(ctx)
+			t.reserveAgain(ctx)
 			renewed, ended := r.auth.replace(ctx, header)
 			if errors.Is(ended, ErrReconnectRequired) {
 				return attempt{outcome: policy.OutcomeReleased}, ended // says what helps

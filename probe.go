@@ -29,7 +29,7 @@ func (p *probe) tellers() keyTellers {
 // or are not granted, and the VIN takes no turn. Told is false if neither told
 // it: then the events say that it was asked for. An error says that this user
 // cannot reach the car at all.
-func (p *probe) class(ctx context.Context, r *request) (events []policy.Event, told bool, err error) {
+func (p *probe) class(ctx context.Context, r *request) (events []policy.Event, found bool, err error) {
 	var identity VehicleIdentity
 	answered, _, err := p.read(ctx, r, Attributes)
 	if notReachable(err) {
@@ -45,11 +45,11 @@ func (p *probe) class(ctx context.Context, r *request) (events []policy.Event, t
 			identity.VIN = number.VIN
 		}
 	}
-	events, told = evidenceOfIdentity(identity)
-	if !told {
+	events, found = evidenceOfIdentity(identity)
+	if !found {
 		events = evidenceOfClassCheck(err)
 	}
-	return events, told, nil
+	return events, found, nil
 }
 
 // key asks for the status of the key. The error says why it could not be read;
@@ -63,9 +63,9 @@ func (p *probe) key(ctx context.Context, r *request) ([]policy.Event, error) {
 }
 
 // read asks for one operation about the car of r, with the same credentials.
-func (p *probe) read(ctx context.Context, r *request, name Operation) (part, time.Time, error) {
+func (p *probe) read(ctx context.Context, r *request, op Operation) (part, time.Time, error) {
 	asked := request{
-		op: name, kind: KindMetadata, car: r.car, reads: lookup(name),
+		op: op, kind: KindMetadata, car: r.car, reads: lookup(op),
 		base: r.base, auth: r.auth, user: r.user, units: r.units,
 	}
 	asked.wire = p.wire.read(asked.reads)

@@ -32,8 +32,8 @@ func Step(s State, e Event, now time.Time, rules Rules) (State, Decision) {
 		return s.decideData(e.attempt, now, rules)
 	case askCommand:
 		return s, s.decideCommand(now)
-	case leave, holdBack:
-		return s.hold(e.attempt, now)
+	case leave, reserveAgain:
+		return s.changePhase(e.attempt, now)
 	case settle:
 		return s.charge(e.attempt, e.result, now, rules), Decision{}
 	case limited:
@@ -54,9 +54,9 @@ func Step(s State, e Event, now time.Time, rules Rules) (State, Decision) {
 	return s, Decision{}
 }
 
-// bridgeFuture replaces times that a clock has written which was set back since:
-// no car may be locked for longer than the rule and one lease. A time that was
-// written a moment ago may lie ahead by the grain of the record.
+// bridgeFuture replaces times that lie in the future, as a clock writes them that
+// is set back later: no car may be refused for longer than the rule and one lease.
+// A time written a moment ago may lie ahead by the grain of the record.
 func (s *State) bridgeFuture(now time.Time, rules Rules) {
 	horizon := now.Add(rules.MaxLease + recordGrain)
 	s.class.bridge(now, rules)
@@ -74,20 +74,21 @@ func (s State) decideData(a attempt, now time.Time, rules Rules) (State, Decisio
 	if !s.Keyless() {
 		return s, Decision{Verdict: VerdictSend}
 	}
-	s.turn = s.turn.hold(a.phase, a.nonce, now.Add(a.lease))
+	s.turn = s.turn.assign(a.phase, a.nonce, now.Add(a.lease))
 	return s, Decision{Verdict: VerdictTake}
 }
 
-// hold puts the turn into another phase and renews its lease.
-func (s State) hold(a attempt, now time.Time) (State, Decision) {
+// changePhase puts the turn into another phase and renews its lease.
+func (s State) changePhase(a attempt, now time.Time) (State, Decision) {
 	if !s.turn.heldBy(a.nonce) {
 		return s, Decision{Verdict: VerdictLost}
 	}
-	s.turn = s.turn.hold(a.phase, a.nonce, now.Add(a.lease))
+	s.turn = s.turn.assign(a.phase, a.nonce, now.Add(a.lease))
 	return s, Decision{Verdict: VerdictTake}
 }
 
-// decideCommand refuses only on fresh evidence. All else is the server's to say.
+// decideCommand refuses a command only on fresh evidence that the key is missing.
+// Otherwise the server decides.
 func (s State) decideCommand(now time.Time) Decision {
 	switch {
 	case !s.NeedsKey():
@@ -99,9 +100,9 @@ func (s State) decideCommand(now time.Time) Decision {
 	}
 }
 
-// charge books what a data request cost. An attempt whose turn was taken over
-// only adds what the server may have counted: it cannot give back the turn of
-// the attempt that owns it now.
+// charge books what a data request cost. If another attempt has taken the turn over
+// meanwhile, charge only adds what the server may have counted: it does not give
+// back the turn of the other.
 func (s State) charge(a attempt, r Result, now time.Time, rules Rules) State {
 	owner := s.turn.heldBy(a.nonce)
 	end := now.Add(a.lease)
@@ -131,9 +132,9 @@ func (s State) charge(a attempt, r Result, now time.Time, rules Rules) State {
 	return s
 }
 
-// applyLimit takes the server's own word that this vehicle has to wait. Without a
-// time it is believed for a moment, for a keyless car for a window. A streaming
-// car that is limited may have lost its key: its status is read next.
+// applyLimit takes the server's word that this vehicle has to wait. If the server
+// names no time, the vehicle waits for a minute, a keyless one for a window. A
+// streaming car that is limited may have lost its key, so its status is read next.
 func (s State) applyLimit(retryAfter time.Duration, now time.Time, rules Rules) State {
 	pause := retryAfter
 	if pause <= 0 {
@@ -149,10 +150,11 @@ func (s State) applyLimit(retryAfter time.Duration, now time.Time, rules Rules) 
 	return s
 }
 
-// applyKey takes evidence about the key, never backwards in time. That this
-// connection cannot read the status is no evidence: what others showed is kept.
-// A car that was asked for its key by the server needs one, whatever was inferred.
-// A limit that was given while the key was missing does not outlive pairing.
+// applyKey takes evidence about the key, unless it is older than what is known.
+//
+//   - If this connection cannot read the status, what other connections showed stays.
+//   - If the server asked for the key, the car needs one, whatever was inferred.
+//   - If the key is there now, a limit from before it was there is void.
 func (s State) applyKey(e Event, now time.Time) State {
 	switch {
 	case e.asOf.Before(s.key.at):
@@ -171,6 +173,7 @@ func (s State) applyKey(e Event, now time.Time) State {
 	return s
 }
 
+// applyAccess lets the class, and a key that could not be known, be asked for at once.
 func (s State) applyAccess() State {
 	s.class.checkAt = time.Time{}
 	if s.key.is == KeyUnavailable {
@@ -179,8 +182,8 @@ func (s State) applyAccess() State {
 	return s
 }
 
-// applyData takes data that nobody asked for. That there is some shows even data
-// that is older than what is known.
+// applyData takes data that a webhook sent. Even old data shows that Smartcar has
+// stored some.
 func (s State) applyData(e Event, now time.Time, rules Rules) State {
 	if e.data.Stored == StoredSome {
 		s.data.nothing = false
