@@ -111,7 +111,7 @@ func (a *accounts) claimed(ctx context.Context, grant string) (tokens.Pending, e
 func (a *accounts) linkToOwner(ctx context.Context, grant string, pending tokens.Pending) (string, error) {
 	user, err := getJSON[struct {
 		ID lenient.String `json:"id"`
-	}](ctx, a.sender, opUser, grantCredential{logins: a.logins, grant: grant}, "/user", nil)
+	}](ctx, a.sender, opUser, grantCredential{logins: a.logins, grant: grant}, "/user", nil, "id")
 	if err != nil {
 		return "", err
 	}
@@ -227,7 +227,7 @@ func (a *accounts) forgetCar(ctx context.Context, userID, car string, scopes []s
 // renew refreshes a grant whose refresh token has less than within to live.
 func (a *accounts) renew(ctx context.Context, userID, grant string, within time.Duration) error {
 	if err := a.grants.Renew(ctx, grant, within); err != nil {
-		return a.logins.failed(ctx, grant, userID, err)
+		return a.logins.afterFailure(ctx, grant, userID, err)
 	}
 	return nil
 }
@@ -283,6 +283,8 @@ func (a *accounts) accessChanged(ctx context.Context, userID string) {
 	}
 	cars, _ := a.users.Cars(ctx, userID, user)
 	for _, filed := range cars {
-		_, _ = a.cars.apply(ctx, newCarRef(userID, filed.ID), car{}, evidenceOfConnect()...)
+		ref := newCarRef(userID, filed.ID)
+		ref.entered = true // whoever is forgotten from here on is not made known again
+		_, _ = a.cars.apply(ctx, ref, car{}, evidenceOfConnect()...)
 	}
 }

@@ -62,6 +62,7 @@ func (g *gate) guarding(next layer) layer {
 		if err != nil {
 			return attempt{}, err
 		}
+		r.car = ref // a user who is forgotten before the next try is not entered again
 		var a attempt
 		switch r.kind {
 		case KindData:

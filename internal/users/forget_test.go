@@ -229,7 +229,7 @@ func TestRecordOfAnEarlierVersion(t *testing.T) {
 	c.pass(recentTime)
 	record, err := h.Store.Load(t.Context(), "user/alice")
 	require.NoError(t, err)
-	require.Equal(t, []byte(old), record.Value, "not a byte is changed")
+	require.Equal(t, []byte(old), record.Value, "not a byte is changed") //nolint:testifylint // the bytes count, not what they mean as JSON
 
 	require.NoError(t, u.RemoveCar(t.Context(), "alice", "read"))
 	require.NoError(t, u.Unlist(t.Context(), "alice", "listed-1"))
