@@ -1,6 +1,7 @@
 package smartcar
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
