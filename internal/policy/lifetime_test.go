@@ -414,14 +414,38 @@ func TestStreamingOfALegacyCar(t *testing.T) {
 
 func TestPaceOfASleepingLegacyCar(t *testing.T) {
 	l := newLife(ClassLegacy, KeyNotAsked)
-	recorded := l.now.Add(-time.Hour)
-	reads := 0
-	for began := l.now; l.now.Sub(began) < 24*time.Hour; reads++ {
-		l.answer(l.now.Sub(recorded))
-		l.answer(l.now.Sub(recorded)) // several reads at once are one look
-		l.now = l.NextUseful(l.now, testRules).Next
+	const margin = 15 * time.Second
+	sleep := func() (pauses []time.Duration) {
+		recorded := l.now.Add(-time.Hour)
+		for began := l.now; l.now.Sub(began) < 24*time.Hour; {
+			l.answer(l.now.Sub(recorded))
+			l.answer(l.now.Sub(recorded)) // several reads at once are one look
+			next := l.NextUseful(l.now, testRules).Next
+			pauses = append(pauses, next.Sub(l.now)-margin)
+			l.now = next
+		}
+		return pauses
 	}
-	require.LessOrEqual(t, reads, 30)
+	pauses := sleep()
+	require.Equal(t, []time.Duration{5 * time.Minute, 15 * time.Minute, time.Hour, time.Hour}, pauses[:4])
+	require.LessOrEqual(t, len(pauses), 30)
 	l.answer(0)
-	require.Equal(t, 5*time.Minute+15*time.Second, l.NextUseful(l.now, testRules).Next.Sub(l.now))
+	require.Equal(t, 5*time.Minute+margin, l.NextUseful(l.now, testRules).Next.Sub(l.now))
+	l.pass(2 * time.Hour)
+	require.Equal(t, 5*time.Minute, sleep()[0], "it was awake in between")
+}
+
+// VIRTUAL_KEY_REQUIRED is the server's word, too: where the status cannot be read, a
+// trial may end it.
+func TestKeyRequiredWhereTheStatusCannotBeRead(t *testing.T) {
+	l := newLife(ClassUnknown, KeyUnavailable)
+	l.step(LearnKeyRequired(FromError, l.now), LearnKey(KeyUnavailable, FromEndpoint, l.now))
+	require.Equal(t, KeyMissing, l.Key())
+	require.True(t, l.onTrial())
+	l.turn.usedAt = l.now.Add(7*24*time.Hour - time.Hour)
+	l.pass(7 * 24 * time.Hour)
+	require.Equal(t, VerdictTake, l.asks())
+	l.step(Settle(9, testLease, Result{Outcome: OutcomeOK, Data: Data{RecordedAt: l.now}}))
+	require.Equal(t, KeyUnavailable, l.Key())
+	require.Equal(t, VerdictSend, l.asks())
 }
