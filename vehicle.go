@@ -339,8 +339,8 @@ func (v *Vehicle) readOne(ctx context.Context, op Operation, query url.Values) (
 // decoded returns a part with its typed result. A kept part is decoded anew each
 // time: callers must not see each other's changes.
 func decoded(w wire, p part) (part, error) {
-	if p.refused != nil {
-		return part{}, p.refused
+	if p.callerErr != nil {
+		return part{}, p.callerErr
 	}
 	if p.value == nil {
 		var err error
@@ -372,9 +372,9 @@ func (v *Vehicle) read(ctx context.Context, op Operation, ops []operation, query
 		return nil, err
 	}
 	r.query = query
-	known, missing := v.current(ctx, r, ops)
+	repeated, missing := v.current(ctx, r, ops)
 	if len(missing) == 0 {
-		return known, nil
+		return repeated, nil
 	}
 	r.reads = missing
 	if r.wire, r.kind, err = v.core.wire.read(missing); err != nil {
@@ -388,8 +388,8 @@ func (v *Vehicle) read(ctx context.Context, op Operation, ops []operation, query
 	} else if fetched, err = v.instead(ctx, r, asked, err); err != nil {
 		return nil, err
 	}
-	if len(known) == 0 {
+	if len(repeated) == 0 {
 		return fetched, nil
 	}
-	return inOrder(ops, known, fetched), nil
+	return inOrder(ops, repeated, fetched), nil
 }
