@@ -121,7 +121,7 @@ func (s *Snapshot) recordedAt() (at time.Time, dated bool) {
 func (s *Snapshot) onlyAsleep() bool {
 	asleep := false
 	for _, p := range s.all() {
-		if !errors.Is(p.refused, ErrAsleep) {
+		if !errors.Is(p.callerErr, ErrAsleep) {
 			return false
 		}
 		asleep = true
