@@ -113,7 +113,7 @@ func (a *accounts) claimed(ctx context.Context, grant string) (tokens.Pending, e
 func (a *accounts) linkToOwner(ctx context.Context, grant string, pending tokens.Pending) (string, error) {
 	user, err := getJSON[struct {
 		ID lenient.String `json:"id"`
-	}](ctx, a.sender, opUser, grantCredential{logins: a.logins, grant: grant}, "/user", nil)
+	}](ctx, a.sender, opUser, grantCredential{logins: a.logins, grant: grant}, "/user", nil, "id")
 	if err != nil {
 		return "", err
 	}

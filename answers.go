@@ -61,6 +61,7 @@ type vehicleKept struct {
 	// What the policy knows of the car: its class is known; its answers stay the same
 	// until its next refresh.
 	hasClass, repeating bool
+	cadence             policy.Cadence
 }
 
 type answerKey struct {
@@ -97,7 +98,7 @@ func (c *answerCache) discard(ctx context.Context, vehicleID string, now time.Ti
 	fresh := &vehicleKept{since: now}
 	if ok {
 		old.mu.Lock()
-		fresh.hasClass, fresh.repeating = old.hasClass, old.repeating
+		fresh.hasClass, fresh.repeating, fresh.cadence = old.hasClass, old.repeating, old.cadence
 		old.mu.Unlock()
 	}
 	c.vehicles.Put(vehicleID, fresh)
@@ -189,10 +190,12 @@ func (k *vehicleKept) dropUntil(at time.Time) {
 // car before its data is refreshed.
 func (k *vehicleKept) current(key answerKey, now time.Time, rules policy.Rules) (part, bool) {
 	p, ok := k.get(key)
-	if !ok || !k.repeats() || !now.Before(policy.NextLegacy(p.meta.RecordedAt, p.meta.ReceivedAt, rules)) {
+	if !ok || !k.repeats() {
 		return part{}, false
 	}
-	return p, true
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return p, now.Before(k.cadence.Next(p.meta.RecordedAt, p.meta.ReceivedAt, rules))
 }
 
 // repeats reports whether the vehicle's answers stay the same until it refreshes.
@@ -221,7 +224,7 @@ func (k *vehicleKept) setClass(s policy.State) {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.hasClass, k.repeating = s.Class() != policy.ClassUnresolved, s.Repeats()
+	k.hasClass, k.repeating, k.cadence = s.Class() != policy.ClassUnresolved, s.Repeats(), s.Cadence()
 }
 
 // newest returns the latest recording among parts.
@@ -229,6 +232,16 @@ func newest(parts []part) (at time.Time) {
 	for _, p := range parts {
 		if p.err == nil {
 			at = later(at, p.meta.RecordedAt)
+		}
+	}
+	return at
+}
+
+// newestFetched is when Smartcar fetched the newest of parts.
+func newestFetched(parts []part) (at time.Time) {
+	for _, p := range parts {
+		if p.err == nil {
+			at = later(at, p.meta.FetchedAt)
 		}
 	}
 	return at

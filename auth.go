@@ -198,34 +198,48 @@ func (l *logins) afterFailure(ctx context.Context, grant, userID string, err err
 	if !errors.Is(err, ErrReconnectRequired) {
 		return err
 	}
-	detached, cancel := contexts.Detached(ctx)
-	defer cancel()
-	return errors.Join(err, l.end(detached, grant, userID))
+	return errors.Join(err, l.end(ctx, grant, userID))
 }
 
 // end takes a grant that Smartcar no longer honors out of use, and deletes the
 // answers that were kept for it. The user stays stored, so that the link to add
 // the key can be shown. The answers go first: if the process dies in between, the
 // grant is still there, and the next request that fails with it ends it again.
+// The work goes on when the caller has left. Each step has its own time limit,
+// since a user may have thousands of cars.
 func (l *logins) end(ctx context.Context, grant, userID string) error {
-	if userID == "" {
-		return l.grants.Forget(ctx, grant)
+	var cars []users.Car
+	var err error
+	if userID != "" {
+		err = detached(ctx, func(ctx context.Context) error {
+			user, err := l.users.Stored(ctx, userID)
+			if err == nil && user.Has(grant) {
+				cars, err = l.users.Cars(ctx, userID, user)
+			}
+			return err
+		})
 	}
-	user, err := l.users.Stored(ctx, userID)
-	if err == nil && user.Has(grant) {
-		cars, carsErr := l.users.Cars(ctx, userID, user)
-		err = carsErr
-		for _, car := range cars {
-			err = errors.Join(err, l.answers.dropScope(ctx, car.ID, grant))
-		}
-		if err == nil {
-			err = l.users.RemoveGrant(ctx, userID, grant)
-		}
+	for i := 0; err == nil && i < len(cars); i++ {
+		err = detached(ctx, func(ctx context.Context) error { return l.answers.dropScope(ctx, cars[i].ID, grant) })
 	}
 	if err != nil && !errors.Is(err, ErrNotConnected) {
 		return err
 	}
-	return l.grants.Forget(ctx, grant)
+	return detached(ctx, func(ctx context.Context) error {
+		if userID != "" {
+			if err := l.users.RemoveGrant(ctx, userID, grant); err != nil {
+				return err
+			}
+		}
+		return l.grants.Forget(ctx, grant)
+	})
+}
+
+// detached does one step that the caller's cancellation must not reach.
+func detached(ctx context.Context, step func(context.Context) error) error {
+	ctx, cancel := contexts.Detached(ctx)
+	defer cancel()
+	return step(ctx)
 }
 
 // sentWith are the secrets of a request to the API: the application's, the token

@@ -390,8 +390,11 @@ func (item batchItem) failure(op Operation, header http.Header, at time.Time) *E
 
 func splitBatch(ops []operation, a *answer) ([]part, error) {
 	batch, err := decodeObject[batchAnswer](a.body)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case !lenient.HasShape(a.body, "responses[].path"):
+		return nil, errForeign
 	}
 	parts := make([]part, len(ops))
 	for i := range ops {

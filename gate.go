@@ -127,7 +127,7 @@ func (g *gate) learnFrom(ctx context.Context, ref carRef, a attempt) {
 			p.callerErr = g.explainCar(ctx, ref, p.err)
 			continue
 		}
-		if events := evidenceOfReading(p.value, a.began); len(events) > 0 {
+		if events := evidenceOfReading(p.value, a.began, g.probe.tellers()); len(events) > 0 {
 			_, _ = g.cars.apply(ctx, ref, car{}, events...)
 		}
 	}
@@ -337,7 +337,7 @@ func (g *gate) worthBooking(ctx context.Context, ref carRef, c car, t *turn, a a
 		return c, true
 	}
 	var events [4]policy.Event // on the stack: nearly every read passes here
-	if c.state.OutdatedBy(evidenceOfData(events[:0], a, 0, 0, g.probe.tellers())...) {
+	if c.state.OutdatedBy(c.now(), g.opts.policyRules(), evidenceOfData(events[:0], a, 0, 0, g.probe.tellers())...) {
 		return c, true
 	}
 	if c.state.Class() != policy.ClassStreaming || a.outcome == policy.OutcomeReleased {
@@ -378,14 +378,17 @@ func (g *gate) command(ctx context.Context, r *request, ref carRef, next layer) 
 	if err == nil || MayHaveSucceeded(err) {
 		g.answers.discard(ctx, ref.id, g.opts.now())
 	}
-	events := evidenceOfCommand(r.command != nil, a, err)
-	if len(events) == 0 {
-		return a, err
-	}
+	events := evidenceOfCommand(r.command, a, err)
 	detached, cancel := contexts.Detached(ctx)
 	defer cancel()
 	c, _, lookErr := g.cars.lookUp(detached, ref)
-	if lookErr == nil && (err != nil || c.state.Class() == policy.ClassStreaming && c.state.Key() != policy.KeyInstalled) {
+	if lookErr != nil || err == nil && !c.state.NeedsProof(c.now()) {
+		events = nil
+	}
+	if lookErr == nil && c.state.Quiet() && (err == nil || MayHaveSucceeded(err)) {
+		events = append(events, evidenceOfWaking(g.opts.now())...)
+	}
+	if len(events) > 0 {
 		_, _ = g.cars.apply(detached, ref, c, events...)
 	}
 	return a, err
@@ -396,7 +399,7 @@ func (g *gate) command(ctx context.Context, r *request, ref carRef, next layer) 
 func (g *gate) allowCommand(ctx context.Context, r *request, ref carRef) error {
 	c, fresh, err := g.cars.lookUp(ctx, ref)
 	verdict := func() policy.Verdict {
-		_, d := g.cars.step(c, policy.AskCommand())
+		_, d := g.cars.step(c, policy.AskCommand(g.probe.keyIsFree()))
 		return d.Verdict
 	}
 	if strict := g.opts.storePolicy.RefuseOthers; err == nil && !fresh && (strict || verdict() != policy.VerdictSend) {
@@ -407,7 +410,7 @@ func (g *gate) allowCommand(ctx context.Context, r *request, ref carRef) error {
 			err = nil // the store is away: decide by the cached record
 		}
 	}
-	if err == nil && verdict() == policy.VerdictRecheck && g.probe.keyIsFree() {
+	if err == nil && verdict() == policy.VerdictRecheck {
 		_ = g.learnKey(ctx, r, ref)
 		c, err = g.cars.load(ctx, ref)
 	}

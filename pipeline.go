@@ -21,6 +21,7 @@ type request struct {
 	car     carRef      // zero for a request that concerns no vehicle
 	reads   []operation // what a read carries; nil for everything else
 	command *operation  // a typed command; nil for everything else
+	own     string      // of everything else: the shapes of its answer, see lenient.HasShape; anyJSON for those of Vehicle.Request
 	base    string      // the URL that wire.path is relative to
 	wire    wireRequest
 	query   url.Values

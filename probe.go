@@ -22,7 +22,7 @@ func (p *probe) keyIsFree() bool { return p.wire.supports(&lookup(opKeyStatus)[0
 
 // tellers are the ways in which this client learns of a car's key.
 func (p *probe) tellers() keyTellers {
-	return keyTellers{endpoint: p.keyIsFree(), signal: !p.opts.ignoreKeySignal}
+	return keyTellers{endpoint: p.keyIsFree(), believed: !p.opts.ignoreKeyEndpoint, signal: !p.opts.ignoreKeySignal}
 }
 
 // class asks for the attributes, and for the VIN where they leave the class open
@@ -39,7 +39,8 @@ func (p *probe) class(ctx context.Context, r *request) (events []policy.Event, f
 		identity = attributes.identity()
 	}
 	open := classOf(identity) == policy.ClassUnknown && (err == nil || permanent(err))
-	if open && p.wire.kind(&lookup(VIN)[0]) == KindMetadata {
+	free := p.wire.kind(&lookup(VIN)[0]) == KindMetadata
+	if open && free {
 		answered, _, err = p.read(ctx, r, VIN)
 		if number, ok := answered.value.(*VINReading); ok {
 			identity.VIN = number.VIN
@@ -47,7 +48,7 @@ func (p *probe) class(ctx context.Context, r *request) (events []policy.Event, f
 	}
 	events, found = evidenceOfIdentity(identity)
 	if !found {
-		events = evidenceOfClassCheck(err)
+		events = evidenceOfClassCheck(err, !free)
 	}
 	return events, found, nil
 }
@@ -55,11 +56,14 @@ func (p *probe) class(ctx context.Context, r *request) (events []policy.Event, f
 // key asks for the status of the key. The error says why it could not be read;
 // the events say so, too.
 func (p *probe) key(ctx context.Context, r *request) ([]policy.Event, error) {
+	if p.opts.ignoreKeyEndpoint {
+		return []policy.Event{policy.LearnKey(policy.KeyUnavailable, policy.FromEndpoint, p.opts.now())}, nil
+	}
 	answered, began, err := p.read(ctx, r, opKeyStatus)
 	if err != nil {
 		return evidenceOfKeyCheck(err, p.opts.now()), err
 	}
-	return evidenceOfReading(answered.value, began), nil
+	return evidenceOfReading(answered.value, began, p.tellers()), nil
 }
 
 // read asks for one operation about the car of r, with the same credentials.

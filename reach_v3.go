@@ -247,10 +247,7 @@ func (a appReach) deleteOne(ctx context.Context, connectionID string) error {
 	if err != nil {
 		return err
 	}
-	if _, err = a.sender.send(ctx, a.request(opDeleteConns, http.MethodDelete, path), nil); isGone(err) {
-		return nil
-	}
-	return err
+	return a.remove(ctx, a.request(opDeleteConns, http.MethodDelete, path))
 }
 
 // covers reports whether a connection in mode, empty if it does not say, may be

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/seed-498a1bc4/smartcar/internal/contexts"
 	"github.com/seed-498a1bc4/smartcar/internal/echo"
+	"github.com/seed-498a1bc4/smartcar/internal/lenient"
 	"github.com/seed-498a1bc4/smartcar/internal/policy"
 )
 
@@ -308,17 +310,14 @@ func interpret(a *answer, r *request, w wire) error {
 	case r.command != nil:
 		a.result, err = w.commandResult(r.command, a)
 	case r.reads != nil:
-		if a.parts, err = w.split(r.reads, a); err != nil {
-			// The body of a success may be an error, as those of commands are.
-			if e := decodeError(r.op, a.status, a.header, a.body, a.at); e.Type != "" {
-				err = e
-			}
-		}
+		a.parts, err = w.split(r.reads, a)
+	case !r.isAnswered(a):
+		err = errForeign
 	}
 	if err != nil {
 		e, ok := errors.AsType[*Error](err)
 		if !ok {
-			return unreadable(r.op, a, err)
+			e = notAnswer(r.op, a, a.body, err)
 		}
 		e.inside = true
 		return e
@@ -342,16 +341,38 @@ func decodePart(p *part, r *request, w wire, a *answer) {
 	p.meta.PolicyOverridden = r.override && r.kind == KindData
 	value, err := w.decode(p.op, p.body, p.meta.UnitSystem)
 	if err != nil {
-		p.err = unreadable(p.op.name, a, err)
+		p.err = notAnswer(p.op.name, a, p.body, err)
+		p.err.read, p.err.inside = true, true
 		return
 	}
 	value.setMeta(p.meta)
 	p.value = value
 }
 
-// unreadable is a success that cannot be understood.
-func unreadable(op Operation, a *answer, cause error) *Error {
-	return &Error{Operation: op, StatusCode: a.status, RequestID: a.header.Get(headerRequestID), Err: cause}
+// isAnswered reports whether an answer can be the one to a request that is neither a
+// read nor a typed command. Of the answer to one that only the caller knows, no more
+// is known than that Smartcar speaks JSON, and how it says that something failed.
+func (r *request) isAnswered(a *answer) bool {
+	switch {
+	case r.own != anyJSON:
+		return lenient.HasShape(a.body, r.own)
+	case len(bytes.TrimSpace(a.body)) == 0:
+		return true
+	}
+	e := decodeError(r.op, a.status, a.header, a.body, a.at)
+	isError := e.StatusCode >= 400 || e.Type != "" && lenient.HasShape(a.body, "errors[].type")
+	return json.Valid(a.body) && !isError
+}
+
+// notAnswer is the error for the body of a success that is not what was asked for.
+// The body of a success may be Smartcar's error. One without a type or a status of
+// its own is somebody else's, and nothing that it says is believed.
+func notAnswer(op Operation, a *answer, body json.RawMessage, cause error) *Error {
+	e := decodeError(op, a.status, a.header, body, a.at)
+	if e.Type == "" && e.StatusCode < 400 {
+		e.Code, e.Err = "", cause
+	}
+	return e
 }
 
 // bookedAs says what an answer that is no error means for the vehicle's turn. The

@@ -263,7 +263,7 @@ func (v *Vehicle) Request(ctx context.Context, r Request) (*Response, error) {
 	default:
 		req.kind = KindCommand
 	}
-	req.query = r.Query
+	req.query, req.own = r.Query, anyJSON
 	req.wire = wireRequest{method: r.Method, path: path}
 	if r.Body != nil {
 		if req.wire.body, err = json.Marshal(r.Body); err != nil {

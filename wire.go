@@ -64,6 +64,11 @@ type answer struct {
 	observed observation // what a read showed beside what it was for
 }
 
+// isNoContent reports that the answer is complete without a body.
+func (a *answer) isNoContent() bool {
+	return a.status == http.StatusNoContent && len(bytes.TrimSpace(a.body)) == 0
+}
+
 // part is what an answer holds for one operation: a body or an error.
 type part struct {
 	op        *operation
@@ -141,11 +146,11 @@ func metaFrom(h http.Header, at time.Time) Meta {
 // setMeta reaches the Meta that every result embeds.
 func (m *Meta) setMeta(v Meta) { *m = v }
 
-// The two ways in which the body of a success is not Smartcar's answer. Their
+// The ways in which the body of a success is not Smartcar's answer. Their
 // texts quote nothing of it.
 var (
 	errNotObject = errors.New("the body is not a JSON object")
-	errForeign   = errors.New("the body has not one field of this answer")
+	errForeign   = errors.New("the body is not the answer to this request")
 )
 
 // decodeObject reads a JSON object into a T, leniently where T is lenient.
@@ -211,16 +216,17 @@ type sender struct {
 	base string // URL of the API version in use
 }
 
-// sendJSON sends a request that concerns no vehicle and decodes its answer.
-func sendJSON[T any](ctx context.Context, s sender, r *request) (*T, error) {
-	r.kind = KindMetadata
+// sendJSON sends a request that concerns no vehicle and decodes its answer, which has
+// one of the shapes.
+func sendJSON[T any](ctx context.Context, s sender, r *request, own string) (*T, error) {
+	r.kind, r.own = KindMetadata, own
 	a, err := s.send(ctx, r, nil)
 	if err != nil {
 		return nil, err
 	}
 	v, err := decodeObject[T](a.answer.body)
 	if err != nil {
-		return nil, unreadable(r.op, a.answer, err)
+		return nil, notAnswer(r.op, a.answer, a.answer.body, err)
 	}
 	return v, nil
 }

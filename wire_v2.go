@@ -116,27 +116,25 @@ type destination struct {
 	Longitude float64 `json:"longitude"`
 }
 
+// commandResult: only the word success is one, and a 204 that says nothing. A body
+// that says anything else is of Smartcar's error or of somebody else; the command
+// may have been carried out either way.
 func (wireV2) commandResult(op *operation, a *answer) (*CommandResult, error) {
+	result := &CommandResult{Meta: metaFrom(a.header, a.at)}
+	if a.isNoContent() {
+		return result, nil
+	}
 	body, err := decodeObject[struct {
 		Status  lenient.String `json:"status"`
 		Message lenient.String `json:"message"`
 	}](a.body)
-	if err != nil {
-		if len(a.body) > 0 {
-			return nil, err
-		}
-		body = nil // 204: nothing to say
+	switch {
+	case err != nil:
+		return nil, err
+	case !op.isAnswer(a.body):
+		return nil, errForeign
 	}
-	result := &CommandResult{Meta: metaFrom(a.header, a.at)}
-	if body != nil {
-		if status := enum(body.Status); status != "" && status != SignalStatusSuccess {
-			return nil, &Error{
-				Operation: op.name, StatusCode: a.status, RequestID: a.header.Get(headerRequestID),
-				Description: "the status of the command is " + string(body.Status) + ": " + string(body.Message),
-			}
-		}
-		result.Status, result.Message = string(body.Status), string(body.Message)
-	}
+	result.Status, result.Message = string(body.Status), string(body.Message)
 	return result, nil
 }
 
@@ -217,22 +215,29 @@ func (g grantReach) vehicles(ctx context.Context, userID string) iter.Seq2[liste
 // listVehicles yields the ids of the cars that one grant reaches.
 func (g grantReach) listVehicles(ctx context.Context, userID, grant string) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
+		seen := make(map[string]bool)
 		for offset := 0; ; {
 			page, err := getJSON[struct {
 				Paging   lenient.Object[pagingV2]     `json:"paging"`
 				Vehicles lenient.List[lenient.String] `json:"vehicles"`
-			}](ctx, g.sender, opVehicles, grantCredential{logins: g.accounts.logins, grant: grant, userID: userID}, "/vehicles", url.Values{"limit": {itoa(vehiclesPage)}, "offset": {itoa(offset)}})
+			}](ctx, g.sender, opVehicles, grantCredential{logins: g.accounts.logins, grant: grant, userID: userID}, "/vehicles", url.Values{"limit": {itoa(vehiclesPage)}, "offset": {itoa(offset)}}, "vehicles[text]")
 			if err != nil {
 				yield("", err)
 				return
 			}
-			for _, id := range page.Vehicles {
-				if !yield(string(id), nil) {
+			fresh := false
+			for _, text := range page.Vehicles {
+				id := string(text)
+				if id == "" || seen[id] {
+					continue
+				}
+				seen[id], fresh = true, true
+				if !yield(id, nil) {
 					return
 				}
 			}
 			offset += len(page.Vehicles)
-			if len(page.Vehicles) == 0 || offset >= int(page.Paging.Value.Count) {
+			if !fresh || offset >= int(page.Paging.Value.Count) {
 				return
 			}
 		}
@@ -240,10 +245,10 @@ func (g grantReach) listVehicles(ctx context.Context, userID, grant string) iter
 }
 
 // getJSON asks for something that concerns a grant but no vehicle.
-func getJSON[T any](ctx context.Context, s sender, op Operation, auth grantCredential, path string, query url.Values) (*T, error) {
+func getJSON[T any](ctx context.Context, s sender, op Operation, auth grantCredential, path string, query url.Values, own string) (*T, error) {
 	return sendJSON[T](ctx, s, &request{
 		op: op, base: s.base, query: query, wire: wireRequest{method: "GET", path: path}, auth: &auth,
-	})
+	}, own)
 }
 
 // grantFor finds the grant that reaches a car: the one that listed it, else the
@@ -283,12 +288,12 @@ func (g grantReach) grantFor(ctx context.Context, car carRef, listedBy string) (
 }
 
 func (g grantReach) permissions(ctx context.Context, r *request) ([]string, error) {
-	var all []string
+	all, asked := []string{}, 0
 	for {
 		page := *r
 		page.reads = lookup(Permissions)
 		page.wire = wireV2{}.read(page.reads)
-		page.query = url.Values{"limit": {"50"}, "offset": {itoa(len(all))}}
+		page.query = url.Values{"limit": {"50"}, "offset": {itoa(asked)}}
 		a, err := g.sender.send(ctx, &page, nil)
 		if err != nil {
 			return nil, err
@@ -297,8 +302,14 @@ func (g grantReach) permissions(ctx context.Context, r *request) ([]string, erro
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, answered.list()...)
-		if len(answered.Permissions) == 0 || len(all) >= int(answered.Paging.Value.Count) {
+		fresh := false
+		for _, p := range answered.list() {
+			if p != "" && !slices.Contains(all, p) {
+				all, fresh = append(all, p), true
+			}
+		}
+		asked += len(answered.Permissions)
+		if !fresh || asked >= int(answered.Paging.Value.Count) {
 			return all, nil
 		}
 	}
@@ -307,9 +318,11 @@ func (g grantReach) permissions(ctx context.Context, r *request) ([]string, erro
 func (g grantReach) disconnect(ctx context.Context, r *request) error {
 	var err error
 	r.units = ""
-	if r.wire, err = (wireV2{}).command(&lookup(opDisconnect)[0], nil); err != nil {
+	op := &lookup(opDisconnect)[0]
+	if r.wire, err = (wireV2{}).command(op, nil); err != nil {
 		return err
 	}
+	r.own = op.own
 	if _, err = g.sender.send(ctx, r, nil); err != nil {
 		return err
 	}
@@ -395,23 +408,28 @@ func (g grantReach) connections(ctx context.Context, filter ConnectionFilter) it
 		}
 		query := filter.queryV2()
 		query.Set("limit", "100")
-		seen := make(map[string]bool) // cursors, so that a list that bites its tail ends
+		seen := make(map[[3]string]bool)
 		for {
 			page, err := g.connectionsPage(ctx, opConnections, "GET", query)
 			if err != nil {
 				yield(Connection{}, err)
 				return
 			}
+			fresh := false
 			for _, connection := range page.list() {
+				key := [3]string{connection.UserID, connection.VehicleID, connection.Mode}
+				if seen[key] {
+					continue
+				}
+				seen[key], fresh = true, true
 				if !yield(connection, nil) {
 					return
 				}
 			}
 			cursor := string(page.Paging.Value.Cursor)
-			if cursor == "" || len(page.Connections) == 0 || seen[cursor] {
+			if cursor == "" || !fresh {
 				return
 			}
-			seen[cursor] = true
 			query.Set("cursor", cursor)
 		}
 	}
@@ -439,5 +457,5 @@ func (g grantReach) connectionsPage(ctx context.Context, op Operation, method st
 		op: op, base: g.opts.origins.Management.JoinPath("v2.0/management").String(), query: query,
 		wire: wireRequest{method: method, path: "/connections"},
 		auth: basicAuth("default", g.secrets().managementToken),
-	})
+	}, "connections[].userId connections[].vehicleId")
 }

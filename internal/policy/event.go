@@ -9,6 +9,8 @@ type Event struct {
 	result  Result    // settle; of limited only RetryAfter
 	class   Class     // learnClass
 	byVIN   bool      // learnClass
+	byData  bool      // classNotTold
+	canLook bool      // askCommand
 	key     Key       // learnKey
 	source  KeySource // learnKey
 	demands bool      // learnKey: Smartcar itself asked for the key
@@ -26,11 +28,13 @@ const (
 	settle
 	limited
 	learnClass
+	classNotTold
 	classCheckFailed
 	learnKey
 	keyCheckFailed
 	accessChanged
 	learnData
+	subscribed
 )
 
 // attempt is one data request of one process.
@@ -53,8 +57,9 @@ func AskDataAndLeave(nonce uint64, lease time.Duration) Event {
 	return Event{kind: askData, attempt: attempt{nonce, lease, phaseSent}}
 }
 
-// AskCommand asks whether a command may go.
-func AskCommand() Event { return Event{kind: askCommand} }
+// AskCommand asks whether a command may go. CanLook says that the status of the
+// key can be read without asking the car.
+func AskCommand(canLook bool) Event { return Event{kind: askCommand, canLook: canLook} }
 
 // Leave: the request that holds the turn is about to be sent. From then on a
 // process that dies has used the turn. The lease covers the request.
@@ -82,12 +87,20 @@ func Limited(retryAfter time.Duration) Event {
 	return Event{kind: limited, result: Result{RetryAfter: retryAfter}}
 }
 
-// LearnClass: make, model and year show the class, or show none (ClassUnknown).
+// LearnClass: make, model and year show the class, or ClassUnknown: all sources
+// were asked, and none shows it.
 func LearnClass(class Class) Event { return Event{kind: learnClass, class: class} }
 
 // LearnClassByVIN: the VIN shows the class. Make, model and year do not change it
 // any more.
 func LearnClassByVIN(class Class) Event { return Event{kind: learnClass, class: class, byVIN: true} }
+
+// ClassNotTold: what can be read without a turn does not tell the class, or may not
+// be read. The car's data may tell it.
+func ClassNotTold() Event { return Event{kind: classNotTold} }
+
+// DataTellsNoClass: all of a car's data came, and it does not tell the class.
+func DataTellsNoClass() Event { return Event{kind: classNotTold, byData: true} }
 
 // ClassCheckFailed: make and model could not be read for the moment.
 func ClassCheckFailed() Event { return Event{kind: classCheckFailed} }
@@ -109,11 +122,15 @@ func LearnKeyRequired(source KeySource, asOf time.Time) Event {
 func KeyCheckFailed() Event { return Event{kind: keyCheckFailed} }
 
 // AccessChanged: the owner connected again. The new connection may tell what the
-// old one could not.
+// old one could not, and what the server's limits have shown may have changed.
 func AccessChanged() Event { return Event{kind: accessChanged} }
 
 // LearnData: a webhook sent data, which takes no turn. AsOf is when Smartcar had it.
 func LearnData(d Data, asOf time.Time) Event { return Event{kind: learnData, data: d, asOf: asOf} }
+
+// Subscribed: the car was subscribed to a webhook. Smartcar stores its data from now
+// on.
+func Subscribed() Event { return Event{kind: subscribed} }
 
 // OnClock moves the time of the evidence from one clock to another. Here and there
 // are the same instant on the two clocks.
