@@ -26,7 +26,7 @@ func (p *probe) tellers() keyTellers {
 }
 
 // class asks for the attributes, and for the VIN where they leave the class open
-// or are not granted, and the VIN takes no turn. Told is false if neither told
+// or are not granted, and the VIN takes no turn. Found is false if neither showed
 // it: then the events say that it was asked for. An error says that this user
 // cannot reach the car at all.
 func (p *probe) class(ctx context.Context, r *request) (events []policy.Event, found bool, err error) {
