@@ -3,7 +3,6 @@ package smartcar
 import (
 	"context"
 	"errors"
-	"strings"
 
 	"github.com/seed-498a1bc4/smartcar/internal/contexts"
 	"github.com/seed-498a1bc4/smartcar/internal/echo"
@@ -16,8 +15,8 @@ import (
 type credential interface {
 	// ready reports whether header can answer without asking anybody.
 	ready() bool
-	// header returns the Authorization header, as package http keeps it.
-	header(ctx context.Context) ([]string, error)
+	// access returns the Authorization header, with what an answer must not repeat.
+	access(ctx context.Context) (tokens.Access, error)
 	// replace gets another header than one that Smartcar has refused. It returns
 	// renewed as true if the other header is new, and as false if another caller or
 	// replica had stored it before.
@@ -28,26 +27,24 @@ type credential interface {
 	// whyRefused says what it may mean that Smartcar refuses each header; empty if
 	// nothing more is known than Smartcar says.
 	whyRefused() string
-	// refreshTokens are those that belong to the header, if there are any. They are
-	// struck out of answers, as the header is.
-	refreshTokens() (current, spare string)
 }
 
 // fixedCredential never changes.
 type fixedCredential string
 
-func (f fixedCredential) ready() bool                              { return true }
-func (f fixedCredential) header(context.Context) ([]string, error) { return []string{string(f)}, nil }
-func (f fixedCredential) afterReplace([]string, bool)              {}
-func (f fixedCredential) whyRefused() string                       { return "" }
-func (f fixedCredential) refreshTokens() (string, string)          { return "", "" }
+func (f fixedCredential) ready() bool { return true }
+func (f fixedCredential) access(context.Context) (tokens.Access, error) {
+	return tokens.Access{Header: []string{string(f)}}, nil
+}
+func (f fixedCredential) afterReplace([]string, bool) {}
+func (f fixedCredential) whyRefused() string          { return "" }
 func (f fixedCredential) replace(context.Context, []string) (bool, error) {
 	return false, tokens.ErrNoOther
 }
 
 // An exchange sends one authorized request and returns what came back. With
 // takesTurn, the request has taken the turn of its car.
-type exchange func(ctx context.Context, r *request, header []string, takesTurn bool) (attempt, error)
+type exchange func(ctx context.Context, r *request, auth tokens.Access, takesTurn bool) (attempt, error)
 
 // authorizing adds the token, and tells the turn that the request leaves. If
 // Smartcar refuses the token before its time, the token is replaced and the
@@ -57,18 +54,19 @@ type exchange func(ctx context.Context, r *request, header []string, takesTurn b
 func authorizing(next exchange) layer {
 	send := func(ctx context.Context, r *request, t *turn) (header []string, a attempt, err error) {
 		a.outcome = policy.OutcomeReleased
-		if header, err = r.auth.header(ctx); err == nil {
+		auth, err := r.auth.access(ctx)
+		if err == nil && t != nil {
 			err = t.leave(ctx)
 		}
 		if err == nil {
-			a, err = next(ctx, r, header, t != nil)
+			a, err = next(ctx, r, auth, t != nil)
 		}
-		return header, a, err
+		return auth.Header, a, err
 	}
 	return func(ctx context.Context, r *request, t *turn) (attempt, error) {
 		header, a, err := send(ctx, r, t)
 		for range 2 {
-			if !a.unauthorized(err) {
+			if err == nil || !a.unauthorized(err) {
 				break
 			}
 			t.reserveAgain(ctx)
@@ -119,12 +117,12 @@ var _ credential = (*grantCredential)(nil)
 
 func (g *grantCredential) ready() bool { return g.logins.grants.Ready(g.grant) }
 
-func (g *grantCredential) header(ctx context.Context) ([]string, error) {
-	h, err := g.logins.grants.Header(ctx, g.grant)
+func (g *grantCredential) access(ctx context.Context) (tokens.Access, error) {
+	a, err := g.logins.grants.Access(ctx, g.grant)
 	if err != nil {
-		return nil, g.logins.afterFailure(ctx, g.grant, g.userID, err)
+		return tokens.Access{}, g.logins.afterFailure(ctx, g.grant, g.userID, err)
 	}
-	return h, nil
+	return a, nil
 }
 
 // replace renews the tokens of the grant, or takes those that another caller or
@@ -152,22 +150,16 @@ func (g *grantCredential) whyRefused() string {
 	return "the user's token is good, but does not reach this vehicle"
 }
 
-func (g *grantCredential) refreshTokens() (current, spare string) {
-	return g.logins.grants.RefreshTokens(g.grant)
-}
-
 // appCredential authorizes with the token of the application.
 type appCredential struct{ token *tokens.Application }
 
 var _ credential = appCredential{}
 
-func (a appCredential) refreshTokens() (current, spare string) { return "", "" }
-
 func (a appCredential) ready() bool { return a.token.Ready() }
 
-func (a appCredential) header(ctx context.Context) ([]string, error) {
+func (a appCredential) access(ctx context.Context) (tokens.Access, error) {
 	h, err := a.token.Header(ctx)
-	return h, appTokenError(err)
+	return tokens.Access{Header: h}, appTokenError(err)
 }
 
 func (a appCredential) replace(ctx context.Context, refused []string) (renewed bool, err error) {
@@ -262,18 +254,10 @@ func detached(ctx context.Context, step func(context.Context) error) error {
 	return step(ctx)
 }
 
-// sentWith are the secrets of a request to the API: the application's, the token
-// in its header, and those that belong to that token.
-func (own secrets) sentWith(header []string, auth credential) (e echo.Echo) {
+// toAPI are the secrets of the application that no answer of the API may repeat.
+func (own secrets) toAPI() (e echo.Echo) {
 	e.Add(own.clientSecret)
 	e.Add(own.apiClientSecret)
 	e.Add(own.managementToken)
-	for _, value := range header {
-		_, token, _ := strings.Cut(value, " ")
-		e.Add(token)
-	}
-	current, spare := auth.refreshTokens()
-	e.Add(current)
-	e.Add(spare)
 	return e
 }

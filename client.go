@@ -154,7 +154,7 @@ func newCore(config Config, o *options) *core {
 	c.links = &keyLinks{o, c.users}
 	c.cars = newCars(o, stored, c.users)
 	c.gate = &gate{opts: o, pause: c.pause, cars: c.cars, links: c.links, answers: c.answers}
-	c.send = newPipeline(c.gate, wire, c.secrets)
+	c.send = newPipeline(c.gate, wire, hidden)
 
 	endpoints := newTokenEndpoints(config, o, c.pause, c.secrets)
 	grants := tokens.NewGrants(stored, o.clock, c.users, endpoints.exchangeRefresh, judgeRefresh, o.tokenTiming())

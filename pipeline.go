@@ -66,7 +66,7 @@ type layer func(ctx context.Context, r *request, t *turn) (attempt, error)
 // The gate asks its probe what a car is. The requests of the probe take no turn
 // and pass the same layers without the gate, but for the pause of the whole
 // application.
-func newPipeline(g *gate, w wire, own func() secrets) layer {
+func newPipeline(g *gate, w wire, own secrets) layer {
 	sending := authorizing(classifying(g.opts, w, transmitting(g.opts, own)))
 	g.probe = &probe{opts: g.opts, wire: w, send: retrying(g.opts, g.pause.pausing(sending))}
 	return retrying(g.opts, g.guarding(sending))

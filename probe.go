@@ -69,10 +69,13 @@ func (p *probe) key(ctx context.Context, r *request) ([]policy.Event, error) {
 // read asks for one operation about the car of r, with the same credentials.
 func (p *probe) read(ctx context.Context, r *request, op Operation) (part, time.Time, error) {
 	asked := request{
-		op: op, kind: KindMetadata, car: r.car, reads: lookup(op),
+		op: op, car: r.car, reads: lookup(op),
 		base: r.base, auth: r.auth, user: r.user, units: r.units,
 	}
-	asked.wire = p.wire.read(asked.reads)
+	var err error
+	if asked.wire, asked.kind, err = p.wire.read(asked.reads); err != nil {
+		return part{}, time.Time{}, err
+	}
 	a, err := p.send(ctx, &asked, nil)
 	if err != nil {
 		return part{}, a.began, err

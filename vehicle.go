@@ -370,20 +370,15 @@ func (v *Vehicle) read(ctx context.Context, op Operation, ops []operation, query
 	if err != nil {
 		return nil, err
 	}
-	for i := range ops {
-		if !v.core.wire.supports(&ops[i]) {
-			return nil, &NotSupportedError{Operation: ops[i].name, API: v.core.wire.version()}
-		}
-		if v.core.wire.kind(&ops[i]) == KindData {
-			r.kind = KindData
-		}
-	}
 	r.query = query
 	repeated, missing := v.current(ctx, r, ops)
 	if len(missing) == 0 {
 		return repeated, nil
 	}
-	r.reads, r.wire = missing, v.core.wire.read(missing)
+	r.reads = missing
+	if r.wire, r.kind, err = v.core.wire.read(missing); err != nil {
+		return nil, err
+	}
 	asked := v.core.opts.now()
 	var fetched []part
 	a, err := v.core.send(ctx, r, nil)

@@ -30,8 +30,9 @@ type wire interface {
 	// kind is what the operation counts as: a VIN is metadata on v2.0 and one
 	// signal among the car's data on v3.
 	kind(op *operation) Kind
-	// read makes one request for all ops, of which there is at least one.
-	read(ops []operation) wireRequest
+	// read makes one request for all ops, of which there is at least one, and says
+	// what it counts as. It fails for what the API does not have.
+	read(ops []operation) (wireRequest, Kind, error)
 	// split takes the answer to read apart: one part for each of ops, in
 	// their order. An error concerns the answer as a whole. What the answer shows of
 	// the car beside is put into a.observed.

@@ -35,12 +35,19 @@ const signalsPath = "/signals"
 
 // read asks for the whole list even where one signal would do: it costs the
 // same, and shows the state of the key and whether the car sleeps.
-func (wireV3) read(ops []operation) wireRequest {
+func (w wireV3) read(ops []operation) (wireRequest, Kind, error) {
+	kind := w.kind(&ops[0])
+	for i := range ops {
+		if !w.supports(&ops[i]) {
+			return wireRequest{}, kind, &NotSupportedError{Operation: ops[i].name, API: w.version()}
+		}
+		kind = max(kind, w.kind(&ops[i])) // data, if any of it is
+	}
 	path := signalsPath
 	if len(ops) == 1 && len(ops[0].signals) == 0 {
 		path = ops[0].v3
 	}
-	return wireRequest{method: http.MethodGet, path: belowVehicle(path)}
+	return wireRequest{method: http.MethodGet, path: strings.TrimSuffix(path, "/")}, kind, nil
 }
 
 // split collects for each operation the signals it is made of.
