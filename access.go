@@ -52,7 +52,7 @@ type Access struct {
 // when the car can no longer be reached. What Smartcar does not tell for the
 // moment is no error: the Class is ClassUnknown, or the key's state KeyUnknown.
 func (v *Vehicle) Access(ctx context.Context) (*Access, error) {
-	r, err := v.newRequest(ctx, opKeyStatus)
+	r, err := v.newRequest(ctx, opAccess)
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +66,7 @@ func (v *Vehicle) Access(ctx context.Context) (*Access, error) {
 // paced is Access for who goes on by itself, with when to look again: an owner who
 // adds the key opens the window early.
 func (v *Vehicle) paced(ctx context.Context) (a *Access, lookAt time.Time, err error) {
-	r, err := v.newRequest(ctx, opKeyStatus)
+	r, err := v.newRequest(ctx, opAccess)
 	if err != nil {
 		return nil, lookAt, err
 	}

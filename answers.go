@@ -57,8 +57,9 @@ func newAnswerCache(o *options, r records.Records, u *users.Users) *answerCache 
 type vehicleKept struct {
 	mu      sync.Mutex
 	answers map[answerKey]part
-	since   time.Time // answers stored elsewhere and received until then are worthless
-	// Of the car: its class is known; its answers stay the same until it refreshes.
+	since   time.Time // of a command: stored answers that were received before are outdated
+	// What the policy knows of the car: its class is known; its answers stay the same
+	// until its next refresh.
 	hasClass, repeating bool
 	cadence             policy.Cadence
 }

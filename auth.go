@@ -22,8 +22,11 @@ type credential interface {
 	// replica had stored it before.
 	replace(ctx context.Context, refused []string) (renewed bool, err error)
 	// afterReplace is called once Smartcar has accepted or refused a header that
-	// replace has renewed. The hint says what a refusal may mean.
-	afterReplace(header []string, accepted bool) (hint string)
+	// replace has renewed.
+	afterReplace(header []string, accepted bool)
+	// whyRefused says what it may mean that Smartcar refuses each header; empty if
+	// nothing more is known than Smartcar says.
+	whyRefused() string
 }
 
 // fixedCredential never changes.
@@ -33,7 +36,8 @@ func (f fixedCredential) ready() bool { return true }
 func (f fixedCredential) access(context.Context) (tokens.Access, error) {
 	return tokens.Access{Header: []string{string(f)}}, nil
 }
-func (f fixedCredential) afterReplace([]string, bool) string { return "" }
+func (f fixedCredential) afterReplace([]string, bool) {}
+func (f fixedCredential) whyRefused() string          { return "" }
 func (f fixedCredential) replace(context.Context, []string) (bool, error) {
 	return false, tokens.ErrNoOther
 }
@@ -71,18 +75,27 @@ func authorizing(next exchange) layer {
 				return attempt{outcome: policy.OutcomeReleased}, ended // says what helps
 			}
 			if ended != nil {
+				a.explainRefusal(r.auth, errors.Is(ended, tokens.ErrNoOther))
 				break
 			}
 			header, a, err = send(ctx, r, t)
 			if !renewed {
 				continue
 			}
-			if hint := r.auth.afterReplace(header, !a.unauthorized(err)); hint != "" {
-				a.failure.Description = hint + "; " + a.failure.Description
-			}
+			refused := a.unauthorized(err)
+			r.auth.afterReplace(header, !refused)
+			a.explainRefusal(r.auth, refused)
 			break
 		}
 		return a, err
+	}
+}
+
+// explainRefusal replaces Smartcar's text, that the header is malformed or expired,
+// if the header is known to be neither.
+func (a attempt) explainRefusal(auth credential, refused bool) {
+	if why := auth.whyRefused(); refused && why != "" {
+		a.failure.Description = why
 	}
 }
 
@@ -124,11 +137,16 @@ func (g *grantCredential) replace(ctx context.Context, refused []string) (renewe
 
 // afterReplace remembers a car that the grant does not reach: a new token was
 // refused, too.
-func (g *grantCredential) afterReplace(_ []string, accepted bool) string {
-	if accepted || g.vehicle == "" {
+func (g *grantCredential) afterReplace(_ []string, accepted bool) {
+	if !accepted && g.vehicle != "" {
+		g.logins.grants.NotCovered(g.grant, g.vehicle)
+	}
+}
+
+func (g *grantCredential) whyRefused() string {
+	if g.vehicle == "" {
 		return ""
 	}
-	g.logins.grants.NotCovered(g.grant, g.vehicle)
 	return "the user's token is good, but does not reach this vehicle"
 }
 
@@ -149,11 +167,13 @@ func (a appCredential) replace(ctx context.Context, refused []string) (renewed b
 	return renewed, appTokenError(err)
 }
 
-func (a appCredential) afterReplace(header []string, accepted bool) string {
+func (a appCredential) afterReplace(header []string, accepted bool) {
 	if accepted {
 		a.token.Accepted(header)
-		return ""
 	}
+}
+
+func (a appCredential) whyRefused() string {
 	return "a new application token was refused, too: an application from before June 2025 may have to be upgraded to API v3 in the dashboard"
 }
 

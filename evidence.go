@@ -194,10 +194,10 @@ func evidenceOfSubscription() []policy.Event { return []policy.Event{policy.Subs
 // permission that the old one had not.
 func evidenceOfConnect() []policy.Event { return []policy.Event{policy.AccessChanged()} }
 
-// evidenceOfEvent is what a webhook event of format 4.0 shows about its car. Seen
-// is when it came first; keyAt is when it says something about the key: see
-// gate.orderKeyEvent.
-func evidenceOfEvent(e *WebhookEvent, seen, keyAt time.Time, tellers keyTellers) []policy.Event {
+// evidenceOfEvent is what a webhook event of format 4.0 shows about its car. Arrived
+// is when the event first came; keyAt is the time that what it says of the key
+// counts from: see core.orderKeyEvent.
+func evidenceOfEvent(e *WebhookEvent, arrived, keyAt time.Time, tellers keyTellers) []policy.Event {
 	var events []policy.Event
 	identity := VehicleIdentity{Make: e.Make, Model: e.Model, Year: e.Year}
 	if class := classOf(identity); class != policy.ClassUnknown {
@@ -207,31 +207,31 @@ func evidenceOfEvent(e *WebhookEvent, seen, keyAt time.Time, tellers keyTellers)
 		tellers.signal = false // it is some other key
 	}
 	if e.Signals != nil {
-		events = append(events, evidenceOfSignals(e.Signals.content(), seen, keyAt, tellers)...)
+		events = append(events, evidenceOfSignals(e.Signals.content(), arrived, keyAt, tellers)...)
 	}
 	for _, problem := range e.Errors {
-		events = append(events, evidenceOfEventError(problem, keyAt, seen)...)
+		events = append(events, evidenceOfEventError(problem, keyAt, arrived)...)
 	}
 	return events
 }
 
 // evidenceOfSignals is what the signals of a webhook event show. A webhook sends
-// the signals it is set to send, so that one which is not there shows nothing.
-func evidenceOfSignals(set *signalSet, seen, keyAt time.Time, tellers keyTellers) []policy.Event {
+// the signals that it is set up for, so a missing signal shows nothing.
+func evidenceOfSignals(set *signalSet, arrived, keyAt time.Time, tellers keyTellers) []policy.Event {
 	o := set.observe()
 	needsKey := o.needsKey(!tellers.signal) != nil
-	_, told := set.find(signals.ConnectivityStatusIsDigitalKeyPaired)
+	_, listed := set.find(signals.ConnectivityStatusIsDigitalKeyPaired)
 	switch {
-	case !told, tellers.endpoint && (o.key == policy.KeyUnavailable || !tellers.signal):
+	case !listed, tellers.endpoint && (o.key == policy.KeyUnavailable || !tellers.signal):
 		o.key, o.wasChecked = policy.KeyNotAsked, false // nothing is shown, or the endpoint tells it
 	case o.keyAt.IsZero():
-		o.keyAt = seen
+		o.keyAt = arrived
 	}
 	var events []policy.Event
 	if class := o.classShown(); class != policy.ClassUnknown {
 		events = append(events, policy.LearnClassByVIN(class))
 	}
-	switch key, keyAt := o.keyShown(seen, tellers); key {
+	switch key, keyAt := o.keyShown(arrived, tellers); key {
 	case policy.KeyUnavailable:
 		events = append(events, policy.LearnKey(key, policy.FromSignal, keyAt))
 	case policy.KeyMissing, policy.KeyInstalled:
@@ -247,34 +247,34 @@ func evidenceOfSignals(set *signalSet, seen, keyAt time.Time, tellers keyTellers
 			data.RecordedAt = later(data.RecordedAt, s.meta.OEMUpdatedAt)
 		}
 	}
-	return append(events, policy.LearnData(data, asOf(set, seen)))
+	return append(events, policy.LearnData(data, asOf(set, arrived)))
 }
 
 // evidenceOfEventError is what an error that a webhook event reports, or reports
 // as resolved, shows.
-func evidenceOfEventError(problem EventError, keyAt, seen time.Time) []policy.Event {
+func evidenceOfEventError(problem EventError, keyAt, arrived time.Time) []policy.Event {
 	switch {
 	case problem.Err.isKeyRequired() && problem.Resolved():
 		return []policy.Event{policy.LearnKey(policy.KeyInstalled, policy.FromWebhook, keyAt)}
 	case problem.Err.isKeyRequired():
 		return []policy.Event{policy.LearnKeyRequired(policy.FromWebhook, keyAt)}
 	case errors.Is(problem.Err, ErrAsleep) && problem.Resolved():
-		return []policy.Event{policy.LearnData(policy.Data{Wake: policy.WakeAwake}, seen)}
+		return []policy.Event{policy.LearnData(policy.Data{Wake: policy.WakeAwake}, arrived)}
 	case errors.Is(problem.Err, ErrAsleep) && problem.State != "":
-		return []policy.Event{policy.LearnData(policy.Data{Wake: policy.WakeAsleep}, seen)}
+		return []policy.Event{policy.LearnData(policy.Data{Wake: policy.WakeAsleep}, arrived)}
 	}
 	return nil
 }
 
 // evidenceOfReadings is what a webhook event of format 2.0 shows about a car.
-func evidenceOfReadings(w WebhookVehicle, seen time.Time) (events []policy.Event) {
+func evidenceOfReadings(w WebhookVehicle, arrived time.Time) (events []policy.Event) {
 	for _, failed := range w.Errors {
 		if failed.isKeyRequired() {
-			events = append(events, policy.LearnKeyRequired(policy.FromWebhook, seen))
+			events = append(events, policy.LearnKeyRequired(policy.FromWebhook, arrived))
 		}
 	}
 	if w.hasReadings {
-		events = append(events, policy.LearnData(policy.Data{Stored: policy.StoredSome, RecordedAt: w.RecordedAt}, seen))
+		events = append(events, policy.LearnData(policy.Data{Stored: policy.StoredSome, RecordedAt: w.RecordedAt}, arrived))
 	}
 	return events
 }
@@ -288,14 +288,14 @@ func (e *WebhookEvent) tellsOfKeyError() bool {
 func (s storedSignal) needsKey() bool { return s.err != nil && s.err.isKeyRequired() }
 
 // asOf is when Smartcar said what a list holds: it had the newest of it then.
-func asOf(set *signalSet, seen time.Time) (at time.Time) {
+func asOf(set *signalSet, arrived time.Time) (at time.Time) {
 	for _, s := range set.signals {
 		at = later(at, s.meta.RetrievedAt)
 	}
 	if at.IsZero() {
-		return seen
+		return arrived
 	}
-	return earlier(at, seen)
+	return earlier(at, arrived)
 }
 
 // observation is what an answer shows about the car, whatever was asked for.

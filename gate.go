@@ -253,10 +253,22 @@ func (g *gate) learn(ctx context.Context, r *request, ref carRef, c car, fresh b
 	// another may.
 	err = g.learning.Do(ctx, ref.user+"\x00"+ref.key, func() error { return g.learnNow(ctx, r, ref) })
 	if err != nil {
-		return c, fresh, err
+		return c, fresh, asErrorOf(r.op, err)
 	}
 	c, err = g.cars.load(ctx, ref)
 	return c, true, err
+}
+
+// asErrorOf returns the error of a request of the probe as that of the operation
+// which the caller has asked for. It is a copy: several callers may share the error.
+func asErrorOf(op Operation, err error) error {
+	e, ok := err.(*Error) //nolint:errorlint // an error that wraps one names its own operation
+	if !ok {
+		return err
+	}
+	named := *e
+	named.Operation = op
+	return &named
 }
 
 func (g *gate) learnNow(ctx context.Context, r *request, ref carRef) error {

@@ -48,6 +48,7 @@ const (
 	opConnect     Operation = "connect"
 	opRequest     Operation = "request"
 	opSnapshot    Operation = "snapshot"
+	opAccess      Operation = "access"
 	opUser        Operation = "user"
 	opVehicles    Operation = "vehicles"
 	opExchange    Operation = "code-exchange"

@@ -87,8 +87,8 @@ func Limited(retryAfter time.Duration) Event {
 	return Event{kind: limited, result: Result{RetryAfter: retryAfter}}
 }
 
-// LearnClass: make, model and year tell the class, or ClassUnknown: all sources
-// were asked, and it cannot be told.
+// LearnClass: make, model and year show the class, or ClassUnknown: all sources
+// were asked, and none shows it.
 func LearnClass(class Class) Event { return Event{kind: learnClass, class: class} }
 
 // LearnClassByVIN: the VIN shows the class. Make, model and year do not change it
@@ -121,8 +121,8 @@ func LearnKeyRequired(source KeySource, asOf time.Time) Event {
 // KeyCheckFailed: the key status could not be read for the moment.
 func KeyCheckFailed() Event { return Event{kind: keyCheckFailed} }
 
-// AccessChanged: the owner connected again. What could not be told may be told
-// now, and what the server's limits have shown may have changed.
+// AccessChanged: the owner connected again. The new connection may tell what the
+// old one could not, and what the server's limits have shown may have changed.
 func AccessChanged() Event { return Event{kind: accessChanged} }
 
 // LearnData: a webhook sent data, which takes no turn. AsOf is when Smartcar had it.
@@ -132,8 +132,8 @@ func LearnData(d Data, asOf time.Time) Event { return Event{kind: learnData, dat
 // on.
 func Subscribed() Event { return Event{kind: subscribed} }
 
-// OnClock moves the time of the evidence from one clock to another. Here and
-// there are the same instant on the two.
+// OnClock moves the time of the evidence from one clock to another. Here and there
+// are the same instant on the two clocks.
 func (e Event) OnClock(here, there time.Time) Event {
 	if !e.asOf.IsZero() {
 		e.asOf = there.Add(-here.Sub(e.asOf))

@@ -94,7 +94,8 @@ func (s State) changePhase(a attempt, now time.Time) (State, Decision) {
 	return s, Decision{Verdict: VerdictTake}
 }
 
-// decideCommand refuses only on fresh evidence. All else is the server's to say.
+// decideCommand refuses a command only on fresh evidence that the key is missing.
+// Otherwise the server decides.
 func (s State) decideCommand(canLook bool, now time.Time) Decision {
 	fresh := keyFreshWithData
 	if canLook {
@@ -169,10 +170,11 @@ func (s State) endTrial(r Result, now time.Time, rules Rules) State {
 	return s
 }
 
-// applyLimit takes the server's own word that this vehicle has to wait. Without a
-// time it is believed for a moment, for a keyless car for a window, and where the
-// status of the key cannot be read for long enough to tell by another one. A
-// streaming car that is limited may have lost its key: its status is read next.
+// applyLimit takes the server's word that this vehicle has to wait. If the server
+// names no time, the vehicle waits for a minute, a keyless one for a window; one
+// whose key status cannot be read waits long enough for a second limit to show
+// whether the rule holds. A streaming car that is limited may have lost its key, so
+// its status is read next.
 func (s State) applyLimit(retryAfter time.Duration, now time.Time, rules Rules) State {
 	if s.class.is != ClassLegacy && s.class.is != ClassOther {
 		s.said = s.said.limited(retryAfter, now, rules)
@@ -204,10 +206,11 @@ func (s State) classified(c classKnown) State {
 	return s
 }
 
-// applyKey takes evidence about the key, never backwards in time. That this
-// connection cannot read the status is no evidence: what others showed is kept.
-// A car that was asked for its key by the server needs one, whatever was inferred.
-// A limit that was given while the key was missing does not outlive pairing.
+// applyKey takes evidence about the key, unless it is older than what is known.
+//
+//   - If this connection cannot read the status, what other connections showed stays.
+//   - If the server asked for the key, the car needs one, whatever was inferred.
+//   - If the key is there now, a limit from before it was there is void.
 func (s State) applyKey(e Event, now time.Time) State {
 	switch {
 	case e.asOf.Before(s.key.at):
