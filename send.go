@@ -32,7 +32,7 @@ var errAttemptTime = fmt.Errorf("no complete answer in time: %w", context.Deadli
 // place that touches the network, except for the token endpoints.
 func transmitting(o *options, own secrets) exchange {
 	timeout, ours := o.attemptTimeout(), own.toAPI()
-	return func(ctx context.Context, r *request, auth tokens.Access, takesTurn bool) (attempt, error) {
+	return func(ctx context.Context, r *request, auth tokens.Authorization, takesTurn bool) (attempt, error) {
 		sent := attempt{outcome: policy.OutcomeReleased, began: o.now()}
 		if err := ctx.Err(); err != nil {
 			return sent, &Error{Operation: r.op, reach: reachedNever, Err: contexts.EndOf(ctx)}
@@ -133,7 +133,7 @@ func logRequest(ctx context.Context, o *options, r *request, status int, request
 // classifying turns what came back into results or typed errors, and says what
 // it means for the vehicle's turn.
 func classifying(o *options, w wire, next exchange) exchange {
-	return func(ctx context.Context, r *request, auth tokens.Access, takesTurn bool) (attempt, error) {
+	return func(ctx context.Context, r *request, auth tokens.Authorization, takesTurn bool) (attempt, error) {
 		a, err := next(ctx, r, auth, takesTurn)
 		if err == nil {
 			err = interpret(a.answer, r, w)
