@@ -48,7 +48,7 @@ type Flow struct {
 	Expires     time.Time // kept to the second
 	Purpose     Purpose
 	ExternalID  string
-	ProofID     string // the external id that Connect was given: ExternalID, or a random one if that is empty
+	ProofID     string // a random external id that Connect was given, if ExternalID is empty
 	UserID      string
 	VehicleID   string
 	RedirectURL string
