@@ -60,7 +60,7 @@ func transmitting(o *options, own secrets) exchange {
 		if r.wire.body != nil {
 			req.Header["Content-Type"] = []string{"application/json"}
 		}
-		hidden := ours // and what this request has beside
+		hidden := ours // those of the application; the request's own are added
 		for _, value := range auth.Header {
 			_, token, _ := strings.Cut(value, " ")
 			hidden.Add(token)
@@ -95,8 +95,8 @@ func transmitting(o *options, own secrets) exchange {
 	}
 }
 
-// readAnswer reads the whole body, so that the connection can be used again. What
-// was sent is struck out of the answer, headers included.
+// readAnswer reads the whole body, so that the connection can be used again. The
+// secrets in sent are struck out of the body and the headers.
 func readAnswer(ctx context.Context, o *options, resp *http.Response, sent *echo.Echo) (*answer, error) {
 	resp.Header = sent.Header(resp.Header)
 	limit := maxBody
@@ -110,7 +110,7 @@ func readAnswer(ctx context.Context, o *options, resp *http.Response, sent *echo
 	return &answer{status: resp.StatusCode, header: resp.Header, body: sent.JSON(body), at: o.now()}, nil
 }
 
-// causeOf says why ctx ended, if that is why err happened.
+// causeOf returns why ctx ended, or err if ctx has not ended.
 func causeOf(ctx context.Context, err error) error {
 	if ctx.Err() == nil {
 		return err
@@ -213,8 +213,8 @@ func decodePart(p *part, r *request, w wire, a *answer) {
 }
 
 // isAnswered reports whether an answer can be the one to a request that is neither a
-// read nor a typed command. Of the answer to one that only the caller knows, no more
-// is known than that Smartcar speaks JSON, and how it says that something failed.
+// read nor a typed command. For a request that only the caller knows
+// (Vehicle.Request), any JSON will do that is not one of Smartcar's errors.
 func (r *request) isAnswered(a *answer) bool {
 	switch {
 	case r.own != anyJSON:
@@ -227,9 +227,9 @@ func (r *request) isAnswered(a *answer) bool {
 	return json.Valid(a.body) && !isError
 }
 
-// notAnswer is the error for the body of a success that is not what was asked for.
-// The body of a success may be Smartcar's error. One without a type or a status of
-// its own is somebody else's, and nothing that it says is believed.
+// notAnswer is the error for a success whose body is not the answer to the request. If
+// the body is one of Smartcar's errors, with a type or a status, that is returned.
+// Otherwise the body is somebody else's, and nothing in it is believed.
 func notAnswer(op Operation, a *answer, body json.RawMessage, cause error) *Error {
 	e := decodeError(op, a.status, a.header, body, a.at)
 	if e.Type == "" && e.StatusCode < 400 {
@@ -238,17 +238,17 @@ func notAnswer(op Operation, a *answer, body json.RawMessage, cause error) *Erro
 	return e
 }
 
-// bookedAs says what an answer that is no error means for the vehicle's turn. The
-// failure is that of a part which carries evidence, if any does.
+// bookedAs says what an answer means for the vehicle's turn. If one of its parts failed
+// in a way that the policy learns from, failure is that error.
 func bookedAs(a *answer, kind Kind, w wire, ignoreKeySignal bool) (policy.Outcome, *Error) {
 	outcome, failure := strongest(kind, w, a.parts)
 	if !a.observed.wasChecked {
 		return outcome, failure
 	}
 	if failure != nil && failure.isKeyRequired() {
-		failure = nil // one of those observed
+		failure = nil // observed has it, and whether it is outdated
 	}
-	return a.observed.turn(outcome), cmp.Or(failure, a.observed.needsKey(ignoreKeySignal))
+	return a.observed.outcome(outcome), cmp.Or(failure, a.observed.needsKey(ignoreKeySignal))
 }
 
 // strongest is the outcome of an answer with parts: of a batch the strongest

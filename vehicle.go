@@ -42,7 +42,7 @@ func (v *Vehicle) UserID() string { return v.car.user }
 // An option that is not valid makes those calls fail.
 func (v *Vehicle) With(opts ...CallOption) *Vehicle {
 	if v == nil {
-		return nil // its calls say what is wrong
+		return nil // each call returns an error that says why
 	}
 	changed := *v
 	for _, opt := range opts {
@@ -77,8 +77,8 @@ func InUnits(units UnitSystem) CallOption {
 	}
 }
 
-// AllowStale hands out the last answer, marked [Meta.Stale], where the policy
-// or Smartcar's limit would refuse a read.
+// AllowStale hands out the last answer, marked [Meta.Stale], if the policy or
+// Smartcar's limit refuses a read.
 func AllowStale() CallOption { return func(o *callOptions) { o.allowStale = true } }
 
 // ShareInFlight makes a read wait for another one of this process that holds a
@@ -108,7 +108,7 @@ func (v *Vehicle) ServiceHistory(ctx context.Context, from, to time.Time) (*Serv
 	if !from.IsZero() && !to.IsZero() && to.Before(from) {
 		return nil, argumentError("ServiceHistory to", "lies before from")
 	}
-	if v != nil && v.core != nil && v.core.opts.api == V3 { // which takes no period: it is cut out here
+	if v != nil && v.core != nil && v.core.opts.api == V3 { // v3 takes no period: the records are filtered here
 		r, err := readingAs[ServiceHistoryReading](v.readOne(ctx, ServiceHistory, nil))
 		if err == nil {
 			r.Records = slices.DeleteFunc(r.Records, func(s ServiceRecord) bool {
@@ -301,7 +301,7 @@ func (v *Vehicle) newRequest(ctx context.Context, op Operation) (*request, error
 	return r, v.core.reach.authorize(ctx, r, v.grantID)
 }
 
-// unauthorized is newRequest without a credential.
+// unauthorized makes a request without a credential.
 func (v *Vehicle) unauthorized(ctx context.Context, op Operation) (*request, error) {
 	if err := v.ready(ctx); err != nil {
 		return nil, err
@@ -312,7 +312,7 @@ func (v *Vehicle) unauthorized(ctx context.Context, op Operation) (*request, err
 	}, nil
 }
 
-// ready reports what is wrong with the handle itself.
+// ready returns the error of a handle that cannot be used.
 func (v *Vehicle) ready(ctx context.Context) error {
 	if v == nil || v.core == nil {
 		return argumentError("Vehicle", "must come from User.Vehicle or User.Vehicles")
@@ -363,8 +363,8 @@ func readingAs[T any, P readingOf[T]](p part, err error) (*T, error) {
 	return typed, nil
 }
 
-// read asks for all ops in one request and returns a part for each, in order.
-// Answers that Smartcar would only repeat are taken from what is kept.
+// read asks for all ops in one request and returns a part for each, in order. If
+// Smartcar would only repeat a kept answer, read takes that one and does not ask.
 func (v *Vehicle) read(ctx context.Context, op Operation, ops []operation, query url.Values) ([]part, error) {
 	r, err := v.newRequest(ctx, op)
 	if err != nil {
