@@ -22,6 +22,9 @@ type gate struct {
 	links   *keyLinks
 	answers *answerCache
 	probe   *probe
+	// How long a turn is held: before its request leaves, see reserveLease, and
+	// from then on.
+	reserve, lease time.Duration
 	// learning keeps callers who need the same car's class or key status for the
 	// same user from all asking for it.
 	learning records.Flights
@@ -51,19 +54,24 @@ func (o *options) knownFor() time.Duration { return min(maxKnownFor, o.rules.Key
 // guarding is the gate as a layer of the pipeline.
 func (g *gate) guarding(next layer) layer {
 	return func(ctx context.Context, r *request, _ *turn) (attempt, error) {
-		if err := g.pause.refuse(r); err != nil {
-			return attempt{}, err
+		if g.pause.until.Load() != 0 {
+			if err := g.pause.refuse(r); err != nil {
+				return attempt{}, err
+			}
 		}
 		if r.car.id == "" {
 			a, err := next(ctx, r, nil)
 			return a, g.explain(ctx, r, a, err)
 		}
-		ref, err := g.cars.enter(ctx, r.car)
-		if err != nil {
-			return attempt{}, err
-		}
-		r.car = ref // a user who is forgotten before the next try is not entered again
 		var a attempt
+		var err error
+		if g.opts.api == V3 {
+			// A user who is forgotten before the next try is not entered again.
+			if r.car, err = g.cars.enter(ctx, r.car); err != nil {
+				return attempt{}, err
+			}
+		}
+		ref := r.car
 		switch r.kind {
 		case KindData:
 			a, err = g.data(ctx, r, ref, next)
@@ -76,7 +84,14 @@ func (g *gate) guarding(next layer) layer {
 			g.cars.leaveUnknown(ctx, ref, err)
 			return a, g.explain(ctx, r, a, err)
 		}
-		g.learnFrom(ctx, ref, a)
+		for i := range a.answer.parts {
+			switch p := &a.answer.parts[i]; {
+			case p.err != nil:
+				p.refused = g.explainCar(ctx, ref, p.err)
+			case p.op.kind == KindMetadata:
+				g.learnFrom(ctx, ref, p.value, a.began)
+			}
+		}
 		return a, nil
 	}
 }
@@ -117,18 +132,10 @@ func (g *gate) explainCar(ctx context.Context, ref carRef, e *Error) error {
 	return e
 }
 
-// learnFrom takes what an answer says about the car itself, whoever asked for it,
-// and explains the errors of its parts.
-func (g *gate) learnFrom(ctx context.Context, ref carRef, a attempt) {
-	for i := range a.answer.parts {
-		p := &a.answer.parts[i]
-		if p.err != nil {
-			p.refused = g.explainCar(ctx, ref, p.err)
-			continue
-		}
-		if events := evidenceOfReading(p.value, a.began, g.probe.tellers()); len(events) > 0 {
-			_, _ = g.cars.apply(ctx, ref, car{}, events...)
-		}
+// learnFrom takes what an answer says about the car itself, whoever asked for it.
+func (g *gate) learnFrom(ctx context.Context, ref carRef, value reading, began time.Time) {
+	if events := evidenceOfReading(value, began, g.probe.tellers); len(events) > 0 {
+		_, _ = g.cars.apply(ctx, ref, car{}, events...)
 	}
 }
 
@@ -139,15 +146,26 @@ func (g *gate) data(ctx context.Context, r *request, ref carRef, next layer) (at
 		g.settle(ctx, r, ref, car{}, nil, a)
 		return a, err
 	}
-	c, fresh, err := g.cars.lookUp(ctx, ref)
-	if err == nil && g.wants(c) {
+	var err error
+	c, known := g.cars.known.Get(ref.key)
+	fresh := !known
+	if fresh {
+		c, err = g.cars.load(ctx, ref)
+	}
+	if err == nil && c.state.Unlearned(c.now(), g.probe.keyIsFree) {
 		c, fresh, err = g.learn(ctx, r, ref, c, fresh)
 	}
-	nonce, ready := randid.New(), r.auth.ready()
-	ask := g.opts.askData(nonce, ready)
-	for err == nil {
-		r.kept.classify(c.state)
-		state, d := g.cars.step(c, ask)
+	for nonce := randid.New(); err == nil; {
+		if k := r.kept; k != nil && (!k.plain.Load() || c.state.Repeats()) {
+			k.classify(c.state)
+		}
+		// A request whose token is at hand leaves at once: then taking the turn and
+		// leaving are one write.
+		ask, ready := policy.AskData(nonce, g.reserve), false
+		if c.state.Keyless() && r.auth.ready() {
+			ask, ready = policy.AskDataAndLeave(nonce, g.lease), true
+		}
+		state, d := policy.Step(c.state, ask, c.now(), g.cars.rules)
 		switch {
 		case d.Verdict == policy.VerdictRefuse && (fresh || g.cars.recent(c)):
 			return attempt{}, g.refuse(ctx, r, ref, c, state, d)
@@ -216,10 +234,7 @@ func storeAway(r *request, cause error) error {
 
 // wants reports whether something about the car has to be learned before its
 // data is asked for.
-func (g *gate) wants(c car) bool {
-	now := c.now()
-	return c.state.WantsClass(now) || c.state.WantsKey(now) && g.probe.keyIsFree()
-}
+func (g *gate) wants(c car) bool { return c.state.Unlearned(c.now(), g.probe.keyIsFree) }
 
 // learned is the record of a car with everything in it that can be learned
 // without taking a turn.
@@ -269,7 +284,7 @@ func (g *gate) learnNow(ctx context.Context, r *request, ref carRef) error {
 			return err
 		}
 	}
-	if c.state.WantsKey(c.now()) && g.probe.keyIsFree() {
+	if c.state.WantsKey(c.now()) && g.probe.keyIsFree {
 		_ = g.learnKey(ctx, r, ref) // stored as evidence, too
 	}
 	return nil
@@ -309,35 +324,30 @@ func (g *gate) learnKey(ctx context.Context, r *request, ref carRef) error {
 // its answers. C is the car as it was known when the request left; t is nil for a
 // request that held no turn.
 func (g *gate) settle(ctx context.Context, r *request, ref carRef, c car, t *turn, a attempt) {
-	if c, ok := g.worthBooking(ctx, ref, c, t, a); ok {
+	// A plain success of a car without a local limit would only cost the store work.
+	plain := (a.outcome == policy.OutcomeOK || a.outcome == policy.OutcomeReleased) && a.failure == nil
+	booked := t != nil || !plain || c.asked.IsZero() || c.state.Class() == policy.ClassLegacy
+	if !booked {
+		var events [4]policy.Event // on the stack: nearly every read passes here
+		booked = c.state.OutdatedBy(c.now(), g.cars.rules, evidenceOfData(events[:0], a, 0, 0, g.probe.tellers)...)
+	}
+	if !booked && c.state.Class() == policy.ClassStreaming && a.outcome == policy.OutcomeOK {
+		// The key may have gone while the request was under way.
+		latest, err := g.cars.load(ctx, ref)
+		if err != nil && ctx.Err() != nil {
+			latest, err = g.cars.loadDetached(ctx, ref)
+		}
+		c, booked = latest, err == nil && latest.state.Keyless()
+	}
+	if booked {
 		g.book(ctx, r, ref, c, t, a)
 	}
 	switch {
 	case a.answer == nil || r.kept == nil || r.query != nil || r.alone: // nothing, or for this request alone
 	case ref.entered && !g.cars.stillEntered(ctx, ref): // forgotten meanwhile
 	default:
-		g.answers.keep(ctx, r.answerRef(), a.began, a.answer.parts)
+		g.answers.keep(ctx, answerRef{kept: r.kept, car: r.car, scope: r.scope, units: r.units}, a.began, a.answer.parts)
 	}
-}
-
-// worthBooking reports whether the store has to know of a request. A plain
-// success of a car without a local limit would only cost the store work. The car
-// that it returns is as new as was needed to tell.
-func (g *gate) worthBooking(ctx context.Context, ref carRef, c car, t *turn, a attempt) (car, bool) {
-	plain := (a.outcome == policy.OutcomeOK || a.outcome == policy.OutcomeReleased) && a.failure == nil
-	if t != nil || !plain || !c.loaded() || c.state.Class() == policy.ClassLegacy {
-		return c, true
-	}
-	var events [4]policy.Event // on the stack: nearly every read passes here
-	if c.state.OutdatedBy(c.now(), g.opts.policyRules(), evidenceOfData(events[:0], a, 0, 0, g.probe.tellers())...) {
-		return c, true
-	}
-	if c.state.Class() != policy.ClassStreaming || a.outcome == policy.OutcomeReleased {
-		return c, false
-	}
-	// The key may have gone while the request was under way.
-	c, err := g.cars.loadAnyway(ctx, ref)
-	return c, err == nil && c.state.Keyless()
 }
 
 // book stores what a request cost. A failure to write is harmless: the lease then
@@ -350,7 +360,7 @@ func (g *gate) book(ctx context.Context, r *request, ref carRef, c car, t *turn,
 		nonce, ctx = t.nonce, losable.Mark(ctx)
 	}
 	events := make([]policy.Event, 0, 4)
-	events = evidenceOfData(events, a, nonce, g.opts.lease(), g.probe.tellers())
+	events = evidenceOfData(events, a, nonce, g.lease, g.probe.tellers)
 	c, err := g.cars.apply(ctx, ref, c, events...)
 	if err == nil {
 		r.kept.classify(c.state)
@@ -389,7 +399,7 @@ func (g *gate) command(ctx context.Context, r *request, ref carRef, next layer) 
 func (g *gate) allowCommand(ctx context.Context, r *request, ref carRef) error {
 	c, fresh, err := g.cars.lookUp(ctx, ref)
 	verdict := func() policy.Verdict {
-		_, d := g.cars.step(c, policy.AskCommand(g.probe.keyIsFree()))
+		_, d := g.cars.step(c, policy.AskCommand(g.probe.keyIsFree))
 		return d.Verdict
 	}
 	if strict := g.opts.storePolicy.RefuseOthers; err == nil && !fresh && (strict || verdict() != policy.VerdictSend) {

@@ -265,7 +265,7 @@ func (w *keyWait) count() {
 func (w *keyWait) due(c car) bool {
 	s := c.state
 	switch {
-	case s.TakesNoKey() || w.reads >= keyWaitReads || !w.gate.probe.keyIsFree():
+	case s.TakesNoKey() || w.reads >= keyWaitReads || !w.gate.probe.keyIsFree:
 		return false
 	case !w.last.IsZero() && w.gate.opts.now().Before(w.last.Add(max(w.pause, keyWaitFirst))):
 		return false
@@ -300,7 +300,7 @@ func (w *keyWait) status(s policy.State, now time.Time) (KeyStatus, error) {
 		return KeyStatus{}, &KeyNotNeededError{VehicleID: w.vehicle.car.id, Class: publicClass(s.Class())}
 	case s.Key() != policy.KeyInstalled:
 		return KeyStatus{}, nil
-	case (s.WantsKey(now) || s.WantsFreshKey(now)) && w.reads < keyWaitReads && w.gate.probe.keyIsFree():
+	case (s.WantsKey(now) || s.WantsFreshKey(now)) && w.reads < keyWaitReads && w.gate.probe.keyIsFree:
 		return KeyStatus{}, nil
 	}
 	return knownKey(s), nil // whatever could be told of the car, its key is there
