@@ -52,15 +52,16 @@ func newAnswerCache(o *options, r records.Records, u *users.Users) *answerCache 
 	return cache
 }
 
-// vehicleKept is what is kept of one vehicle. A command replaces it whole: an
-// answer that was on its way then lands where nobody looks.
+// vehicleKept are the answers that are kept of one vehicle. A command replaces it
+// by an empty one: an answer to a request from before the command is then put into
+// the old one, where nobody looks.
 type vehicleKept struct {
 	mu      sync.Mutex
 	answers map[answerKey]part
 	since   time.Time // answers stored elsewhere and received until then are worthless
 	// Of the car: its class is known; its answers stay the same until it refreshes.
-	classified, repeating bool
-	cadence               policy.Cadence
+	hasClass, repeating bool
+	cadence             policy.Cadence
 	// plain: the class is known, and the answers are new each time. Then there is
 	// nothing to look for before a read.
 	plain atomic.Bool
@@ -83,7 +84,8 @@ func (c *answerCache) of(vehicleID string) *vehicleKept {
 	return c.vehicles.GetOrPut(vehicleID, new(vehicleKept))
 }
 
-// keep stores what the car said, for the next caller of the same scope.
+// keep keeps answers, in memory and in the store, for the next caller of the same
+// scope.
 func (c *answerCache) keep(ctx context.Context, ref answerRef, began time.Time, parts []part) {
 	k := ref.kept
 	k.mu.Lock()
@@ -102,8 +104,8 @@ func (c *answerCache) keep(ctx context.Context, ref answerRef, began time.Time, 
 	}
 }
 
-// discard forgets a vehicle's answers after a command that may have changed it.
-// Should the store be away, what it holds is not believed by this process.
+// discard deletes a vehicle's answers after a command that may have changed it. If
+// the store is away, this process no longer believes the answers stored there.
 func (c *answerCache) discard(ctx context.Context, vehicleID string, now time.Time) {
 	old, ok := c.vehicles.Get(vehicleID)
 	if !ok && c.stored == nil {
@@ -112,7 +114,7 @@ func (c *answerCache) discard(ctx context.Context, vehicleID string, now time.Ti
 	fresh := &vehicleKept{since: now}
 	if ok {
 		old.mu.Lock()
-		fresh.classified, fresh.repeating, fresh.cadence = old.classified, old.repeating, old.cadence
+		fresh.hasClass, fresh.repeating, fresh.cadence = old.hasClass, old.repeating, old.cadence
 		fresh.plain.Store(old.plain.Load())
 		old.mu.Unlock()
 	}
@@ -120,7 +122,7 @@ func (c *answerCache) discard(ctx context.Context, vehicleID string, now time.Ti
 	_ = c.stored.discard(ctx, vehicleID)
 }
 
-// dropScope forgets what one scope was told about a car: its connection has ended.
+// dropScope deletes the answers of one scope about a car, whose connection has ended.
 func (c *answerCache) dropScope(ctx context.Context, vehicleID, scope string) error {
 	if k, ok := c.vehicles.Get(vehicleID); ok {
 		k.dropScope(scope)
@@ -162,8 +164,8 @@ func (k *vehicleKept) putNewer(key answerKey, p part) {
 }
 
 // outdates reports whether p is newer than old. Answers are ordered by when they
-// came; what was pushed comes in any order: there the vehicle's clock counts, as
-// far as it is not ahead, and then the order in which Smartcar said it.
+// were received. Webhook events are received in any order: for them, the time of the
+// recording decides, unless the car's clock is ahead, and then the sequence number.
 func (p part) outdates(old part) bool {
 	was, is := earlier(old.meta.RecordedAt, old.meta.ReceivedAt), earlier(p.meta.RecordedAt, p.meta.ReceivedAt)
 	switch {
@@ -175,7 +177,7 @@ func (p part) outdates(old part) bool {
 	return p.meta.ReceivedAt.After(old.meta.ReceivedAt)
 }
 
-// dropUntil forgets what was received until a command elsewhere.
+// dropUntil deletes answers that were received until a command of another replica.
 func (k *vehicleKept) dropUntil(at time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -209,24 +211,24 @@ func (k *vehicleKept) repeats() bool {
 	return k.repeating
 }
 
-func (k *vehicleKept) unclassified() bool {
+func (k *vehicleKept) lacksClass() bool {
 	if k == nil {
 		return false
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return !k.classified
+	return !k.hasClass
 }
 
-// classify remembers of the car's state what decides whether an answer is current.
-func (k *vehicleKept) classify(s policy.State) {
+// setClass remembers what decides whether a kept answer is current.
+func (k *vehicleKept) setClass(s policy.State) {
 	if k == nil {
 		return
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.classified, k.repeating, k.cadence = s.Class() != policy.ClassUnresolved, s.Repeats(), s.Cadence()
-	k.plain.Store(k.classified && !k.repeating)
+	k.hasClass, k.repeating, k.cadence = s.Class() != policy.ClassUnresolved, s.Repeats(), s.Cadence()
+	k.plain.Store(k.hasClass && !k.repeating)
 }
 
 // StoredAnswers bounds what [WithStoredAnswers] keeps of each vehicle.
@@ -268,8 +270,8 @@ func WithStoredAnswers(bounds StoredAnswers) Option {
 	}
 }
 
-// storedAnswers is the part of the answer cache that replicas share. A nil one
-// keeps nothing.
+// storedAnswers is the part of the answer cache that replicas share through the
+// store. A nil one keeps nothing.
 type storedAnswers struct {
 	opts    *options
 	records records.Records
@@ -279,8 +281,8 @@ type storedAnswers struct {
 
 // answersRecord is what is stored of one vehicle. All times are the store's.
 type answersRecord struct {
-	// DiscardedAt is when a command made everything older worthless, which
-	// holds for answers that were on their way, too.
+	// DiscardedAt is when a command made all answers to earlier requests outdated,
+	// also those that have not arrived yet.
 	DiscardedAt time.Time      `json:"discarded_at,omitzero"`
 	Answers     []storedAnswer `json:"answers,omitempty"`
 	Write       uint64         `json:"write"` // makes every write distinct; see records.swap
@@ -358,7 +360,7 @@ func (s *storedAnswers) keep(ctx context.Context, ref answerRef, began time.Time
 		}
 		first = !slices.ContainsFunc(r.Answers, func(a storedAnswer) bool { return a.Scope == ref.scope })
 		if first && !s.users.AddCarNow(ctx, ref.car.user, ref.car.id, false) {
-			return false // forgotten elsewhere, a moment ago
+			return false // another replica has just forgotten the user
 		}
 		for _, p := range parts {
 			r.put(storedAnswer{
@@ -397,7 +399,7 @@ func (s *storedAnswers) sync(ctx context.Context, ref answerRef) {
 	}
 	record, err := s.records.Load(ctx, answersKey(ref.car.id))
 	if err != nil {
-		return // gone, or away: what this process keeps has to do
+		return // nothing is stored, or the store is away: only the answers in memory count
 	}
 	r, err := records.Decode[answersRecord](record.Value)
 	if err != nil {
@@ -423,7 +425,7 @@ func (s *storedAnswers) sync(ctx context.Context, ref answerRef) {
 	}
 }
 
-// discard forgets the answers of all owners, also those that are on their way.
+// discard deletes the answers of all owners, also those that have not arrived yet.
 func (s *storedAnswers) discard(ctx context.Context, vehicleID string) error {
 	if s == nil {
 		return nil
@@ -436,7 +438,7 @@ func (s *storedAnswers) discard(ctx context.Context, vehicleID string) error {
 	})
 }
 
-// dropScope forgets what one scope was told.
+// dropScope deletes the answers of one scope.
 func (s *storedAnswers) dropScope(ctx context.Context, vehicleID, scope string) error {
 	if s == nil {
 		return nil

@@ -65,7 +65,7 @@ func authorizing(next exchange) layer {
 			if err == nil || !a.unauthorized(err) {
 				break
 			}
-			t.holdBack(ctx)
+			t.reserveAgain(ctx)
 			renewed, ended := r.auth.replace(ctx, header)
 			if errors.Is(ended, ErrReconnectRequired) {
 				return attempt{outcome: policy.OutcomeReleased}, ended // says what helps

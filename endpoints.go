@@ -199,16 +199,16 @@ func (t *tokenEndpoints) decodeAppToken(answer *answer) (tokens.Pair, error) {
 
 // withoutSecret keeps of an answer to credentials what does not repeat them.
 func withoutSecret(e *Error, secret string) *Error {
-	kept := &Error{
+	safe := &Error{
 		Operation: e.Operation, StatusCode: e.StatusCode, Type: e.Type, Code: e.Code,
 		RequestID: e.RequestID, RetryAfter: e.RetryAfter, read: true,
 	}
-	for _, text := range []*string{&kept.Type, &kept.Code, &kept.RequestID} {
+	for _, text := range []*string{&safe.Type, &safe.Code, &safe.RequestID} {
 		if strings.Contains(*text, secret) {
 			*text = ""
 		}
 	}
-	return kept
+	return safe
 }
 
 func (t *tokenEndpoints) newTokenRequest(ctx context.Context) (*http.Request, error) {

@@ -46,7 +46,7 @@ import (
 //	the car was subscribed to a webhook         Subscribed                      Vehicle.Subscribe
 //
 // The other events of package policy tell of the car's turn and not of the car:
-// AskData, AskCommand, Leave and HoldBack are made in gate.go.
+// AskData, AskCommand, Leave and ReserveAgain are made in gate.go and cars.go.
 
 // keyTellers are the ways in which this client learns of a car's key, beside
 // errors and commands.
@@ -83,7 +83,7 @@ func evidenceOfReading(value any, began time.Time, tellers keyTellers) []policy.
 
 // evidenceOfIdentity is what make, model, year and VIN show together: each alone
 // may not tell the class.
-func evidenceOfIdentity(identity VehicleIdentity) (events []policy.Event, told bool) {
+func evidenceOfIdentity(identity VehicleIdentity) (events []policy.Event, found bool) {
 	switch class := classOf(identity); {
 	case class == policy.ClassUnknown:
 		return nil, false

@@ -29,10 +29,10 @@ func newProbe(o *options, w wire, send layer) *probe {
 }
 
 // class asks for the attributes, and for the VIN where they leave the class open
-// or are not granted, and the VIN takes no turn. Told is false if neither told
+// or are not granted, and the VIN takes no turn. Found is false if neither showed
 // it: then the events say that it was asked for. An error says that this user
 // cannot reach the car at all.
-func (p *probe) class(ctx context.Context, r *request) (events []policy.Event, told bool, err error) {
+func (p *probe) class(ctx context.Context, r *request) (events []policy.Event, found bool, err error) {
 	var identity VehicleIdentity
 	answered, _, err := p.read(ctx, r, Attributes)
 	if notReachable(err) {
@@ -49,11 +49,11 @@ func (p *probe) class(ctx context.Context, r *request) (events []policy.Event, t
 			identity.VIN = number.VIN
 		}
 	}
-	events, told = evidenceOfIdentity(identity)
-	if !told {
+	events, found = evidenceOfIdentity(identity)
+	if !found {
 		events = evidenceOfClassCheck(err, !free)
 	}
-	return events, told, nil
+	return events, found, nil
 }
 
 // key asks for the status of the key. The error says why it could not be read;
@@ -70,9 +70,9 @@ func (p *probe) key(ctx context.Context, r *request) ([]policy.Event, error) {
 }
 
 // read asks for one operation about the car of r, with the same credentials.
-func (p *probe) read(ctx context.Context, r *request, name Operation) (part, time.Time, error) {
+func (p *probe) read(ctx context.Context, r *request, op Operation) (part, time.Time, error) {
 	asked := request{
-		op: name, car: r.car, reads: lookup(name),
+		op: op, car: r.car, reads: lookup(op),
 		base: r.base, auth: r.auth, user: r.user, units: r.units,
 	}
 	var err error

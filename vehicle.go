@@ -336,8 +336,8 @@ func (v *Vehicle) readOne(ctx context.Context, op Operation, query url.Values) (
 // decoded returns a part with its typed result. A kept part is decoded anew each
 // time: callers must not see each other's changes.
 func decoded(w wire, p part) (part, error) {
-	if p.refused != nil {
-		return part{}, p.refused
+	if p.callerErr != nil {
+		return part{}, p.callerErr
 	}
 	if p.value == nil {
 		var err error
@@ -372,10 +372,10 @@ func (v *Vehicle) read(ctx context.Context, op Operation, ops []operation, query
 		return nil, err
 	}
 	r.query = query
-	known, missing := []part(nil), ops
+	repeated, missing := []part(nil), ops
 	if r.kept != nil && !r.kept.plain.Load() {
-		if known, missing = v.current(ctx, r, ops); len(missing) == 0 {
-			return known, nil
+		if repeated, missing = v.current(ctx, r, ops); len(missing) == 0 {
+			return repeated, nil
 		}
 	}
 	r.reads = missing
@@ -390,8 +390,8 @@ func (v *Vehicle) read(ctx context.Context, op Operation, ops []operation, query
 	} else if fetched, err = v.instead(ctx, r, asked, err); err != nil {
 		return nil, err
 	}
-	if len(known) == 0 {
+	if len(repeated) == 0 {
 		return fetched, nil
 	}
-	return inOrder(ops, known, fetched), nil
+	return inOrder(ops, repeated, fetched), nil
 }

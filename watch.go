@@ -110,7 +110,7 @@ func (v *Vehicle) untilNext(ctx context.Context, err error) time.Duration {
 // in it says when it was recorded.
 func (s *Snapshot) recordedAt() (at time.Time, dated bool) {
 	for _, p := range s.all() {
-		if p.refused == nil && !p.meta.RecordedAt.IsZero() {
+		if p.callerErr == nil && !p.meta.RecordedAt.IsZero() {
 			at, dated = later(at, p.meta.RecordedAt), true
 		}
 	}
@@ -199,10 +199,10 @@ type keyWait struct {
 	reach   reach
 	vehicle *Vehicle
 
-	reads int           // status reads so far, those of others included
-	last  time.Time     // the newest of them, by our clock
-	pause time.Duration // from last to the next one
-	seen  time.Time     // when the newest evidence was asked for, as stored
+	reads  int           // status reads so far, those of others included
+	last   time.Time     // the newest of them, by our clock
+	pause  time.Duration // from last to the next one
+	newest time.Time     // when the newest evidence was asked for, as stored
 }
 
 // look returns a status that is not KeyInstalled, or an error that may pass,
@@ -215,7 +215,7 @@ func (w *keyWait) look(ctx context.Context) (KeyStatus, error) {
 	if err == nil && c.state.WantsClass(c.now()) && w.reads < keyWaitReads {
 		w.count()
 		c, err = w.learned(ctx)
-		w.seen = c.state.KeyAt()
+		w.newest = c.state.KeyAt()
 	}
 	if err != nil {
 		return KeyStatus{}, err
@@ -243,13 +243,13 @@ func (w *keyWait) learned(ctx context.Context) (car, error) {
 // countOthers counts a status that somebody else has read as one of our own.
 func (w *keyWait) countOthers(c car) {
 	at := c.state.KeyAt()
-	if at.Equal(w.seen) {
+	if at.Equal(w.newest) {
 		return
 	}
-	if !w.seen.IsZero() || w.reads > 0 {
+	if !w.newest.IsZero() || w.reads > 0 {
 		w.count()
 	}
-	w.seen, w.last = at, c.ours(at)
+	w.newest, w.last = at, c.ours(at)
 }
 
 func (w *keyWait) count() {
@@ -289,7 +289,7 @@ func (w *keyWait) ask(ctx context.Context) (car, error) {
 	}
 	c, err := w.gate.cars.load(ctx, w.vehicle.car)
 	if err == nil {
-		w.seen = c.state.KeyAt()
+		w.newest = c.state.KeyAt()
 	}
 	return c, err
 }

@@ -359,7 +359,7 @@ func (g grantReach) finish(ctx context.Context, callback *Callback, run connectR
 		return nil, err
 	}
 	pending := tokens.Pending{ExternalID: run.externalID, VirtualKeyURL: callback.VirtualKeyURL.String()}
-	userID, err := g.accounts.file(ctx, pair, pending)
+	userID, err := g.accounts.storeAndLink(ctx, pair, pending)
 	if err != nil {
 		return nil, err
 	}

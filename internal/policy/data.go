@@ -113,18 +113,18 @@ func (d dataKnown) outdatedStill(shown Data, now time.Time) bool {
 // them were recorded proves no streaming: nobody knows what was left out in
 // between.
 func (d dataKnown) pushed(shown Data, asOf time.Time, class Class, now time.Time, rules Rules) dataKnown {
-	known := earlier(d.recordedAt, now) // a car whose clock is ahead is not believed for ever
+	newest := earlier(d.recordedAt, now) // a car whose clock is ahead is not believed for ever
 	shown.RecordedAt = earlier(shown.RecordedAt, now)
 	switch {
-	case shown.RecordedAt.IsZero() && asOf.Before(known), !shown.RecordedAt.IsZero() && shown.RecordedAt.Before(known):
+	case shown.RecordedAt.IsZero() && asOf.Before(newest), !shown.RecordedAt.IsZero() && shown.RecordedAt.Before(newest):
 		return d
 	case !shown.RecordedAt.IsZero():
-		if shown.RecordedAt.After(known) {
+		if shown.RecordedAt.After(newest) {
 			d.movedAt, d.stillAt, d.asleep = now, time.Time{}, 0
 		}
 		d.recordedAt, d.fetchedAt = shown.RecordedAt, later(d.fetchedAt, earlier(asOf, now))
 	}
-	if shown.Wake == WakeAwake || shown.RecordedAt.After(known) {
+	if shown.Wake == WakeAwake || shown.RecordedAt.After(newest) {
 		d.quiet, d.asleep = quiet{}, 0
 	}
 	return d.woken(shown, class, now, rules)

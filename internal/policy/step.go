@@ -32,8 +32,8 @@ func Step(s State, e Event, now time.Time, rules Rules) (State, Decision) {
 		return s.decideData(e.attempt, now, rules)
 	case askCommand:
 		return s, s.decideCommand(e.canLook, now)
-	case leave, holdBack:
-		return s.hold(e.attempt, now)
+	case leave, reserveAgain:
+		return s.changePhase(e.attempt, now)
 	case settle:
 		return s.charge(e.attempt, e.result, now, rules), Decision{}
 	case limited:
@@ -60,9 +60,9 @@ func Step(s State, e Event, now time.Time, rules Rules) (State, Decision) {
 	return s, Decision{}
 }
 
-// bridgeFuture replaces times that a clock has written which was set back since:
-// no car may be locked for longer than the rule and one lease. A time that was
-// written a moment ago may lie ahead by the grain of the record.
+// bridgeFuture replaces times that lie in the future, as a clock writes them that
+// is set back later: no car may be refused for longer than the rule and one lease.
+// A time written a moment ago may lie ahead by the grain of the record.
 func (s *State) bridgeFuture(now time.Time, rules Rules) {
 	horizon := now.Add(rules.MaxLease + recordGrain)
 	s.class.bridge(now, rules)
@@ -81,16 +81,16 @@ func (s State) decideData(a attempt, now time.Time, rules Rules) (State, Decisio
 	if !s.Keyless() {
 		return s, Decision{Verdict: VerdictSend}
 	}
-	s.turn = s.turn.hold(a.phase, a.nonce, now.Add(a.lease))
+	s.turn = s.turn.assign(a.phase, a.nonce, now.Add(a.lease))
 	return s, Decision{Verdict: VerdictTake}
 }
 
-// hold puts the turn into another phase and renews its lease.
-func (s State) hold(a attempt, now time.Time) (State, Decision) {
+// changePhase puts the turn into another phase and renews its lease.
+func (s State) changePhase(a attempt, now time.Time) (State, Decision) {
 	if !s.turn.heldBy(a.nonce) {
 		return s, Decision{Verdict: VerdictLost}
 	}
-	s.turn = s.turn.hold(a.phase, a.nonce, now.Add(a.lease))
+	s.turn = s.turn.assign(a.phase, a.nonce, now.Add(a.lease))
 	return s, Decision{Verdict: VerdictTake}
 }
 
@@ -112,9 +112,9 @@ func (s State) decideCommand(canLook bool, now time.Time) Decision {
 	}
 }
 
-// charge books what a data request cost. An attempt whose turn was taken over
-// only adds what the server may have counted: it cannot give back the turn of
-// the attempt that owns it now.
+// charge books what a data request cost. If another attempt has taken the turn over
+// meanwhile, charge only adds what the server may have counted: it does not give
+// back the turn of the other.
 func (s State) charge(a attempt, r Result, now time.Time, rules Rules) State {
 	owner := s.turn.heldBy(a.nonce)
 	end := now.Add(a.lease)
@@ -254,8 +254,8 @@ func (s State) applyAccess(rules Rules) State {
 	return s
 }
 
-// applyData takes data that nobody asked for. That there is some shows even data
-// that is older than what is known.
+// applyData takes data that a webhook sent. Even old data shows that Smartcar has
+// stored some.
 func (s State) applyData(e Event, now time.Time, rules Rules) State {
 	if e.data.Stored == StoredSome && s.data.nothing {
 		s.data.nothing, s.data.quiet = false, quiet{}

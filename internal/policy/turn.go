@@ -24,8 +24,8 @@ type turn struct {
 // heldBy reports whether the attempt with that nonce owns the turn.
 func (t turn) heldBy(nonce uint64) bool { return t.phase != phaseIdle && t.nonce == nonce }
 
-// hold gives the turn to an attempt, or renews its lease.
-func (t turn) hold(p phase, nonce uint64, leaseEnd time.Time) turn {
+// assign gives the turn to an attempt, or renews its lease.
+func (t turn) assign(p phase, nonce uint64, leaseEnd time.Time) turn {
 	t.phase, t.nonce, t.leaseEnd = p, nonce, leaseEnd
 	return t
 }
