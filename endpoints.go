@@ -150,7 +150,7 @@ func (t *tokenEndpoints) mintAppToken(ctx context.Context, _ string) (tokens.Pai
 		return tokens.Pair{}, &Error{Operation: opAppToken, reach: reachedNever, Err: err}
 	}
 	sent := t.opts.sentForToken(req)
-	resp, err := roundtrip.Send(t.opts.client.Transport, req)
+	resp, err := roundtrip.Send(t.opts.client.Transport, req) //nolint:bodyclose // roundtrip.Body closes it
 	if err != nil {
 		e := &Error{Operation: opAppToken, read: true, reach: reachedUnsure, Err: sent.Cause(causeOf(ctx, err))}
 		if roundtrip.NotSent(err) {

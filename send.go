@@ -67,7 +67,7 @@ func transmitting(o *options, own secrets) exchange {
 		hidden.Add(auth.RefreshToken)
 		hidden.Add(auth.Spare)
 
-		resp, err := roundtrip.Send(o.client.Transport, req.Request)
+		resp, err := roundtrip.Send(o.client.Transport, req.Request) //nolint:bodyclose // roundtrip.Body closes it
 		if err != nil {
 			e := &Error{Operation: r.op, reach: reachedUnsure, Err: hidden.Cause(causeOf(ctx, err))}
 			if req.NotSent(err) {
