@@ -91,7 +91,8 @@ func ShareInFlight() CallOption { return func(o *callOptions) { o.share = true }
 func IgnorePolicy() CallOption { return func(o *callOptions) { o.override = true } }
 
 // Every sets the pace of [Vehicle.Watch] for cars without a rule of their own:
-// paired streaming Teslas (default 3 minutes) and other makes (default 30).
+// paired streaming Teslas (default 3 minutes) and other makes (default 30). A Model S
+// or X of 2020 and earlier is asked no more often than its refreshes either.
 func Every(d time.Duration) CallOption {
 	return func(o *callOptions) {
 		if d < time.Second {

@@ -39,10 +39,11 @@ func (v *Vehicle) Watch(ctx context.Context, want ...Operation) iter.Seq2[*Snaps
 		var slept bool
 		for {
 			snapshot, err := v.Snapshot(ctx, want...)
-			asleep := errors.Is(err, ErrAsleep)
+			asleep := errors.Is(err, ErrAsleep) || err == nil && snapshot.onlyAsleep()
 			switch {
+			case asleep && slept: // it was said
 			case err == nil:
-				slept = false
+				slept = asleep
 				at, dated := snapshot.recordedAt()
 				if !at.Equal(last) || !dated {
 					last = at
@@ -54,7 +55,6 @@ func (v *Vehicle) Watch(ctx context.Context, want ...Operation) iter.Seq2[*Snaps
 				yield(nil, contexts.EndOf(ctx))
 				return
 			case isLocalLimit(err): // woken early to look for the key: not an error
-			case asleep && slept: // it was said
 			default:
 				slept = asleep
 				if !yield(nil, err) || terminal(err) {
@@ -115,6 +115,18 @@ func (s *Snapshot) recordedAt() (at time.Time, dated bool) {
 		}
 	}
 	return at, dated
+}
+
+// onlyAsleep reports that no operation was read because the car sleeps.
+func (s *Snapshot) onlyAsleep() bool {
+	asleep := false
+	for _, p := range s.all() {
+		if !errors.Is(p.callerErr, ErrAsleep) {
+			return false
+		}
+		asleep = true
+	}
+	return asleep
 }
 
 const (
