@@ -76,7 +76,7 @@ func (v *Vehicle) paced(ctx context.Context) (a *Access, lookAt time.Time, err e
 		return nil, lookAt, err
 	}
 	lookAt = g.opts.now().Add(lookAgain)
-	if c.state.MayNeedKey() && g.probe.keyIsFree() {
+	if c.state.MayNeedKey() && g.probe.keyIsFree {
 		lookAt = earlier(lookAt, c.ours(c.state.NextKeyLook()))
 	}
 	return g.describe(ctx, v.car, c), lookAt, nil
@@ -96,7 +96,7 @@ func (g *gate) describe(ctx context.Context, ref carRef, c car) *Access {
 		a.NextRead, a.Rule = until, RuleApplication
 	}
 	if s.MayNeedKey() {
-		a.NeedsKey = s.NeedsKey() || g.probe.keyIsFree()
+		a.NeedsKey = s.NeedsKey() || g.probe.keyIsFree
 		a.VirtualKeyURL = g.links.forCar(ctx, ref.user, "")
 	}
 	a.Why, a.NothingStored = why(s), s.NothingStored()
@@ -217,7 +217,7 @@ func (v *Vehicle) KeyStatus(ctx context.Context) (KeyStatus, error) {
 		return KeyStatus{}, err
 	}
 	g := v.core.gate
-	if g.probe.keyIsFree() && !g.opts.ignoreKeyEndpoint {
+	if g.probe.keyIsFree && !g.opts.ignoreKeyEndpoint {
 		if err := v.askKeyStatus(ctx, r); err != nil {
 			return KeyStatus{}, err
 		}

@@ -34,9 +34,11 @@
 //	Tesla Model 3, Y, Cybertruck;            installed         sent                    sent
 //	Model S and X of 2021 and later          missing           one per 8 hours         refused, with the link
 //	                                         not known now     as if missing           sent
-//	                                         never to be known sent                    sent
+//	                                         never to be known sent, until Smartcar    sent
+//	                                                           says otherwise
 //	Tesla Model S and X of 2020 and earlier  needs none        when there can be       sent
 //	                                                           something new
+//	not known yet                            -                 as if missing           sent
 //	other makes, and what cannot be told     -                 sent                    sent
 //
 // A refused read is a [*RateLimitError]; a refused command is a
@@ -48,29 +50,51 @@
 // its VIN where those leave it open: a Model S or X of 2021 can be old or new
 // hardware. [VehicleIdentity.KeyRequirement] tells it without asking anybody.
 // While make and model cannot be read for the moment, its data is treated as
-// that of a car without its key, and they are tried again after 5 minutes.
+// that of a car without its key, and they are tried again after 5 minutes; when
+// that has lasted for a day, the class cannot be told. On API v3 the first data,
+// which has the VIN, may tell what make and model leave open: until then, too,
+// there is one request at a time.
 //
 // A make that says nothing, such as "UNKNOWN", is not another make. On API v2.0
 // the VIN is read, too, where the attributes are not granted: it takes no turn.
 //
-// Whether the key is on the car is asked of Smartcar, which takes no turn of
-// the car: before the first read, then after a minute, two, four and so on up
-// to two hours. It can never be known when the connected account is only a
-// driver's, when the permission read_vehicle_info is missing, or over Tesla's
-// retired integration; then what Smartcar answers decides, and the status is
-// tried again once a day and after the owner has connected again. Evidence that the
-// key is there opens the gate at once: a status read by [Vehicle.KeyStatus], a
-// command that worked, a webhook, or the application's own word, [Vehicle.SetKeyState].
-// [Vehicle.WaitForKey] waits for whichever comes first.
-// Evidence that it is missing closes it. A command is refused only on evidence
-// of the last minute; older evidence is looked up again first. What Smartcar
-// answers outweighs what was inferred.
+// Whether the key is on the car is asked of Smartcar, which takes no turn of the
+// car. A key that is missing is looked for before the first read and after 5, 15
+// and 60 minutes, 4 hours and a day, then every 5 days, so that the first month of a
+// keyless car costs 11 looks. An owner can remove a key in the car, and nobody says
+// so: one that is there is looked at once a day while the car is used, and after its
+// data has stood still for 1, 4 and 12 hours. It can never be known when the
+// connected account is only a driver's, when the permission read_vehicle_info is
+// missing, or over Tesla's retired integration; then what Smartcar answers decides,
+// and the status is tried again once a day and after the owner has connected again.
+//
+// Evidence that the key is there opens the gate at once: a status read by
+// [Vehicle.KeyStatus], a command that worked and needs the key, a webhook, or the
+// application's own word, [Vehicle.SetKeyState]. [Vehicle.WaitForKey] waits for
+// whichever comes first. Evidence that it is missing closes it; a status does not
+// count against a command of the last day. A command is refused only on evidence of
+// the last minute, and older evidence is looked up again first; on API v3, where
+// only data tells, on evidence of the last 15 minutes. What Smartcar answers
+// outweighs what was inferred.
+//
+// Where the status can never be read, limits of Smartcar's show the rule of keyless
+// cars: one of 2 hours or more, two without a time that are more than 15 minutes and
+// less than 8 hours apart, or VIRTUAL_KEY_REQUIRED. From then on the car is asked
+// once per window, until a command or a webhook shows the key, the owner connects
+// again, or a read inside a window, once a week, brings newer data. While Smartcar
+// repeats data that it fetched more than 15 minutes ago, such a car is asked once an
+// hour.
 //
 // The data of a Model S or X of 2020 and earlier is refreshed every 5 minutes
 // while the car is awake. Until it can be newer, a read returns the last answer
 // without a request, marked [SourceCache] but not Stale: Smartcar would say the
-// same. Two recordings between half a minute and 4 minutes apart prove that the
-// car streams, and lift this.
+// same. While it sleeps it is asked after 5, 15 and 60 minutes, and so is a car
+// without its key that answers ASLEEP, or of which nothing is stored ([RuleAsleep],
+// [RuleNothingStored]): neither takes its turn. Two recordings that are not a number
+// of refreshes apart prove that the car streams, and lift this: once a day it is
+// asked early to see whether it does, weekly after three times without a sign. It no
+// longer does after three answers in a row that are refreshes apart, or after a week
+// without proof.
 //
 // A limit that Smartcar itself sets is kept in the same way: until it ends,
 // reads of a limited vehicle, and every call of a limited application, are
@@ -312,7 +336,8 @@
 // [ConnectOptions.ExternalID], or a random one is used. The status of the
 // virtual key comes with the data, so that [Vehicle.KeyStatus] asks nobody and
 // the first read of a Tesla is the one that shows it; a list without it leaves
-// the car open until Smartcar says otherwise, see [WithoutKeySignal] too. And v3
+// the car open until Smartcar says otherwise, see [WithoutKeySignal] and
+// [WithoutKeyEndpoint], too. And v3
 // answers with what Smartcar has stored: it is as old as [Meta.RecordedAt] says,
 // and nothing until the car is subscribed to a webhook ([Access.NothingStored]).
 //

@@ -150,7 +150,7 @@ func (t *tokenEndpoints) mintAppToken(ctx context.Context, _ string) (tokens.Pai
 		return tokens.Pair{}, &Error{Operation: opAppToken, reach: reachedNever, Err: err}
 	}
 	sent := t.opts.sentForToken(req)
-	resp, err := roundtrip.Send(t.opts.client.Transport, req) //nolint:bodyclose // readAnswer closes it
+	resp, err := roundtrip.Send(t.opts.client.Transport, req) //nolint:bodyclose // roundtrip.Body closes it
 	if err != nil {
 		e := &Error{Operation: opAppToken, read: true, reach: reachedUnsure, Err: sent.Cause(causeOf(ctx, err))}
 		if roundtrip.NotSent(err) {
@@ -161,11 +161,13 @@ func (t *tokenEndpoints) mintAppToken(ctx context.Context, _ string) (tokens.Pai
 	if resp.StatusCode == http.StatusOK {
 		sent = echo.Echo{} // the token is what the answer is for
 	}
-	answer, err := readAnswer(ctx, t.opts, resp, &sent)
+	body, err := roundtrip.Body(resp, maxBody, maxErrorBody)
 	if err != nil {
-		return tokens.Pair{}, &Error{Operation: opAppToken, StatusCode: resp.StatusCode, read: true, reach: reachedUnsure, Err: err}
+		return tokens.Pair{}, &Error{
+			Operation: opAppToken, StatusCode: resp.StatusCode, read: true, reach: reachedUnsure, Err: sent.Cause(causeOf(ctx, err)),
+		}
 	}
-	return t.decodeAppToken(answer)
+	return t.decodeAppToken(&answer{status: resp.StatusCode, header: sent.Header(resp.Header), body: sent.JSON(body), at: t.opts.now()})
 }
 
 func (t *tokenEndpoints) decodeAppToken(answer *answer) (tokens.Pair, error) {
@@ -242,7 +244,7 @@ func (t tokenTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if resp.Header.Get("Content-Type") == "" {
 		resp.Header.Set("Content-Type", "application/json") // x/oauth2 would guess a form
 	}
-	body, err := roundtrip.Body(resp, maxErrorBody)
+	body, err := roundtrip.Body(resp, maxErrorBody, maxErrorBody)
 	switch {
 	case err != nil && !errors.Is(err, roundtrip.ErrTooLarge): // of which what is read is no JSON
 		err = sent.Cause(err)

@@ -137,10 +137,20 @@ func evidenceOfData(events []policy.Event, a attempt, nonce uint64, lease time.D
 		return append(events, policy.Settle(nonce, lease, result))
 	}
 	shown := a.answer.observed
-	result.Data = shown.data()
-	result.Data.RecordedAt = later(result.Data.RecordedAt, newest(a.answer.parts))
-	if !shown.wasChecked { // v3 always answers with what it has stored
-		result.Data.FetchedAt = newestFetched(a.answer.parts)
+	if shown.wasChecked {
+		result.Data = shown.data()
+	}
+	for i := range a.answer.parts {
+		p := &a.answer.parts[i]
+		if p.err == nil && p.meta.RecordedAt.After(result.Data.RecordedAt) {
+			result.Data.RecordedAt = p.meta.RecordedAt
+		}
+		if p.err == nil && !shown.wasChecked && p.meta.FetchedAt.After(result.Data.FetchedAt) {
+			result.Data.FetchedAt = p.meta.FetchedAt // of v3, which answers with what it has stored, it says nothing
+		}
+	}
+	if !shown.wasChecked {
+		return append(events, policy.Settle(nonce, lease, result))
 	}
 	switch class := shown.classShown(); {
 	case class != policy.ClassUnknown:
@@ -328,12 +338,9 @@ func (o observation) needsKey(ignoreKeySignal bool) *Error {
 // data is what the policy learns of the car's data.
 func (o observation) data() policy.Data {
 	d := policy.Data{RecordedAt: o.recordedAt, Wake: o.wake}
-	switch {
-	case !o.wasChecked:
-	case o.nothing:
+	d.Stored = policy.StoredSome
+	if o.nothing {
 		d.Stored = policy.StoredNothing
-	default:
-		d.Stored = policy.StoredSome
 	}
 	return d
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/seed-498a1bc4/smartcar/internal/clocks"
 	"github.com/seed-498a1bc4/smartcar/internal/tokens"
 	"github.com/seed-498a1bc4/smartcar/store"
 )
@@ -92,7 +93,7 @@ func defaultOptions() options {
 		retry:     RetryPolicy{MaxAttempts: 3, BaseDelay: 500 * time.Millisecond, MaxDelay: 10 * time.Second},
 		keyDomain: defaultKeyDomain,
 		cacheSize: 10_000,
-		clock:     systemClock{},
+		clock:     clocks.System{},
 		rules:     DefaultRules(),
 		timeout:   310 * time.Second,
 		grace:     time.Minute,

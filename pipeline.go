@@ -68,7 +68,7 @@ type layer func(ctx context.Context, r *request, t *turn) (attempt, error)
 // application.
 func newPipeline(g *gate, w wire, own secrets) layer {
 	sending := authorizing(classifying(g.opts, w, transmitting(g.opts, own)))
-	g.probe = &probe{opts: g.opts, wire: w, send: retrying(g.opts, g.pause.pausing(sending))}
+	g.probe = newProbe(g.opts, w, retrying(g.opts, g.pause.pausing(sending)))
 	return retrying(g.opts, g.guarding(sending))
 }
 

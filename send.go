@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/contexts"
-	"github.com/seed-498a1bc4/smartcar/internal/echo"
 	"github.com/seed-498a1bc4/smartcar/internal/lenient"
 	"github.com/seed-498a1bc4/smartcar/internal/policy"
 	"github.com/seed-498a1bc4/smartcar/internal/roundtrip"
@@ -33,7 +32,7 @@ var errAttemptTime = fmt.Errorf("no complete answer in time: %w", context.Deadli
 func transmitting(o *options, own secrets) exchange {
 	timeout, ours := o.attemptTimeout(), own.toAPI()
 	return func(ctx context.Context, r *request, auth tokens.Authorization, takesTurn bool) (attempt, error) {
-		sent := attempt{outcome: policy.OutcomeReleased, began: o.now()}
+		sent := attempt{outcome: policy.OutcomeReleased, began: o.clock.Now().UTC()}
 		if err := ctx.Err(); err != nil {
 			return sent, &Error{Operation: r.op, reach: reachedNever, Err: contexts.EndOf(ctx)}
 		}
@@ -68,7 +67,7 @@ func transmitting(o *options, own secrets) exchange {
 		hidden.Add(auth.RefreshToken)
 		hidden.Add(auth.Spare)
 
-		resp, err := roundtrip.Send(o.client.Transport, req.Request) //nolint:bodyclose // readAnswer closes it
+		resp, err := roundtrip.Send(o.client.Transport, req.Request) //nolint:bodyclose // roundtrip.Body closes it
 		if err != nil {
 			e := &Error{Operation: r.op, reach: reachedUnsure, Err: hidden.Cause(causeOf(ctx, err))}
 			if req.NotSent(err) {
@@ -77,13 +76,14 @@ func transmitting(o *options, own secrets) exchange {
 			logRequest(ctx, o, r, 0, "", sent.began)
 			return sent, e
 		}
-		sent.answer, err = readAnswer(ctx, o, resp, &hidden)
+		resp.Header = hidden.Header(resp.Header)
+		body, err := roundtrip.Body(resp, maxBody, maxErrorBody)
 		if o.logger.Enabled(ctx, slog.LevelDebug) {
 			logRequest(ctx, o, r, resp.StatusCode, resp.Header.Get(headerRequestID), sent.began)
 		}
 		if err != nil {
 			e := &Error{
-				Operation: r.op, StatusCode: resp.StatusCode, Err: err,
+				Operation: r.op, StatusCode: resp.StatusCode, Err: hidden.Cause(causeOf(ctx, err)),
 				RequestID: resp.Header.Get(headerRequestID), reach: reachedUnsure,
 			}
 			if errors.Is(err, roundtrip.ErrTooLarge) {
@@ -91,23 +91,9 @@ func transmitting(o *options, own secrets) exchange {
 			}
 			return sent, e
 		}
+		sent.answer = &answer{status: resp.StatusCode, header: resp.Header, body: hidden.JSON(body), at: o.clock.Now().UTC()}
 		return sent, nil
 	}
-}
-
-// readAnswer reads the whole body, so that the connection can be used again. The
-// secrets in sent are struck out of the body and the headers.
-func readAnswer(ctx context.Context, o *options, resp *http.Response, sent *echo.Echo) (*answer, error) {
-	resp.Header = sent.Header(resp.Header)
-	limit := maxBody
-	if resp.StatusCode >= 300 {
-		limit = maxErrorBody
-	}
-	body, err := roundtrip.Body(resp, limit)
-	if err != nil && (resp.StatusCode < 300 || !errors.Is(err, roundtrip.ErrTooLarge)) {
-		return nil, sent.Cause(causeOf(ctx, err))
-	}
-	return &answer{status: resp.StatusCode, header: resp.Header, body: sent.JSON(body), at: o.now()}, nil
 }
 
 // causeOf returns why ctx ended, or err if ctx has not ended.
@@ -139,7 +125,10 @@ func classifying(o *options, w wire, next exchange) exchange {
 			err = interpret(a.answer, r, w)
 		}
 		if err == nil {
-			a.outcome, a.failure = bookedAs(a.answer, r.kind, w, o.ignoreKeySignal)
+			a.outcome = policy.OutcomeOK
+			if parts := a.answer.parts; len(parts) > 1 || len(parts) == 1 && parts[0].err != nil || a.answer.observed.wasChecked {
+				a.outcome, a.failure = bookedAs(a.answer, r.kind, w, o.ignoreKeySignal)
+			}
 			return a, nil
 		}
 		a.answer = nil
@@ -259,7 +248,7 @@ func strongest(kind Kind, w wire, parts []part) (policy.Outcome, *Error) {
 	}
 	best, failure := policy.OutcomeNone, (*Error)(nil)
 	for i := range parts {
-		if len(parts) > 1 && kind == KindData && w.kind(parts[i].op) != KindData {
+		if kind == KindData && w.kind(parts[i].op) != KindData {
 			continue
 		}
 		outcome := policy.OutcomeOK

@@ -48,7 +48,7 @@ func (u *User) ready(ctx context.Context) error {
 
 func (u *User) vehicle(id, grant string) *Vehicle {
 	return &Vehicle{
-		core: u.core, car: newCarRef(u.id, id), grantID: grant,
+		core: u.core, car: newCarRef(u.id, id), grantID: grant, wrong: validateID("vehicle id", id),
 		// Escaping keeps the id one segment, whatever is in it.
 		base: u.core.api + "/vehicles/" + url.PathEscape(id),
 	}

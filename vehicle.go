@@ -26,6 +26,7 @@ type Vehicle struct {
 	car     carRef
 	base    string // its URL
 	grantID string // the grant that listed it; empty until looked up
+	wrong   error  // what is wrong with its id; each call returns it
 	opts    callOptions
 }
 
@@ -90,7 +91,8 @@ func ShareInFlight() CallOption { return func(o *callOptions) { o.share = true }
 func IgnorePolicy() CallOption { return func(o *callOptions) { o.override = true } }
 
 // Every sets the pace of [Vehicle.Watch] for cars without a rule of their own:
-// paired streaming Teslas (default 3 minutes) and other makes (default 30).
+// paired streaming Teslas (default 3 minutes) and other makes (default 30). A Model S
+// or X of 2020 and earlier is asked no more often than its refreshes either.
 func Every(d time.Duration) CallOption {
 	return func(o *callOptions) {
 		if d < time.Second {
@@ -303,27 +305,24 @@ func (v *Vehicle) newRequest(ctx context.Context, op Operation) (*request, error
 
 // unauthorized makes a request without a credential.
 func (v *Vehicle) unauthorized(ctx context.Context, op Operation) (*request, error) {
-	if err := v.ready(ctx); err != nil {
-		return nil, err
+	switch {
+	case v == nil || v.core == nil:
+		return nil, argumentError("Vehicle", "must come from User.Vehicle or User.Vehicles")
+	case ctx == nil:
+		return nil, checkContext(ctx)
+	case v.opts.err != nil:
+		return nil, v.opts.err
+	case v.wrong != nil:
+		return nil, v.wrong
+	}
+	kept, ok := v.core.answers.vehicles.Get(v.car.id)
+	if !ok {
+		kept = v.core.answers.of(v.car.id)
 	}
 	return &request{
 		op: op, kind: KindMetadata, car: v.car, base: v.base, units: cmp.Or(v.opts.units, v.core.opts.units),
-		override: v.opts.override, kept: v.core.answers.of(v.car.id),
+		override: v.opts.override, kept: kept,
 	}, nil
-}
-
-// ready returns the error of a handle that cannot be used.
-func (v *Vehicle) ready(ctx context.Context) error {
-	if v == nil || v.core == nil {
-		return argumentError("Vehicle", "must come from User.Vehicle or User.Vehicles")
-	}
-	if err := checkContext(ctx); err != nil {
-		return err
-	}
-	if v.opts.err != nil {
-		return v.opts.err
-	}
-	return validateID("vehicle id", v.car.id)
 }
 
 // readOne reads a single operation.
@@ -366,20 +365,25 @@ func readingAs[T any, P readingOf[T]](p part, err error) (*T, error) {
 // read asks for all ops in one request and returns a part for each, in order. If
 // Smartcar would only repeat a kept answer, read takes that one and does not ask.
 func (v *Vehicle) read(ctx context.Context, op Operation, ops []operation, query url.Values) ([]part, error) {
-	r, err := v.newRequest(ctx, op)
+	r, err := v.unauthorized(ctx, op)
+	if err == nil {
+		err = v.core.reach.authorize(ctx, r, v.grantID)
+	}
 	if err != nil {
 		return nil, err
 	}
 	r.query = query
-	repeated, missing := v.current(ctx, r, ops)
-	if len(missing) == 0 {
-		return repeated, nil
+	repeated, missing := []part(nil), ops
+	if r.kept != nil && !r.kept.plain.Load() {
+		if repeated, missing = v.current(ctx, r, ops); len(missing) == 0 {
+			return repeated, nil
+		}
 	}
 	r.reads = missing
 	if r.wire, r.kind, err = v.core.wire.read(missing); err != nil {
 		return nil, err
 	}
-	asked := v.core.opts.now()
+	asked := v.core.opts.clock.Now().UTC()
 	var fetched []part
 	a, err := v.core.send(ctx, r, nil)
 	if err == nil {

@@ -39,10 +39,11 @@ func (v *Vehicle) Watch(ctx context.Context, want ...Operation) iter.Seq2[*Snaps
 		var slept bool
 		for {
 			snapshot, err := v.Snapshot(ctx, want...)
-			asleep := errors.Is(err, ErrAsleep)
+			asleep := errors.Is(err, ErrAsleep) || err == nil && snapshot.onlyAsleep()
 			switch {
+			case asleep && slept: // already yielded
 			case err == nil:
-				slept = false
+				slept = asleep
 				at, dated := snapshot.recordedAt()
 				if !at.Equal(last) || !dated {
 					last = at
@@ -54,7 +55,6 @@ func (v *Vehicle) Watch(ctx context.Context, want ...Operation) iter.Seq2[*Snaps
 				yield(nil, contexts.EndOf(ctx))
 				return
 			case isLocalLimit(err): // the loop woke early, to look for the key
-			case asleep && slept: // already yielded
 			default:
 				slept = asleep
 				if !yield(nil, err) || terminal(err) {
@@ -115,6 +115,18 @@ func (s *Snapshot) recordedAt() (at time.Time, dated bool) {
 		}
 	}
 	return at, dated
+}
+
+// onlyAsleep reports that no operation was read because the car sleeps.
+func (s *Snapshot) onlyAsleep() bool {
+	asleep := false
+	for _, p := range s.all() {
+		if !errors.Is(p.callerErr, ErrAsleep) {
+			return false
+		}
+		asleep = true
+	}
+	return asleep
 }
 
 const (
@@ -265,7 +277,7 @@ func (w *keyWait) count() {
 func (w *keyWait) due(c car) bool {
 	s := c.state
 	switch {
-	case s.TakesNoKey() || w.reads >= keyWaitReads || !w.gate.probe.keyIsFree():
+	case s.TakesNoKey() || w.reads >= keyWaitReads || !w.gate.probe.keyIsFree:
 		return false
 	case !w.last.IsZero() && w.gate.opts.now().Before(w.last.Add(max(w.pause, keyWaitFirst))):
 		return false
@@ -300,7 +312,7 @@ func (w *keyWait) status(s policy.State, now time.Time) (KeyStatus, error) {
 		return KeyStatus{}, &KeyNotNeededError{VehicleID: w.vehicle.car.id, Class: publicClass(s.Class())}
 	case s.Key() != policy.KeyInstalled:
 		return KeyStatus{}, nil
-	case (s.WantsKey(now) || s.WantsFreshKey(now)) && w.reads < keyWaitReads && w.gate.probe.keyIsFree():
+	case (s.WantsKey(now) || s.WantsFreshKey(now)) && w.reads < keyWaitReads && w.gate.probe.keyIsFree:
 		return KeyStatus{}, nil
 	}
 	return knownKey(s), nil // the key is there, even if the class is not known

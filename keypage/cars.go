@@ -23,6 +23,11 @@ const (
 	namelessFor = time.Minute
 	// freshFor is how old the status of a key may be when an owner opens the page.
 	freshFor = 5 * time.Second
+	// addedFor is the same of a key that is there: an owner can remove it in the car,
+	// and nobody says so.
+	addedFor = 5 * time.Minute
+	// lookedFor keeps an owner who loads the page again and again from asking as often.
+	lookedFor = time.Minute
 	// atOnce is how many cars of one page are asked about at the same time.
 	atOnce = 4
 	// pageTime is how long a page may take. Smartcar allows a car minutes, but nobody
@@ -123,7 +128,7 @@ func (h *Handler) describe(ctx context.Context, v *smartcar.Vehicle) car {
 	known := h.name(ctx, v)
 	c := car{vehicle: v, Name: known.text}
 	access, err := v.Access(ctx)
-	if err == nil && access.NeedsKey && time.Since(access.Key.At).Abs() > freshFor {
+	if err == nil && h.outdated(v, access) {
 		// The owner looks at the page now: a status of an hour ago will not do.
 		if _, err := v.KeyStatus(ctx); err == nil {
 			if fresh, err := v.Access(ctx); err == nil {
@@ -144,6 +149,20 @@ func (h *Handler) describe(ctx context.Context, v *smartcar.Vehicle) car {
 		}
 	}
 	return c
+}
+
+// outdated reports whether the status of a key is too old for an owner who looks.
+func (h *Handler) outdated(v *smartcar.Vehicle, a *smartcar.Access) bool {
+	age := time.Since(a.Key.At).Abs()
+	if a.Key.State != smartcar.KeyInstalled {
+		return a.NeedsKey && age > freshFor
+	}
+	key := v.UserID() + "\x00" + v.ID()
+	if at, ok := h.looked.Get(key); age <= addedFor || ok && time.Since(at).Abs() < lookedFor {
+		return false
+	}
+	h.looked.Put(key, time.Now())
+	return true
 }
 
 // state turns what the policy knows into the words of the page.

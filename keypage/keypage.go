@@ -54,6 +54,7 @@ type Handler struct {
 	css, js []byte
 	garages *lru.Cache[string, garage]
 	names   *lru.Cache[string, name]
+	looked  *lru.Cache[string, time.Time] // when an added key was looked at
 
 	mu      sync.Mutex
 	streams map[string]held // by user
@@ -96,7 +97,7 @@ func New(config Config) (*Handler, error) {
 	}
 	return &Handler{
 		config: config, page: page, css: append(css, config.CSS...), js: js,
-		garages: lru.New[string, garage](keptUsers), names: lru.New[string, name](keptCars),
+		garages: lru.New[string, garage](keptUsers), names: lru.New[string, name](keptCars), looked: lru.New[string, time.Time](keptCars),
 		streams: make(map[string]held), closing: make(chan struct{}),
 	}, nil
 }

@@ -46,7 +46,7 @@ type keyKnown struct {
 // learn takes evidence that is not older than what is known.
 func (k keyKnown) learn(is Key, source KeySource, at, now time.Time) keyKnown {
 	if is != k.is {
-		k.since = at
+		k.since, k.looks = at, 0
 	}
 	k.is, k.source, k.at, k.lookedAt, k.doubted = is, source, at, time.Time{}, false
 	if source == FromEndpoint || source == FromSignal {
@@ -54,7 +54,7 @@ func (k keyKnown) learn(is Key, source KeySource, at, now time.Time) keyKnown {
 	}
 	switch is {
 	case KeyInstalled:
-		k.looks, k.checkAt = 0, now.Add(installedLook)
+		k.checkAt = now.Add(installedLook)
 	case KeyUnavailable:
 		k.since, k.checkAt = time.Time{}, now.Add(unavailableCheck)
 	default:
@@ -66,8 +66,9 @@ func (k keyKnown) learn(is Key, source KeySource, at, now time.Time) keyKnown {
 	return k
 }
 
-// slowLooks is how many looks for a missing key come before those at the slowest pace.
-const slowLooks = 5
+// slowLooks is how many looks for a missing key come before those at the slowest
+// pace. Looks that failed count as no more than failedLooks of them.
+const slowLooks, failedLooks = 5, 3
 
 // missingLook is the pause after so many looks that showed no key.
 func missingLook(looks uint8) time.Duration {
@@ -90,7 +91,7 @@ func missingLook(looks uint8) time.Duration {
 func (k keyKnown) failed(now time.Time) keyKnown {
 	k.lookedAt = now
 	k.checkAt = now.Add(min(missingLook(k.looks), slowestFailedLook))
-	if k.looks < slowLooks {
+	if k.looks < failedLooks {
 		k.looks++
 	}
 	return k

@@ -50,8 +50,9 @@ func (c Cadence) Next(recordedAt, fetchedAt time.Time, rules Rules) time.Time {
 	return next
 }
 
-// earlyShare is how old a recording is when a car is asked early: 3.5 of 5 minutes.
-func earlyShare(rules Rules) time.Duration { return rules.LegacyRefresh * 7 / 10 }
+// earlyShare is how old a recording is when a car is asked early. A program that
+// comes round once a minute still asks before it is 4 minutes old.
+func earlyShare(rules Rules) time.Duration { return rules.LegacyRefresh / 2 }
 
 // streaming is what is known of a legacy car that may stream: the owner can switch
 // it on and off.

@@ -119,6 +119,12 @@ func (s State) WantsKey(now time.Time) bool {
 	return s.class.is == ClassStreaming && s.key.wanted(s.data, now)
 }
 
+// Unlearned reports whether the class or the status of the key must be learned
+// before data is asked for. Without askable, the status cannot be asked for.
+func (s State) Unlearned(now time.Time, askable bool) bool {
+	return s.WantsClass(now) || askable && s.WantsKey(now)
+}
+
 // Holds reports whether the attempt with that nonce owns the turn.
 func (s State) Holds(nonce uint64) bool { return s.turn.heldBy(nonce) }
 

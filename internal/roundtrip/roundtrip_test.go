@@ -63,14 +63,14 @@ func TestAnswersOfSimpleTransports(t *testing.T) {
 	for name, answer := range map[string]*http.Response{"empty": {}, "none": nil} {
 		req, err := New(t.Context(), http.MethodGet, "https://api.example", nil, true)
 		require.NoError(t, err)
-		resp, err := Send(transport(func(*http.Request) (*http.Response, error) { return answer, nil }), req.Request) //nolint:bodyclose // Body closes it
+		resp, err := Send(transport(func(*http.Request) (*http.Response, error) { return answer, nil }), req.Request)
 		if answer == nil {
 			require.ErrorIs(t, err, errNoAnswer, name)
 			continue
 		}
 		require.NoError(t, err)
 		require.NotNil(t, resp.Header)
-		body, err := Body(resp, 10)
+		body, err := Body(resp, 10, 10)
 		require.NoError(t, err)
 		require.Empty(t, body)
 	}
