@@ -63,8 +63,8 @@ func (v *Vehicle) Access(ctx context.Context) (*Access, error) {
 	return v.core.gate.describe(ctx, v.car, c), nil
 }
 
-// paced is Access for who goes on by itself, with when to look again: an owner who
-// adds the key opens the window early.
+// paced is Access for the loops of this package. LookAt is when a loop that sleeps
+// until NextRead has to look again: an owner who adds the key opens the window early.
 func (v *Vehicle) paced(ctx context.Context) (a *Access, lookAt time.Time, err error) {
 	r, err := v.newRequest(ctx, opAccess)
 	if err != nil {
@@ -76,14 +76,14 @@ func (v *Vehicle) paced(ctx context.Context) (a *Access, lookAt time.Time, err e
 		return nil, lookAt, err
 	}
 	lookAt = g.opts.now().Add(lookAgain)
-	if c.state.MayNeedKey() && g.probe.keyIsFree() {
+	if c.state.MayNeedKey() && g.probe.keyIsFree {
 		lookAt = earlier(lookAt, c.ours(c.state.NextKeyLook()))
 	}
 	return g.describe(ctx, v.car, c), lookAt, nil
 }
 
-// lookAgain is the longest sleep of who waits for a window: another replica, a
-// webhook or a command may have seen the key.
+// lookAgain is the longest sleep of a loop that waits for a window: another replica, a
+// webhook or a command may have shown that the key is there.
 const lookAgain = 2 * time.Hour
 
 // describe says what the policy makes of a car now.
@@ -96,7 +96,7 @@ func (g *gate) describe(ctx context.Context, ref carRef, c car) *Access {
 		a.NextRead, a.Rule = until, RuleApplication
 	}
 	if s.MayNeedKey() {
-		a.NeedsKey = s.NeedsKey() || g.probe.keyIsFree()
+		a.NeedsKey = s.NeedsKey() || g.probe.keyIsFree
 		a.VirtualKeyURL = g.links.forCar(ctx, ref.user, "")
 	}
 	a.Why, a.NothingStored = why(s), s.NothingStored()
@@ -174,8 +174,8 @@ var keySources = [...]KeySource{
 	policy.FromCommand: KeyFromCommand, policy.FromWebhook: KeyFromWebhook, policy.FromApplication: KeyFromApplication,
 }
 
-// keyStatus of a car that needs no key is unknown: an unpaired legacy car is no
-// reason to nag its owner.
+// keyStatus is the status of the key as callers see it. For a car that needs no key it
+// is unknown, so that nobody asks its owner to add one.
 func keyStatus(s policy.State) KeyStatus {
 	if s.Class() != policy.ClassStreaming {
 		return KeyStatus{Reason: "the virtual key plays no role for this car, or that is not known yet"}
@@ -183,7 +183,7 @@ func keyStatus(s policy.State) KeyStatus {
 	return knownKey(s)
 }
 
-// knownKey is what is known of the key itself, whatever the car.
+// knownKey is what is known of the key, whatever the class of the car.
 func knownKey(s policy.State) KeyStatus {
 	k := KeyStatus{At: s.KeyAt(), Since: s.KeySince()}
 	if int(s.KeySource()) < len(keySources) {
@@ -217,7 +217,7 @@ func (v *Vehicle) KeyStatus(ctx context.Context) (KeyStatus, error) {
 		return KeyStatus{}, err
 	}
 	g := v.core.gate
-	if g.probe.keyIsFree() && !g.opts.ignoreKeyEndpoint {
+	if g.probe.keyIsFree && !g.opts.ignoreKeyEndpoint {
 		if err := v.askKeyStatus(ctx, r); err != nil {
 			return KeyStatus{}, err
 		}
@@ -229,8 +229,8 @@ func (v *Vehicle) KeyStatus(ctx context.Context) (KeyStatus, error) {
 	return keyStatus(c.state), err
 }
 
-// askKeyStatus has the status read through the pipeline, which tells the policy.
-// That it can never be had is no error: the policy knows of it.
+// askKeyStatus reads the status through the pipeline, which tells the policy. It is no
+// error if the status can never be read: the policy is told that, too.
 func (v *Vehicle) askKeyStatus(ctx context.Context, r *request) error {
 	_, err := v.readOne(ctx, opKeyStatus, nil)
 	if err == nil || !keyStatusNeverHad(err) {
@@ -277,7 +277,7 @@ func (v *Vehicle) Wait(ctx context.Context) error {
 	}
 }
 
-// terminal: a program that watches a car need not go on after this.
+// terminal reports whether a loop that watches a car should end with this error.
 func terminal(err error) bool {
 	for _, target := range []error{
 		ErrInvalidArgument, ErrNotConnected, ErrReconnectRequired, ErrReauthenticate,

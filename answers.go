@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/contexts"
@@ -62,6 +63,9 @@ type vehicleKept struct {
 	// until its next refresh.
 	hasClass, repeating bool
 	cadence             policy.Cadence
+	// plain: the class is known, and the answers are new each time. Then there is
+	// nothing to look for before a read.
+	plain atomic.Bool
 }
 
 type answerKey struct {
@@ -84,8 +88,21 @@ func (c *answerCache) of(vehicleID string) *vehicleKept {
 // keep keeps answers, in memory and in the store, for the next caller of the same
 // scope.
 func (c *answerCache) keep(ctx context.Context, ref answerRef, began time.Time, parts []part) {
-	ref.kept.keep(ref.scope, ref.units, parts)
-	c.stored.keep(ctx, ref, began, parts)
+	k := ref.kept
+	k.mu.Lock()
+	if k.answers == nil {
+		k.answers = make(map[answerKey]part)
+	}
+	for _, p := range parts {
+		if p.err == nil && p.op.kind == KindData {
+			p.value = nil // the caller's
+			k.answers[answerKey{scope: ref.scope, op: p.op.name, units: ref.units}] = p
+		}
+	}
+	k.mu.Unlock()
+	if c.stored != nil {
+		c.stored.keep(ctx, ref, began, parts)
+	}
 }
 
 // discard deletes a vehicle's answers after a command that may have changed it. If
@@ -99,6 +116,7 @@ func (c *answerCache) discard(ctx context.Context, vehicleID string, now time.Ti
 	if ok {
 		old.mu.Lock()
 		fresh.hasClass, fresh.repeating, fresh.cadence = old.hasClass, old.repeating, old.cadence
+		fresh.plain.Store(old.plain.Load())
 		old.mu.Unlock()
 	}
 	c.vehicles.Put(vehicleID, fresh)
@@ -131,20 +149,6 @@ func (k *vehicleKept) get(key answerKey) (part, bool) {
 	defer k.mu.Unlock()
 	p, ok := k.answers[key]
 	return p, ok
-}
-
-func (k *vehicleKept) keep(scope string, units UnitSystem, parts []part) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.answers == nil {
-		k.answers = make(map[answerKey]part)
-	}
-	for _, p := range parts {
-		if p.err == nil && p.op.kind == KindData {
-			p.value = nil // the caller may change it
-			k.answers[answerKey{scope: scope, op: p.op.name, units: units}] = p
-		}
-	}
 }
 
 // putNewer stores an answer that this process did not ask for, unless it is outdated.
@@ -225,26 +229,7 @@ func (k *vehicleKept) setClass(s policy.State) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.hasClass, k.repeating, k.cadence = s.Class() != policy.ClassUnresolved, s.Repeats(), s.Cadence()
-}
-
-// newest returns the latest recording among parts.
-func newest(parts []part) (at time.Time) {
-	for _, p := range parts {
-		if p.err == nil {
-			at = later(at, p.meta.RecordedAt)
-		}
-	}
-	return at
-}
-
-// newestFetched is when Smartcar fetched the newest of parts.
-func newestFetched(parts []part) (at time.Time) {
-	for _, p := range parts {
-		if p.err == nil {
-			at = later(at, p.meta.FetchedAt)
-		}
-	}
-	return at
+	k.plain.Store(k.hasClass && !k.repeating)
 }
 
 // StoredAnswers bounds what [WithStoredAnswers] keeps of each vehicle.
@@ -360,9 +345,6 @@ func (a *storedAnswer) size() int {
 // keep stores the answers to a request that left at began, if its user is still
 // known.
 func (s *storedAnswers) keep(ctx context.Context, ref answerRef, began time.Time, parts []part) {
-	if s == nil {
-		return
-	}
 	parts = slices.DeleteFunc(slices.Clone(parts), func(p part) bool {
 		return p.err != nil || p.op.kind != KindData || p.op.mayTellPlace() && !s.bounds.Location || !json.Valid(p.body)
 	})

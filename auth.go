@@ -15,8 +15,8 @@ import (
 type credential interface {
 	// ready reports whether header can answer without asking anybody.
 	ready() bool
-	// access returns the Authorization header, with what an answer must not repeat.
-	access(ctx context.Context) (tokens.Access, error)
+	// authorization returns the Authorization header, with what an answer must not repeat.
+	authorization(ctx context.Context) (tokens.Authorization, error)
 	// replace gets another header than one that Smartcar has refused. It returns
 	// renewed as true if the other header is new, and as false if another caller or
 	// replica had stored it before.
@@ -33,8 +33,8 @@ type credential interface {
 type fixedCredential string
 
 func (f fixedCredential) ready() bool { return true }
-func (f fixedCredential) access(context.Context) (tokens.Access, error) {
-	return tokens.Access{Header: []string{string(f)}}, nil
+func (f fixedCredential) authorization(context.Context) (tokens.Authorization, error) {
+	return tokens.Authorization{Header: []string{string(f)}}, nil
 }
 func (f fixedCredential) afterReplace([]string, bool) {}
 func (f fixedCredential) whyRefused() string          { return "" }
@@ -44,7 +44,7 @@ func (f fixedCredential) replace(context.Context, []string) (bool, error) {
 
 // An exchange sends one authorized request and returns what came back. With
 // takesTurn, the request has taken the turn of its car.
-type exchange func(ctx context.Context, r *request, auth tokens.Access, takesTurn bool) (attempt, error)
+type exchange func(ctx context.Context, r *request, auth tokens.Authorization, takesTurn bool) (attempt, error)
 
 // authorizing adds the token, and tells the turn that the request leaves. If
 // Smartcar refuses the token before its time, the token is replaced and the
@@ -54,7 +54,7 @@ type exchange func(ctx context.Context, r *request, auth tokens.Access, takesTur
 func authorizing(next exchange) layer {
 	send := func(ctx context.Context, r *request, t *turn) (header []string, a attempt, err error) {
 		a.outcome = policy.OutcomeReleased
-		auth, err := r.auth.access(ctx)
+		auth, err := r.auth.authorization(ctx)
 		if err == nil && t != nil {
 			err = t.leave(ctx)
 		}
@@ -117,10 +117,10 @@ var _ credential = (*grantCredential)(nil)
 
 func (g *grantCredential) ready() bool { return g.logins.grants.Ready(g.grant) }
 
-func (g *grantCredential) access(ctx context.Context) (tokens.Access, error) {
-	a, err := g.logins.grants.Access(ctx, g.grant)
+func (g *grantCredential) authorization(ctx context.Context) (tokens.Authorization, error) {
+	a, err := g.logins.grants.Authorization(ctx, g.grant)
 	if err != nil {
-		return tokens.Access{}, g.logins.afterFailure(ctx, g.grant, g.userID, err)
+		return tokens.Authorization{}, g.logins.afterFailure(ctx, g.grant, g.userID, err)
 	}
 	return a, nil
 }
@@ -157,9 +157,9 @@ var _ credential = appCredential{}
 
 func (a appCredential) ready() bool { return a.token.Ready() }
 
-func (a appCredential) access(ctx context.Context) (tokens.Access, error) {
+func (a appCredential) authorization(ctx context.Context) (tokens.Authorization, error) {
 	h, err := a.token.Header(ctx)
-	return tokens.Access{Header: h}, appTokenError(err)
+	return tokens.Authorization{Header: h}, appTokenError(err)
 }
 
 func (a appCredential) replace(ctx context.Context, refused []string) (renewed bool, err error) {

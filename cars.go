@@ -34,6 +34,7 @@ type cars struct {
 	opts    *options
 	records records.Records
 	users   *users.Users
+	rules   policy.Rules
 	// cached are the records that this process has read or written last. A refusal
 	// that follows from one needs no round trip; and while the store is away they
 	// tell which cars may be asked. It is nil for a store.Memory, which is as fast.
@@ -45,7 +46,7 @@ type cars struct {
 const carRecordTTL = 90 * 24 * time.Hour
 
 func newCars(o *options, r records.Records, u *users.Users) *cars {
-	c := &cars{opts: o, records: r, users: u}
+	c := &cars{opts: o, records: r, users: u, rules: o.policyRules()}
 	if _, ok := o.store.(*store.Memory); !ok {
 		c.cached = lru.New[string, car](o.cacheSize)
 	}
@@ -111,7 +112,7 @@ func (cs *cars) unregisterUnknown(ctx context.Context, ref carRef, err error) {
 }
 
 func (cs *cars) load(ctx context.Context, ref carRef) (car, error) {
-	asked := cs.opts.now()
+	asked := cs.opts.clock.Now().UTC()
 	record, err := cs.records.Load(ctx, ref.key)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return car{}, err
@@ -119,11 +120,8 @@ func (cs *cars) load(ctx context.Context, ref carRef) (car, error) {
 	return cs.carFrom(ref, record, asked), nil
 }
 
-// loadAnyway is load for work that goes on after the caller has left.
-func (cs *cars) loadAnyway(ctx context.Context, ref carRef) (car, error) {
-	if c, err := cs.load(ctx, ref); ctx.Err() == nil {
-		return c, err
-	}
+// loadDetached is load for a caller who has left.
+func (cs *cars) loadDetached(ctx context.Context, ref carRef) (car, error) {
 	ctx, cancel := contexts.Detached(ctx)
 	defer cancel()
 	return cs.load(ctx, ref)
@@ -147,16 +145,16 @@ func (cs *cars) recent(c car) bool {
 
 // step applies an event to a car at the present, and stores nothing.
 func (cs *cars) step(c car, e policy.Event) (policy.State, policy.Decision) {
-	return policy.Step(c.state, e, c.now(), cs.opts.policyRules())
+	return policy.Step(c.state, e, c.now(), cs.rules)
 }
 
 // nextData is when a data request is allowed, by the store's clock.
 func (cs *cars) nextData(c car) policy.Decision {
-	return c.state.NextData(c.now(), cs.opts.policyRules())
+	return c.state.NextData(c.now(), cs.rules)
 }
 
 func (cs *cars) carFrom(ref carRef, record store.Record, asked time.Time) car {
-	c := car{revision: record.Revision, asked: asked, replied: cs.opts.now(), answered: record.Now, clock: cs.opts.clock}
+	c := car{revision: record.Revision, asked: asked, replied: cs.opts.clock.Now().UTC(), answered: record.Now, clock: cs.opts.clock}
 	if c.answered.IsZero() {
 		c.answered, c.replied = asked, asked
 	}
@@ -236,7 +234,7 @@ func (cs *cars) apply(ctx context.Context, ref carRef, c car, events ...policy.E
 		state := c.state
 		for _, e := range events {
 			stored := c.upper()
-			state, _ = policy.Step(state, e.OnClock(cs.opts.now(), stored), stored, cs.opts.policyRules())
+			state, _ = policy.Step(state, e.OnClock(cs.opts.now(), stored), stored, cs.rules)
 		}
 		if state == c.state && !c.unreadable {
 			return c, nil
@@ -276,7 +274,7 @@ func (cs *cars) forget(ctx context.Context, ref carRef) error {
 		}
 		cs.cached.Delete(ref.key)
 		now := c.now() // the lower bound: the record must not go before its window is over
-		rest := c.state.NextData(now, cs.opts.policyRules()).Next.Sub(now)
+		rest := c.state.NextData(now, cs.rules).Next.Sub(now)
 		if rest <= 0 {
 			err = cs.records.Delete(ctx, ref.key, c.revision)
 		} else {
@@ -331,15 +329,6 @@ var (
 	// lease does not cover the request.
 	errStoreSlow = errors.New("the store answers too slowly for a turn to be taken")
 )
-
-// askData is what the policy is asked for a turn. A request whose token is at
-// hand leaves at once: then taking the turn and leaving are one write.
-func (o *options) askData(nonce uint64, ready bool) policy.Event {
-	if ready {
-		return policy.AskDataAndLeave(nonce, o.lease())
-	}
-	return policy.AskData(nonce, o.reserveLease())
-}
 
 // leave stores that the request leaves now. It writes nothing if the turn was
 // taken by an AskDataAndLeave a moment ago. A lease covers one sending, so leave is

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/seed-498a1bc4/smartcar/internal/contexts"
 	"github.com/seed-498a1bc4/smartcar/internal/records"
 	"github.com/seed-498a1bc4/smartcar/internal/tokens"
 	"github.com/seed-498a1bc4/smartcar/internal/users"
@@ -153,7 +152,10 @@ func newCore(config Config, o *options) *core {
 	c.answers = newAnswerCache(o, stored, c.users)
 	c.links = &keyLinks{o, c.users}
 	c.cars = newCars(o, stored, c.users)
-	c.gate = &gate{opts: o, pause: c.pause, cars: c.cars, links: c.links, answers: c.answers}
+	c.gate = &gate{
+		opts: o, pause: c.pause, cars: c.cars, links: c.links, answers: c.answers,
+		reserve: o.reserveLease(), lease: o.lease(),
+	}
 	c.send = newPipeline(c.gate, wire, hidden)
 
 	endpoints := newTokenEndpoints(config, o, c.pause, c.secrets)
@@ -211,21 +213,6 @@ type Clock interface {
 	Now() time.Time
 	// Sleep returns nil after d, or the cause of ctx's end.
 	Sleep(ctx context.Context, d time.Duration) error
-}
-
-type systemClock struct{}
-
-func (systemClock) Now() time.Time { return time.Now() }
-
-func (systemClock) Sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return contexts.EndOf(ctx)
-	}
 }
 
 // API is a version of Smartcar's API.

@@ -146,15 +146,15 @@ func (v *Vehicle) Disconnect(ctx context.Context) error {
 }
 
 func (v *Vehicle) command(ctx context.Context, name Operation, args any) (*CommandResult, error) {
-	if err := v.ready(ctx); err != nil {
+	r, err := v.unauthorized(ctx, name)
+	if err != nil {
 		return nil, err
 	}
 	op := &lookup(name)[0]
 	if !v.core.wire.supports(op) {
 		return nil, &NotSupportedError{Operation: op.name, API: v.core.wire.version()}
 	}
-	r, err := v.newRequest(ctx, op.name)
-	if err != nil {
+	if err := v.core.reach.authorize(ctx, r, v.grantID); err != nil {
 		return nil, err
 	}
 	r.kind, r.command, r.units = op.kind, op, ""

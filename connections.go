@@ -20,7 +20,8 @@ func (a appReach) request(op Operation, method, path string) *request {
 	return &request{op: op, kind: KindMetadata, base: a.sender.base, wire: wireRequest{method: method, path: path}, auth: a.token}
 }
 
-// remove sends a request that removes something. What is gone already is no error.
+// remove sends a request that removes something. It is no error if that is gone
+// already.
 func (a appReach) remove(ctx context.Context, r *request) error {
 	r.own = aRemoval
 	_, err := a.sender.send(ctx, r, nil)
@@ -45,8 +46,8 @@ type pageV3[T any] struct {
 
 const pageSizeV3 = 100 // the largest there is
 
-// last reports whether this page ends the collection, of which so many entries
-// are there: neither the announced total nor a next page says that there is more.
+// last reports whether this page ends a collection of which got entries have been
+// read: neither the announced total nor a next page says that there is more.
 func (p *pageV3[T]) last(got int) bool {
 	total := p.Meta.Value.TotalCount.Value
 	more := p.Links.Value.Next != "" || total != nil && float64(got) < *total ||
@@ -64,9 +65,9 @@ func pageOfV3[T any](ctx context.Context, s sender, first *request, number int) 
 	return sendJSON[pageV3[T]](ctx, s, &page, aPage)
 }
 
-// pagesV3 yields the entries of a collection, page after page. It goes by page
-// numbers, not by the links, which could lead anywhere, and ends in any case on
-// a page that brings nothing new.
+// pagesV3 yields the entries of a collection, page after page. It counts the pages
+// and does not follow the links in them, which could lead anywhere. A page that
+// brings nothing new ends it in any case.
 func pagesV3[T any](ctx context.Context, s sender, first *request, id func(*T) string) iter.Seq2[*T, error] {
 	return func(yield func(*T, error) bool) {
 		seen := make(map[string]bool)

@@ -173,7 +173,7 @@ func reauthenticateURL(origin *url.URL, app appIdentity, o ReauthOptions, state 
 	redirect, redirectErr := redirectParameter("ReauthOptions.RedirectURL", cmp.Or(o.RedirectURL, app.redirectURL))
 	switch {
 	case standalone:
-		redirect, state = "", "" // documented without: it never comes back
+		redirect, state = "", "" // as documented: this flow never comes back
 	case redirect == "":
 		responseType = responseNone // ends on a page of Smartcar's
 	}
@@ -230,7 +230,7 @@ func parseConnectAction(origin *url.URL, link string) (path string, query url.Va
 	}
 	for _, values := range query {
 		if len(values) > 1 {
-			return "", nil, false // which one Connect would read is not known
+			return "", nil, false // Connect could read either of two values
 		}
 	}
 	base := strings.TrimSuffix(origin.EscapedPath(), "/") + "/"

@@ -37,10 +37,10 @@ const (
 	// the application's token.
 	exchangeTimeout = 30 * time.Second
 	mintTimeout     = 10 * time.Second
-	// codeTries is how often a code is sent that certainly did not leave.
+	// codeTries is how often a code is tried while each request was certainly not sent.
 	codeTries = 3
-	// accessTokenLife and appTokenLife are documented, in case an answer does not
-	// say it.
+	// accessTokenLife and appTokenLife are the documented lives, for an answer that
+	// names none.
 	accessTokenLife = 2 * time.Hour
 	appTokenLife    = time.Hour
 )
@@ -61,8 +61,8 @@ func newTokenEndpoints(config Config, o *options, p *pause, own func() secrets) 
 	}
 }
 
-// exchangeCode trades the one-time code for the first pair. Only what was
-// certainly not sent is sent again.
+// exchangeCode trades the one-time code for the first pair. It sends the code again
+// only if the request before was certainly not sent.
 func (t *tokenEndpoints) exchangeCode(ctx context.Context, code, redirectURL string) (tokens.Pair, error) {
 	for try := 1; ; try++ {
 		attempt, cancel := context.WithTimeoutCause(ctx, min(exchangeTimeout, t.opts.attemptTimeout()), errAttemptTime)
@@ -94,8 +94,8 @@ func (t *tokenEndpoints) exchangeRefresh(ctx context.Context, refreshToken strin
 	return t.pairOf(token), nil
 }
 
-// pairOf uses the number of seconds that was sent, not x/oauth2's reading of the
-// computer's clock.
+// pairOf reckons the end of the token from the seconds in the answer and our clock,
+// and not from x/oauth2's Expiry, which is by the computer's clock.
 func (t *tokenEndpoints) pairOf(token *oauth2.Token) tokens.Pair {
 	life := accessTokenLife
 	if token.ExpiresIn > 0 && token.ExpiresIn < 1<<31 {
@@ -150,7 +150,7 @@ func (t *tokenEndpoints) mintAppToken(ctx context.Context, _ string) (tokens.Pai
 		return tokens.Pair{}, &Error{Operation: opAppToken, reach: reachedNever, Err: err}
 	}
 	sent := t.opts.sentForToken(req)
-	resp, err := roundtrip.Send(t.opts.client.Transport, req) //nolint:bodyclose // readAnswer closes it
+	resp, err := roundtrip.Send(t.opts.client.Transport, req) //nolint:bodyclose // roundtrip.Body closes it
 	if err != nil {
 		e := &Error{Operation: opAppToken, read: true, reach: reachedUnsure, Err: sent.Cause(causeOf(ctx, err))}
 		if roundtrip.NotSent(err) {
@@ -159,13 +159,15 @@ func (t *tokenEndpoints) mintAppToken(ctx context.Context, _ string) (tokens.Pai
 		return tokens.Pair{}, e
 	}
 	if resp.StatusCode == http.StatusOK {
-		sent = echo.Echo{} // a token is what it is for
+		sent = echo.Echo{} // the token is what the answer is for
 	}
-	answer, err := readAnswer(ctx, t.opts, resp, &sent)
+	body, err := roundtrip.Body(resp, maxBody, maxErrorBody)
 	if err != nil {
-		return tokens.Pair{}, &Error{Operation: opAppToken, StatusCode: resp.StatusCode, read: true, reach: reachedUnsure, Err: err}
+		return tokens.Pair{}, &Error{
+			Operation: opAppToken, StatusCode: resp.StatusCode, read: true, reach: reachedUnsure, Err: sent.Cause(causeOf(ctx, err)),
+		}
 	}
-	return t.decodeAppToken(answer)
+	return t.decodeAppToken(&answer{status: resp.StatusCode, header: sent.Header(resp.Header), body: sent.JSON(body), at: t.opts.now()})
 }
 
 func (t *tokenEndpoints) decodeAppToken(answer *answer) (tokens.Pair, error) {
@@ -195,7 +197,8 @@ func (t *tokenEndpoints) decodeAppToken(answer *answer) (tokens.Pair, error) {
 	return tokens.Pair{AccessToken: string(body.AccessToken), Obtained: now, Expires: now.Add(life)}, nil
 }
 
-// withoutSecret keeps of an answer to credentials what does not repeat them.
+// withoutSecret returns an error of a token endpoint without the texts that could
+// repeat the credentials.
 func withoutSecret(e *Error, secret string) *Error {
 	safe := &Error{
 		Operation: e.Operation, StatusCode: e.StatusCode, Type: e.Type, Code: e.Code,
@@ -241,7 +244,7 @@ func (t tokenTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if resp.Header.Get("Content-Type") == "" {
 		resp.Header.Set("Content-Type", "application/json") // x/oauth2 would guess a form
 	}
-	body, err := roundtrip.Body(resp, maxErrorBody)
+	body, err := roundtrip.Body(resp, maxErrorBody, maxErrorBody)
 	switch {
 	case err != nil && !errors.Is(err, roundtrip.ErrTooLarge): // of which what is read is no JSON
 		err = sent.Cause(err)
@@ -263,8 +266,8 @@ func newTokenClient(o *options) *http.Client {
 	}
 }
 
-// wholeSeconds writes a lifetime as x/oauth2 can read it: 7200.0 and 7.2e3 are the
-// same number in JSON, and fail there. One that is none is left out.
+// wholeSeconds writes a lifetime such as 7200.0 or 7.2e3 as 7200, which is all that
+// x/oauth2 can read. A lifetime that is no number is left out.
 func wholeSeconds(body []byte) []byte {
 	fields, err := decodeObject[map[string]json.RawMessage](body)
 	if err != nil {
@@ -288,7 +291,7 @@ func wholeSeconds(body []byte) []byte {
 	return whole
 }
 
-// brokenOff ends a body as it had ended.
+// brokenOff ends a body with the error with which the original one ended.
 type brokenOff struct{ err error }
 
 func (b brokenOff) Read([]byte) (int, error) {

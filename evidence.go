@@ -10,10 +10,10 @@ import (
 	"github.com/seed-498a1bc4/smartcar/signals"
 )
 
-// This file says what everything that arrives shows about a car. Its functions
-// take plain values and return events of package policy; they send nothing and
-// store nothing. An event that is older than what is known changes nothing, in
-// whatever order events arrive.
+// This file says what an answer, an error or a webhook event shows about a car. Its
+// functions take plain values and return events of package policy; they send nothing
+// and store nothing. An event that is older than what is known changes nothing, so
+// events may arrive in any order.
 //
 //	source                                      event                           where it is applied
 //	-----------------------------------------   -----------------------------   ------------------------
@@ -45,10 +45,10 @@ import (
 //	the owner ran Connect again                 AccessChanged                   accounts.accessChanged
 //	the car was subscribed to a webhook         Subscribed                      Vehicle.Subscribe
 //
-// The other events of package policy tell of the car's turn and not of the car:
-// AskData, AskCommand, Leave and ReserveAgain are made in gate.go and cars.go.
+// The other events of package policy concern the car's turn: AskData, AskCommand,
+// Leave and ReserveAgain are made in gate.go and cars.go.
 
-// keyTellers are the ways in which this client learns of a car's key, beside
+// keyTellers are the sources from which this client learns of a car's key, beside
 // errors and commands.
 type keyTellers struct {
 	endpoint bool // the API has an endpoint for it, which asks no car
@@ -94,9 +94,9 @@ func evidenceOfIdentity(identity VehicleIdentity) (events []policy.Event, found 
 	}
 }
 
-// evidenceOfClassCheck: all that can tell the class without asking the car was
-// asked for, and nothing told it. Err is why the last of it could not be read; nil
-// if it could. The car's data may have the VIN.
+// evidenceOfClassCheck is for a probe that read everything that takes no turn, and did
+// not find the class. Err is why the last of it could not be read; nil if it could be.
+// With dataHasVIN, the car's data may still show the class.
 func evidenceOfClassCheck(err error, dataHasVIN bool) []policy.Event {
 	switch {
 	case err != nil && !permanent(err):
@@ -107,7 +107,8 @@ func evidenceOfClassCheck(err error, dataHasVIN bool) []policy.Event {
 	return []policy.Event{policy.LearnClass(policy.ClassUnknown)}
 }
 
-// evidenceOfKeyCheck: the status of the key could not be read, because of err.
+// evidenceOfKeyCheck is for a probe that could not read the status of the key,
+// because of err.
 func evidenceOfKeyCheck(err error, now time.Time) []policy.Event {
 	if keyStatusNeverHad(err) {
 		return []policy.Event{policy.LearnKey(policy.KeyUnavailable, policy.FromEndpoint, now)}
@@ -136,10 +137,20 @@ func evidenceOfData(events []policy.Event, a attempt, nonce uint64, lease time.D
 		return append(events, policy.Settle(nonce, lease, result))
 	}
 	shown := a.answer.observed
-	result.Data = shown.data()
-	result.Data.RecordedAt = later(result.Data.RecordedAt, newest(a.answer.parts))
-	if !shown.wasChecked { // v3 always answers with what it has stored
-		result.Data.FetchedAt = newestFetched(a.answer.parts)
+	if shown.wasChecked {
+		result.Data = shown.data()
+	}
+	for i := range a.answer.parts {
+		p := &a.answer.parts[i]
+		if p.err == nil && p.meta.RecordedAt.After(result.Data.RecordedAt) {
+			result.Data.RecordedAt = p.meta.RecordedAt
+		}
+		if p.err == nil && !shown.wasChecked && p.meta.FetchedAt.After(result.Data.FetchedAt) {
+			result.Data.FetchedAt = p.meta.FetchedAt // of v3, which answers with what it has stored, it says nothing
+		}
+	}
+	if !shown.wasChecked {
+		return append(events, policy.Settle(nonce, lease, result))
 	}
 	switch class := shown.classShown(); {
 	case class != policy.ClassUnknown:
@@ -158,8 +169,8 @@ func evidenceOfData(events []policy.Event, a attempt, nonce uint64, lease time.D
 	return events
 }
 
-// evidenceOfCommand is what the end of a command shows; op is nil for one of
-// Vehicle.Request, of which nobody knows whether it needs the key.
+// evidenceOfCommand is what the end of a command shows. Op is nil for a command of
+// Vehicle.Request: whether that needs the key is not known.
 func evidenceOfCommand(op *operation, a attempt, err error) []policy.Event {
 	switch {
 	case a.failure != nil && a.failure.isKeyRequired():
@@ -170,8 +181,8 @@ func evidenceOfCommand(op *operation, a attempt, err error) []policy.Event {
 	return nil
 }
 
-// evidenceOfApplication is the application's own word about the key; nil for a
-// state that is none.
+// evidenceOfApplication is the application's own word about the key. It is nil for a
+// state that the application cannot set.
 func evidenceOfApplication(state KeyState, now time.Time) []policy.Event {
 	switch state {
 	case KeyInstalled:
@@ -223,7 +234,7 @@ func evidenceOfSignals(set *signalSet, arrived, keyAt time.Time, tellers keyTell
 	_, listed := set.find(signals.ConnectivityStatusIsDigitalKeyPaired)
 	switch {
 	case !listed, tellers.endpoint && (o.key == policy.KeyUnavailable || !tellers.signal):
-		o.key, o.wasChecked = policy.KeyNotAsked, false // nothing is shown, or the endpoint tells it
+		o.key, o.wasChecked = policy.KeyNotAsked, false // no signal of the key, or the endpoint counts instead
 	case o.keyAt.IsZero():
 		o.keyAt = arrived
 	}
@@ -279,7 +290,8 @@ func evidenceOfReadings(w WebhookVehicle, arrived time.Time) (events []policy.Ev
 	return events
 }
 
-// tellsOfKeyError: an error of the event says that the key is missing, or no longer.
+// tellsOfKeyError reports whether an error in the event says that the key is missing,
+// or that this error is resolved.
 func (e *WebhookEvent) tellsOfKeyError() bool {
 	return slices.ContainsFunc(e.Errors, func(p EventError) bool { return p.Err.isKeyRequired() }) ||
 		e.Signals != nil && slices.ContainsFunc(e.Signals.content().signals, storedSignal.needsKey)
@@ -287,7 +299,7 @@ func (e *WebhookEvent) tellsOfKeyError() bool {
 
 func (s storedSignal) needsKey() bool { return s.err != nil && s.err.isKeyRequired() }
 
-// asOf is when Smartcar said what a list holds: it had the newest of it then.
+// asOf is when a list of signals was true: when Smartcar had the newest of them.
 func asOf(set *signalSet, arrived time.Time) (at time.Time) {
 	for _, s := range set.signals {
 		at = later(at, s.meta.RetrievedAt)
@@ -326,12 +338,9 @@ func (o observation) needsKey(ignoreKeySignal bool) *Error {
 // data is what the policy learns of the car's data.
 func (o observation) data() policy.Data {
 	d := policy.Data{RecordedAt: o.recordedAt, Wake: o.wake}
-	switch {
-	case !o.wasChecked:
-	case o.nothing:
+	d.Stored = policy.StoredSome
+	if o.nothing {
 		d.Stored = policy.StoredNothing
-	default:
-		d.Stored = policy.StoredSome
 	}
 	return d
 }
@@ -344,22 +353,24 @@ func (o observation) classShown() policy.Class {
 	return classOf(VehicleIdentity{VIN: o.vin})
 }
 
-// keyShown is what the answer shows of the key, and since when that may have
-// changed: a clock that is ahead must not outlive what is learned next. An answer
-// that came at that time shows nothing newer. KeyNotAsked is nothing.
+// keyShown is what an answer that came at that time shows of the key, and when that was
+// true. If the car's clock is ahead, it was true when the answer came: a time in the
+// future would make all later evidence look older. KeyNotAsked means that the answer
+// shows nothing.
 func (o observation) keyShown(at time.Time, tellers keyTellers) (policy.Key, time.Time) {
 	if number, err := vin.Parse(o.vin); err == nil && !number.IsTesla() {
 		return policy.KeyNotAsked, time.Time{} // the signal is of some other key
 	}
 	if !tellers.signal && o.wasChecked && !o.nothing {
-		return policy.KeyUnavailable, time.Time{} // it will not come in a way that counts
+		return policy.KeyUnavailable, time.Time{} // no source that counts will tell it
 	}
 	return o.key, earlier(o.keyAt, at)
 }
 
-// turn is the outcome of a list of signals, which is read as a whole: what is
-// not in it was asked for all the same. An empty one never reached the car.
-func (o observation) turn(wanted policy.Outcome) policy.Outcome {
+// outcome is that of a list of signals for the turn. The list is one request, so it
+// costs the same whether the wanted signals are in it or not. An empty list never
+// reached the car.
+func (o observation) outcome(wanted policy.Outcome) policy.Outcome {
 	if o.nothing {
 		return policy.OutcomeReleased
 	}
@@ -386,7 +397,7 @@ func (set *signalSet) observe() observation {
 			o.wake = policy.WakeAsleep
 		}
 	}
-	var askedAt time.Time // for the key; the last time, and zero if that is not known
+	var askedAt time.Time // when a signal last asked for the key; zero if that is not known
 	for _, s := range set.signals {
 		switch {
 		case s.err == nil:
@@ -401,23 +412,23 @@ func (set *signalSet) observe() observation {
 	paired, err := boolSignal(set, signals.ConnectivityStatusIsDigitalKeyPaired)
 	switch {
 	case err == nil && paired.Value != nil:
-		// Not every signal says when the car recorded it; then it was so, as far
-		// as Smartcar knew, when it was fetched or stored.
-		o.key, o.keyAt = policy.KeyMissing, firstTime(paired.OEMUpdatedAt, paired.RetrievedAt, paired.IngestedAt)
+		// If a signal does not say when the car recorded it, the time at which Smartcar
+		// fetched or stored it counts.
+		o.key, o.keyAt = policy.KeyMissing, firstKnown(paired.OEMUpdatedAt, paired.RetrievedAt, paired.IngestedAt)
 		if *paired.Value {
 			o.key = policy.KeyInstalled
-			o.keySince = !askedAt.IsZero() && firstOfAll(paired.OEMUpdatedAt, paired.RetrievedAt, paired.IngestedAt).After(askedAt)
+			o.keySince = !askedAt.IsZero() && earliestKnown(paired.OEMUpdatedAt, paired.RetrievedAt, paired.IngestedAt).After(askedAt)
 		}
 	case err != nil && permanent(err):
 		o.key = policy.KeyUnavailable
 	case err != nil && isGone(err) && whole:
-		o.key = policy.KeyUnavailable // a whole list without it: it will not come
+		o.key = policy.KeyUnavailable // the list is complete, so the signal will not come
 	}
 	return o
 }
 
-// firstOfAll is the earliest of the times that are known.
-func firstOfAll(times ...time.Time) (first time.Time) {
+// earliestKnown is the earliest of the times that are known.
+func earliestKnown(times ...time.Time) (first time.Time) {
 	for _, t := range times {
 		if first.IsZero() || !t.IsZero() && t.Before(first) {
 			first = t
@@ -426,8 +437,8 @@ func firstOfAll(times ...time.Time) (first time.Time) {
 	return first
 }
 
-// firstTime is the first that is known, as they are listed.
-func firstTime(times ...time.Time) time.Time {
+// firstKnown is the first time of the list that is not zero.
+func firstKnown(times ...time.Time) time.Time {
 	for _, t := range times {
 		if !t.IsZero() {
 			return t
@@ -452,15 +463,16 @@ func classOf(identity VehicleIdentity) policy.Class {
 	return policy.ClassUnknown
 }
 
-// permanent: asking again soon will not change the answer. A page of a proxy,
-// whatever its status, is not Smartcar's answer.
+// permanent reports whether asking again soon would give the same error. The page of a
+// proxy is not permanent, whatever its status.
 func permanent(err error) bool {
 	return errors.Is(err, ErrPermission) || errors.Is(err, ErrNotSupported)
 }
 
-// keyStatusNeverHad knows the endpoint's two traps: VEHICLE_MISSING there means
-// that the connected account is not the owner's, PLATFORM_NOT_CAPABLE that the
-// car is connected through Tesla's retired integration.
+// keyStatusNeverHad reports whether the status of the key can never be read with this
+// connection. Two errors of the endpoint mean just that: VEHICLE_MISSING, since the
+// connected account is not the owner's, and PLATFORM_NOT_CAPABLE, since the car is
+// connected through Tesla's retired integration.
 func keyStatusNeverHad(err error) bool {
 	e, ok := errors.AsType[*Error](err)
 	return permanent(err) || ok && e.Type == typeAccount && e.Code == "VEHICLE_MISSING"

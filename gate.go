@@ -23,6 +23,9 @@ type gate struct {
 	links   *keyLinks
 	answers *answerCache
 	probe   *probe
+	// How long a turn is held: before its request leaves, see reserveLease, and
+	// from then on.
+	reserve, lease time.Duration
 	// learning lets one caller ask for the class of a car, or for its key, in place of
 	// all who need it for the same user.
 	learning records.Flights
@@ -52,19 +55,24 @@ func (o *options) recordTrust() time.Duration { return min(maxRecordTrust, o.rul
 // guarding is the gate as a layer of the pipeline.
 func (g *gate) guarding(next layer) layer {
 	return func(ctx context.Context, r *request, _ *turn) (attempt, error) {
-		if err := g.pause.refuse(r); err != nil {
-			return attempt{}, err
+		if g.pause.until.Load() != 0 {
+			if err := g.pause.refuse(r); err != nil {
+				return attempt{}, err
+			}
 		}
 		if r.car.id == "" {
 			a, err := next(ctx, r, nil)
 			return a, g.explain(ctx, r, a, err)
 		}
-		ref, err := g.cars.register(ctx, r.car)
-		if err != nil {
-			return attempt{}, err
-		}
-		r.car = ref // a user who is forgotten before the next try is not registered again
 		var a attempt
+		var err error
+		if g.opts.api == V3 {
+			// A user who is forgotten before the next try is not registered again.
+			if r.car, err = g.cars.register(ctx, r.car); err != nil {
+				return attempt{}, err
+			}
+		}
+		ref := r.car
 		switch r.kind {
 		case KindData:
 			a, err = g.data(ctx, r, ref, next)
@@ -77,7 +85,14 @@ func (g *gate) guarding(next layer) layer {
 			g.cars.unregisterUnknown(ctx, ref, err)
 			return a, g.explain(ctx, r, a, err)
 		}
-		g.learnFrom(ctx, ref, a)
+		for i := range a.answer.parts {
+			switch p := &a.answer.parts[i]; {
+			case p.err != nil:
+				p.callerErr = g.explainCar(ctx, ref, p.err)
+			case p.op.kind == KindMetadata:
+				g.learnFrom(ctx, ref, p.value, a.began)
+			}
+		}
 		return a, nil
 	}
 }
@@ -119,17 +134,10 @@ func (g *gate) explainCar(ctx context.Context, ref carRef, e *Error) error {
 }
 
 // learnFrom stores what an answer shows of the car's class and key, whoever asked
-// for it, and explains the errors of its parts.
-func (g *gate) learnFrom(ctx context.Context, ref carRef, a attempt) {
-	for i := range a.answer.parts {
-		p := &a.answer.parts[i]
-		if p.err != nil {
-			p.callerErr = g.explainCar(ctx, ref, p.err)
-			continue
-		}
-		if events := evidenceOfReading(p.value, a.began, g.probe.tellers()); len(events) > 0 {
-			_, _ = g.cars.apply(ctx, ref, car{}, events...)
-		}
+// for it.
+func (g *gate) learnFrom(ctx context.Context, ref carRef, value reading, began time.Time) {
+	if events := evidenceOfReading(value, began, g.probe.tellers); len(events) > 0 {
+		_, _ = g.cars.apply(ctx, ref, car{}, events...)
 	}
 }
 
@@ -140,15 +148,26 @@ func (g *gate) data(ctx context.Context, r *request, ref carRef, next layer) (at
 		g.settle(ctx, r, ref, car{}, nil, a)
 		return a, err
 	}
-	c, fresh, err := g.cars.lookUp(ctx, ref)
-	if err == nil && g.wants(c) {
+	var err error
+	c, known := g.cars.cached.Get(ref.key)
+	fresh := !known
+	if fresh {
+		c, err = g.cars.load(ctx, ref)
+	}
+	if err == nil && c.state.Unlearned(c.now(), g.probe.keyIsFree) {
 		c, fresh, err = g.learn(ctx, r, ref, c, fresh)
 	}
-	nonce, ready := randid.New(), r.auth.ready()
-	ask := g.opts.askData(nonce, ready)
-	for err == nil {
-		r.kept.setClass(c.state)
-		state, d := g.cars.step(c, ask)
+	for nonce := randid.New(); err == nil; {
+		if k := r.kept; k != nil && (!k.plain.Load() || c.state.Repeats()) {
+			k.setClass(c.state)
+		}
+		// A request whose token is at hand leaves at once: then taking the turn and
+		// leaving are one write.
+		ask, ready := policy.AskData(nonce, g.reserve), false
+		if c.state.Keyless() && r.auth.ready() {
+			ask, ready = policy.AskDataAndLeave(nonce, g.lease), true
+		}
+		state, d := policy.Step(c.state, ask, c.now(), g.cars.rules)
 		switch {
 		case d.Verdict == policy.VerdictRefuse && (fresh || g.cars.recent(c)):
 			return attempt{}, g.refuse(ctx, r, ref, c, state, d)
@@ -221,10 +240,7 @@ func storeAway(r *request, cause error) error {
 
 // wants reports whether the class of the car, or its key, must be learned before
 // its data is asked for.
-func (g *gate) wants(c car) bool {
-	now := c.now()
-	return c.state.WantsClass(now) || c.state.WantsKey(now) && g.probe.keyIsFree()
-}
+func (g *gate) wants(c car) bool { return c.state.Unlearned(c.now(), g.probe.keyIsFree) }
 
 // learned loads the record of a car, after learning what can be learned without
 // taking a turn.
@@ -286,7 +302,7 @@ func (g *gate) learnNow(ctx context.Context, r *request, ref carRef) error {
 			return err
 		}
 	}
-	if c.state.WantsKey(c.now()) && g.probe.keyIsFree() {
+	if c.state.WantsKey(c.now()) && g.probe.keyIsFree {
 		_ = g.learnKey(ctx, r, ref) // stored as evidence, too
 	}
 	return nil
@@ -328,36 +344,31 @@ func (g *gate) learnKey(ctx context.Context, r *request, ref carRef) error {
 // in the answer, and keeps the answer. C is the record by which the request was
 // allowed; t is nil if it has taken no turn.
 func (g *gate) settle(ctx context.Context, r *request, ref carRef, c car, t *turn, a attempt) {
-	if c, ok := g.worthBooking(ctx, ref, c, t, a); ok {
+	// A plain success of a car without a local limit changes nothing that the policy
+	// goes by, and is not booked.
+	plain := (a.outcome == policy.OutcomeOK || a.outcome == policy.OutcomeReleased) && a.failure == nil
+	booked := t != nil || !plain || c.asked.IsZero() || c.state.Class() == policy.ClassLegacy
+	if !booked {
+		var events [4]policy.Event // on the stack: nearly every read passes here
+		booked = c.state.OutdatedBy(c.now(), g.cars.rules, evidenceOfData(events[:0], a, 0, 0, g.probe.tellers)...)
+	}
+	if !booked && c.state.Class() == policy.ClassStreaming && a.outcome == policy.OutcomeOK {
+		// The key may have been removed while the request was under way.
+		latest, err := g.cars.load(ctx, ref)
+		if err != nil && ctx.Err() != nil {
+			latest, err = g.cars.loadDetached(ctx, ref)
+		}
+		c, booked = latest, err == nil && latest.state.Keyless()
+	}
+	if booked {
 		g.book(ctx, r, ref, c, t, a)
 	}
 	switch {
 	case a.answer == nil || r.kept == nil || r.query != nil || r.alone: // no answer, or none that another request wants
 	case ref.registered && !g.cars.stillRegistered(ctx, ref): // forgotten meanwhile
 	default:
-		g.answers.keep(ctx, r.answerRef(), a.began, a.answer.parts)
+		g.answers.keep(ctx, answerRef{kept: r.kept, car: r.car, scope: r.scope, units: r.units}, a.began, a.answer.parts)
 	}
-}
-
-// worthBooking reports whether a data request has to be booked in the store. A
-// plain success of a car without a local limit changes nothing that the policy
-// goes by, and is not. The car that it returns is loaded anew where that was needed
-// to tell.
-func (g *gate) worthBooking(ctx context.Context, ref carRef, c car, t *turn, a attempt) (car, bool) {
-	plain := (a.outcome == policy.OutcomeOK || a.outcome == policy.OutcomeReleased) && a.failure == nil
-	if t != nil || !plain || !c.loaded() || c.state.Class() == policy.ClassLegacy {
-		return c, true
-	}
-	var events [4]policy.Event // on the stack: nearly every read passes here
-	if c.state.OutdatedBy(c.now(), g.opts.policyRules(), evidenceOfData(events[:0], a, 0, 0, g.probe.tellers())...) {
-		return c, true
-	}
-	if c.state.Class() != policy.ClassStreaming || a.outcome == policy.OutcomeReleased {
-		return c, false
-	}
-	// The key may have been removed while the request was under way.
-	c, err := g.cars.loadAnyway(ctx, ref)
-	return c, err == nil && c.state.Keyless()
 }
 
 // book stores what a data request cost. If the write fails, the lease ends by
@@ -370,7 +381,7 @@ func (g *gate) book(ctx context.Context, r *request, ref carRef, c car, t *turn,
 		nonce, ctx = t.nonce, losable.Mark(ctx)
 	}
 	events := make([]policy.Event, 0, 4)
-	events = evidenceOfData(events, a, nonce, g.opts.lease(), g.probe.tellers())
+	events = evidenceOfData(events, a, nonce, g.lease, g.probe.tellers)
 	c, err := g.cars.apply(ctx, ref, c, events...)
 	if err == nil {
 		r.kept.setClass(c.state)
@@ -411,7 +422,7 @@ func (g *gate) command(ctx context.Context, r *request, ref carRef, next layer) 
 func (g *gate) allowCommand(ctx context.Context, r *request, ref carRef) error {
 	c, fresh, err := g.cars.lookUp(ctx, ref)
 	verdict := func() policy.Verdict {
-		_, d := g.cars.step(c, policy.AskCommand(g.probe.keyIsFree()))
+		_, d := g.cars.step(c, policy.AskCommand(g.probe.keyIsFree))
 		return d.Verdict
 	}
 	if strict := g.opts.storePolicy.RefuseOthers; err == nil && !fresh && (strict || verdict() != policy.VerdictSend) {

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// This file hands out answers that are kept, in the place of a request.
+// This file hands out kept answers in the place of a request.
 
 // current returns the kept answers that Smartcar would only repeat, and what
 // is left to be asked for.
@@ -73,9 +73,10 @@ func (v *Vehicle) instead(ctx context.Context, r *request, asked time.Time, refu
 	return nil, refused
 }
 
-// lastAnswers returns the kept answers that were received at since or later;
-// without a since they are stale. An operation without one fails by itself; if
-// none has one, lastAnswers returns nil.
+// lastAnswers returns the kept answers that were received at since or later. With a
+// zero since they may be of any age, and are marked as stale. An operation without a
+// kept answer gets the error limit; if there is no kept answer at all, lastAnswers
+// returns nil.
 func lastAnswers(r *request, limit *RateLimitError, since time.Time) []part {
 	parts := make([]part, len(r.reads))
 	found := false

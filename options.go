@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/seed-498a1bc4/smartcar/internal/clocks"
 	"github.com/seed-498a1bc4/smartcar/internal/tokens"
 	"github.com/seed-498a1bc4/smartcar/store"
 )
@@ -59,8 +60,8 @@ func (o *options) attemptTimeout() time.Duration {
 // lease is how long a data request may keep a keyless car's turn.
 func (o *options) lease() time.Duration { return o.timeout + attemptMargin }
 
-// refreshLease is how long one replica may keep the others from refreshing: so
-// short that three successors in a row are in time with the same refresh token.
+// refreshLease is how long one replica may keep the others from refreshing. It is so
+// short that three more replicas, one after the other, can try within the grace.
 func (o *options) refreshLease() time.Duration { return o.grace / 4 }
 
 // refreshTimeout bounds one request to the token endpoint, within the lease.
@@ -92,7 +93,7 @@ func defaultOptions() options {
 		retry:     RetryPolicy{MaxAttempts: 3, BaseDelay: 500 * time.Millisecond, MaxDelay: 10 * time.Second},
 		keyDomain: defaultKeyDomain,
 		cacheSize: 10_000,
-		clock:     systemClock{},
+		clock:     clocks.System{},
 		rules:     DefaultRules(),
 		timeout:   310 * time.Second,
 		grace:     time.Minute,
@@ -136,11 +137,11 @@ func WithTimeout(d time.Duration) Option {
 // used: above zero, at most an hour. Default one minute, which is assumed:
 // Smartcar does not document it. All clients that share a store must agree on it.
 //
-// A used refresh token is what brings back a login whose new pair got lost: the
-// answer never came, or its process died before it was stored. So the lease of
-// a refresh, after which another client may try the same token, is a quarter of
-// the grace, and one request to the token endpoint takes at most a sixth. A
-// grace that is assumed too long costs logins, one too short some requests more.
+// If the answer to a refresh is lost, or its process dies before the new pair is
+// stored, sending the used refresh token once more brings the login back. So the
+// lease of a refresh, after which another client may try the same token, is a quarter
+// of the grace, and one request to the token endpoint takes at most a sixth. A grace
+// that is set too long costs logins; one that is set too short costs some requests.
 func WithRefreshGrace(d time.Duration) Option {
 	return func(o *options) error {
 		if d <= 0 || d > time.Hour {
@@ -274,10 +275,10 @@ func validateUnits(argument string, units UnitSystem) error {
 	return nil
 }
 
-// WithLogger logs the version of the API when the client is made, every HTTP request at debug level, every refusal of the
-// policy at info level, and a turn that could not be booked as a warning. What
-// is logged is an allow-list: operation, status, duration, vehicle id, request
-// id, rule and time; never a URL, body, token or location.
+// WithLogger logs the version of the API when the client is made, every HTTP request
+// at debug level, every refusal of the policy at info level, and a turn that could not
+// be booked as a warning. What is logged is an allow-list: operation, status, duration,
+// vehicle id, request id, rule and time; never a URL, body, token or location.
 func WithLogger(logger *slog.Logger) Option {
 	return func(o *options) error {
 		if logger == nil {
@@ -298,9 +299,9 @@ type RetryPolicy struct {
 	// BaseDelay is the pause before the first repetition, from half of it to all
 	// of it at random, and doubled each time. Zero is no pause.
 	BaseDelay time.Duration
-	// MaxDelay bounds a pause: at least BaseDelay, at most an hour. A request that Smartcar
-	// wants repeated later than that is not repeated, so with zero none is that
-	// has to wait.
+	// MaxDelay bounds a pause: at least BaseDelay, at most an hour. If Smartcar wants a
+	// request repeated later than that, it is not repeated. With zero, only requests
+	// that need no pause are repeated.
 	MaxDelay time.Duration
 }
 

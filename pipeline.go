@@ -40,7 +40,7 @@ type request struct {
 type attempt struct {
 	answer  *answer        // nil unless a whole answer came that is no error
 	outcome policy.Outcome // what the request means for the turn of its car
-	failure *Error         // what the policy learns from; it may stand beside an answer, as one item of a batch
+	failure *Error         // what the policy learns from; beside an answer, the error of one of its parts
 	began   time.Time      // when the request left
 }
 
@@ -68,7 +68,7 @@ type layer func(ctx context.Context, r *request, t *turn) (attempt, error)
 // application.
 func newPipeline(g *gate, w wire, own secrets) layer {
 	sending := authorizing(classifying(g.opts, w, transmitting(g.opts, own)))
-	g.probe = &probe{opts: g.opts, wire: w, send: retrying(g.opts, g.pause.pausing(sending))}
+	g.probe = newProbe(g.opts, w, retrying(g.opts, g.pause.pausing(sending)))
 	return retrying(g.opts, g.guarding(sending))
 }
 
@@ -97,10 +97,10 @@ func retrying(o *options, next layer) layer {
 	}
 }
 
-// withNextAllowed returns a dated copy of err: several callers may share the
-// failure of one token refresh.
+// withNextAllowed returns a copy of err with a NextAllowed. It must be a copy: several
+// callers may share the failure of one token refresh.
 func withNextAllowed(err error, at time.Time) error {
-	e, ok := err.(*Error) //nolint:errorlint // what wraps an Error says when to come back itself
+	e, ok := err.(*Error) //nolint:errorlint // an error that wraps one says itself when to come back
 	if !ok {
 		return err
 	}
@@ -109,8 +109,8 @@ func withNextAllowed(err error, at time.Time) error {
 	return &dated
 }
 
-// retryDelay says how long to wait after a failed attempt, and whether to try
-// again at all: never when it would take longer than the policy's MaxDelay.
+// retryDelay says how long to wait after a failed attempt, and whether to try again at
+// all: not if the pause would be longer than RetryPolicy.MaxDelay.
 func retryDelay(o *options, err error, try int) (time.Duration, bool) {
 	if try >= o.retry.MaxAttempts || !Retryable(err) {
 		return 0, false
@@ -130,18 +130,18 @@ func retryDelay(o *options, err error, try int) (time.Duration, bool) {
 // documented bucket refills one request each 30 s.
 const bareApplicationPause = 30 * time.Second
 
-// A pause remembers the application-wide limit while it is known to hold. It is
-// shared by everything of a client that sends requests.
+// A pause is the application-wide limit, from Smartcar's 429 until it ends. Everything
+// of a client that sends requests shares one.
 type pause struct {
 	opts  *options
 	until atomic.Int64 // when the limit opens again: nanoseconds since 1970, 0 if it is open
 }
 
-// end is when the limit opens again; a time that is over means that it is open.
+// end is when the limit ends. If that is in the past, there is no limit.
 func (p *pause) end() time.Time { return time.Unix(0, p.until.Load()).UTC() }
 
-// begin remembers an application-wide limit. What a proxy says, and not
-// Smartcar, is believed for a moment only.
+// begin starts the pause after an application-wide 429. If the 429 has no type, it may
+// be a proxy's, so the pause lasts for a minute at most.
 func (p *pause) begin(op Operation, e *Error) error {
 	wait := e.RetryAfter
 	if wait == 0 {

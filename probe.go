@@ -14,15 +14,18 @@ type probe struct {
 	opts *options
 	wire wire
 	send layer
+	// keyIsFree: the API tells the status of the key without asking the car. On v3
+	// the status comes with the car's data.
+	keyIsFree bool
+	tellers   keyTellers // the ways in which this client learns of a car's key
 }
 
-// keyIsFree reports whether the API tells the status of the key without asking
-// the car. On v3 the status comes with the car's data.
-func (p *probe) keyIsFree() bool { return p.wire.supports(&lookup(opKeyStatus)[0]) }
-
-// tellers are the ways in which this client learns of a car's key.
-func (p *probe) tellers() keyTellers {
-	return keyTellers{endpoint: p.keyIsFree(), believed: !p.opts.ignoreKeyEndpoint, signal: !p.opts.ignoreKeySignal}
+func newProbe(o *options, w wire, send layer) *probe {
+	free := w.supports(&lookup(opKeyStatus)[0])
+	return &probe{
+		opts: o, wire: w, send: send, keyIsFree: free,
+		tellers: keyTellers{endpoint: free, believed: !o.ignoreKeyEndpoint, signal: !o.ignoreKeySignal},
+	}
 }
 
 // class asks for the attributes, and for the VIN where they leave the class open
@@ -63,7 +66,7 @@ func (p *probe) key(ctx context.Context, r *request) ([]policy.Event, error) {
 	if err != nil {
 		return evidenceOfKeyCheck(err, p.opts.now()), err
 	}
-	return evidenceOfReading(answered.value, began, p.tellers()), nil
+	return evidenceOfReading(answered.value, began, p.tellers), nil
 }
 
 // read asks for one operation about the car of r, with the same credentials.

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/contexts"
-	"github.com/seed-498a1bc4/smartcar/internal/echo"
 	"github.com/seed-498a1bc4/smartcar/internal/lenient"
 	"github.com/seed-498a1bc4/smartcar/internal/policy"
 	"github.com/seed-498a1bc4/smartcar/internal/roundtrip"
@@ -32,8 +31,8 @@ var errAttemptTime = fmt.Errorf("no complete answer in time: %w", context.Deadli
 // place that touches the network, except for the token endpoints.
 func transmitting(o *options, own secrets) exchange {
 	timeout, ours := o.attemptTimeout(), own.toAPI()
-	return func(ctx context.Context, r *request, auth tokens.Access, takesTurn bool) (attempt, error) {
-		sent := attempt{outcome: policy.OutcomeReleased, began: o.now()}
+	return func(ctx context.Context, r *request, auth tokens.Authorization, takesTurn bool) (attempt, error) {
+		sent := attempt{outcome: policy.OutcomeReleased, began: o.clock.Now().UTC()}
 		if err := ctx.Err(); err != nil {
 			return sent, &Error{Operation: r.op, reach: reachedNever, Err: contexts.EndOf(ctx)}
 		}
@@ -60,7 +59,7 @@ func transmitting(o *options, own secrets) exchange {
 		if r.wire.body != nil {
 			req.Header["Content-Type"] = []string{"application/json"}
 		}
-		hidden := ours // and what this request has beside
+		hidden := ours // those of the application; the request's own are added
 		for _, value := range auth.Header {
 			_, token, _ := strings.Cut(value, " ")
 			hidden.Add(token)
@@ -68,7 +67,7 @@ func transmitting(o *options, own secrets) exchange {
 		hidden.Add(auth.RefreshToken)
 		hidden.Add(auth.Spare)
 
-		resp, err := roundtrip.Send(o.client.Transport, req.Request) //nolint:bodyclose // readAnswer closes it
+		resp, err := roundtrip.Send(o.client.Transport, req.Request) //nolint:bodyclose // roundtrip.Body closes it
 		if err != nil {
 			e := &Error{Operation: r.op, reach: reachedUnsure, Err: hidden.Cause(causeOf(ctx, err))}
 			if req.NotSent(err) {
@@ -77,13 +76,14 @@ func transmitting(o *options, own secrets) exchange {
 			logRequest(ctx, o, r, 0, "", sent.began)
 			return sent, e
 		}
-		sent.answer, err = readAnswer(ctx, o, resp, &hidden)
+		resp.Header = hidden.Header(resp.Header)
+		body, err := roundtrip.Body(resp, maxBody, maxErrorBody)
 		if o.logger.Enabled(ctx, slog.LevelDebug) {
 			logRequest(ctx, o, r, resp.StatusCode, resp.Header.Get(headerRequestID), sent.began)
 		}
 		if err != nil {
 			e := &Error{
-				Operation: r.op, StatusCode: resp.StatusCode, Err: err,
+				Operation: r.op, StatusCode: resp.StatusCode, Err: hidden.Cause(causeOf(ctx, err)),
 				RequestID: resp.Header.Get(headerRequestID), reach: reachedUnsure,
 			}
 			if errors.Is(err, roundtrip.ErrTooLarge) {
@@ -91,26 +91,12 @@ func transmitting(o *options, own secrets) exchange {
 			}
 			return sent, e
 		}
+		sent.answer = &answer{status: resp.StatusCode, header: resp.Header, body: hidden.JSON(body), at: o.clock.Now().UTC()}
 		return sent, nil
 	}
 }
 
-// readAnswer reads the whole body, so that the connection can be used again. What
-// was sent is struck out of the answer, headers included.
-func readAnswer(ctx context.Context, o *options, resp *http.Response, sent *echo.Echo) (*answer, error) {
-	resp.Header = sent.Header(resp.Header)
-	limit := maxBody
-	if resp.StatusCode >= 300 {
-		limit = maxErrorBody
-	}
-	body, err := roundtrip.Body(resp, limit)
-	if err != nil && (resp.StatusCode < 300 || !errors.Is(err, roundtrip.ErrTooLarge)) {
-		return nil, sent.Cause(causeOf(ctx, err))
-	}
-	return &answer{status: resp.StatusCode, header: resp.Header, body: sent.JSON(body), at: o.now()}, nil
-}
-
-// causeOf says why ctx ended, if that is why err happened.
+// causeOf returns why ctx ended, or err if ctx has not ended.
 func causeOf(ctx context.Context, err error) error {
 	if ctx.Err() == nil {
 		return err
@@ -133,13 +119,16 @@ func logRequest(ctx context.Context, o *options, r *request, status int, request
 // classifying turns what came back into results or typed errors, and says what
 // it means for the vehicle's turn.
 func classifying(o *options, w wire, next exchange) exchange {
-	return func(ctx context.Context, r *request, auth tokens.Access, takesTurn bool) (attempt, error) {
+	return func(ctx context.Context, r *request, auth tokens.Authorization, takesTurn bool) (attempt, error) {
 		a, err := next(ctx, r, auth, takesTurn)
 		if err == nil {
 			err = interpret(a.answer, r, w)
 		}
 		if err == nil {
-			a.outcome, a.failure = bookedAs(a.answer, r.kind, w, o.ignoreKeySignal)
+			a.outcome = policy.OutcomeOK
+			if parts := a.answer.parts; len(parts) > 1 || len(parts) == 1 && parts[0].err != nil || a.answer.observed.wasChecked {
+				a.outcome, a.failure = bookedAs(a.answer, r.kind, w, o.ignoreKeySignal)
+			}
 			return a, nil
 		}
 		a.answer = nil
@@ -213,8 +202,8 @@ func decodePart(p *part, r *request, w wire, a *answer) {
 }
 
 // isAnswered reports whether an answer can be the one to a request that is neither a
-// read nor a typed command. Of the answer to one that only the caller knows, no more
-// is known than that Smartcar speaks JSON, and how it says that something failed.
+// read nor a typed command. For a request that only the caller knows
+// (Vehicle.Request), any JSON will do that is not one of Smartcar's errors.
 func (r *request) isAnswered(a *answer) bool {
 	switch {
 	case r.own != anyJSON:
@@ -227,9 +216,9 @@ func (r *request) isAnswered(a *answer) bool {
 	return json.Valid(a.body) && !isError
 }
 
-// notAnswer is the error for the body of a success that is not what was asked for.
-// The body of a success may be Smartcar's error. One without a type or a status of
-// its own is somebody else's, and nothing that it says is believed.
+// notAnswer is the error for a success whose body is not the answer to the request. If
+// the body is one of Smartcar's errors, with a type or a status, that is returned.
+// Otherwise the body is somebody else's, and nothing in it is believed.
 func notAnswer(op Operation, a *answer, body json.RawMessage, cause error) *Error {
 	e := decodeError(op, a.status, a.header, body, a.at)
 	if e.Type == "" && e.StatusCode < 400 {
@@ -238,17 +227,17 @@ func notAnswer(op Operation, a *answer, body json.RawMessage, cause error) *Erro
 	return e
 }
 
-// bookedAs says what an answer that is no error means for the vehicle's turn. The
-// failure is that of a part which carries evidence, if any does.
+// bookedAs says what an answer means for the vehicle's turn. If one of its parts failed
+// in a way that the policy learns from, failure is that error.
 func bookedAs(a *answer, kind Kind, w wire, ignoreKeySignal bool) (policy.Outcome, *Error) {
 	outcome, failure := strongest(kind, w, a.parts)
 	if !a.observed.wasChecked {
 		return outcome, failure
 	}
 	if failure != nil && failure.isKeyRequired() {
-		failure = nil // one of those observed
+		failure = nil // observed has it, and whether it is outdated
 	}
-	return a.observed.turn(outcome), cmp.Or(failure, a.observed.needsKey(ignoreKeySignal))
+	return a.observed.outcome(outcome), cmp.Or(failure, a.observed.needsKey(ignoreKeySignal))
 }
 
 // strongest is the outcome of an answer with parts: of a batch the strongest
@@ -259,7 +248,7 @@ func strongest(kind Kind, w wire, parts []part) (policy.Outcome, *Error) {
 	}
 	best, failure := policy.OutcomeNone, (*Error)(nil)
 	for i := range parts {
-		if len(parts) > 1 && kind == KindData && w.kind(parts[i].op) != KindData {
+		if kind == KindData && w.kind(parts[i].op) != KindData {
 			continue
 		}
 		outcome := policy.OutcomeOK

@@ -63,13 +63,15 @@ func (w signalV3) attributes() signalAttributesV3 {
 	return a
 }
 
-// isSignal tells a signal without an envelope from an error, which has a code, too.
+// isSignal reports whether an entry without an envelope is a signal and not an error:
+// both have a code.
 func (w signalV3) isSignal() bool {
 	a := w.attributes()
 	return a.Code != "" && (w.Attributes.Present || isObject(a.Body) || isObject(a.Status))
 }
 
-// isEntry tells a signal from what other lists of API v3 hold, which has an id, too.
+// isEntry reports whether an entry is a signal and not that of another list of API v3:
+// all have an id.
 func (w signalV3) isEntry() bool {
 	a := w.attributes()
 	return w.Code != "" || w.Attributes.Value.Code != "" || a.Code != "" && len(a.Body)+len(a.Status) > 0
@@ -221,7 +223,7 @@ const (
 	noPressure = 699.9
 )
 
-// notSentinel is nil for a number that stands for none.
+// notSentinel is nil for noPressure, and otherwise the pressure.
 func notSentinel(pressure *float64) *float64 {
 	if pressure == nil || *pressure == noPressure || *pressure < 0 {
 		return nil
@@ -241,10 +243,10 @@ func canBe(pressure float64, u Unit) bool {
 	return pressure == 0 || leastPressure <= kPa && kPa <= mostPressure
 }
 
-// believe replaces a unit in which the pressures cannot be true by the one that
-// was meant, and drops what can be true in neither. Of kPa and bar, 100 to 1, a
-// number fits at most one: below 20 it is bar, from 20 on kPa, but for 10 to 20,
-// which stays what it is said to be.
+// believe corrects the unit of pressures that a tire cannot have. Some makes label kPa
+// as bar, and the reverse; a tire's pressure is below 20 in bar and above 10 in kPa.
+// So a number up to 10 is bar, and one from 20 on is kPa; from 10 to 20 the label
+// counts. A pressure that a tire cannot have in either unit is dropped.
 func (s *TiresSignal) believe() {
 	other, known := map[Unit]Unit{UnitBars: UnitKilopascals, UnitKilopascals: UnitBars, "": UnitBars}[s.Unit]
 	as, unlike := 0, 0

@@ -72,7 +72,8 @@ func (s *Snapshot) ServiceHistory() (*ServiceHistoryReading, error) {
 // Signals returns what [Vehicle.Signals] would.
 func (s *Snapshot) Signals() (*Signals, error) { return readingAs[Signals](s.reading(AllSignals)) }
 
-// notARead names what is asked for if it is known: else it could be anything.
+// notARead says why an operation cannot be part of a snapshot. It repeats the name of
+// a known operation only: any other text could be a secret.
 func notARead(op Operation) string {
 	if len(lookup(op)) == 0 {
 		return "takes reads such as smartcar.Battery, and one of the operations is unknown"

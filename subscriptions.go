@@ -18,9 +18,8 @@ import (
 	"github.com/seed-498a1bc4/smartcar/signals"
 )
 
-// A Webhook is one of the application's webhooks, as its dashboard has them:
-// there alone they are made and changed. It prints without its URLs, which may
-// hold a secret of yours.
+// A Webhook is one of the application's webhooks. They are made and changed in the
+// dashboard only. A Webhook prints without its URLs, which may hold a secret of yours.
 type Webhook struct {
 	ID   string
 	Name string
@@ -93,8 +92,8 @@ func (v *Vehicle) Subscribe(ctx context.Context, webhookID string) error {
 	if err := v.core.reach.subscribe(ctx, r, webhookID); err != nil {
 		return err
 	}
-	// What is stored from now on is waited for no longer. That it could not be noted
-	// costs a pause.
+	// The policy need not wait any more for data to be stored. If this write fails, it
+	// waits for one pause more.
 	if c, err := v.core.cars.load(ctx, v.car); err == nil && c.state.NothingStored() {
 		_, _ = v.core.cars.apply(ctx, v.car, c, evidenceOfSubscription()...)
 	}
@@ -124,7 +123,8 @@ func (g grantReach) subscribe(ctx context.Context, r *request, webhookID string)
 	return err
 }
 
-// unsubscribe is the one request below a vehicle that the user's token is refused for.
+// unsubscribe sends the one request below a vehicle that takes the application's
+// management token and not the user's.
 func (g grantReach) unsubscribe(ctx context.Context, r *request, webhookID string) error {
 	token := g.secrets().managementToken
 	if token == "" {
@@ -178,7 +178,7 @@ func (a appReach) unsubscribe(ctx context.Context, r *request, webhookID string)
 			if err != nil {
 				return err
 			}
-			// Whatever the filter let through: nobody else's is ended.
+			// Smartcar's filter may let others through: end this subscription only.
 			if s.WebhookID == webhookID && s.UserID == r.car.user && s.VehicleID == r.car.id && !slices.Contains(found, s.ID) {
 				found = append(found, s.ID)
 			}

@@ -26,6 +26,7 @@ type Vehicle struct {
 	car     carRef
 	base    string // its URL
 	grantID string // the grant that listed it; empty until looked up
+	wrong   error  // what is wrong with its id; each call returns it
 	opts    callOptions
 }
 
@@ -42,7 +43,7 @@ func (v *Vehicle) UserID() string { return v.car.user }
 // An option that is not valid makes those calls fail.
 func (v *Vehicle) With(opts ...CallOption) *Vehicle {
 	if v == nil {
-		return nil // its calls say what is wrong
+		return nil // each call returns an error that says why
 	}
 	changed := *v
 	for _, opt := range opts {
@@ -77,8 +78,8 @@ func InUnits(units UnitSystem) CallOption {
 	}
 }
 
-// AllowStale hands out the last answer, marked [Meta.Stale], where the policy
-// or Smartcar's limit would refuse a read.
+// AllowStale hands out the last answer, marked [Meta.Stale], if the policy or
+// Smartcar's limit refuses a read.
 func AllowStale() CallOption { return func(o *callOptions) { o.allowStale = true } }
 
 // ShareInFlight makes a read wait for another one of this process that holds a
@@ -109,7 +110,7 @@ func (v *Vehicle) ServiceHistory(ctx context.Context, from, to time.Time) (*Serv
 	if !from.IsZero() && !to.IsZero() && to.Before(from) {
 		return nil, argumentError("ServiceHistory to", "lies before from")
 	}
-	if v != nil && v.core != nil && v.core.opts.api == V3 { // which takes no period: it is cut out here
+	if v != nil && v.core != nil && v.core.opts.api == V3 { // v3 takes no period: the records are filtered here
 		r, err := readingAs[ServiceHistoryReading](v.readOne(ctx, ServiceHistory, nil))
 		if err == nil {
 			r.Records = slices.DeleteFunc(r.Records, func(s ServiceRecord) bool {
@@ -302,29 +303,26 @@ func (v *Vehicle) newRequest(ctx context.Context, op Operation) (*request, error
 	return r, v.core.reach.authorize(ctx, r, v.grantID)
 }
 
-// unauthorized is newRequest without a credential.
+// unauthorized makes a request without a credential.
 func (v *Vehicle) unauthorized(ctx context.Context, op Operation) (*request, error) {
-	if err := v.ready(ctx); err != nil {
-		return nil, err
+	switch {
+	case v == nil || v.core == nil:
+		return nil, argumentError("Vehicle", "must come from User.Vehicle or User.Vehicles")
+	case ctx == nil:
+		return nil, checkContext(ctx)
+	case v.opts.err != nil:
+		return nil, v.opts.err
+	case v.wrong != nil:
+		return nil, v.wrong
+	}
+	kept, ok := v.core.answers.vehicles.Get(v.car.id)
+	if !ok {
+		kept = v.core.answers.of(v.car.id)
 	}
 	return &request{
 		op: op, kind: KindMetadata, car: v.car, base: v.base, units: cmp.Or(v.opts.units, v.core.opts.units),
-		override: v.opts.override, kept: v.core.answers.of(v.car.id),
+		override: v.opts.override, kept: kept,
 	}, nil
-}
-
-// ready reports what is wrong with the handle itself.
-func (v *Vehicle) ready(ctx context.Context) error {
-	if v == nil || v.core == nil {
-		return argumentError("Vehicle", "must come from User.Vehicle or User.Vehicles")
-	}
-	if err := checkContext(ctx); err != nil {
-		return err
-	}
-	if v.opts.err != nil {
-		return v.opts.err
-	}
-	return validateID("vehicle id", v.car.id)
 }
 
 // readOne reads a single operation.
@@ -364,23 +362,28 @@ func readingAs[T any, P readingOf[T]](p part, err error) (*T, error) {
 	return typed, nil
 }
 
-// read asks for all ops in one request and returns a part for each, in order.
-// Answers that Smartcar would only repeat are taken from what is kept.
+// read asks for all ops in one request and returns a part for each, in order. If
+// Smartcar would only repeat a kept answer, read takes that one and does not ask.
 func (v *Vehicle) read(ctx context.Context, op Operation, ops []operation, query url.Values) ([]part, error) {
-	r, err := v.newRequest(ctx, op)
+	r, err := v.unauthorized(ctx, op)
+	if err == nil {
+		err = v.core.reach.authorize(ctx, r, v.grantID)
+	}
 	if err != nil {
 		return nil, err
 	}
 	r.query = query
-	repeated, missing := v.current(ctx, r, ops)
-	if len(missing) == 0 {
-		return repeated, nil
+	repeated, missing := []part(nil), ops
+	if r.kept != nil && !r.kept.plain.Load() {
+		if repeated, missing = v.current(ctx, r, ops); len(missing) == 0 {
+			return repeated, nil
+		}
 	}
 	r.reads = missing
 	if r.wire, r.kind, err = v.core.wire.read(missing); err != nil {
 		return nil, err
 	}
-	asked := v.core.opts.now()
+	asked := v.core.opts.clock.Now().UTC()
 	var fetched []part
 	a, err := v.core.send(ctx, r, nil)
 	if err == nil {

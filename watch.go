@@ -11,8 +11,8 @@ import (
 	"github.com/seed-498a1bc4/smartcar/internal/policy"
 )
 
-// The pace of Watch where no rule sets one: what Smartcar names as the average
-// of streaming Teslas, and its advice for everything else.
+// The pace of Watch for cars without a rule: for streaming Teslas what Smartcar names
+// as the average, for all others what it advises.
 const (
 	streamingPace = 3 * time.Minute
 	otherPace     = 30 * time.Minute
@@ -26,9 +26,9 @@ const (
 // each refresh of a legacy car while it is awake, at the pace of [Every] for
 // the others. Every slows a legacy car down as well.
 //
-// Errors are yielded too, that the car sleeps once each time. After one that may
-// pass the loop goes on; after one that will not, and when ctx ends, it yields that
-// error and stops.
+// Errors are yielded, too; while the car sleeps, [ErrAsleep] only once. After an error
+// that may pass the loop goes on. After one that will not pass, and when ctx ends, it
+// yields the error and stops.
 func (v *Vehicle) Watch(ctx context.Context, want ...Operation) iter.Seq2[*Snapshot, error] {
 	return func(yield func(*Snapshot, error) bool) {
 		if err := checkContext(ctx); err != nil {
@@ -41,7 +41,7 @@ func (v *Vehicle) Watch(ctx context.Context, want ...Operation) iter.Seq2[*Snaps
 			snapshot, err := v.Snapshot(ctx, want...)
 			asleep := errors.Is(err, ErrAsleep) || err == nil && snapshot.onlyAsleep()
 			switch {
-			case asleep && slept: // it was said
+			case asleep && slept: // already yielded
 			case err == nil:
 				slept = asleep
 				at, dated := snapshot.recordedAt()
@@ -54,7 +54,7 @@ func (v *Vehicle) Watch(ctx context.Context, want ...Operation) iter.Seq2[*Snaps
 			case ctx.Err() != nil:
 				yield(nil, contexts.EndOf(ctx))
 				return
-			case isLocalLimit(err): // woken early to look for the key: not an error
+			case isLocalLimit(err): // the loop woke early, to look for the key
 			default:
 				slept = asleep
 				if !yield(nil, err) || terminal(err) {
@@ -92,7 +92,7 @@ func (v *Vehicle) untilNext(ctx context.Context, err error) time.Duration {
 	}
 	wait := next.Sub(now)
 	switch {
-	case a.Class == ClassLegacy && wait > 0: // no key would open it early
+	case a.Class == ClassLegacy && wait > 0: // a legacy car has no key that would open the window early
 		return max(wait, v.opts.every)
 	case !next.IsZero():
 		return max(earlier(next, lookAt).Sub(now), time.Second)
@@ -133,9 +133,9 @@ const (
 	// keyWaitLook is how often WaitForKey looks into the store, which costs
 	// Smartcar nothing.
 	keyWaitLook = 3 * time.Second
-	// Its status reads are requests: the first ones catch an owner who is
-	// standing there with the phone, and the last of them comes after two hours
-	// and a bit.
+	// Between two reads of the status WaitForKey pauses from keyWaitFirst, for an owner
+	// who is adding the key just now, up to keyWaitLast. The last of keyWaitReads comes
+	// after a little more than two hours.
 	keyWaitFirst = 5 * time.Second
 	keyWaitLast  = 5 * time.Minute
 	keyWaitReads = 30
@@ -144,8 +144,8 @@ const (
 // ErrKeyNotNeeded matches every [*KeyNotNeededError].
 var ErrKeyNotNeeded = errors.New("smartcar: the car needs no virtual key")
 
-// A KeyNotNeededError says that waiting for the key is in vain: the car takes
-// none. Do not ask its owner for one.
+// A KeyNotNeededError says that the car takes no key, so that there is nothing to wait
+// for. Do not ask its owner for one.
 type KeyNotNeededError struct {
 	VehicleID string
 	Class     VehicleClass // ClassLegacy or ClassOther
@@ -171,17 +171,17 @@ func (e *KeyNotNeededError) Is(target error) bool { return target == ErrKeyNotNe
 // itself, which takes no turn of the car: after 5 seconds, then ever more
 // rarely up to every 5 minutes, and never more than 30 times in one call. Reads
 // of others count, so that many who wait for one car ask hardly more often than
-// one. When the 30 are used up, after a little more than 2 hours, where the
-// status can never be read with this connection, and on API v3, which tells it
-// with the car's data only, it goes on looking into the store alone. The time is bounded by ctx and by nothing else: give it a deadline.
+// one. After the 30, which is after a little more than 2 hours, it only looks into the
+// store. So it does from the beginning if the status can never be read with this
+// connection, and on API v3, which tells the status with the car's data only. Nothing
+// but ctx bounds the time: give it a deadline.
 //
 // Errors: that of ctx when it ends; a [*KeyNotNeededError] for a car that takes
 // no key; [ErrNotConnected], [ErrReconnectRequired], [ErrReauthenticate] or an
 // [*Error] when the car can no longer be reached. What may pass, such as a store
 // that is away for a moment, is waited out.
 //
-// A car of which it cannot be told whether it needs the key is waited for like
-// one that does.
+// If it cannot be told whether the car needs the key, WaitForKey waits.
 //
 // https://smartcar.com/docs/help/oem-integrations/tesla/virtual-key-tesla
 func (v *Vehicle) WaitForKey(ctx context.Context) (KeyStatus, error) {
@@ -217,8 +217,8 @@ type keyWait struct {
 	newest time.Time     // when the newest evidence was asked for, as stored
 }
 
-// look returns a status that is not KeyInstalled, or an error that may pass,
-// for "not yet".
+// look looks once. "Not yet" is a status that is not KeyInstalled, or an error that may
+// pass.
 func (w *keyWait) look(ctx context.Context) (KeyStatus, error) {
 	if err := w.reach.connected(ctx, w.vehicle.car.user); err != nil {
 		return KeyStatus{}, err
@@ -241,9 +241,9 @@ func (w *keyWait) look(ctx context.Context) (KeyStatus, error) {
 	return w.status(c.state, c.now())
 }
 
-// learned is the record with the class, and with the status of the key. Each
-// request is made anew: its grant may have ended while we waited, and the user
-// may have another one.
+// learned loads the record, after learning the class and the status of the key. It
+// makes a new request each time: while we waited, the grant may have ended, and the
+// user may have another one.
 func (w *keyWait) learned(ctx context.Context) (car, error) {
 	r, err := w.vehicle.newRequest(ctx, opKeyStatus)
 	if err != nil {
@@ -277,7 +277,7 @@ func (w *keyWait) count() {
 func (w *keyWait) due(c car) bool {
 	s := c.state
 	switch {
-	case s.TakesNoKey() || w.reads >= keyWaitReads || !w.gate.probe.keyIsFree():
+	case s.TakesNoKey() || w.reads >= keyWaitReads || !w.gate.probe.keyIsFree:
 		return false
 	case !w.last.IsZero() && w.gate.opts.now().Before(w.last.Add(max(w.pause, keyWaitFirst))):
 		return false
@@ -312,8 +312,8 @@ func (w *keyWait) status(s policy.State, now time.Time) (KeyStatus, error) {
 		return KeyStatus{}, &KeyNotNeededError{VehicleID: w.vehicle.car.id, Class: publicClass(s.Class())}
 	case s.Key() != policy.KeyInstalled:
 		return KeyStatus{}, nil
-	case (s.WantsKey(now) || s.WantsFreshKey(now)) && w.reads < keyWaitReads && w.gate.probe.keyIsFree():
+	case (s.WantsKey(now) || s.WantsFreshKey(now)) && w.reads < keyWaitReads && w.gate.probe.keyIsFree:
 		return KeyStatus{}, nil
 	}
-	return knownKey(s), nil // whatever could be told of the car, its key is there
+	return knownKey(s), nil // the key is there, even if the class is not known
 }

@@ -125,7 +125,7 @@ type EventError struct {
 	// State is EventErrorBegan, EventErrorResolved, or empty for an error of
 	// signals in an event of the type [EventVehicleState]. It is open.
 	State string
-	// Signals are those that the error keeps from being told.
+	// Signals are those that cannot be read while the error lasts.
 	Signals []signals.Code
 	// Err is the error as a request would have met it. It matches the sentinels
 	// of this package, such as [ErrVirtualKeyRequired] and [ErrAsleep].
@@ -267,7 +267,8 @@ func (w *webhookBody) readV4(e *WebhookEvent) {
 	}
 }
 
-// eventMode is the car's mode; but a test that names a live car is a test.
+// eventMode is the mode of the car, unless the delivery is a test: then it is test,
+// even if the car is a live one.
 func eventMode(car, delivery string) string {
 	if car == "" || car == string(ModeLive) && delivery == string(modeTest) {
 		return delivery
@@ -347,7 +348,7 @@ func (w *webhookBody) readV2(e *WebhookEvent) {
 	switch {
 	case e.Type == "SCHEDULE":
 		e.Type = EventScheduled
-	case p.EventType != "": // what eventBased is about
+	case p.EventType != "": // the type of an eventBased payload
 		e.Type, e.OccurredAt, e.RecordedAt = EventType(enum(p.EventType)), p.EventTime.Time, p.EventTime.Time
 	}
 	for _, v := range p.Vehicles {
@@ -360,8 +361,8 @@ func (w *webhookBody) readV2(e *WebhookEvent) {
 	}
 }
 
-// readItem takes what the policy learns from one reading: that it failed, or when
-// the car recorded it. Paths that are no reads of ours tell nothing.
+// readItem takes what the policy learns from one reading: its error, or when the car
+// recorded it. Paths that are not in the operations table are passed over.
 func (v *WebhookVehicle) readItem(item batchItem, at time.Time) {
 	i := indexOfPath(operations[:], string(item.Path))
 	if i < 0 || !operations[i].isRead() || operations[i].name == opKeyStatus {

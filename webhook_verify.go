@@ -269,7 +269,7 @@ func (c *core) learnEvent(ctx context.Context, e *WebhookEvent, arrived time.Tim
 			return worthRepeating(err)
 		}
 	}
-	events := evidenceOfEvent(e, arrived, keyAt, c.gate.probe.tellers())
+	events := evidenceOfEvent(e, arrived, keyAt, c.gate.probe.tellers)
 	if len(events) == 0 {
 		return nil
 	}
@@ -382,6 +382,8 @@ func (c *core) keepSignals(ctx context.Context, ref carRef, e *WebhookEvent, at 
 			parts[i].meta.UnitSystem = units
 			kept.putNewer(to.key(parts[i].op.name), parts[i])
 		}
-		c.answers.stored.keep(ctx, to, at, parts)
+		if c.answers.stored != nil {
+			c.answers.stored.keep(ctx, to, at, parts)
+		}
 	}
 }

@@ -58,7 +58,7 @@ type answer struct {
 	status int
 	header http.Header
 	body   []byte
-	at     time.Time      // when it had arrived
+	at     time.Time      // when all of it had arrived
 	parts  []part         // of a read, in the order of its operations
 	result *CommandResult // of a typed command
 

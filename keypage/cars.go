@@ -14,13 +14,14 @@ import (
 )
 
 const (
-	// garageFor is how long a list of cars is used again by what a page does by
-	// itself. An owner who opens it may have connected another car just now.
+	// garageFor is how long a list of cars is used again by a page that reloads by
+	// itself. An owner who opens the page gets a new list: another car may have been
+	// connected just now.
 	garageFor = time.Minute
 	nameFor   = 24 * time.Hour
-	// namelessFor is how long nobody is asked again who did not say.
+	// namelessFor is how long a car whose name could not be read is not asked again.
 	namelessFor = time.Minute
-	// freshFor is how old a status may be that is shown to an owner who looks.
+	// freshFor is how old the status of a key may be when an owner opens the page.
 	freshFor = 5 * time.Second
 	// addedFor is the same of a key that is there: an owner can remove it in the car,
 	// and nobody says so.
@@ -29,8 +30,8 @@ const (
 	lookedFor = time.Minute
 	// atOnce is how many cars of one page are asked about at the same time.
 	atOnce = 4
-	// pageTime is how long a page may ask. Smartcar allows a car minutes, which
-	// nobody looks at a blank page for: what is not known by then is said to be so.
+	// pageTime is how long a page may take. Smartcar allows a car minutes, but nobody
+	// looks at a blank page for that long: the page says what is not known by then.
 	pageTime = 20 * time.Second
 )
 
@@ -65,11 +66,11 @@ type car struct {
 	failed  bool // asking again may help
 }
 
-// open says that the car's key may still come.
+// open reports whether the owner may still add the key.
 func (c car) open() bool { return c.waiting || c.failed }
 
-// cars are the user's, or the one that was asked for, those that need the key
-// first. Opened says that an owner asks, and not the page by itself.
+// cars returns the user's cars, or the one car in only; those that need the key come
+// first. Opened says that the owner has opened the page, and not the page itself.
 func (h *Handler) cars(ctx context.Context, user *smartcar.User, only string, opened bool) ([]car, error) {
 	ctx, cancel := context.WithTimeout(ctx, pageTime)
 	defer cancel()
@@ -78,7 +79,7 @@ func (h *Handler) cars(ctx context.Context, user *smartcar.User, only string, op
 		return nil, err
 	}
 	if only != "" {
-		if !opened && !slices.Contains(ids, only) { // another replica may have shown it
+		if !opened && !slices.Contains(ids, only) { // the car may be newer than the list of this replica
 			if ids, err = h.garage(ctx, user, true); err != nil {
 				return nil, err
 			}
@@ -128,7 +129,7 @@ func (h *Handler) describe(ctx context.Context, v *smartcar.Vehicle) car {
 	c := car{vehicle: v, Name: known.text}
 	access, err := v.Access(ctx)
 	if err == nil && h.outdated(v, access) {
-		// The owner looks at it now: what was learned an hour ago will not do.
+		// The owner looks at the page now: a status of an hour ago will not do.
 		if _, err := v.KeyStatus(ctx); err == nil {
 			if fresh, err := v.Access(ctx); err == nil {
 				access = fresh
@@ -164,7 +165,7 @@ func (h *Handler) outdated(v *smartcar.Vehicle, a *smartcar.Access) bool {
 	return true
 }
 
-// state puts what the policy knows into the page's words.
+// state turns what the policy knows into the words of the page.
 func (h *Handler) state(a *smartcar.Access) (carState, string) {
 	t := h.config.Texts
 	switch {
@@ -186,8 +187,8 @@ func (h *Handler) state(a *smartcar.Access) (carState, string) {
 	return notKnown, t.ReasonNeverKnown
 }
 
-// name reads what the car is called, and its VIN where that is wanted. It
-// identifies the car to its owner and is worth no failure.
+// name reads what the car is called, and its VIN if that is wanted. The page can do
+// without either, so an error is dropped.
 func (h *Handler) name(ctx context.Context, v *smartcar.Vehicle) name {
 	key := v.UserID() + "\x00" + v.ID()
 	n, ok := h.names.Get(key)
@@ -214,8 +215,8 @@ func (h *Handler) name(ctx context.Context, v *smartcar.Vehicle) name {
 	return n
 }
 
-// nameOf is "Tesla Model Y 2023": what Smartcar says is shown as text, cut
-// where it is no name any more.
+// nameOf is the name of a car, such as "Tesla Model Y 2023". A text that is too long
+// for a name is cut.
 func nameOf(a *smartcar.AttributesReading) string {
 	const longest = 60
 	brand := a.Make

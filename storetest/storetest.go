@@ -1,14 +1,14 @@
-// Package storetest is the conformance suite of [smartcar.Store]: it runs
+// Package storetest is the conformance suite of [store.Store]: it runs
 // against any implementation and reports where the contract is broken.
 //
 //	func TestStore(t *testing.T) {
 //		backing := startBacking(t)
-//		storetest.Run(t, func(t *testing.T) smartcar.Store {
+//		storetest.Run(t, func(t *testing.T) store.Store {
 //			return openStore(t, backing)
 //		}, storetest.Shared())
 //	}
 //
-// It imports the standard library and package smartcar only. What it cannot
+// It imports the standard library and package store only. What it cannot
 // see is what a store promises to survive: a crash, a restart, a failover.
 // Those tests are the store's own.
 package storetest

@@ -19,21 +19,20 @@ type classKnown struct {
 	is      Class
 	proven  bool      // the server's answers showed it; an inference does not change it
 	byVIN   bool      // the VIN showed it; make, model and year do not change it
-	checkAt time.Time // when what tells the class may be read next
+	checkAt time.Time // when the sources of the class may be read next
 
-	// The sources that have answered without telling it, while it is unresolved:
-	// what can be read without a turn, and the car's data.
+	// While the class is unresolved, which sources have answered without telling it:
+	// silent are those that take no turn, dataSilent is the car's data.
 	silent, dataSilent bool
-	failedSince        time.Time // what can be read without a turn could not be read since then
+	failedSince        time.Time // since when the sources that take no turn could not be read
 }
 
 func (c classKnown) wanted(now time.Time) bool {
 	return c.is <= ClassUnknown && !now.Before(c.checkAt)
 }
 
-// infer takes an inference from the VIN, or from make, model and year. That
-// nothing tells the class changes none that is known; it is asked for again once
-// a day.
+// infer takes an inference from the VIN, or from make, model and year. ClassUnknown
+// does not change a class that is known; it is asked for again once a day.
 func (c classKnown) infer(is Class, byVIN bool, now time.Time) classKnown {
 	switch {
 	case is == ClassUnknown && c.is > ClassUnknown:
@@ -46,8 +45,8 @@ func (c classKnown) infer(is Class, byVIN bool, now time.Time) classKnown {
 	return classKnown{is: is, byVIN: byVIN}
 }
 
-// notTold: one of the sources has answered without telling the class. With both
-// it cannot be told.
+// notTold takes that one of the two sources has answered without telling the class. If
+// both have, the class cannot be told.
 func (c classKnown) notTold(byData bool, now time.Time) classKnown {
 	if c.is > ClassUnknown {
 		return c
@@ -63,8 +62,8 @@ func (c classKnown) notTold(byData bool, now time.Time) classKnown {
 	return c
 }
 
-// failed: what tells the class could not be read for the moment. When that has
-// lasted for a day, it cannot be told.
+// failed takes that the sources of the class could not be read for the moment. If that
+// has lasted for a day, the class cannot be told.
 func (c classKnown) failed(now time.Time) classKnown {
 	if c.is > ClassUnknown {
 		return c
@@ -79,7 +78,7 @@ func (c classKnown) failed(now time.Time) classKnown {
 	return c
 }
 
-// askAgain lets what could not be told be asked for at once.
+// askAgain lets the sources be read again at once.
 func (c classKnown) askAgain() classKnown {
 	c.checkAt, c.failedSince, c.silent = time.Time{}, time.Time{}, false
 	return c

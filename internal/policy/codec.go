@@ -11,9 +11,10 @@ import (
 // makes each write distinct, and then the numbers and times that are not zero, with
 // a bit for each of them in front. Times are milliseconds since 1970, in six bytes.
 //
-// A later version may append to this and change nothing: what stands behind is
-// carried along unread, with the version, so that two versions can share a store.
-// Version 1 is still read. It has a fixed size, and nine times.
+// A later version may append to the record, but change nothing in it. This version
+// carries along, unread, what a later one has appended, with its version number, so
+// that two versions can share a store. Version 1 is still read. It has a fixed size,
+// and nine times.
 const (
 	recordVersion = 2
 	recordHead    = 11 + 8 + 3
@@ -132,7 +133,7 @@ func Decode(b []byte) (State, error) {
 		s.carried.more = b[8] &^ moreKnown
 		if b[0] > recordVersion {
 			s.carried.version = b[0]
-			s.settleUnknown()
+			s.closeUnknown()
 		}
 	default:
 		return State{}, errRecord
@@ -182,9 +183,9 @@ func (s *State) read(b []byte) (rest []byte, ok bool) {
 	return b, true
 }
 
-// settleUnknown takes what a later version knows and this one does not for the
-// closest that keeps the car closed.
-func (s *State) settleUnknown() {
+// closeUnknown replaces values of a later version, which this one does not know, by
+// those that keep the car closed.
+func (s *State) closeUnknown() {
 	if s.class.is > ClassOther {
 		s.class.is = ClassUnresolved
 	}

@@ -43,8 +43,8 @@ type dataKnown struct {
 	nothing    bool      // Smartcar has stored none of it; API v3
 	recordedAt time.Time // the newest, by the car's clock
 	fetchedAt  time.Time // when Smartcar was last asked for it, or sent it
-	movedAt    time.Time // when it came that the newest is newer than the one before
-	stillAt    time.Time // when it came last that it is not; zero if it has moved since
+	movedAt    time.Time // when an answer last brought newer data than was known
+	stillAt    time.Time // when an answer last brought none; zero if one has brought newer data since
 	asleep     uint8     // answers in a row that showed a legacy car asleep, after the first
 	quiet      quiet
 	streaming  streaming // of a legacy car
@@ -85,8 +85,8 @@ func (d dataKnown) askedLegacy(recordedAt time.Time, moved bool, now time.Time, 
 	return d
 }
 
-// stillLookDue reports whether the data has stood still for so long since it moved
-// that the key is to be looked at, and was not looked at since.
+// stillLookDue reports whether no newer data came for so long that the key is to be
+// looked at, and that it was not looked at since then.
 func (d dataKnown) stillLookDue(lookedAt time.Time) bool {
 	for _, still := range [...]time.Duration{firstStillLook, secondStillLook, lastStillLook} {
 		if d.stillAt.Sub(d.movedAt) >= still && !d.movedAt.IsZero() && lookedAt.Before(d.movedAt.Add(still)) {
@@ -96,8 +96,8 @@ func (d dataKnown) stillLookDue(lookedAt time.Time) bool {
 	return false
 }
 
-// outdatedStill reports whether an answer has to be stored for stillLookDue: each
-// would cost a write.
+// outdatedStill reports whether stillLookDue needs this answer to be stored. Storing
+// every answer would cost a write for each.
 func (d dataKnown) outdatedStill(shown Data, now time.Time) bool {
 	switch {
 	case shown.RecordedAt.IsZero():
@@ -108,10 +108,9 @@ func (d dataKnown) outdatedStill(shown Data, now time.Time) bool {
 	return now.Sub(later(d.stillAt, d.movedAt)) >= stillGrain
 }
 
-// pushed takes data that came without being asked for, as Smartcar had it at
-// asOf. Data older than the newest known changes nothing. How far apart two of
-// them were recorded proves no streaming: nobody knows what was left out in
-// between.
+// pushed takes data that a webhook sent, as Smartcar had it at asOf. Data older than
+// the newest known changes nothing. How far apart two pushed recordings are does not
+// prove streaming: Smartcar may have left out others in between.
 func (d dataKnown) pushed(shown Data, asOf time.Time, class Class, now time.Time, rules Rules) dataKnown {
 	newest := earlier(d.recordedAt, now) // a car whose clock is ahead is not believed for ever
 	shown.RecordedAt = earlier(shown.RecordedAt, now)
@@ -145,7 +144,7 @@ func (d dataKnown) woken(shown Data, class Class, now time.Time, rules Rules) da
 	return d
 }
 
-// listed takes what a whole list of data shows, whatever was wanted of it.
+// listed takes what a complete list of data shows of the car.
 func (d dataKnown) listed(shown Data) dataKnown {
 	if shown.Stored != StoredNotTold {
 		d.nothing = shown.Stored == StoredNothing
@@ -156,7 +155,7 @@ func (d dataKnown) listed(shown Data) dataKnown {
 	return d
 }
 
-// outdatedBy reports whether a list shows the car otherwise.
+// outdatedBy reports whether a list contradicts what is known.
 func (d dataKnown) outdatedBy(shown Data) bool { return d.listed(shown) != d }
 
 // bridge replaces times that a clock has written which was set back since.

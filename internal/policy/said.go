@@ -12,7 +12,7 @@ type said struct {
 
 func (s said) holds() bool { return !s.at.IsZero() }
 
-// show: the server has said so.
+// show books that the limits have shown the rule.
 func (s said) show(now time.Time) said {
 	if !s.holds() {
 		s.trialAt = now.Add(trialEvery)
@@ -21,8 +21,8 @@ func (s said) show(now time.Time) said {
 	return s
 }
 
-// limited takes a limit. One of 2 hours or more shows the rule, and so do two
-// without a time that are not of one moment.
+// limited takes a limit. One of 2 hours or more shows the rule. So do two limits
+// without a time that are far enough apart.
 func (s said) limited(retryAfter time.Duration, now time.Time, rules Rules) said {
 	apart := now.Sub(s.bareAt)
 	switch {
@@ -37,8 +37,8 @@ func (s said) limited(retryAfter time.Duration, now time.Time, rules Rules) said
 	return s
 }
 
-// moved: data was recorded at that time. A limit without a time from before was
-// that of a moment.
+// moved takes the time at which data was recorded. A limit without a time from before
+// does not count any more: the car has answered since.
 func (s said) moved(recordedAt time.Time) said {
 	if recordedAt.After(s.bareAt) {
 		s.bareAt = time.Time{}

@@ -68,11 +68,11 @@ func (s State) NothingStored() bool { return s.data.nothing }
 // by asking for data.
 func (s State) Blank() bool { return s.key.at.IsZero() && s.data.fetchedAt.IsZero() }
 
-// Keyless reports whether the one-per-window rule holds: the key is missing, or
-// may be. A key that was not asked for yet counts as missing, and so does any of a
-// car of which nobody knows yet whether it needs one, unless the key was seen; its
-// signal alone does not tell whose key it is. A key that can never be known is left
-// to the server, until it says so.
+// Keyless reports whether the rule of one request per window holds: the key is
+// missing, or may be. A key that was not asked for yet counts as missing. While the
+// class is not known, every key counts as missing that nothing but its signal has
+// shown: the signal does not say whose key it is. If the status can never be read,
+// the server's limits decide.
 func (s State) Keyless() bool {
 	switch s.class.is {
 	case ClassStreaming:
@@ -85,18 +85,19 @@ func (s State) Keyless() bool {
 	return false
 }
 
-// untold reports that the status of a key that may matter can never be read.
+// untold reports that the car may need the key, and that its status can never be read.
 func (s State) untold() bool {
 	return s.class.is == ClassUnknown || s.class.is == ClassStreaming && s.key.is == KeyUnavailable
 }
 
-// onTrial reports that what the server has said of the car cannot be looked up.
+// onTrial reports that the server's limits have shown the rule, and that the status of
+// the key cannot be read to check whether it still holds. Then a trial read shows it.
 func (s State) onTrial() bool { return s.said.holds() && (s.key.is != KeyMissing || s.key.unreadable) }
 
 // NeedsKey reports that the car needs the key and is known to be without it.
 func (s State) NeedsKey() bool { return s.class.is == ClassStreaming && s.key.is == KeyMissing }
 
-// MayNeedKey is NeedsKey, also while nobody has said yet whether the key is there.
+// MayNeedKey is NeedsKey, or that it is not known yet whether the key is there.
 func (s State) MayNeedKey() bool {
 	return s.class.is == ClassStreaming && (s.key.is == KeyMissing || s.key.is == KeyNotAsked)
 }
@@ -117,6 +118,12 @@ func (s State) WantsClass(now time.Time) bool { return s.class.wanted(now) }
 // WantsKey reports whether the key status must be learned before data is asked for.
 func (s State) WantsKey(now time.Time) bool {
 	return s.class.is == ClassStreaming && s.key.wanted(s.data, now)
+}
+
+// Unlearned reports whether the class or the status of the key must be learned
+// before data is asked for. Without askable, the status cannot be asked for.
+func (s State) Unlearned(now time.Time, askable bool) bool {
+	return s.WantsClass(now) || askable && s.WantsKey(now)
 }
 
 // Holds reports whether the attempt with that nonce owns the turn.
@@ -170,7 +177,7 @@ func (s State) NextUseful(now time.Time, rules Rules) Decision {
 	return d
 }
 
-// OutdatedBy reports whether an event shows the car otherwise than it is known.
+// OutdatedBy reports whether an event contradicts the state.
 func (s State) OutdatedBy(now time.Time, rules Rules, events ...Event) bool {
 	for _, e := range events {
 		switch e.kind {
@@ -206,8 +213,8 @@ func (s State) outdatedByAnswer(r Result, now time.Time, rules Rules) bool {
 		s.class.is == ClassStreaming && s.key.is == KeyInstalled && s.data.outdatedStill(r.Data, now)
 }
 
-// OpenWindow is what must stay of a car that is forgotten: its turn, and why it
-// has to wait. When and from what the key was learned goes.
+// OpenWindow is what must stay of a car that is forgotten: its turn, and why it has to
+// wait. When the key was learned, and from which source, is dropped.
 func (s State) OpenWindow() State {
 	return State{
 		class: classKnown{is: s.class.is, proven: s.class.proven},

@@ -196,8 +196,9 @@ func (s State) applyLimit(retryAfter time.Duration, now time.Time, rules Rules) 
 	return s
 }
 
-// classified takes a class. What was booked only because nobody knew it is void
-// where there is no window: a turn by itself, a limit here.
+// classified takes a class. If the class has no window, a wait that was booked only
+// because the class was not known is void: NextData ignores the turn by itself, and the
+// limit is shortened here.
 func (s State) classified(c classKnown) State {
 	if s.class.is == ClassUnresolved && (c.is == ClassLegacy || c.is == ClassOther || c.is == ClassUnknown && !s.said.holds()) {
 		s.limit = s.limit.shortened()
@@ -238,8 +239,8 @@ func (s State) applyKey(e Event, now time.Time) State {
 	return s
 }
 
-// applyAccess: the owner connected again, and most owners add the key with that.
-// What the server said holds for the window that is open, and no longer.
+// applyAccess takes that the owner connected again, and may have added the key on the
+// way. What the server's limits have shown counts until the open window ends.
 func (s State) applyAccess(rules Rules) State {
 	if s.class.is <= ClassUnknown {
 		s.class = s.class.askAgain()

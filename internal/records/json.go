@@ -17,15 +17,16 @@ var ErrUnchanged = errors.New("nothing to change")
 // [ErrStore], too.
 var ErrUnreadable = fmt.Errorf("%w: the stored record is not what this version writes", ErrStore)
 
-// Change loads the JSON record under key, lets change edit it and stores
-// it, again and again until nobody was faster. A record that is not there is
-// given to change as the zero T. The time is the store's where it has a clock.
+// Change loads the JSON record under key, lets change edit it and stores it. If
+// another write came first, it begins again, so change may be called several times.
+// If there is no record, change gets the zero T. The time is the store's, or ours if
+// the store has no clock.
 func Change[T any](ctx context.Context, r Records, key string, ttl time.Duration, change func(v *T, found bool, now time.Time) error) (T, error) {
 	return edit(ctx, r, key, ttl, nil, change)
 }
 
-// Repair is [Change] for a caller who can replace what cannot be read: change is
-// given the value substitute for it, as found.
+// Repair is [Change] for a caller who can replace a record that cannot be read: in
+// its place change gets the substitute, with found as true.
 func Repair[T any](ctx context.Context, r Records, key string, ttl time.Duration, substitute T, change func(v *T, found bool, now time.Time) error) (T, error) {
 	return edit(ctx, r, key, ttl, &substitute, change)
 }
@@ -78,7 +79,7 @@ func Read[T any](ctx context.Context, r Records, key string) (T, error) {
 	return Decode[T](record.Value)
 }
 
-// Decode never repeats what it could not read: records hold tokens.
+// Decode reads a record. Its error repeats nothing of the record, which holds tokens.
 func Decode[T any](value []byte) (T, error) {
 	var v T
 	if json.Unmarshal(value, &v) != nil {

@@ -93,10 +93,19 @@ func Send(t http.RoundTripper, req *http.Request) (*http.Response, error) {
 }
 
 // Body reads and closes the body, so that the connection can be used again. It
-// returns what it could read, with ErrTooLarge if there is more than limit.
-func Body(resp *http.Response, limit int) ([]byte, error) {
+// returns what it could read, with ErrTooLarge if there is more than limit. Of an
+// answer that is no success it reads as much as the other limit allows, and the
+// rest does not matter.
+func Body(resp *http.Response, limit, limitOfErrors int) ([]byte, error) {
 	defer func() { _ = resp.Body.Close() }()
-	return ReadAtMost(resp.Body, limit, resp.ContentLength)
+	if resp.StatusCode < 300 {
+		return ReadAtMost(resp.Body, limit, resp.ContentLength)
+	}
+	body, err := ReadAtMost(resp.Body, limitOfErrors, resp.ContentLength)
+	if errors.Is(err, ErrTooLarge) {
+		err = nil
+	}
+	return body, err
 }
 
 // ReadAtMost returns what it could read, with ErrTooLarge if there is more than

@@ -70,7 +70,7 @@ func TestAnswersOfSimpleTransports(t *testing.T) {
 		}
 		require.NoError(t, err)
 		require.NotNil(t, resp.Header)
-		body, err := Body(resp, 10)
+		body, err := Body(resp, 10, 10)
 		require.NoError(t, err)
 		require.Empty(t, body)
 	}

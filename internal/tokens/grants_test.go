@@ -80,13 +80,13 @@ func TestEndOfAGrantIsLeftToTheCaller(t *testing.T) {
 		s := store.NewMemory()
 		g, u := newGrants(s, func(context.Context, string) (Pair, error) { return Pair{}, errVoid })
 		id := linked(t, g, u)
-		_, err := g.Access(t.Context(), id)
+		_, err := g.Authorization(t.Context(), id)
 		require.ErrorIs(t, err, errVoid)
 		_, err = s.Load(t.Context(), "grant/"+id)
 		require.NoError(t, err)
 		require.NoError(t, g.Forget(t.Context(), id))
 		for range 2 {
-			_, err = g.Access(t.Context(), id)
+			_, err = g.Authorization(t.Context(), id)
 			require.ErrorIs(t, err, ErrEnded)
 		}
 	})
@@ -109,14 +109,14 @@ func TestPairOfAnEndedGrantSurvivesTheStore(t *testing.T) {
 			away.Store(true)
 			return m.exchange(ctx, refreshToken)
 		}
-		_, err := g.Access(t.Context(), id)
+		_, err := g.Authorization(t.Context(), id)
 		require.ErrorIs(t, err, records.ErrStore)
 		away.Store(false)
 		require.True(t, g.Revive(t.Context(), "alice"))
 		r, err := u.Connected(t.Context(), "alice")
 		require.NoError(t, err)
 		require.True(t, r.Has(id))
-		a, err := g.Access(t.Context(), id)
+		a, err := g.Authorization(t.Context(), id)
 		require.NoError(t, err)
 		require.Equal(t, []string{"Bearer token-1"}, a.Header)
 		require.False(t, g.Revive(t.Context(), "alice"))
@@ -137,7 +137,7 @@ func TestPairOfAForgottenUserIsDropped(t *testing.T) {
 			require.NoError(t, u.Delete(ctx, "alice"))
 			return m.exchange(ctx, refreshToken)
 		}
-		_, err := g.Access(t.Context(), id)
+		_, err := g.Authorization(t.Context(), id)
 		require.ErrorIs(t, err, ErrEnded)
 		require.False(t, g.Revive(t.Context(), "alice"))
 		for _, key := range []string{"grant/" + id, "user/alice"} {

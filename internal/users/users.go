@@ -327,8 +327,8 @@ func (u *Users) stillForgotten(ctx context.Context, user string) error {
 	return err
 }
 
-// Rewrite stores anew what the store asks to be written anew; a user who is
-// gone stays gone.
+// Rewrite stores those records of a user again that the store has marked as outdated,
+// such as those sealed with an old key.
 func (u *Users) Rewrite(ctx context.Context, id string) error {
 	record, err := u.records.Load(ctx, userKey(id))
 	switch {
