@@ -283,6 +283,8 @@ func (a *accounts) accessChanged(ctx context.Context, userID string) {
 	}
 	cars, _ := a.users.Cars(ctx, userID, user)
 	for _, filed := range cars {
-		_, _ = a.cars.apply(ctx, newCarRef(userID, filed.ID), car{}, evidenceOfConnect()...)
+		ref := newCarRef(userID, filed.ID)
+		ref.entered = true // whoever is forgotten from here on is not made known again
+		_, _ = a.cars.apply(ctx, ref, car{}, evidenceOfConnect()...)
 	}
 }

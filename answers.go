@@ -103,14 +103,13 @@ func (c *answerCache) discard(ctx context.Context, vehicleID string, now time.Ti
 
 // dropScope forgets what one scope was told about a car: its connection has ended.
 func (c *answerCache) dropScope(ctx context.Context, vehicleID, scope string) error {
-	c.of(vehicleID).dropScope(scope)
+	if k, ok := c.vehicles.Get(vehicleID); ok {
+		k.dropScope(scope)
+	}
 	return c.stored.dropScope(ctx, vehicleID, scope)
 }
 
 func (k *vehicleKept) dropScope(scope string) {
-	if k == nil {
-		return
-	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for key := range k.answers {
@@ -234,8 +233,9 @@ func newest(parts []part) (at time.Time) {
 
 // StoredAnswers bounds what [WithStoredAnswers] keeps of each vehicle.
 type StoredAnswers struct {
-	// MaxAge is how long an answer is kept at most, up to 90 days. Default a day.
-	MaxAge time.Duration
+	// Keep is how long an answer is kept at most, up to 90 days. Default a day. How
+	// old an answer may be that a read takes says [MaxAge].
+	Keep time.Duration
 	// MaxBytes is the size of all answers of one vehicle, up to 1 MiB; the
 	// oldest go first. Default 64 KiB, which is more than a car has to say.
 	MaxBytes int
@@ -257,11 +257,11 @@ const (
 // the sharing. Without an answer cache, [WithAnswerCache] at zero, none are kept.
 func WithStoredAnswers(bounds StoredAnswers) Option {
 	return func(o *options) error {
-		bounds.MaxAge = cmp.Or(bounds.MaxAge, 24*time.Hour)
+		bounds.Keep = cmp.Or(bounds.Keep, 24*time.Hour)
 		bounds.MaxBytes = cmp.Or(bounds.MaxBytes, 64<<10)
 		switch {
-		case bounds.MaxAge < 0 || bounds.MaxAge > maxAnswerAge:
-			return argumentError("StoredAnswers.MaxAge", "must be above zero and at most 90 days; zero is a day")
+		case bounds.Keep < 0 || bounds.Keep > maxAnswerAge:
+			return argumentError("StoredAnswers.Keep", "must be above zero and at most 90 days; zero is a day")
 		case bounds.MaxBytes < 0 || bounds.MaxBytes > maxAnswerBytes:
 			return argumentError("StoredAnswers.MaxBytes", "must be above zero and at most 1 MiB; zero is 64 KiB")
 		}
@@ -314,7 +314,7 @@ func answersKey(vehicleID string) string { return "answers/" + vehicleID }
 
 // change edits the record of a vehicle and keeps it within its bounds.
 func (s *storedAnswers) change(ctx context.Context, vehicleID string, change func(r *answersRecord, now time.Time) bool) error {
-	_, err := records.Change(ctx, s.records, answersKey(vehicleID), s.bounds.MaxAge, func(r *answersRecord, _ bool, now time.Time) error {
+	_, err := records.Change(ctx, s.records, answersKey(vehicleID), s.bounds.Keep, func(r *answersRecord, _ bool, now time.Time) error {
 		if !change(r, now) {
 			return records.ErrUnchanged
 		}
@@ -331,7 +331,7 @@ func (r *answersRecord) bound(bounds StoredAnswers, now time.Time) {
 	left := bounds.MaxBytes
 	r.Answers = slices.DeleteFunc(r.Answers, func(a storedAnswer) bool {
 		left -= a.size()
-		return left < 0 || now.Sub(a.ReceivedAt) >= bounds.MaxAge
+		return left < 0 || now.Sub(a.ReceivedAt) >= bounds.Keep
 	})
 }
 
@@ -355,12 +355,13 @@ func (s *storedAnswers) keep(ctx context.Context, ref answerRef, began time.Time
 	if len(parts) == 0 || !s.users.AddCar(ctx, ref.car.user, ref.car.id, false) {
 		return
 	}
-	_ = s.change(ctx, ref.car.id, func(r *answersRecord, now time.Time) bool {
+	first := false
+	err := s.change(ctx, ref.car.id, func(r *answersRecord, now time.Time) bool {
 		toStore := now.Sub(s.opts.now()) // from our clock to the store's
 		if !r.DiscardedAt.IsZero() && !began.Add(toStore).After(r.DiscardedAt) {
 			return false
 		}
-		first := !slices.ContainsFunc(r.Answers, func(a storedAnswer) bool { return a.Scope == ref.scope })
+		first = !slices.ContainsFunc(r.Answers, func(a storedAnswer) bool { return a.Scope == ref.scope })
 		if first && !s.users.AddCarNow(ctx, ref.car.user, ref.car.id, false) {
 			return false // forgotten elsewhere, a moment ago
 		}
@@ -374,6 +375,10 @@ func (s *storedAnswers) keep(ctx context.Context, ref answerRef, began time.Time
 		}
 		return true
 	})
+	// As in cars.checkNew: Forget may have come before there was an answer to find.
+	if err == nil && first && !s.users.AddCarNow(ctx, ref.car.user, ref.car.id, false) {
+		_ = s.dropScope(ctx, ref.car.id, ref.scope)
+	}
 }
 
 // put replaces an answer by a newer one.
@@ -414,7 +419,7 @@ func (s *storedAnswers) sync(ctx context.Context, ref answerRef) {
 	for _, a := range r.Answers {
 		op := lookup(a.Operation)
 		received := a.ReceivedAt.Add(toOurs)
-		if a.Scope != ref.scope || len(op) == 0 || now.Sub(received) >= s.bounds.MaxAge {
+		if a.Scope != ref.scope || len(op) == 0 || now.Sub(received) >= s.bounds.Keep {
 			continue
 		}
 		p := a.part()

@@ -308,7 +308,11 @@ type PendingGrantError struct {
 }
 
 func (e *PendingGrantError) Error() string {
-	return "smartcar: the grant is stored but not yet linked to its user; call Resume: " + e.Err.Error()
+	text := "smartcar: the grant is stored but not yet linked to its user; call Resume"
+	if e.Err == nil {
+		return text
+	}
+	return text + ": " + e.Err.Error()
 }
 
 // Unwrap returns why the user could not be asked for.

@@ -1,6 +1,7 @@
 package smartcar
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -191,7 +192,35 @@ func (cs *cars) swap(ctx context.Context, ref carRef, c car, state policy.State)
 		cs.known.Delete(ref.key) // it may have landed
 		return car{}, false, err
 	}
+	if err == nil && c.revision == "" {
+		if err := cs.checkNew(ctx, ref, record.Revision); err != nil {
+			return c, false, err
+		}
+	}
 	return cs.carFrom(ref, record, asked), err == nil, nil
+}
+
+// checkNew deletes a record that was made while its user was being forgotten, and
+// returns ErrNotConnected then:
+//
+//  1. The user is looked at before the record is made, and is known.
+//  2. Forget marks the user and removes the cars. This one has no record yet.
+//  3. The record is made. Nothing leads to it any more.
+//
+// So the user is looked at once more after step 3. If there is no mark by then,
+// Forget has not begun to look for records, and will find this one.
+func (cs *cars) checkNew(ctx context.Context, ref carRef, made store.Revision) error {
+	ctx, cancel := contexts.Detached(ctx)
+	defer cancel()
+	if cs.users.AddCarNow(ctx, ref.user, ref.id, false) {
+		return nil
+	}
+	cs.known.Delete(ref.key)
+	err := cs.records.Delete(ctx, ref.key, made)
+	if errors.Is(err, store.ErrConflict) { // another request has changed it meanwhile
+		err = cs.forget(ctx, ref)
+	}
+	return cmp.Or(err, ErrNotConnected)
 }
 
 // apply applies events to the stored state, until they are there. It begins

@@ -104,6 +104,14 @@ type secrets struct {
 // where it keeps no answers.
 const leastUserCars = 10_000
 
+// made reports a zero value that somebody has declared.
+func (c *core) made() error {
+	if c == nil {
+		return argumentError("Client", "must come from smartcar.New")
+	}
+	return nil
+}
+
 // New returns a client. It makes no request. Every problem of config and opts
 // is reported here as an [*ArgumentError], not at the first call.
 func New(config Config, opts ...Option) (*Client, error) {
@@ -251,8 +259,13 @@ func WithAPI(api API) Option {
 }
 
 // API is the version of the API that the client speaks: what [WithAPI] or the
-// credentials of its [Config] have chosen.
-func (c *Client) API() API { return c.core.opts.api }
+// credentials of its [Config] have chosen. It is empty for the zero Client.
+func (c *Client) API() API {
+	if c.core == nil {
+		return ""
+	}
+	return c.core.opts.api
+}
 
 // chosenAPI is the version that the credentials mean, unless one was asked for.
 func (c Config) chosenAPI(asked API) (API, error) {

@@ -54,6 +54,9 @@ type Connect struct{ core *core }
 // On API v3 the user that comes back is confirmed by the external id: where
 // o has none, a random one is used.
 func (c *Connect) Start(w http.ResponseWriter, r *http.Request, o ConnectOptions) error {
+	if err := c.core.made(); err != nil {
+		return err
+	}
 	f := connectstate.Flow{
 		Purpose: connectstate.Connect, ExternalID: o.ExternalID, RedirectURL: c.redirectURL(o.RedirectURL),
 		Mode: string(cmp.Or(o.Mode, c.core.opts.mode)),
@@ -77,6 +80,9 @@ func (c *Connect) Start(w http.ResponseWriter, r *http.Request, o ConnectOptions
 //
 // https://smartcar.com/docs/connect/re-auth/redirect-to-connect
 func (c *Connect) StartReauth(w http.ResponseWriter, r *http.Request, v *Vehicle, o ReauthOptions) error {
+	if err := c.core.made(); err != nil {
+		return err
+	}
 	if v == nil {
 		return argumentError("StartReauth vehicle", "is nil")
 	}
@@ -135,6 +141,9 @@ func (c *Connect) identity() appIdentity {
 // state in a session of their own: a random text that cannot be guessed, used
 // once. Give it to [Connect.Exchange] when the owner comes back.
 func (c *Connect) AuthorizeURL(o ConnectOptions, state string) (string, error) {
+	if err := c.core.made(); err != nil {
+		return "", err
+	}
 	o.Mode = cmp.Or(o.Mode, c.core.opts.mode)
 	app := c.identity()
 	if app.responseType != responseNone && (o.Hosted || o.RequestCode) {
@@ -151,6 +160,9 @@ func (c *Connect) AuthorizeURL(o ConnectOptions, state string) (string, error) {
 
 // ReauthURL is AuthorizeURL for a re-authentication; see [Connect.StartReauth].
 func (c *Connect) ReauthURL(o ReauthOptions, state string) (string, error) {
+	if err := c.core.made(); err != nil {
+		return "", err
+	}
 	return reauthenticateURL(c.core.opts.origins.Connect, c.identity(), o, state)
 }
 
@@ -158,6 +170,9 @@ func (c *Connect) ReauthURL(o ReauthOptions, state string) (string, error) {
 // [Error.Resolution] and [NominalCapacityReading.SelectURL]: it adds the
 // redirect URL and the state. A link to anywhere but Connect is refused.
 func (c *Connect) CompleteURL(partial, state string) (string, error) {
+	if err := c.core.made(); err != nil {
+		return "", err
+	}
 	return completeURL(c.core.opts.origins.Connect, partial, c.core.redirectURL, state)
 }
 
@@ -177,6 +192,9 @@ func (c *Connect) CompleteURL(partial, state string) (string, error) {
 //
 // https://smartcar.com/docs/connect/handle-the-response
 func (c *Connect) HandleCallback(w http.ResponseWriter, r *http.Request) (*Grant, error) {
+	if err := c.core.made(); err != nil {
+		return nil, err
+	}
 	if w == nil || r == nil || r.URL == nil {
 		return nil, argumentError("HandleCallback", "needs the response writer and the request of the handler it is called from")
 	}
@@ -255,7 +273,7 @@ func (e Expected) LogValue() slog.Value {
 // before anything else; using it once is up to the application, and Smartcar
 // takes a code only once in any case.
 func (c *Connect) Exchange(ctx context.Context, callback *Callback, expected Expected) (*Grant, error) {
-	if err := checkContext(ctx); err != nil {
+	if err := errors.Join(c.core.made(), checkContext(ctx)); err != nil {
 		return nil, err
 	}
 	if callback == nil {
@@ -290,7 +308,7 @@ func (c *Connect) finish(ctx context.Context, callback *Callback, run connectRun
 // until it succeeds, for 60 days, by any process that shares the store. Errors: [ErrReconnectRequired] if nothing is kept under grantID, else
 // what keeps the user from being known.
 func (c *Connect) Resume(ctx context.Context, grantID string) (*Grant, error) {
-	if err := errors.Join(checkContext(ctx), validateID("grant id", grantID)); err != nil {
+	if err := errors.Join(c.core.made(), checkContext(ctx), validateID("grant id", grantID)); err != nil {
 		return nil, err
 	}
 	return c.core.reach.resume(ctx, grantID)
@@ -335,7 +353,7 @@ func (t Tokens) LogValue() slog.Value { return slog.GroupValue(slog.Time("expire
 // the pair has ended; a [*PendingGrantError] when it is stored and its user is
 // not known yet; otherwise an [*Error].
 func (c *Client) ImportTokens(ctx context.Context, t Tokens) (*Grant, error) {
-	if err := checkContext(ctx); err != nil {
+	if err := errors.Join(c.core.made(), checkContext(ctx)); err != nil {
 		return nil, err
 	}
 	if t.RefreshToken == "" {

@@ -230,6 +230,9 @@ func (c *Client) RemoveUser(ctx context.Context, userID string) error {
 
 // v3 returns the reach of API v3, for what only that can do.
 func (c *core) v3(op Operation) (appReach, error) {
+	if err := c.made(); err != nil {
+		return appReach{}, err
+	}
 	a, ok := c.reach.(appReach)
 	if !ok {
 		return appReach{}, &NotSupportedError{Operation: op, API: c.wire.version()}
@@ -275,7 +278,7 @@ type ConnectionFilter struct {
 //
 // https://smartcar.com/docs/api-reference/management/get-vehicle-connections
 func (c *Client) Connections(ctx context.Context, filter ConnectionFilter) iter.Seq2[Connection, error] {
-	if err := checkContext(ctx); err != nil {
+	if err := errors.Join(c.core.made(), checkContext(ctx)); err != nil {
 		return func(yield func(Connection, error) bool) { yield(Connection{}, err) }
 	}
 	return c.core.reach.connections(ctx, filter)
@@ -289,7 +292,7 @@ func (c *Client) Connections(ctx context.Context, filter ConnectionFilter) iter.
 //
 // https://smartcar.com/docs/api-reference/management/delete-vehicle-connections
 func (c *Client) DeleteConnections(ctx context.Context, filter ConnectionFilter) ([]Connection, error) {
-	if err := checkContext(ctx); err != nil {
+	if err := errors.Join(c.core.made(), checkContext(ctx)); err != nil {
 		return nil, err
 	}
 	if filter.UserID == "" && filter.VehicleID == "" && filter.ExternalID == "" {
@@ -328,7 +331,7 @@ type CompatibilityOptions struct {
 //
 // https://smartcar.com/docs/api-reference/compatibility/by-vin
 func (c *Client) Compatibility(ctx context.Context, number string, o CompatibilityOptions) (*Compatibility, error) {
-	if err := checkContext(ctx); err != nil {
+	if err := errors.Join(c.core.made(), checkContext(ctx)); err != nil {
 		return nil, err
 	}
 	if c.core.opts.api == V3 {

@@ -238,19 +238,14 @@ func evidenceOfEventError(problem EventError, keyAt, seen time.Time) []policy.Ev
 }
 
 // evidenceOfReadings is what a webhook event of format 2.0 shows about a car.
-func evidenceOfReadings(readings *Snapshot, seen time.Time) (events []policy.Event) {
-	var data policy.Data
-	for _, p := range readings.all() {
-		switch {
-		case p.err == nil:
-			data.Stored = policy.StoredSome
-			data.RecordedAt = later(data.RecordedAt, p.meta.RecordedAt)
-		case p.err.isKeyRequired():
+func evidenceOfReadings(w WebhookVehicle, seen time.Time) (events []policy.Event) {
+	for _, failed := range w.Errors {
+		if failed.isKeyRequired() {
 			events = append(events, policy.LearnKeyRequired(policy.FromWebhook, seen))
 		}
 	}
-	if data.Stored == policy.StoredSome {
-		events = append(events, policy.LearnData(data, seen))
+	if w.hasReadings {
+		events = append(events, policy.LearnData(policy.Data{Stored: policy.StoredSome, RecordedAt: w.RecordedAt}, seen))
 	}
 	return events
 }

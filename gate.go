@@ -62,6 +62,7 @@ func (g *gate) guarding(next layer) layer {
 		if err != nil {
 			return attempt{}, err
 		}
+		r.car = ref // a user who is forgotten before the next try is not entered again
 		var a attempt
 		switch r.kind {
 		case KindData:
@@ -75,7 +76,7 @@ func (g *gate) guarding(next layer) layer {
 			g.cars.leaveUnknown(ctx, ref, err)
 			return a, g.explain(ctx, r, a, err)
 		}
-		g.learnFrom(ctx, r, ref, a)
+		g.learnFrom(ctx, ref, a)
 		return a, nil
 	}
 }
@@ -118,7 +119,7 @@ func (g *gate) explainCar(ctx context.Context, ref carRef, e *Error) error {
 
 // learnFrom takes what an answer says about the car itself, whoever asked for it,
 // and explains the errors of its parts.
-func (g *gate) learnFrom(ctx context.Context, r *request, ref carRef, a attempt) {
+func (g *gate) learnFrom(ctx context.Context, ref carRef, a attempt) {
 	for i := range a.answer.parts {
 		p := &a.answer.parts[i]
 		if p.err != nil {

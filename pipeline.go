@@ -13,8 +13,8 @@ import (
 )
 
 // A request is one HTTP request as its maker describes it. The layers of the
-// pipeline read it and change nothing in it; what they find they return as an
-// attempt.
+// pipeline read it and return what they find as an attempt. They change nothing
+// in it but carRef.entered, which the gate sets for all tries of the request.
 type request struct {
 	op      Operation
 	kind    Kind

@@ -48,7 +48,7 @@ func (a appReach) modes(chosen ConnectMode) []ConnectMode {
 	switch mode := cmp.Or(chosen, a.opts.mode); mode {
 	case ModeLive, ModeSimulated:
 		return []ConnectMode{mode}
-	case ModeTest: // API v3 knows no such filter
+	case modeTest: // API v3 knows no such filter
 		return []ConnectMode{ModeSimulated, ModeLive}
 	}
 	return []ConnectMode{ModeLive, ModeSimulated}
@@ -102,7 +102,7 @@ func (a appReach) vehicles(ctx context.Context, userID string) iter.Seq2[listedC
 // notConnected is the error for a user of whom v3 shows no connection: whether
 // MoveToV3 or Connect helps depends on what is known from v2.0.
 func (a appReach) notConnected(ctx context.Context, userID string) error {
-	if user, err := a.accounts.stored(ctx, userID); err == nil && len(user.Grants) > 0 {
+	if user, err := a.accounts.stored(ctx, userID); err == nil && len(user.Grants) > 0 && !user.Moved {
 		return ErrNotMoved
 	}
 	return ErrNotConnected
@@ -253,7 +253,7 @@ func (a appReach) deleteOne(ctx context.Context, connectionID string) error {
 // covers reports whether a connection in mode, empty if it does not say, may be
 // removed when m is asked for.
 func (m ConnectMode) covers(mode string) bool {
-	if m == ModeTest {
+	if m == modeTest {
 		return !strings.EqualFold(mode, string(ModeLive))
 	}
 	return m == "" || mode == "" || strings.EqualFold(mode, string(m))

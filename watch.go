@@ -161,11 +161,10 @@ func (e *KeyNotNeededError) Is(target error) bool { return target == ErrKeyNotNe
 //
 // https://smartcar.com/docs/help/oem-integrations/tesla/virtual-key-tesla
 func (v *Vehicle) WaitForKey(ctx context.Context) (KeyStatus, error) {
-	r, err := v.newRequest(ctx, opKeyStatus)
-	if err != nil {
+	if _, err := v.newRequest(ctx, opKeyStatus); err != nil {
 		return KeyStatus{}, err
 	}
-	w := keyWait{gate: v.core.gate, reach: v.core.reach, request: r}
+	w := keyWait{gate: v.core.gate, reach: v.core.reach, vehicle: v}
 	for {
 		status, err := w.look(ctx)
 		switch {
@@ -186,7 +185,7 @@ func (v *Vehicle) WaitForKey(ctx context.Context) (KeyStatus, error) {
 type keyWait struct {
 	gate    *gate
 	reach   reach
-	request *request // whose credentials are used
+	vehicle *Vehicle
 
 	reads int           // status reads so far, those of others included
 	last  time.Time     // the newest of them, by our clock
@@ -197,13 +196,13 @@ type keyWait struct {
 // look returns a status that is not KeyInstalled, or an error that may pass,
 // for "not yet".
 func (w *keyWait) look(ctx context.Context) (KeyStatus, error) {
-	if err := w.reach.connected(ctx, w.request.car.user); err != nil {
+	if err := w.reach.connected(ctx, w.vehicle.car.user); err != nil {
 		return KeyStatus{}, err
 	}
-	c, err := w.gate.cars.load(ctx, w.request.car)
+	c, err := w.gate.cars.load(ctx, w.vehicle.car)
 	if err == nil && c.state.WantsClass(c.now()) && w.reads < keyWaitReads {
 		w.count()
-		c, err = w.gate.learned(ctx, w.request) // this reads the status, too
+		c, err = w.learned(ctx)
 		w.seen = c.state.KeyAt()
 	}
 	if err != nil {
@@ -216,6 +215,17 @@ func (w *keyWait) look(ctx context.Context) (KeyStatus, error) {
 		}
 	}
 	return w.status(c.state, c.now())
+}
+
+// learned is the record with the class, and with the status of the key. Each
+// request is made anew: its grant may have ended while we waited, and the user
+// may have another one.
+func (w *keyWait) learned(ctx context.Context) (car, error) {
+	r, err := w.vehicle.newRequest(ctx, opKeyStatus)
+	if err != nil {
+		return car{}, err
+	}
+	return w.gate.learned(ctx, r)
 }
 
 // countOthers counts a status that somebody else has read as one of our own.
@@ -255,12 +265,15 @@ func (w *keyWait) due(c car) bool {
 
 // ask reads the status once for all who wait in this process.
 func (w *keyWait) ask(ctx context.Context) (car, error) {
-	err := w.gate.askKey(ctx, w.request)
+	r, err := w.vehicle.newRequest(ctx, opKeyStatus)
+	if err == nil {
+		err = w.gate.askKey(ctx, r)
+	}
 	w.count()
 	if err != nil && !keyStatusNeverHad(err) {
 		return car{}, err
 	}
-	c, err := w.gate.cars.load(ctx, w.request.car)
+	c, err := w.gate.cars.load(ctx, w.vehicle.car)
 	if err == nil {
 		w.seen = c.state.KeyAt()
 	}
@@ -270,7 +283,7 @@ func (w *keyWait) ask(ctx context.Context) (car, error) {
 func (w *keyWait) status(s policy.State, now time.Time) (KeyStatus, error) {
 	switch {
 	case s.TakesNoKey():
-		return KeyStatus{}, &KeyNotNeededError{VehicleID: w.request.car.id, Class: publicClass(s.Class())}
+		return KeyStatus{}, &KeyNotNeededError{VehicleID: w.vehicle.car.id, Class: publicClass(s.Class())}
 	case s.Key() != policy.KeyInstalled || s.WantsKey(now) && w.reads < keyWaitReads && w.gate.probe.keyIsFree():
 		return KeyStatus{}, nil
 	}

@@ -99,6 +99,9 @@ type WebhookReceiver struct {
 //
 // https://smartcar.com/docs/api-reference/webhooks/delivery-behavior
 func (c *Client) WebhookReceiver(o WebhookOptions, handle func(context.Context, *WebhookEvent) error) (*WebhookReceiver, error) {
+	if err := c.core.made(); err != nil {
+		return nil, err
+	}
 	secrets := o.Secrets
 	if len(secrets) == 0 && c.core.secrets().managementToken != "" {
 		secrets = []string{c.core.secrets().managementToken}

@@ -244,7 +244,7 @@ func compressed(h http.Header) bool {
 // newer than that, however often it had to be sent. It fails only where trying
 // again helps.
 func (c *core) learnEvent(ctx context.Context, e *WebhookEvent, seen time.Time) error {
-	if e.Mode == string(ModeTest) {
+	if e.Mode == string(modeTest) {
 		return nil
 	}
 	seen = notReplayed(earlier(seen, c.opts.now()), e.DeliveredAt)
@@ -261,6 +261,7 @@ func (c *core) learnEvent(ctx context.Context, e *WebhookEvent, seen time.Time) 
 		return worthRepeating(err)
 	}
 	ref := newCarRef(e.UserID, e.VehicleID)
+	ref.entered = true // whoever is forgotten from here on is not made known again
 	keyAt := seen
 	if e.tellsOfKeyError() {
 		var err error
@@ -351,7 +352,7 @@ func (c *core) learnReadings(ctx context.Context, w WebhookVehicle, seen time.Ti
 		return worthRepeating(err) // nothing, or what Forget leaves of a car
 	}
 	seen = notReplayed(seen, w.Timestamp)
-	_, err = c.cars.apply(ctx, ref, known, evidenceOfReadings(w.Readings, seen)...)
+	_, err = c.cars.apply(ctx, ref, known, evidenceOfReadings(w, seen)...)
 	return worthRepeating(err)
 }
 

@@ -1,13 +1,19 @@
 package smartcar
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
+	"iter"
 	"math"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/lenient"
+	"github.com/seed-498a1bc4/smartcar/internal/tokens"
 )
 
 // wireV2 speaks API v2.0: one path an operation, /batch for several at once.
@@ -54,51 +60,6 @@ func (wireV2) split(ops []operation, a *answer) ([]part, error) {
 		return []part{{op: &ops[0], body: a.body, meta: metaFrom(a.header, a.at)}}, nil
 	}
 	return splitBatch(ops, a)
-}
-
-// batchAnswer is HTTP 200 even when every item failed.
-type batchAnswer struct {
-	Responses lenient.List[struct {
-		Path    lenient.String                            `json:"path"`
-		Code    lenient.Int                               `json:"code"`
-		Body    json.RawMessage                           `json:"body"`
-		Headers lenient.Object[map[string]lenient.String] `json:"headers"`
-	}] `json:"responses"`
-}
-
-func splitBatch(ops []operation, a *answer) ([]part, error) {
-	batch, err := decodeObject[batchAnswer](a.body)
-	switch {
-	case err != nil:
-		return nil, err
-	case !lenient.HasShape(a.body, "responses[].path"):
-		return nil, errForeign
-	}
-	parts := make([]part, len(ops))
-	for i := range ops {
-		parts[i] = part{op: &ops[i], err: &Error{
-			Operation: ops[i].name, StatusCode: a.status, RequestID: a.header.Get(headerRequestID),
-			Description: "the batch answer holds no item for this path",
-		}}
-	}
-	for _, item := range batch.Responses {
-		i := indexOfPath(ops, string(item.Path))
-		if i < 0 {
-			continue
-		}
-		header := make(http.Header, len(item.Headers.Value)+1)
-		header.Set(headerRequestID, a.header.Get(headerRequestID))
-		for name, value := range item.Headers.Value {
-			header.Set(name, string(value))
-		}
-		parts[i] = part{op: &ops[i], body: item.Body, meta: metaFrom(header, a.at)}
-		if item.Code < 200 || item.Code > 299 {
-			parts[i].err = decodeError(ops[i].name, int(item.Code), header, item.Body, a.at)
-		} else {
-			parts[i].err = errorInside(ops[i].name, int(item.Code), header, item.Body, a.at)
-		}
-	}
-	return parts, nil
 }
 
 func indexOfPath(ops []operation, path string) int {
@@ -186,3 +147,315 @@ func percent(fraction lenient.Float) *float64 {
 }
 
 func percentToFraction(p float64) float64 { return math.Round(p*1e6) / 1e8 }
+
+// grantReach is the reach of API v2.0.
+type grantReach struct {
+	opts      *options
+	secrets   func() secrets
+	sender    sender
+	accounts  *accounts
+	links     *keyLinks
+	endpoints *tokenEndpoints
+}
+
+var _ reach = grantReach{}
+
+func (g grantReach) authorize(ctx context.Context, r *request, grant string) error {
+	grant, err := g.grantFor(ctx, r.car, grant)
+	r.scope, r.grant = grant, grantCredential{g.accounts.logins, grant, r.car.user, r.car.id}
+	r.auth = &r.grant
+	return err
+}
+
+func (g grantReach) connected(ctx context.Context, userID string) error {
+	_, err := g.accounts.withGrants(ctx, userID)
+	return err
+}
+
+// vehiclesPage is the largest page /vehicles gives.
+const vehiclesPage = 50
+
+func (g grantReach) vehicles(ctx context.Context, userID string) iter.Seq2[listedCar, error] {
+	return func(yield func(listedCar, error) bool) {
+		record, err := g.accounts.withGrants(ctx, userID)
+		if err != nil {
+			yield(listedCar{}, err)
+			return
+		}
+		seen := make(map[string]bool)
+		var ended error
+		for _, grant := range record.NewestFirst() {
+			var listed []string
+			for id, err := range g.listVehicles(ctx, userID, grant.ID) {
+				if errors.Is(err, ErrReconnectRequired) || errors.Is(err, ErrUnauthorized) {
+					ended = err
+					break
+				}
+				if err != nil {
+					yield(listedCar{}, err)
+					return
+				}
+				if seen[id] {
+					continue
+				}
+				seen[id] = true
+				listed = append(listed, id)
+				if !yield(listedCar{id, grant.ID}, nil) {
+					return
+				}
+			}
+			_ = g.accounts.users.List(ctx, userID, grant.ID, listed) // only saves work later
+		}
+		if len(seen) == 0 && ended != nil {
+			yield(listedCar{}, ended)
+		}
+	}
+}
+
+// listVehicles yields the ids of the cars that one grant reaches.
+func (g grantReach) listVehicles(ctx context.Context, userID, grant string) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		seen := make(map[string]bool)
+		for offset := 0; ; {
+			page, err := getJSON[struct {
+				Paging   lenient.Object[pagingV2]     `json:"paging"`
+				Vehicles lenient.List[lenient.String] `json:"vehicles"`
+			}](ctx, g.sender, opVehicles, grantCredential{logins: g.accounts.logins, grant: grant, userID: userID}, "/vehicles", url.Values{"limit": {itoa(vehiclesPage)}, "offset": {itoa(offset)}}, "vehicles[text]")
+			if err != nil {
+				yield("", err)
+				return
+			}
+			fresh := false
+			for _, text := range page.Vehicles {
+				id := string(text)
+				if id == "" || seen[id] {
+					continue
+				}
+				seen[id], fresh = true, true
+				if !yield(id, nil) {
+					return
+				}
+			}
+			offset += len(page.Vehicles)
+			if !fresh || offset >= int(page.Paging.Value.Count) {
+				return
+			}
+		}
+	}
+}
+
+// getJSON asks for something that concerns a grant but no vehicle.
+func getJSON[T any](ctx context.Context, s sender, op Operation, auth grantCredential, path string, query url.Values, own string) (*T, error) {
+	return sendJSON[T](ctx, s, &request{
+		op: op, base: s.base, query: query, wire: wireRequest{method: "GET", path: path}, auth: &auth,
+	}, own)
+}
+
+// grantFor finds the grant that reaches a car: the one that listed it, else the
+// user's only one, else whichever lists it now, the newest first.
+func (g grantReach) grantFor(ctx context.Context, car carRef, listedBy string) (string, error) {
+	user, err := g.accounts.recentWithGrants(ctx, car.user)
+	if err != nil {
+		return "", err
+	}
+	if listedBy != "" && user.Has(listedBy) {
+		return listedBy, nil
+	}
+	if len(user.Grants) == 1 {
+		return user.Grants[0].ID, nil
+	}
+	if grant := g.accounts.users.GrantOf(ctx, car.user, user, car.id); grant != "" {
+		return grant, nil
+	}
+	grants := user.NewestFirst()
+	for _, grant := range grants {
+		var listed []string
+		for id, err := range g.listVehicles(ctx, car.user, grant.ID) {
+			if errors.Is(err, ErrReconnectRequired) {
+				break
+			}
+			if err != nil {
+				return "", err
+			}
+			listed = append(listed, id)
+		}
+		_ = g.accounts.users.List(ctx, car.user, grant.ID, listed) // only saves work later
+		if slices.Contains(listed, car.id) {
+			return grant.ID, nil
+		}
+	}
+	return grants[0].ID, nil // none does: let Smartcar say what it thinks of it
+}
+
+func (g grantReach) permissions(ctx context.Context, r *request) ([]string, error) {
+	all, asked := []string{}, 0
+	for {
+		page := *r
+		page.reads = lookup(Permissions)
+		page.wire = wireV2{}.read(page.reads)
+		page.query = url.Values{"limit": {"50"}, "offset": {itoa(asked)}}
+		a, err := g.sender.send(ctx, &page, nil)
+		if err != nil {
+			return nil, err
+		}
+		answered, err := readingAs[permissionsV2](decoded(wireV2{}, a.answer.parts[0]))
+		if err != nil {
+			return nil, err
+		}
+		fresh := false
+		for _, p := range answered.list() {
+			if p != "" && !slices.Contains(all, p) {
+				all, fresh = append(all, p), true
+			}
+		}
+		asked += len(answered.Permissions)
+		if !fresh || asked >= int(answered.Paging.Value.Count) {
+			return all, nil
+		}
+	}
+}
+
+func (g grantReach) disconnect(ctx context.Context, r *request) error {
+	var err error
+	r.units = ""
+	op := &lookup(opDisconnect)[0]
+	if r.wire, err = (wireV2{}).command(op, nil); err != nil {
+		return err
+	}
+	r.own = op.own
+	if _, err = g.sender.send(ctx, r, nil); err != nil {
+		return err
+	}
+	return g.accounts.disconnected(ctx, r.car, r.scope)
+}
+
+func (g grantReach) renew(ctx context.Context, userID string, within time.Duration) error {
+	record, err := g.accounts.withGrants(ctx, userID)
+	if err != nil {
+		return err
+	}
+	var failed []error
+	for _, grant := range record.Grants {
+		failed = append(failed, g.accounts.renew(ctx, userID, grant.ID, within))
+	}
+	return errors.Join(failed...)
+}
+
+func (g grantReach) finish(ctx context.Context, callback *Callback, run connectRun) (*Grant, error) {
+	if !callback.HasCode() {
+		return nil, &CallbackError{Parameter: "code", Problem: "is missing; was Connect started with response_type=code?"}
+	}
+	pair, err := g.endpoints.exchangeCode(ctx, callback.secrets().code, run.redirectURL)
+	if err != nil {
+		return nil, err
+	}
+	pending := tokens.Pending{ExternalID: run.externalID, VirtualKeyURL: callback.VirtualKeyURL.String()}
+	userID, err := g.accounts.file(ctx, pair, pending)
+	if err != nil {
+		return nil, err
+	}
+	return g.links.newGrant(userID, pending), nil
+}
+
+func (l *keyLinks) newGrant(userID string, pending tokens.Pending) *Grant {
+	return &Grant{UserID: userID, ExternalID: pending.ExternalID, VirtualKeyURL: l.parse(pending.VirtualKeyURL)}
+}
+
+func (g grantReach) resume(ctx context.Context, grantID string) (*Grant, error) {
+	pending, userID, err := g.accounts.linkPending(ctx, grantID)
+	if err != nil {
+		return nil, err
+	}
+	return g.links.newGrant(userID, pending), nil
+}
+
+func (f ConnectionFilter) queryV2() url.Values {
+	query := url.Values{}
+	setPresent(query, map[string]string{"user_id": f.UserID, "vehicle_id": f.VehicleID, "mode": string(f.Mode)})
+	return query
+}
+
+type connectionsPageV2 struct {
+	Connections lenient.List[struct {
+		UserID      lenient.String `json:"userId"`
+		VehicleID   lenient.String `json:"vehicleId"`
+		ConnectedAt lenient.Time   `json:"connectedAt"`
+		CreatedAt   lenient.Time   `json:"createdAt"` // older name
+		Mode        lenient.String `json:"mode"`
+	}] `json:"connections"`
+	Paging lenient.Object[struct {
+		Cursor lenient.String `json:"cursor"`
+	}] `json:"paging"`
+}
+
+func (p *connectionsPageV2) list() []Connection {
+	list := make([]Connection, 0, len(p.Connections))
+	for _, w := range p.Connections {
+		at := w.ConnectedAt.Time
+		if at.IsZero() {
+			at = w.CreatedAt.Time
+		}
+		list = append(list, Connection{UserID: string(w.UserID), VehicleID: string(w.VehicleID), ConnectedAt: at, Mode: string(w.Mode)})
+	}
+	return list
+}
+
+func (g grantReach) connections(ctx context.Context, filter ConnectionFilter) iter.Seq2[Connection, error] {
+	return func(yield func(Connection, error) bool) {
+		if filter.ExternalID != "" {
+			yield(Connection{}, &NotSupportedError{Operation: opConnections, API: string(V2), Detail: "filtering by ExternalID"})
+			return
+		}
+		query := filter.queryV2()
+		query.Set("limit", "100")
+		seen := make(map[[3]string]bool)
+		for {
+			page, err := g.connectionsPage(ctx, opConnections, "GET", query)
+			if err != nil {
+				yield(Connection{}, err)
+				return
+			}
+			fresh := false
+			for _, connection := range page.list() {
+				key := [3]string{connection.UserID, connection.VehicleID, connection.Mode}
+				if seen[key] {
+					continue
+				}
+				seen[key], fresh = true, true
+				if !yield(connection, nil) {
+					return
+				}
+			}
+			cursor := string(page.Paging.Value.Cursor)
+			if cursor == "" || !fresh {
+				return
+			}
+			query.Set("cursor", cursor)
+		}
+	}
+}
+
+func (g grantReach) deleteConnections(ctx context.Context, filter ConnectionFilter) ([]Connection, error) {
+	if filter.ExternalID != "" {
+		return nil, &NotSupportedError{Operation: opDeleteConns, API: string(V2), Detail: "filtering by ExternalID"}
+	}
+	if filter.Mode != "" {
+		return nil, argumentError("ConnectionFilter.Mode", "cannot be used to delete on API v2.0")
+	}
+	page, err := g.connectionsPage(ctx, opDeleteConns, "DELETE", filter.queryV2())
+	if err != nil {
+		return nil, err
+	}
+	return page.list(), nil
+}
+
+func (g grantReach) connectionsPage(ctx context.Context, op Operation, method string, query url.Values) (*connectionsPageV2, error) {
+	if g.secrets().managementToken == "" {
+		return nil, argumentError("Config.ManagementToken", "is empty; copy it from the Smartcar dashboard, Configuration, API credentials")
+	}
+	return sendJSON[connectionsPageV2](ctx, g.sender, &request{
+		op: op, base: g.opts.origins.Management.JoinPath("v2.0/management").String(), query: query,
+		wire: wireRequest{method: method, path: "/connections"},
+		auth: basicAuth("default", g.secrets().managementToken),
+	}, "connections[].userId connections[].vehicleId")
+}

@@ -104,11 +104,19 @@ func New(config Config) (*Handler, error) {
 // Close ends the event streams, which would keep [http.Server.Shutdown] from
 // returning: give it to [http.Server.RegisterOnShutdown]. The page itself is
 // served as before.
-func (h *Handler) Close() { h.once.Do(func() { close(h.closing) }) }
+func (h *Handler) Close() {
+	if h.page != nil {
+		h.once.Do(func() { close(h.closing) })
+	}
+}
 
 // ServeHTTP answers GET and HEAD.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	protect(w.Header())
+	if h.page == nil { // it was declared, and not made
+		http.Error(w, "the keypage.Handler must come from keypage.New", http.StatusInternalServerError)
+		return
+	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
 		http.Error(w, "method not allowed", http.StatusMethodNotAllowed)

@@ -77,6 +77,9 @@ func (s *Store) run(ctx context.Context, sc script, key string, args ...any) (re
 	if err := ctx.Err(); err != nil { // the client sends what it can send at once
 		return reply{}, err
 	}
+	if s.client == nil {
+		return reply{}, errNotMade
+	}
 	key = s.prefix + key
 	values, err := s.once(ctx, "evalsha", sc.sha, key, args)
 	if redis.HasErrorPrefix(err, "NOSCRIPT") {
@@ -108,6 +111,9 @@ func (onceCmd) NoRetry() bool { return true }
 
 // String implements [redis.Cmder].
 func (c onceCmd) String() string { return c.Name() + " of smartcar/redisstore" }
+
+// errNotMade: the Store was declared.
+var errNotMade = errors.New("the Store must come from redisstore.New")
 
 var errReply = errors.New("the server answered something else than the script returns")
 

@@ -111,9 +111,20 @@ func New(ctx context.Context, db *sql.DB, dialect Dialect, opts ...Option) (*Sto
 	return s, nil
 }
 
+// ready reports a Store that was declared, and not made by New.
+func (s *Store) ready() error {
+	if s == nil || s.backend == nil {
+		return errors.New("sqlstore: the Store must come from sqlstore.New")
+	}
+	return nil
+}
+
 // Load implements [store.Store]. Where the database has a clock, Now is set
 // even if there is no record.
 func (s *Store) Load(ctx context.Context, key string) (store.Record, error) {
+	if err := s.ready(); err != nil {
+		return store.Record{}, err
+	}
 	record, err := s.backend.load(ctx, key)
 	return record, failed("load", err)
 }
@@ -121,6 +132,9 @@ func (s *Store) Load(ctx context.Context, key string) (store.Record, error) {
 // CompareAndSwap implements [store.Store]. Where the database has a clock,
 // Now is set even if there is no current record. A negative ttl is no ttl.
 func (s *Store) CompareAndSwap(ctx context.Context, key string, old store.Revision, value []byte, ttl time.Duration) (store.Record, error) {
+	if err := s.ready(); err != nil {
+		return store.Record{}, err
+	}
 	fresh := make([]byte, revisionSize)
 	_, _ = rand.Read(fresh) // never fails; see crypto/rand
 	written := append([]byte{}, value...)
@@ -135,6 +149,9 @@ func (s *Store) CompareAndSwap(ctx context.Context, key string, old store.Revisi
 
 // Delete implements [store.Store].
 func (s *Store) Delete(ctx context.Context, key string, old store.Revision) error {
+	if err := s.ready(); err != nil {
+		return err
+	}
 	return failed("delete", s.backend.remove(ctx, key, []byte(old)))
 }
 
@@ -142,6 +159,9 @@ func (s *Store) Delete(ctx context.Context, key string, old store.Revision) erro
 // in a transaction, and returns how many there were. Several processes may call
 // it at once. Nothing but disk space depends on it.
 func (s *Store) DeleteExpired(ctx context.Context) (int64, error) {
+	if err := s.ready(); err != nil {
+		return 0, err
+	}
 	var total int64
 	for {
 		n, err := s.backend.purge(ctx, deleteRows)

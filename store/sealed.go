@@ -106,8 +106,19 @@ func (s *Sealed) open(key string, r Record) (Record, error) {
 	return Record{}, fmt.Errorf("%w: no key of the ring has sealed it", ErrSealed)
 }
 
+// ready reports that s was declared, and not made by NewSealed.
+func (s *Sealed) ready() error {
+	if s == nil || s.store == nil || s.ring == nil {
+		return argument.Error("store.Sealed", "must come from store.NewSealed")
+	}
+	return nil
+}
+
 // Load implements [Store].
 func (s *Sealed) Load(ctx context.Context, key string) (Record, error) {
+	if err := s.ready(); err != nil {
+		return Record{}, err
+	}
 	r, err := s.store.Load(ctx, key)
 	if err != nil {
 		return Record{}, err
@@ -117,6 +128,9 @@ func (s *Sealed) Load(ctx context.Context, key string) (Record, error) {
 
 // CompareAndSwap implements [Store].
 func (s *Sealed) CompareAndSwap(ctx context.Context, key string, old Revision, value []byte, ttl time.Duration) (Record, error) {
+	if err := s.ready(); err != nil {
+		return Record{}, err
+	}
 	r, err := s.store.CompareAndSwap(ctx, key, old, s.seal(key, value), ttl)
 	if err != nil && !errors.Is(err, ErrConflict) {
 		return Record{}, err
@@ -130,6 +144,9 @@ func (s *Sealed) CompareAndSwap(ctx context.Context, key string, old Revision, v
 
 // Delete implements [Store].
 func (s *Sealed) Delete(ctx context.Context, key string, old Revision) error {
+	if err := s.ready(); err != nil {
+		return err
+	}
 	return s.store.Delete(ctx, key, old)
 }
 

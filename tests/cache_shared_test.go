@@ -318,7 +318,7 @@ func TestStoredAnswersKeepLocationsOnlyWhenAskedFor(t *testing.T) {
 func TestStoredAnswersEndWithTheirAge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
-		a, b, db := twoReplicas(t, sim, smartcar.StoredAnswers{MaxAge: time.Hour})
+		a, b, db := twoReplicas(t, sim, smartcar.StoredAnswers{Keep: time.Hour})
 		_, err := a.Vehicle(smartcartest.ModelY).Odometer(t.Context())
 		require.NoError(t, err)
 		time.Sleep(time.Hour - time.Second)
@@ -326,7 +326,7 @@ func TestStoredAnswersEndWithTheirAge(t *testing.T) {
 		require.NoError(t, err)
 		time.Sleep(time.Second)
 		require.False(t, db.holds(t, smartcartest.ModelY, "odometer"))
-		_, err = newClient(t, sim, smartcar.WithStore(db), smartcar.WithStoredAnswers(smartcar.StoredAnswers{MaxAge: time.Hour})).
+		_, err = newClient(t, sim, smartcar.WithStore(db), smartcar.WithStoredAnswers(smartcar.StoredAnswers{Keep: time.Hour})).
 			User(a.ID()).Vehicle(smartcartest.ModelY).With(smartcar.AllowStale()).Odometer(t.Context())
 		require.ErrorIs(t, err, smartcar.ErrRateLimited)
 	})
@@ -407,7 +407,7 @@ func TestStoredAnswersAreNotNeeded(t *testing.T) {
 func TestStoredAnswersHaveBounds(t *testing.T) {
 	sim := smartcartest.New()
 	for argument, bounds := range map[string]smartcar.StoredAnswers{
-		"StoredAnswers.MaxAge":   {MaxAge: 91 * 24 * time.Hour},
+		"StoredAnswers.Keep":     {Keep: 91 * 24 * time.Hour},
 		"StoredAnswers.MaxBytes": {MaxBytes: 1<<20 + 1},
 	} {
 		_, err := smartcar.New(smartcar.Config{
@@ -417,4 +417,24 @@ func TestStoredAnswersHaveBounds(t *testing.T) {
 		require.ErrorAs(t, err, &bad)
 		require.Equal(t, argument, bad.Argument)
 	}
+}
+
+// To forget a user makes no room in the cache: the answers of others stay.
+func TestForgetLeavesTheAnswersOfOthersInTheCache(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		db := newSpoiledStore()
+		client := apiClient(t, sim, smartcar.V3, smartcar.WithStore(db), smartcar.WithAnswerCache(2))
+		v := client.User(connect(t, sim, client).UserID).Vehicle(smartcartest.ModelS2018)
+		_, err := v.Odometer(t.Context())
+		require.NoError(t, err)
+		elsewhere := apiClient(t, sim, smartcar.V3, smartcar.WithStore(db)).User("another")
+		for _, id := range []string{"car-1", "car-2", "car-3"} {
+			require.NoError(t, elsewhere.Vehicle(id).SetKeyState(t.Context(), smartcar.KeyMissing))
+		}
+		require.NoError(t, client.User("another").Forget(t.Context()))
+		odometer, err := v.Odometer(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, smartcar.SourceCache, odometer.Source)
+	})
 }

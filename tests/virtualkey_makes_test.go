@@ -172,3 +172,22 @@ func TestClassFollowsFromVINAndAttributesTogether(t *testing.T) {
 		require.Equal(t, smartcar.ClassLegacy, access.Class)
 	})
 }
+
+// No identity makes a panic or a class without a reason, and another make is never
+// said to need the key.
+func FuzzKeyRequirement(f *testing.F) {
+	for _, seed := range [][3]string{
+		{"5YJSA1E20UF000001", "TESLA", "Model S"}, {"", "Tesla, Inc.", "Model-S-P100D"}, {"", "UNKNOWN", "S75D"}, {"x", "", "Cyberbeast"}, {"", "tesla", "MODEL"},
+	} {
+		f.Add(seed[0], seed[1], seed[2], 2019)
+	}
+	f.Fuzz(func(t *testing.T, number, maker, model string, year int) {
+		got := smartcar.VehicleIdentity{VIN: number, Make: maker, Model: model, Year: year}.KeyRequirement()
+		require.NotEmpty(t, got.Reason)
+		require.Equal(t, got.Need == smartcar.KeyRequired, got.Class == smartcar.ClassStreaming)
+		require.Equal(t, got.Need == smartcar.KeyNeedUnknown, got.Class == smartcar.ClassUnknown)
+		if got.Class == smartcar.ClassLegacy {
+			require.True(t, year < 2021 || number != "", "%d", year)
+		}
+	})
+}

@@ -56,7 +56,7 @@ func (u *Users) AddCar(ctx context.Context, id, car string, isNew bool) (known b
 	if r, fresh := u.Recent(id); fresh && u.knows(r, id, car) {
 		return true
 	}
-	return u.AddCarNow(ctx, id, car, isNew)
+	return u.addCar(ctx, id, car, isNew, u.knows)
 }
 
 // knows reports whether this process has seen the car with the user.
@@ -65,14 +65,20 @@ func (u *Users) knows(r *Record, id, car string) bool {
 	return ok && c.born == r.Born || r.hasCar(car)
 }
 
-// AddCarNow is AddCar by what is stored, and not by what was stored a moment ago.
+// AddCarNow is AddCar by what is stored, and not by what was stored a moment ago:
+// the user may have been forgotten elsewhere, or the car taken out of the tree.
+func (u *Users) AddCarNow(ctx context.Context, id, car string, isNew bool) (known bool) {
+	return u.addCar(ctx, id, car, isNew, func(r *Record, _, car string) bool { return r.hasCar(car) })
+}
+
+// addCar adds a car unless isIn says that it is among the user's.
 //
 // The user's record and the tree are different records, and Forget may come in
 // between: it marks the user, removes the cars and then the user. So the car is
 // added first, and then the user is looked at. If the mark is not there by
 // then, Forget has not begun to look for cars and will find this one; if it
 // is, or the user is gone, the car is taken out again.
-func (u *Users) AddCarNow(ctx context.Context, id, car string, isNew bool) (known bool) {
+func (u *Users) addCar(ctx context.Context, id, car string, isNew bool, isIn func(r *Record, id, car string) bool) (known bool) {
 	r, fresh := u.Recent(id)
 	if !fresh {
 		r = nil
@@ -92,7 +98,7 @@ func (u *Users) AddCarNow(ctx context.Context, id, car string, isNew bool) (know
 				return true
 			}
 		}
-		path, added, seen := "", false, u.knows(r, id, car)
+		path, added, seen := "", false, isIn(r, id, car)
 		if !seen {
 			var err error
 			if path, added, err = u.trees.insert(ctx, id, r.Born, car); err != nil {
@@ -111,7 +117,7 @@ func (u *Users) AddCarNow(ctx context.Context, id, car string, isNew bool) (know
 				continue
 			}
 		}
-		if !seen {
+		if !u.knows(r, id, car) {
 			u.cars.Put(carKey{id, car}, knownCar{born: r.Born})
 		}
 		return true

@@ -99,7 +99,7 @@ func TestForgetIsCutOff(t *testing.T) {
 		go func() {
 			defer close(done)
 			died = true
-			atStep(h, steps+1, func() { runtime.Goexit() }, func() { forget(t, u) })
+			atStep(h, steps+1, func() { runtime.Goexit() }, func() { forget(t, u) }) //nolint:testifylint // Goexit is what kills this goroutine; the test waits for it
 			died = false
 		}()
 		<-done
@@ -229,7 +229,7 @@ func TestRecordOfAnEarlierVersion(t *testing.T) {
 	c.pass(recentTime)
 	record, err := h.Store.Load(t.Context(), "user/alice")
 	require.NoError(t, err)
-	require.Equal(t, old, string(record.Value))
+	require.Equal(t, []byte(old), record.Value, "not a byte is changed") //nolint:testifylint // the bytes count, not what they mean as JSON
 
 	require.NoError(t, u.RemoveCar(t.Context(), "alice", "read"))
 	require.NoError(t, u.Unlist(t.Context(), "alice", "listed-1"))
@@ -250,7 +250,7 @@ func TestNobodyIsForgotten(t *testing.T) {
 	require.Empty(t, h.live(t))
 	require.True(t, u.AddCar(t.Context(), "alice", "car-1", true))
 	require.Len(t, h.live(t), 2)
-	require.False(t, strings.Contains(strings.Join(h.live(t), " "), "car-1"), "a key tells no car")
+	require.NotContains(t, strings.Join(h.live(t), " "), "car-1", "a key tells no car")
 	require.NoError(t, u.RemoveCar(t.Context(), "alice", "car-1"))
 	require.Equal(t, []string{"user/alice"}, h.live(t), "an empty node goes")
 }

@@ -216,3 +216,16 @@ func TestFirstContactCostsTheSameForAnyNumberOfCars(t *testing.T) {
 		require.LessOrEqual(t, 2*many.allocated, 3*few.allocated)
 	}
 }
+
+// Another process takes a car out again that it could not read. This process has
+// seen the car in the tree, and is about to keep something of it.
+func TestCarThatWasTakenOutElsewhereIsAddedAgain(t *testing.T) {
+	h := newHooked()
+	u, _ := process(h)
+	other, _ := process(h)
+	alice(t, u)
+	require.True(t, u.AddCar(t.Context(), "alice", "the-car", false))
+	require.NoError(t, other.RemoveCar(t.Context(), "alice", "the-car"))
+	require.True(t, u.AddCarNow(t.Context(), "alice", "the-car", false))
+	require.Equal(t, []string{"the-car"}, allCars(t, u))
+}
