@@ -153,7 +153,9 @@ func newCore(config Config, o *options) *core {
 	c.answers = newAnswerCache(o, kept, c.users)
 	c.links = &keyLinks{o, c.users}
 	c.cars = newCars(o, kept, c.users)
-	c.gate = &gate{opts: o, pause: c.pause, cars: c.cars, links: c.links, answers: c.answers}
+	c.gate = &gate{
+		opts: o, pause: c.pause, cars: c.cars, links: c.links, answers: c.answers, allowances: newAllowances(o),
+	}
 	c.send = newPipeline(c.gate, wire, c.secrets)
 
 	endpoints := newTokenEndpoints(config, o, c.pause, c.secrets)

@@ -173,8 +173,8 @@
 //	  UNAUTHORIZED, ACCESS_DENIED           The same on v3: the credentials do not allow it; see the dashboard.
 //	BILLING                                 ErrBilling
 //	  INVALID_PLAN, VEHICLE_LIMIT,          The plan does not allow it; see the dashboard.
-//	  VEHICLE_REQUEST_LIMIT,
 //	  ACCOUNT_SUSPENDED
+//	  VEHICLE_REQUEST_LIMIT                 RuleBudget: reads of the car are refused locally until NextAllowed.
 //	COMPATIBILITY                           ErrNotSupported
 //	  MAKE_NOT_COMPATIBLE,                  Never for this car. Do not ask again.
 //	  SMARTCAR_NOT_CAPABLE,

@@ -35,10 +35,12 @@ func (v *Vehicle) Watch(ctx context.Context, want ...Operation) iter.Seq2[*Snaps
 			return
 		}
 		var last time.Time
+		var spent bool // that the month is used up was said
 		for {
 			snapshot, err := v.Snapshot(ctx, want...)
 			switch {
 			case err == nil:
+				spent = false
 				at, dated := snapshot.recordedAt()
 				if !at.Equal(last) || !dated {
 					last = at
@@ -50,7 +52,9 @@ func (v *Vehicle) Watch(ctx context.Context, want ...Operation) iter.Seq2[*Snaps
 				yield(nil, contexts.EndOf(ctx))
 				return
 			case isLocalLimit(err): // woken early to look for the key: not an error
+			case spent && isBudget(err):
 			default:
+				spent = isBudget(err)
 				if !yield(nil, err) || terminal(err) {
 					return
 				}
@@ -61,6 +65,11 @@ func (v *Vehicle) Watch(ctx context.Context, want ...Operation) iter.Seq2[*Snaps
 			}
 		}
 	}
+}
+
+func isBudget(err error) bool {
+	limit, ok := errors.AsType[*RateLimitError](err)
+	return ok && limit.Rule == RuleBudget
 }
 
 func isLocalLimit(err error) bool {

@@ -2,6 +2,7 @@ package smartcar_test
 
 import (
 	"encoding/json"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -158,5 +159,133 @@ func TestNothingStoredYet(t *testing.T) {
 		_, err = v.With(smartcar.IgnorePolicy()).Battery(t.Context())
 		require.ErrorIs(t, err, smartcar.ErrNotFound)
 		require.NotErrorIs(t, err, smartcar.ErrNothingStored, "not all that is stored was sent")
+	})
+}
+
+// requestLimit is what Smartcar answers once the calls of a car's month are used up.
+func requestLimit(path string) smartcartest.Fault {
+	return smartcartest.Fault{Path: path, ErrorType: "BILLING", ErrorCode: "VEHICLE_REQUEST_LIMIT", Times: -1}
+}
+
+// sentTo counts the requests for a car, of whatever kind.
+func sentTo(sim *smartcartest.Server, vehicleID string) (n int) {
+	for _, r := range sim.Requests() {
+		if strings.Contains(r.Path, "/vehicles/"+vehicleID) {
+			n++
+		}
+	}
+	return n
+}
+
+// A month's allowance does not come back by asking: one request, and then one a
+// day to see whether it has. Commands are sent all the same.
+func TestCaseMonthThatIsUsedUp(t *testing.T) {
+	for _, id := range []string{smartcartest.MachE, smartcartest.ModelY} {
+		bothAPIs(t, func(t *testing.T, sim *smartcartest.Server, _ *smartcar.Client, user *smartcar.User) {
+			v := user.Vehicle(id)
+			sim.Inject(requestLimit(id))
+			before := sentTo(sim, id)
+			for range 3 {
+				_, err := v.Battery(t.Context())
+				require.ErrorIs(t, err, smartcar.ErrBilling)
+				require.ErrorIs(t, err, smartcar.ErrRateLimited)
+				require.False(t, smartcar.Retryable(err))
+				var limit *smartcar.RateLimitError
+				require.ErrorAs(t, err, &limit)
+				require.Equal(t, smartcar.RuleBudget, limit.Rule)
+				at, ok := smartcar.NextAllowed(err)
+				require.True(t, ok)
+				require.WithinRange(t, at, time.Now().Add(time.Minute), time.Now().Add(24*time.Hour))
+			}
+			require.Equal(t, before+1, sentTo(sim, id))
+			_, _ = v.Lock(t.Context())
+			require.Equal(t, before+2, sentTo(sim, id), "a command is never refused for money")
+			_, _ = v.With(smartcar.IgnorePolicy()).Battery(t.Context())
+			require.Equal(t, before+3, sentTo(sim, id))
+
+			before = sentTo(sim, id)
+			for range 10 * 24 * 6 {
+				time.Sleep(10 * time.Minute)
+				_, err := v.Battery(t.Context())
+				require.ErrorIs(t, err, smartcar.ErrBilling)
+			}
+			require.InDelta(t, 10, sentTo(sim, id)-before, 2, "one a day")
+
+			sim.ClearFaults()
+			time.Sleep(24 * time.Hour)
+			_, err := v.Battery(t.Context())
+			require.NoError(t, err, "the month has begun, or the plan is another one")
+			require.Empty(t, sim.BrokenWindows(id))
+		})
+	}
+}
+
+// Many callers at the moment when it may be tried again are one request.
+func TestMonthThatIsUsedUpHasOneProbe(t *testing.T) {
+	bothAPIs(t, func(t *testing.T, sim *smartcartest.Server, _ *smartcar.Client, user *smartcar.User) {
+		v := user.Vehicle(smartcartest.MachE)
+		_, err := v.Battery(t.Context())
+		require.NoError(t, err)
+		limit := requestLimit(v.ID())
+		limit.Latency = time.Second
+		sim.Inject(limit)
+		_, err = v.Battery(t.Context())
+		require.ErrorIs(t, err, smartcar.ErrBilling)
+		access, err := v.Access(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, smartcar.RuleBudget, access.Rule)
+		time.Sleep(time.Until(access.NextRead) + time.Second)
+		before := sentTo(sim, v.ID())
+		for _, err := range allOf(100, func(int) error { _, err := v.Battery(t.Context()); return err }) {
+			require.ErrorIs(t, err, smartcar.ErrBilling)
+		}
+		require.Equal(t, before+1, sentTo(sim, v.ID()))
+	})
+}
+
+// A watch outlasts the month, and says once that it is used up.
+func TestWatchOutlastsTheMonth(t *testing.T) {
+	bothAPIs(t, func(t *testing.T, sim *smartcartest.Server, _ *smartcar.Client, user *smartcar.User) {
+		v := user.Vehicle(smartcartest.MachE)
+		limit := requestLimit(v.ID())
+		limit.Times = 6
+		sim.Inject(limit)
+		began, failed := time.Now(), 0
+		for snapshot, err := range v.Watch(t.Context(), smartcar.Battery) {
+			if err == nil {
+				require.NotNil(t, snapshot)
+				break
+			}
+			require.ErrorIs(t, err, smartcar.ErrBilling)
+			failed++
+		}
+		require.Equal(t, 1, failed)
+		require.Less(t, time.Since(began), 8*24*time.Hour)
+	})
+}
+
+// What is refused here leaves a line, a command as well as a read.
+func TestCaseRefusedCommandIsLogged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		sim := smartcartest.New()
+		_, user := connected(t, sim, smartcar.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+		v := user.Vehicle(smartcartest.ModelY)
+		_, err := v.Battery(t.Context())
+		require.NoError(t, err)
+		_, err = v.Battery(t.Context())
+		require.ErrorIs(t, err, smartcar.ErrRateLimited)
+		_, err = v.Lock(t.Context())
+		var missing *smartcar.VirtualKeyRequiredError
+		require.ErrorAs(t, err, &missing)
+		require.True(t, missing.Local)
+		lines := strings.Split(strings.TrimSpace(log.String()), "\n")
+		refused := lines[len(lines)-2:]
+		require.Contains(t, refused[0], "level=INFO")
+		require.Contains(t, refused[0], "operation=battery")
+		require.Contains(t, refused[1], "level=INFO")
+		require.Contains(t, refused[1], "operation=lock")
+		require.Contains(t, refused[1], "vehicle="+v.ID())
+		require.NotContains(t, log.String(), "tesla.com")
 	})
 }
