@@ -30,7 +30,9 @@ func newAllowances(o *options) *allowances {
 }
 
 // isRequestLimit: the plan's calls of the month for this car are used up.
-func (e *Error) isRequestLimit() bool { return e.Type == typeBilling && e.Code == "VEHICLE_REQUEST_LIMIT" }
+func (e *Error) isRequestLimit() bool {
+	return e.Type == typeBilling && e.Code == "VEHICLE_REQUEST_LIMIT"
+}
 
 // isRefusable reports whether a request is a read that can wait for another month.
 func (r *request) isRefusable() bool {

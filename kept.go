@@ -10,14 +10,14 @@ import (
 
 // current returns the kept answers that Smartcar would only repeat, and what
 // is left to be asked for.
-func (v *Vehicle) current(ctx context.Context, r *request, ops []operation) (known []part, missing []operation) {
+func (v *Vehicle) current(ctx context.Context, r *request, ops []operation) (repeated []part, missing []operation) {
 	if r.override || r.query != nil {
 		return nil, ops
 	}
 	answers := v.core.answers
-	if answers.stored != nil && r.kept.unclassified() { // another replica may know the car
+	if answers.stored != nil && r.kept.lacksClass() { // another replica may know the car
 		if c, _, err := v.core.cars.lookUp(ctx, r.car); err == nil {
-			r.kept.classify(c.state)
+			r.kept.setClass(c.state)
 		}
 	}
 	if !r.kept.repeats() {
@@ -32,17 +32,17 @@ func (v *Vehicle) current(ctx context.Context, r *request, ops []operation) (kno
 			continue
 		}
 		p.meta.Source = SourceCache
-		known = append(known, p)
+		repeated = append(repeated, p)
 	}
-	return known, missing
+	return repeated, missing
 }
 
 // inOrder puts the parts of two sources back into the order of ops.
-func inOrder(ops []operation, known, fetched []part) []part {
+func inOrder(ops []operation, repeated, fetched []part) []part {
 	parts := make([]part, 0, len(ops))
 	for i := range ops {
-		if len(known) > 0 && known[0].op.name == ops[i].name {
-			parts, known = append(parts, known[0]), known[1:]
+		if len(repeated) > 0 && repeated[0].op.name == ops[i].name {
+			parts, repeated = append(parts, repeated[0]), repeated[1:]
 			continue
 		}
 		parts, fetched = append(parts, fetched[0]), fetched[1:]
@@ -84,7 +84,7 @@ func lastAnswers(r *request, limit *RateLimitError, since time.Time) []part {
 		if !ok || p.meta.ReceivedAt.Before(since) {
 			refused := *limit
 			refused.Operation = r.reads[i].name
-			parts[i] = part{op: &r.reads[i], refused: &refused}
+			parts[i] = part{op: &r.reads[i], callerErr: &refused}
 			continue
 		}
 		found = true

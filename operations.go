@@ -91,6 +91,7 @@ type operation struct {
 	permission string
 	on         versions // which versions of the API have it
 	place      placeMark
+	provesKey  bool // the command goes through with the virtual key only, where a car needs one
 
 	byHand bool   // the methods are not generated
 	does   string // completes "Battery ..." in the method's comment, with units
@@ -311,23 +312,23 @@ var operations = [...]operation{
 	},
 
 	{
-		name: Lock, call: "Lock", kind: KindCommand, method: "POST", permission: "control_security",
+		name: Lock, call: "Lock", kind: KindCommand, method: "POST", permission: "control_security", provesKey: true,
 		v2: "/security", own: aSuccess, v3: "/commands/security/lock",
 	},
 	{
-		name: Unlock, call: "Unlock", kind: KindCommand, method: "POST", permission: "control_security",
+		name: Unlock, call: "Unlock", kind: KindCommand, method: "POST", permission: "control_security", provesKey: true,
 		v2: "/security", own: aSuccess, v3: "/commands/security/unlock",
 	},
 	{
-		name: StartCharge, call: "StartCharge", kind: KindCommand, method: "POST", permission: "control_charge",
+		name: StartCharge, call: "StartCharge", kind: KindCommand, method: "POST", permission: "control_charge", provesKey: true,
 		v2: "/charge", own: aSuccess, v3: "/commands/charge/start",
 	},
 	{
-		name: StopCharge, call: "StopCharge", kind: KindCommand, method: "POST", permission: "control_charge",
+		name: StopCharge, call: "StopCharge", kind: KindCommand, method: "POST", permission: "control_charge", provesKey: true,
 		v2: "/charge", own: aSuccess, v3: "/commands/charge/stop",
 	},
 	{
-		name: SetChargeLimit, call: "SetChargeLimit", kind: KindCommand, method: "POST", permission: "control_charge",
+		name: SetChargeLimit, call: "SetChargeLimit", kind: KindCommand, method: "POST", permission: "control_charge", provesKey: true,
 		v2: "/charge/limit", own: aSuccess, v3: "/commands/charge/set-limit",
 	},
 	{
@@ -335,11 +336,11 @@ var operations = [...]operation{
 		v2: "/navigation/destination", own: aSuccess, v3: "/commands/navigation/set-destination",
 	},
 	{
-		name: OpenChargePort, call: "OpenChargePort", kind: KindCommand, method: "POST", permission: "control_charge", on: onlyV3,
+		name: OpenChargePort, call: "OpenChargePort", kind: KindCommand, method: "POST", permission: "control_charge", on: onlyV3, provesKey: true,
 		v3: "/commands/charge-port/open",
 	},
 	{
-		name: CloseChargePort, call: "CloseChargePort", kind: KindCommand, method: "POST", permission: "control_charge", on: onlyV3,
+		name: CloseChargePort, call: "CloseChargePort", kind: KindCommand, method: "POST", permission: "control_charge", on: onlyV3, provesKey: true,
 		v3: "/commands/charge-port/close",
 	},
 	{

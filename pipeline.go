@@ -14,7 +14,7 @@ import (
 
 // A request is one HTTP request as its maker describes it. The layers of the
 // pipeline read it and return what they find as an attempt. They change nothing
-// in it but carRef.entered, which the gate sets for all tries of the request.
+// in it but carRef.registered, which the gate sets for all tries of the request.
 type request struct {
 	op      Operation
 	kind    Kind
@@ -69,7 +69,7 @@ type layer func(ctx context.Context, r *request, t *turn) (attempt, error)
 // The gate asks its probe what a car is. The requests of the probe take no turn
 // and pass the same layers without the gate, but for the pause of the whole
 // application.
-func newPipeline(g *gate, w wire, own func() secrets) layer {
+func newPipeline(g *gate, w wire, own secrets) layer {
 	sending := g.allowances.guarding(authorizing(classifying(g.opts, w, transmitting(g.opts, own))))
 	g.probe = &probe{opts: g.opts, wire: w, send: retrying(g.opts, g.pause.pausing(sending))}
 	return retrying(g.opts, g.guarding(sending))

@@ -90,7 +90,15 @@ func (v *Vehicle) Subscribe(ctx context.Context, webhookID string) error {
 	if err != nil {
 		return err
 	}
-	return v.core.reach.subscribe(ctx, r, webhookID)
+	if err := v.core.reach.subscribe(ctx, r, webhookID); err != nil {
+		return err
+	}
+	// What is stored from now on is waited for no longer. That it could not be noted
+	// costs a pause.
+	if c, err := v.core.cars.load(ctx, v.car); err == nil && c.state.NothingStored() {
+		_, _ = v.core.cars.apply(ctx, v.car, c, evidenceOfSubscription()...)
+	}
+	return nil
 }
 
 // Unsubscribe ends what [Vehicle.Subscribe] began. A car that is not subscribed

@@ -338,8 +338,8 @@ func (v *Vehicle) readOne(ctx context.Context, op Operation, query url.Values) (
 // decoded returns a part with its typed result. A kept part is decoded anew each
 // time: callers must not see each other's changes.
 func decoded(w wire, p part) (part, error) {
-	if p.refused != nil {
-		return part{}, p.refused
+	if p.callerErr != nil {
+		return part{}, p.callerErr
 	}
 	if p.value == nil {
 		var err error
@@ -370,20 +370,15 @@ func (v *Vehicle) read(ctx context.Context, op Operation, ops []operation, query
 	if err != nil {
 		return nil, err
 	}
-	for i := range ops {
-		if !v.core.wire.supports(&ops[i]) {
-			return nil, &NotSupportedError{Operation: ops[i].name, API: v.core.wire.version()}
-		}
-		if v.core.wire.kind(&ops[i]) == KindData {
-			r.kind = KindData
-		}
-	}
 	r.query = query
-	known, missing := v.current(ctx, r, ops)
+	repeated, missing := v.current(ctx, r, ops)
 	if len(missing) == 0 {
-		return known, nil
+		return repeated, nil
 	}
-	r.reads, r.wire = missing, v.core.wire.read(missing)
+	r.reads = missing
+	if r.wire, r.kind, err = v.core.wire.read(missing); err != nil {
+		return nil, err
+	}
 	asked := v.core.opts.now()
 	var fetched []part
 	a, err := v.core.send(ctx, r, nil)
@@ -392,8 +387,8 @@ func (v *Vehicle) read(ctx context.Context, op Operation, ops []operation, query
 	} else if fetched, err = v.instead(ctx, r, asked, err); err != nil {
 		return nil, err
 	}
-	if len(known) == 0 {
+	if len(repeated) == 0 {
 		return fetched, nil
 	}
-	return inOrder(ops, known, fetched), nil
+	return inOrder(ops, repeated, fetched), nil
 }

@@ -178,8 +178,8 @@ func ParseWebhookEvent(body []byte, receivedAt time.Time) (*WebhookEvent, error)
 	} else {
 		w.readV4(e)
 	}
-	kept := append([]byte(nil), body...) // the caller's buffer may be used again
-	e.raw = func() []byte { return kept }
+	raw := append([]byte(nil), body...) // the caller's buffer may be used again
+	e.raw = func() []byte { return raw }
 	return e, nil
 }
 
@@ -257,7 +257,7 @@ func (w *webhookBody) readV4(e *WebhookEvent) {
 	e.readTriggers(data.Triggers)
 	if len(data.Signals) > 0 && !isNull(data.Signals) {
 		e.Signals = decodeEventSignals(data.Signals, int(meta.SignalCount), e.ReceivedAt)
-		e.Signals.Meta.noteNewest(e.Signals.content())
+		e.Signals.Meta.dateByNewest(e.Signals.content())
 		e.RecordedAt = e.Signals.RecordedAt
 	}
 	for _, raw := range data.Errors {

@@ -88,9 +88,9 @@ var webhookReasons = [...]struct {
 
 // String says for people what is wrong and what to do. The text may change.
 func (r WebhookReason) String() string {
-	for _, known := range webhookReasons {
-		if known.reason == r {
-			return known.text
+	for _, row := range webhookReasons {
+		if row.reason == r {
+			return row.text
 		}
 	}
 	return string(r)
@@ -261,7 +261,7 @@ func (c *core) learnEvent(ctx context.Context, e *WebhookEvent, seen time.Time) 
 		return worthRepeating(err)
 	}
 	ref := newCarRef(e.UserID, e.VehicleID)
-	ref.entered = true // whoever is forgotten from here on is not made known again
+	ref.registered = true // whoever is forgotten from here on is not made known again
 	keyAt := seen
 	if e.tellsOfKeyError() {
 		var err error
@@ -273,11 +273,11 @@ func (c *core) learnEvent(ctx context.Context, e *WebhookEvent, seen time.Time) 
 	if len(events) == 0 {
 		return nil
 	}
-	known, err := c.cars.apply(ctx, ref, car{}, events...)
+	changed, err := c.cars.apply(ctx, ref, car{}, events...)
 	if err != nil {
 		return worthRepeating(err)
 	}
-	c.answers.of(ref.id).classify(known.state)
+	c.answers.of(ref.id).setClass(changed.state)
 	if e.Signals != nil && c.opts.api == V3 {
 		c.keepSignals(ctx, ref, e, asOf(e.Signals.content(), seen))
 	}
@@ -347,12 +347,12 @@ func (c *core) learnReadings(ctx context.Context, w WebhookVehicle, seen time.Ti
 		return nil
 	}
 	ref := newCarRef("", w.VehicleID)
-	known, err := c.cars.load(ctx, ref)
-	if err != nil || known.state.Blank() {
+	stored, err := c.cars.load(ctx, ref)
+	if err != nil || stored.state.Blank() {
 		return worthRepeating(err) // nothing, or what Forget leaves of a car
 	}
 	seen = notReplayed(seen, w.Timestamp)
-	_, err = c.cars.apply(ctx, ref, known, evidenceOfReadings(w, seen)...)
+	_, err = c.cars.apply(ctx, ref, stored, evidenceOfReadings(w, seen)...)
 	return worthRepeating(err)
 }
 

@@ -30,11 +30,12 @@ type wire interface {
 	// kind is what the operation counts as: a VIN is metadata on v2.0 and one
 	// signal among the car's data on v3.
 	kind(op *operation) Kind
-	// read makes one request for all ops, of which there is at least one.
-	read(ops []operation) wireRequest
+	// read makes one request for all ops, of which there is at least one, and says
+	// what it counts as. It fails for what the API does not have.
+	read(ops []operation) (wireRequest, Kind, error)
 	// split takes the answer to read apart: one part for each of ops, in
-	// their order. An error concerns the answer as a whole. What the answer
-	// shows beside is noted in a.observed.
+	// their order. An error concerns the answer as a whole. What the answer shows of
+	// the car beside is put into a.observed.
 	split(ops []operation, a *answer) ([]part, error)
 	// decode turns the body of a part into the typed result of op, in units.
 	decode(op *operation, body json.RawMessage, units UnitSystem) (reading, error)
@@ -71,12 +72,12 @@ func (a *answer) isNoContent() bool {
 
 // part is what an answer holds for one operation: a body or an error.
 type part struct {
-	op      *operation
-	body    json.RawMessage
-	value   reading // body decoded, with meta; nil for a kept part, which is decoded anew
-	meta    Meta
-	err     *Error
-	refused error // err as the caller will see it, or why nobody was asked
+	op        *operation
+	body      json.RawMessage
+	value     reading // body decoded, with meta; nil for a kept part, which is decoded anew
+	meta      Meta
+	err       *Error
+	callerErr error // what the caller gets: err explained, or why no request was sent
 
 	pushed   bool  // it came with a webhook event
 	sequence int64 // of that event, if it has one
@@ -306,7 +307,7 @@ func errorInside(op Operation, status int, header http.Header, body []byte, now 
 	e.inside = true
 	said := e.Type != "" || e.Code != "" || e.Description != ""
 	listed := slices.ContainsFunc(beside.Errors, func(o lenient.Object[struct{}]) bool { return o.Present })
-	typed := e.StatusCode >= 400 || e.refused() || e.Type == typeServer || e.Type == typeUpstream
+	typed := e.StatusCode >= 400 || e.notCarriedOut() || e.Type == typeServer || e.Type == typeUpstream
 	if said && (listed || isObject(beside.Error)) || e.Type != "" && typed || e.Type == "" && e.Code != "" && !isNull(beside.Error) {
 		return e
 	}

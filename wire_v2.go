@@ -29,18 +29,16 @@ func (wireV2) supports(op *operation) bool { return op.v2 != "" }
 
 func (wireV2) kind(op *operation) Kind { return op.kind }
 
-// belowVehicle is a path of the operations table as it is sent: the vehicle
-// itself has none.
-func belowVehicle(path string) string {
-	if path == "/" {
-		return ""
+func (w wireV2) read(ops []operation) (wireRequest, Kind, error) {
+	kind := ops[0].kind
+	for i := range ops {
+		if ops[i].v2 == "" {
+			return wireRequest{}, kind, &NotSupportedError{Operation: ops[i].name, API: w.version()}
+		}
+		kind = max(kind, ops[i].kind) // data, if any of it is
 	}
-	return path
-}
-
-func (wireV2) read(ops []operation) wireRequest {
 	if len(ops) == 1 {
-		return wireRequest{method: http.MethodGet, path: belowVehicle(ops[0].v2)}
+		return wireRequest{method: http.MethodGet, path: strings.TrimSuffix(ops[0].v2, "/")}, kind, nil
 	}
 	type item struct {
 		Path string `json:"path"`
@@ -52,7 +50,7 @@ func (wireV2) read(ops []operation) wireRequest {
 		batch.Requests[i].Path = ops[i].v2
 	}
 	body, _ := json.Marshal(batch) // texts only: cannot fail
-	return wireRequest{method: http.MethodPost, path: "/batch", body: body}
+	return wireRequest{method: http.MethodPost, path: "/batch", body: body}, kind, nil
 }
 
 func (wireV2) split(ops []operation, a *answer) ([]part, error) {
@@ -97,7 +95,7 @@ func (wireV2) command(op *operation, args any) (wireRequest, error) {
 			Limit float64 `json:"limit"`
 		}{percentToFraction(args.(float64))}
 	}
-	request := wireRequest{method: op.method, path: belowVehicle(op.v2)}
+	request := wireRequest{method: op.method, path: strings.TrimSuffix(op.v2, "/")}
 	if body == nil {
 		return request, nil
 	}
@@ -161,7 +159,14 @@ type grantReach struct {
 var _ reach = grantReach{}
 
 func (g grantReach) authorize(ctx context.Context, r *request, grant string) error {
-	grant, err := g.grantFor(ctx, r.car, grant)
+	var err error
+	switch user, fresh := g.accounts.users.Recent(r.car.user); {
+	case fresh && grant != "" && user.Has(grant):
+	case fresh && len(user.Grants) == 1:
+		grant = user.Grants[0].ID
+	default:
+		grant, err = g.grantFor(ctx, r.car, grant)
+	}
 	r.scope, r.grant = grant, grantCredential{g.accounts.logins, grant, r.car.user, r.car.id}
 	r.auth = &r.grant
 	return err
@@ -288,11 +293,15 @@ func (g grantReach) grantFor(ctx context.Context, car carRef, listedBy string) (
 }
 
 func (g grantReach) permissions(ctx context.Context, r *request) ([]string, error) {
+	pattern := *r
+	pattern.reads = lookup(Permissions)
+	var err error
+	if pattern.wire, pattern.kind, err = (wireV2{}).read(pattern.reads); err != nil {
+		return nil, err
+	}
 	all, asked := []string{}, 0
 	for {
-		page := *r
-		page.reads = lookup(Permissions)
-		page.wire = wireV2{}.read(page.reads)
+		page := pattern
 		page.query = url.Values{"limit": {"50"}, "offset": {itoa(asked)}}
 		a, err := g.sender.send(ctx, &page, nil)
 		if err != nil {
@@ -350,7 +359,7 @@ func (g grantReach) finish(ctx context.Context, callback *Callback, run connectR
 		return nil, err
 	}
 	pending := tokens.Pending{ExternalID: run.externalID, VirtualKeyURL: callback.VirtualKeyURL.String()}
-	userID, err := g.accounts.file(ctx, pair, pending)
+	userID, err := g.accounts.storeAndLink(ctx, pair, pending)
 	if err != nil {
 		return nil, err
 	}

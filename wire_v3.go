@@ -35,12 +35,19 @@ const signalsPath = "/signals"
 
 // read asks for the whole list even where one signal would do: it costs the
 // same, and shows the state of the key and whether the car sleeps.
-func (wireV3) read(ops []operation) wireRequest {
+func (w wireV3) read(ops []operation) (wireRequest, Kind, error) {
+	kind := w.kind(&ops[0])
+	for i := range ops {
+		if !w.supports(&ops[i]) {
+			return wireRequest{}, kind, &NotSupportedError{Operation: ops[i].name, API: w.version()}
+		}
+		kind = max(kind, w.kind(&ops[i])) // data, if any of it is
+	}
 	path := signalsPath
 	if len(ops) == 1 && len(ops[0].signals) == 0 {
 		path = ops[0].v3
 	}
-	return wireRequest{method: http.MethodGet, path: belowVehicle(path)}
+	return wireRequest{method: http.MethodGet, path: strings.TrimSuffix(path, "/")}, kind, nil
 }
 
 // split collects for each operation the signals it is made of.
@@ -59,7 +66,7 @@ func (w wireV3) split(ops []operation, a *answer) ([]part, error) {
 		switch {
 		case ops[i].name == AllSignals:
 			parts[i] = part{op: &ops[i], body: a.body, meta: read.Meta}
-			parts[i].meta.noteNewest(set)
+			parts[i].meta.dateByNewest(set)
 		case ops[i].name == Attributes && set.vehicle != nil:
 			body := append(append([]byte(`{"data":`), set.vehicle...), '}')
 			parts[i] = part{op: &ops[i], body: body, meta: read.Meta}
@@ -101,7 +108,7 @@ func (wireV3) part(op *operation, set *signalSet, meta Meta) part {
 			}
 			e.Meta.OEMUpdatedAt, e.Meta.RetrievedAt, e.Meta.IngestedAt = s.meta.OEMUpdatedAt, s.meta.RetrievedAt, s.meta.IngestedAt
 			list.Data = append(list.Data, e)
-			p.meta.noteSignalTimes(s.meta)
+			p.meta.dateBy(s.meta)
 		case p.err == nil:
 			p.err = new(*s.err)
 			p.err.Operation = op.name
@@ -118,7 +125,8 @@ func (wireV3) part(op *operation, set *signalSet, meta Meta) part {
 	return p
 }
 
-func (m *Meta) noteSignalTimes(s SignalMeta) {
+// dateBy makes the times those of the oldest signal so far.
+func (m *Meta) dateBy(s SignalMeta) {
 	if at := s.OEMUpdatedAt; !at.IsZero() && (m.RecordedAt.IsZero() || at.Before(m.RecordedAt)) {
 		m.RecordedAt = at
 	}
@@ -127,9 +135,9 @@ func (m *Meta) noteSignalTimes(s SignalMeta) {
 	}
 }
 
-// noteNewest dates a whole list by its newest signal: it holds some that are
-// recorded once in a car's life.
-func (m *Meta) noteNewest(set *signalSet) {
+// dateByNewest dates a whole list by its newest signal. The oldest would say
+// nothing: some signals, such as the VIN, are recorded once in a car's life.
+func (m *Meta) dateByNewest(set *signalSet) {
 	for _, s := range set.signals {
 		if s.err == nil {
 			m.RecordedAt = later(m.RecordedAt, s.meta.OEMUpdatedAt)

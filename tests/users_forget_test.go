@@ -379,7 +379,7 @@ func TestForgetBetweenTwoTriesOfARead(t *testing.T) {
 		go func() { _, err := user.Vehicle(smartcartest.MachE).Odometer(t.Context()); done <- err }()
 		synctest.Wait() // until the first try has failed
 		require.NoError(t, user.Forget(t.Context()))
-		<-done
+		require.ErrorIs(t, <-done, smartcar.ErrNotConnected)
 		requireNothingKept(t, db)
 	})
 }

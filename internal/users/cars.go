@@ -49,9 +49,9 @@ func (u *Users) Cars(ctx context.Context, id string, r *Record) ([]Car, error) {
 }
 
 // AddCar files a car before anything is stored of it, so that Forget finds it.
-// It returns false if the user is not known, or is being forgotten: nothing may
-// be stored then. Where nobody needs to be stored to be asked about, isNew
-// makes the user known. A store that fails is no reason to return false.
+// It returns false if the user is not stored, or is being forgotten: then nothing
+// of the car may be stored. With isNew, as on API v3, a user who is not stored is
+// stored now. If the store fails, AddCar returns true.
 func (u *Users) AddCar(ctx context.Context, id, car string, isNew bool) (known bool) {
 	if r, fresh := u.Recent(id); fresh && u.knows(r, id, car) {
 		return true
@@ -98,8 +98,8 @@ func (u *Users) addCar(ctx context.Context, id, car string, isNew bool, isIn fun
 				return true
 			}
 		}
-		path, added, seen := "", false, isIn(r, id, car)
-		if !seen {
+		path, added, remembered := "", false, isIn(r, id, car)
+		if !remembered {
 			var err error
 			if path, added, err = u.trees.insert(ctx, id, r.Born, car); err != nil {
 				return true
@@ -155,7 +155,7 @@ func (u *Users) RemoveCar(ctx context.Context, id, car string) error {
 		r.Cars = slices.DeleteFunc(r.Cars, func(id string) bool { return id == car })
 		return true
 	})
-	return notNobody(err)
+	return ignoreAbsent(err)
 }
 
 // List files the cars that a grant of the user has listed. Which grant it was is
@@ -245,7 +245,7 @@ func (u *Users) Unlist(ctx context.Context, id, car string) error {
 		}
 		return write
 	})
-	return notNobody(err)
+	return ignoreAbsent(err)
 }
 
 // GrantOf returns which of a user's grants has listed the car; empty if that is

@@ -173,9 +173,9 @@ func TestUserWhoCannotBeRead(t *testing.T) {
 	require.True(t, u.AddCar(t.Context(), "alice", "car-2", false))
 	require.ErrorIs(t, u.RemoveGrant(t.Context(), "alice", "grant-1"), records.ErrUnreadable)
 
-	welcome, err := u.Welcome(t.Context(), "alice", Arrival{Grant: "grant-2"})
+	filed, err := u.Arrive(t.Context(), "alice", Arrival{Grant: "grant-2"})
 	require.NoError(t, err)
-	require.True(t, welcome)
+	require.True(t, filed)
 	r, err := u.Connected(t.Context(), "alice")
 	require.NoError(t, err)
 	require.True(t, r.Has("grant-2"))

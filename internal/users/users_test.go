@@ -105,9 +105,9 @@ func process(h *hooked) (*Users, *clock) {
 // alice is a user with one grant.
 func alice(t *testing.T, u *Users) {
 	t.Helper()
-	welcome, err := u.Welcome(t.Context(), "alice", Arrival{Grant: "grant-1", ConnectedAt: time.Unix(1, 0).UTC()})
+	filed, err := u.Arrive(t.Context(), "alice", Arrival{Grant: "grant-1", ConnectedAt: time.Unix(1, 0).UTC()})
 	require.NoError(t, err)
-	require.True(t, welcome)
+	require.True(t, filed)
 }
 
 func carIDs(n int) []string {
