@@ -95,6 +95,9 @@ func (g *gate) describe(ctx context.Context, ref carRef, c car) *Access {
 	if until := g.pause.end(); until.After(g.opts.now()) && until.After(a.NextRead) {
 		a.NextRead, a.Rule = until, RuleApplication
 	}
+	if next := g.allowances.next(ref.id); next.After(a.NextRead) {
+		a.NextRead, a.Rule = next, RuleBudget
+	}
 	if s.MayNeedKey() {
 		a.NeedsKey = s.NeedsKey() || g.probe.keyIsFree
 		a.VirtualKeyURL = g.links.forCar(ctx, ref.user, "")
@@ -279,6 +282,9 @@ func (v *Vehicle) Wait(ctx context.Context) error {
 
 // terminal: a program that watches a car need not go on after this.
 func terminal(err error) bool {
+	if isBudget(err) {
+		return false // there is another month
+	}
 	for _, target := range []error{
 		ErrInvalidArgument, ErrNotConnected, ErrReconnectRequired, ErrReauthenticate,
 		ErrPermission, ErrUnauthorized, ErrNotSupported, ErrNotFound, ErrValidation, ErrBilling, ErrKeyNotNeeded,

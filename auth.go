@@ -66,12 +66,13 @@ func authorizing(next exchange) layer {
 				break
 			}
 			t.reserveAgain(ctx)
-			renewed, ended := r.auth.replace(ctx, header)
-			if errors.Is(ended, ErrReconnectRequired) {
-				return attempt{outcome: policy.OutcomeReleased}, ended // says what helps
-			}
-			if ended != nil {
-				break
+			renewed, renewErr := r.auth.replace(ctx, header)
+			switch {
+			case errors.Is(renewErr, tokens.ErrNoOther):
+				a.failure.gone = r.coversCar()
+				return a, err
+			case renewErr != nil: // why there is no other token says more than the 401
+				return attempt{outcome: policy.OutcomeReleased}, renewErr
 			}
 			header, a, err = send(ctx, r, t)
 			if !renewed {
@@ -79,12 +80,17 @@ func authorizing(next exchange) layer {
 			}
 			if hint := r.auth.afterReplace(header, !a.unauthorized(err)); hint != "" {
 				a.failure.Description = hint + "; " + a.failure.Description
+				a.failure.gone = r.coversCar()
 			}
 			break
 		}
 		return a, err
 	}
 }
+
+// coversCar reports whether a good token that is refused is one which does not reach
+// the car: those of API v2.0 are of one owner's cars.
+func (r *request) coversCar() bool { return r.car.id != "" && r.auth == credential(&r.grant) }
 
 // unauthorized reports whether the request as a whole was refused for its token.
 // A 401 for one item of a batch is another thing: the batch was carried out, and

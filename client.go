@@ -153,7 +153,7 @@ func newCore(config Config, o *options) *core {
 	c.links = &keyLinks{o, c.users}
 	c.cars = newCars(o, stored, c.users)
 	c.gate = &gate{
-		opts: o, pause: c.pause, cars: c.cars, links: c.links, answers: c.answers,
+		opts: o, pause: c.pause, cars: c.cars, links: c.links, answers: c.answers, allowances: newAllowances(o),
 		reserve: o.reserveLease(), lease: o.lease(),
 	}
 	c.send = newPipeline(c.gate, wire, hidden)

@@ -192,12 +192,13 @@
 // What the API answers, as [Error.Type] and [Error.Code], which are open:
 //
 //	AUTHENTICATION                          ErrUnauthorized
-//	                                        The token was refused, though it is fresh: it does not cover this car.
+//	                                        The token was refused, though it is fresh: it does not cover this car. For a
+//	                                        car on v2.0 that is ErrVehicleGone, too.
 //	  UNAUTHORIZED, ACCESS_DENIED           The same on v3: the credentials do not allow it; see the dashboard.
 //	BILLING                                 ErrBilling
 //	  INVALID_PLAN, VEHICLE_LIMIT,          The plan does not allow it; see the dashboard.
-//	  VEHICLE_REQUEST_LIMIT,
 //	  ACCOUNT_SUSPENDED
+//	  VEHICLE_REQUEST_LIMIT                 RuleBudget: reads of the car are refused locally until NextAllowed.
 //	COMPATIBILITY                           ErrNotSupported
 //	  MAKE_NOT_COMPATIBLE,                  Never for this car. Do not ask again.
 //	  SMARTCAR_NOT_CAPABLE,
@@ -217,8 +218,9 @@
 //	  SMARTCAR_API                          RuleApplication: all calls are refused locally until NextAllowed.
 //	RESOURCE_NOT_FOUND                      ErrNotFound
 //	  PATH, VERSION, INVALID_PATH           A wrong Request.Path, or an API version that was switched off.
-//	  VEHICLE_NOT_FOUND                     On v3: the car is not there, or not connected by this user.
-//	  SIGNAL_NOT_FOUND                      On v3: there is no such signal, or none is stored of the car yet.
+//	  VEHICLE_NOT_FOUND                     ErrVehicleGone, too, on v3: the car is not there, or not connected by this user.
+//	  SIGNAL_NOT_FOUND                      ErrNothingStored, too, on v3: it is not stored of the car yet, or there is no such
+//	                                        signal.
 //	SERVER
 //	  INTERNAL                              ErrUnavailable. Reads have been retried.
 //	  RECORD_NOT_FOUND,                     No sentinel: ask Smartcar's support, with Error.RequestID.
@@ -244,7 +246,8 @@
 //	invalid_client                          ErrUnauthorized: look at Config.ClientID and ClientSecret.
 //	unauthorized_client                     ErrUnauthorized: the application is not enabled for the make of the car, which the
 //	                                        description names. See the dashboard; connecting again does not help.
-//	invalid_request                         No sentinel: compare the code.
+//	invalid_request                         No sentinel: compare the code. ErrReconnectRequired if it says of a refresh that
+//	                                        the refresh token is invalid.
 //	server_error                            ErrUnavailable
 //
 // And when there is neither type nor code:

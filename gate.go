@@ -23,6 +23,8 @@ type gate struct {
 	links   *keyLinks
 	answers *answerCache
 	probe   *probe
+	// allowances know the cars whose month is used up.
+	allowances *allowances
 	// How long a turn is held: before its request leaves, see reserveLease, and
 	// from then on.
 	reserve, lease time.Duration
@@ -57,6 +59,12 @@ func (g *gate) guarding(next layer) layer {
 	return func(ctx context.Context, r *request, _ *turn) (attempt, error) {
 		if g.pause.until.Load() != 0 {
 			if err := g.pause.refuse(r); err != nil {
+				return attempt{}, err
+			}
+		}
+		if g.allowances.any.Load() {
+			if err := g.allowances.refuse(r); err != nil {
+				g.opts.logRefusal(ctx, r, slog.String("rule", string(RuleBudget)), slog.Time("next_allowed", g.allowances.next(r.car.id)))
 				return attempt{}, err
 			}
 		}
@@ -125,6 +133,8 @@ func (g *gate) explainCar(ctx context.Context, ref carRef, e *Error) error {
 			limit.NextAllowed = g.opts.now().Add(max(e.RetryAfter, policy.BareLimitPause))
 		}
 		return limit
+	case e.isRequestLimit() && !e.command:
+		return &RateLimitError{Operation: e.Operation, VehicleID: ref.id, Rule: RuleBudget, NextAllowed: g.allowances.next(ref.id), Err: e}
 	case e.isKeyRequired():
 		return &VirtualKeyRequiredError{
 			Operation: e.Operation, VehicleID: ref.id, URL: g.links.forCar(ctx, ref.user, e.Resolution.URL), Err: e,
@@ -209,13 +219,17 @@ func (g *gate) refuse(ctx context.Context, r *request, ref carRef, c car, state 
 		_, _, _ = g.cars.swap(ctx, ref, c, state)
 	}
 	rule, next := publicRules[d.Rule], c.ours(d.Next)
-	if g.opts.logger.Enabled(ctx, slog.LevelInfo) {
-		g.opts.logger.LogAttrs(ctx, slog.LevelInfo, "smartcar refused locally",
-			slog.String("operation", string(r.op)), slog.String("vehicle", ref.id),
-			slog.String("rule", string(rule)), slog.Time("next_allowed", next))
-	}
+	g.opts.logRefusal(ctx, r, slog.String("rule", string(rule)), slog.Time("next_allowed", next))
 	return &RateLimitError{
 		Operation: r.op, VehicleID: ref.id, NextAllowed: next, Rule: rule, Local: true, InFlight: d.InFlight,
+	}
+}
+
+// logRefusal notes a request that was not sent, and why.
+func (o *options) logRefusal(ctx context.Context, r *request, why ...slog.Attr) {
+	if o.logger.Enabled(ctx, slog.LevelInfo) {
+		attrs := []slog.Attr{slog.String("operation", string(r.op)), slog.String("vehicle", r.car.id)}
+		o.logger.LogAttrs(ctx, slog.LevelInfo, "smartcar refused locally", append(attrs, why...)...)
 	}
 }
 
@@ -435,6 +449,7 @@ func (g *gate) allowCommand(ctx context.Context, r *request, ref carRef) error {
 	case verdict() != policy.VerdictKey:
 		return nil
 	}
+	g.opts.logRefusal(ctx, r, slog.String("rule", "virtual-key"))
 	return &VirtualKeyRequiredError{
 		Operation: r.op, VehicleID: ref.id, Local: true, URL: g.links.forCar(ctx, ref.user, ""),
 	}

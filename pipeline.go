@@ -56,6 +56,9 @@ type layer func(ctx context.Context, r *request, t *turn) (attempt, error)
 //	           repetition costs and has to be allowed.
 //	gate       refuses what the policy does not allow now, takes the turn of a
 //	           keyless car, books what came back and keeps the answers.
+//	allowance  refuses reads of a car of whose month Smartcar has said that no call
+//	           is left. It is below the gate, because the requests of its probe
+//	           are met, too; the gate gives the turn back.
 //	authorize  adds the token. It is below the gate, because a refused request
 //	           must not spend a token refresh; a token that is refused is
 //	           replaced and the request sent once more.
@@ -67,7 +70,7 @@ type layer func(ctx context.Context, r *request, t *turn) (attempt, error)
 // and pass the same layers without the gate, but for the pause of the whole
 // application.
 func newPipeline(g *gate, w wire, own secrets) layer {
-	sending := authorizing(classifying(g.opts, w, transmitting(g.opts, own)))
+	sending := g.allowances.guarding(authorizing(classifying(g.opts, w, transmitting(g.opts, own))))
 	g.probe = newProbe(g.opts, w, retrying(g.opts, g.pause.pausing(sending)))
 	return retrying(g.opts, g.guarding(sending))
 }

@@ -56,6 +56,9 @@ const (
 	RuleNothingStored Rule = "nothing-stored"
 	// RuleApplication: Smartcar limits the whole application.
 	RuleApplication Rule = "application-limit"
+	// RuleBudget: the plan's calls of the month for this vehicle are used up. One read
+	// a day is let through to see whether there are calls again; commands always are.
+	RuleBudget Rule = "budget"
 	// RuleStore: the store is away, and with it what is known of the car's window.
 	RuleStore Rule = "store-away"
 )
@@ -77,6 +80,8 @@ func (r Rule) String() string {
 		return "Smartcar has stored no data of this vehicle yet"
 	case RuleApplication:
 		return "Smartcar limits this application"
+	case RuleBudget:
+		return "the plan's calls of the month for this vehicle are used up"
 	case RuleStore:
 		return "the store cannot be reached, so the window of a car without the virtual key is not known"
 	}
@@ -120,6 +125,8 @@ func (e *RateLimitError) cause() string {
 	switch {
 	case e.Rule == RuleApplication && ok && answer.Type == "" && answer.StatusCode == http.StatusTooManyRequests:
 		return ", or so it seems: a 429 came that does not say what it limits"
+	case e.Rule == RuleBudget && ok:
+		return ": " + strconv.Itoa(answer.StatusCode) + " " + answer.label()
 	case e.Rule == RuleStore && e.Err != nil:
 		return ": " + printable(strings.TrimPrefix(e.Err.Error(), "smartcar: "), 300)
 	}

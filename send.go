@@ -152,10 +152,8 @@ func interpret(a *answer, r *request, w wire) error {
 		}
 		return e
 	}
-	if r.reads != nil || r.command != nil {
-		if e := errorInside(r.op, a.status, a.header, a.body, a.at); e != nil {
-			return e
-		}
+	if e := errorInside(r.op, a.status, a.header, a.body, a.at); e != nil {
+		return e
 	}
 	var err error
 	switch {
@@ -203,28 +201,19 @@ func decodePart(p *part, r *request, w wire, a *answer) {
 
 // isAnswered reports whether an answer can be the one to a request that is neither a
 // read nor a typed command. Of the answer to one that only the caller knows, no more
-// is known than that Smartcar speaks JSON, and how it says that something failed.
+// is known than that Smartcar speaks JSON.
 func (r *request) isAnswered(a *answer) bool {
-	switch {
-	case r.own != anyJSON:
-		return lenient.HasShape(a.body, r.own)
-	case len(bytes.TrimSpace(a.body)) == 0:
-		return true
+	if r.own == anyJSON {
+		return len(bytes.TrimSpace(a.body)) == 0 || json.Valid(a.body)
 	}
-	e := decodeError(r.op, a.status, a.header, a.body, a.at)
-	isError := e.StatusCode >= 400 || e.Type != "" && lenient.HasShape(a.body, "errors[].type")
-	return json.Valid(a.body) && !isError
+	return lenient.HasShape(a.body, r.own)
 }
 
 // notAnswer is the error for the body of a success that is not what was asked for.
-// The body of a success may be Smartcar's error. One without a type or a status of
-// its own is somebody else's, and nothing that it says is believed.
+// Nothing that it says is believed; a message in it may help who looks for the cause.
 func notAnswer(op Operation, a *answer, body json.RawMessage, cause error) *Error {
-	e := decodeError(op, a.status, a.header, body, a.at)
-	if e.Type == "" && e.StatusCode < 400 {
-		e.Code, e.Err = "", cause
-	}
-	return e
+	said := decodeError(op, a.status, a.header, body, a.at)
+	return &Error{Operation: op, StatusCode: a.status, RequestID: said.RequestID, Description: said.Description, Err: cause}
 }
 
 // bookedAs says what an answer that is no error means for the vehicle's turn. The

@@ -36,14 +36,14 @@ func (v *Vehicle) Watch(ctx context.Context, want ...Operation) iter.Seq2[*Snaps
 			return
 		}
 		var last time.Time
-		var slept bool
+		var slept, spent bool // that it sleeps, or that its month is used up, was said
 		for {
 			snapshot, err := v.Snapshot(ctx, want...)
 			asleep := errors.Is(err, ErrAsleep) || err == nil && snapshot.onlyAsleep()
 			switch {
 			case asleep && slept: // it was said
 			case err == nil:
-				slept = asleep
+				slept, spent = asleep, false
 				at, dated := snapshot.recordedAt()
 				if !at.Equal(last) || !dated {
 					last = at
@@ -55,8 +55,9 @@ func (v *Vehicle) Watch(ctx context.Context, want ...Operation) iter.Seq2[*Snaps
 				yield(nil, contexts.EndOf(ctx))
 				return
 			case isLocalLimit(err): // woken early to look for the key: not an error
+			case spent && isBudget(err): // it was said
 			default:
-				slept = asleep
+				slept, spent = asleep, isBudget(err)
 				if !yield(nil, err) || terminal(err) {
 					return
 				}
@@ -67,6 +68,11 @@ func (v *Vehicle) Watch(ctx context.Context, want ...Operation) iter.Seq2[*Snaps
 			}
 		}
 	}
+}
+
+func isBudget(err error) bool {
+	limit, ok := errors.AsType[*RateLimitError](err)
+	return ok && limit.Rule == RuleBudget
 }
 
 func isLocalLimit(err error) bool {

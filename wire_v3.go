@@ -284,5 +284,5 @@ func (wireV3) commandResult(op *operation, a *answer) (*CommandResult, error) {
 	case status.Value != "":
 		return nil, statusErrorV3(op.name, string(status.Value), status.Error, a)
 	}
-	return nil, notAnswer(op.name, a, a.body, errForeign)
+	return nil, errForeign
 }

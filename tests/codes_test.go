@@ -18,6 +18,7 @@ func TestCodesAreShortAndSaidForPeople(t *testing.T) {
 		"server-limit":      smartcar.RuleServer,
 		"application-limit": smartcar.RuleApplication,
 		"store-away":        smartcar.RuleStore,
+		"budget":            smartcar.RuleBudget,
 
 		"streaming": smartcar.ClassStreaming,
 		"legacy":    smartcar.ClassLegacy,
