@@ -83,6 +83,7 @@ type core struct {
 	opts        *options
 	api         string // base URL of the API version in use
 	wire        wire
+	rows        map[Operation][]operation // of the table, by their names
 	reach       reach
 	send        layer // the pipeline
 	pause       *pause
@@ -145,7 +146,7 @@ func newCore(config Config, o *options) *core {
 	wire := wireOf(o.api)
 	c := &core{
 		appID: config.application(), redirectURL: config.RedirectURL, secrets: func() secrets { return hidden },
-		opts: o, wire: wire, api: wire.base(o.origins).String(), pause: &pause{opts: o},
+		opts: o, wire: wire, rows: rowsByName(), api: wire.base(o.origins).String(), pause: &pause{opts: o},
 	}
 	stored := records.New(o.store, o.clock)
 	c.users = users.New(stored, o.clock, max(o.cacheSize, leastUserCars))

@@ -327,7 +327,7 @@ func (v *Vehicle) unauthorized(ctx context.Context, op Operation) (*request, err
 
 // readOne reads a single operation.
 func (v *Vehicle) readOne(ctx context.Context, op Operation, query url.Values) (part, error) {
-	parts, err := v.read(ctx, op, lookup(op), query)
+	parts, err := v.read(ctx, op, nil, query)
 	if err != nil {
 		return part{}, err
 	}
@@ -362,7 +362,8 @@ func readingAs[T any, P readingOf[T]](p part, err error) (*T, error) {
 	return typed, nil
 }
 
-// read asks for all ops in one request and returns a part for each, in order.
+// read asks for all ops, for op itself if there are none, in one request and
+// returns a part for each, in order.
 // Answers that Smartcar would only repeat are taken from what is kept.
 func (v *Vehicle) read(ctx context.Context, op Operation, ops []operation, query url.Values) ([]part, error) {
 	r, err := v.unauthorized(ctx, op)
@@ -371,6 +372,9 @@ func (v *Vehicle) read(ctx context.Context, op Operation, ops []operation, query
 	}
 	if err != nil {
 		return nil, err
+	}
+	if ops == nil {
+		ops = v.core.rows[op]
 	}
 	r.query = query
 	repeated, missing := []part(nil), ops
