@@ -181,7 +181,7 @@ func (a *accounts) forget(ctx context.Context, userID string) error {
 	if err != nil {
 		return err
 	}
-	scopes := []string{userID} // of API v3; the others are the grants of v2.0
+	scopes := []string{userID} // the others are grants, to which an earlier version kept answers
 	seen := make(map[string]bool)
 	addGrant := func(id string) {
 		if id != "" && !seen[id] {
@@ -234,9 +234,9 @@ func (a *accounts) renew(ctx context.Context, userID, grant string, within time.
 
 // disconnected forgets the answers about a car that a grant no longer reaches.
 // The car stays filed with the user: the policy may have a record of it.
-func (a *accounts) disconnected(ctx context.Context, car carRef, grant string) error {
+func (a *accounts) disconnected(ctx context.Context, car carRef) error {
 	return errors.Join(
-		a.answers.dropScope(ctx, car.id, grant),
+		a.answers.dropScope(ctx, car.id, car.user),
 		a.users.Unlist(ctx, car.user, car.id),
 	)
 }

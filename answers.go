@@ -17,7 +17,7 @@ import (
 )
 
 // answerCache keeps the last answers of each vehicle. Below the vehicle they are
-// keyed by scope (the grant on v2.0, the user on v3), operation and units, so
+// keyed by scope (the user), operation and units, so
 // that a shared car leaks nothing between its owners.
 type answerCache struct {
 	vehicles *lru.Cache[string, *vehicleKept] // nil keeps none
@@ -29,7 +29,7 @@ type answerRef struct {
 	kept  *vehicleKept // nil keeps none
 	car   carRef
 	scope string     // whose answers these are
-	units UnitSystem // as asked for
+	units UnitSystem // as asked for; see wire.keptIn
 }
 
 func (r answerRef) key(op Operation) answerKey {
@@ -37,7 +37,7 @@ func (r answerRef) key(op Operation) answerKey {
 }
 
 func (r *request) answerRef() answerRef {
-	return answerRef{kept: r.kept, car: r.car, scope: r.scope, units: r.units}
+	return answerRef{kept: r.kept, car: r.car, scope: r.scope, units: r.keptIn}
 }
 
 func newAnswerCache(o *options, r records.Records, u *users.Users) *answerCache {
@@ -137,7 +137,7 @@ func (k *vehicleKept) keep(scope string, units UnitSystem, parts []part) {
 		k.answers = make(map[answerKey]part)
 	}
 	for _, p := range parts {
-		if p.err == nil && p.op.kind == KindData {
+		if p.err == nil {
 			p.value = nil // the caller's
 			k.answers[answerKey{scope: scope, op: p.op.name, units: units}] = p
 		}
@@ -181,16 +181,6 @@ func (k *vehicleKept) dropUntil(at time.Time) {
 			delete(k.answers, key)
 		}
 	}
-}
-
-// current returns the answer that Smartcar would give again: that of a legacy
-// car before its data is refreshed.
-func (k *vehicleKept) current(key answerKey, now time.Time, rules policy.Rules) (part, bool) {
-	p, ok := k.get(key)
-	if !ok || !k.repeats() || !now.Before(policy.NextLegacy(p.meta.RecordedAt, p.meta.ReceivedAt, rules)) {
-		return part{}, false
-	}
-	return p, true
 }
 
 // repeats reports whether the vehicle's answers stay the same until it refreshes.

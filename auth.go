@@ -64,7 +64,7 @@ func authorizing(next exchange) layer {
 	return func(ctx context.Context, r *request, t *turn) (attempt, error) {
 		header, a, err := send(ctx, r, t)
 		for range 2 {
-			if !a.unauthorized(err) {
+			if !a.unauthorized(err) || t.alone() {
 				break
 			}
 			t.holdBack(ctx)
@@ -200,8 +200,8 @@ func (l *logins) failed(ctx context.Context, grant, userID string, err error) er
 	return errors.Join(err, l.end(detached, grant, userID))
 }
 
-// end takes a grant that Smartcar no longer honors out of use, with the
-// answers it was told. The user stays known, so that the link can be shown.
+// end takes a grant that Smartcar no longer honors out of use, with the answers
+// about the cars that no other grant of the user reaches. The user stays known, so that the link can be shown.
 // The answers go first: cut off in between, the grant is still there to be
 // ended again.
 func (l *logins) end(ctx context.Context, grant, userID string) error {
@@ -213,7 +213,9 @@ func (l *logins) end(ctx context.Context, grant, userID string) error {
 		cars, carsErr := l.users.Cars(ctx, userID, user)
 		err = carsErr
 		for _, car := range cars {
-			err = errors.Join(err, l.answers.dropScope(ctx, car.ID, grant))
+			if len(user.Grants) == 1 || car.Grant == grant { // else another grant reaches it
+				err = errors.Join(err, l.answers.dropScope(ctx, car.ID, userID))
+			}
 		}
 		if err == nil {
 			err = l.users.RemoveGrant(ctx, userID, grant)

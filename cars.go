@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/contexts"
@@ -263,6 +264,7 @@ func (cs *cars) forget(ctx context.Context, ref carRef) error {
 //	leave      the request is about to be sent: from here on the turn counts as
 //	           used unless an answer says otherwise
 //	hold back  the request was refused for its token and will leave once more
+//	abandon    the caller has left: a request that is on the wire goes on, see gate.fly
 //	settle     by gate.settle: what came back decides whether the turn is used
 //
 // The methods of a nil turn, of a request that takes none, do nothing.
@@ -276,6 +278,10 @@ type turn struct {
 	// left: record says that the request leaves, and its lease was reckoned for a
 	// request that leaves right after that write.
 	left bool
+
+	mu        sync.Mutex
+	onWire    bool // the request has been given to the transport
+	abandoned bool // the caller has left
 }
 
 var (
@@ -285,6 +291,8 @@ var (
 	// errStoreSlow: the store took so long to note that the request leaves that its
 	// lease would not cover the request.
 	errStoreSlow = errors.New("the store answers too slowly for a turn to be taken")
+	// errAbandoned: the caller has left before the request could.
+	errAbandoned = fmt.Errorf("the caller has left: %w", context.Canceled)
 )
 
 // askData is what the policy is asked for a turn. A request whose token is at
@@ -296,12 +304,47 @@ func (o *options) askData(nonce uint64, ready bool) policy.Event {
 	return policy.AskData(nonce, o.reserveLease())
 }
 
-// leave stores that the request leaves now, unless the turn was taken with that.
-// It is called before each time the request is sent: a lease covers one sending.
+// leave lets the request go to the transport. It is called before each time the
+// request is sent: a lease covers one sending. A caller who has left by then takes
+// the request back; one who leaves later does not.
 func (t *turn) leave(ctx context.Context) error {
 	if t == nil {
 		return nil
 	}
+	if err := t.noteLeaving(ctx); err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.abandoned {
+		return &Error{Operation: t.op, reach: reachedNever, Err: errAbandoned}
+	}
+	t.onWire = true
+	return nil
+}
+
+// abandon says that the caller has left. It reports whether the request is on the
+// wire, and so goes on.
+func (t *turn) abandon() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.abandoned = true
+	return t.onWire
+}
+
+// alone reports whether the caller has left: nothing more may be sent.
+func (t *turn) alone() bool {
+	if t == nil {
+		return false
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.abandoned
+}
+
+// noteLeaving stores that the request leaves now, unless the turn was taken with
+// that.
+func (t *turn) noteLeaving(ctx context.Context) error {
 	if t.left && t.covered() {
 		t.left = false
 		return nil
@@ -338,6 +381,9 @@ func (t *turn) holdBack(ctx context.Context) {
 		return
 	}
 	t.left = false
+	t.mu.Lock()
+	t.onWire = false
+	t.mu.Unlock()
 	for range 3 {
 		state, d := t.cars.step(t.record, policy.HoldBack(t.nonce, t.cars.opts.reserveLease()))
 		if d.Verdict == policy.VerdictLost {

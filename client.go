@@ -70,7 +70,8 @@ func (c Config) LogValue() slog.Value {
 }
 
 // A Client is one application at Smartcar. It is safe for concurrent use; make
-// one and keep it. It starts no goroutine.
+// one and keep it. A read that has taken a car's turn may outlive its caller: see
+// [Client.Drain]. Apart from that it starts no goroutine that outlives a call.
 type Client struct{ core *core }
 
 // core is what the handles of one client share: how a request goes out, and
@@ -153,7 +154,7 @@ func newCore(config Config, o *options) *core {
 	c.answers = newAnswerCache(o, kept, c.users)
 	c.links = &keyLinks{o, c.users}
 	c.cars = newCars(o, kept, c.users)
-	c.gate = &gate{opts: o, pause: c.pause, cars: c.cars, links: c.links, answers: c.answers}
+	c.gate = &gate{opts: o, pause: c.pause, cars: c.cars, links: c.links, answers: c.answers, underway: newUnderway()}
 	c.send = newPipeline(c.gate, wire, c.secrets)
 
 	endpoints := newTokenEndpoints(config, o, c.pause, c.secrets)

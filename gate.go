@@ -25,8 +25,7 @@ type gate struct {
 	// learning keeps callers who need the same car's class or key status for the
 	// same user from all asking for it.
 	learning records.Flights
-	// turns are the requests of this process that hold a car's turn.
-	turns records.Flights
+	underway *underway
 }
 
 const (
@@ -65,19 +64,24 @@ func (g *gate) guarding(next layer) layer {
 		var a attempt
 		switch r.kind {
 		case KindData:
-			a, err = g.data(ctx, r, ref, next)
+			return g.data(ctx, r, ref, next)
 		case KindCommand:
 			a, err = g.command(ctx, r, ref, next)
 		default:
 			a, err = next(ctx, r, nil)
 		}
-		if err != nil {
-			g.cars.leaveUnknown(ctx, ref, err)
-			return a, g.explain(ctx, r, a, err)
-		}
-		g.learnFrom(ctx, ref, a)
-		return a, nil
+		return g.conclude(ctx, r, ref, a, err)
 	}
+}
+
+// conclude learns from the end of a request about a car, and explains its errors.
+func (g *gate) conclude(ctx context.Context, r *request, ref carRef, a attempt, err error) (attempt, error) {
+	if err != nil {
+		g.cars.leaveUnknown(ctx, ref, err)
+		return a, g.explain(ctx, r, a, err)
+	}
+	g.learnFrom(ctx, ref, a)
+	return a, nil
 }
 
 // explain gives limits and missing keys the types that say what to do.
@@ -133,11 +137,19 @@ func (g *gate) learnFrom(ctx context.Context, ref carRef, a attempt) {
 
 // data sends a data request if the car's rule allows one now.
 func (g *gate) data(ctx context.Context, r *request, ref carRef, next layer) (attempt, error) {
-	if r.override {
-		a, err := next(ctx, r, nil)
-		g.settle(ctx, r, ref, car{}, nil, a)
-		return a, err
+	if r.withoutTurn {
+		return attempt{}, ErrTakesTurn
 	}
+	send := func(c car) (attempt, error) {
+		a, err := next(ctx, r, nil)
+		g.settle(ctx, r, ref, c, nil, a)
+		return g.conclude(ctx, r, ref, a, err)
+	}
+	if r.override {
+		return send(car{})
+	}
+	past := g.underway.enter(ref.key)
+	defer g.underway.exit(ref.key)
 	c, fresh, err := g.cars.lookUp(ctx, ref)
 	if err == nil && g.wants(c) {
 		c, fresh, err = g.learn(ctx, r, ref, c, fresh)
@@ -149,34 +161,41 @@ func (g *gate) data(ctx context.Context, r *request, ref carRef, next layer) (at
 		state, d := g.cars.step(c, ask)
 		switch {
 		case d.Verdict == policy.VerdictRefuse && (fresh || g.cars.recent(c)):
-			return attempt{}, g.refuse(ctx, r, ref, c, state, d)
+			f := g.underway.of(r, past, g.probe.wire)
+			if f == nil {
+				return attempt{}, g.refuse(ctx, r, ref, c, state, d)
+			}
+			if a, ok, err := g.share(ctx, r, ref, f); ok || err != nil {
+				return a, err
+			}
+			c, err = g.cars.load(ctx, ref)
+			fresh = true
+			continue
 		case d.Verdict == policy.VerdictSend && fresh:
-			a, err := next(ctx, r, nil)
-			g.settle(ctx, r, ref, c, nil, a)
-			return a, err
+			return send(c)
 		case d.Verdict != policy.VerdictTake:
 			// Another replica may have seen that the key has come, or gone.
 			c, err = g.cars.load(ctx, ref)
 			fresh = true
 			continue
 		}
-		release := g.turns.Hold(ref.key)
+		f := newFlight(r, ref)
+		g.underway.announce(f, false)
 		var taken bool
 		c, taken, err = g.cars.swap(ctx, ref, c, state)
 		fresh = true
 		if taken || err == nil && c.state.Holds(nonce) {
-			defer release()
+			g.underway.announce(f, true)
 			t := &turn{cars: g.cars, car: ref, op: r.op, nonce: nonce, record: c, left: ready}
-			a, err := next(ctx, r, t)
-			g.settle(ctx, r, ref, t.record, t, a)
-			return a, err
+			return g.fly(ctx, r, f, t, next)
 		}
-		release()
-		if err != nil && ready && !g.opts.storePolicy.SendKeyless {
+		g.underway.withdraw(f)
+		if err != nil && (ready || contexts.IsEnd(err)) && !g.opts.storePolicy.SendKeyless {
 			g.cars.giveBack(ctx, ref, nonce)
 		}
 	}
-	return g.withoutStore(ctx, r, ref, err, next)
+	a, err := g.withoutStore(ctx, r, ref, err, next)
+	return g.conclude(ctx, r, ref, a, err)
 }
 
 func (g *gate) refuse(ctx context.Context, r *request, ref carRef, c car, state policy.State, d policy.Decision) error {
@@ -191,6 +210,7 @@ func (g *gate) refuse(ctx context.Context, r *request, ref carRef, c car, state 
 	}
 	return &RateLimitError{
 		Operation: r.op, VehicleID: ref.id, NextAllowed: next, Rule: rule, Local: true, InFlight: d.InFlight,
+		lastAsked: c.ours(c.state.LastAsked()),
 	}
 }
 
@@ -315,7 +335,7 @@ func (g *gate) settle(ctx context.Context, r *request, ref carRef, c car, t *tur
 	case a.answer == nil || r.kept == nil || r.query != nil || r.alone: // nothing, or for this request alone
 	case ref.entered && !g.cars.stillEntered(ctx, ref): // forgotten meanwhile
 	default:
-		g.answers.keep(ctx, r.answerRef(), a.began, a.answer.parts)
+		g.answers.keep(ctx, r.answerRef(), a.began, g.probe.wire.brought(a.answer))
 	}
 }
 
@@ -365,6 +385,7 @@ func (g *gate) command(ctx context.Context, r *request, ref carRef, next layer) 
 			return attempt{}, err
 		}
 	}
+	g.underway.commanded(ref.key)
 	a, err := next(ctx, r, nil)
 	if err == nil || MayHaveSucceeded(err) {
 		g.answers.discard(ctx, ref.id, g.opts.now())

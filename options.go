@@ -29,6 +29,7 @@ type options struct {
 	cacheSize   int
 
 	ignoreKeySignal bool
+	neverDetached   bool
 	// storedAnswers is nil unless answers are kept in the store.
 	storedAnswers *StoredAnswers
 	mode          ConnectMode

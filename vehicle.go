@@ -59,12 +59,13 @@ func (v *Vehicle) With(opts ...CallOption) *Vehicle {
 type CallOption func(*callOptions)
 
 type callOptions struct {
-	units      UnitSystem
-	allowStale bool
-	override   bool
-	share      bool
-	every      time.Duration
-	err        error
+	units       UnitSystem
+	allowStale  bool
+	withoutTurn bool
+	override    bool
+	maxAge      time.Duration
+	every       time.Duration
+	err         error
 }
 
 // InUnits overrides the client's unit system.
@@ -76,14 +77,6 @@ func InUnits(units UnitSystem) CallOption {
 		o.units = units
 	}
 }
-
-// AllowStale hands out the last answer, marked [Meta.Stale], where the policy
-// or Smartcar's limit would refuse a read.
-func AllowStale() CallOption { return func(o *callOptions) { o.allowStale = true } }
-
-// ShareInFlight makes a read wait for another one of this process that holds a
-// keyless car's turn, and take its answer, instead of being refused.
-func ShareInFlight() CallOption { return func(o *callOptions) { o.share = true } }
 
 // IgnorePolicy sends the request whatever the policy says. The answer says so
 // in [Meta.PolicyOverridden], and what it cost is booked all the same.
@@ -306,9 +299,11 @@ func (v *Vehicle) unauthorized(ctx context.Context, op Operation) (*request, err
 	if err := v.ready(ctx); err != nil {
 		return nil, err
 	}
+	units := cmp.Or(v.opts.units, v.core.opts.units)
 	return &request{
-		op: op, kind: KindMetadata, car: v.car, base: v.base, units: cmp.Or(v.opts.units, v.core.opts.units),
-		override: v.opts.override, kept: v.core.answers.of(v.car.id),
+		op: op, kind: KindMetadata, car: v.car, base: v.base, units: units,
+		override: v.opts.override && !v.opts.withoutTurn, withoutTurn: v.opts.withoutTurn,
+		kept: v.core.answers.of(v.car.id), keptIn: v.core.wire.keptIn(units),
 	}, nil
 }
 
@@ -340,6 +335,9 @@ func (v *Vehicle) readOne(ctx context.Context, op Operation, query url.Values) (
 func decoded(w wire, p part) (part, error) {
 	if p.refused != nil {
 		return part{}, p.refused
+	}
+	if p.pushed {
+		w = wireV3{} // webhooks carry signals, whatever the API
 	}
 	if p.value == nil {
 		var err error
@@ -384,12 +382,11 @@ func (v *Vehicle) read(ctx context.Context, op Operation, ops []operation, query
 		return known, nil
 	}
 	r.reads, r.wire = missing, v.core.wire.read(missing)
-	asked := v.core.opts.now()
 	var fetched []part
 	a, err := v.core.send(ctx, r, nil)
 	if err == nil {
-		fetched = a.answer.parts
-	} else if fetched, err = v.instead(ctx, r, asked, err); err != nil {
+		fetched = v.insteadOfParts(ctx, r, a.answer.parts)
+	} else if fetched, err = v.instead(ctx, r, err); err != nil {
 		return nil, err
 	}
 	if len(known) == 0 {

@@ -277,7 +277,7 @@ func (c *core) learnEvent(ctx context.Context, e *WebhookEvent, seen time.Time) 
 		return worthRepeating(err)
 	}
 	c.answers.of(ref.id).classify(known.state)
-	if e.Signals != nil && c.opts.api == V3 {
+	if e.Signals != nil {
 		c.keepSignals(ctx, ref, e, asOf(e.Signals.content(), seen))
 	}
 	return nil
@@ -373,7 +373,9 @@ func (c *core) keepSignals(ctx context.Context, ref carRef, e *WebhookEvent, at 
 			}
 		}
 	}
-	for _, units := range []UnitSystem{Metric, Imperial} { // the body holds its own; it is read in either
+	// The body names its units, and is read in any: once for each that answers of
+	// this API are kept apart by.
+	for _, units := range slices.Compact([]UnitSystem{c.wire.keptIn(Metric), c.wire.keptIn(Imperial)}) {
 		to := answerRef{kept: kept, car: ref, scope: ref.user, units: units}
 		for i := range parts {
 			parts[i].meta.UnitSystem = units

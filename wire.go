@@ -36,6 +36,17 @@ type wire interface {
 	// their order. An error concerns the answer as a whole. What the answer
 	// shows beside is noted in a.observed.
 	split(ops []operation, a *answer) ([]part, error)
+	// brought are the parts of all the car's data that an answer to a read
+	// holds, whatever was asked for: what is kept of it.
+	brought(a *answer) []part
+	// within takes ops out of an answer to somebody else's read. It reports
+	// false if that cannot have them all.
+	within(ops []operation, a *answer) ([]part, bool)
+	// holds reports whether the answer to a read of asked has ops, too.
+	holds(ops, asked []operation) bool
+	// keptIn are the units under which answers are kept that were asked for in
+	// units: empty where a body names its own and is read in any.
+	keptIn(units UnitSystem) UnitSystem
 	// decode turns the body of a part into the typed result of op, in units.
 	decode(op *operation, body json.RawMessage, units UnitSystem) (reading, error)
 	// command makes the request for a command with its arguments.
@@ -62,6 +73,7 @@ type answer struct {
 	result *CommandResult // of a typed command
 
 	observed observation // what a read showed beside what it was for
+	list     *signalSet  // of v3: the whole list of signals, nil if it is none
 }
 
 // part is what an answer holds for one operation: a body or an error.
@@ -94,6 +106,8 @@ type Source string
 const (
 	SourceLive  Source = "live"  // Smartcar was asked
 	SourceCache Source = "cache" // the last answer, kept by this client
+	// SourceWebhook: a webhook has brought it, see [Client.WebhookReceiver].
+	SourceWebhook Source = "webhook"
 )
 
 // Meta stands beside every result. Its zero times mean "not known".

@@ -95,6 +95,10 @@ func (s State) NextData(now time.Time, rules Rules) Decision {
 	return d
 }
 
+// LastAsked is the latest instant at which the car may have been asked for data, or
+// Smartcar refused to ask it, as far as a rule was known to hold.
+func (s State) LastAsked() time.Time { return later(s.turn.countedAt(), s.limit.at) }
+
 // NextUseful derives when a data request is allowed and brings something new.
 func (s State) NextUseful(now time.Time, rules Rules) Decision {
 	d := s.NextData(now, rules)
