@@ -63,6 +63,29 @@ func (v *Vehicle) Access(ctx context.Context) (*Access, error) {
 	return v.core.gate.describe(ctx, v.car, c), nil
 }
 
+// paced is Access for who goes on by itself, with when to look again: an owner who
+// adds the key opens the window early.
+func (v *Vehicle) paced(ctx context.Context) (a *Access, lookAt time.Time, err error) {
+	r, err := v.newRequest(ctx, opKeyStatus)
+	if err != nil {
+		return nil, lookAt, err
+	}
+	g := v.core.gate
+	c, err := g.learned(ctx, r)
+	if err != nil {
+		return nil, lookAt, err
+	}
+	lookAt = g.opts.now().Add(lookAgain)
+	if c.state.MayNeedKey() && g.probe.keyIsFree() {
+		lookAt = earlier(lookAt, c.ours(c.state.NextKeyLook()))
+	}
+	return g.describe(ctx, v.car, c), lookAt, nil
+}
+
+// lookAgain is the longest sleep of who waits for a window: another replica, a
+// webhook or a command may have seen the key.
+const lookAgain = 2 * time.Hour
+
 // describe says what the policy makes of a car now.
 func (g *gate) describe(ctx context.Context, ref carRef, c car) *Access {
 	s := c.state
@@ -77,6 +100,9 @@ func (g *gate) describe(ctx context.Context, ref carRef, c car) *Access {
 		a.VirtualKeyURL = g.links.forCar(ctx, ref.user, "")
 	}
 	a.Why, a.NothingStored = why(s), s.NothingStored()
+	if a.Rule == RuleAsleep {
+		a.Why += "; it sleeps, or its data stands still"
+	}
 	if a.NothingStored {
 		a.Why += "; Smartcar has stored none of its data yet: subscribe it to a webhook"
 	}
@@ -84,8 +110,15 @@ func (g *gate) describe(ctx context.Context, ref carRef, c car) *Access {
 }
 
 func why(s policy.State) string {
+	const untold = "; Smartcar's limits have shown that it answers one data request per window, as without the virtual key"
 	switch s.Class() {
 	case policy.ClassStreaming:
+		switch s.Key() {
+		case policy.KeyUnavailable, policy.KeyInstalled:
+			if s.SaidKeyless() {
+				return "a streaming-capable Tesla whose key status cannot be read" + untold
+			}
+		}
 		switch s.Key() {
 		case policy.KeyInstalled:
 			return "a streaming-capable Tesla with the virtual key: no local limit, commands are sent"
@@ -103,7 +136,13 @@ func why(s policy.State) string {
 	case policy.ClassOther:
 		return "not a Tesla: no local limit, Smartcar's answers decide"
 	case policy.ClassUnknown:
+		if s.SaidKeyless() {
+			return "it cannot be told whether this car needs a key" + untold
+		}
 		return "it cannot be told whether this car needs a key: no local limit, Smartcar's answers decide"
+	}
+	if s.AwaitsData() {
+		return "whether this car needs a key shows with its first data: treated as if the key were missing until then"
 	}
 	return "make and model could not be read for the moment: treated as if the key were missing"
 }
@@ -146,7 +185,7 @@ func keyStatus(s policy.State) KeyStatus {
 
 // knownKey is what is known of the key itself, whatever the car.
 func knownKey(s policy.State) KeyStatus {
-	k := KeyStatus{At: s.KeyAt()}
+	k := KeyStatus{At: s.KeyAt(), Since: s.KeySince()}
 	if int(s.KeySource()) < len(keySources) {
 		k.Source = keySources[s.KeySource()]
 	}
@@ -178,7 +217,7 @@ func (v *Vehicle) KeyStatus(ctx context.Context) (KeyStatus, error) {
 		return KeyStatus{}, err
 	}
 	g := v.core.gate
-	if g.probe.keyIsFree() {
+	if g.probe.keyIsFree() && !g.opts.ignoreKeyEndpoint {
 		if err := v.askKeyStatus(ctx, r); err != nil {
 			return KeyStatus{}, err
 		}
@@ -224,16 +263,15 @@ func (v *Vehicle) SetKeyState(ctx context.Context, state KeyState) error {
 // Errors: that of ctx when it ends, and those of [Vehicle.Access].
 func (v *Vehicle) Wait(ctx context.Context) error {
 	for {
-		a, err := v.Access(ctx)
+		a, lookAt, err := v.paced(ctx)
 		if err != nil {
 			return err
 		}
-		wait := a.NextRead.Sub(v.core.opts.now())
-		if a.NextRead.IsZero() || wait <= 0 {
+		now := v.core.opts.now()
+		if !a.NextRead.After(now) {
 			return nil
 		}
-		// Pairing opens the window early: look again now and then.
-		if err := v.core.opts.clock.Sleep(ctx, min(wait, policy.SlowestKeyCheck)); err != nil {
+		if err := v.core.opts.clock.Sleep(ctx, max(earlier(a.NextRead, lookAt).Sub(now), time.Second)); err != nil {
 			return err
 		}
 	}

@@ -51,14 +51,16 @@ func newAnswerCache(o *options, r records.Records, u *users.Users) *answerCache 
 	return cache
 }
 
-// vehicleKept is what is kept of one vehicle. A command replaces it whole: an
-// answer that was on its way then lands where nobody looks.
+// vehicleKept are the answers that are kept of one vehicle. A command replaces it
+// by an empty one: an answer to a request from before the command is then put into
+// the old one, where nobody looks.
 type vehicleKept struct {
 	mu      sync.Mutex
 	answers map[answerKey]part
 	since   time.Time // answers stored elsewhere and received until then are worthless
 	// Of the car: its class is known; its answers stay the same until it refreshes.
-	classified, repeating bool
+	hasClass, repeating bool
+	cadence             policy.Cadence
 }
 
 type answerKey struct {
@@ -78,14 +80,15 @@ func (c *answerCache) of(vehicleID string) *vehicleKept {
 	return c.vehicles.GetOrPut(vehicleID, new(vehicleKept))
 }
 
-// keep stores what the car said, for the next caller of the same scope.
+// keep keeps answers, in memory and in the store, for the next caller of the same
+// scope.
 func (c *answerCache) keep(ctx context.Context, ref answerRef, began time.Time, parts []part) {
 	ref.kept.keep(ref.scope, ref.units, parts)
 	c.stored.keep(ctx, ref, began, parts)
 }
 
-// discard forgets a vehicle's answers after a command that may have changed it.
-// Should the store be away, what it holds is not believed by this process.
+// discard deletes a vehicle's answers after a command that may have changed it. If
+// the store is away, this process no longer believes the answers stored there.
 func (c *answerCache) discard(ctx context.Context, vehicleID string, now time.Time) {
 	old, ok := c.vehicles.Get(vehicleID)
 	if !ok && c.stored == nil {
@@ -94,23 +97,22 @@ func (c *answerCache) discard(ctx context.Context, vehicleID string, now time.Ti
 	fresh := &vehicleKept{since: now}
 	if ok {
 		old.mu.Lock()
-		fresh.classified, fresh.repeating = old.classified, old.repeating
+		fresh.hasClass, fresh.repeating, fresh.cadence = old.hasClass, old.repeating, old.cadence
 		old.mu.Unlock()
 	}
 	c.vehicles.Put(vehicleID, fresh)
 	_ = c.stored.discard(ctx, vehicleID)
 }
 
-// dropScope forgets what one scope was told about a car: its connection has ended.
+// dropScope deletes the answers of one scope about a car, whose connection has ended.
 func (c *answerCache) dropScope(ctx context.Context, vehicleID, scope string) error {
-	c.of(vehicleID).dropScope(scope)
+	if k, ok := c.vehicles.Get(vehicleID); ok {
+		k.dropScope(scope)
+	}
 	return c.stored.dropScope(ctx, vehicleID, scope)
 }
 
 func (k *vehicleKept) dropScope(scope string) {
-	if k == nil {
-		return
-	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for key := range k.answers {
@@ -138,7 +140,7 @@ func (k *vehicleKept) keep(scope string, units UnitSystem, parts []part) {
 	}
 	for _, p := range parts {
 		if p.err == nil {
-			p.value = nil // the caller's
+			p.value = nil // the caller may change it
 			k.answers[answerKey{scope: scope, op: p.op.name, units: units}] = p
 		}
 	}
@@ -158,8 +160,8 @@ func (k *vehicleKept) putNewer(key answerKey, p part) {
 }
 
 // outdates reports whether p is newer than old. Answers are ordered by when they
-// came; what was pushed comes in any order: there the vehicle's clock counts, as
-// far as it is not ahead, and then the order in which Smartcar said it.
+// were received. Webhook events are received in any order: for them, the time of the
+// recording decides, unless the car's clock is ahead, and then the sequence number.
 func (p part) outdates(old part) bool {
 	was, is := earlier(old.meta.RecordedAt, old.meta.ReceivedAt), earlier(p.meta.RecordedAt, p.meta.ReceivedAt)
 	switch {
@@ -171,7 +173,7 @@ func (p part) outdates(old part) bool {
 	return p.meta.ReceivedAt.After(old.meta.ReceivedAt)
 }
 
-// dropUntil forgets what was received until a command elsewhere.
+// dropUntil deletes answers that were received until a command of another replica.
 func (k *vehicleKept) dropUntil(at time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -181,6 +183,14 @@ func (k *vehicleKept) dropUntil(at time.Time) {
 			delete(k.answers, key)
 		}
 	}
+}
+
+// stillRepeats reports whether Smartcar would give an answer again: that of a
+// legacy car before its data is refreshed.
+func (k *vehicleKept) stillRepeats(p part, now time.Time, rules policy.Rules) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return now.Before(k.cadence.Next(p.meta.RecordedAt, p.meta.ReceivedAt, rules))
 }
 
 // repeats reports whether the vehicle's answers stay the same until it refreshes.
@@ -193,23 +203,23 @@ func (k *vehicleKept) repeats() bool {
 	return k.repeating
 }
 
-func (k *vehicleKept) unclassified() bool {
+func (k *vehicleKept) lacksClass() bool {
 	if k == nil {
 		return false
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return !k.classified
+	return !k.hasClass
 }
 
-// classify remembers of the car's state what decides whether an answer is current.
-func (k *vehicleKept) classify(s policy.State) {
+// setClass remembers what decides whether a kept answer is current.
+func (k *vehicleKept) setClass(s policy.State) {
 	if k == nil {
 		return
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.classified, k.repeating = s.Class() != policy.ClassUnresolved, s.Repeats()
+	k.hasClass, k.repeating, k.cadence = s.Class() != policy.ClassUnresolved, s.Repeats(), s.Cadence()
 }
 
 // newest returns the latest recording among parts.
@@ -217,6 +227,16 @@ func newest(parts []part) (at time.Time) {
 	for _, p := range parts {
 		if p.err == nil {
 			at = later(at, p.meta.RecordedAt)
+		}
+	}
+	return at
+}
+
+// newestFetched is when Smartcar fetched the newest of parts.
+func newestFetched(parts []part) (at time.Time) {
+	for _, p := range parts {
+		if p.err == nil {
+			at = later(at, p.meta.FetchedAt)
 		}
 	}
 	return at
@@ -261,8 +281,8 @@ func WithStoredAnswers(bounds StoredAnswers) Option {
 	}
 }
 
-// storedAnswers is the part of the answer cache that replicas share. A nil one
-// keeps nothing.
+// storedAnswers is the part of the answer cache that replicas share through the
+// store. A nil one keeps nothing.
 type storedAnswers struct {
 	opts    *options
 	records records.Records
@@ -272,8 +292,8 @@ type storedAnswers struct {
 
 // answersRecord is what is stored of one vehicle. All times are the store's.
 type answersRecord struct {
-	// DiscardedAt is when a command made everything older worthless, which
-	// holds for answers that were on their way, too.
+	// DiscardedAt is when a command made all answers to earlier requests outdated,
+	// also those that have not arrived yet.
 	DiscardedAt time.Time      `json:"discarded_at,omitzero"`
 	Answers     []storedAnswer `json:"answers,omitempty"`
 	Write       uint64         `json:"write"` // makes every write distinct; see records.swap
@@ -346,14 +366,15 @@ func (s *storedAnswers) keep(ctx context.Context, ref answerRef, began time.Time
 	if len(parts) == 0 || !s.users.AddCar(ctx, ref.car.user, ref.car.id, false) {
 		return
 	}
-	_ = s.change(ctx, ref.car.id, func(r *answersRecord, now time.Time) bool {
+	first := false
+	err := s.change(ctx, ref.car.id, func(r *answersRecord, now time.Time) bool {
 		toStore := now.Sub(s.opts.now()) // from our clock to the store's
 		if !r.DiscardedAt.IsZero() && !began.Add(toStore).After(r.DiscardedAt) {
 			return false
 		}
-		first := !slices.ContainsFunc(r.Answers, func(a storedAnswer) bool { return a.Scope == ref.scope })
+		first = !slices.ContainsFunc(r.Answers, func(a storedAnswer) bool { return a.Scope == ref.scope })
 		if first && !s.users.AddCarNow(ctx, ref.car.user, ref.car.id, false) {
-			return false // forgotten elsewhere, a moment ago
+			return false // another replica has just forgotten the user
 		}
 		for _, p := range parts {
 			r.put(storedAnswer{
@@ -365,6 +386,10 @@ func (s *storedAnswers) keep(ctx context.Context, ref answerRef, began time.Time
 		}
 		return true
 	})
+	// As in cars.checkNew: Forget may have come before there was an answer to find.
+	if err == nil && first && !s.users.AddCarNow(ctx, ref.car.user, ref.car.id, false) {
+		_ = s.dropScope(ctx, ref.car.id, ref.scope)
+	}
 }
 
 // put replaces an answer by a newer one.
@@ -388,7 +413,7 @@ func (s *storedAnswers) sync(ctx context.Context, ref answerRef) {
 	}
 	record, err := s.records.Load(ctx, answersKey(ref.car.id))
 	if err != nil {
-		return // gone, or away: what this process keeps has to do
+		return // nothing is stored, or the store is away: only the answers in memory count
 	}
 	r, err := records.Decode[answersRecord](record.Value)
 	if err != nil {
@@ -414,7 +439,7 @@ func (s *storedAnswers) sync(ctx context.Context, ref answerRef) {
 	}
 }
 
-// discard forgets the answers of all owners, also those that are on their way.
+// discard deletes the answers of all owners, also those that have not arrived yet.
 func (s *storedAnswers) discard(ctx context.Context, vehicleID string) error {
 	if s == nil {
 		return nil
@@ -427,7 +452,7 @@ func (s *storedAnswers) discard(ctx context.Context, vehicleID string) error {
 	})
 }
 
-// dropScope forgets what one scope was told.
+// dropScope deletes the answers of one scope.
 func (s *storedAnswers) dropScope(ctx context.Context, vehicleID, scope string) error {
 	if s == nil {
 		return nil

@@ -1,6 +1,7 @@
 package smartcar
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,9 +22,9 @@ type carRef struct {
 	user string // empty for a webhook that names no user
 	id   string
 	key  string // under which the store keeps the policy's record of the car
-	// entered: the user was stored before the request left, and must still be when
-	// the request ends. A user who is gone by then was forgotten meanwhile.
-	entered bool
+	// registered says that the user was stored before the request left. A user who is
+	// gone when the request ends was forgotten in between.
+	registered bool
 }
 
 func newCarRef(user, id string) carRef { return carRef{user: user, id: id, key: "car/" + id} }
@@ -34,19 +35,20 @@ type cars struct {
 	opts    *options
 	records records.Records
 	users   *users.Users
-	// known remembers the records of cars in a shared store: a refusal that
-	// follows from them needs no round trip, and when the store is away they
-	// tell which cars are open. It is nil for a store.Memory.
-	known *lru.Cache[string, car]
+	// cached are the records that this process has read or written last. A refusal
+	// that follows from one needs no round trip; and while the store is away they
+	// tell which cars may be asked. It is nil for a store.Memory, which is as fast.
+	cached *lru.Cache[string, car]
 }
 
-// carRecordTTL forgets cars nobody asks for. What it loses is learned again.
+// carRecordTTL is how long a record lives without a write. What the policy knew of
+// the car is learned again after that.
 const carRecordTTL = 90 * 24 * time.Hour
 
 func newCars(o *options, r records.Records, u *users.Users) *cars {
 	c := &cars{opts: o, records: r, users: u}
 	if _, ok := o.store.(*store.Memory); !ok {
-		c.known = lru.New[string, car](o.cacheSize)
+		c.cached = lru.New[string, car](o.cacheSize)
 	}
 	return c
 }
@@ -56,21 +58,21 @@ type car struct {
 	state    policy.State
 	revision store.Revision
 	asked    time.Time // our clock, before the store was asked
-	replied  time.Time // our clock, when it had answered
-	answered time.Time // the store's clock while it answered; ours if it has none
+	replied  time.Time // our clock, after the store had answered
+	answered time.Time // the store's clock while it answered; ours if the store has none
 	clock    Clock
 
 	unreadable bool // the record is not what this version writes; state stands in for it
 }
 
-// now is a lower bound of the store's present: right for permitting.
+// now is a lower bound of the store's present, which makes no window end early.
 func (c car) now() time.Time { return c.answered.Add(c.clock.Now().Sub(c.replied)) }
 
-// upper is an upper bound of the store's present: right for recording.
+// upper is an upper bound of the store's present, which makes no turn look older
+// than it is.
 func (c car) upper() time.Time { return c.answered.Add(c.clock.Now().Sub(c.asked)) }
 
-// ours turns a time of the store's clock into one of ours, which is the one the
-// caller goes by.
+// ours turns a time of the store's clock into one of ours, as callers see it.
 func (c car) ours(t time.Time) time.Time {
 	if t.IsZero() {
 		return t
@@ -80,29 +82,29 @@ func (c car) ours(t time.Time) time.Time {
 
 func (c car) loaded() bool { return !c.asked.IsZero() }
 
-// enter stores, on API v3, whom a request is for before it is sent: a user need
-// not be known here to be asked about. If the user is gone when the answer
-// arrives, Forget ran in between and the answer is dropped.
-func (cs *cars) enter(ctx context.Context, ref carRef) (carRef, error) {
-	if cs.opts.api != V3 || ref.entered {
+// register stores the user and the car of a request of API v3 before it is sent:
+// API v3 answers for users who were never stored here. If the user is gone when
+// the answer arrives, Forget ran in between, and the answer is dropped.
+func (cs *cars) register(ctx context.Context, ref carRef) (carRef, error) {
+	if cs.opts.api != V3 || ref.registered {
 		return ref, nil
 	}
 	if !cs.users.AddCar(ctx, ref.user, ref.id, true) {
 		return ref, ErrNotConnected
 	}
-	ref.entered = true
+	ref.registered = true
 	return ref, nil
 }
 
-// stillEntered reports whether the user of a car that was entered is still there.
-func (cs *cars) stillEntered(ctx context.Context, ref carRef) bool {
+// stillRegistered reports whether the user of a registered car is still stored.
+func (cs *cars) stillRegistered(ctx context.Context, ref carRef) bool {
 	return cs.users.AddCar(ctx, ref.user, ref.id, false)
 }
 
-// leaveUnknown undoes enter for a car that Smartcar does not know, so that ids
-// which are guessed do not pile up.
-func (cs *cars) leaveUnknown(ctx context.Context, ref carRef, err error) {
-	if ref.entered && isGone(err) {
+// unregisterUnknown undoes register for a car that Smartcar does not know, so that
+// guessed ids do not pile up in the store.
+func (cs *cars) unregisterUnknown(ctx context.Context, ref carRef, err error) {
+	if ref.registered && isGone(err) {
 		if c, err := cs.load(ctx, ref); err == nil && c.revision == "" {
 			_ = cs.users.RemoveCar(ctx, ref.user, ref.id)
 		}
@@ -118,7 +120,7 @@ func (cs *cars) load(ctx context.Context, ref carRef) (car, error) {
 	return cs.carFrom(ref, record, asked), nil
 }
 
-// loadAnyway is load, also for a caller who has left or leaves meanwhile.
+// loadAnyway is load for work that goes on after the caller has left.
 func (cs *cars) loadAnyway(ctx context.Context, ref carRef) (car, error) {
 	if c, err := cs.load(ctx, ref); ctx.Err() == nil {
 		return c, err
@@ -128,23 +130,23 @@ func (cs *cars) loadAnyway(ctx context.Context, ref carRef) (car, error) {
 	return cs.load(ctx, ref)
 }
 
-// lookUp is load, except that it spares the round trip where the record is
-// known from before: a swap finds out by itself that it is outdated. Fresh says
+// lookUp is load without the round trip where the record is cached. An outdated
+// record does no harm: a swap fails on it, and then the store is asked. Fresh says
 // whether the store was asked.
 func (cs *cars) lookUp(ctx context.Context, ref carRef) (c car, fresh bool, err error) {
-	if c, ok := cs.known.Get(ref.key); ok {
+	if c, ok := cs.cached.Get(ref.key); ok {
 		return c, false, nil
 	}
 	c, err = cs.load(ctx, ref)
 	return c, true, err
 }
 
-// recent reports whether c was loaded so lately that it is good enough to refuse by.
+// recent reports whether c is young enough to refuse a request by it.
 func (cs *cars) recent(c car) bool {
-	return cs.opts.now().Sub(c.replied).Abs() < cs.opts.knownFor()
+	return cs.opts.now().Sub(c.replied).Abs() < cs.opts.recordTrust()
 }
 
-// step is what the policy makes of an event at present.
+// step applies an event to a car at the present, and stores nothing.
 func (cs *cars) step(c car, e policy.Event) (policy.State, policy.Decision) {
 	return policy.Step(c.state, e, c.now(), cs.opts.policyRules())
 }
@@ -167,12 +169,12 @@ func (cs *cars) carFrom(ref carRef, record store.Record, asked time.Time) car {
 		}
 		c.state = state
 	}
-	cs.known.Put(ref.key, c)
+	cs.cached.Put(ref.key, c)
 	return c
 }
 
-// swap stores state in place of c. When somebody else was faster it returns
-// what is stored now, and false.
+// swap stores state in place of c. If another write came first, it returns what
+// that one has stored, and false.
 func (cs *cars) swap(ctx context.Context, ref carRef, c car, state policy.State) (car, bool, error) {
 	addCar := cs.users.AddCar
 	if c.revision == "" { // nothing new is kept of a user who was forgotten elsewhere a moment ago
@@ -183,20 +185,49 @@ func (cs *cars) swap(ctx context.Context, ref carRef, c car, state policy.State)
 		if c.revision == "" {
 			return c, false, ErrNotConnected
 		}
-	case !addCar(ctx, ref.user, ref.id, !ref.entered && cs.opts.api == V3) && (c.revision == "" || !state.Keyless()):
+	case !addCar(ctx, ref.user, ref.id, !ref.registered && cs.opts.api == V3) && (c.revision == "" || !state.Keyless()):
 		return c, false, ErrNotConnected // of a user who was forgotten, only an open window is kept
 	}
 	asked := cs.opts.now()
 	record, err := cs.records.Swap(ctx, ref.key, c.revision, policy.Encode(state, randid.New()), carRecordTTL)
 	if err != nil && !errors.Is(err, store.ErrConflict) {
-		cs.known.Delete(ref.key) // it may have landed
+		cs.cached.Delete(ref.key) // the write may have landed
 		return car{}, false, err
+	}
+	if err == nil && c.revision == "" {
+		if err := cs.checkNew(ctx, ref, record.Revision); err != nil {
+			return c, false, err
+		}
 	}
 	return cs.carFrom(ref, record, asked), err == nil, nil
 }
 
-// apply applies events to the stored state, until they are there. It begins
-// with c if that was loaded, which saves a round trip while nobody was faster.
+// checkNew deletes a record that was made while its user was being forgotten, and
+// returns ErrNotConnected then:
+//
+//  1. The user is looked at before the record is made, and is known.
+//  2. Forget marks the user and removes the cars. This one has no record yet.
+//  3. The record is made. Nothing leads to it any more.
+//
+// So the user is looked at once more after step 3. If there is no mark by then,
+// Forget has not begun to look for records, and will find this one.
+func (cs *cars) checkNew(ctx context.Context, ref carRef, made store.Revision) error {
+	ctx, cancel := contexts.Detached(ctx)
+	defer cancel()
+	if cs.users.AddCarNow(ctx, ref.user, ref.id, false) {
+		return nil
+	}
+	cs.cached.Delete(ref.key)
+	err := cs.records.Delete(ctx, ref.key, made)
+	if errors.Is(err, store.ErrConflict) { // another request has changed it meanwhile
+		err = cs.forget(ctx, ref)
+	}
+	return cmp.Or(err, ErrNotConnected)
+}
+
+// apply stores what events make of the stored state. If another write comes first,
+// the events are applied to what that one has stored. A loaded c saves the first
+// round trip.
 func (cs *cars) apply(ctx context.Context, ref carRef, c car, events ...policy.Event) (car, error) {
 	var err error
 	if !c.loaded() {
@@ -233,7 +264,8 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// forget removes what is known of a car, but for a window that is still open.
+// forget removes what is stored of a car. Only a turn that still counts stays,
+// until its window is over: else a new owner would get a second turn.
 func (cs *cars) forget(ctx context.Context, ref carRef) error {
 	for {
 		c, err := cs.load(ctx, ref)
@@ -243,8 +275,8 @@ func (cs *cars) forget(ctx context.Context, ref carRef) error {
 		if c.unreadable {
 			c.state = policy.State{}
 		}
-		cs.known.Delete(ref.key)
-		now := c.now() // the earliest it can be: the record must not go before its window closes
+		cs.cached.Delete(ref.key)
+		now := c.now() // the lower bound: the record must not go before its window is over
 		rest := c.state.NextData(now, cs.opts.policyRules()).Next.Sub(now)
 		if rest <= 0 {
 			err = cs.records.Delete(ctx, ref.key, c.revision)
@@ -260,14 +292,28 @@ func (cs *cars) forget(ctx context.Context, ref carRef) error {
 // A turn is the one data request that a keyless car may have under way. It is
 // taken in the store before anything is sent, with a lease that ends by itself:
 //
-//	taken      by gate.data: the store holds a nonce that names this attempt
-//	leave      the request is about to be sent: from here on the turn counts as
-//	           used unless an answer says otherwise
-//	hold back  the request was refused for its token and will leave once more
-//	abandon    the caller has left: a request that is on the wire goes on, see gate.fly
-//	settle     by gate.settle: what came back decides whether the turn is used
+//	taken          by gate.data: the store holds a nonce that names this attempt
+//	leave          the request is about to be sent: from here on the turn counts
+//	               as used unless an answer says otherwise
+//	reserve again  the request was refused for its token, and will be sent with
+//	               another one
+//	abandon        the caller has left: a request that is on the wire goes on, see
+//	               gate.fly
+//	settle         by gate.settle: what came back decides whether the turn is used
 //
-// The methods of a nil turn, of a request that takes none, do nothing.
+// Two replicas A and B, of which A is slow:
+//
+//  1. A takes the turn. Its lease covers the time until its request leaves.
+//  2. A is stopped for longer than the lease, with nothing sent.
+//  3. B sees that the lease has run out, takes the turn with a nonce of its own, and
+//     sends its request.
+//  4. A goes on. The swap of leave conflicts, and the record has the nonce of B: A
+//     sends nothing and returns errTurnLost.
+//
+// If A is stopped after leave instead, B finds a turn that was sent and never
+// settled: it counts as used when its lease ends, and B is refused for a window.
+//
+// A request that takes no turn has a nil turn, whose methods do nothing.
 type turn struct {
 	cars  *cars
 	car   carRef
@@ -275,8 +321,8 @@ type turn struct {
 	nonce uint64
 	// record is what the store held of the car after the turn's last write.
 	record car
-	// left: record says that the request leaves, and its lease was reckoned for a
-	// request that leaves right after that write.
+	// left says that the last write has stored the phase sent, for a request that
+	// leaves right after it.
 	left bool
 
 	mu        sync.Mutex
@@ -288,8 +334,8 @@ var (
 	// errTurnLost: the lease ran out before the request could leave, and another
 	// replica took the turn.
 	errTurnLost = errors.New("the turn of this vehicle was taken over before the request could be sent")
-	// errStoreSlow: the store took so long to note that the request leaves that its
-	// lease would not cover the request.
+	// errStoreSlow: the store took so long to write the lease that what is left of the
+	// lease does not cover the request.
 	errStoreSlow = errors.New("the store answers too slowly for a turn to be taken")
 	// errAbandoned: the caller has left before the request could.
 	errAbandoned = fmt.Errorf("the caller has left: %w", context.Canceled)
@@ -366,17 +412,18 @@ func (t *turn) noteLeaving(ctx context.Context) error {
 	return fmt.Errorf("%w: %w", ErrStore, errStoreSlow)
 }
 
-// covered reports whether the stored lease outlasts a request that leaves now.
-// The store may have been late with anything since the lease was reckoned.
+// covered reports whether the stored lease outlasts a request that leaves now. It
+// may not if the store was slow: the lease runs from before the write.
 func (t *turn) covered() bool {
 	return t.record.state.LeaseCovers(t.record.upper().Add(t.cars.opts.timeout + attemptMargin/2))
 }
 
-// holdBack lets a turn whose request was refused for its token be reserved
-// again, with the short lease of a reservation: if this process dies of the
-// token refresh that follows, the turn is free again while the used refresh
-// token is still honored. If that cannot be stored, the longer lease stays.
-func (t *turn) holdBack(ctx context.Context) {
+// reserveAgain is called when the request was refused for its token. It puts the
+// turn back into the phase reserved, with the short lease of that phase: if this
+// process dies during the token refresh that follows, the turn is free again while
+// Smartcar still honors the used refresh token. If the write fails, the longer
+// lease stays.
+func (t *turn) reserveAgain(ctx context.Context) {
 	if t == nil {
 		return
 	}
@@ -385,7 +432,7 @@ func (t *turn) holdBack(ctx context.Context) {
 	t.onWire = false
 	t.mu.Unlock()
 	for range 3 {
-		state, d := t.cars.step(t.record, policy.HoldBack(t.nonce, t.cars.opts.reserveLease()))
+		state, d := t.cars.step(t.record, policy.ReserveAgain(t.nonce, t.cars.opts.reserveLease()))
 		if d.Verdict == policy.VerdictLost {
 			return
 		}
@@ -399,8 +446,8 @@ func (t *turn) holdBack(ctx context.Context) {
 	}
 }
 
-// giveBack frees a turn of which it is not clear whether it was stored, and whose
-// request will not leave: else it would count as used.
+// giveBack frees a turn after an unclear answer of the store: the turn may be
+// stored as sent, and its request will not leave, so it would count as used.
 func (cs *cars) giveBack(ctx context.Context, ref carRef, nonce uint64) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveBackTime)
 	defer cancel()

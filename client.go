@@ -149,20 +149,20 @@ func newCore(config Config, o *options) *core {
 		appID: config.application(), redirectURL: config.RedirectURL, secrets: func() secrets { return hidden },
 		opts: o, wire: wire, api: wire.base(o.origins).String(), pause: &pause{opts: o},
 	}
-	kept := records.New(o.store, o.clock)
-	c.users = users.New(kept, o.clock, max(o.cacheSize, leastUserCars))
-	c.answers = newAnswerCache(o, kept, c.users)
+	stored := records.New(o.store, o.clock)
+	c.users = users.New(stored, o.clock, max(o.cacheSize, leastUserCars))
+	c.answers = newAnswerCache(o, stored, c.users)
 	c.links = &keyLinks{o, c.users}
-	c.cars = newCars(o, kept, c.users)
+	c.cars = newCars(o, stored, c.users)
 	c.gate = &gate{opts: o, pause: c.pause, cars: c.cars, links: c.links, answers: c.answers, underway: newUnderway()}
-	c.send = newPipeline(c.gate, wire, c.secrets)
+	c.send = newPipeline(c.gate, wire, hidden)
 
 	endpoints := newTokenEndpoints(config, o, c.pause, c.secrets)
-	grants := tokens.NewGrants(kept, o.clock, c.users, endpoints.exchangeRefresh, judgeRefresh, o.tokenTiming())
+	grants := tokens.NewGrants(stored, o.clock, c.users, endpoints.exchangeRefresh, judgeRefresh, o.tokenTiming())
 	sender := sender{c.send, c.api}
 	c.accounts = newAccounts(o, sender, &logins{grants, c.users, c.answers}, c.cars)
 	if o.api == V3 {
-		token := tokens.NewApplication(kept, o.clock, config.APIClientID, endpoints.mintAppToken, o.refreshPoll())
+		token := tokens.NewApplication(stored, o.clock, config.APIClientID, endpoints.mintAppToken, o.refreshPoll())
 		c.reach = appReach{o, sender, c.accounts, c.links, appCredential{token}}
 	} else {
 		c.reach = grantReach{o, c.secrets, sender, c.accounts, c.links, endpoints}

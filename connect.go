@@ -367,7 +367,7 @@ func (c *Client) ImportTokens(ctx context.Context, t Tokens) (*Grant, error) {
 		issued = c.core.opts.now()
 	}
 	pair := tokens.Pair{AccessToken: t.AccessToken, RefreshToken: t.RefreshToken, Obtained: issued, Expires: t.Expires}
-	userID, err := c.core.accounts.file(ctx, pair, tokens.Pending{})
+	userID, err := c.core.accounts.storeAndLink(ctx, pair, tokens.Pending{})
 	if err != nil {
 		return nil, err
 	}

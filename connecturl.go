@@ -19,11 +19,11 @@ type ConnectMode string
 const (
 	ModeLive      ConnectMode = "live"
 	ModeSimulated ConnectMode = "simulated"
-	// ModeTest connects vehicles without data.
-	//
-	// Deprecated: use [ModeSimulated].
-	ModeTest ConnectMode = "test"
 )
+
+// modeTest is the old name of [ModeSimulated]. Connections, events and programs
+// may still have it.
+const modeTest ConnectMode = "test"
 
 // ConnectOptions shape one run of Connect. The zero value asks for what the
 // dashboard is set to.
@@ -270,7 +270,7 @@ func modeParameter(mode ConnectMode) (string, error) {
 
 func (m ConnectMode) validate(argument string) error {
 	switch m {
-	case "", ModeLive, ModeSimulated, ModeTest:
+	case "", ModeLive, ModeSimulated, modeTest:
 		return nil
 	}
 	return argumentError(argument, "must be ModeLive or ModeSimulated")

@@ -16,6 +16,7 @@ import (
 
 	"github.com/seed-498a1bc4/smartcar/internal/echo"
 	"github.com/seed-498a1bc4/smartcar/internal/lenient"
+	"github.com/seed-498a1bc4/smartcar/internal/roundtrip"
 	"github.com/seed-498a1bc4/smartcar/internal/tokens"
 	"golang.org/x/oauth2"
 )
@@ -131,7 +132,7 @@ func tokenError(op Operation, err error, now time.Time) error {
 	if errors.As(err, &failed) {
 		e.Err = failed.Err
 	}
-	if certainlyNotSent(err) {
+	if roundtrip.NotSent(err) {
 		e.reach = reachedNever
 	}
 	return e
@@ -149,10 +150,10 @@ func (t *tokenEndpoints) mintAppToken(ctx context.Context, _ string) (tokens.Pai
 		return tokens.Pair{}, &Error{Operation: opAppToken, reach: reachedNever, Err: err}
 	}
 	sent := t.opts.sentForToken(req)
-	resp, err := t.opts.roundTrip(req) //nolint:bodyclose // readAnswer closes it
+	resp, err := roundtrip.Send(t.opts.client.Transport, req) //nolint:bodyclose // readAnswer closes it
 	if err != nil {
 		e := &Error{Operation: opAppToken, read: true, reach: reachedUnsure, Err: sent.Cause(causeOf(ctx, err))}
-		if certainlyNotSent(err) {
+		if roundtrip.NotSent(err) {
 			e.reach = reachedNever
 		}
 		return tokens.Pair{}, e
@@ -196,16 +197,16 @@ func (t *tokenEndpoints) decodeAppToken(answer *answer) (tokens.Pair, error) {
 
 // withoutSecret keeps of an answer to credentials what does not repeat them.
 func withoutSecret(e *Error, secret string) *Error {
-	kept := &Error{
+	safe := &Error{
 		Operation: e.Operation, StatusCode: e.StatusCode, Type: e.Type, Code: e.Code,
 		RequestID: e.RequestID, RetryAfter: e.RetryAfter, read: true,
 	}
-	for _, text := range []*string{&kept.Type, &kept.Code, &kept.RequestID} {
+	for _, text := range []*string{&safe.Type, &safe.Code, &safe.RequestID} {
 		if strings.Contains(*text, secret) {
 			*text = ""
 		}
 	}
-	return kept
+	return safe
 }
 
 func (t *tokenEndpoints) newTokenRequest(ctx context.Context) (*http.Request, error) {
@@ -232,7 +233,7 @@ func (t tokenTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	req = req.Clone(req.Context())
 	req.Header["User-Agent"] = t.o.userAgent
 	sent := t.o.sentForToken(req)
-	resp, err := t.o.roundTrip(req)
+	resp, err := roundtrip.Send(t.o.client.Transport, req)
 	if err != nil {
 		return nil, sent.Cause(err)
 	}
@@ -240,10 +241,9 @@ func (t tokenTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if resp.Header.Get("Content-Type") == "" {
 		resp.Header.Set("Content-Type", "application/json") // x/oauth2 would guess a form
 	}
-	body, err := readAtMost(resp.Body, maxErrorBody, resp.ContentLength)
-	_ = resp.Body.Close()
+	body, err := roundtrip.Body(resp, maxErrorBody)
 	switch {
-	case err != nil && !errors.Is(err, errBodyTooLarge): // of which what is read is no JSON
+	case err != nil && !errors.Is(err, roundtrip.ErrTooLarge): // of which what is read is no JSON
 		err = sent.Cause(err)
 	case resp.StatusCode >= 300:
 		resp.Header, body, err = sent.Header(resp.Header), sent.JSON(body), nil

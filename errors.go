@@ -286,13 +286,13 @@ func (e *Error) MayHaveSucceeded() bool {
 	case e.StatusCode == 0 || e.StatusCode >= 500 && e.StatusCode != 501:
 		return true
 	case e.StatusCode < 400: // an error in the body of a success, without a status of its own
-		return unsure || !e.refused()
+		return unsure || !e.notCarriedOut()
 	}
 	return unsure
 }
 
-// refused: the type alone says that nothing was carried out.
-func (e *Error) refused() bool {
+// notCarriedOut reports whether the type alone says that nothing was carried out.
+func (e *Error) notCarriedOut() bool {
 	switch e.Type {
 	case "VALIDATION", "AUTHENTICATION", "BILLING", "RESOURCE_NOT_FOUND",
 		typePermission, typeCompatibility, typeRateLimit, typeAccount, typeVehicleState:
@@ -301,7 +301,7 @@ func (e *Error) refused() bool {
 	return false
 }
 
-// retryable: asking again at once cannot do harm and may work.
+// retryable reports whether sending the request again at once does no harm and may work.
 func (e *Error) retryable() bool {
 	if e.reach == reachedNever && e.StatusCode == 0 {
 		return !contexts.IsEnd(e.Err)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/policy"
+	"github.com/seed-498a1bc4/smartcar/internal/vin"
 	"github.com/seed-498a1bc4/smartcar/signals"
 )
 
@@ -18,6 +19,7 @@ import (
 //	-----------------------------------------   -----------------------------   ------------------------
 //	attributes, VIN of v2.0                     LearnClass, LearnClassByVIN     gate.learnFrom
 //	  none of them told the class               LearnClass(ClassUnknown)        gate.learnClass
+//	  nor did the attributes of v3              ClassNotTold                    gate.learnClass
 //	  they could not be read for the moment     ClassCheckFailed                gate.learnClass
 //	status of the key, v2.0                     LearnKey                        gate.learnFrom
 //	  the answer does not say it                KeyCheckFailed                  gate.learnFrom
@@ -27,9 +29,11 @@ import (
 //	  VIRTUAL_KEY_REQUIRED                      LearnKeyRequired                gate.book
 //	  429 VEHICLE for an item of a batch        Limited                         gate.book
 //	  the VIN among the signals of v3           LearnClassByVIN                 gate.book
+//	  all signals of v3, and none tells it      DataTellsNoClass                gate.book
 //	  the key's signal, v3                      LearnKey                        gate.book
 //	  a list of signals without it, v3          LearnKey(KeyUnavailable)        gate.book
-//	a typed command that worked                 LearnKey(KeyInstalled)          gate.command
+//	a command that proves the key and worked    LearnKey(KeyInstalled)          gate.command
+//	  any, of a car that slept                  LearnData                       gate.command
 //	  VIRTUAL_KEY_REQUIRED                      LearnKeyRequired                gate.command
 //	webhook event of format 4.0: its vehicle    LearnClass                      core.learnEvent
 //	  its signals                               LearnData, and as of v3 above   core.learnEvent
@@ -38,20 +42,22 @@ import (
 //	  ASLEEP, or resolved                       LearnData                       core.learnEvent
 //	webhook event of format 2.0                 LearnData, LearnKeyRequired     core.learnReadings
 //	the application's word                      LearnKey                        Vehicle.SetKeyState
-//	the owner ran Connect again                 AccessChanged                   gate.accessChanged
+//	the owner ran Connect again                 AccessChanged                   accounts.accessChanged
+//	the car was subscribed to a webhook         Subscribed                      Vehicle.Subscribe
 //
 // The other events of package policy tell of the car's turn and not of the car:
-// AskData, AskCommand, Leave and HoldBack are made in gate.go.
+// AskData, AskCommand, Leave and ReserveAgain are made in gate.go and cars.go.
 
 // keyTellers are the ways in which this client learns of a car's key, beside
 // errors and commands.
 type keyTellers struct {
 	endpoint bool // the API has an endpoint for it, which asks no car
+	believed bool // the endpoint: see WithoutKeyEndpoint
 	signal   bool // the key's own signal is believed: see WithoutKeySignal
 }
 
 // evidenceOfReading is what the answer to a metadata request shows.
-func evidenceOfReading(value any, began time.Time) []policy.Event {
+func evidenceOfReading(value any, began time.Time, tellers keyTellers) []policy.Event {
 	switch r := value.(type) {
 	case *AttributesReading:
 		if class := classOf(r.identity()); class != policy.ClassUnknown {
@@ -63,6 +69,8 @@ func evidenceOfReading(value any, began time.Time) []policy.Event {
 		}
 	case *virtualKeyReading:
 		switch {
+		case !tellers.believed:
+			return []policy.Event{policy.LearnKey(policy.KeyUnavailable, policy.FromEndpoint, began)}
 		case r.Paired == nil:
 			return []policy.Event{policy.KeyCheckFailed()}
 		case *r.Paired:
@@ -75,7 +83,7 @@ func evidenceOfReading(value any, began time.Time) []policy.Event {
 
 // evidenceOfIdentity is what make, model, year and VIN show together: each alone
 // may not tell the class.
-func evidenceOfIdentity(identity VehicleIdentity) (events []policy.Event, told bool) {
+func evidenceOfIdentity(identity VehicleIdentity) (events []policy.Event, found bool) {
 	switch class := classOf(identity); {
 	case class == policy.ClassUnknown:
 		return nil, false
@@ -86,11 +94,15 @@ func evidenceOfIdentity(identity VehicleIdentity) (events []policy.Event, told b
 	}
 }
 
-// evidenceOfClassCheck: all that can tell the class was asked for, and nothing
-// told it. Err is why the last of it could not be read; nil if it could.
-func evidenceOfClassCheck(err error) []policy.Event {
-	if err != nil && !permanent(err) {
+// evidenceOfClassCheck: all that can tell the class without asking the car was
+// asked for, and nothing told it. Err is why the last of it could not be read; nil
+// if it could. The car's data may have the VIN.
+func evidenceOfClassCheck(err error, dataHasVIN bool) []policy.Event {
+	switch {
+	case err != nil && !permanent(err):
 		return []policy.Event{policy.ClassCheckFailed()}
+	case dataHasVIN:
+		return []policy.Event{policy.ClassNotTold()}
 	}
 	return []policy.Event{policy.LearnClass(policy.ClassUnknown)}
 }
@@ -105,10 +117,10 @@ func evidenceOfKeyCheck(err error, now time.Time) []policy.Event {
 
 // evidenceOfData appends to events what came back for a data request.
 //
-// The order matters. Evidence that the key is missing comes before Settle: a car
-// that answers without its key was without it when it was asked, so the answer
-// has used its turn. All other evidence comes after, so that the turn is booked
-// by what was known when it was taken.
+// The order matters. What the car is, and that its key is missing, comes before
+// Settle: a car that answers without its key was without it when it was asked, so
+// the answer has used its turn. All other evidence comes after, so that the turn is
+// booked by what was known when it was taken.
 func evidenceOfData(events []policy.Event, a attempt, nonce uint64, lease time.Duration, tellers keyTellers) []policy.Event {
 	result := policy.Result{Outcome: a.outcome}
 	if f := a.failure; f != nil {
@@ -126,27 +138,33 @@ func evidenceOfData(events []policy.Event, a attempt, nonce uint64, lease time.D
 	shown := a.answer.observed
 	result.Data = shown.data()
 	result.Data.RecordedAt = later(result.Data.RecordedAt, newest(a.answer.parts))
+	if !shown.wasChecked { // v3 always answers with what it has stored
+		result.Data.FetchedAt = newestFetched(a.answer.parts)
+	}
+	switch class := shown.classShown(); {
+	case class != policy.ClassUnknown:
+		events = append(events, policy.LearnClassByVIN(class))
+	case shown.hidesVIN:
+		events = append(events, policy.DataTellsNoClass())
+	}
 	key, keyAt := shown.keyShown(a.answer.at, tellers)
 	if key == policy.KeyMissing {
 		events = append(events, policy.LearnKey(key, policy.FromSignal, keyAt))
 	}
 	events = append(events, policy.Settle(nonce, lease, result))
-	if class := shown.classShown(); class != policy.ClassUnknown {
-		events = append(events, policy.LearnClassByVIN(class))
-	}
 	if key == policy.KeyInstalled || key == policy.KeyUnavailable {
 		events = append(events, policy.LearnKey(key, policy.FromSignal, keyAt))
 	}
 	return events
 }
 
-// evidenceOfCommand is what the end of a command shows. Only typed commands are
-// known to need the key.
-func evidenceOfCommand(typed bool, a attempt, err error) []policy.Event {
+// evidenceOfCommand is what the end of a command shows; op is nil for one of
+// Vehicle.Request, of which nobody knows whether it needs the key.
+func evidenceOfCommand(op *operation, a attempt, err error) []policy.Event {
 	switch {
 	case a.failure != nil && a.failure.isKeyRequired():
 		return []policy.Event{policy.LearnKeyRequired(policy.FromError, a.began)}
-	case err == nil && typed:
+	case err == nil && op != nil && op.provesKey:
 		return []policy.Event{policy.LearnKey(policy.KeyInstalled, policy.FromCommand, a.began)}
 	}
 	return nil
@@ -164,6 +182,14 @@ func evidenceOfApplication(state KeyState, now time.Time) []policy.Event {
 	return nil
 }
 
+// evidenceOfWaking: a command that may have been carried out has woken the car.
+func evidenceOfWaking(now time.Time) []policy.Event {
+	return []policy.Event{policy.LearnData(policy.Data{Wake: policy.WakeAwake}, now)}
+}
+
+// evidenceOfSubscription: Smartcar stores what the car says from now on.
+func evidenceOfSubscription() []policy.Event { return []policy.Event{policy.Subscribed()} }
+
 // evidenceOfConnect: the owner ran Connect again, and the new grant may have a
 // permission that the old one had not.
 func evidenceOfConnect() []policy.Event { return []policy.Event{policy.AccessChanged()} }
@@ -176,6 +202,9 @@ func evidenceOfEvent(e *WebhookEvent, seen, keyAt time.Time, tellers keyTellers)
 	identity := VehicleIdentity{Make: e.Make, Model: e.Model, Year: e.Year}
 	if class := classOf(identity); class != policy.ClassUnknown {
 		events = append(events, policy.LearnClass(class))
+	}
+	if makeOf(e.Make) == otherMaker {
+		tellers.signal = false // it is some other key
 	}
 	if e.Signals != nil {
 		events = append(events, evidenceOfSignals(e.Signals.content(), seen, keyAt, tellers)...)
@@ -238,19 +267,14 @@ func evidenceOfEventError(problem EventError, keyAt, seen time.Time) []policy.Ev
 }
 
 // evidenceOfReadings is what a webhook event of format 2.0 shows about a car.
-func evidenceOfReadings(readings *Snapshot, seen time.Time) (events []policy.Event) {
-	var data policy.Data
-	for _, p := range readings.all() {
-		switch {
-		case p.err == nil:
-			data.Stored = policy.StoredSome
-			data.RecordedAt = later(data.RecordedAt, p.meta.RecordedAt)
-		case p.err.isKeyRequired():
+func evidenceOfReadings(w WebhookVehicle, seen time.Time) (events []policy.Event) {
+	for _, failed := range w.Errors {
+		if failed.isKeyRequired() {
 			events = append(events, policy.LearnKeyRequired(policy.FromWebhook, seen))
 		}
 	}
-	if data.Stored == policy.StoredSome {
-		events = append(events, policy.LearnData(data, seen))
+	if w.hasReadings {
+		events = append(events, policy.LearnData(policy.Data{Stored: policy.StoredSome, RecordedAt: w.RecordedAt}, seen))
 	}
 	return events
 }
@@ -280,6 +304,7 @@ type observation struct {
 	keyAt      time.Time  // when the car said so; zero if not known
 	wake       policy.Wake
 	vin        string
+	hidesVIN   bool // all signals are there, and the VIN is not among them, or may not be read
 	nothing    bool // Smartcar has stored no signals of this car
 	wasChecked bool // false for wires and answers that show none of this
 
@@ -323,6 +348,9 @@ func (o observation) classShown() policy.Class {
 // changed: a clock that is ahead must not outlive what is learned next. An answer
 // that came at that time shows nothing newer. KeyNotAsked is nothing.
 func (o observation) keyShown(at time.Time, tellers keyTellers) (policy.Key, time.Time) {
+	if number, err := vin.Parse(o.vin); err == nil && !number.IsTesla() {
+		return policy.KeyNotAsked, time.Time{} // the signal is of some other key
+	}
 	if !tellers.signal && o.wasChecked && !o.nothing {
 		return policy.KeyUnavailable, time.Time{} // it will not come in a way that counts
 	}
@@ -330,9 +358,11 @@ func (o observation) keyShown(at time.Time, tellers keyTellers) (policy.Key, tim
 }
 
 // turn is the outcome of a list of signals, which is read as a whole: what is
-// not in it was asked for all the same. That an empty one never reached the car
-// is likely, but not said anywhere.
+// not in it was asked for all the same. An empty one never reached the car.
 func (o observation) turn(wanted policy.Outcome) policy.Outcome {
+	if o.nothing {
+		return policy.OutcomeReleased
+	}
 	if wanted == policy.OutcomeReleased || wanted == policy.OutcomeNone {
 		return policy.OutcomeAnswered
 	}
@@ -342,8 +372,13 @@ func (o observation) turn(wanted policy.Outcome) policy.Outcome {
 // observe takes out of a list of signals what the policy learns from it.
 func (set *signalSet) observe() observation {
 	o := observation{wasChecked: true, nothing: len(set.signals) == 0 && !set.incomplete}
-	if vin, err := textSignal(set, signals.VehicleIdentificationVIN); err == nil && vin.Value != nil {
-		o.vin = *vin.Value
+	whole := !set.incomplete && len(set.signals) > 1
+	switch number, err := textSignal(set, signals.VehicleIdentificationVIN); {
+	case err == nil && number.Value != nil:
+		o.vin = *number.Value
+		o.hidesVIN = whole && o.classShown() == policy.ClassUnknown
+	default:
+		o.hidesVIN = whole && (err == nil || permanent(err) || isGone(err))
 	}
 	if asleep, err := boolSignal(set, signals.ConnectivityStatusIsAsleep); err == nil && asleep.Value != nil {
 		o.wake = policy.WakeAwake
@@ -375,7 +410,7 @@ func (set *signalSet) observe() observation {
 		}
 	case err != nil && permanent(err):
 		o.key = policy.KeyUnavailable
-	case err != nil && isGone(err) && !set.incomplete && len(set.signals) > 1:
+	case err != nil && isGone(err) && whole:
 		o.key = policy.KeyUnavailable // a whole list without it: it will not come
 	}
 	return o

@@ -13,8 +13,9 @@ import (
 	"github.com/seed-498a1bc4/smartcar/internal/records"
 )
 
-// gate applies the policy of internal/policy to every request to a vehicle:
-// reserve in the store, send, settle. It never sleeps for a window.
+// gate applies the policy of internal/policy to every request to a vehicle: it
+// reserves a turn in the store, sends the request, and settles the turn. It never
+// waits for a window to end.
 type gate struct {
 	opts    *options
 	pause   *pause
@@ -22,8 +23,8 @@ type gate struct {
 	links   *keyLinks
 	answers *answerCache
 	probe   *probe
-	// learning keeps callers who need the same car's class or key status for the
-	// same user from all asking for it.
+	// learning lets one caller ask for the class of a car, or for its key, in place of
+	// all who need it for the same user.
 	learning records.Flights
 	underway *underway
 }
@@ -31,21 +32,21 @@ type gate struct {
 const (
 	// maxReserveLease: see reserveLease.
 	maxReserveLease = 30 * time.Second
-	// giveBackTime bounds a write that a caller who has left waits for.
+	// giveBackTime bounds the write of giveBack, for which the caller waits.
 	giveBackTime = 2 * time.Second
-	// maxKnownFor: see knownFor.
-	maxKnownFor = time.Minute
+	// maxRecordTrust: see recordTrust.
+	maxRecordTrust = time.Minute
 )
 
-// reserveLease is how long a turn is held before its request leaves. It is short
-// on purpose: if a process crashes during the token refresh that comes between,
-// its turn must end early enough for two more processes to try before Smartcar
-// stops honoring the old refresh token (the grace period).
+// reserveLease is how long a turn is reserved before its request leaves, while the
+// token may be refreshed. It is short on purpose: if a process crashes during the
+// refresh, its turn must end early enough for two more processes to try before
+// Smartcar stops honoring the old refresh token (the grace period).
 func (o *options) reserveLease() time.Duration { return min(maxReserveLease, o.refreshLease()) }
 
-// knownFor is how old a cached record may be and still justify a refusal: 1/480
+// recordTrust is how old a cached record may be and still justify a refusal: 1/480
 // of the window (1 minute for 8 hours). After that the store is asked again.
-func (o *options) knownFor() time.Duration { return min(maxKnownFor, o.rules.KeylessWindow/480) }
+func (o *options) recordTrust() time.Duration { return min(maxRecordTrust, o.rules.KeylessWindow/480) }
 
 // guarding is the gate as a layer of the pipeline.
 func (g *gate) guarding(next layer) layer {
@@ -57,10 +58,11 @@ func (g *gate) guarding(next layer) layer {
 			a, err := next(ctx, r, nil)
 			return a, g.explain(ctx, r, a, err)
 		}
-		ref, err := g.cars.enter(ctx, r.car)
+		ref, err := g.cars.register(ctx, r.car)
 		if err != nil {
 			return attempt{}, err
 		}
+		r.car = ref // a user who is forgotten before the next try is not registered again
 		var a attempt
 		switch r.kind {
 		case KindData:
@@ -77,7 +79,7 @@ func (g *gate) guarding(next layer) layer {
 // conclude learns from the end of a request about a car, and explains its errors.
 func (g *gate) conclude(ctx context.Context, r *request, ref carRef, a attempt, err error) (attempt, error) {
 	if err != nil {
-		g.cars.leaveUnknown(ctx, ref, err)
+		g.cars.unregisterUnknown(ctx, ref, err)
 		return a, g.explain(ctx, r, a, err)
 	}
 	g.learnFrom(ctx, ref, a)
@@ -120,16 +122,16 @@ func (g *gate) explainCar(ctx context.Context, ref carRef, e *Error) error {
 	return e
 }
 
-// learnFrom takes what an answer says about the car itself, whoever asked for it,
-// and explains the errors of its parts.
+// learnFrom stores what an answer shows of the car's class and key, whoever asked
+// for it, and explains the errors of its parts.
 func (g *gate) learnFrom(ctx context.Context, ref carRef, a attempt) {
 	for i := range a.answer.parts {
 		p := &a.answer.parts[i]
 		if p.err != nil {
-			p.refused = g.explainCar(ctx, ref, p.err)
+			p.callerErr = g.explainCar(ctx, ref, p.err)
 			continue
 		}
-		if events := evidenceOfReading(p.value, a.began); len(events) > 0 {
+		if events := evidenceOfReading(p.value, a.began, g.probe.tellers()); len(events) > 0 {
 			_, _ = g.cars.apply(ctx, ref, car{}, events...)
 		}
 	}
@@ -157,7 +159,7 @@ func (g *gate) data(ctx context.Context, r *request, ref carRef, next layer) (at
 	nonce, ready := randid.New(), r.auth.ready()
 	ask := g.opts.askData(nonce, ready)
 	for err == nil {
-		r.kept.classify(c.state)
+		r.kept.setClass(c.state)
 		state, d := g.cars.step(c, ask)
 		switch {
 		case d.Verdict == policy.VerdictRefuse && (fresh || g.cars.recent(c)):
@@ -174,7 +176,8 @@ func (g *gate) data(ctx context.Context, r *request, ref carRef, next layer) (at
 		case d.Verdict == policy.VerdictSend && fresh:
 			return send(c)
 		case d.Verdict != policy.VerdictTake:
-			// Another replica may have seen that the key has come, or gone.
+			// The cached record is too old: another replica may have seen that the key
+			// was added or removed.
 			c, err = g.cars.load(ctx, ref)
 			fresh = true
 			continue
@@ -198,8 +201,11 @@ func (g *gate) data(ctx context.Context, r *request, ref carRef, next layer) (at
 	return g.conclude(ctx, r, ref, a, err)
 }
 
+// refuse returns the error for a data request that the policy does not allow now.
 func (g *gate) refuse(ctx context.Context, r *request, ref carRef, c car, state policy.State, d policy.Decision) error {
-	if state != c.state || c.unreadable { // a clock jumped back: what it wrote must not hold for ever
+	// Step has replaced times that lie in the future, as a clock writes them that was
+	// set back since. If they stayed in the store, the car would be refused until then.
+	if state != c.state || c.unreadable {
 		_, _, _ = g.cars.swap(ctx, ref, c, state)
 	}
 	rule, next := publicRules[d.Rule], c.ours(d.Next)
@@ -214,14 +220,14 @@ func (g *gate) refuse(ctx context.Context, r *request, ref carRef, c car, state 
 	}
 }
 
-// withoutStore decides about data while the store is away: closed for a car
-// that may be without a key, open for the rest, unless the StorePolicy says
-// otherwise.
+// withoutStore decides about a data request while the store is away. If the car may
+// be without its key, the request is refused; otherwise it is sent. The StorePolicy
+// can say otherwise.
 func (g *gate) withoutStore(ctx context.Context, r *request, ref carRef, cause error, next layer) (attempt, error) {
 	if !errors.Is(cause, ErrStore) {
 		return attempt{}, cause
 	}
-	c, ok := g.cars.known.Get(ref.key)
+	c, ok := g.cars.cached.Get(ref.key)
 	keyless := !ok || c.state.Keyless() || c.unreadable
 	if keyless && g.opts.storePolicy.SendKeyless || !keyless && !g.opts.storePolicy.RefuseOthers {
 		return next(ctx, r, nil)
@@ -233,15 +239,15 @@ func storeAway(r *request, cause error) error {
 	return &RateLimitError{Operation: r.op, VehicleID: r.car.id, Rule: RuleStore, Local: true, Err: cause}
 }
 
-// wants reports whether something about the car has to be learned before its
-// data is asked for.
+// wants reports whether the class of the car, or its key, must be learned before
+// its data is asked for.
 func (g *gate) wants(c car) bool {
 	now := c.now()
 	return c.state.WantsClass(now) || c.state.WantsKey(now) && g.probe.keyIsFree()
 }
 
-// learned is the record of a car with everything in it that can be learned
-// without taking a turn.
+// learned loads the record of a car, after learning what can be learned without
+// taking a turn.
 func (g *gate) learned(ctx context.Context, r *request) (car, error) {
 	c, err := g.cars.load(ctx, r.car)
 	if err == nil && g.wants(c) {
@@ -250,21 +256,21 @@ func (g *gate) learned(ctx context.Context, r *request) (car, error) {
 	return c, err
 }
 
-// learn finds out what the policy needs to know about a car: its class, once,
-// and the status of its key, with a back-off. Both are metadata, which cost a
-// keyless car no turn. R is any request for the car, whose credentials are used.
+// learn has the probe ask for what the policy needs to know about a car: its class,
+// once, and the status of its key, with a back-off. Both are metadata, which cost a
+// keyless car no turn. R is any request for the car; its credentials are used.
 //
-// It fails only where asking for data would fail alike: the car is not this
-// user's, or the connection has ended.
+// It returns an error only if asking for data would fail for the same reason: the
+// car is not this user's, or the connection has ended.
 func (g *gate) learn(ctx context.Context, r *request, ref carRef, c car, fresh bool) (car, bool, error) {
 	var err error
-	if !fresh { // another replica may know; and what is learned must be stored
+	if !fresh { // another replica may have learned it
 		if c, err = g.cars.load(ctx, ref); err != nil || !g.wants(c) {
 			return c, true, err
 		}
 	}
-	// The key of the flight is of one user: what another one is refused is not
-	// their failure.
+	// Only callers for the same user wait for each other: if one user may not ask,
+	// another may.
 	err = g.learning.Do(ctx, ref.user+"\x00"+ref.key, func() error { return g.learnNow(ctx, r, ref) })
 	if err != nil {
 		return c, fresh, err
@@ -274,11 +280,11 @@ func (g *gate) learn(ctx context.Context, r *request, ref carRef, c car, fresh b
 }
 
 func (g *gate) learnNow(ctx context.Context, r *request, ref carRef) error {
-	ref, err := g.cars.enter(ctx, ref)
+	ref, err := g.cars.register(ctx, ref)
 	if err != nil {
 		return err
 	}
-	// Another caller may have learned it while this one waited to ask.
+	// The caller before this one may have learned it.
 	c, err := g.cars.load(ctx, ref)
 	if err != nil {
 		return err
@@ -295,90 +301,93 @@ func (g *gate) learnNow(ctx context.Context, r *request, ref carRef) error {
 }
 
 func (g *gate) learnClass(ctx context.Context, r *request, ref carRef) (car, error) {
-	events, told, err := g.probe.class(ctx, r)
+	events, found, err := g.probe.class(ctx, r)
 	if err != nil {
-		g.cars.leaveUnknown(ctx, ref, err)
+		g.cars.unregisterUnknown(ctx, ref, err)
 		return car{}, err
 	}
 	c, err := g.cars.load(ctx, ref)
-	// That nothing told it counts only if nobody else was told meanwhile.
-	if err == nil && (told || c.state.WantsClass(c.now())) {
+	// "Asked, and it cannot be told" must not replace a class that somebody else has
+	// learned meanwhile.
+	if err == nil && (found || c.state.WantsClass(c.now())) {
 		c, err = g.cars.apply(ctx, ref, c, events...)
 	}
 	if err != nil {
-		return car{clock: g.opts.clock}, nil //nolint:nilerr // what could not be stored is learned again
+		return car{clock: g.opts.clock}, nil //nolint:nilerr // what could not be stored will be learned again
 	}
 	return c, nil
 }
 
-// askKey is learnKey once for all callers of this process who want it now.
+// askKey is learnKey, done once for all callers of this process who ask at the same
+// time.
 func (g *gate) askKey(ctx context.Context, r *request) error {
 	return g.learning.Do(ctx, "wait/"+r.car.user+"\x00"+r.car.key, func() error { return g.learnKey(ctx, r, r.car) })
 }
 
-// learnKey reads the status of the key and stores what it says. The error is
-// stored, too, and not needed by those who only want to know.
+// learnKey reads the status of the key and stores what it shows. A failure is
+// stored, too, as a back-off: callers who only want the record may ignore the error.
 func (g *gate) learnKey(ctx context.Context, r *request, ref carRef) error {
 	events, err := g.probe.key(ctx, r)
 	_, _ = g.cars.apply(ctx, ref, car{}, events...)
 	return err
 }
 
-// settle books what a data request cost, with the evidence it brought, and keeps
-// its answers. C is the car as it was known when the request left; t is nil for a
-// request that held no turn.
+// settle ends a data request: it books what the request cost, applies the evidence
+// in the answer, and keeps the answer. C is the record by which the request was
+// allowed; t is nil if it has taken no turn.
 func (g *gate) settle(ctx context.Context, r *request, ref carRef, c car, t *turn, a attempt) {
 	if c, ok := g.worthBooking(ctx, ref, c, t, a); ok {
 		g.book(ctx, r, ref, c, t, a)
 	}
 	switch {
-	case a.answer == nil || r.kept == nil || r.query != nil || r.alone: // nothing, or for this request alone
-	case ref.entered && !g.cars.stillEntered(ctx, ref): // forgotten meanwhile
+	case a.answer == nil || r.kept == nil || r.query != nil || r.alone: // no answer, or none that another request wants
+	case ref.registered && !g.cars.stillRegistered(ctx, ref): // forgotten meanwhile
 	default:
 		g.answers.keep(ctx, r.answerRef(), a.began, g.probe.wire.brought(a.answer))
 	}
 }
 
-// worthBooking reports whether the store has to know of a request. A plain
-// success of a car without a local limit would only cost the store work. The car
-// that it returns is as new as was needed to tell.
+// worthBooking reports whether a data request has to be booked in the store. A
+// plain success of a car without a local limit changes nothing that the policy
+// goes by, and is not. The car that it returns is loaded anew where that was needed
+// to tell.
 func (g *gate) worthBooking(ctx context.Context, ref carRef, c car, t *turn, a attempt) (car, bool) {
 	plain := (a.outcome == policy.OutcomeOK || a.outcome == policy.OutcomeReleased) && a.failure == nil
 	if t != nil || !plain || !c.loaded() || c.state.Class() == policy.ClassLegacy {
 		return c, true
 	}
 	var events [4]policy.Event // on the stack: nearly every read passes here
-	if c.state.OutdatedBy(evidenceOfData(events[:0], a, 0, 0, g.probe.tellers())...) {
+	if c.state.OutdatedBy(c.now(), g.opts.policyRules(), evidenceOfData(events[:0], a, 0, 0, g.probe.tellers())...) {
 		return c, true
 	}
 	if c.state.Class() != policy.ClassStreaming || a.outcome == policy.OutcomeReleased {
 		return c, false
 	}
-	// The key may have gone while the request was under way.
+	// The key may have been removed while the request was under way.
 	c, err := g.cars.loadAnyway(ctx, ref)
 	return c, err == nil && c.state.Keyless()
 }
 
-// book stores what a request cost. A failure to write is harmless: the lease then
-// ends by itself and the turn counts as used.
+// book stores what a data request cost. If the write fails, the lease ends by
+// itself, and the turn counts as used.
 func (g *gate) book(ctx context.Context, r *request, ref carRef, c car, t *turn, a attempt) {
 	ctx, cancel := contexts.Detached(ctx)
 	defer cancel()
 	nonce := uint64(0)
-	if t != nil { // the turn stands in the store as sent
+	if t != nil { // if this write is lost, the store still has the turn as sent
 		nonce, ctx = t.nonce, losable.Mark(ctx)
 	}
 	events := make([]policy.Event, 0, 4)
 	events = evidenceOfData(events, a, nonce, g.opts.lease(), g.probe.tellers())
 	c, err := g.cars.apply(ctx, ref, c, events...)
 	if err == nil {
-		r.kept.classify(c.state)
+		r.kept.setClass(c.state)
 	} else if !errors.Is(err, ErrNotConnected) { // else the user was forgotten meanwhile
 		g.opts.logger.LogAttrs(ctx, slog.LevelWarn, "smartcar could not settle a vehicle's turn", slog.String("vehicle", ref.id))
 	}
 }
 
-// command sends a command unless there is fresh evidence that it needs the key.
+// command sends a command, unless fresh evidence says that the key is missing.
 func (g *gate) command(ctx context.Context, r *request, ref carRef, next layer) (attempt, error) {
 	if !r.override {
 		if err := g.allowCommand(ctx, r, ref); err != nil {
@@ -390,34 +399,39 @@ func (g *gate) command(ctx context.Context, r *request, ref carRef, next layer) 
 	if err == nil || MayHaveSucceeded(err) {
 		g.answers.discard(ctx, ref.id, g.opts.now())
 	}
-	events := evidenceOfCommand(r.command != nil, a, err)
-	if len(events) == 0 {
-		return a, err
-	}
+	events := evidenceOfCommand(r.command, a, err)
 	detached, cancel := contexts.Detached(ctx)
 	defer cancel()
 	c, _, lookErr := g.cars.lookUp(detached, ref)
-	if lookErr == nil && (err != nil || c.state.Class() == policy.ClassStreaming && c.state.Key() != policy.KeyInstalled) {
+	if lookErr != nil || err == nil && !c.state.NeedsProof(c.now()) {
+		events = nil
+	}
+	if lookErr == nil && c.state.Quiet() && (err == nil || MayHaveSucceeded(err)) {
+		events = append(events, evidenceOfWaking(g.opts.now())...)
+	}
+	if len(events) > 0 {
 		_, _ = g.cars.apply(detached, ref, c, events...)
 	}
 	return a, err
 }
 
+// allowCommand returns the error for a command that may not go. Without a store, and
+// without fresh evidence, the command goes: the server decides.
 func (g *gate) allowCommand(ctx context.Context, r *request, ref carRef) error {
 	c, fresh, err := g.cars.lookUp(ctx, ref)
 	verdict := func() policy.Verdict {
-		_, d := g.cars.step(c, policy.AskCommand())
+		_, d := g.cars.step(c, policy.AskCommand(g.probe.keyIsFree()))
 		return d.Verdict
 	}
 	if strict := g.opts.storePolicy.RefuseOthers; err == nil && !fresh && (strict || verdict() != policy.VerdictSend) {
 		var latest car
 		if latest, err = g.cars.load(ctx, ref); err == nil {
-			c = latest // another replica may have seen the key
+			c = latest // another replica may have seen that the key was added
 		} else if !strict {
-			err = nil // what is known here has to do
+			err = nil // the store is away: decide by the cached record
 		}
 	}
-	if err == nil && verdict() == policy.VerdictRecheck && g.probe.keyIsFree() {
+	if err == nil && verdict() == policy.VerdictRecheck {
 		_ = g.learnKey(ctx, r, ref)
 		c, err = g.cars.load(ctx, ref)
 	}
@@ -425,7 +439,7 @@ func (g *gate) allowCommand(ctx context.Context, r *request, ref carRef) error {
 	case errors.Is(err, ErrStore) && g.opts.storePolicy.RefuseOthers:
 		return storeAway(r, err)
 	case errors.Is(err, ErrStore):
-		return nil // open: the server decides
+		return nil
 	case err != nil:
 		return err
 	case verdict() != policy.VerdictKey:

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"slices"
 	"time"
-
-	"github.com/seed-498a1bc4/smartcar/internal/policy"
 )
 
 // This file hands out answers that are kept, in the place of a request or of its
@@ -61,9 +59,9 @@ func (v *Vehicle) current(ctx context.Context, r *request, ops []operation) (kno
 		return nil, ops
 	}
 	answers := v.core.answers
-	if answers.stored != nil && r.kept.unclassified() { // another replica may know the car
+	if answers.stored != nil && r.kept.lacksClass() { // another replica may know the car
 		if c, _, err := v.core.cars.lookUp(ctx, r.car); err == nil {
-			r.kept.classify(c.state)
+			r.kept.setClass(c.state)
 		}
 	}
 	repeats := r.kept.repeats()
@@ -73,7 +71,7 @@ func (v *Vehicle) current(ctx context.Context, r *request, ops []operation) (kno
 	answers.stored.sync(ctx, r.answerRef())
 	for i := range ops {
 		p, ok := v.lastAnswer(r, &ops[i])
-		if ok && v.opts.maxAge > 0 && p.youngerThan(v.opts.maxAge, v.core.opts.now()) || ok && repeats && v.repeated(p) {
+		if ok && v.opts.maxAge > 0 && p.youngerThan(v.opts.maxAge, v.core.opts.now()) || ok && repeats && v.repeated(r, p) {
 			known = append(known, p.handedOut(r, false))
 		} else if p, ok = v.notInList(r, &ops[i]); ok && repeats {
 			known = append(known, p)
@@ -84,11 +82,9 @@ func (v *Vehicle) current(ctx context.Context, r *request, ops []operation) (kno
 	return known, missing
 }
 
-// repeated reports whether Smartcar would give a legacy car's answer again: until
-// its data is refreshed.
-func (v *Vehicle) repeated(p part) bool {
-	now := v.core.opts.now()
-	return now.Before(policy.NextLegacy(p.meta.RecordedAt, p.meta.ReceivedAt, v.core.opts.policyRules()))
+// repeated reports whether Smartcar would give an answer again.
+func (v *Vehicle) repeated(r *request, p part) bool {
+	return r.kept.stillRepeats(p, v.core.opts.now(), v.core.opts.policyRules())
 }
 
 // clockTolerance is how far a car's clock or Smartcar's may be ahead of ours to be
@@ -120,7 +116,7 @@ func (v *Vehicle) lastAnswer(r *request, op *operation) (part, bool) {
 // hold, while the next list would be the same.
 func (v *Vehicle) notInList(r *request, op *operation) (part, bool) {
 	list, ok := v.lastAnswer(r, &lookup(AllSignals)[0])
-	if !ok || v.core.wire.kind(op) != KindData || !v.repeated(list) {
+	if !ok || v.core.wire.kind(op) != KindData || !v.repeated(r, list) {
 		return part{}, false
 	}
 	read, err := decodeSignals(&answer{body: list.body})
@@ -128,16 +124,16 @@ func (v *Vehicle) notInList(r *request, op *operation) (part, bool) {
 		return part{}, false
 	}
 	p := (wireV3{}).part(op, read.content(), list.meta)
-	p.refused = p.err
+	p.callerErr = p.err
 	return p, p.err != nil
 }
 
 // inOrder puts the parts of two sources back into the order of ops.
-func inOrder(ops []operation, known, fetched []part) []part {
+func inOrder(ops []operation, repeated, fetched []part) []part {
 	parts := make([]part, 0, len(ops))
 	for i := range ops {
-		if len(known) > 0 && known[0].op.name == ops[i].name {
-			parts, known = append(parts, known[0]), known[1:]
+		if len(repeated) > 0 && repeated[0].op.name == ops[i].name {
+			parts, repeated = append(parts, repeated[0]), repeated[1:]
 			continue
 		}
 		parts, fetched = append(parts, fetched[0]), fetched[1:]
@@ -162,7 +158,7 @@ func (v *Vehicle) instead(ctx context.Context, r *request, refused error) ([]par
 		op := &r.reads[i]
 		p, ok := v.insteadOf(r, op, refused)
 		if !ok {
-			p = part{op: op, refused: namedFor(op.name, refused)}
+			p = part{op: op, callerErr: namedFor(op.name, refused)}
 		}
 		parts[i], found = p, found || ok
 	}
@@ -175,16 +171,16 @@ func (v *Vehicle) instead(ctx context.Context, r *request, refused error) ([]par
 // insteadOfParts is instead for the parts of an answer that were refused.
 func (v *Vehicle) insteadOfParts(ctx context.Context, r *request, parts []part) []part {
 	if !v.opts.allowStale || r.query != nil || r.kept == nil ||
-		!slices.ContainsFunc(parts, func(p part) bool { return mayBeReplaced(p.refused) }) {
+		!slices.ContainsFunc(parts, func(p part) bool { return mayBeReplaced(p.callerErr) }) {
 		return parts
 	}
 	v.core.answers.stored.sync(ctx, r.answerRef())
 	parts = slices.Clone(parts) // others may have the answer, too
 	for i, p := range parts {
-		if !mayBeReplaced(p.refused) {
+		if !mayBeReplaced(p.callerErr) {
 			continue
 		}
-		if kept, ok := v.insteadOf(r, p.op, p.refused); ok {
+		if kept, ok := v.insteadOf(r, p.op, p.callerErr); ok {
 			parts[i] = kept
 		}
 	}

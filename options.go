@@ -28,8 +28,8 @@ type options struct {
 	keyDomain   string
 	cacheSize   int
 
-	ignoreKeySignal bool
-	neverDetached   bool
+	ignoreKeySignal, ignoreKeyEndpoint bool
+	neverDetached                      bool
 	// storedAnswers is nil unless answers are kept in the store.
 	storedAnswers *StoredAnswers
 	mode          ConnectMode
@@ -376,6 +376,14 @@ func WithVirtualKeyDomain(domain string) Option {
 // refusals, commands that worked, webhooks and [Vehicle.SetKeyState].
 func WithoutKeySignal() Option {
 	return func(o *options) error { o.ignoreKeySignal = true; return nil }
+}
+
+// WithoutKeyEndpoint is the same for API v2.0's status of the virtual key: should
+// it say "paired" for ever, or be wrong otherwise, nobody asks for it. What is left
+// are Smartcar's own refusals and limits, commands that worked, webhooks and
+// [Vehicle.SetKeyState].
+func WithoutKeyEndpoint() Option {
+	return func(o *options) error { o.ignoreKeyEndpoint = true; return nil }
 }
 
 // WithAnswerCache sets for how many vehicles the last answers are kept in

@@ -13,14 +13,15 @@ import (
 )
 
 // A request is one HTTP request as its maker describes it. The layers of the
-// pipeline read it and change nothing in it; what they find they return as an
-// attempt.
+// pipeline read it and return what they find as an attempt. They change nothing
+// in it but carRef.registered, which the gate sets for all tries of the request.
 type request struct {
 	op      Operation
 	kind    Kind
 	car     carRef      // zero for a request that concerns no vehicle
 	reads   []operation // what a read carries; nil for everything else
 	command *operation  // a typed command; nil for everything else
+	own     string      // of everything else: the shapes of its answer, see lenient.HasShape; anyJSON for those of Vehicle.Request
 	base    string      // the URL that wire.path is relative to
 	wire    wireRequest
 	query   url.Values
@@ -68,7 +69,7 @@ type layer func(ctx context.Context, r *request, t *turn) (attempt, error)
 // The gate asks its probe what a car is. The requests of the probe take no turn
 // and pass the same layers without the gate, but for the pause of the whole
 // application.
-func newPipeline(g *gate, w wire, own func() secrets) layer {
+func newPipeline(g *gate, w wire, own secrets) layer {
 	sending := authorizing(classifying(g.opts, w, transmitting(g.opts, own)))
 	g.probe = &probe{opts: g.opts, wire: w, send: retrying(g.opts, g.pause.pausing(sending))}
 	return retrying(g.opts, g.guarding(sending))

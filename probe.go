@@ -22,14 +22,14 @@ func (p *probe) keyIsFree() bool { return p.wire.supports(&lookup(opKeyStatus)[0
 
 // tellers are the ways in which this client learns of a car's key.
 func (p *probe) tellers() keyTellers {
-	return keyTellers{endpoint: p.keyIsFree(), signal: !p.opts.ignoreKeySignal}
+	return keyTellers{endpoint: p.keyIsFree(), believed: !p.opts.ignoreKeyEndpoint, signal: !p.opts.ignoreKeySignal}
 }
 
 // class asks for the attributes, and for the VIN where they leave the class open
-// or are not granted, and the VIN takes no turn. Told is false if neither told
+// or are not granted, and the VIN takes no turn. Found is false if neither showed
 // it: then the events say that it was asked for. An error says that this user
 // cannot reach the car at all.
-func (p *probe) class(ctx context.Context, r *request) (events []policy.Event, told bool, err error) {
+func (p *probe) class(ctx context.Context, r *request) (events []policy.Event, found bool, err error) {
 	var identity VehicleIdentity
 	answered, _, err := p.read(ctx, r, Attributes)
 	if notReachable(err) {
@@ -39,36 +39,43 @@ func (p *probe) class(ctx context.Context, r *request) (events []policy.Event, t
 		identity = attributes.identity()
 	}
 	open := classOf(identity) == policy.ClassUnknown && (err == nil || permanent(err))
-	if open && p.wire.kind(&lookup(VIN)[0]) == KindMetadata {
+	free := p.wire.kind(&lookup(VIN)[0]) == KindMetadata
+	if open && free {
 		answered, _, err = p.read(ctx, r, VIN)
 		if number, ok := answered.value.(*VINReading); ok {
 			identity.VIN = number.VIN
 		}
 	}
-	events, told = evidenceOfIdentity(identity)
-	if !told {
-		events = evidenceOfClassCheck(err)
+	events, found = evidenceOfIdentity(identity)
+	if !found {
+		events = evidenceOfClassCheck(err, !free)
 	}
-	return events, told, nil
+	return events, found, nil
 }
 
 // key asks for the status of the key. The error says why it could not be read;
 // the events say so, too.
 func (p *probe) key(ctx context.Context, r *request) ([]policy.Event, error) {
+	if p.opts.ignoreKeyEndpoint {
+		return []policy.Event{policy.LearnKey(policy.KeyUnavailable, policy.FromEndpoint, p.opts.now())}, nil
+	}
 	answered, began, err := p.read(ctx, r, opKeyStatus)
 	if err != nil {
 		return evidenceOfKeyCheck(err, p.opts.now()), err
 	}
-	return evidenceOfReading(answered.value, began), nil
+	return evidenceOfReading(answered.value, began, p.tellers()), nil
 }
 
 // read asks for one operation about the car of r, with the same credentials.
-func (p *probe) read(ctx context.Context, r *request, name Operation) (part, time.Time, error) {
+func (p *probe) read(ctx context.Context, r *request, op Operation) (part, time.Time, error) {
 	asked := request{
-		op: name, kind: KindMetadata, car: r.car, reads: lookup(name),
+		op: op, car: r.car, reads: lookup(op),
 		base: r.base, auth: r.auth, user: r.user, units: r.units,
 	}
-	asked.wire = p.wire.read(asked.reads)
+	var err error
+	if asked.wire, asked.kind, err = p.wire.read(asked.reads); err != nil {
+		return part{}, time.Time{}, err
+	}
 	a, err := p.send(ctx, &asked, nil)
 	if err != nil {
 		return part{}, a.began, err

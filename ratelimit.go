@@ -49,6 +49,11 @@ const (
 	RuleLegacy Rule = "legacy-cadence"
 	// RuleServer: Smartcar itself limits this vehicle.
 	RuleServer Rule = "server-limit"
+	// RuleAsleep: the car has said that it sleeps, or its data stands still, so that
+	// asking it soon brings nothing new.
+	RuleAsleep Rule = "asleep"
+	// RuleNothingStored: Smartcar has stored none of the car's data.
+	RuleNothingStored Rule = "nothing-stored"
 	// RuleApplication: Smartcar limits the whole application.
 	RuleApplication Rule = "application-limit"
 	// RuleStore: the store is away, and with it what is known of the car's window.
@@ -66,6 +71,10 @@ func (r Rule) String() string {
 		return "nothing new before the next refresh of a 2020-or-earlier Model S or X"
 	case RuleServer:
 		return "Smartcar limits this vehicle"
+	case RuleAsleep:
+		return "nothing new while the vehicle sleeps"
+	case RuleNothingStored:
+		return "Smartcar has stored no data of this vehicle yet"
 	case RuleApplication:
 		return "Smartcar limits this application"
 	case RuleStore:
@@ -128,6 +137,7 @@ func (e *RateLimitError) Is(target error) bool { return target == ErrRateLimited
 // publicRules are the names of the rules that the state machine knows.
 var publicRules = [...]Rule{
 	policy.RuleNone: RuleNone, policy.RuleKeyless: RuleKeyless, policy.RuleLegacy: RuleLegacy, policy.RuleServer: RuleServer,
+	policy.RuleAsleep: RuleAsleep, policy.RuleNothing: RuleNothingStored,
 }
 
 // A VehicleClass says which of Smartcar's rules for data requests apply. It is a
@@ -424,5 +434,6 @@ type KeyStatus struct {
 	State  KeyState
 	Source KeySource
 	At     time.Time // when it was learned
+	Since  time.Time // when it was first seen to be so
 	Reason string    // why nothing is known, or what was seen
 }

@@ -48,7 +48,7 @@ func (a appReach) modes(chosen ConnectMode) []ConnectMode {
 	switch mode := cmp.Or(chosen, a.opts.mode); mode {
 	case ModeLive, ModeSimulated:
 		return []ConnectMode{mode}
-	case ModeTest: // API v3 knows no such filter
+	case modeTest: // API v3 knows no such filter
 		return []ConnectMode{ModeSimulated, ModeLive}
 	}
 	return []ConnectMode{ModeLive, ModeSimulated}
@@ -247,16 +247,13 @@ func (a appReach) deleteOne(ctx context.Context, connectionID string) error {
 	if err != nil {
 		return err
 	}
-	if _, err = a.sender.send(ctx, a.request(opDeleteConns, http.MethodDelete, path), nil); isGone(err) {
-		return nil
-	}
-	return err
+	return a.remove(ctx, a.request(opDeleteConns, http.MethodDelete, path))
 }
 
 // covers reports whether a connection in mode, empty if it does not say, may be
 // removed when m is asked for.
 func (m ConnectMode) covers(mode string) bool {
-	if m == ModeTest {
+	if m == modeTest {
 		return !strings.EqualFold(mode, string(ModeLive))
 	}
 	return m == "" || mode == "" || strings.EqualFold(mode, string(m))

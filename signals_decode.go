@@ -1,6 +1,7 @@
 package smartcar
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -68,6 +69,12 @@ func (w signalV3) isSignal() bool {
 	return a.Code != "" && (w.Attributes.Present || isObject(a.Body) || isObject(a.Status))
 }
 
+// isEntry tells a signal from what other lists of API v3 hold, which has an id, too.
+func (w signalV3) isEntry() bool {
+	a := w.attributes()
+	return w.Code != "" || w.Attributes.Value.Code != "" || a.Code != "" && len(a.Body)+len(a.Status) > 0
+}
+
 // stored reads an entry. The header and the time are those of the answer a.
 func (w signalV3) stored(a *answer) storedSignal {
 	attributes, times := w.attributes(), w.Meta.Value
@@ -113,21 +120,19 @@ func decodeSignals(a *answer) (*Signals, error) {
 		return nil, err
 	}
 	data := envelope.Data
-	if isNull(data) && !isNull(envelope.Errors) {
+	switch {
+	case data == nil && !isNull(envelope.Errors), string(data) == "null":
 		return nil, errNoSignals
-	}
-	if data == nil {
+	case data == nil:
 		if bare, err := decodeObject[signalV3](a.body); err != nil || !bare.isSignal() {
 			return nil, errNoSignals
 		}
 		data = a.body
 	}
-	if !isNull(data) && !isList(data) {
-		if one, err := decodeObject[signalV3](data); err != nil || one.attributes().Code == "" {
-			return nil, errNoSignals
-		}
-	}
 	set := newSignalSet(data, int(envelope.Meta.Value.TotalCount), a)
+	if len(set.signals) == 0 && !isEmptyList(data) {
+		return nil, errNoSignals // a list of something else, or nothing at all
+	}
 	set.absent = "Smartcar has not stored this signal yet"
 	if isObject(envelope.Included.Value.Vehicle) {
 		set.vehicle = envelope.Included.Value.Vehicle
@@ -157,7 +162,7 @@ func newSignalSet(list json.RawMessage, total int, a *answer) *signalSet {
 	byCode := make(map[signals.Code]storedSignal, len(entries))
 	for _, raw := range entries {
 		entry, err := decodeObject[signalV3](raw)
-		if err != nil || entry.attributes().Code == "" {
+		if err != nil || !entry.isEntry() {
 			continue
 		}
 		readable++
@@ -184,6 +189,10 @@ func statusErrorV3(op Operation, status string, body json.RawMessage, a *answer)
 		e.Description = "the status is " + cmp.Or(status, "not given")
 	}
 	return e
+}
+
+func isEmptyList(raw json.RawMessage) bool {
+	return isList(raw) && len(bytes.TrimSpace(raw)) >= 2 && len(bytes.Trim(raw, "[] \t\r\n")) == 0
 }
 
 func isNull(raw json.RawMessage) bool { return len(raw) == 0 || string(raw) == "null" }

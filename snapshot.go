@@ -18,7 +18,7 @@ type Snapshot struct {
 func (s *Snapshot) Operations() iter.Seq2[Operation, error] {
 	return func(yield func(Operation, error) bool) {
 		for _, p := range s.all() {
-			if !yield(p.op.name, p.refused) {
+			if !yield(p.op.name, p.callerErr) {
 				return
 			}
 		}

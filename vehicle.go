@@ -256,7 +256,7 @@ func (v *Vehicle) Request(ctx context.Context, r Request) (*Response, error) {
 	default:
 		req.kind = KindCommand
 	}
-	req.query = r.Query
+	req.query, req.own = r.Query, anyJSON
 	req.wire = wireRequest{method: r.Method, path: path}
 	if r.Body != nil {
 		if req.wire.body, err = json.Marshal(r.Body); err != nil {
@@ -333,8 +333,8 @@ func (v *Vehicle) readOne(ctx context.Context, op Operation, query url.Values) (
 // decoded returns a part with its typed result. A kept part is decoded anew each
 // time: callers must not see each other's changes.
 func decoded(w wire, p part) (part, error) {
-	if p.refused != nil {
-		return part{}, p.refused
+	if p.callerErr != nil {
+		return part{}, p.callerErr
 	}
 	if p.pushed {
 		w = wireV3{} // webhooks carry signals, whatever the API
@@ -368,20 +368,15 @@ func (v *Vehicle) read(ctx context.Context, op Operation, ops []operation, query
 	if err != nil {
 		return nil, err
 	}
-	for i := range ops {
-		if !v.core.wire.supports(&ops[i]) {
-			return nil, &NotSupportedError{Operation: ops[i].name, API: v.core.wire.version()}
-		}
-		if v.core.wire.kind(&ops[i]) == KindData {
-			r.kind = KindData
-		}
-	}
 	r.query = query
-	known, missing := v.current(ctx, r, ops)
+	repeated, missing := v.current(ctx, r, ops)
 	if len(missing) == 0 {
-		return known, nil
+		return repeated, nil
 	}
-	r.reads, r.wire = missing, v.core.wire.read(missing)
+	r.reads = missing
+	if r.wire, r.kind, err = v.core.wire.read(missing); err != nil {
+		return nil, err
+	}
 	var fetched []part
 	a, err := v.core.send(ctx, r, nil)
 	if err == nil {
@@ -389,8 +384,8 @@ func (v *Vehicle) read(ctx context.Context, op Operation, ops []operation, query
 	} else if fetched, err = v.instead(ctx, r, err); err != nil {
 		return nil, err
 	}
-	if len(known) == 0 {
+	if len(repeated) == 0 {
 		return fetched, nil
 	}
-	return inOrder(ops, known, fetched), nil
+	return inOrder(ops, repeated, fetched), nil
 }

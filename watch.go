@@ -24,10 +24,11 @@ const (
 // a snapshot whenever it holds something that was recorded since the last one:
 // every 8 hours for a keyless Tesla (at once after pairing is noticed), after
 // each refresh of a legacy car while it is awake, at the pace of [Every] for
-// the others.
+// the others. Every slows a legacy car down as well.
 //
-// Errors are yielded too. After one that may pass the loop goes on; after one
-// that will not, and when ctx ends, it yields that error and stops.
+// Errors are yielded too, that the car sleeps once each time. After one that may
+// pass the loop goes on; after one that will not, and when ctx ends, it yields that
+// error and stops.
 func (v *Vehicle) Watch(ctx context.Context, want ...Operation) iter.Seq2[*Snapshot, error] {
 	return func(yield func(*Snapshot, error) bool) {
 		if err := checkContext(ctx); err != nil {
@@ -35,10 +36,13 @@ func (v *Vehicle) Watch(ctx context.Context, want ...Operation) iter.Seq2[*Snaps
 			return
 		}
 		var last time.Time
+		var slept bool
 		for {
 			snapshot, err := v.Snapshot(ctx, want...)
+			asleep := errors.Is(err, ErrAsleep)
 			switch {
 			case err == nil:
+				slept = false
 				at, dated := snapshot.recordedAt()
 				if !at.Equal(last) || !dated {
 					last = at
@@ -50,7 +54,9 @@ func (v *Vehicle) Watch(ctx context.Context, want ...Operation) iter.Seq2[*Snaps
 				yield(nil, contexts.EndOf(ctx))
 				return
 			case isLocalLimit(err): // woken early to look for the key: not an error
+			case asleep && slept: // it was said
 			default:
+				slept = asleep
 				if !yield(nil, err) || terminal(err) {
 					return
 				}
@@ -65,24 +71,33 @@ func (v *Vehicle) Watch(ctx context.Context, want ...Operation) iter.Seq2[*Snaps
 
 func isLocalLimit(err error) bool {
 	limit, ok := err.(*RateLimitError) //nolint:errorlint // only what Snapshot returned itself, not what it wraps
-	return ok && limit.Local && limit.Rule == RuleKeyless
+	return ok && limit.Local && (limit.Rule == RuleKeyless || limit.Rule == RuleAsleep || limit.Rule == RuleNothingStored)
 }
 
 // untilNext says how long to sleep before the next read is worth it.
 func (v *Vehicle) untilNext(ctx context.Context, err error) time.Duration {
 	now := v.core.opts.now()
-	if at, ok := NextAllowed(err); ok {
-		return clampWait(at.Sub(now))
-	}
-	if err != nil {
+	next, dated := NextAllowed(err)
+	if err != nil && !dated && !errors.Is(err, ErrAsleep) {
 		return watchBackOff
 	}
-	a, err := v.Access(ctx)
+	a, lookAt, accessErr := v.paced(ctx)
 	switch {
+	case accessErr != nil && !dated:
+		return watchBackOff
+	case accessErr != nil:
+		a, lookAt = new(Access), now.Add(lookAgain)
+	case !dated:
+		next = a.NextRead
+	}
+	wait := next.Sub(now)
+	switch {
+	case a.Class == ClassLegacy && wait > 0: // no key would open it early
+		return max(wait, v.opts.every)
+	case !next.IsZero():
+		return max(earlier(next, lookAt).Sub(now), time.Second)
 	case err != nil:
 		return watchBackOff
-	case !a.NextRead.IsZero():
-		return clampWait(a.NextRead.Sub(now))
 	case v.opts.every > 0:
 		return v.opts.every
 	case a.Class == ClassStreaming || a.Class == ClassLegacy:
@@ -91,16 +106,11 @@ func (v *Vehicle) untilNext(ctx context.Context, err error) time.Duration {
 	return otherPace
 }
 
-// clampWait looks in between whether a key was added.
-func clampWait(d time.Duration) time.Duration {
-	return min(max(d, time.Second), policy.SlowestKeyCheck)
-}
-
 // recordedAt is the newest recording in the snapshot; dated is false if nothing
 // in it says when it was recorded.
 func (s *Snapshot) recordedAt() (at time.Time, dated bool) {
 	for _, p := range s.all() {
-		if p.refused == nil && !p.meta.RecordedAt.IsZero() {
+		if p.callerErr == nil && !p.meta.RecordedAt.IsZero() {
 			at, dated = later(at, p.meta.RecordedAt), true
 		}
 	}
@@ -138,7 +148,9 @@ func (e *KeyNotNeededError) Is(target error) bool { return target == ErrKeyNotNe
 
 // WaitForKey returns when the virtual key is on the car. Call it after you have
 // shown the owner [Access].VirtualKeyURL: adding the key ends in the Tesla app,
-// and nothing calls back. It returns at once if the key is known to be there.
+// and nothing calls back. It returns at once if the key was seen there in the last
+// 5 minutes; what is older is looked up first where that takes no turn, since an
+// owner can remove a key at any time.
 //
 // It looks into the store every 3 seconds, and so takes whatever evidence comes
 // first, from this process or from a replica: a command that worked, a webhook
@@ -161,11 +173,10 @@ func (e *KeyNotNeededError) Is(target error) bool { return target == ErrKeyNotNe
 //
 // https://smartcar.com/docs/help/oem-integrations/tesla/virtual-key-tesla
 func (v *Vehicle) WaitForKey(ctx context.Context) (KeyStatus, error) {
-	r, err := v.newRequest(ctx, opKeyStatus)
-	if err != nil {
+	if _, err := v.newRequest(ctx, opKeyStatus); err != nil {
 		return KeyStatus{}, err
 	}
-	w := keyWait{gate: v.core.gate, reach: v.core.reach, request: r}
+	w := keyWait{gate: v.core.gate, reach: v.core.reach, vehicle: v}
 	for {
 		status, err := w.look(ctx)
 		switch {
@@ -186,25 +197,25 @@ func (v *Vehicle) WaitForKey(ctx context.Context) (KeyStatus, error) {
 type keyWait struct {
 	gate    *gate
 	reach   reach
-	request *request // whose credentials are used
+	vehicle *Vehicle
 
-	reads int           // status reads so far, those of others included
-	last  time.Time     // the newest of them, by our clock
-	pause time.Duration // from last to the next one
-	seen  time.Time     // when the newest evidence was asked for, as stored
+	reads  int           // status reads so far, those of others included
+	last   time.Time     // the newest of them, by our clock
+	pause  time.Duration // from last to the next one
+	newest time.Time     // when the newest evidence was asked for, as stored
 }
 
 // look returns a status that is not KeyInstalled, or an error that may pass,
 // for "not yet".
 func (w *keyWait) look(ctx context.Context) (KeyStatus, error) {
-	if err := w.reach.connected(ctx, w.request.car.user); err != nil {
+	if err := w.reach.connected(ctx, w.vehicle.car.user); err != nil {
 		return KeyStatus{}, err
 	}
-	c, err := w.gate.cars.load(ctx, w.request.car)
+	c, err := w.gate.cars.load(ctx, w.vehicle.car)
 	if err == nil && c.state.WantsClass(c.now()) && w.reads < keyWaitReads {
 		w.count()
-		c, err = w.gate.learned(ctx, w.request) // this reads the status, too
-		w.seen = c.state.KeyAt()
+		c, err = w.learned(ctx)
+		w.newest = c.state.KeyAt()
 	}
 	if err != nil {
 		return KeyStatus{}, err
@@ -218,16 +229,27 @@ func (w *keyWait) look(ctx context.Context) (KeyStatus, error) {
 	return w.status(c.state, c.now())
 }
 
+// learned is the record with the class, and with the status of the key. Each
+// request is made anew: its grant may have ended while we waited, and the user
+// may have another one.
+func (w *keyWait) learned(ctx context.Context) (car, error) {
+	r, err := w.vehicle.newRequest(ctx, opKeyStatus)
+	if err != nil {
+		return car{}, err
+	}
+	return w.gate.learned(ctx, r)
+}
+
 // countOthers counts a status that somebody else has read as one of our own.
 func (w *keyWait) countOthers(c car) {
 	at := c.state.KeyAt()
-	if at.Equal(w.seen) {
+	if at.Equal(w.newest) {
 		return
 	}
-	if !w.seen.IsZero() || w.reads > 0 {
+	if !w.newest.IsZero() || w.reads > 0 {
 		w.count()
 	}
-	w.seen, w.last = at, c.ours(at)
+	w.newest, w.last = at, c.ours(at)
 }
 
 func (w *keyWait) count() {
@@ -247,22 +269,27 @@ func (w *keyWait) due(c car) bool {
 		return false
 	case !w.last.IsZero() && w.gate.opts.now().Before(w.last.Add(max(w.pause, keyWaitFirst))):
 		return false
-	case s.Key() == policy.KeyInstalled || s.Key() == policy.KeyUnavailable:
-		return s.WantsKey(c.now()) // in doubt, or the owner has connected again
+	case s.Key() == policy.KeyUnavailable:
+		return s.WantsKey(c.now()) // the owner has connected again
+	case s.Key() == policy.KeyInstalled:
+		return s.WantsKey(c.now()) || s.WantsFreshKey(c.now())
 	}
 	return true
 }
 
 // ask reads the status once for all who wait in this process.
 func (w *keyWait) ask(ctx context.Context) (car, error) {
-	err := w.gate.askKey(ctx, w.request)
+	r, err := w.vehicle.newRequest(ctx, opKeyStatus)
+	if err == nil {
+		err = w.gate.askKey(ctx, r)
+	}
 	w.count()
 	if err != nil && !keyStatusNeverHad(err) {
 		return car{}, err
 	}
-	c, err := w.gate.cars.load(ctx, w.request.car)
+	c, err := w.gate.cars.load(ctx, w.vehicle.car)
 	if err == nil {
-		w.seen = c.state.KeyAt()
+		w.newest = c.state.KeyAt()
 	}
 	return c, err
 }
@@ -270,8 +297,10 @@ func (w *keyWait) ask(ctx context.Context) (car, error) {
 func (w *keyWait) status(s policy.State, now time.Time) (KeyStatus, error) {
 	switch {
 	case s.TakesNoKey():
-		return KeyStatus{}, &KeyNotNeededError{VehicleID: w.request.car.id, Class: publicClass(s.Class())}
-	case s.Key() != policy.KeyInstalled || s.WantsKey(now) && w.reads < keyWaitReads && w.gate.probe.keyIsFree():
+		return KeyStatus{}, &KeyNotNeededError{VehicleID: w.vehicle.car.id, Class: publicClass(s.Class())}
+	case s.Key() != policy.KeyInstalled:
+		return KeyStatus{}, nil
+	case (s.WantsKey(now) || s.WantsFreshKey(now)) && w.reads < keyWaitReads && w.gate.probe.keyIsFree():
 		return KeyStatus{}, nil
 	}
 	return knownKey(s), nil // whatever could be told of the car, its key is there

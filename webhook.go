@@ -17,6 +17,7 @@ import (
 	"github.com/seed-498a1bc4/smartcar/internal/contexts"
 	"github.com/seed-498a1bc4/smartcar/internal/randid"
 	"github.com/seed-498a1bc4/smartcar/internal/records"
+	"github.com/seed-498a1bc4/smartcar/internal/roundtrip"
 )
 
 // WebhookOptions for [Client.WebhookReceiver]. The zero value works where
@@ -182,7 +183,7 @@ func (r *WebhookReceiver) read(w http.ResponseWriter, req *http.Request) (body [
 	}
 	source := http.MaxBytesReader(w, req.Body, limit)
 	if req.ContentLength < webhookLargeBytes {
-		body, err = readAtMost(io.LimitReader(source, webhookLargeBytes), webhookLargeBytes, -1)
+		body, err = roundtrip.ReadAtMost(io.LimitReader(source, webhookLargeBytes), webhookLargeBytes, -1)
 	}
 	if err == nil && (req.ContentLength >= webhookLargeBytes || len(body) == webhookLargeBytes) {
 		select {
@@ -191,9 +192,9 @@ func (r *WebhookReceiver) read(w http.ResponseWriter, req *http.Request) (body [
 		default:
 			return nil, release, refusedWebhook(WebhookBusy)
 		}
-		body, err = readAtMost(io.MultiReader(bytes.NewReader(body), source), int(min(limit, maxWebhook)), req.ContentLength)
+		body, err = roundtrip.ReadAtMost(io.MultiReader(bytes.NewReader(body), source), int(min(limit, maxWebhook)), req.ContentLength)
 	}
-	if _, ok := errors.AsType[*http.MaxBytesError](err); ok || errors.Is(err, errBodyTooLarge) {
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok || errors.Is(err, roundtrip.ErrTooLarge) {
 		return nil, release, tooLarge
 	}
 	if err != nil {

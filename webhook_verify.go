@@ -88,9 +88,9 @@ var webhookReasons = [...]struct {
 
 // String says for people what is wrong and what to do. The text may change.
 func (r WebhookReason) String() string {
-	for _, known := range webhookReasons {
-		if known.reason == r {
-			return known.text
+	for _, row := range webhookReasons {
+		if row.reason == r {
+			return row.text
 		}
 	}
 	return string(r)
@@ -244,7 +244,7 @@ func compressed(h http.Header) bool {
 // newer than that, however often it had to be sent. It fails only where trying
 // again helps.
 func (c *core) learnEvent(ctx context.Context, e *WebhookEvent, seen time.Time) error {
-	if e.Mode == string(ModeTest) {
+	if e.Mode == string(modeTest) {
 		return nil
 	}
 	seen = notReplayed(earlier(seen, c.opts.now()), e.DeliveredAt)
@@ -261,6 +261,7 @@ func (c *core) learnEvent(ctx context.Context, e *WebhookEvent, seen time.Time) 
 		return worthRepeating(err)
 	}
 	ref := newCarRef(e.UserID, e.VehicleID)
+	ref.registered = true // whoever is forgotten from here on is not made known again
 	keyAt := seen
 	if e.tellsOfKeyError() {
 		var err error
@@ -272,11 +273,11 @@ func (c *core) learnEvent(ctx context.Context, e *WebhookEvent, seen time.Time) 
 	if len(events) == 0 {
 		return nil
 	}
-	known, err := c.cars.apply(ctx, ref, car{}, events...)
+	changed, err := c.cars.apply(ctx, ref, car{}, events...)
 	if err != nil {
 		return worthRepeating(err)
 	}
-	c.answers.of(ref.id).classify(known.state)
+	c.answers.of(ref.id).setClass(changed.state)
 	if e.Signals != nil {
 		c.keepSignals(ctx, ref, e, asOf(e.Signals.content(), seen))
 	}
@@ -346,12 +347,12 @@ func (c *core) learnReadings(ctx context.Context, w WebhookVehicle, seen time.Ti
 		return nil
 	}
 	ref := newCarRef("", w.VehicleID)
-	known, err := c.cars.load(ctx, ref)
-	if err != nil || known.state.Blank() {
+	stored, err := c.cars.load(ctx, ref)
+	if err != nil || stored.state.Blank() {
 		return worthRepeating(err) // nothing, or what Forget leaves of a car
 	}
 	seen = notReplayed(seen, w.Timestamp)
-	_, err = c.cars.apply(ctx, ref, known, evidenceOfReadings(w.Readings, seen)...)
+	_, err = c.cars.apply(ctx, ref, stored, evidenceOfReadings(w, seen)...)
 	return worthRepeating(err)
 }
 

@@ -30,11 +30,12 @@ type wire interface {
 	// kind is what the operation counts as: a VIN is metadata on v2.0 and one
 	// signal among the car's data on v3.
 	kind(op *operation) Kind
-	// read makes one request for all ops, of which there is at least one.
-	read(ops []operation) wireRequest
+	// read makes one request for all ops, of which there is at least one, and says
+	// what it counts as. It fails for what the API does not have.
+	read(ops []operation) (wireRequest, Kind, error)
 	// split takes the answer to read apart: one part for each of ops, in
-	// their order. An error concerns the answer as a whole. What the answer
-	// shows beside is noted in a.observed.
+	// their order. An error concerns the answer as a whole. What the answer shows of
+	// the car beside is put into a.observed.
 	split(ops []operation, a *answer) ([]part, error)
 	// brought are the parts of all the car's data that an answer to a read
 	// holds, whatever was asked for: what is kept of it.
@@ -76,14 +77,19 @@ type answer struct {
 	list     *signalSet  // of v3: the whole list of signals, nil if it is none
 }
 
+// isNoContent reports that the answer is complete without a body.
+func (a *answer) isNoContent() bool {
+	return a.status == http.StatusNoContent && len(bytes.TrimSpace(a.body)) == 0
+}
+
 // part is what an answer holds for one operation: a body or an error.
 type part struct {
-	op      *operation
-	body    json.RawMessage
-	value   reading // body decoded, with meta; nil for a kept part, which is decoded anew
-	meta    Meta
-	err     *Error
-	refused error // err as the caller will see it, or why nobody was asked
+	op        *operation
+	body      json.RawMessage
+	value     reading // body decoded, with meta; nil for a kept part, which is decoded anew
+	meta      Meta
+	err       *Error
+	callerErr error // what the caller gets: err explained, or why no request was sent
 
 	pushed   bool  // it came with a webhook event
 	sequence int64 // of that event, if it has one
@@ -155,11 +161,11 @@ func metaFrom(h http.Header, at time.Time) Meta {
 // setMeta reaches the Meta that every result embeds.
 func (m *Meta) setMeta(v Meta) { *m = v }
 
-// The two ways in which the body of a success is not Smartcar's answer. Their
+// The ways in which the body of a success is not Smartcar's answer. Their
 // texts quote nothing of it.
 var (
 	errNotObject = errors.New("the body is not a JSON object")
-	errForeign   = errors.New("the body has not one field of this answer")
+	errForeign   = errors.New("the body is not the answer to this request")
 )
 
 // decodeObject reads a JSON object into a T, leniently where T is lenient.
@@ -225,16 +231,17 @@ type sender struct {
 	base string // URL of the API version in use
 }
 
-// sendJSON sends a request that concerns no vehicle and decodes its answer.
-func sendJSON[T any](ctx context.Context, s sender, r *request) (*T, error) {
-	r.kind = KindMetadata
+// sendJSON sends a request that concerns no vehicle and decodes its answer, which has
+// one of the shapes.
+func sendJSON[T any](ctx context.Context, s sender, r *request, own string) (*T, error) {
+	r.kind, r.own = KindMetadata, own
 	a, err := s.send(ctx, r, nil)
 	if err != nil {
 		return nil, err
 	}
 	v, err := decodeObject[T](a.answer.body)
 	if err != nil {
-		return nil, unreadable(r.op, a.answer, err)
+		return nil, notAnswer(r.op, a.answer, a.answer.body, err)
 	}
 	return v, nil
 }
@@ -314,7 +321,7 @@ func errorInside(op Operation, status int, header http.Header, body []byte, now 
 	e.inside = true
 	said := e.Type != "" || e.Code != "" || e.Description != ""
 	listed := slices.ContainsFunc(beside.Errors, func(o lenient.Object[struct{}]) bool { return o.Present })
-	typed := e.StatusCode >= 400 || e.refused() || e.Type == typeServer || e.Type == typeUpstream
+	typed := e.StatusCode >= 400 || e.notCarriedOut() || e.Type == typeServer || e.Type == typeUpstream
 	if said && (listed || isObject(beside.Error)) || e.Type != "" && typed || e.Type == "" && e.Code != "" && !isNull(beside.Error) {
 		return e
 	}

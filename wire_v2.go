@@ -29,18 +29,16 @@ func (wireV2) supports(op *operation) bool { return op.v2 != "" }
 
 func (wireV2) kind(op *operation) Kind { return op.kind }
 
-// belowVehicle is a path of the operations table as it is sent: the vehicle
-// itself has none.
-func belowVehicle(path string) string {
-	if path == "/" {
-		return ""
+func (w wireV2) read(ops []operation) (wireRequest, Kind, error) {
+	kind := ops[0].kind
+	for i := range ops {
+		if ops[i].v2 == "" {
+			return wireRequest{}, kind, &NotSupportedError{Operation: ops[i].name, API: w.version()}
+		}
+		kind = max(kind, ops[i].kind) // data, if any of it is
 	}
-	return path
-}
-
-func (wireV2) read(ops []operation) wireRequest {
 	if len(ops) == 1 {
-		return wireRequest{method: http.MethodGet, path: belowVehicle(ops[0].v2)}
+		return wireRequest{method: http.MethodGet, path: strings.TrimSuffix(ops[0].v2, "/")}, kind, nil
 	}
 	type item struct {
 		Path string `json:"path"`
@@ -52,7 +50,7 @@ func (wireV2) read(ops []operation) wireRequest {
 		batch.Requests[i].Path = ops[i].v2
 	}
 	body, _ := json.Marshal(batch) // texts only: cannot fail
-	return wireRequest{method: http.MethodPost, path: "/batch", body: body}
+	return wireRequest{method: http.MethodPost, path: "/batch", body: body}, kind, nil
 }
 
 func (wireV2) split(ops []operation, a *answer) ([]part, error) {
@@ -85,48 +83,6 @@ func (wireV2) holds(ops, asked []operation) bool {
 }
 
 func (wireV2) keptIn(units UnitSystem) UnitSystem { return units }
-
-// batchAnswer is HTTP 200 even when every item failed.
-type batchAnswer struct {
-	Responses lenient.List[struct {
-		Path    lenient.String                            `json:"path"`
-		Code    lenient.Int                               `json:"code"`
-		Body    json.RawMessage                           `json:"body"`
-		Headers lenient.Object[map[string]lenient.String] `json:"headers"`
-	}] `json:"responses"`
-}
-
-func splitBatch(ops []operation, a *answer) ([]part, error) {
-	batch, err := decodeObject[batchAnswer](a.body)
-	if err != nil {
-		return nil, err
-	}
-	parts := make([]part, len(ops))
-	for i := range ops {
-		parts[i] = part{op: &ops[i], err: &Error{
-			Operation: ops[i].name, StatusCode: a.status, RequestID: a.header.Get(headerRequestID),
-			Description: "the batch answer holds no item for this path",
-		}}
-	}
-	for _, item := range batch.Responses {
-		i := indexOfPath(ops, string(item.Path))
-		if i < 0 {
-			continue
-		}
-		header := make(http.Header, len(item.Headers.Value)+1)
-		header.Set(headerRequestID, a.header.Get(headerRequestID))
-		for name, value := range item.Headers.Value {
-			header.Set(name, string(value))
-		}
-		parts[i] = part{op: &ops[i], body: item.Body, meta: metaFrom(header, a.at)}
-		if item.Code < 200 || item.Code > 299 {
-			parts[i].err = decodeError(ops[i].name, int(item.Code), header, item.Body, a.at)
-		} else {
-			parts[i].err = errorInside(ops[i].name, int(item.Code), header, item.Body, a.at)
-		}
-	}
-	return parts, nil
-}
 
 func indexOfPath(ops []operation, path string) int {
 	for i := range ops {
@@ -163,7 +119,7 @@ func (wireV2) command(op *operation, args any) (wireRequest, error) {
 			Limit float64 `json:"limit"`
 		}{percentToFraction(args.(float64))}
 	}
-	request := wireRequest{method: op.method, path: belowVehicle(op.v2)}
+	request := wireRequest{method: op.method, path: strings.TrimSuffix(op.v2, "/")}
 	if body == nil {
 		return request, nil
 	}
@@ -182,27 +138,25 @@ type destination struct {
 	Longitude float64 `json:"longitude"`
 }
 
+// commandResult: only the word success is one, and a 204 that says nothing. A body
+// that says anything else is of Smartcar's error or of somebody else; the command
+// may have been carried out either way.
 func (wireV2) commandResult(op *operation, a *answer) (*CommandResult, error) {
+	result := &CommandResult{Meta: metaFrom(a.header, a.at)}
+	if a.isNoContent() {
+		return result, nil
+	}
 	body, err := decodeObject[struct {
 		Status  lenient.String `json:"status"`
 		Message lenient.String `json:"message"`
 	}](a.body)
-	if err != nil {
-		if len(a.body) > 0 {
-			return nil, err
-		}
-		body = nil // 204: nothing to say
+	switch {
+	case err != nil:
+		return nil, err
+	case !op.isAnswer(a.body):
+		return nil, errForeign
 	}
-	result := &CommandResult{Meta: metaFrom(a.header, a.at)}
-	if body != nil {
-		if status := enum(body.Status); status != "" && status != SignalStatusSuccess {
-			return nil, &Error{
-				Operation: op.name, StatusCode: a.status, RequestID: a.header.Get(headerRequestID),
-				Description: "the status of the command is " + string(body.Status) + ": " + string(body.Message),
-			}
-		}
-		result.Status, result.Message = string(body.Status), string(body.Message)
-	}
+	result.Status, result.Message = string(body.Status), string(body.Message)
 	return result, nil
 }
 
@@ -229,7 +183,14 @@ type grantReach struct {
 var _ reach = grantReach{}
 
 func (g grantReach) authorize(ctx context.Context, r *request, grant string) error {
-	grant, err := g.grantFor(ctx, r.car, grant)
+	var err error
+	switch user, fresh := g.accounts.users.Recent(r.car.user); {
+	case fresh && grant != "" && user.Has(grant):
+	case fresh && len(user.Grants) == 1:
+		grant = user.Grants[0].ID
+	default:
+		grant, err = g.grantFor(ctx, r.car, grant)
+	}
 	r.scope, r.grant = r.car.user, grantCredential{g.accounts.logins, grant, r.car.user, r.car.id}
 	r.auth = &r.grant
 	return err
@@ -283,22 +244,29 @@ func (g grantReach) vehicles(ctx context.Context, userID string) iter.Seq2[liste
 // listVehicles yields the ids of the cars that one grant reaches.
 func (g grantReach) listVehicles(ctx context.Context, userID, grant string) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
+		seen := make(map[string]bool)
 		for offset := 0; ; {
 			page, err := getJSON[struct {
 				Paging   lenient.Object[pagingV2]     `json:"paging"`
 				Vehicles lenient.List[lenient.String] `json:"vehicles"`
-			}](ctx, g.sender, opVehicles, grantCredential{logins: g.accounts.logins, grant: grant, userID: userID}, "/vehicles", url.Values{"limit": {itoa(vehiclesPage)}, "offset": {itoa(offset)}})
+			}](ctx, g.sender, opVehicles, grantCredential{logins: g.accounts.logins, grant: grant, userID: userID}, "/vehicles", url.Values{"limit": {itoa(vehiclesPage)}, "offset": {itoa(offset)}}, "vehicles[text]")
 			if err != nil {
 				yield("", err)
 				return
 			}
-			for _, id := range page.Vehicles {
-				if !yield(string(id), nil) {
+			fresh := false
+			for _, text := range page.Vehicles {
+				id := string(text)
+				if id == "" || seen[id] {
+					continue
+				}
+				seen[id], fresh = true, true
+				if !yield(id, nil) {
 					return
 				}
 			}
 			offset += len(page.Vehicles)
-			if len(page.Vehicles) == 0 || offset >= int(page.Paging.Value.Count) {
+			if !fresh || offset >= int(page.Paging.Value.Count) {
 				return
 			}
 		}
@@ -306,10 +274,10 @@ func (g grantReach) listVehicles(ctx context.Context, userID, grant string) iter
 }
 
 // getJSON asks for something that concerns a grant but no vehicle.
-func getJSON[T any](ctx context.Context, s sender, op Operation, auth grantCredential, path string, query url.Values) (*T, error) {
+func getJSON[T any](ctx context.Context, s sender, op Operation, auth grantCredential, path string, query url.Values, own string) (*T, error) {
 	return sendJSON[T](ctx, s, &request{
 		op: op, base: s.base, query: query, wire: wireRequest{method: "GET", path: path}, auth: &auth,
-	})
+	}, own)
 }
 
 // grantFor finds the grant that reaches a car: the one that listed it, else the
@@ -349,12 +317,16 @@ func (g grantReach) grantFor(ctx context.Context, car carRef, listedBy string) (
 }
 
 func (g grantReach) permissions(ctx context.Context, r *request) ([]string, error) {
-	var all []string
+	pattern := *r
+	pattern.reads = lookup(Permissions)
+	var err error
+	if pattern.wire, pattern.kind, err = (wireV2{}).read(pattern.reads); err != nil {
+		return nil, err
+	}
+	all, asked := []string{}, 0
 	for {
-		page := *r
-		page.reads = lookup(Permissions)
-		page.wire = wireV2{}.read(page.reads)
-		page.query = url.Values{"limit": {"50"}, "offset": {itoa(len(all))}}
+		page := pattern
+		page.query = url.Values{"limit": {"50"}, "offset": {itoa(asked)}}
 		a, err := g.sender.send(ctx, &page, nil)
 		if err != nil {
 			return nil, err
@@ -363,8 +335,14 @@ func (g grantReach) permissions(ctx context.Context, r *request) ([]string, erro
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, answered.list()...)
-		if len(answered.Permissions) == 0 || len(all) >= int(answered.Paging.Value.Count) {
+		fresh := false
+		for _, p := range answered.list() {
+			if p != "" && !slices.Contains(all, p) {
+				all, fresh = append(all, p), true
+			}
+		}
+		asked += len(answered.Permissions)
+		if !fresh || asked >= int(answered.Paging.Value.Count) {
 			return all, nil
 		}
 	}
@@ -373,9 +351,11 @@ func (g grantReach) permissions(ctx context.Context, r *request) ([]string, erro
 func (g grantReach) disconnect(ctx context.Context, r *request) error {
 	var err error
 	r.units = ""
-	if r.wire, err = (wireV2{}).command(&lookup(opDisconnect)[0], nil); err != nil {
+	op := &lookup(opDisconnect)[0]
+	if r.wire, err = (wireV2{}).command(op, nil); err != nil {
 		return err
 	}
+	r.own = op.own
 	if _, err = g.sender.send(ctx, r, nil); err != nil {
 		return err
 	}
@@ -403,7 +383,7 @@ func (g grantReach) finish(ctx context.Context, callback *Callback, run connectR
 		return nil, err
 	}
 	pending := tokens.Pending{ExternalID: run.externalID, VirtualKeyURL: callback.VirtualKeyURL.String()}
-	userID, err := g.accounts.file(ctx, pair, pending)
+	userID, err := g.accounts.storeAndLink(ctx, pair, pending)
 	if err != nil {
 		return nil, err
 	}
@@ -461,23 +441,28 @@ func (g grantReach) connections(ctx context.Context, filter ConnectionFilter) it
 		}
 		query := filter.queryV2()
 		query.Set("limit", "100")
-		seen := make(map[string]bool) // cursors, so that a list that bites its tail ends
+		seen := make(map[[3]string]bool)
 		for {
 			page, err := g.connectionsPage(ctx, opConnections, "GET", query)
 			if err != nil {
 				yield(Connection{}, err)
 				return
 			}
+			fresh := false
 			for _, connection := range page.list() {
+				key := [3]string{connection.UserID, connection.VehicleID, connection.Mode}
+				if seen[key] {
+					continue
+				}
+				seen[key], fresh = true, true
 				if !yield(connection, nil) {
 					return
 				}
 			}
 			cursor := string(page.Paging.Value.Cursor)
-			if cursor == "" || len(page.Connections) == 0 || seen[cursor] {
+			if cursor == "" || !fresh {
 				return
 			}
-			seen[cursor] = true
 			query.Set("cursor", cursor)
 		}
 	}
@@ -505,5 +490,5 @@ func (g grantReach) connectionsPage(ctx context.Context, op Operation, method st
 		op: op, base: g.opts.origins.Management.JoinPath("v2.0/management").String(), query: query,
 		wire: wireRequest{method: method, path: "/connections"},
 		auth: basicAuth("default", g.secrets().managementToken),
-	})
+	}, "connections[].userId connections[].vehicleId")
 }

@@ -245,8 +245,11 @@ func TestWireV2KnowsItsAnswers(t *testing.T) {
 			}
 			for name := range strings.FieldsSeq(op.own) {
 				body := `{"welcome":true,"` + name + `":null}`
-				if name == aList {
+				switch list, isList := strings.CutSuffix(name, "[text]"); {
+				case name == aList:
 					body = ` []`
+				case isList:
+					body = `{"welcome":true,"` + list + `":[]}`
 				}
 				got, err := wireV2{}.decode(op, []byte(body), Metric)
 				require.NoError(t, err, body)

@@ -159,11 +159,11 @@ func (s *suite) handles() []store.Store {
 
 // key returns a key that no other check and no other run uses.
 func (s *suite) key(name string) string {
-	return s.keep("storetest/" + s.run + "/" + name)
+	return s.track("storetest/" + s.run + "/" + name)
 }
 
 // keep has the key removed in the end.
-func (s *suite) keep(key string) string {
+func (s *suite) track(key string) string {
 	s.keys = append(s.keys, key)
 	return key
 }

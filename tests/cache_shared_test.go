@@ -411,3 +411,23 @@ func TestStoredAnswersHaveBounds(t *testing.T) {
 		require.Equal(t, argument, bad.Argument)
 	}
 }
+
+// To forget a user makes no room in the cache: the answers of others stay.
+func TestForgetLeavesTheAnswersOfOthersInTheCache(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		db := newSpoiledStore()
+		client := apiClient(t, sim, smartcar.V3, smartcar.WithStore(db), smartcar.WithAnswerCache(2))
+		v := client.User(connect(t, sim, client).UserID).Vehicle(smartcartest.ModelS2018)
+		_, err := v.Odometer(t.Context())
+		require.NoError(t, err)
+		elsewhere := apiClient(t, sim, smartcar.V3, smartcar.WithStore(db)).User("another")
+		for _, id := range []string{"car-1", "car-2", "car-3"} {
+			require.NoError(t, elsewhere.Vehicle(id).SetKeyState(t.Context(), smartcar.KeyMissing))
+		}
+		require.NoError(t, client.User("another").Forget(t.Context()))
+		odometer, err := v.Odometer(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, smartcar.SourceCache, odometer.Source)
+	})
+}

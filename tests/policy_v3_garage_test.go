@@ -225,7 +225,7 @@ func TestReplicasOnV3(t *testing.T) {
 			require.Equal(t, smartcar.KeyMissing, access.Key.State)
 		}
 		require.NoError(t, sim.Pair(smartcartest.ModelY))
-		time.Sleep(2 * time.Minute)
+		time.Sleep(16 * time.Minute)
 		_, err := a.Vehicle(smartcartest.ModelY).Lock(t.Context())
 		require.NoError(t, err)
 		_, err = b.Vehicle(smartcartest.ModelY).Battery(t.Context())

@@ -175,12 +175,12 @@ func TestEventSignals(t *testing.T) {
 }
 
 func TestAnswerWithoutSignals(t *testing.T) {
-	for _, body := range []string{``, `[]`, `"x"`, `{}`, `{"errors":[]}`, `{"id":"", "type":"signal"}`, `{"data":{}}`, `{"data":{"status":"welcome"}}`, `{"data":"x"}`} {
+	for _, body := range []string{``, `[]`, `"x"`, `{}`, `{"errors":[]}`, `{"id":"", "type":"signal"}`, `{"data":{}}`, `{"data":{"status":"welcome"}}`, `{"data":"x"}`, `{"data":null}`} {
 		s, err := answeredSignals(t, jsonReply(200, body))
 		require.Error(t, err, body)
 		require.Nil(t, s)
 	}
-	for _, body := range []string{`{"data":[]}`, `{"data":null}`} {
+	for _, body := range []string{`{"data":[]}`, `{"data": [ ] }`} {
 		s, err := answeredSignals(t, jsonReply(200, body))
 		require.NoError(t, err, body)
 		require.Zero(t, s.Len())

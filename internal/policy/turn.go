@@ -24,11 +24,14 @@ type turn struct {
 // heldBy reports whether the attempt with that nonce owns the turn.
 func (t turn) heldBy(nonce uint64) bool { return t.phase != phaseIdle && t.nonce == nonce }
 
-// hold gives the turn to an attempt, or renews its lease.
-func (t turn) hold(p phase, nonce uint64, leaseEnd time.Time) turn {
+// assign gives the turn to an attempt, or renews its lease.
+func (t turn) assign(p phase, nonce uint64, leaseEnd time.Time) turn {
 	t.phase, t.nonce, t.leaseEnd = p, nonce, leaseEnd
 	return t
 }
+
+// idle is the turn after its request: nobody owns it.
+func (t turn) idle() turn { return turn{usedAt: t.usedAt} }
 
 // countedAt is the latest instant at which the server may have counted a data
 // request. A request that was sent and never settled counts at its lease's end.
@@ -64,8 +67,18 @@ func (t *turn) bridge(now, horizon time.Time, rules Rules) {
 
 // limit is the server's own word about this vehicle: 429 with Retry-After.
 type limit struct {
-	to time.Time // no data request before
-	at time.Time // when the server said so
+	to   time.Time // no data request before
+	at   time.Time // when the server said so
+	bare bool      // it named no time
+}
+
+// shortened is a limit that was believed for a window because the car might have
+// been keyless, and proves not to be.
+func (l limit) shortened() limit {
+	if l.bare {
+		l.to = earlier(l.to, l.at.Add(BareLimitPause))
+	}
+	return l
 }
 
 // bridge replaces times that a clock has written which was set back since.

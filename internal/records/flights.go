@@ -55,9 +55,9 @@ func (f *Flights) lead(ctx context.Context, key string, fn func() error) error {
 	return err
 }
 
-// Hold marks key as under way until the returned function is called. If it is
+// Mark marks key as under way until the returned function is called. If it is
 // already, that function does nothing.
-func (f *Flights) Hold(key string) (release func()) {
+func (f *Flights) Mark(key string) (release func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if _, ok := f.underway[key]; ok {

@@ -100,37 +100,34 @@ func NewGrants(r records.Records, clock records.Clock, u *users.Users, exchange 
 	}
 }
 
-// RefreshTokens are those of a grant, as far as this process remembers them.
-// What comes back for a request with its access token must not repeat them.
-func (g *Grants) RefreshTokens(id string) (current, spare string) {
-	if r, ok := g.cached.Get(id); ok {
-		return r.RefreshToken, r.Spare
-	}
-	return "", ""
+// An Access authorizes a request. Its zero value has no header.
+type Access struct {
+	Header []string // Authorization, as package http keeps it
+	// RefreshToken and Spare belong to the header. An answer must repeat neither.
+	RefreshToken, Spare string
 }
 
-// Ready reports whether Header answers without asking anybody.
+// Ready reports whether Access answers without asking anybody.
 func (g *Grants) Ready(id string) bool {
 	r, ok := g.cached.Get(id)
 	return ok && r.fresh(g.clock.Now())
 }
 
-// Header returns the Authorization header with an access token that can be used
-// now. Errors: [ErrEnded], [ErrTaken], records.ErrStore, and those of the
+// Access returns a header with an access token that can be used now. Errors: [ErrEnded], [ErrTaken], records.ErrStore, and those of the
 // Exchange. After ErrEnded, and after an error that the Judge takes for the end,
 // the caller takes the grant out of use: see Forget.
-func (g *Grants) Header(ctx context.Context, id string) ([]string, error) {
+func (g *Grants) Access(ctx context.Context, id string) (Access, error) {
 	r, err := g.valid(ctx, id)
 	if err != nil {
-		return nil, err
+		return Access{}, err
 	}
-	return r.header, nil
+	return Access{r.header, r.RefreshToken, r.Spare}, nil
 }
 
 // Replace renews a token that was refused for a car, unless that has not helped
 // this car before: then the token is fine and does not cover it, and the
 // result is [ErrNoOther]. It returns false without an error if another process
-// has renewed it already. Other errors are those of Header.
+// has renewed it already. Other errors are those of Access.
 func (g *Grants) Replace(ctx context.Context, id, car string, refused []string) (renewed bool, err error) {
 	r, err := g.load(ctx, id)
 	switch {

@@ -49,14 +49,14 @@ func (u *Users) Cars(ctx context.Context, id string, r *Record) ([]Car, error) {
 }
 
 // AddCar files a car before anything is stored of it, so that Forget finds it.
-// It returns false if the user is not known, or is being forgotten: nothing may
-// be stored then. Where nobody needs to be stored to be asked about, isNew
-// makes the user known. A store that fails is no reason to return false.
+// It returns false if the user is not stored, or is being forgotten: then nothing
+// of the car may be stored. With isNew, as on API v3, a user who is not stored is
+// stored now. If the store fails, AddCar returns true.
 func (u *Users) AddCar(ctx context.Context, id, car string, isNew bool) (known bool) {
 	if r, fresh := u.Recent(id); fresh && u.knows(r, id, car) {
 		return true
 	}
-	return u.AddCarNow(ctx, id, car, isNew)
+	return u.addCar(ctx, id, car, isNew, u.knows)
 }
 
 // knows reports whether this process has seen the car with the user.
@@ -65,14 +65,20 @@ func (u *Users) knows(r *Record, id, car string) bool {
 	return ok && c.born == r.Born || r.hasCar(car)
 }
 
-// AddCarNow is AddCar by what is stored, and not by what was stored a moment ago.
+// AddCarNow is AddCar by what is stored, and not by what was stored a moment ago:
+// the user may have been forgotten elsewhere, or the car taken out of the tree.
+func (u *Users) AddCarNow(ctx context.Context, id, car string, isNew bool) (known bool) {
+	return u.addCar(ctx, id, car, isNew, func(r *Record, _, car string) bool { return r.hasCar(car) })
+}
+
+// addCar adds a car unless isIn says that it is among the user's.
 //
 // The user's record and the tree are different records, and Forget may come in
 // between: it marks the user, removes the cars and then the user. So the car is
 // added first, and then the user is looked at. If the mark is not there by
 // then, Forget has not begun to look for cars and will find this one; if it
 // is, or the user is gone, the car is taken out again.
-func (u *Users) AddCarNow(ctx context.Context, id, car string, isNew bool) (known bool) {
+func (u *Users) addCar(ctx context.Context, id, car string, isNew bool, isIn func(r *Record, id, car string) bool) (known bool) {
 	r, fresh := u.Recent(id)
 	if !fresh {
 		r = nil
@@ -92,8 +98,8 @@ func (u *Users) AddCarNow(ctx context.Context, id, car string, isNew bool) (know
 				return true
 			}
 		}
-		path, added, seen := "", false, u.knows(r, id, car)
-		if !seen {
+		path, added, remembered := "", false, isIn(r, id, car)
+		if !remembered {
 			var err error
 			if path, added, err = u.trees.insert(ctx, id, r.Born, car); err != nil {
 				return true
@@ -111,7 +117,7 @@ func (u *Users) AddCarNow(ctx context.Context, id, car string, isNew bool) (know
 				continue
 			}
 		}
-		if !seen {
+		if !u.knows(r, id, car) {
 			u.cars.Put(carKey{id, car}, knownCar{born: r.Born})
 		}
 		return true
@@ -149,7 +155,7 @@ func (u *Users) RemoveCar(ctx context.Context, id, car string) error {
 		r.Cars = slices.DeleteFunc(r.Cars, func(id string) bool { return id == car })
 		return true
 	})
-	return notNobody(err)
+	return ignoreAbsent(err)
 }
 
 // List files the cars that a grant of the user has listed. Which grant it was is
@@ -239,7 +245,7 @@ func (u *Users) Unlist(ctx context.Context, id, car string) error {
 		}
 		return write
 	})
-	return notNobody(err)
+	return ignoreAbsent(err)
 }
 
 // GrantOf returns which of a user's grants has listed the car; empty if that is

@@ -122,8 +122,8 @@ type fullNode struct {
 
 // isBelow reports whether a car is known to belong below a node.
 func (t *trees) isBelow(user, path string, born uint64, car string) bool {
-	seen, ok := t.full.Get(nodeKey{user, path})
-	return ok && seen.born == born && !slices.ContainsFunc(seen.cars, func(c Car) bool { return c.ID == car })
+	full, ok := t.full.Get(nodeKey{user, path})
+	return ok && full.born == born && !slices.ContainsFunc(full.cars, func(c Car) bool { return c.ID == car })
 }
 
 // insert adds one car, and returns the path of the node that holds it.
