@@ -1,7 +1,13 @@
 package smartcar
 
 import (
+	"bytes"
+	"compress/flate"
 	"context"
+	"errors"
+	"io"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,6 +31,8 @@ type answerRef struct {
 	car   carRef
 	scope string     // whose answers these are
 	units UnitSystem // as asked for; see wire.keptIn
+	// connect is the run of Connect under whose permissions they were given.
+	connect uint64
 }
 
 func (r answerRef) key(op Operation) answerKey {
@@ -32,7 +40,7 @@ func (r answerRef) key(op Operation) answerKey {
 }
 
 func (r *request) answerRef() answerRef {
-	return answerRef{kept: r.kept, car: r.car, scope: r.scope, units: r.keptIn}
+	return answerRef{kept: r.kept, car: r.car, scope: r.scope, units: r.keptIn, connect: r.connect}
 }
 
 func newAnswerCache(o *options, r records.Records, u *users.Users) *answerCache {
@@ -56,6 +64,21 @@ type vehicleKept struct {
 	// Of the car: its class is known; its answers stay the same until it refreshes.
 	hasClass, repeating bool
 	cadence             policy.Cadence
+	// granted has the permissions of a scope, as the last run of Connect that is
+	// known has left them.
+	granted map[string]permissionsOf
+}
+
+// permissionsOf are those that one run of Connect has granted for a car.
+type permissionsOf struct {
+	connect uint64
+	list    []string
+}
+
+// cover reports whether the permissions allow an answer of before. The list of all
+// signals may hold more than any one of them tells.
+func (g permissionsOf) cover(op *operation) bool {
+	return op.name != AllSignals && (op.permission == "" || slices.Contains(g.list, op.permission))
 }
 
 type answerKey struct {
@@ -78,6 +101,9 @@ func (c *answerCache) of(vehicleID string) *vehicleKept {
 // keep keeps answers, in memory and in the store, for the next caller of the same
 // scope.
 func (c *answerCache) keep(ctx context.Context, ref answerRef, began time.Time, parts []part) {
+	for i := range parts {
+		parts[i].connect = ref.connect
+	}
 	ref.kept.keep(ref.scope, ref.units, parts)
 	c.stored.keep(ctx, ref, began, parts)
 }
@@ -92,7 +118,7 @@ func (c *answerCache) discard(ctx context.Context, vehicleID string, now time.Ti
 	fresh := &vehicleKept{since: now}
 	if ok {
 		old.mu.Lock()
-		fresh.hasClass, fresh.repeating, fresh.cadence = old.hasClass, old.repeating, old.cadence
+		fresh.hasClass, fresh.repeating, fresh.cadence, fresh.granted = old.hasClass, old.repeating, old.cadence, old.granted
 		old.mu.Unlock()
 	}
 	c.vehicles.Put(vehicleID, fresh)
@@ -105,6 +131,44 @@ func (c *answerCache) dropScope(ctx context.Context, vehicleID, scope string) er
 		k.dropScope(scope)
 	}
 	return c.stored.dropScope(ctx, vehicleID, scope)
+}
+
+// restrict deletes what a new run of Connect does not cover of the answers that a
+// scope was given before it.
+func (c *answerCache) restrict(ctx context.Context, vehicleID, scope string, granted permissionsOf) {
+	if k, ok := c.vehicles.Get(vehicleID); ok {
+		k.restrict(scope, granted)
+	}
+	_ = c.stored.restrict(ctx, vehicleID, scope, granted)
+}
+
+func (k *vehicleKept) restrict(scope string, granted permissionsOf) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for key, p := range k.answers {
+		switch {
+		case key.scope != scope || p.connect == granted.connect:
+		case granted.cover(p.op):
+			p.connect = granted.connect
+			k.answers[key] = p
+		default:
+			delete(k.answers, key)
+		}
+	}
+	all := maps.Clone(k.granted) // another vehicleKept may have the same
+	if all == nil {
+		all = make(map[string]permissionsOf)
+	}
+	all[scope] = granted
+	k.granted = all
+}
+
+// grantedTo returns the permissions of a scope by a run of Connect, if they are known.
+func (k *vehicleKept) grantedTo(scope string, connect uint64) (permissionsOf, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	granted, ok := k.granted[scope]
+	return granted, ok && granted.connect == connect
 }
 
 func (k *vehicleKept) dropScope(scope string) {
@@ -122,9 +186,38 @@ func (k *vehicleKept) get(key answerKey) (part, bool) {
 		return part{}, false
 	}
 	k.mu.Lock()
-	defer k.mu.Unlock()
 	p, ok := k.answers[key]
-	return p, ok
+	k.mu.Unlock()
+	return p.unpacked(), ok
+}
+
+// largeBody is from where on a body is packed: the list of all signals is some 50 kB
+// of JSON, and packed a tenth of that.
+const largeBody = 8 << 10
+
+// pack makes a kept part smaller.
+func (p part) pack() part {
+	if len(p.body) < largeBody {
+		return p
+	}
+	var small bytes.Buffer
+	w, err := flate.NewWriter(&small, flate.BestSpeed)
+	if err == nil {
+		_, err = w.Write(p.body)
+		err = errors.Join(err, w.Close())
+	}
+	if err == nil {
+		p.body, p.packed = nil, slices.Clip(small.Bytes())
+	}
+	return p
+}
+
+func (p part) unpacked() part {
+	if p.packed != nil {
+		p.body, _ = io.ReadAll(flate.NewReader(bytes.NewReader(p.packed))) // from memory: cannot fail
+		p.packed = nil
+	}
+	return p
 }
 
 func (k *vehicleKept) keep(scope string, units UnitSystem, parts []part) {
@@ -136,13 +229,14 @@ func (k *vehicleKept) keep(scope string, units UnitSystem, parts []part) {
 	for _, p := range parts {
 		if p.err == nil {
 			p.value = nil // the caller may change it
-			k.answers[answerKey{scope: scope, op: p.op.name, units: units}] = p
+			k.answers[answerKey{scope: scope, op: p.op.name, units: units}] = p.pack()
 		}
 	}
 }
 
 // putNewer stores an answer that this process did not ask for, unless it is outdated.
 func (k *vehicleKept) putNewer(key answerKey, p part) {
+	p = p.pack()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if old, ok := k.answers[key]; !p.meta.ReceivedAt.After(k.since) || ok && !p.outdates(old) {

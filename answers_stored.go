@@ -82,11 +82,12 @@ type storedAnswer struct {
 	UnitSystem UnitSystem      `json:"unit_system,omitempty"` // as answered
 	Pushed     bool            `json:"pushed,omitempty"`      // by a webhook
 	Sequence   int64           `json:"sequence,omitempty"`    // of its event
+	Connect    uint64          `json:"connect,omitempty"`     // see answerRef
 }
 
 // part is the answer as it is kept in memory; its operation is still to be found.
 func (a *storedAnswer) part() part {
-	return part{body: a.Body, pushed: a.Pushed, sequence: a.Sequence, meta: Meta{
+	return part{body: a.Body, pushed: a.Pushed, sequence: a.Sequence, connect: a.Connect, meta: Meta{
 		RequestID: a.RequestID, UnitSystem: a.UnitSystem, Source: SourceCache,
 		RecordedAt: a.RecordedAt, FetchedAt: a.FetchedAt, ReceivedAt: a.ReceivedAt,
 	}}
@@ -152,7 +153,7 @@ func (s *storedAnswers) keep(ctx context.Context, ref answerRef, began time.Time
 				Scope: ref.scope, Operation: p.op.name, Units: ref.units, Body: p.body,
 				RequestID: p.meta.RequestID, UnitSystem: p.meta.UnitSystem,
 				RecordedAt: p.meta.RecordedAt, FetchedAt: p.meta.FetchedAt, ReceivedAt: p.meta.ReceivedAt.Add(toStore),
-				Pushed: p.pushed, Sequence: p.sequence,
+				Pushed: p.pushed, Sequence: p.sequence, Connect: ref.connect,
 			})
 		}
 		return true
@@ -232,5 +233,31 @@ func (s *storedAnswers) dropScope(ctx context.Context, vehicleID, scope string) 
 		before := len(r.Answers)
 		r.Answers = slices.DeleteFunc(r.Answers, func(a storedAnswer) bool { return a.Scope == scope })
 		return len(r.Answers) != before
+	})
+}
+
+// restrict deletes what a new run of Connect does not cover.
+func (s *storedAnswers) restrict(ctx context.Context, vehicleID, scope string, granted permissionsOf) error {
+	if s == nil {
+		return nil
+	}
+	ctx, cancel := contexts.Detached(ctx)
+	defer cancel()
+	return s.change(ctx, vehicleID, func(r *answersRecord, _ time.Time) bool {
+		changed := false
+		r.Answers = slices.DeleteFunc(r.Answers, func(a storedAnswer) bool {
+			if a.Scope != scope || a.Connect == granted.connect {
+				return false
+			}
+			changed = true
+			op := lookup(a.Operation)
+			return len(op) == 0 || !granted.cover(&op[0])
+		})
+		for i := range r.Answers {
+			if r.Answers[i].Scope == scope {
+				r.Answers[i].Connect = granted.connect
+			}
+		}
+		return changed
 	})
 }

@@ -376,15 +376,16 @@
 //
 // # Memory
 //
-// The client keeps the last answer to each read of 10,000 vehicles, by grant
-// and unit system, so that a car with two owners leaks nothing between them:
-// see [WithAnswerCache]. A command that may have been carried out discards the
-// answers of its car, the end of a grant those it was told. Besides, it keeps
+// The client keeps the last answer to each read of 10,000 vehicles, by user and on
+// API v2.0 by unit system, so that a car with two owners leaks nothing between
+// them: see [WithAnswerCache]. On API v3 that is the whole list of signals, some
+// 15 kB of memory for a car that has everything. A command that may have been carried out
+// discards the answers of its car, the end of the last grant those of its user. Besides, it keeps
 // the tokens of 10,000 grants, what is stored about 10,000 users for a minute
 // and, with a store other than a [store.Memory], what is known of as many cars
 // as answers. All of it can be lost without harm. A client starts a goroutine for
-// each read that takes a car's turn, which ends with it, and no other,
-// and needs no closing. [WithStoredAnswers] keeps answers in the store as well,
+// each read that takes a car's turn, which ends with the read, and needs no
+// closing but [Client.Drain]. [WithStoredAnswers] keeps answers in the store as well,
 // for all replicas and beyond a restart, but for those that tell where a car is.
 //
 // # Units

@@ -62,6 +62,9 @@ func (g *gate) guarding(next layer) layer {
 		if err != nil {
 			return attempt{}, err
 		}
+		if user, _ := g.cars.users.Recent(ref.user); user != nil {
+			r.connect = user.Connect
+		}
 		r.car = ref // a user who is forgotten before the next try is not registered again
 		var a attempt
 		switch r.kind {

@@ -10,7 +10,7 @@ import (
 // This file hands out answers that are kept, in the place of a request or of its
 // refusal.
 
-// ErrTakesTurn: the read would ask the car, which [WithoutTurn] forbids, and no
+// ErrTakesTurn says that the read would ask the car, which [WithoutTurn] forbids, and no
 // answer to it is kept.
 var ErrTakesTurn = errors.New("smartcar: the read would take a turn of the car, and no answer to it is kept")
 
@@ -40,13 +40,13 @@ func MaxAge(d time.Duration) CallOption {
 func WithoutTurn() CallOption { return func(o *callOptions) { o.withoutTurn = true } }
 
 // handedOut is a kept answer as a caller gets it.
-func (p part) handedOut(r *request, stale bool) part {
+func (p part) handedOut(units UnitSystem, stale bool) part {
 	p.meta.Source, p.meta.Stale = SourceCache, stale
 	if p.pushed {
 		p.meta.Source = SourceWebhook
 	}
 	if p.meta.UnitSystem == "" {
-		p.meta.UnitSystem = r.units
+		p.meta.UnitSystem = units
 	}
 	return p
 }
@@ -70,10 +70,10 @@ func (v *Vehicle) current(ctx context.Context, r *request, ops []operation) (kno
 	}
 	answers.stored.sync(ctx, r.answerRef())
 	for i := range ops {
-		p, ok := v.lastAnswer(r, &ops[i])
+		p, ok := v.lastAnswer(ctx, r, &ops[i])
 		if ok && v.opts.maxAge > 0 && p.youngerThan(v.opts.maxAge, v.core.opts.now()) || ok && repeats && v.repeated(r, p) {
-			known = append(known, p.handedOut(r, false))
-		} else if p, ok = v.notInList(r, &ops[i]); ok && repeats {
+			known = append(known, p.handedOut(r.units, false))
+		} else if p, ok = v.notInList(ctx, r, &ops[i]); ok && repeats {
 			known = append(known, p)
 		} else {
 			missing = append(missing, ops[i])
@@ -102,20 +102,49 @@ func (p part) youngerThan(d time.Duration, now time.Time) bool {
 	return false
 }
 
-// lastAnswer returns the kept answer to one operation.
-func (v *Vehicle) lastAnswer(r *request, op *operation) (part, bool) {
+// lastAnswer returns the kept answer to one operation, if it can be read, and the
+// user's last run of Connect allows it.
+func (v *Vehicle) lastAnswer(ctx context.Context, r *request, op *operation) (part, bool) {
 	p, ok := r.kept.get(r.answerRef().key(op.name))
-	if !ok {
+	if !ok || !v.permitted(ctx, r, p) {
 		return part{}, false
 	}
 	_, err := decoded(v.core.wire, p)
 	return p, err == nil
 }
 
+// permitted reports whether a kept answer is still the user's. For one that was
+// given before the last run of Connect, the permissions of that run are asked for,
+// once for the car, which takes no turn. What cannot be told is not handed out.
+// While the store is away, what this process has seen has to do.
+func (v *Vehicle) permitted(ctx context.Context, r *request, p part) bool {
+	user, err := v.core.accounts.recent(ctx, r.car.user)
+	switch {
+	case errors.Is(err, ErrStore):
+		return true
+	case err != nil:
+		return false
+	case user.Connect == p.connect:
+		return true
+	}
+	granted, ok := r.kept.grantedTo(r.scope, user.Connect)
+	if !ok {
+		asked := *r
+		asked.kind, asked.reads = KindMetadata, nil
+		list, err := v.core.reach.permissions(ctx, &asked)
+		if err != nil {
+			return false
+		}
+		granted = permissionsOf{user.Connect, list}
+		v.core.answers.restrict(ctx, r.car.id, r.scope, granted)
+	}
+	return granted.cover(p.op)
+}
+
 // notInList is the error for what the last list of signals of API v3 does not
 // hold, while the next list would be the same.
-func (v *Vehicle) notInList(r *request, op *operation) (part, bool) {
-	list, ok := v.lastAnswer(r, &lookup(AllSignals)[0])
+func (v *Vehicle) notInList(ctx context.Context, r *request, op *operation) (part, bool) {
+	list, ok := v.lastAnswer(ctx, r, &lookup(AllSignals)[0])
 	if !ok || v.core.wire.kind(op) != KindData || !v.repeated(r, list) {
 		return part{}, false
 	}
@@ -156,7 +185,7 @@ func (v *Vehicle) instead(ctx context.Context, r *request, refused error) ([]par
 	found := false
 	for i := range r.reads {
 		op := &r.reads[i]
-		p, ok := v.insteadOf(r, op, refused)
+		p, ok := v.insteadOf(ctx, r, op, refused)
 		if !ok {
 			p = part{op: op, callerErr: namedFor(op.name, refused)}
 		}
@@ -180,7 +209,7 @@ func (v *Vehicle) insteadOfParts(ctx context.Context, r *request, parts []part) 
 		if !mayBeReplaced(p.callerErr) {
 			continue
 		}
-		if kept, ok := v.insteadOf(r, p.op, p.callerErr); ok {
+		if kept, ok := v.insteadOf(ctx, r, p.op, p.callerErr); ok {
 			parts[i] = kept
 		}
 	}
@@ -220,12 +249,12 @@ func mayBeReplaced(refused error) bool {
 }
 
 // insteadOf is the kept answer that stands in for one that was refused.
-func (v *Vehicle) insteadOf(r *request, op *operation, refused error) (part, bool) {
-	p, ok := v.lastAnswer(r, op)
+func (v *Vehicle) insteadOf(ctx context.Context, r *request, op *operation, refused error) (part, bool) {
+	p, ok := v.lastAnswer(ctx, r, op)
 	if !ok || !v.standsIn(p, refused) {
 		return part{}, false
 	}
-	return p.handedOut(r, !p.isNews(refused)), true
+	return p.handedOut(r.units, !p.isNews(refused)), true
 }
 
 // namedFor is the refusal of several operations as one of them shows it.

@@ -36,7 +36,8 @@ type request struct {
 	scope    string       // whose answers these are: the user's
 	override bool         // the caller asked to ignore the policy
 
-	withoutTurn bool // the caller does not want the car to be asked
+	connect     uint64 // the user's last run of Connect when the request was made; see answerRef
+	withoutTurn bool   // the caller does not want the car to be asked
 }
 
 // An attempt is what one layer of the pipeline found out about a request.

@@ -42,6 +42,7 @@ type flight struct {
 	done chan struct{} // closed at the end
 
 	scope, grant string // whose answer it will be
+	connect      uint64
 	units        UnitSystem
 	reads        []operation // what it asks for; nil for what nobody can share
 
@@ -128,7 +129,7 @@ func (u *underway) of(r *request, past *flight, w wire) *flight {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	f := u.rooms[r.car.key].last
-	if f == nil || f == past || f.ended && f.attempt.answer == nil || f.outdated || f.reads == nil || f.scope != r.scope || f.grant != r.grant.grant ||
+	if f == nil || f == past || f.ended && f.attempt.answer == nil || f.outdated || f.reads == nil || f.scope != r.scope || f.connect != r.connect || f.grant != r.grant.grant ||
 		f.units != r.keptIn || !w.holds(r.reads, f.reads) {
 		return nil
 	}
@@ -245,7 +246,7 @@ func (r *request) shares() bool { return r.reads != nil && r.query == nil && !r.
 
 // newFlight describes the request to those who may share it.
 func newFlight(r *request, ref carRef) *flight {
-	f := &flight{car: ref, done: make(chan struct{}), scope: r.scope, grant: r.grant.grant, units: r.keptIn}
+	f := &flight{car: ref, done: make(chan struct{}), scope: r.scope, grant: r.grant.grant, connect: r.connect, units: r.keptIn}
 	if r.shares() {
 		f.reads = r.reads
 	}
@@ -345,7 +346,7 @@ func (g *gate) share(ctx context.Context, r *request, ref carRef, f *flight) (at
 	}
 	for i := range parts {
 		parts[i].value = nil // each caller has its own
-		parts[i] = parts[i].handedOut(r, false)
+		parts[i] = parts[i].handedOut(r.units, false)
 	}
 	theirs.parts = parts
 	a, err := g.conclude(ctx, r, ref, attempt{answer: &theirs, outcome: f.attempt.outcome, began: f.attempt.began}, nil)

@@ -93,6 +93,9 @@ type part struct {
 
 	pushed   bool  // it came with a webhook event
 	sequence int64 // of that event, if it has one
+
+	connect uint64 // of a kept part: see answerRef
+	packed  []byte // of a kept part that is large: its body, see part.pack
 }
 
 // UnitSystem of distances, volumes, pressures and temperatures.

@@ -230,7 +230,7 @@ func TestDetachedReadsAreBounded(t *testing.T) {
 			case (err == nil || errors.Is(err, context.DeadlineExceeded)) && took == 20*time.Second:
 				answered.Add(1)
 			default:
-				return fmt.Errorf("%v after %v", err, took)
+				return fmt.Errorf("%w after %v", err, took)
 			}
 			return nil
 		})
@@ -394,7 +394,7 @@ func TestNobodySharesWhatWasAskedForBeforeACommand(t *testing.T) {
 		require.ErrorIs(t, err, smartcar.ErrRateLimited, "the command is under way")
 		require.NoError(t, <-first)
 		require.NoError(t, <-early, "it came before the command")
-		<-command
+		require.ErrorIs(t, <-command, smartcar.ErrVirtualKeyRequired)
 	})
 }
 
@@ -440,158 +440,5 @@ func TestSharedTurnThatIsGivenBack(t *testing.T) {
 		require.ErrorIs(t, <-first, smartcar.ErrValidation)
 		require.Equal(t, 2, countPath(sim, batteryOf(client.API())))
 		require.Empty(t, sim.BrokenWindows(smartcartest.ModelY))
-	})
-}
-
-func TestStaleAnswerWhileTheCarSleeps(t *testing.T) {
-	onEitherAPI(t, func(t *testing.T, _ *smartcartest.Server, api smartcar.API) {
-		sim := smartcartest.New(garageWith(smartcartest.Model3, func(c *smartcartest.Car) { c.AsleepError = true }))
-		client := apiClient(t, sim, api)
-		v := client.User(connect(t, sim, client).UserID).Vehicle(smartcartest.Model3)
-		require.NoError(t, sim.Wake(v.ID()))
-		battery, err := v.Battery(t.Context())
-		require.NoError(t, err)
-		require.NoError(t, sim.Sleep(v.ID()))
-		time.Sleep(time.Minute)
-		_, err = v.Battery(t.Context())
-		require.ErrorIs(t, err, smartcar.ErrAsleep)
-		stale, err := v.With(smartcar.AllowStale()).Battery(t.Context())
-		require.NoError(t, err)
-		require.True(t, stale.Stale)
-		require.InDelta(t, *battery.Percent, *stale.Percent, 0)
-		snapshot, err := v.With(smartcar.AllowStale()).Snapshot(t.Context(), smartcar.ServiceHistory, smartcar.Battery)
-		require.NoError(t, err)
-		stale, err = snapshot.Battery()
-		require.NoError(t, err)
-		require.True(t, stale.Stale)
-	})
-}
-
-func TestMaxAgeTakesWhatIsYoungEnough(t *testing.T) {
-	bothAPIs(t, func(t *testing.T, sim *smartcartest.Server, _ *smartcar.Client, user *smartcar.User) {
-		v := user.Vehicle(smartcartest.Model3)
-		live, err := v.Battery(t.Context())
-		require.NoError(t, err)
-		require.False(t, live.RecordedAt.IsZero())
-		for time.Since(live.RecordedAt) < 10*time.Minute {
-			kept, err := v.With(smartcar.MaxAge(10 * time.Minute)).Battery(t.Context())
-			require.NoError(t, err)
-			require.Equal(t, smartcar.SourceCache, kept.Source)
-			require.False(t, kept.Stale)
-			require.Equal(t, live.RecordedAt, kept.RecordedAt)
-			time.Sleep(15 * time.Second)
-		}
-		require.Equal(t, 1, countedData(sim, smartcartest.Model3))
-		again, err := v.With(smartcar.MaxAge(10 * time.Minute)).Battery(t.Context())
-		require.NoError(t, err)
-		require.Equal(t, smartcar.SourceLive, again.Source, "too old by when it was recorded")
-		forced, err := v.With(smartcar.MaxAge(time.Hour), smartcar.IgnorePolicy()).Battery(t.Context())
-		require.NoError(t, err)
-		require.Equal(t, smartcar.SourceLive, forced.Source)
-		_, err = v.With(smartcar.MaxAge(0)).Battery(t.Context())
-		requireArgumentError(t, err, "MaxAge")
-	})
-}
-
-// The age of an answer is that of its data, and never of its arrival.
-func TestMaxAgeOfAnAnswerWithoutADate(t *testing.T) {
-	for name, tt := range map[string]struct {
-		header http.Header
-		source smartcar.Source
-	}{
-		"no date":                {nil, smartcar.SourceLive},
-		"fetched":                {http.Header{"Sc-Fetched-At": {"2000-01-01T00:00:00.000Z"}}, smartcar.SourceCache},
-		"recorded long before":   {http.Header{"Sc-Data-Age": {"1999-12-31T00:00:00.000Z"}, "Sc-Fetched-At": {"2000-01-01T00:00:00.000Z"}}, smartcar.SourceLive},
-		"recorded in the future": {http.Header{"Sc-Data-Age": {"2000-01-02T00:00:00.000Z"}}, smartcar.SourceLive},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				sim := smartcartest.New()
-				_, user := connected(t, sim)
-				v := user.Vehicle(smartcartest.MachE)
-				sim.Inject(smartcartest.Fault{Path: "/odometer", Status: 200, Body: `{"distance":1}`, Header: tt.header})
-				_, err := v.Odometer(t.Context())
-				require.NoError(t, err)
-				time.Sleep(time.Second)
-				again, err := v.With(smartcar.MaxAge(time.Hour)).Odometer(t.Context())
-				require.NoError(t, err)
-				require.Equal(t, tt.source, again.Source)
-			})
-		})
-	}
-}
-
-// What a webhook has pushed since the last turn is current; what it had pushed
-// before is not.
-func TestPushedValueIsCurrentInsideTheWindow(t *testing.T) {
-	bothAPIs(t, func(t *testing.T, sim *smartcartest.Server, client *smartcar.Client, user *smartcar.User) {
-		receiver := hookReceiver(t, client, smartcar.WebhookOptions{}, nil)
-		v := user.Vehicle(smartcartest.ModelY)
-		time.Sleep(time.Hour)
-		require.Equal(t, 200, send(t, receiver, pushed("before", user, v.ID(), time.Minute, odometerOf(1)).body(t)))
-		_, err := v.Battery(t.Context())
-		require.NoError(t, err)
-		for _, km := range []float64{4321, 4322} {
-			time.Sleep(time.Hour)
-			if client.API() == smartcar.V2 && km == 4321 {
-				_, err = v.Odometer(t.Context())
-				require.ErrorIs(t, err, smartcar.ErrRateLimited, "what was pushed before the turn")
-			}
-			at := time.Now()
-			require.Equal(t, 200, send(t, receiver, pushed(fmt.Sprint(km), user, v.ID(), 10*time.Second, odometerOf(km)).body(t)))
-			time.Sleep(time.Second)
-			odometer, err := v.Odometer(t.Context())
-			require.NoError(t, err)
-			require.Equal(t, smartcar.SourceWebhook, odometer.Source)
-			require.False(t, odometer.Stale)
-			require.InDelta(t, km, *odometer.Distance, 0)
-			require.Equal(t, at.Add(-10*time.Second).UTC(), odometer.RecordedAt)
-			miles, err := v.With(smartcar.InUnits(smartcar.Imperial)).Odometer(t.Context())
-			require.NoError(t, err)
-			require.InDelta(t, km/1.609344, *miles.Distance, 0.01)
-			_, err = v.Charge(t.Context())
-			require.ErrorIs(t, err, smartcar.ErrRateLimited, "nobody has pushed that")
-			snapshot, err := v.Snapshot(t.Context(), smartcar.Odometer, smartcar.Charge)
-			require.NoError(t, err)
-			_, err = snapshot.Odometer()
-			require.NoError(t, err)
-			_, err = snapshot.Charge()
-			require.ErrorIs(t, err, smartcar.ErrRateLimited)
-		}
-		aged, err := v.With(smartcar.MaxAge(time.Minute)).Odometer(t.Context())
-		require.NoError(t, err)
-		require.Equal(t, smartcar.SourceWebhook, aged.Source)
-		require.Equal(t, 1, countedData(sim, smartcartest.ModelY))
-	})
-}
-
-// A read that must not ask the car gets what is kept, or a sentinel.
-func TestWithoutTurnAsksNoCar(t *testing.T) {
-	bothAPIs(t, func(t *testing.T, sim *smartcartest.Server, client *smartcar.Client, user *smartcar.User) {
-		for _, id := range []string{smartcartest.ModelY, smartcartest.Model3, smartcartest.MachE} {
-			v := user.Vehicle(id)
-			free := v.With(smartcar.WithoutTurn(), smartcar.IgnorePolicy())
-			_, err := free.Battery(t.Context())
-			require.ErrorIs(t, err, smartcar.ErrTakesTurn)
-			_, err = free.Attributes(t.Context())
-			require.NoError(t, err)
-			_, err = free.VIN(t.Context())
-			if client.API() == smartcar.V2 {
-				require.NoError(t, err)
-			} else {
-				require.ErrorIs(t, err, smartcar.ErrTakesTurn)
-			}
-			_, err = free.Request(t.Context(), smartcar.Request{Path: "battery"})
-			require.ErrorIs(t, err, smartcar.ErrTakesTurn)
-			require.Zero(t, countedData(sim, id))
-			_, err = v.Battery(t.Context())
-			require.NoError(t, err)
-			battery, err := free.Battery(t.Context())
-			require.NoError(t, err)
-			require.True(t, battery.Stale)
-			_, err = free.VIN(t.Context())
-			require.NoError(t, err)
-			require.Equal(t, 1, countedData(sim, id))
-		}
 	})
 }
