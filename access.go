@@ -235,7 +235,7 @@ func (v *Vehicle) KeyStatus(ctx context.Context) (KeyStatus, error) {
 // askKeyStatus has the status read through the pipeline, which tells the policy.
 // That it can never be had is no error: the policy knows of it.
 func (v *Vehicle) askKeyStatus(ctx context.Context, r *request) error {
-	_, err := v.readOne(ctx, opKeyStatus, nil)
+	_, err := v.decoded(v.read(ctx, opKeyStatus, nil, nil))
 	if err == nil || !keyStatusNeverHad(err) {
 		return err
 	}

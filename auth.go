@@ -3,6 +3,7 @@ package smartcar
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/seed-498a1bc4/smartcar/internal/contexts"
 	"github.com/seed-498a1bc4/smartcar/internal/echo"
@@ -62,7 +63,7 @@ func authorizing(next exchange) layer {
 	return func(ctx context.Context, r *request, t *turn) (attempt, error) {
 		header, a, err := send(ctx, r, t)
 		for range 2 {
-			if err == nil || !a.unauthorized(err) {
+			if err == nil || !a.unauthorized(err) || t.alone() {
 				break
 			}
 			t.reserveAgain(ctx)
@@ -200,7 +201,7 @@ func (l *logins) afterFailure(ctx context.Context, grant, userID string, err err
 }
 
 // end takes a grant that Smartcar no longer honors out of use, and deletes the
-// answers that were kept for it. The user stays stored, so that the link to add
+// answers about the cars that no other grant of the user reaches. The user stays stored, so that the link to add
 // the key can be shown. The answers go first: if the process dies in between, the
 // grant is still there, and the next request that fails with it ends it again.
 // The work goes on when the caller has left. Each step has its own time limit,
@@ -213,12 +214,15 @@ func (l *logins) end(ctx context.Context, grant, userID string) error {
 			user, err := l.users.Stored(ctx, userID)
 			if err == nil && user.Has(grant) {
 				cars, err = l.users.Cars(ctx, userID, user)
+				cars = slices.DeleteFunc(cars, func(c users.Car) bool { // another grant may reach it
+					return len(user.Grants) > 1 && c.Grant != grant
+				})
 			}
 			return err
 		})
 	}
 	for i := 0; err == nil && i < len(cars); i++ {
-		err = detached(ctx, func(ctx context.Context) error { return l.answers.dropScope(ctx, cars[i].ID, grant) })
+		err = detached(ctx, func(ctx context.Context) error { return l.answers.dropScope(ctx, cars[i].ID, userID) })
 	}
 	if err != nil && !errors.Is(err, ErrNotConnected) {
 		return err

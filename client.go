@@ -14,6 +14,7 @@ import (
 
 	"github.com/seed-498a1bc4/smartcar/internal/records"
 	"github.com/seed-498a1bc4/smartcar/internal/tokens"
+	"github.com/seed-498a1bc4/smartcar/internal/underway"
 	"github.com/seed-498a1bc4/smartcar/internal/users"
 	"github.com/seed-498a1bc4/smartcar/store"
 )
@@ -69,7 +70,8 @@ func (c Config) LogValue() slog.Value {
 }
 
 // A Client is one application at Smartcar. It is safe for concurrent use; make
-// one and keep it. It starts no goroutine.
+// one and keep it. A read that has taken a car's turn may outlive its caller: see
+// [Client.Drain]. Apart from that it starts no goroutine that outlives a call.
 type Client struct{ core *core }
 
 // core is what the handles of one client share: how a request goes out, and
@@ -154,7 +156,7 @@ func newCore(config Config, o *options) *core {
 	c.links = &keyLinks{o, c.users}
 	c.cars = newCars(o, stored, c.users)
 	c.gate = &gate{
-		opts: o, pause: c.pause, cars: c.cars, links: c.links, answers: c.answers, allowances: newAllowances(o),
+		opts: o, pause: c.pause, cars: c.cars, links: c.links, answers: c.answers, allowances: newAllowances(o), underway: underway.New[shared](maxDetached),
 		reserve: o.reserveLease(), lease: o.lease(),
 	}
 	c.send = newPipeline(c.gate, wire, hidden)

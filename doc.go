@@ -101,7 +101,35 @@
 // refused locally.
 //
 // [Vehicle.Access] explains all of this for one car, and [Vehicle.With] takes
-// the options that change it: [AllowStale], [ShareInFlight], [IgnorePolicy].
+// the options that change it: [AllowStale], [MaxAge], [WithoutTurn],
+// [IgnorePolicy].
+//
+// # Turns
+//
+// The one read in 8 hours of a car without its key is precious. All that its
+// answer brought is kept, on API v3 the whole list of signals, whatever was asked
+// for. What a webhook of format 4.0 has pushed since is an answer, too: a read that
+// would be refused returns it, marked [SourceWebhook] and not Stale.
+// [AllowStale] takes what is older than that, and [MaxAge] takes what is young
+// enough before it asks, for any car.
+//
+// Callers who want what one request under way will bring share it: reads of one
+// process, of the same user and car, on API v2.0 of the same things in the same
+// units. None shares what was asked for before a command was sent to the car, and
+// [IgnorePolicy] shares nothing. The others get the answer marked [SourceCache].
+//
+// When a caller leaves, because its context ends, it returns at once. A read that
+// has taken a car's turn and was sent goes on without it, within the time of
+// [WithTimeout] and without a repetition, and its answer is kept: so a turn is
+// not lost. At most 1,000 go on like this; beyond that a caller waits for its
+// answer. One that was not sent yet is taken back, with its turn. Call
+// [Client.Drain] before a program ends, and at the end of tests;
+// [WithoutDetachedReads] turns it off. A panic of the transport is logged with
+// its stack and raised again in the caller; when the caller has left, the process
+// goes on. The turn counts as used then.
+//
+// What is kept belongs to the owner, whichever grant brought it: it outlives
+// another run of Connect, as far as the newest grant has the permission for it.
 //
 // # Permissions
 //
@@ -282,6 +310,7 @@
 //	ErrStore                                The store failed; see below.
 //	store.ErrSealed                         Inside an ErrStore: the keys given to store.NewSealed do not open a record.
 //	ErrNotRequested                         The snapshot was not asked for this.
+//	ErrTakesTurn                            WithoutTurn: the car would be asked, and nothing is kept.
 //	ErrKeyNotNeeded                         WaitForKey: the car takes no key.
 //	ErrWebhookRefused                       A delivery was not taken: its signature, its form, your handler or the store.
 //
@@ -375,14 +404,16 @@
 //
 // # Memory
 //
-// The client keeps the last answer to each read of 10,000 vehicles, by grant
-// and unit system, so that a car with two owners leaks nothing between them:
-// see [WithAnswerCache]. A command that may have been carried out discards the
-// answers of its car, the end of a grant those it was told. Besides, it keeps
+// The client keeps the last answer to each read of 10,000 vehicles, by user and on
+// API v2.0 by unit system, so that a car with two owners leaks nothing between
+// them: see [WithAnswerCache]. On API v3 that is the whole list of signals, some
+// 15 kB of memory for a car that has everything. A command that may have been carried out
+// discards the answers of its car, the end of the last grant those of its user. Besides, it keeps
 // the tokens of 10,000 grants, what is stored about 10,000 users for a minute
 // and, with a store other than a [store.Memory], what is known of as many cars
-// as answers. All of it can be lost without harm. A client starts no goroutine
-// and needs no closing. [WithStoredAnswers] keeps answers in the store as well,
+// as answers. All of it can be lost without harm. A client starts a goroutine for
+// each read that takes a car's turn, which ends with the read, and needs no
+// closing but [Client.Drain]. [WithStoredAnswers] keeps answers in the store as well,
 // for all replicas and beyond a restart, but for those that tell where a car is.
 //
 // # Units

@@ -30,6 +30,7 @@ type options struct {
 	cacheSize   int
 
 	ignoreKeySignal, ignoreKeyEndpoint bool
+	neverDetached                      bool
 	// storedAnswers is nil unless answers are kept in the store.
 	storedAnswers *StoredAnswers
 	mode          ConnectMode

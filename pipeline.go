@@ -31,9 +31,13 @@ type request struct {
 	units   UnitSystem
 
 	kept     *vehicleKept // where the answers are kept; nil keeps none
+	keptIn   UnitSystem   // see wire.keptIn
 	alone    bool         // the answer is for this request alone, and is not kept
-	scope    string       // whose answers these are: the grant on v2.0, the user on v3
+	scope    string       // whose answers these are: the user's
 	override bool         // the caller asked to ignore the policy
+
+	connect     uint64 // the user's last run of Connect when the request was made; see answerRef
+	withoutTurn bool   // the caller does not want the car to be asked
 }
 
 // An attempt is what one layer of the pipeline found out about a request.

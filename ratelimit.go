@@ -99,6 +99,8 @@ type RateLimitError struct {
 	InFlight    bool // another request holds the turn; it may be given back earlier
 	// Err is Smartcar's own answer, or the store's failure.
 	Err error
+
+	lastAsked time.Time // of a local refusal: when the car was asked, by our clock
 }
 
 func (e *RateLimitError) Error() string {

@@ -156,6 +156,10 @@ func (s State) NextData(now time.Time, rules Rules) Decision {
 	return d
 }
 
+// LastAsked is the latest instant at which the car may have been asked for data, or
+// Smartcar refused to ask it, as far as a rule was known to hold.
+func (s State) LastAsked() time.Time { return later(s.turn.countedAt(), s.limit.at) }
+
 // nextTurn is when the next turn may be taken, for once also as a trial.
 func (s State) nextTurn(rules Rules) time.Time {
 	next := s.turn.next(rules.KeylessWindow)
