@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -287,5 +288,39 @@ func TestCaseRefusedCommandIsLogged(t *testing.T) {
 		require.Contains(t, refused[1], "operation=lock")
 		require.Contains(t, refused[1], "vehicle="+v.ID())
 		require.NotContains(t, log.String(), "tesla.com")
+	})
+}
+
+// Two applications, and two modes of one, share a store and do not meet; what the
+// first one had stored before it shared is still found.
+func TestApplicationsThatShareAStore(t *testing.T) {
+	onEitherAPI(t, func(t *testing.T, sim *smartcartest.Server, api smartcar.API) {
+		db := newSpoiledStore()
+		alone := apiClient(t, sim, api, smartcar.WithStore(db))
+		user := alone.User(connect(t, sim, alone).UserID)
+		_, err := user.Vehicle(smartcartest.ModelY).Battery(t.Context())
+		require.NoError(t, err)
+
+		shared := apiClient(t, sim, api, smartcar.WithStore(db), smartcar.WithSharedStore())
+		v := shared.User(user.ID()).Vehicle(smartcartest.ModelY)
+		_, err = v.Battery(t.Context())
+		require.ErrorIs(t, err, smartcar.ErrRateLimited, "the window is still known, and the login with it")
+		before := len(db.live(t))
+		_, err = shared.User(user.ID()).Vehicle(smartcartest.Model3).Battery(t.Context())
+		require.NoError(t, err)
+		after := db.live(t)
+		require.Greater(t, len(after), before)
+		require.True(t, slices.ContainsFunc(after, func(key string) bool {
+			return strings.HasPrefix(key, "app/"+sim.ClientID()+"/live/car/")
+		}), after)
+		_, err = alone.User(user.ID()).Vehicle(smartcartest.ModelY).Battery(t.Context())
+		require.ErrorIs(t, err, smartcar.ErrRateLimited, "both work with the one record")
+		require.Empty(t, sim.BrokenWindows(smartcartest.ModelY))
+
+		simulated := apiClient(t, sim, api, smartcar.WithStore(db), smartcar.WithSharedStore(), smartcar.WithMode(smartcar.ModeSimulated))
+		connect(t, sim, simulated)
+		require.True(t, slices.ContainsFunc(db.live(t), func(key string) bool {
+			return strings.HasPrefix(key, "app/"+sim.ClientID()+"/simulated/")
+		}) || api == smartcar.V3, db.live(t))
 	})
 }
