@@ -12,6 +12,7 @@ import (
 
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
+	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/stretchr/testify/require"
 )
 
@@ -322,5 +323,74 @@ func TestApplicationsThatShareAStore(t *testing.T) {
 		require.True(t, slices.ContainsFunc(db.live(t), func(key string) bool {
 			return strings.HasPrefix(key, "app/"+sim.ClientID()+"/simulated/")
 		}) || api == smartcar.V3, db.live(t))
+	})
+}
+
+// The operator's way out: what was learned wrong is learned again, and the window that
+// is open stays shut.
+func TestResetCar(t *testing.T) {
+	bothAPIs(t, func(t *testing.T, sim *smartcartest.Server, _ *smartcar.Client, user *smartcar.User) {
+		v := user.Vehicle(smartcartest.ModelY)
+		_, err := v.Battery(t.Context())
+		require.NoError(t, err)
+		require.NoError(t, v.ResetCar(t.Context()))
+		_, err = v.Battery(t.Context())
+		require.ErrorIs(t, err, smartcar.ErrRateLimited)
+		require.Empty(t, sim.BrokenWindows(v.ID()))
+		access, err := v.Access(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, smartcar.ClassStreaming, access.Class)
+
+		// A car of which the application had said that the key is missing.
+		paired := user.Vehicle(smartcartest.Model3)
+		_, err = paired.Battery(t.Context())
+		require.NoError(t, err)
+		require.NoError(t, paired.SetKeyState(t.Context(), smartcar.KeyMissing))
+		_, _ = paired.Battery(t.Context()) // may take its turn
+		require.NoError(t, paired.ResetCar(t.Context()))
+		status, err := paired.KeyStatus(t.Context())
+		require.NoError(t, err)
+		require.NotEqual(t, smartcar.KeyMissing, status.State)
+	})
+}
+
+// A pause holds in every process, for reads; commands are sent.
+func TestPause(t *testing.T) {
+	onEitherAPI(t, func(t *testing.T, sim *smartcartest.Server, api smartcar.API) {
+		db := smartcar.WithStore(store.NewMemory())
+		client := apiClient(t, sim, api, db)
+		user := client.User(connect(t, sim, client).UserID)
+		until := time.Now().Add(10 * 24 * time.Hour)
+		for _, id := range []string{smartcartest.MachE, smartcartest.Model3, smartcartest.ModelS2018} {
+			v, elsewhere := user.Vehicle(id), apiClient(t, sim, api, db).User(user.ID()).Vehicle(id)
+			_, err := v.Battery(t.Context())
+			require.NoError(t, err)
+			require.NoError(t, v.Pause(t.Context(), until))
+			for _, paused := range []*smartcar.Vehicle{v, elsewhere} {
+				_, err = paused.Odometer(t.Context())
+				var limit *smartcar.RateLimitError
+				require.ErrorAs(t, err, &limit)
+				require.Equal(t, smartcar.RulePaused, limit.Rule)
+				require.True(t, limit.Local)
+				require.WithinDuration(t, until, limit.NextAllowed, time.Second)
+				access, err := paused.Access(t.Context())
+				require.NoError(t, err)
+				require.Equal(t, smartcar.RulePaused, access.Rule)
+			}
+			_, err = v.Lock(t.Context())
+			require.NoError(t, err)
+			require.NoError(t, v.ResetCar(t.Context()))
+			_, err = v.Odometer(t.Context())
+			require.ErrorIs(t, err, smartcar.ErrRateLimited, "a reset does not end it")
+			require.NoError(t, elsewhere.Pause(t.Context(), time.Time{}))
+			_, err = v.With(smartcar.IgnorePolicy()).Odometer(t.Context())
+			require.NoError(t, err)
+		}
+		v := user.Vehicle(smartcartest.MachE)
+		require.NoError(t, v.Pause(t.Context(), until))
+		require.NoError(t, v.Wait(t.Context()))
+		require.WithinDuration(t, until, time.Now(), time.Second)
+		_, err := v.Odometer(t.Context())
+		require.NoError(t, err)
 	})
 }
