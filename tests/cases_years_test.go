@@ -394,3 +394,49 @@ func TestPause(t *testing.T) {
 		require.NoError(t, err)
 	})
 }
+
+// A snapshot as JSON is what was read, and where the car is only if that was read.
+func TestCaseSnapshotAsJSON(t *testing.T) {
+	bothAPIs(t, func(t *testing.T, sim *smartcartest.Server, client *smartcar.Client, user *smartcar.User) {
+		v := user.Vehicle(smartcartest.MachE)
+		s, err := v.Snapshot(t.Context(), smartcar.Battery, smartcar.Odometer, smartcar.EngineOil)
+		require.NoError(t, err)
+		battery, err := s.Battery()
+		require.NoError(t, err)
+		_, oilErr := s.EngineOil()
+		require.Error(t, oilErr)
+		text, err := json.Marshal(s)
+		require.NoError(t, err)
+		var read struct {
+			Results struct {
+				Battery  smartcar.BatteryReading  `json:"battery"`
+				Odometer smartcar.OdometerReading `json:"odometer"`
+			} `json:"results"`
+			Errors map[smartcar.Operation]string `json:"errors"`
+		}
+		require.NoError(t, json.Unmarshal(text, &read))
+		require.Equal(t, *battery, read.Results.Battery)
+		require.NotNil(t, read.Results.Odometer.Distance)
+		require.Equal(t, map[smartcar.Operation]string{smartcar.EngineOil: oilErr.Error()}, read.Errors)
+		require.NotContains(t, string(text), "atitude")
+
+		s, err = v.Snapshot(t.Context(), smartcar.Location)
+		require.NoError(t, err)
+		text, err = json.Marshal(s)
+		require.NoError(t, err)
+		require.Contains(t, string(text), "Latitude")
+		var log strings.Builder
+		slog.New(slog.NewJSONHandler(&log, nil)).Info("read", "snapshot", s)
+		require.NotContains(t, log.String(), "atitude")
+		text, err = json.Marshal(new(smartcar.Snapshot))
+		require.NoError(t, err)
+		require.JSONEq(t, `{"results":{}}`, string(text))
+		if client.API() == smartcar.V3 {
+			s, err = v.Snapshot(t.Context(), smartcar.AllSignals)
+			require.NoError(t, err)
+			text, err = json.Marshal(s)
+			require.NoError(t, err)
+			require.Contains(t, string(text), "odometer-traveleddistance")
+		}
+	})
+}
