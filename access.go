@@ -258,6 +258,37 @@ func (v *Vehicle) SetKeyState(ctx context.Context, state KeyState) error {
 	return err
 }
 
+// ResetCar is the operator's way out when what is known of the car is wrong: its class,
+// its key, whether it sleeps and how often it was asked in vain are dropped, and learned
+// again. What protects the car stays: its open window, Smartcar's own limits, and a
+// pause. Errors: [ErrStore].
+func (v *Vehicle) ResetCar(ctx context.Context) error {
+	if _, err := v.newRequest(ctx, opKeyStatus); err != nil {
+		return err
+	}
+	v.core.gate.allowances.forget(v.car.id)
+	return v.tell(ctx, policy.Reset())
+}
+
+// Pause refuses reads of the car's data until the given time, in all processes that
+// share the store, as [RulePaused]; a [Vehicle.Watch] sleeps as long. The zero time ends
+// it. Commands are sent all the same, and kept answers handed out. Errors: [ErrStore].
+func (v *Vehicle) Pause(ctx context.Context, until time.Time) error {
+	if _, err := v.newRequest(ctx, opKeyStatus); err != nil {
+		return err
+	}
+	return v.tell(ctx, policy.Paused(until))
+}
+
+// tell applies what the operator says of the car.
+func (v *Vehicle) tell(ctx context.Context, e policy.Event) error {
+	c, err := v.core.cars.apply(ctx, v.car, car{}, e)
+	if err == nil {
+		v.core.answers.of(v.car.id).setClass(c.state)
+	}
+	return err
+}
+
 // Wait returns when a data request to the car is allowed and brings something
 // new. It may take hours: it is the only call, beside [Vehicle.Watch], that
 // ever waits for a window. The turn is not reserved: another caller may be

@@ -150,7 +150,7 @@ func newCore(config Config, o *options) *core {
 		appID: config.application(), redirectURL: config.RedirectURL, secrets: func() secrets { return hidden },
 		opts: o, wire: wire, rows: rowsByName(), api: wire.base(o.origins).String(), pause: &pause{opts: o},
 	}
-	stored := records.New(o.store, o.clock)
+	stored := records.New(o.storeOf(config.application()), o.clock)
 	c.users = users.New(stored, o.clock, max(o.cacheSize, leastUserCars))
 	c.answers = newAnswerCache(o, stored, c.users)
 	c.links = &keyLinks{o, c.users}

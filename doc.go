@@ -388,6 +388,9 @@
 // key is refused ([RuleStore]), and the rest is sent as long as the tokens it
 // needs are still in memory; [WithStorePolicy] changes both.
 //
+// Where several applications, or live and simulated cars of one, share a store,
+// [WithSharedStore] keeps them apart.
+//
 // Values hold tokens: keep them from readers, or wrap the store with
 // [store.NewSealed]. Records of cars are dropped 90 days after their last change,
 // and learned again.

@@ -59,6 +59,8 @@ const (
 	// RuleBudget: the plan's calls of the month for this vehicle are used up. One read
 	// a day is let through to see whether there are calls again; commands always are.
 	RuleBudget Rule = "budget"
+	// RulePaused: reads of this vehicle are paused; see [Vehicle.Pause].
+	RulePaused Rule = "paused"
 	// RuleStore: the store is away, and with it what is known of the car's window.
 	RuleStore Rule = "store-away"
 )
@@ -82,6 +84,8 @@ func (r Rule) String() string {
 		return "Smartcar limits this application"
 	case RuleBudget:
 		return "the plan's calls of the month for this vehicle are used up"
+	case RulePaused:
+		return "reads of this vehicle are paused"
 	case RuleStore:
 		return "the store cannot be reached, so the window of a car without the virtual key is not known"
 	}
@@ -144,7 +148,7 @@ func (e *RateLimitError) Is(target error) bool { return target == ErrRateLimited
 // publicRules are the names of the rules that the state machine knows.
 var publicRules = [...]Rule{
 	policy.RuleNone: RuleNone, policy.RuleKeyless: RuleKeyless, policy.RuleLegacy: RuleLegacy, policy.RuleServer: RuleServer,
-	policy.RuleAsleep: RuleAsleep, policy.RuleNothing: RuleNothingStored,
+	policy.RuleAsleep: RuleAsleep, policy.RuleNothing: RuleNothingStored, policy.RulePaused: RulePaused,
 }
 
 // A VehicleClass says which of Smartcar's rules for data requests apply. It is a

@@ -77,7 +77,7 @@ func isBudget(err error) bool {
 
 func isLocalLimit(err error) bool {
 	limit, ok := err.(*RateLimitError) //nolint:errorlint // only what Snapshot returned itself, not what it wraps
-	return ok && limit.Local && (limit.Rule == RuleKeyless || limit.Rule == RuleAsleep || limit.Rule == RuleNothingStored)
+	return ok && limit.Local && (limit.Rule == RuleKeyless || limit.Rule == RuleAsleep || limit.Rule == RuleNothingStored || limit.Rule == RulePaused)
 }
 
 // untilNext says how long to sleep before the next read is worth it.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
+	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/stretchr/testify/require"
 )
 
@@ -287,5 +289,154 @@ func TestCaseRefusedCommandIsLogged(t *testing.T) {
 		require.Contains(t, refused[1], "operation=lock")
 		require.Contains(t, refused[1], "vehicle="+v.ID())
 		require.NotContains(t, log.String(), "tesla.com")
+	})
+}
+
+// Two applications, and two modes of one, share a store and do not meet; what the
+// first one had stored before it shared is still found.
+func TestApplicationsThatShareAStore(t *testing.T) {
+	onEitherAPI(t, func(t *testing.T, sim *smartcartest.Server, api smartcar.API) {
+		db := newSpoiledStore()
+		alone := apiClient(t, sim, api, smartcar.WithStore(db))
+		user := alone.User(connect(t, sim, alone).UserID)
+		_, err := user.Vehicle(smartcartest.ModelY).Battery(t.Context())
+		require.NoError(t, err)
+
+		shared := apiClient(t, sim, api, smartcar.WithStore(db), smartcar.WithSharedStore())
+		v := shared.User(user.ID()).Vehicle(smartcartest.ModelY)
+		_, err = v.Battery(t.Context())
+		require.ErrorIs(t, err, smartcar.ErrRateLimited, "the window is still known, and the login with it")
+		before := len(db.live(t))
+		_, err = shared.User(user.ID()).Vehicle(smartcartest.Model3).Battery(t.Context())
+		require.NoError(t, err)
+		after := db.live(t)
+		require.Greater(t, len(after), before)
+		require.True(t, slices.ContainsFunc(after, func(key string) bool {
+			return strings.HasPrefix(key, "app/"+sim.ClientID()+"/live/car/")
+		}), after)
+		_, err = alone.User(user.ID()).Vehicle(smartcartest.ModelY).Battery(t.Context())
+		require.ErrorIs(t, err, smartcar.ErrRateLimited, "both work with the one record")
+		require.Empty(t, sim.BrokenWindows(smartcartest.ModelY))
+
+		simulated := apiClient(t, sim, api, smartcar.WithStore(db), smartcar.WithSharedStore(), smartcar.WithMode(smartcar.ModeSimulated))
+		connect(t, sim, simulated)
+		require.True(t, slices.ContainsFunc(db.live(t), func(key string) bool {
+			return strings.HasPrefix(key, "app/"+sim.ClientID()+"/simulated/")
+		}) || api == smartcar.V3, db.live(t))
+	})
+}
+
+// The operator's way out: what was learned wrong is learned again, and the window that
+// is open stays shut.
+func TestResetCar(t *testing.T) {
+	bothAPIs(t, func(t *testing.T, sim *smartcartest.Server, _ *smartcar.Client, user *smartcar.User) {
+		v := user.Vehicle(smartcartest.ModelY)
+		_, err := v.Battery(t.Context())
+		require.NoError(t, err)
+		require.NoError(t, v.ResetCar(t.Context()))
+		_, err = v.Battery(t.Context())
+		require.ErrorIs(t, err, smartcar.ErrRateLimited)
+		require.Empty(t, sim.BrokenWindows(v.ID()))
+		access, err := v.Access(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, smartcar.ClassStreaming, access.Class)
+
+		// A car of which the application had said that the key is missing.
+		paired := user.Vehicle(smartcartest.Model3)
+		_, err = paired.Battery(t.Context())
+		require.NoError(t, err)
+		require.NoError(t, paired.SetKeyState(t.Context(), smartcar.KeyMissing))
+		_, _ = paired.Battery(t.Context()) // may take its turn
+		require.NoError(t, paired.ResetCar(t.Context()))
+		status, err := paired.KeyStatus(t.Context())
+		require.NoError(t, err)
+		require.NotEqual(t, smartcar.KeyMissing, status.State)
+	})
+}
+
+// A pause holds in every process, for reads; commands are sent.
+func TestPause(t *testing.T) {
+	onEitherAPI(t, func(t *testing.T, sim *smartcartest.Server, api smartcar.API) {
+		db := smartcar.WithStore(store.NewMemory())
+		client := apiClient(t, sim, api, db)
+		user := client.User(connect(t, sim, client).UserID)
+		until := time.Now().Add(10 * 24 * time.Hour)
+		for _, id := range []string{smartcartest.MachE, smartcartest.Model3, smartcartest.ModelS2018} {
+			v, elsewhere := user.Vehicle(id), apiClient(t, sim, api, db).User(user.ID()).Vehicle(id)
+			_, err := v.Battery(t.Context())
+			require.NoError(t, err)
+			require.NoError(t, v.Pause(t.Context(), until))
+			for _, paused := range []*smartcar.Vehicle{v, elsewhere} {
+				_, err = paused.Odometer(t.Context())
+				var limit *smartcar.RateLimitError
+				require.ErrorAs(t, err, &limit)
+				require.Equal(t, smartcar.RulePaused, limit.Rule)
+				require.True(t, limit.Local)
+				require.WithinDuration(t, until, limit.NextAllowed, time.Second)
+				access, err := paused.Access(t.Context())
+				require.NoError(t, err)
+				require.Equal(t, smartcar.RulePaused, access.Rule)
+			}
+			_, err = v.Lock(t.Context())
+			require.NoError(t, err)
+			require.NoError(t, v.ResetCar(t.Context()))
+			_, err = v.Odometer(t.Context())
+			require.ErrorIs(t, err, smartcar.ErrRateLimited, "a reset does not end it")
+			require.NoError(t, elsewhere.Pause(t.Context(), time.Time{}))
+			_, err = v.With(smartcar.IgnorePolicy()).Odometer(t.Context())
+			require.NoError(t, err)
+		}
+		v := user.Vehicle(smartcartest.MachE)
+		require.NoError(t, v.Pause(t.Context(), until))
+		require.NoError(t, v.Wait(t.Context()))
+		require.WithinDuration(t, until, time.Now(), time.Second)
+		_, err := v.Odometer(t.Context())
+		require.NoError(t, err)
+	})
+}
+
+// A snapshot as JSON is what was read, and where the car is only if that was read.
+func TestCaseSnapshotAsJSON(t *testing.T) {
+	bothAPIs(t, func(t *testing.T, sim *smartcartest.Server, client *smartcar.Client, user *smartcar.User) {
+		v := user.Vehicle(smartcartest.MachE)
+		s, err := v.Snapshot(t.Context(), smartcar.Battery, smartcar.Odometer, smartcar.EngineOil)
+		require.NoError(t, err)
+		battery, err := s.Battery()
+		require.NoError(t, err)
+		_, oilErr := s.EngineOil()
+		require.Error(t, oilErr)
+		text, err := json.Marshal(s)
+		require.NoError(t, err)
+		var read struct {
+			Results struct {
+				Battery  smartcar.BatteryReading  `json:"battery"`
+				Odometer smartcar.OdometerReading `json:"odometer"`
+			} `json:"results"`
+			Errors map[smartcar.Operation]string `json:"errors"`
+		}
+		require.NoError(t, json.Unmarshal(text, &read))
+		require.Equal(t, *battery, read.Results.Battery)
+		require.NotNil(t, read.Results.Odometer.Distance)
+		require.Equal(t, map[smartcar.Operation]string{smartcar.EngineOil: oilErr.Error()}, read.Errors)
+		require.NotContains(t, string(text), "atitude")
+
+		s, err = v.Snapshot(t.Context(), smartcar.Location)
+		require.NoError(t, err)
+		text, err = json.Marshal(s)
+		require.NoError(t, err)
+		require.Contains(t, string(text), "Latitude")
+		var log strings.Builder
+		slog.New(slog.NewJSONHandler(&log, nil)).Info("read", "snapshot", s)
+		require.NotContains(t, log.String(), "atitude")
+		text, err = json.Marshal(new(smartcar.Snapshot))
+		require.NoError(t, err)
+		require.JSONEq(t, `{"results":{}}`, string(text))
+		if client.API() == smartcar.V3 {
+			s, err = v.Snapshot(t.Context(), smartcar.AllSignals)
+			require.NoError(t, err)
+			text, err = json.Marshal(s)
+			require.NoError(t, err)
+			require.Contains(t, string(text), "odometer-traveleddistance")
+		}
 	})
 }

@@ -19,6 +19,7 @@ func TestCodesAreShortAndSaidForPeople(t *testing.T) {
 		"application-limit": smartcar.RuleApplication,
 		"store-away":        smartcar.RuleStore,
 		"budget":            smartcar.RuleBudget,
+		"paused":            smartcar.RulePaused,
 
 		"streaming": smartcar.ClassStreaming,
 		"legacy":    smartcar.ClassLegacy,

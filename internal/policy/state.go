@@ -13,6 +13,8 @@ type State struct {
 	said  said
 	data  dataKnown
 
+	pausedTo time.Time // by the operator: no data before
+
 	carried carried
 }
 
@@ -149,6 +151,9 @@ func (s State) NextData(now time.Time, rules Rules) Decision {
 		d = Decision{Next: s.data.quiet.to, Rule: RuleNothing}
 	case !s.data.nothing && (s.Keyless() || s.untold() || s.class.is == ClassLegacy):
 		d = Decision{Next: s.data.quiet.to, Rule: RuleAsleep}
+	}
+	if s.pausedTo.After(d.Next) {
+		d = Decision{Next: s.pausedTo, Rule: RulePaused}
 	}
 	if !d.Next.After(now) {
 		return Decision{}

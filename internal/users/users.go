@@ -53,6 +53,9 @@ type Grant struct {
 	Vehicles []string `json:"vehicles,omitempty"`
 }
 
+// RecordID is by what a grant is found again in a record of a later version.
+func (g Grant) RecordID() string { return g.ID }
+
 // Has reports whether a grant is one of the user's.
 func (r *Record) Has(grant string) bool { return r.index(grant) >= 0 }
 
