@@ -95,6 +95,9 @@ func (g *gate) describe(ctx context.Context, ref carRef, c car) *Access {
 	if until := g.pause.end(); until.After(g.opts.now()) && until.After(a.NextRead) {
 		a.NextRead, a.Rule = until, RuleApplication
 	}
+	if next := g.allowances.next(ref.id); next.After(a.NextRead) {
+		a.NextRead, a.Rule = next, RuleBudget
+	}
 	if s.MayNeedKey() {
 		a.NeedsKey = s.NeedsKey() || g.probe.keyIsFree
 		a.VirtualKeyURL = g.links.forCar(ctx, ref.user, "")
@@ -232,7 +235,7 @@ func (v *Vehicle) KeyStatus(ctx context.Context) (KeyStatus, error) {
 // askKeyStatus reads the status through the pipeline, which tells the policy. It is no
 // error if the status can never be read: the policy is told that, too.
 func (v *Vehicle) askKeyStatus(ctx context.Context, r *request) error {
-	_, err := v.readOne(ctx, opKeyStatus, nil)
+	_, err := v.decoded(v.read(ctx, opKeyStatus, nil, nil))
 	if err == nil || !keyStatusNeverHad(err) {
 		return err
 	}
@@ -252,6 +255,37 @@ func (v *Vehicle) SetKeyState(ctx context.Context, state KeyState) error {
 		return argumentError("SetKeyState", "takes smartcar.KeyInstalled or smartcar.KeyMissing")
 	}
 	_, err := v.core.cars.apply(ctx, v.car, car{}, events...)
+	return err
+}
+
+// ResetCar is the operator's way out when what is known of the car is wrong: its class,
+// its key, whether it sleeps and how often it was asked in vain are dropped, and learned
+// again. What protects the car stays: its open window, Smartcar's own limits, and a
+// pause. Errors: [ErrStore].
+func (v *Vehicle) ResetCar(ctx context.Context) error {
+	if _, err := v.newRequest(ctx, opKeyStatus); err != nil {
+		return err
+	}
+	v.core.gate.allowances.forget(v.car.id)
+	return v.tell(ctx, policy.Reset())
+}
+
+// Pause refuses reads of the car's data until the given time, in all processes that
+// share the store, as [RulePaused]; a [Vehicle.Watch] sleeps as long. The zero time ends
+// it. Commands are sent all the same, and kept answers handed out. Errors: [ErrStore].
+func (v *Vehicle) Pause(ctx context.Context, until time.Time) error {
+	if _, err := v.newRequest(ctx, opKeyStatus); err != nil {
+		return err
+	}
+	return v.tell(ctx, policy.Paused(until))
+}
+
+// tell applies what the operator says of the car.
+func (v *Vehicle) tell(ctx context.Context, e policy.Event) error {
+	c, err := v.core.cars.apply(ctx, v.car, car{}, e)
+	if err == nil {
+		v.core.answers.of(v.car.id).setClass(c.state)
+	}
 	return err
 }
 
@@ -279,6 +313,9 @@ func (v *Vehicle) Wait(ctx context.Context) error {
 
 // terminal reports whether a loop that watches a car should end with this error.
 func terminal(err error) bool {
+	if isBudget(err) {
+		return false // there is another month
+	}
 	for _, target := range []error{
 		ErrInvalidArgument, ErrNotConnected, ErrReconnectRequired, ErrReauthenticate,
 		ErrPermission, ErrUnauthorized, ErrNotSupported, ErrNotFound, ErrValidation, ErrBilling, ErrKeyNotNeeded,

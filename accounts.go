@@ -51,6 +51,34 @@ func (a *accounts) withGrants(ctx context.Context, userID string) (*users.Record
 	return r, err
 }
 
+// recent is stored without a round trip if the record was loaded in the last minute.
+// While the store is away, it takes an older one.
+func (a *accounts) recent(ctx context.Context, userID string) (*users.Record, error) {
+	recent, fresh := a.users.Recent(userID)
+	if fresh {
+		return recent, nil
+	}
+	r, err := a.stored(ctx, userID)
+	if recent != nil && errors.Is(err, ErrStore) {
+		return recent, nil
+	}
+	return r, err
+}
+
+// granted deletes what was kept of a user's cars and is not covered by the last run
+// of Connect any more.
+func (a *accounts) granted(ctx context.Context, userID string, connections []Connection) {
+	user, err := a.recent(ctx, userID)
+	if err != nil {
+		return // what is kept is compared before it is handed out
+	}
+	for _, c := range connections {
+		if c.VehicleID != "" && len(c.Permissions) > 0 {
+			a.answers.restrict(ctx, c.VehicleID, userID, permissionsOf{user.Connect, c.Permissions})
+		}
+	}
+}
+
 // recentWithGrants is withGrants without a round trip if the record was loaded in
 // the last minute. While the store is away, it takes an older one.
 func (a *accounts) recentWithGrants(ctx context.Context, userID string) (*users.Record, error) {
@@ -183,7 +211,7 @@ func (a *accounts) forget(ctx context.Context, userID string) error {
 	if err != nil {
 		return err
 	}
-	scopes := []string{userID} // of API v3; the others are the grants of v2.0
+	scopes := []string{userID} // the others are grants, to which an earlier version kept answers
 	seen := make(map[string]bool)
 	addGrant := func(id string) {
 		if id != "" && !seen[id] {
@@ -237,9 +265,9 @@ func (a *accounts) renew(ctx context.Context, userID, grant string, within time.
 
 // disconnected deletes the answers about a car that a grant no longer reaches. The
 // car stays filed with the user, so that Forget finds the policy's record of it.
-func (a *accounts) disconnected(ctx context.Context, car carRef, grant string) error {
+func (a *accounts) disconnected(ctx context.Context, car carRef) error {
 	return errors.Join(
-		a.answers.dropScope(ctx, car.id, grant),
+		a.answers.dropScope(ctx, car.id, car.user),
 		a.users.Unlist(ctx, car.user, car.id),
 	)
 }

@@ -1,24 +1,25 @@
 package smartcar
 
 import (
-	"cmp"
+	"bytes"
+	"compress/flate"
 	"context"
-	"encoding/json"
+	"errors"
+	"io"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/seed-498a1bc4/smartcar/internal/contexts"
 	"github.com/seed-498a1bc4/smartcar/internal/lru"
 	"github.com/seed-498a1bc4/smartcar/internal/policy"
-	"github.com/seed-498a1bc4/smartcar/internal/randid"
 	"github.com/seed-498a1bc4/smartcar/internal/records"
 	"github.com/seed-498a1bc4/smartcar/internal/users"
 )
 
 // answerCache keeps the last answers of each vehicle. Below the vehicle they are
-// keyed by scope (the grant on v2.0, the user on v3), operation and units, so
+// keyed by scope (the user), operation and units, so
 // that a shared car leaks nothing between its owners.
 type answerCache struct {
 	vehicles *lru.Cache[string, *vehicleKept] // nil keeps none
@@ -30,7 +31,9 @@ type answerRef struct {
 	kept  *vehicleKept // nil keeps none
 	car   carRef
 	scope string     // whose answers these are
-	units UnitSystem // as asked for
+	units UnitSystem // as asked for; see wire.keptIn
+	// connect is the run of Connect under whose permissions they were given.
+	connect uint64
 }
 
 func (r answerRef) key(op Operation) answerKey {
@@ -38,7 +41,7 @@ func (r answerRef) key(op Operation) answerKey {
 }
 
 func (r *request) answerRef() answerRef {
-	return answerRef{kept: r.kept, car: r.car, scope: r.scope, units: r.units}
+	return answerRef{kept: r.kept, car: r.car, scope: r.scope, units: r.keptIn, connect: r.connect}
 }
 
 func newAnswerCache(o *options, r records.Records, u *users.Users) *answerCache {
@@ -66,6 +69,21 @@ type vehicleKept struct {
 	// plain: the class is known, and the answers are new each time. Then there is
 	// nothing to look for before a read.
 	plain atomic.Bool
+	// granted has the permissions of a scope, as the last run of Connect that is
+	// known has left them.
+	granted map[string]permissionsOf
+}
+
+// permissionsOf are those that one run of Connect has granted for a car.
+type permissionsOf struct {
+	connect uint64
+	list    []string
+}
+
+// cover reports whether the permissions allow an answer of before. The list of all
+// signals may hold more than any one of them tells.
+func (g permissionsOf) cover(op *operation) bool {
+	return op.name != AllSignals && (op.permission == "" || slices.Contains(g.list, op.permission))
 }
 
 type answerKey struct {
@@ -93,11 +111,17 @@ func (c *answerCache) keep(ctx context.Context, ref answerRef, began time.Time, 
 	if k.answers == nil {
 		k.answers = make(map[answerKey]part)
 	}
-	for _, p := range parts {
-		if p.err == nil && p.op.kind == KindData {
-			p.value = nil // the caller's
-			k.answers[answerKey{scope: ref.scope, op: p.op.name, units: ref.units}] = p
+	for i := range parts {
+		parts[i].connect = ref.connect
+		p := parts[i]
+		if p.err != nil {
+			continue
 		}
+		p.value = nil // the caller may change it
+		if len(p.body) >= largeBody {
+			p = p.pack()
+		}
+		k.answers[answerKey{scope: ref.scope, op: p.op.name, units: ref.units}] = p
 	}
 	k.mu.Unlock()
 	if c.stored != nil {
@@ -115,7 +139,7 @@ func (c *answerCache) discard(ctx context.Context, vehicleID string, now time.Ti
 	fresh := &vehicleKept{since: now}
 	if ok {
 		old.mu.Lock()
-		fresh.hasClass, fresh.repeating, fresh.cadence = old.hasClass, old.repeating, old.cadence
+		fresh.hasClass, fresh.repeating, fresh.cadence, fresh.granted = old.hasClass, old.repeating, old.cadence, old.granted
 		fresh.plain.Store(old.plain.Load())
 		old.mu.Unlock()
 	}
@@ -129,6 +153,44 @@ func (c *answerCache) dropScope(ctx context.Context, vehicleID, scope string) er
 		k.dropScope(scope)
 	}
 	return c.stored.dropScope(ctx, vehicleID, scope)
+}
+
+// restrict deletes what a new run of Connect does not cover of the answers that a
+// scope was given before it.
+func (c *answerCache) restrict(ctx context.Context, vehicleID, scope string, granted permissionsOf) {
+	if k, ok := c.vehicles.Get(vehicleID); ok {
+		k.restrict(scope, granted)
+	}
+	_ = c.stored.restrict(ctx, vehicleID, scope, granted)
+}
+
+func (k *vehicleKept) restrict(scope string, granted permissionsOf) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for key, p := range k.answers {
+		switch {
+		case key.scope != scope || p.connect == granted.connect:
+		case granted.cover(p.op):
+			p.connect = granted.connect
+			k.answers[key] = p
+		default:
+			delete(k.answers, key)
+		}
+	}
+	all := maps.Clone(k.granted) // another vehicleKept may have the same
+	if all == nil {
+		all = make(map[string]permissionsOf)
+	}
+	all[scope] = granted
+	k.granted = all
+}
+
+// grantedTo returns the permissions of a scope by a run of Connect, if they are known.
+func (k *vehicleKept) grantedTo(scope string, connect uint64) (permissionsOf, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	granted, ok := k.granted[scope]
+	return granted, ok && granted.connect == connect
 }
 
 func (k *vehicleKept) dropScope(scope string) {
@@ -146,13 +208,43 @@ func (k *vehicleKept) get(key answerKey) (part, bool) {
 		return part{}, false
 	}
 	k.mu.Lock()
-	defer k.mu.Unlock()
 	p, ok := k.answers[key]
-	return p, ok
+	k.mu.Unlock()
+	return p.unpacked(), ok
+}
+
+// largeBody is from where on a body is packed: the list of all signals is some 50 kB
+// of JSON, and packed a tenth of that.
+const largeBody = 8 << 10
+
+// pack makes a kept part smaller.
+func (p part) pack() part {
+	if len(p.body) < largeBody {
+		return p
+	}
+	var small bytes.Buffer
+	w, err := flate.NewWriter(&small, flate.BestSpeed)
+	if err == nil {
+		_, err = w.Write(p.body)
+		err = errors.Join(err, w.Close())
+	}
+	if err == nil {
+		p.body, p.packed = nil, slices.Clip(small.Bytes())
+	}
+	return p
+}
+
+func (p part) unpacked() part {
+	if p.packed != nil {
+		p.body, _ = io.ReadAll(flate.NewReader(bytes.NewReader(p.packed))) // from memory: cannot fail
+		p.packed = nil
+	}
+	return p
 }
 
 // putNewer stores an answer that this process did not ask for, unless it is outdated.
 func (k *vehicleKept) putNewer(key answerKey, p part) {
+	p = p.pack()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if old, ok := k.answers[key]; !p.meta.ReceivedAt.After(k.since) || ok && !p.outdates(old) {
@@ -190,16 +282,12 @@ func (k *vehicleKept) dropUntil(at time.Time) {
 	}
 }
 
-// current returns the answer that Smartcar would give again: that of a legacy
-// car before its data is refreshed.
-func (k *vehicleKept) current(key answerKey, now time.Time, rules policy.Rules) (part, bool) {
-	p, ok := k.get(key)
-	if !ok || !k.repeats() {
-		return part{}, false
-	}
+// stillRepeats reports whether Smartcar would give an answer again: that of a
+// legacy car before its data is refreshed.
+func (k *vehicleKept) stillRepeats(p part, now time.Time, rules policy.Rules) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return p, now.Before(k.cadence.Next(p.meta.RecordedAt, p.meta.ReceivedAt, rules))
+	return now.Before(k.cadence.Next(p.meta.RecordedAt, p.meta.ReceivedAt, rules))
 }
 
 // repeats reports whether the vehicle's answers stay the same until it refreshes.
@@ -230,223 +318,4 @@ func (k *vehicleKept) setClass(s policy.State) {
 	defer k.mu.Unlock()
 	k.hasClass, k.repeating, k.cadence = s.Class() != policy.ClassUnresolved, s.Repeats(), s.Cadence()
 	k.plain.Store(k.hasClass && !k.repeating)
-}
-
-// StoredAnswers bounds what [WithStoredAnswers] keeps of each vehicle.
-type StoredAnswers struct {
-	// Keep is how long an answer is kept at most, up to 90 days. Default a day. How
-	// old an answer may be that a read takes says [MaxAge].
-	Keep time.Duration
-	// MaxBytes is the size of all answers of one vehicle, up to 1 MiB; the
-	// oldest go first. Default 64 KiB, which is more than a car has to say.
-	MaxBytes int
-	// Location keeps answers that may tell where the car is, too. They stand
-	// in the store as Smartcar sent them: consider a [store.Sealed] store.
-	Location bool
-}
-
-const (
-	maxAnswerAge   = 90 * 24 * time.Hour
-	maxAnswerBytes = 1 << 20
-)
-
-// WithStoredAnswers keeps the last answers in the store too, so that replicas
-// share them and a restart does not forget them: a legacy car is then asked
-// once a refresh by all replicas together, and [AllowStale] works anywhere.
-// Each answer costs a read and a write of the store, so does each command, and
-// each answer that is handed out a read. A store that is away costs nothing but
-// the sharing. Without an answer cache, [WithAnswerCache] at zero, none are kept.
-func WithStoredAnswers(bounds StoredAnswers) Option {
-	return func(o *options) error {
-		bounds.Keep = cmp.Or(bounds.Keep, 24*time.Hour)
-		bounds.MaxBytes = cmp.Or(bounds.MaxBytes, 64<<10)
-		switch {
-		case bounds.Keep < 0 || bounds.Keep > maxAnswerAge:
-			return argumentError("StoredAnswers.Keep", "must be above zero and at most 90 days; zero is a day")
-		case bounds.MaxBytes < 0 || bounds.MaxBytes > maxAnswerBytes:
-			return argumentError("StoredAnswers.MaxBytes", "must be above zero and at most 1 MiB; zero is 64 KiB")
-		}
-		o.storedAnswers = &bounds
-		return nil
-	}
-}
-
-// storedAnswers is the part of the answer cache that replicas share through the
-// store. A nil one keeps nothing.
-type storedAnswers struct {
-	opts    *options
-	records records.Records
-	users   *users.Users
-	bounds  StoredAnswers
-}
-
-// answersRecord is what is stored of one vehicle. All times are the store's.
-type answersRecord struct {
-	// DiscardedAt is when a command made all answers to earlier requests outdated,
-	// also those that have not arrived yet.
-	DiscardedAt time.Time      `json:"discarded_at,omitzero"`
-	Answers     []storedAnswer `json:"answers,omitempty"`
-	Write       uint64         `json:"write"` // makes every write distinct; see records.swap
-}
-
-type storedAnswer struct {
-	Scope      string          `json:"scope"`
-	Operation  Operation       `json:"operation"`
-	Units      UnitSystem      `json:"units"` // as asked for
-	Body       json.RawMessage `json:"body"`
-	RequestID  string          `json:"request_id,omitempty"`
-	RecordedAt time.Time       `json:"recorded_at,omitzero"`
-	FetchedAt  time.Time       `json:"fetched_at,omitzero"`
-	ReceivedAt time.Time       `json:"received_at"`
-	UnitSystem UnitSystem      `json:"unit_system,omitempty"` // as answered
-	Pushed     bool            `json:"pushed,omitempty"`      // by a webhook
-	Sequence   int64           `json:"sequence,omitempty"`    // of its event
-}
-
-// part is the answer as it is kept in memory; its operation is still to be found.
-func (a *storedAnswer) part() part {
-	return part{body: a.Body, pushed: a.Pushed, sequence: a.Sequence, meta: Meta{
-		RequestID: a.RequestID, UnitSystem: a.UnitSystem, Source: SourceCache,
-		RecordedAt: a.RecordedAt, FetchedAt: a.FetchedAt, ReceivedAt: a.ReceivedAt,
-	}}
-}
-
-func answersKey(vehicleID string) string { return "answers/" + vehicleID }
-
-// change edits the record of a vehicle and keeps it within its bounds.
-func (s *storedAnswers) change(ctx context.Context, vehicleID string, change func(r *answersRecord, now time.Time) bool) error {
-	_, err := records.Change(ctx, s.records, answersKey(vehicleID), s.bounds.Keep, func(r *answersRecord, _ bool, now time.Time) error {
-		if !change(r, now) {
-			return records.ErrUnchanged
-		}
-		r.bound(s.bounds, now)
-		r.Write = randid.New()
-		return nil
-	})
-	return err
-}
-
-// bound drops what is too old, and the oldest of what is too much.
-func (r *answersRecord) bound(bounds StoredAnswers, now time.Time) {
-	slices.SortFunc(r.Answers, func(a, b storedAnswer) int { return b.ReceivedAt.Compare(a.ReceivedAt) })
-	left := bounds.MaxBytes
-	r.Answers = slices.DeleteFunc(r.Answers, func(a storedAnswer) bool {
-		left -= a.size()
-		return left < 0 || now.Sub(a.ReceivedAt) >= bounds.Keep
-	})
-}
-
-// size is what the answer takes in the record, the names of its fields included.
-func (a *storedAnswer) size() int {
-	const fields = 250
-	return fields + len(a.Scope) + len(a.Operation) + len(a.RequestID) + len(a.Body)
-}
-
-// keep stores the answers to a request that left at began, if its user is still
-// known.
-func (s *storedAnswers) keep(ctx context.Context, ref answerRef, began time.Time, parts []part) {
-	parts = slices.DeleteFunc(slices.Clone(parts), func(p part) bool {
-		return p.err != nil || p.op.kind != KindData || p.op.mayTellPlace() && !s.bounds.Location || !json.Valid(p.body)
-	})
-	ctx, cancel := contexts.Detached(ctx)
-	defer cancel()
-	if len(parts) == 0 || !s.users.AddCar(ctx, ref.car.user, ref.car.id, false) {
-		return
-	}
-	first := false
-	err := s.change(ctx, ref.car.id, func(r *answersRecord, now time.Time) bool {
-		toStore := now.Sub(s.opts.now()) // from our clock to the store's
-		if !r.DiscardedAt.IsZero() && !began.Add(toStore).After(r.DiscardedAt) {
-			return false
-		}
-		first = !slices.ContainsFunc(r.Answers, func(a storedAnswer) bool { return a.Scope == ref.scope })
-		if first && !s.users.AddCarNow(ctx, ref.car.user, ref.car.id, false) {
-			return false // another replica has just forgotten the user
-		}
-		for _, p := range parts {
-			r.put(storedAnswer{
-				Scope: ref.scope, Operation: p.op.name, Units: ref.units, Body: p.body,
-				RequestID: p.meta.RequestID, UnitSystem: p.meta.UnitSystem,
-				RecordedAt: p.meta.RecordedAt, FetchedAt: p.meta.FetchedAt, ReceivedAt: p.meta.ReceivedAt.Add(toStore),
-				Pushed: p.pushed, Sequence: p.sequence,
-			})
-		}
-		return true
-	})
-	// As in cars.checkNew: Forget may have come before there was an answer to find.
-	if err == nil && first && !s.users.AddCarNow(ctx, ref.car.user, ref.car.id, false) {
-		_ = s.dropScope(ctx, ref.car.id, ref.scope)
-	}
-}
-
-// put replaces an answer by a newer one.
-func (r *answersRecord) put(a storedAnswer) {
-	for i, old := range r.Answers {
-		if old.Scope == a.Scope && old.Operation == a.Operation && old.Units == a.Units {
-			if a.part().outdates(old.part()) {
-				r.Answers[i] = a
-			}
-			return
-		}
-	}
-	r.Answers = append(r.Answers, a)
-}
-
-// sync brings what this process keeps of a vehicle up to what other replicas have
-// stored, as far as it concerns the scope.
-func (s *storedAnswers) sync(ctx context.Context, ref answerRef) {
-	if s == nil || ref.kept == nil {
-		return
-	}
-	record, err := s.records.Load(ctx, answersKey(ref.car.id))
-	if err != nil {
-		return // nothing is stored, or the store is away: only the answers in memory count
-	}
-	r, err := records.Decode[answersRecord](record.Value)
-	if err != nil {
-		return // written by another version
-	}
-	now := s.opts.now()
-	toOurs := time.Duration(0)
-	if !record.Now.IsZero() {
-		toOurs = now.Sub(record.Now)
-	}
-	if !r.DiscardedAt.IsZero() {
-		ref.kept.dropUntil(r.DiscardedAt.Add(toOurs))
-	}
-	for _, a := range r.Answers {
-		op := lookup(a.Operation)
-		received := a.ReceivedAt.Add(toOurs)
-		if a.Scope != ref.scope || len(op) == 0 || now.Sub(received) >= s.bounds.Keep {
-			continue
-		}
-		p := a.part()
-		p.op, p.meta.ReceivedAt = &op[0], received
-		ref.kept.putNewer(answerKey{scope: a.Scope, op: a.Operation, units: a.Units}, p)
-	}
-}
-
-// discard deletes the answers of all owners, also those that have not arrived yet.
-func (s *storedAnswers) discard(ctx context.Context, vehicleID string) error {
-	if s == nil {
-		return nil
-	}
-	ctx, cancel := contexts.Detached(ctx)
-	defer cancel()
-	return s.change(ctx, vehicleID, func(r *answersRecord, now time.Time) bool {
-		r.Answers, r.DiscardedAt = nil, now
-		return true
-	})
-}
-
-// dropScope deletes the answers of one scope.
-func (s *storedAnswers) dropScope(ctx context.Context, vehicleID, scope string) error {
-	if s == nil {
-		return nil
-	}
-	return s.change(ctx, vehicleID, func(r *answersRecord, _ time.Time) bool {
-		before := len(r.Answers)
-		r.Answers = slices.DeleteFunc(r.Answers, func(a storedAnswer) bool { return a.Scope == scope })
-		return len(r.Answers) != before
-	})
 }

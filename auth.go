@@ -3,6 +3,7 @@ package smartcar
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/seed-498a1bc4/smartcar/internal/contexts"
 	"github.com/seed-498a1bc4/smartcar/internal/echo"
@@ -66,17 +67,17 @@ func authorizing(next exchange) layer {
 	return func(ctx context.Context, r *request, t *turn) (attempt, error) {
 		header, a, err := send(ctx, r, t)
 		for range 2 {
-			if err == nil || !a.unauthorized(err) {
+			if err == nil || !a.unauthorized(err) || t.alone() {
 				break
 			}
 			t.reserveAgain(ctx)
 			renewed, ended := r.auth.replace(ctx, header)
-			if errors.Is(ended, ErrReconnectRequired) {
-				return attempt{outcome: policy.OutcomeReleased}, ended // says what helps
-			}
-			if ended != nil {
-				a.explainRefusal(r.auth, errors.Is(ended, tokens.ErrNoOther))
+			if errors.Is(ended, tokens.ErrNoOther) {
+				a.explainRefusal(r)
 				break
+			}
+			if ended != nil { // why there is no other token says more than the 401
+				return attempt{outcome: policy.OutcomeReleased}, ended
 			}
 			header, a, err = send(ctx, r, t)
 			if !renewed {
@@ -84,7 +85,9 @@ func authorizing(next exchange) layer {
 			}
 			refused := a.unauthorized(err)
 			r.auth.afterReplace(header, !refused)
-			a.explainRefusal(r.auth, refused)
+			if refused {
+				a.explainRefusal(r)
+			}
 			break
 		}
 		return a, err
@@ -92,12 +95,17 @@ func authorizing(next exchange) layer {
 }
 
 // explainRefusal replaces Smartcar's text, that the header is malformed or expired,
-// if the header is known to be neither.
-func (a attempt) explainRefusal(auth credential, refused bool) {
-	if why := auth.whyRefused(); refused && why != "" {
+// where the header is known to be neither.
+func (a attempt) explainRefusal(r *request) {
+	a.failure.gone = r.coversCar()
+	if why := r.auth.whyRefused(); why != "" {
 		a.failure.Description = why
 	}
 }
+
+// coversCar reports whether a good token that is refused is one which does not reach
+// the car: those of API v2.0 are of one owner's cars.
+func (r *request) coversCar() bool { return r.car.id != "" && r.auth == credential(&r.grant) }
 
 // unauthorized reports whether the request as a whole was refused for its token.
 // A 401 for one item of a batch is another thing: the batch was carried out, and
@@ -214,7 +222,7 @@ func (l *logins) afterFailure(ctx context.Context, grant, userID string, err err
 }
 
 // end takes a grant that Smartcar no longer honors out of use, and deletes the
-// answers that were kept for it. The user stays stored, so that the link to add
+// answers about the cars that no other grant of the user reaches. The user stays stored, so that the link to add
 // the key can be shown. The answers go first: if the process dies in between, the
 // grant is still there, and the next request that fails with it ends it again.
 // The work goes on when the caller has left. Each step has its own time limit,
@@ -227,12 +235,15 @@ func (l *logins) end(ctx context.Context, grant, userID string) error {
 			user, err := l.users.Stored(ctx, userID)
 			if err == nil && user.Has(grant) {
 				cars, err = l.users.Cars(ctx, userID, user)
+				cars = slices.DeleteFunc(cars, func(c users.Car) bool { // another grant may reach it
+					return len(user.Grants) > 1 && c.Grant != grant
+				})
 			}
 			return err
 		})
 	}
 	for i := 0; err == nil && i < len(cars); i++ {
-		err = detached(ctx, func(ctx context.Context) error { return l.answers.dropScope(ctx, cars[i].ID, grant) })
+		err = detached(ctx, func(ctx context.Context) error { return l.answers.dropScope(ctx, cars[i].ID, userID) })
 	}
 	if err != nil && !errors.Is(err, ErrNotConnected) {
 		return err

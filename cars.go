@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/contexts"
@@ -294,6 +295,8 @@ func (cs *cars) forget(ctx context.Context, ref carRef) error {
 //	               as used unless an answer says otherwise
 //	reserve again  the request was refused for its token, and will be sent with
 //	               another one
+//	abandon        the caller has left: a request that is on the wire goes on, see
+//	               gate.fly
 //	settle         by gate.settle: what came back decides whether the turn is used
 //
 // Two replicas A and B, of which A is slow:
@@ -319,6 +322,10 @@ type turn struct {
 	// left says that the last write has stored the phase sent, for a request that
 	// leaves right after it.
 	left bool
+
+	mu        sync.Mutex
+	onWire    bool // the request has been given to the transport
+	abandoned bool // the caller has left
 }
 
 var (
@@ -328,15 +335,51 @@ var (
 	// errStoreSlow: the store took so long to write the lease that what is left of the
 	// lease does not cover the request.
 	errStoreSlow = errors.New("the store answers too slowly for a turn to be taken")
+	// errAbandoned: the caller has left before the request could.
+	errAbandoned = fmt.Errorf("the caller has left: %w", context.Canceled)
 )
 
-// leave stores that the request leaves now. It writes nothing if the turn was
-// taken by an AskDataAndLeave a moment ago. A lease covers one sending, so leave is
-// called before each.
+// leave lets the request go to the transport. It is called before each time the
+// request is sent: a lease covers one sending. A caller who has left by then takes
+// the request back; one who leaves later does not.
 func (t *turn) leave(ctx context.Context) error {
 	if t == nil {
 		return nil
 	}
+	if err := t.noteLeaving(ctx); err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.abandoned {
+		return &Error{Operation: t.op, reach: reachedNever, Err: errAbandoned}
+	}
+	t.onWire = true
+	return nil
+}
+
+// abandon says that the caller has left. It reports whether the request is on the
+// wire, and so goes on.
+func (t *turn) abandon() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.abandoned = true
+	return t.onWire
+}
+
+// alone reports whether the caller has left: nothing more may be sent.
+func (t *turn) alone() bool {
+	if t == nil {
+		return false
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.abandoned
+}
+
+// noteLeaving stores that the request leaves now, unless the turn was taken with
+// that.
+func (t *turn) noteLeaving(ctx context.Context) error {
 	if t.left && t.covered() {
 		t.left = false
 		return nil
@@ -374,6 +417,9 @@ func (t *turn) reserveAgain(ctx context.Context) {
 		return
 	}
 	t.left = false
+	t.mu.Lock()
+	t.onWire = false
+	t.mu.Unlock()
 	for range 3 {
 		state, d := t.cars.step(t.record, policy.ReserveAgain(t.nonce, t.cars.opts.reserveLease()))
 		if d.Verdict == policy.VerdictLost {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/seed-498a1bc4/smartcar/internal/records"
 	"github.com/seed-498a1bc4/smartcar/internal/tokens"
+	"github.com/seed-498a1bc4/smartcar/internal/underway"
 	"github.com/seed-498a1bc4/smartcar/internal/users"
 	"github.com/seed-498a1bc4/smartcar/store"
 )
@@ -69,7 +70,8 @@ func (c Config) LogValue() slog.Value {
 }
 
 // A Client is one application at Smartcar. It is safe for concurrent use; make
-// one and keep it. It starts no goroutine.
+// one and keep it. A read that has taken a car's turn may outlive its caller: see
+// [Client.Drain]. Apart from that it starts no goroutine that outlives a call.
 type Client struct{ core *core }
 
 // core is what the handles of one client share: how a request goes out, and
@@ -83,6 +85,7 @@ type core struct {
 	opts        *options
 	api         string // base URL of the API version in use
 	wire        wire
+	rows        map[Operation][]operation // of the table, by their names
 	reach       reach
 	send        layer // the pipeline
 	pause       *pause
@@ -145,15 +148,15 @@ func newCore(config Config, o *options) *core {
 	wire := wireOf(o.api)
 	c := &core{
 		appID: config.application(), redirectURL: config.RedirectURL, secrets: func() secrets { return hidden },
-		opts: o, wire: wire, api: wire.base(o.origins).String(), pause: &pause{opts: o},
+		opts: o, wire: wire, rows: rowsByName(), api: wire.base(o.origins).String(), pause: &pause{opts: o},
 	}
-	stored := records.New(o.store, o.clock)
+	stored := records.New(o.storeOf(config.application()), o.clock)
 	c.users = users.New(stored, o.clock, max(o.cacheSize, leastUserCars))
 	c.answers = newAnswerCache(o, stored, c.users)
 	c.links = &keyLinks{o, c.users}
 	c.cars = newCars(o, stored, c.users)
 	c.gate = &gate{
-		opts: o, pause: c.pause, cars: c.cars, links: c.links, answers: c.answers,
+		opts: o, pause: c.pause, cars: c.cars, links: c.links, answers: c.answers, allowances: newAllowances(o), underway: underway.New[shared](maxDetached),
 		reserve: o.reserveLease(), lease: o.lease(),
 	}
 	c.send = newPipeline(c.gate, wire, hidden)

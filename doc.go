@@ -101,7 +101,35 @@
 // refused locally.
 //
 // [Vehicle.Access] explains all of this for one car, and [Vehicle.With] takes
-// the options that change it: [AllowStale], [ShareInFlight], [IgnorePolicy].
+// the options that change it: [AllowStale], [MaxAge], [WithoutTurn],
+// [IgnorePolicy].
+//
+// # Turns
+//
+// The one read in 8 hours of a car without its key is precious. All that its
+// answer brought is kept, on API v3 the whole list of signals, whatever was asked
+// for. What a webhook of format 4.0 has pushed since is an answer, too: a read that
+// would be refused returns it, marked [SourceWebhook] and not Stale.
+// [AllowStale] takes what is older than that, and [MaxAge] takes what is young
+// enough before it asks, for any car.
+//
+// Callers who want what one request under way will bring share it: reads of one
+// process, of the same user and car, on API v2.0 of the same things in the same
+// units. None shares what was asked for before a command was sent to the car, and
+// [IgnorePolicy] shares nothing. The others get the answer marked [SourceCache].
+//
+// When a caller leaves, because its context ends, it returns at once. A read that
+// has taken a car's turn and was sent goes on without it, within the time of
+// [WithTimeout] and without a repetition, and its answer is kept: so a turn is
+// not lost. At most 1,000 go on like this; beyond that a caller waits for its
+// answer. One that was not sent yet is taken back, with its turn. Call
+// [Client.Drain] before a program ends, and at the end of tests;
+// [WithoutDetachedReads] turns it off. A panic of the transport is logged with
+// its stack and raised again in the caller; when the caller has left, the process
+// goes on. The turn counts as used then.
+//
+// What is kept belongs to the owner, whichever grant brought it: it outlives
+// another run of Connect, as far as the newest grant has the permission for it.
 //
 // # Permissions
 //
@@ -192,12 +220,13 @@
 // What the API answers, as [Error.Type] and [Error.Code], which are open:
 //
 //	AUTHENTICATION                          ErrUnauthorized
-//	                                        The token was refused, though it is fresh: it does not cover this car.
+//	                                        The token was refused, though it is fresh: it does not cover this car. For a
+//	                                        car on v2.0 that is ErrVehicleGone, too.
 //	  UNAUTHORIZED, ACCESS_DENIED           The same on v3: the credentials do not allow it; see the dashboard.
 //	BILLING                                 ErrBilling
 //	  INVALID_PLAN, VEHICLE_LIMIT,          The plan does not allow it; see the dashboard.
-//	  VEHICLE_REQUEST_LIMIT,
 //	  ACCOUNT_SUSPENDED
+//	  VEHICLE_REQUEST_LIMIT                 RuleBudget: reads of the car are refused locally until NextAllowed.
 //	COMPATIBILITY                           ErrNotSupported
 //	  MAKE_NOT_COMPATIBLE,                  Never for this car. Do not ask again.
 //	  SMARTCAR_NOT_CAPABLE,
@@ -217,8 +246,9 @@
 //	  SMARTCAR_API                          RuleApplication: all calls are refused locally until NextAllowed.
 //	RESOURCE_NOT_FOUND                      ErrNotFound
 //	  PATH, VERSION, INVALID_PATH           A wrong Request.Path, or an API version that was switched off.
-//	  VEHICLE_NOT_FOUND                     On v3: the car is not there, or not connected by this user.
-//	  SIGNAL_NOT_FOUND                      On v3: there is no such signal, or none is stored of the car yet.
+//	  VEHICLE_NOT_FOUND                     ErrVehicleGone, too, on v3: the car is not there, or not connected by this user.
+//	  SIGNAL_NOT_FOUND                      ErrNothingStored, too, on v3: it is not stored of the car yet, or there is no such
+//	                                        signal.
 //	SERVER
 //	  INTERNAL                              ErrUnavailable. Reads have been retried.
 //	  RECORD_NOT_FOUND,                     No sentinel: ask Smartcar's support, with Error.RequestID.
@@ -244,7 +274,8 @@
 //	invalid_client                          ErrUnauthorized: look at Config.ClientID and ClientSecret.
 //	unauthorized_client                     ErrUnauthorized: the application is not enabled for the make of the car, which the
 //	                                        description names. See the dashboard; connecting again does not help.
-//	invalid_request                         No sentinel: compare the code.
+//	invalid_request                         No sentinel: compare the code. ErrReconnectRequired if it says of a refresh that
+//	                                        the refresh token is invalid.
 //	server_error                            ErrUnavailable
 //
 // And when there is neither type nor code:
@@ -279,6 +310,7 @@
 //	ErrStore                                The store failed; see below.
 //	store.ErrSealed                         Inside an ErrStore: the keys given to store.NewSealed do not open a record.
 //	ErrNotRequested                         The snapshot was not asked for this.
+//	ErrTakesTurn                            WithoutTurn: the car would be asked, and nothing is kept.
 //	ErrKeyNotNeeded                         WaitForKey: the car takes no key.
 //	ErrWebhookRefused                       A delivery was not taken: its signature, its form, your handler or the store.
 //
@@ -356,6 +388,9 @@
 // key is refused ([RuleStore]), and the rest is sent as long as the tokens it
 // needs are still in memory; [WithStorePolicy] changes both.
 //
+// Where several applications, or live and simulated cars of one, share a store,
+// [WithSharedStore] keeps them apart.
+//
 // Values hold tokens: keep them from readers, or wrap the store with
 // [store.NewSealed]. Records of cars are dropped 90 days after their last change,
 // and learned again.
@@ -372,14 +407,16 @@
 //
 // # Memory
 //
-// The client keeps the last answer to each read of 10,000 vehicles, by grant
-// and unit system, so that a car with two owners leaks nothing between them:
-// see [WithAnswerCache]. A command that may have been carried out discards the
-// answers of its car, the end of a grant those it was told. Besides, it keeps
+// The client keeps the last answer to each read of 10,000 vehicles, by user and on
+// API v2.0 by unit system, so that a car with two owners leaks nothing between
+// them: see [WithAnswerCache]. On API v3 that is the whole list of signals, some
+// 15 kB of memory for a car that has everything. A command that may have been carried out
+// discards the answers of its car, the end of the last grant those of its user. Besides, it keeps
 // the tokens of 10,000 grants, what is stored about 10,000 users for a minute
 // and, with a store other than a [store.Memory], what is known of as many cars
-// as answers. All of it can be lost without harm. A client starts no goroutine
-// and needs no closing. [WithStoredAnswers] keeps answers in the store as well,
+// as answers. All of it can be lost without harm. A client starts a goroutine for
+// each read that takes a car's turn, which ends with the read, and needs no
+// closing but [Client.Drain]. [WithStoredAnswers] keeps answers in the store as well,
 // for all replicas and beyond a restart, but for those that tell where a car is.
 //
 // # Units

@@ -121,6 +121,8 @@ func tokenError(op Operation, err error, now time.Time) error {
 	if errors.As(err, &answered) && answered.Response != nil && answered.Response.StatusCode >= 300 {
 		e := decodeError(op, answered.Response.StatusCode, answered.Response.Header, answered.Body, now)
 		if e.Code != codeNotEnabled { // which names the make
+			e.void = op == opRefresh && e.StatusCode == http.StatusBadRequest && e.Code == "invalid_request" &&
+				strings.Contains(strings.ToLower(e.Description), "refresh")
 			e.Description = "" // it may quote the code or the token
 		}
 		e.read = op == opRefresh

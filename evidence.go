@@ -42,6 +42,7 @@ import (
 //	  ASLEEP, or resolved                       LearnData                       core.learnEvent
 //	webhook event of format 2.0                 LearnData, LearnKeyRequired     core.learnReadings
 //	the application's word                      LearnKey                        Vehicle.SetKeyState
+//	the operator's                              Reset, Paused                   Vehicle.ResetCar, Pause
 //	the owner ran Connect again                 AccessChanged                   accounts.accessChanged
 //	the car was subscribed to a webhook         Subscribed                      Vehicle.Subscribe
 //

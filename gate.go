@@ -11,6 +11,7 @@ import (
 	"github.com/seed-498a1bc4/smartcar/internal/policy"
 	"github.com/seed-498a1bc4/smartcar/internal/randid"
 	"github.com/seed-498a1bc4/smartcar/internal/records"
+	"github.com/seed-498a1bc4/smartcar/internal/underway"
 )
 
 // gate applies the policy of internal/policy to every request to a vehicle: it
@@ -23,14 +24,15 @@ type gate struct {
 	links   *keyLinks
 	answers *answerCache
 	probe   *probe
+	// allowances know the cars whose month is used up.
+	allowances *allowances
 	// How long a turn is held: before its request leaves, see reserveLease, and
 	// from then on.
 	reserve, lease time.Duration
 	// learning lets one caller ask for the class of a car, or for its key, in place of
 	// all who need it for the same user.
 	learning records.Flights
-	// turns are the requests of this process that hold a car's turn.
-	turns records.Flights
+	underway *underway.Set[shared]
 }
 
 const (
@@ -60,6 +62,12 @@ func (g *gate) guarding(next layer) layer {
 				return attempt{}, err
 			}
 		}
+		if g.allowances.any.Load() {
+			if err := g.allowances.refuse(r); err != nil {
+				g.opts.logRefusal(ctx, r, slog.String("rule", string(RuleBudget)), slog.Time("next_allowed", g.allowances.next(r.car.id)))
+				return attempt{}, err
+			}
+		}
 		if r.car.id == "" {
 			a, err := next(ctx, r, nil)
 			return a, g.explain(ctx, r, a, err)
@@ -72,29 +80,37 @@ func (g *gate) guarding(next layer) layer {
 				return attempt{}, err
 			}
 		}
+		if user, _ := g.cars.users.Recent(r.car.user); user != nil {
+			r.connect = user.Connect
+		}
 		ref := r.car
 		switch r.kind {
 		case KindData:
-			a, err = g.data(ctx, r, ref, next)
+			return g.data(ctx, r, ref, next)
 		case KindCommand:
 			a, err = g.command(ctx, r, ref, next)
 		default:
 			a, err = next(ctx, r, nil)
 		}
-		if err != nil {
-			g.cars.unregisterUnknown(ctx, ref, err)
-			return a, g.explain(ctx, r, a, err)
-		}
-		for i := range a.answer.parts {
-			switch p := &a.answer.parts[i]; {
-			case p.err != nil:
-				p.callerErr = g.explainCar(ctx, ref, p.err)
-			case p.op.kind == KindMetadata:
-				g.learnFrom(ctx, ref, p.value, a.began)
-			}
-		}
-		return a, nil
+		return g.conclude(ctx, r, ref, a, err)
 	}
+}
+
+// conclude learns from the end of a request about a car, and explains its errors.
+func (g *gate) conclude(ctx context.Context, r *request, ref carRef, a attempt, err error) (attempt, error) {
+	if err != nil {
+		g.cars.unregisterUnknown(ctx, ref, err)
+		return a, g.explain(ctx, r, a, err)
+	}
+	for i := range a.answer.parts {
+		switch p := &a.answer.parts[i]; {
+		case p.err != nil:
+			p.callerErr = g.explainCar(ctx, ref, p.err)
+		case p.op.kind == KindMetadata:
+			g.learnFrom(ctx, ref, p.value, a.began)
+		}
+	}
+	return a, nil
 }
 
 // explain gives limits and missing keys the types that say what to do.
@@ -125,6 +141,8 @@ func (g *gate) explainCar(ctx context.Context, ref carRef, e *Error) error {
 			limit.NextAllowed = g.opts.now().Add(max(e.RetryAfter, policy.BareLimitPause))
 		}
 		return limit
+	case e.isRequestLimit() && !e.command:
+		return &RateLimitError{Operation: e.Operation, VehicleID: ref.id, Rule: RuleBudget, NextAllowed: g.allowances.next(ref.id), Err: e}
 	case e.isKeyRequired():
 		return &VirtualKeyRequiredError{
 			Operation: e.Operation, VehicleID: ref.id, URL: g.links.forCar(ctx, ref.user, e.Resolution.URL), Err: e,
@@ -143,11 +161,19 @@ func (g *gate) learnFrom(ctx context.Context, ref carRef, value reading, began t
 
 // data sends a data request if the car's rule allows one now.
 func (g *gate) data(ctx context.Context, r *request, ref carRef, next layer) (attempt, error) {
-	if r.override {
-		a, err := next(ctx, r, nil)
-		g.settle(ctx, r, ref, car{}, nil, a)
-		return a, err
+	if r.withoutTurn {
+		return attempt{}, ErrTakesTurn
 	}
+	send := func(c car) (attempt, error) {
+		a, err := next(ctx, r, nil)
+		g.settle(ctx, r, ref, c, nil, a)
+		return g.conclude(ctx, r, ref, a, err)
+	}
+	if r.override {
+		return send(car{})
+	}
+	past := g.underway.Enter(ref.key)
+	defer g.underway.Exit(ref.key)
 	var err error
 	c, known := g.cars.cached.Get(ref.key)
 	fresh := !known
@@ -170,11 +196,18 @@ func (g *gate) data(ctx context.Context, r *request, ref carRef, next layer) (at
 		state, d := policy.Step(c.state, ask, c.now(), g.cars.rules)
 		switch {
 		case d.Verdict == policy.VerdictRefuse && (fresh || g.cars.recent(c)):
-			return attempt{}, g.refuse(ctx, r, ref, c, state, d)
+			f := g.flightFor(r, past)
+			if f == nil {
+				return attempt{}, g.refuse(ctx, r, ref, c, state, d)
+			}
+			if a, ok, err := g.share(ctx, r, ref, f); ok || err != nil {
+				return a, err
+			}
+			c, err = g.cars.load(ctx, ref)
+			fresh = true
+			continue
 		case d.Verdict == policy.VerdictSend && fresh:
-			a, err := next(ctx, r, nil)
-			g.settle(ctx, r, ref, c, nil, a)
-			return a, err
+			return send(c)
 		case d.Verdict != policy.VerdictTake:
 			// The cached record is too old: another replica may have seen that the key
 			// was added or removed.
@@ -182,23 +215,23 @@ func (g *gate) data(ctx context.Context, r *request, ref carRef, next layer) (at
 			fresh = true
 			continue
 		}
-		release := g.turns.Mark(ref.key)
+		f := newFlight(r, ref)
+		g.underway.Announce(f, false)
 		var taken bool
 		c, taken, err = g.cars.swap(ctx, ref, c, state)
 		fresh = true
 		if taken || err == nil && c.state.Holds(nonce) {
-			defer release()
+			g.underway.Announce(f, true)
 			t := &turn{cars: g.cars, car: ref, op: r.op, nonce: nonce, record: c, left: ready}
-			a, err := next(ctx, r, t)
-			g.settle(ctx, r, ref, t.record, t, a)
-			return a, err
+			return g.fly(ctx, r, f, t, next)
 		}
-		release()
-		if err != nil && ready && !g.opts.storePolicy.SendKeyless {
+		g.underway.Withdraw(f)
+		if err != nil && (ready || contexts.IsEnd(err)) && !g.opts.storePolicy.SendKeyless {
 			g.cars.giveBack(ctx, ref, nonce)
 		}
 	}
-	return g.withoutStore(ctx, r, ref, err, next)
+	a, err := g.withoutStore(ctx, r, ref, err, next)
+	return g.conclude(ctx, r, ref, a, err)
 }
 
 // refuse returns the error for a data request that the policy does not allow now.
@@ -209,13 +242,18 @@ func (g *gate) refuse(ctx context.Context, r *request, ref carRef, c car, state 
 		_, _, _ = g.cars.swap(ctx, ref, c, state)
 	}
 	rule, next := publicRules[d.Rule], c.ours(d.Next)
-	if g.opts.logger.Enabled(ctx, slog.LevelInfo) {
-		g.opts.logger.LogAttrs(ctx, slog.LevelInfo, "smartcar refused locally",
-			slog.String("operation", string(r.op)), slog.String("vehicle", ref.id),
-			slog.String("rule", string(rule)), slog.Time("next_allowed", next))
-	}
+	g.opts.logRefusal(ctx, r, slog.String("rule", string(rule)), slog.Time("next_allowed", next))
 	return &RateLimitError{
 		Operation: r.op, VehicleID: ref.id, NextAllowed: next, Rule: rule, Local: true, InFlight: d.InFlight,
+		lastAsked: c.ours(c.state.LastAsked()),
+	}
+}
+
+// logRefusal notes a request that was not sent, and why.
+func (o *options) logRefusal(ctx context.Context, r *request, why ...slog.Attr) {
+	if o.logger.Enabled(ctx, slog.LevelInfo) {
+		attrs := []slog.Attr{slog.String("operation", string(r.op)), slog.String("vehicle", r.car.id)}
+		o.logger.LogAttrs(ctx, slog.LevelInfo, "smartcar refused locally", append(attrs, why...)...)
 	}
 }
 
@@ -367,7 +405,12 @@ func (g *gate) settle(ctx context.Context, r *request, ref carRef, c car, t *tur
 	case a.answer == nil || r.kept == nil || r.query != nil || r.alone: // no answer, or none that another request wants
 	case ref.registered && !g.cars.stillRegistered(ctx, ref): // forgotten meanwhile
 	default:
-		g.answers.keep(ctx, answerRef{kept: r.kept, car: r.car, scope: r.scope, units: r.units}, a.began, a.answer.parts)
+		parts := a.answer.parts
+		if len(parts) != 1 || a.answer.list != nil {
+			parts = g.probe.wire.brought(a.answer)
+		}
+		to := answerRef{kept: r.kept, car: r.car, scope: r.scope, units: r.keptIn, connect: r.connect}
+		g.answers.keep(ctx, to, a.began, parts)
 	}
 }
 
@@ -397,6 +440,7 @@ func (g *gate) command(ctx context.Context, r *request, ref carRef, next layer) 
 			return attempt{}, err
 		}
 	}
+	g.underway.Outdate(ref.key)
 	a, err := next(ctx, r, nil)
 	if err == nil || MayHaveSucceeded(err) {
 		g.answers.discard(ctx, ref.id, g.opts.now())
@@ -447,6 +491,7 @@ func (g *gate) allowCommand(ctx context.Context, r *request, ref carRef) error {
 	case verdict() != policy.VerdictKey:
 		return nil
 	}
+	g.opts.logRefusal(ctx, r, slog.String("rule", "virtual-key"))
 	return &VirtualKeyRequiredError{
 		Operation: r.op, VehicleID: ref.id, Local: true, URL: g.links.forCar(ctx, ref.user, ""),
 	}

@@ -387,4 +387,13 @@ func lookup(op Operation) []operation {
 	return nil
 }
 
+// rowsByName is what lookup returns of each operation.
+func rowsByName() map[Operation][]operation {
+	rows := make(map[Operation][]operation, len(operations))
+	for i := range operations {
+		rows[operations[i].name] = operations[i : i+1 : i+1]
+	}
+	return rows
+}
+
 func (o *operation) isRead() bool { return o.method == "GET" && o.kind != KindCommand }

@@ -1,6 +1,7 @@
 package smartcar
 
 import (
+	"cmp"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/clocks"
+	"github.com/seed-498a1bc4/smartcar/internal/records"
 	"github.com/seed-498a1bc4/smartcar/internal/tokens"
 	"github.com/seed-498a1bc4/smartcar/store"
 )
@@ -23,6 +25,8 @@ type options struct {
 	logger  *slog.Logger
 	retry   RetryPolicy
 	store   store.Store
+	// sharedStore: keys begin with the application and the mode.
+	sharedStore bool
 
 	storePolicy StorePolicy
 	keyDomains  []string
@@ -30,6 +34,7 @@ type options struct {
 	cacheSize   int
 
 	ignoreKeySignal, ignoreKeyEndpoint bool
+	neverDetached                      bool
 	// storedAnswers is nil unless answers are kept in the store.
 	storedAnswers *StoredAnswers
 	mode          ConnectMode
@@ -332,6 +337,26 @@ func WithStore(db store.Store) Option {
 		o.store = db
 		return nil
 	}
+}
+
+// WithSharedStore lets other applications, or another mode of this one (see
+// [WithMode]), use the same store without meeting: what this client stores is under
+// keys that begin with the application and the mode. What was stored before the option
+// was set is found, and stays where it is. Set it in all processes of the application at
+// once: one without it does not see what the others store anew.
+func WithSharedStore() Option {
+	return func(o *options) error {
+		o.sharedStore = true
+		return nil
+	}
+}
+
+// storeOf is the part of the store that belongs to the application and its mode.
+func (o *options) storeOf(application string) store.Store {
+	if !o.sharedStore {
+		return o.store
+	}
+	return records.NewSpace(o.store, "app/"+url.PathEscape(application)+"/"+string(cmp.Or(o.mode, ModeLive))+"/")
 }
 
 // A StorePolicy says what happens to requests to a vehicle while the store

@@ -202,16 +202,24 @@ func (a appReach) confirm(ctx context.Context, p tokens.Pending) error {
 
 func (a appReach) confirmNow(ctx context.Context, p tokens.Pending) error {
 	filter := ConnectionFilter{UserID: p.ClaimedUser, ExternalID: p.ProofID, Mode: ConnectMode(p.Mode)}
+	var found []Connection
 	for connection, err := range a.search(ctx, filter) {
-		if err != nil {
+		if err != nil && len(found) == 0 {
 			return err
 		}
 		// Whatever the filter let through: both have to be what was asked for.
-		if connection.UserID == p.ClaimedUser && connection.ExternalID == p.ProofID {
-			return a.accounts.confirmed(ctx, p)
+		if err == nil && connection.UserID == p.ClaimedUser && connection.ExternalID == p.ProofID {
+			found = append(found, connection)
 		}
 	}
-	return errNotConfirmed
+	if len(found) == 0 {
+		return errNotConfirmed
+	}
+	err := a.accounts.confirmed(ctx, p)
+	if err == nil {
+		a.accounts.granted(ctx, p.ClaimedUser, found)
+	}
+	return err
 }
 
 // deleteConnections looks in all modes: who is removed must not live on as a

@@ -152,10 +152,8 @@ func interpret(a *answer, r *request, w wire) error {
 		}
 		return e
 	}
-	if r.reads != nil || r.command != nil {
-		if e := errorInside(r.op, a.status, a.header, a.body, a.at); e != nil {
-			return e
-		}
+	if e := errorInside(r.op, a.status, a.header, a.body, a.at); e != nil {
+		return e
 	}
 	var err error
 	switch {
@@ -205,26 +203,18 @@ func decodePart(p *part, r *request, w wire, a *answer) {
 // read nor a typed command. For a request that only the caller knows
 // (Vehicle.Request), any JSON will do that is not one of Smartcar's errors.
 func (r *request) isAnswered(a *answer) bool {
-	switch {
-	case r.own != anyJSON:
-		return lenient.HasShape(a.body, r.own)
-	case len(bytes.TrimSpace(a.body)) == 0:
-		return true
+	if r.own == anyJSON {
+		return len(bytes.TrimSpace(a.body)) == 0 || json.Valid(a.body)
 	}
-	e := decodeError(r.op, a.status, a.header, a.body, a.at)
-	isError := e.StatusCode >= 400 || e.Type != "" && lenient.HasShape(a.body, "errors[].type")
-	return json.Valid(a.body) && !isError
+	return lenient.HasShape(a.body, r.own)
 }
 
-// notAnswer is the error for a success whose body is not the answer to the request. If
-// the body is one of Smartcar's errors, with a type or a status, that is returned.
-// Otherwise the body is somebody else's, and nothing in it is believed.
+// notAnswer is the error for the body of a success that is not what was asked for.
+// Nothing that the body says is believed; a message in it may help those who look for
+// the cause.
 func notAnswer(op Operation, a *answer, body json.RawMessage, cause error) *Error {
-	e := decodeError(op, a.status, a.header, body, a.at)
-	if e.Type == "" && e.StatusCode < 400 {
-		e.Code, e.Err = "", cause
-	}
-	return e
+	said := decodeError(op, a.status, a.header, body, a.at)
+	return &Error{Operation: op, StatusCode: a.status, RequestID: said.RequestID, Description: said.Description, Err: cause}
 }
 
 // bookedAs says what an answer means for the vehicle's turn. If one of its parts failed

@@ -237,8 +237,8 @@ func (set *signalSet) raw(stored storedSignal) *RawSignal {
 
 func (set *signalSet) notFound(code signals.Code) *Error {
 	e := &Error{
-		Operation: signalOperation(code), StatusCode: http.StatusNotFound, Type: "RESOURCE_NOT_FOUND", Code: "SIGNAL_NOT_FOUND",
-		RequestID: set.requestID, Description: set.absent,
+		Operation: signalOperation(code), StatusCode: http.StatusNotFound, Type: typeNotFound, Code: "SIGNAL_NOT_FOUND",
+		RequestID: set.requestID, Description: set.absent, partial: set.incomplete || set.absent != absentFromList,
 	}
 	if set.incomplete {
 		e.Description = "not among the signals that were sent, which are not all there are: ask for this one alone"

@@ -112,6 +112,9 @@ type signalsAnswerV3 struct {
 	}] `json:"included"`
 }
 
+// absentFromList describes a signal that a whole list lacks.
+const absentFromList = "Smartcar has not stored this signal yet"
+
 var errNoSignals = errors.New("the body holds no signals")
 
 // decodeSignals reads an answer of API v3: a list of signals, a single one, or
@@ -135,7 +138,7 @@ func decodeSignals(a *answer) (*Signals, error) {
 	if len(set.signals) == 0 && !isEmptyList(data) {
 		return nil, errNoSignals // a list of something else, or nothing at all
 	}
-	set.absent = "Smartcar has not stored this signal yet"
+	set.absent = absentFromList
 	if isObject(envelope.Included.Value.Vehicle) {
 		set.vehicle = envelope.Included.Value.Vehicle
 	}

@@ -1,9 +1,11 @@
 package smartcar
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"iter"
+	"log/slog"
 )
 
 // A Snapshot is the answer to many reads in one request: for each operation a
@@ -35,6 +37,38 @@ func (s *Snapshot) Format(f fmt.State, _ rune) {
 		_, _ = io.WriteString(f, string(p.op.name))
 	}
 	_, _ = io.WriteString(f, "]")
+}
+
+// LogValue keeps what was read out of structured logs.
+func (s *Snapshot) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(s)) }
+
+// MarshalJSON gives what was read, under the names of the operations: results as the
+// fields of their types, all signals as Smartcar sent them, and the texts of the errors.
+// Where the car is stands in it if that was read.
+func (s *Snapshot) MarshalJSON() ([]byte, error) {
+	out := struct {
+		Results map[Operation]any    `json:"results"`
+		Errors  map[Operation]string `json:"errors,omitempty"`
+	}{Results: map[Operation]any{}, Errors: map[Operation]string{}}
+	for op, err := range s.Operations() {
+		var p part
+		if err == nil {
+			p, err = s.reading(op)
+		}
+		if err != nil {
+			out.Errors[op] = err.Error()
+			continue
+		}
+		switch value := p.value.(type) {
+		case *permissionsV2:
+			out.Results[op] = value.list()
+		case *Signals:
+			out.Results[op] = p.body
+		default:
+			out.Results[op] = value
+		}
+	}
+	return json.Marshal(out)
 }
 
 func (s *Snapshot) all() []part {

@@ -60,12 +60,13 @@ func (v *Vehicle) With(opts ...CallOption) *Vehicle {
 type CallOption func(*callOptions)
 
 type callOptions struct {
-	units      UnitSystem
-	allowStale bool
-	override   bool
-	share      bool
-	every      time.Duration
-	err        error
+	units       UnitSystem
+	allowStale  bool
+	withoutTurn bool
+	override    bool
+	maxAge      time.Duration
+	every       time.Duration
+	err         error
 }
 
 // InUnits overrides the client's unit system.
@@ -77,14 +78,6 @@ func InUnits(units UnitSystem) CallOption {
 		o.units = units
 	}
 }
-
-// AllowStale hands out the last answer, marked [Meta.Stale], if the policy or
-// Smartcar's limit refuses a read.
-func AllowStale() CallOption { return func(o *callOptions) { o.allowStale = true } }
-
-// ShareInFlight makes a read wait for another one of this process that holds a
-// keyless car's turn, and take its answer, instead of being refused.
-func ShareInFlight() CallOption { return func(o *callOptions) { o.share = true } }
 
 // IgnorePolicy sends the request whatever the policy says. The answer says so
 // in [Meta.PolicyOverridden], and what it cost is booked all the same.
@@ -111,7 +104,7 @@ func (v *Vehicle) ServiceHistory(ctx context.Context, from, to time.Time) (*Serv
 		return nil, argumentError("ServiceHistory to", "lies before from")
 	}
 	if v != nil && v.core != nil && v.core.opts.api == V3 { // v3 takes no period: the records are filtered here
-		r, err := readingAs[ServiceHistoryReading](v.readOne(ctx, ServiceHistory, nil))
+		r, err := readingAs[ServiceHistoryReading](v.decoded(v.read(ctx, ServiceHistory, nil, nil)))
 		if err == nil {
 			r.Records = slices.DeleteFunc(r.Records, func(s ServiceRecord) bool {
 				date := s.Date.Format(time.DateOnly)
@@ -127,7 +120,7 @@ func (v *Vehicle) ServiceHistory(ctx context.Context, from, to time.Time) (*Serv
 	if !to.IsZero() {
 		query.Set("end_date", to.Format(time.DateOnly))
 	}
-	return readingAs[ServiceHistoryReading](v.readOne(ctx, ServiceHistory, query))
+	return readingAs[ServiceHistoryReading](v.decoded(v.read(ctx, ServiceHistory, nil, query)))
 }
 
 // Permissions lists what the owner granted to the application for this car.
@@ -145,7 +138,7 @@ func (v *Vehicle) Permissions(ctx context.Context) ([]string, error) {
 //
 // https://smartcar.com/docs/api-reference/list-signals
 func (v *Vehicle) Signals(ctx context.Context) (*Signals, error) {
-	return readingAs[Signals](v.readOne(ctx, AllSignals, nil))
+	return readingAs[Signals](v.decoded(v.read(ctx, AllSignals, nil, nil)))
 }
 
 // Signal reads one signal, documented or not, as a set that holds just it. It
@@ -319,15 +312,16 @@ func (v *Vehicle) unauthorized(ctx context.Context, op Operation) (*request, err
 	if !ok {
 		kept = v.core.answers.of(v.car.id)
 	}
+	units := cmp.Or(v.opts.units, v.core.opts.units)
 	return &request{
-		op: op, kind: KindMetadata, car: v.car, base: v.base, units: cmp.Or(v.opts.units, v.core.opts.units),
-		override: v.opts.override, kept: kept,
+		op: op, kind: KindMetadata, car: v.car, base: v.base, units: units,
+		override: v.opts.override && !v.opts.withoutTurn, withoutTurn: v.opts.withoutTurn,
+		kept: kept,
 	}, nil
 }
 
-// readOne reads a single operation.
-func (v *Vehicle) readOne(ctx context.Context, op Operation, query url.Values) (part, error) {
-	parts, err := v.read(ctx, op, lookup(op), query)
+// decoded returns the first of the parts that were read, with its typed result.
+func (v *Vehicle) decoded(parts []part, err error) (part, error) {
 	if err != nil {
 		return part{}, err
 	}
@@ -339,6 +333,9 @@ func (v *Vehicle) readOne(ctx context.Context, op Operation, query url.Values) (
 func decoded(w wire, p part) (part, error) {
 	if p.callerErr != nil {
 		return part{}, p.callerErr
+	}
+	if p.pushed {
+		w = wireV3{} // webhooks carry signals, whatever the API
 	}
 	if p.value == nil {
 		var err error
@@ -362,8 +359,9 @@ func readingAs[T any, P readingOf[T]](p part, err error) (*T, error) {
 	return typed, nil
 }
 
-// read asks for all ops in one request and returns a part for each, in order. If
-// Smartcar would only repeat a kept answer, read takes that one and does not ask.
+// read asks for all ops, or for op itself if ops is empty, in one request and returns a
+// part for each, in order. If Smartcar would only repeat a kept answer, read takes that
+// one and does not ask.
 func (v *Vehicle) read(ctx context.Context, op Operation, ops []operation, query url.Values) ([]part, error) {
 	r, err := v.unauthorized(ctx, op)
 	if err == nil {
@@ -372,9 +370,12 @@ func (v *Vehicle) read(ctx context.Context, op Operation, ops []operation, query
 	if err != nil {
 		return nil, err
 	}
+	if ops == nil {
+		ops = v.core.rows[op]
+	}
 	r.query = query
 	repeated, missing := []part(nil), ops
-	if r.kept != nil && !r.kept.plain.Load() {
+	if r.kept != nil && (!r.kept.plain.Load() || v.opts.maxAge > 0) {
 		if repeated, missing = v.current(ctx, r, ops); len(missing) == 0 {
 			return repeated, nil
 		}
@@ -383,12 +384,14 @@ func (v *Vehicle) read(ctx context.Context, op Operation, ops []operation, query
 	if r.wire, r.kind, err = v.core.wire.read(missing); err != nil {
 		return nil, err
 	}
-	asked := v.core.opts.clock.Now().UTC()
 	var fetched []part
 	a, err := v.core.send(ctx, r, nil)
 	if err == nil {
 		fetched = a.answer.parts
-	} else if fetched, err = v.instead(ctx, r, asked, err); err != nil {
+		if v.opts.allowStale {
+			fetched = v.insteadOfParts(ctx, r, fetched)
+		}
+	} else if fetched, err = v.instead(ctx, r, err); err != nil {
 		return nil, err
 	}
 	if len(repeated) == 0 {

@@ -36,14 +36,14 @@ func (v *Vehicle) Watch(ctx context.Context, want ...Operation) iter.Seq2[*Snaps
 			return
 		}
 		var last time.Time
-		var slept bool
+		var slept, spent bool // that it sleeps, or that its month is used up, was said
 		for {
 			snapshot, err := v.Snapshot(ctx, want...)
 			asleep := errors.Is(err, ErrAsleep) || err == nil && snapshot.onlyAsleep()
 			switch {
 			case asleep && slept: // already yielded
 			case err == nil:
-				slept = asleep
+				slept, spent = asleep, false
 				at, dated := snapshot.recordedAt()
 				if !at.Equal(last) || !dated {
 					last = at
@@ -55,8 +55,9 @@ func (v *Vehicle) Watch(ctx context.Context, want ...Operation) iter.Seq2[*Snaps
 				yield(nil, contexts.EndOf(ctx))
 				return
 			case isLocalLimit(err): // the loop woke early, to look for the key
+			case spent && isBudget(err): // already yielded
 			default:
-				slept = asleep
+				slept, spent = asleep, isBudget(err)
 				if !yield(nil, err) || terminal(err) {
 					return
 				}
@@ -69,9 +70,14 @@ func (v *Vehicle) Watch(ctx context.Context, want ...Operation) iter.Seq2[*Snaps
 	}
 }
 
+func isBudget(err error) bool {
+	limit, ok := errors.AsType[*RateLimitError](err)
+	return ok && limit.Rule == RuleBudget
+}
+
 func isLocalLimit(err error) bool {
 	limit, ok := err.(*RateLimitError) //nolint:errorlint // only what Snapshot returned itself, not what it wraps
-	return ok && limit.Local && (limit.Rule == RuleKeyless || limit.Rule == RuleAsleep || limit.Rule == RuleNothingStored)
+	return ok && limit.Local && (limit.Rule == RuleKeyless || limit.Rule == RuleAsleep || limit.Rule == RuleNothingStored || limit.Rule == RulePaused)
 }
 
 // untilNext says how long to sleep before the next read is worth it.

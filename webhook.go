@@ -124,7 +124,7 @@ func (c *Client) WebhookReceiver(o WebhookOptions, handle func(context.Context, 
 		return nil, argumentError("WebhookOptions.Remember", "must be at least an hour; 0 is a week")
 	}
 	return &WebhookReceiver{
-		core: c.core, records: records.New(c.core.opts.store, c.core.opts.clock), verifier: verifier, options: o, handle: handle,
+		core: c.core, records: c.core.cars.records, verifier: verifier, options: o, handle: handle,
 		large: make(chan struct{}, webhookLargeAtOnce),
 	}, nil
 }

@@ -278,7 +278,7 @@ func (c *core) learnEvent(ctx context.Context, e *WebhookEvent, arrived time.Tim
 		return worthRepeating(err)
 	}
 	c.answers.of(ref.id).setClass(changed.state)
-	if e.Signals != nil && c.opts.api == V3 {
+	if e.Signals != nil {
 		c.keepSignals(ctx, ref, e, asOf(e.Signals.content(), arrived))
 	}
 	return nil
@@ -366,18 +366,24 @@ func (c *core) keepSignals(ctx context.Context, ref carRef, e *WebhookEvent, at 
 	if kept == nil {
 		return
 	}
+	connect := uint64(0)
+	if user, _ := c.users.Recent(ref.user); user != nil {
+		connect = user.Connect
+	}
 	meta := Meta{ReceivedAt: at, Source: SourceLive}
 	var parts []part
 	for i := range operations {
 		if op := &operations[i]; op.kind == KindData && set.covers(op.signals) {
 			if p := (wireV3{}).part(op, set, meta); p.err == nil {
-				p.pushed, p.sequence = true, e.Sequence
+				p.pushed, p.sequence, p.connect = true, e.Sequence, connect
 				parts = append(parts, p)
 			}
 		}
 	}
-	for _, units := range []UnitSystem{Metric, Imperial} { // the body holds its own; it is read in either
-		to := answerRef{kept: kept, car: ref, scope: ref.user, units: units}
+	// The body names its units, and is read in any: once for each that answers of
+	// this API are kept apart by.
+	for _, units := range slices.Compact([]UnitSystem{c.wire.keptIn(Metric), c.wire.keptIn(Imperial)}) {
+		to := answerRef{kept: kept, car: ref, scope: ref.user, units: units, connect: connect}
 		for i := range parts {
 			parts[i].meta.UnitSystem = units
 			kept.putNewer(to.key(parts[i].op.name), parts[i])

@@ -37,6 +37,17 @@ type wire interface {
 	// their order. An error concerns the answer as a whole. What the answer shows of
 	// the car beside is put into a.observed.
 	split(ops []operation, a *answer) ([]part, error)
+	// brought are the parts of all the car's data that an answer to a read
+	// holds, whatever was asked for: what is kept of it.
+	brought(a *answer) []part
+	// within takes ops out of an answer to somebody else's read. It reports
+	// false if that cannot have them all.
+	within(ops []operation, a *answer) ([]part, bool)
+	// holds reports whether the answer to a read of asked has ops, too.
+	holds(ops, asked []operation) bool
+	// keptIn are the units under which answers are kept that were asked for in
+	// units: empty where a body names its own and is read in any.
+	keptIn(units UnitSystem) UnitSystem
 	// decode turns the body of a part into the typed result of op, in units.
 	decode(op *operation, body json.RawMessage, units UnitSystem) (reading, error)
 	// command makes the request for a command with its arguments.
@@ -63,6 +74,7 @@ type answer struct {
 	result *CommandResult // of a typed command
 
 	observed observation // what a read showed beside what it was for
+	list     *signalSet  // of v3: the whole list of signals, nil if it is none
 }
 
 // isNoContent reports that the answer is complete without a body.
@@ -81,6 +93,9 @@ type part struct {
 
 	pushed   bool  // it came with a webhook event
 	sequence int64 // of that event, if it has one
+
+	connect uint64 // of a kept part: see answerRef
+	packed  []byte // of a kept part that is large: its body, see part.pack
 }
 
 // UnitSystem of distances, volumes, pressures and temperatures.
@@ -100,6 +115,8 @@ type Source string
 const (
 	SourceLive  Source = "live"  // Smartcar was asked
 	SourceCache Source = "cache" // the last answer, kept by this client
+	// SourceWebhook: a webhook has brought it, see [Client.WebhookReceiver].
+	SourceWebhook Source = "webhook"
 )
 
 // Meta stands beside every result. Its zero times mean "not known".

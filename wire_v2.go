@@ -60,6 +60,30 @@ func (wireV2) split(ops []operation, a *answer) ([]part, error) {
 	return splitBatch(ops, a)
 }
 
+func (wireV2) brought(a *answer) []part {
+	return slices.DeleteFunc(slices.Clone(a.parts), func(p part) bool { return p.op.kind != KindData })
+}
+
+func (wireV2) within(ops []operation, a *answer) ([]part, bool) {
+	parts := make([]part, len(ops))
+	for i := range ops {
+		at := slices.IndexFunc(a.parts, func(p part) bool { return p.op.name == ops[i].name })
+		if at < 0 {
+			return nil, false
+		}
+		parts[i] = a.parts[at]
+	}
+	return parts, true
+}
+
+func (wireV2) holds(ops, asked []operation) bool {
+	return !slices.ContainsFunc(ops, func(op operation) bool {
+		return !slices.ContainsFunc(asked, func(a operation) bool { return a.name == op.name })
+	})
+}
+
+func (wireV2) keptIn(units UnitSystem) UnitSystem { return units }
+
 func indexOfPath(ops []operation, path string) int {
 	for i := range ops {
 		if strings.Trim(ops[i].v2, "/") == strings.Trim(path, "/") {
@@ -167,7 +191,8 @@ func (g grantReach) authorize(ctx context.Context, r *request, grant string) err
 	default:
 		grant, err = g.grantFor(ctx, r.car, grant)
 	}
-	r.scope, r.grant = grant, grantCredential{g.accounts.logins, grant, r.car.user, r.car.id}
+	r.keptIn = r.units
+	r.scope, r.grant = r.car.user, grantCredential{g.accounts.logins, grant, r.car.user, r.car.id}
 	r.auth = &r.grant
 	return err
 }
@@ -335,7 +360,7 @@ func (g grantReach) disconnect(ctx context.Context, r *request) error {
 	if _, err = g.sender.send(ctx, r, nil); err != nil {
 		return err
 	}
-	return g.accounts.disconnected(ctx, r.car, r.scope)
+	return g.accounts.disconnected(ctx, r.car)
 }
 
 func (g grantReach) renew(ctx context.Context, userID string, within time.Duration) error {

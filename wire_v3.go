@@ -5,6 +5,7 @@ import (
 	"math"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -59,23 +60,63 @@ func (w wireV3) split(ops []operation, a *answer) ([]part, error) {
 	if err != nil {
 		return nil, err
 	}
-	set := read.content()
-	a.observed = set.observe()
+	a.list = read.content()
+	a.observed = a.list.observe()
+	parts, _ := w.within(ops, a)
+	return parts, nil
+}
+
+// within makes whatever is wanted out of the one list.
+func (w wireV3) within(ops []operation, a *answer) ([]part, bool) {
+	if a.list == nil {
+		return nil, false
+	}
+	meta := metaFrom(a.header, a.at)
 	parts := make([]part, len(ops))
 	for i := range ops {
 		switch {
 		case ops[i].name == AllSignals:
-			parts[i] = part{op: &ops[i], body: a.body, meta: read.Meta}
-			parts[i].meta.dateByNewest(set)
-		case ops[i].name == Attributes && set.vehicle != nil:
-			body := append(append([]byte(`{"data":`), set.vehicle...), '}')
-			parts[i] = part{op: &ops[i], body: body, meta: read.Meta}
+			parts[i] = part{op: &ops[i], body: a.body, meta: meta}
+			parts[i].meta.dateByNewest(a.list)
+		case ops[i].name == Attributes && a.list.vehicle != nil:
+			body := append(append([]byte(`{"data":`), a.list.vehicle...), '}')
+			parts[i] = part{op: &ops[i], body: body, meta: meta}
 		default:
-			parts[i] = w.part(&ops[i], set, read.Meta)
+			parts[i] = w.part(&ops[i], a.list, meta)
 		}
 	}
-	return parts, nil
+	return parts, true
 }
+
+// brought makes all reads out of the one list.
+func (w wireV3) brought(a *answer) []part {
+	if a.list == nil || len(a.list.signals) == 0 {
+		return nil
+	}
+	meta := metaFrom(a.header, a.at)
+	var parts []part
+	for i := range operations {
+		switch op := &operations[i]; {
+		case op.name == AllSignals:
+			p := part{op: op, body: a.body, meta: meta}
+			p.meta.dateByNewest(a.list)
+			parts = append(parts, p)
+		case len(op.signals) > 0:
+			if p := w.part(op, a.list, meta); p.err == nil {
+				parts = append(parts, p)
+			}
+		}
+	}
+	return parts
+}
+
+// holds: of a car's data, the list has all.
+func (w wireV3) holds(ops, asked []operation) bool {
+	return slices.ContainsFunc(asked, func(op operation) bool { return w.kind(&op) == KindData })
+}
+
+// keptIn: each signal names its unit.
+func (wireV3) keptIn(UnitSystem) UnitSystem { return "" }
 
 // entryV3 is how the body of a part holds a signal: as signalV3 reads it.
 type entryV3 struct {
@@ -284,5 +325,5 @@ func (wireV3) commandResult(op *operation, a *answer) (*CommandResult, error) {
 	case status.Value != "":
 		return nil, statusErrorV3(op.name, string(status.Value), status.Error, a)
 	}
-	return nil, notAnswer(op.name, a, a.body, errForeign)
+	return nil, errForeign
 }

@@ -107,14 +107,15 @@ func requireWanted(t *testing.T, f fixtureFile, e *Error) {
 func TestV3CommandFixtures(t *testing.T) {
 	for name, f := range fixtureFiles(t, "v3/command.lock*.json") {
 		t.Run(name, func(t *testing.T) {
-			result, err := wireV3{}.commandResult(row(Lock), f.answer())
+			a := f.answer()
+			err := interpret(a, &request{op: Lock, command: row(Lock)}, wireV3{})
 			if f.Want == nil {
 				require.NoError(t, err)
-				require.Equal(t, "SUCCESS", result.Status)
-				require.Equal(t, f.Response.Headers["SC-Request-Id"], result.RequestID)
+				require.Equal(t, "SUCCESS", a.result.Status)
+				require.Equal(t, f.Response.Headers["SC-Request-Id"], a.result.RequestID)
 				return
 			}
-			require.Nil(t, result)
+			require.Nil(t, a.result)
 			var e *Error
 			require.ErrorAs(t, err, &e)
 			requireWanted(t, f, e)

@@ -3,6 +3,7 @@ package keypage
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -53,6 +54,7 @@ type garage struct {
 type name struct {
 	text, vin string
 	at        time.Time
+	vinLater  bool // the VIN is data of the car, of which nothing is known yet
 }
 
 // car is one car as the page shows it.
@@ -193,6 +195,10 @@ func (h *Handler) name(ctx context.Context, v *smartcar.Vehicle) name {
 	key := v.UserID() + "\x00" + v.ID()
 	n, ok := h.names.Get(key)
 	if ok && time.Since(n.at).Abs() < nameFor {
+		if n.vinLater {
+			_ = n.addVIN(ctx, v)
+			h.names.Put(key, n)
+		}
 		return n
 	}
 	n = name{text: h.config.Texts.Car, at: time.Now()}
@@ -202,10 +208,7 @@ func (h *Handler) name(ctx context.Context, v *smartcar.Vehicle) name {
 			n.text = text
 		}
 		if h.config.VINInLink {
-			var vin *smartcar.VINReading
-			if vin, err = v.VIN(ctx); err == nil {
-				n.vin = vin.VIN
-			}
+			err = n.addVIN(ctx, v)
 		}
 	}
 	if err != nil {
@@ -213,6 +216,20 @@ func (h *Handler) name(ctx context.Context, v *smartcar.Vehicle) name {
 	}
 	h.names.Put(key, n)
 	return n
+}
+
+// addVIN reads the VIN where that asks no car: an owner who looks at a page must not
+// cost the program a turn. On API v3 it is known once the program has read data.
+func (n *name) addVIN(ctx context.Context, v *smartcar.Vehicle) error {
+	vin, err := v.With(smartcar.WithoutTurn()).VIN(ctx)
+	n.vinLater = errors.Is(err, smartcar.ErrTakesTurn)
+	switch {
+	case n.vinLater:
+		return nil
+	case err == nil:
+		n.vin = vin.VIN
+	}
+	return err
 }
 
 // nameOf is the name of a car, such as "Tesla Model Y 2023". A text that is too long

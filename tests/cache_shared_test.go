@@ -33,28 +33,25 @@ func TestReadInFlightIsShared(t *testing.T) {
 		v := user.Vehicle(smartcartest.ModelY)
 		first := inFlight(t, sim, v, smartcartest.Fault{Latency: 20 * time.Second})
 
-		_, err := v.Odometer(t.Context())
+		_, err := v.Battery(t.Context())
 		var limited *smartcar.RateLimitError
-		require.ErrorAs(t, err, &limited)
+		require.ErrorAs(t, err, &limited, "it was not asked for that")
 		require.True(t, limited.InFlight)
 
 		shared := make(chan error)
 		for range 5 {
 			go func() {
-				r, err := v.With(smartcar.ShareInFlight()).Odometer(t.Context())
+				r, err := v.Odometer(t.Context())
 				if err == nil && (r.Source != smartcar.SourceCache || r.Stale || r.Distance == nil) {
 					err = errors.New("not the answer of the first caller")
 				}
 				shared <- err
 			}()
 		}
-		other := make(chan error)
-		go func() { _, err := v.With(smartcar.ShareInFlight()).Battery(t.Context()); other <- err }()
 		require.NoError(t, <-first)
 		for range 5 {
 			require.NoError(t, <-shared)
 		}
-		require.ErrorIs(t, <-other, smartcar.ErrRateLimited, "it was not asked for that")
 		require.Equal(t, 1, countedData(sim, smartcartest.ModelY))
 		require.Empty(t, sim.BrokenWindows(smartcartest.ModelY))
 	})
@@ -73,7 +70,7 @@ func TestReadInFlightIsSharedInAnyOrder(t *testing.T) {
 			first := make(chan error, 1)
 			go func() { _, err := v.Odometer(t.Context()); first <- err }()
 			synctest.Wait()
-			_, err := v.With(smartcar.ShareInFlight()).Odometer(t.Context())
+			_, err := v.Odometer(t.Context())
 			require.NoError(t, err)
 			require.NoError(t, <-first)
 			time.Sleep(window + time.Second)
@@ -98,7 +95,7 @@ func TestReadAboutToLeaveIsShared(t *testing.T) {
 		go func() { _, err := v.Odometer(t.Context()); first <- err }()
 		time.Sleep(50 * time.Millisecond)
 		require.Zero(t, countedData(sim, smartcartest.ModelY))
-		_, err = v.With(smartcar.ShareInFlight()).Odometer(t.Context())
+		_, err = v.Odometer(t.Context())
 		require.NoError(t, err)
 		require.NoError(t, <-first)
 		require.Equal(t, 1, countedData(sim, smartcartest.ModelY))
@@ -107,7 +104,7 @@ func TestReadAboutToLeaveIsShared(t *testing.T) {
 
 func TestSharedReadThatFails(t *testing.T) {
 	for name, opts := range map[string][]smartcar.CallOption{
-		"sharing": {smartcar.ShareInFlight()}, "sharing or stale": {smartcar.ShareInFlight(), smartcar.AllowStale()},
+		"sharing": nil, "sharing or stale": {smartcar.AllowStale()},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -134,11 +131,7 @@ func TestSharedReadIsNotAnEarlierAnswer(t *testing.T) {
 		require.NoError(t, err)
 		time.Sleep(window + time.Second)
 		first := inFlight(t, sim, v, smartcartest.Fault{Latency: 20 * time.Second})
-		stale, err := v.With(smartcar.AllowStale()).Odometer(t.Context())
-		require.NoError(t, err)
-		require.True(t, stale.Stale)
-		require.Equal(t, old.RecordedAt, stale.RecordedAt)
-		fresh, err := v.With(smartcar.ShareInFlight(), smartcar.AllowStale()).Odometer(t.Context())
+		fresh, err := v.With(smartcar.AllowStale()).Odometer(t.Context())
 		require.NoError(t, err)
 		require.False(t, fresh.Stale)
 		require.True(t, fresh.RecordedAt.After(old.RecordedAt))
@@ -155,7 +148,7 @@ func TestWaitingForASharedReadEndsWithTheContext(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		began := time.Now()
-		_, err := v.With(smartcar.ShareInFlight()).Odometer(ctx)
+		_, err := v.Odometer(ctx)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.Equal(t, time.Second, time.Since(began))
 		require.NoError(t, <-first)
@@ -209,7 +202,7 @@ func TestSharedCarInFlightLeaksNothing(t *testing.T) {
 		done := make(chan error)
 		go func() { _, err := alice.Odometer(t.Context()); done <- err }()
 		synctest.Wait()
-		_, err = bob.With(smartcar.ShareInFlight(), smartcar.AllowStale()).Odometer(t.Context())
+		_, err = bob.With(smartcar.AllowStale()).Odometer(t.Context())
 		require.ErrorIs(t, err, smartcar.ErrRateLimited)
 		require.NoError(t, <-done)
 	})

@@ -133,6 +133,9 @@ func chaos(t *testing.T, seed uint64, db store.Store) (broken, asked int) {
 			})
 		}
 		workers.Wait()
+		for _, client := range replicas {
+			require.NoError(t, client.Drain(t.Context()))
+		}
 		for _, id := range cars {
 			broken += len(sim.BrokenWindows(id))
 			asked += countedData(sim, id)

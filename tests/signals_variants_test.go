@@ -175,7 +175,7 @@ func TestEventSignals(t *testing.T) {
 }
 
 func TestAnswerWithoutSignals(t *testing.T) {
-	for _, body := range []string{``, `[]`, `"x"`, `{}`, `{"errors":[]}`, `{"id":"", "type":"signal"}`, `{"data":{}}`, `{"data":{"status":"welcome"}}`, `{"data":"x"}`, `{"data":null}`} {
+	for _, body := range []string{``, `[]`, `"x"`, `{}`, `{"errors":[]}`, `{"id":"", "type":"signal"}`, `{"data":{}}`, `{"data":{"status":"welcome"}}`, `{"data":"x"}`, `{"data":null}`, `{"data":[{"id":"c1","attributes":{"permissions":[]}}]}`, `{"data":[1,null]}`} {
 		s, err := answeredSignals(t, jsonReply(200, body))
 		require.Error(t, err, body)
 		require.Nil(t, s)

@@ -333,7 +333,7 @@ func TestWebhookWithATimeOutOfTheCalendar(t *testing.T) {
 		require.Equal(t, 200, send(t, receiver, e.body(t)))
 		odometer, err := car.Odometer(t.Context())
 		require.NoError(t, err)
-		require.Equal(t, smartcar.SourceCache, odometer.Source)
+		require.Equal(t, smartcar.SourceWebhook, odometer.Source)
 		require.InDelta(t, 4321, *odometer.Distance, 0)
 	})
 }

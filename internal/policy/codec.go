@@ -56,10 +56,11 @@ func (s *State) times() [timesStored]*time.Time {
 		&s.limit.at, &s.key.at, &s.key.checkAt, &s.data.recordedAt, &s.data.fetchedAt, &s.class.checkAt,
 		&s.key.since, &s.key.lookedAt, &s.class.failedSince, &s.said.at, &s.said.trialAt, &s.said.bareAt,
 		&s.data.movedAt, &s.data.stillAt, &s.data.quiet.to, &s.data.streaming.at,
+		&s.pausedTo,
 	}
 }
 
-const timesStored, timesOfFirst, timesRoundedUp = 19, 9, 3
+const timesStored, timesOfFirst, timesRoundedUp = 20, 9, 3
 
 // Encode writes s as it is stored. WriteID makes two writes of one state
 // distinct: whoever got no clear answer from the store reads back whose it holds.

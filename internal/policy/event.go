@@ -35,6 +35,8 @@ const (
 	accessChanged
 	learnData
 	subscribed
+	paused
+	reset
 )
 
 // attempt is one data request of one process.
@@ -131,6 +133,13 @@ func LearnData(d Data, asOf time.Time) Event { return Event{kind: learnData, dat
 // Subscribed: the car was subscribed to a webhook. Smartcar stores its data from now
 // on.
 func Subscribed() Event { return Event{kind: subscribed} }
+
+// Paused stops all data requests to the car until that time; zero ends the pause.
+func Paused(until time.Time) Event { return Event{kind: paused, asOf: until} }
+
+// Reset forgets what was learned of the car, since the operator says that it is wrong.
+// What protects the car stays: its turn, what Smartcar said of its limits, and a pause.
+func Reset() Event { return Event{kind: reset} }
 
 // OnClock moves the time of the evidence from one clock to another. Here and there
 // are the same instant on the two clocks.

@@ -118,6 +118,7 @@ const (
 	RuleServer       // Smartcar's own limit of this vehicle
 	RuleAsleep       // nothing new while the car sleeps
 	RuleNothing      // Smartcar has stored none of the car's data
+	RulePaused       // the operator wants no reads
 )
 
 func later(a, b time.Time) time.Time {

@@ -13,6 +13,8 @@ type State struct {
 	said  said
 	data  dataKnown
 
+	pausedTo time.Time // by the operator: no data before
+
 	carried carried
 }
 
@@ -151,11 +153,18 @@ func (s State) NextData(now time.Time, rules Rules) Decision {
 	case !s.data.nothing && (s.Keyless() || s.untold() || s.class.is == ClassLegacy):
 		d = Decision{Next: s.data.quiet.to, Rule: RuleAsleep}
 	}
+	if s.pausedTo.After(d.Next) {
+		d = Decision{Next: s.pausedTo, Rule: RulePaused}
+	}
 	if !d.Next.After(now) {
 		return Decision{}
 	}
 	return d
 }
+
+// LastAsked is the latest instant at which the car may have been asked for data, or
+// Smartcar refused to ask it, as far as a rule was known to hold.
+func (s State) LastAsked() time.Time { return later(s.turn.countedAt(), s.limit.at) }
 
 // nextTurn is when the next turn may be taken, for once also as a trial.
 func (s State) nextTurn(rules Rules) time.Time {

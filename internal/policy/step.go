@@ -56,6 +56,10 @@ func Step(s State, e Event, now time.Time, rules Rules) (State, Decision) {
 		if s.data.nothing {
 			s.data.quiet = quiet{}
 		}
+	case paused:
+		s.pausedTo = e.asOf
+	case reset:
+		s.class, s.key, s.data = classKnown{}, keyKnown{}, dataKnown{}
 	}
 	return s, Decision{}
 }

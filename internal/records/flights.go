@@ -57,29 +57,6 @@ func (f *Flights) lead(ctx context.Context, key string, fn func() error) error {
 	return err
 }
 
-// Mark marks key as under way until the returned function is called. If it is
-// already, that function does nothing.
-func (f *Flights) Mark(key string) (release func()) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if _, ok := f.underway[key]; ok {
-		return func() {}
-	}
-	f.start(key)
-	return func() { f.finish(key, nil) }
-}
-
-// Wait returns once nothing is under way for key.
-func (f *Flights) Wait(ctx context.Context, key string) error {
-	f.mu.Lock()
-	current, ok := f.underway[key]
-	f.mu.Unlock()
-	if !ok {
-		return nil
-	}
-	return wait(ctx, current.done)
-}
-
 func (f *Flights) start(key string) {
 	if f.underway == nil {
 		f.underway = make(map[string]*flight)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar/store"
@@ -39,9 +40,10 @@ func edit[T any](ctx context.Context, r Records, key string, ttl time.Duration, 
 			return none, err
 		}
 		var v T
-		found := record.Revision != ""
+		found, readable := record.Revision != "", false
 		if found {
 			v, err = Decode[T](record.Value)
+			readable = err == nil
 			switch {
 			case err != nil && substitute == nil:
 				return none, err
@@ -62,6 +64,9 @@ func edit[T any](ctx context.Context, r Records, key string, ttl time.Duration, 
 		value, err2 := json.Marshal(v)
 		if err2 != nil {
 			return none, Wrap(ctx, err2)
+		}
+		if readable && !isOurs[T](record.Value) {
+			value = carry(record.Value, value, reflect.TypeFor[T]())
 		}
 		if record, err = r.Swap(ctx, key, record.Revision, value, ttl); err == nil {
 			return v, nil

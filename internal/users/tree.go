@@ -30,6 +30,9 @@ type Car struct {
 	Grant string `json:"grant,omitempty"` // that listed it, where the user had several
 }
 
+// RecordID is by what a car is found again in a record of a later version.
+func (c Car) RecordID() string { return c.ID }
+
 // node is the stored record of one node.
 type node struct {
 	Cars []Car `json:"cars,omitempty"`

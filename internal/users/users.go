@@ -37,6 +37,9 @@ type Record struct {
 	// and connects again gets another one. So a process can tell that the cars it
 	// remembers are from before Forget.
 	Born uint64 `json:"born,omitempty"`
+	// Connect is drawn anew by each run of Connect. What was read before the last one
+	// is the user's as far as its permissions go.
+	Connect uint64 `json:"connect,omitempty"`
 
 	// Cars were kept here by an earlier version: they are read, and never added to.
 	Cars []string `json:"cars,omitempty"`
@@ -49,6 +52,9 @@ type Grant struct {
 	// Vehicles were kept here by an earlier version: they are read, and never added to.
 	Vehicles []string `json:"vehicles,omitempty"`
 }
+
+// RecordID is by what a grant is found again in a record of a later version.
+func (g Grant) RecordID() string { return g.ID }
 
 // Has reports whether a grant is one of the user's.
 func (r *Record) Has(grant string) bool { return r.index(grant) >= 0 }
@@ -217,6 +223,7 @@ func (u *Users) Arrive(ctx context.Context, id string, a Arrival) (filed bool, e
 	_, err = u.repair(ctx, id, func(r *Record, _ bool) bool {
 		if filed = !r.Forgotten; filed {
 			r.add(a)
+			r.Connect = randid.New()
 		}
 		return filed
 	})
