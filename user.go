@@ -111,8 +111,7 @@ func (u *User) Renew(ctx context.Context, within time.Duration) error {
 // Forget removes everything kept about the user: tokens, key link, answers and
 // what is known of the cars. Only an open window of a keyless car stays until
 // it closes by itself: it protects the car, not the user. It works also where
-// what is stored of the user cannot be read: then tokens of API v2.0 that nothing
-// leads to any more are left to expire, within 60 days. Smartcar is not
+// what is stored of the user cannot be read. Smartcar is not
 // told: call [Vehicle.Disconnect] first to revoke the access.
 func (u *User) Forget(ctx context.Context) error {
 	if err := u.ready(ctx); err != nil {
