@@ -198,10 +198,8 @@ func (a *accounts) arrive(ctx context.Context, userID string, arrival users.Arri
 // marked first, so that requests in flight write nothing new, and removed last: if
 // the process dies in between, forget can be called again.
 //
-// The record of the user need not be readable. The cars are found without it. Whose
-// answers are kept of them is then not known, so all of them go. Of the grants, only
-// those that listed a car are known; the tokens of the others expire by themselves,
-// 60 days after they were renewed last.
+// The record of the user need not be readable: the cars and the grants are found without
+// it. Whose answers are kept of the cars is then not known, so all of them go.
 func (a *accounts) forget(ctx context.Context, userID string) error {
 	user, err := a.users.MarkForgotten(ctx, userID)
 	if err != nil {
@@ -211,7 +209,11 @@ func (a *accounts) forget(ctx context.Context, userID string) error {
 	if err != nil {
 		return err
 	}
-	scopes := []string{userID} // the others are grants, to which an earlier version kept answers
+	grants, err := a.users.GrantsOf(ctx, userID, &user)
+	if err != nil {
+		return err
+	}
+	scopes := []string{userID} // of API v3; the others are grants of v2.0, to which an earlier version kept answers
 	seen := make(map[string]bool)
 	addGrant := func(id string) {
 		if id != "" && !seen[id] {
@@ -219,8 +221,8 @@ func (a *accounts) forget(ctx context.Context, userID string) error {
 			scopes = append(scopes, id)
 		}
 	}
-	for _, g := range user.Grants {
-		addGrant(g.ID)
+	for _, grant := range grants {
+		addGrant(grant)
 	}
 	for _, car := range cars {
 		addGrant(car.Grant)

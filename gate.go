@@ -210,9 +210,12 @@ func (g *gate) data(ctx context.Context, r *request, ref carRef, next layer) (at
 			return send(c)
 		case d.Verdict != policy.VerdictTake:
 			// The cached record is too old: another replica may have seen that the key
-			// was added or removed.
+			// was added or removed, or an earlier version have written what it knows.
 			c, err = g.cars.load(ctx, ref)
 			fresh = true
+			if err == nil && g.wants(c) {
+				c, fresh, err = g.learn(ctx, r, ref, c, fresh)
+			}
 			continue
 		}
 		f := newFlight(r, ref)

@@ -111,9 +111,8 @@ func (u *User) Renew(ctx context.Context, within time.Duration) error {
 // Forget removes everything kept about the user: tokens, key link, answers and
 // what is known of the cars. Only the turn of a keyless car stays until its window
 // is over, because it protects the car and not the user. Forget works even if the
-// record of the user cannot be read: then those tokens of API v2.0 that cannot be
-// found expire within 60 days. Smartcar is not told: call [Vehicle.Disconnect] first
-// to revoke the access.
+// record of the user cannot be read. Smartcar is not told: call [Vehicle.Disconnect]
+// first to revoke the access.
 func (u *User) Forget(ctx context.Context) error {
 	if err := u.ready(ctx); err != nil {
 		return err

@@ -2,7 +2,8 @@
 // virtual key, the application's own id, and the cars.
 //
 // The record of a user stands under "user/<id>" and does not grow with the cars:
-// those are in a tree of small records under "usercars/<id>/", see [Car].
+// those are in a tree of small records under "usercars/<id>/", see [Car]. The ids of the
+// grants are under "usergrants/<id>", too.
 package users
 
 import (
@@ -227,6 +228,9 @@ func (u *Users) Arrive(ctx context.Context, id string, a Arrival) (filed bool, e
 		}
 		return filed
 	})
+	if filed && err == nil && a.Grant != "" {
+		u.index(ctx, id, a.Grant)
+	}
 	return filed && err == nil, err
 }
 
@@ -242,8 +246,11 @@ func (u *Users) AddGrant(ctx context.Context, id, grant string, connectedAt time
 		r.add(Arrival{Grant: grant, ConnectedAt: connectedAt})
 		return true
 	})
-	if err == nil && !connected {
+	switch {
+	case err == nil && !connected:
 		return ErrNotConnected
+	case err == nil:
+		u.index(ctx, id, grant)
 	}
 	return err
 }
@@ -258,7 +265,7 @@ func (u *Users) RemoveGrant(ctx context.Context, id, grant string) error {
 		r.Grants = slices.Delete(r.Grants, i, i+1)
 		return true
 	})
-	return ignoreAbsent(err)
+	return errors.Join(ignoreAbsent(err), u.unindex(ctx, id, grant))
 }
 
 // Move files what a move to API v3 has found of a user. It returns false if the user
@@ -295,6 +302,9 @@ func (u *Users) MarkForgotten(ctx context.Context, id string) (Record, error) {
 // connected again meanwhile, both stay.
 func (u *Users) Delete(ctx context.Context, id string) error {
 	err := u.trees.remove(ctx, id, "", func(ctx context.Context) error { return u.stillForgotten(ctx, id) })
+	if err == nil {
+		err = u.dropIndex(ctx, id)
+	}
 	switch {
 	case errors.Is(err, errReturned):
 		return nil
@@ -346,6 +356,7 @@ func (u *Users) Rewrite(ctx context.Context, id string) error {
 	case record.Outdated:
 		_, err = u.change(ctx, id, func(r *Record, found bool) bool { return found && !r.Forgotten })
 	}
+	u.indexAll(ctx, id, record.Value)
 	return errors.Join(ignoreAbsent(err), u.trees.rewrite(ctx, id, ""))
 }
 
