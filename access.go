@@ -67,9 +67,9 @@ func (v *Vehicle) Access(ctx context.Context) (*Access, error) {
 func (g *gate) describe(ctx context.Context, ref carRef, c car) *Access {
 	s := c.state
 	a := &Access{Class: publicClass(s.Class()), Key: keyStatus(s), Wake: publicWake(s.Wake())}
-	next := s.NextUseful(c.now(), g.opts.policyRules())
+	next := g.cars.judged(c).NextUseful(c.now(), g.opts.policyRules())
 	a.NextRead, a.Rule = c.ours(next.Next), publicRules[next.Rule]
-	if until := g.pause.end(); until.After(g.opts.now()) && until.After(a.NextRead) {
+	if until := g.pause.end(); until.After(a.NextRead) {
 		a.NextRead, a.Rule = until, RuleApplication
 	}
 	if s.MayNeedKey() {

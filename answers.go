@@ -78,10 +78,11 @@ func (c *answerCache) of(vehicleID string) *vehicleKept {
 	return c.vehicles.GetOrPut(vehicleID, new(vehicleKept))
 }
 
-// keep stores what the car said, for the next caller of the same scope.
-func (c *answerCache) keep(ctx context.Context, ref answerRef, began time.Time, parts []part) {
+// keep stores what the car said, for the next caller of the same scope. Left is when
+// the request left, by the time that has passed.
+func (c *answerCache) keep(ctx context.Context, ref answerRef, left time.Duration, parts []part) {
 	ref.kept.keep(ref.scope, ref.units, parts)
-	c.stored.keep(ctx, ref, began, parts)
+	c.stored.keep(ctx, ref, left, parts)
 }
 
 // discard forgets a vehicle's answers after a command that may have changed it.
@@ -184,13 +185,15 @@ func (k *vehicleKept) dropUntil(at time.Time) {
 }
 
 // current returns the answer that Smartcar would give again: that of a legacy
-// car before its data is refreshed.
-func (k *vehicleKept) current(key answerKey, now time.Time, rules policy.Rules) (part, bool) {
+// car before its data is refreshed. Passed is how much time has passed in this
+// process.
+func (k *vehicleKept) current(key answerKey, passed time.Duration, rules policy.Rules) (part, bool) {
 	p, ok := k.get(key)
-	if !ok || !k.repeats() || !now.Before(policy.NextLegacy(p.meta.RecordedAt, p.meta.ReceivedAt, rules)) {
+	if !ok || !k.repeats() {
 		return part{}, false
 	}
-	return p, true
+	good := policy.NextLegacy(p.meta.RecordedAt, p.meta.ReceivedAt, rules).Sub(p.meta.ReceivedAt)
+	return p, passed-p.came < good
 }
 
 // repeats reports whether the vehicle's answers stay the same until it refreshes.
@@ -341,9 +344,8 @@ func (a *storedAnswer) size() int {
 	return fields + len(a.Scope) + len(a.Operation) + len(a.RequestID) + len(a.Body)
 }
 
-// keep stores the answers to a request that left at began, if its user is still
-// known.
-func (s *storedAnswers) keep(ctx context.Context, ref answerRef, began time.Time, parts []part) {
+// keep stores the answers to a request that left then, if its user is still known.
+func (s *storedAnswers) keep(ctx context.Context, ref answerRef, left time.Duration, parts []part) {
 	if s == nil {
 		return
 	}
@@ -356,8 +358,8 @@ func (s *storedAnswers) keep(ctx context.Context, ref answerRef, began time.Time
 		return
 	}
 	_ = s.change(ctx, ref.car.id, func(r *answersRecord, now time.Time) bool {
-		toStore := now.Sub(s.opts.now()) // from our clock to the store's
-		if !r.DiscardedAt.IsZero() && !began.Add(toStore).After(r.DiscardedAt) {
+		passed := s.opts.clock.Elapsed()
+		if !r.DiscardedAt.IsZero() && !now.Add(left-passed).After(r.DiscardedAt) {
 			return false
 		}
 		first := !slices.ContainsFunc(r.Answers, func(a storedAnswer) bool { return a.Scope == ref.scope })
@@ -368,7 +370,7 @@ func (s *storedAnswers) keep(ctx context.Context, ref answerRef, began time.Time
 			r.put(storedAnswer{
 				Scope: ref.scope, Operation: p.op.name, Units: ref.units, Body: p.body,
 				RequestID: p.meta.RequestID, UnitSystem: p.meta.UnitSystem,
-				RecordedAt: p.meta.RecordedAt, FetchedAt: p.meta.FetchedAt, ReceivedAt: p.meta.ReceivedAt.Add(toStore),
+				RecordedAt: p.meta.RecordedAt, FetchedAt: p.meta.FetchedAt, ReceivedAt: now.Add(p.came - passed),
 				Pushed: p.pushed, Sequence: p.sequence,
 			})
 		}
@@ -403,7 +405,7 @@ func (s *storedAnswers) sync(ctx context.Context, ref answerRef) {
 	if err != nil {
 		return // written by another version
 	}
-	now := s.opts.now()
+	now, passed := s.opts.now(), s.opts.clock.Elapsed()
 	toOurs := time.Duration(0)
 	if !record.Now.IsZero() {
 		toOurs = now.Sub(record.Now)
@@ -419,6 +421,7 @@ func (s *storedAnswers) sync(ctx context.Context, ref answerRef) {
 		}
 		p := a.part()
 		p.op, p.meta.ReceivedAt = &op[0], received
+		p.came = passed - max(0, now.Sub(received)) // what came in the future was dated by a clock that was wrong
 		ref.kept.putNewer(answerKey{scope: a.Scope, op: a.Operation, units: a.Units}, p)
 	}
 }

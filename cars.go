@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/seed-498a1bc4/smartcar/internal/clocks"
 	"github.com/seed-498a1bc4/smartcar/internal/contexts"
 	"github.com/seed-498a1bc4/smartcar/internal/lru"
 	"github.com/seed-498a1bc4/smartcar/internal/policy"
@@ -37,6 +38,9 @@ type cars struct {
 	// follows from them needs no round trip, and when the store is away they
 	// tell which cars are open. It is nil for a store.Memory.
 	known *lru.Cache[string, car]
+	// jumps are those of the clock by which the records are dated. It is nil for a
+	// store.Memory, whose clock does not jump.
+	jumps *clocks.Jumps
 }
 
 // carRecordTTL forgets cars nobody asks for. What it loses is learned again.
@@ -46,38 +50,42 @@ func newCars(o *options, r records.Records, u *users.Users) *cars {
 	c := &cars{opts: o, records: r, users: u}
 	if _, ok := o.store.(*store.Memory); !ok {
 		c.known = lru.New[string, car](o.cacheSize)
+		c.jumps = clocks.NewJumps(o.rules.KeylessWindow + 2*o.policyRules().MaxLease)
 	}
 	return c
 }
 
-// A car is a vehicle's record in the store, with the clock it is to be judged by.
+// A car is a vehicle's record in the store, with the clock it is to be judged by:
+// the store's, and the wall clock of this machine if the store has none. From one
+// answer of the store to the next, that clock goes on by the time that passes in
+// this process, whatever a wall clock does meanwhile.
 type car struct {
 	state    policy.State
 	revision store.Revision
-	asked    time.Time // our clock, before the store was asked
-	replied  time.Time // our clock, when it had answered
-	answered time.Time // the store's clock while it answered; ours if it has none
-	clock    Clock
+	answered time.Time     // the clock of the record while the store answered; zero for a car not loaded
+	asked    time.Duration // how much time had passed here before the store was asked
+	replied  time.Duration // and when it had answered
+	clock    *clocks.Clock
 
 	unreadable bool // the record is not what this version writes; state stands in for it
 }
 
-// now is a lower bound of the store's present: right for permitting.
-func (c car) now() time.Time { return c.answered.Add(c.clock.Now().Sub(c.replied)) }
+// now is a lower bound of the record's present: right for permitting.
+func (c car) now() time.Time { return c.answered.Add(c.clock.Elapsed() - c.replied) }
 
-// upper is an upper bound of the store's present: right for recording.
-func (c car) upper() time.Time { return c.answered.Add(c.clock.Now().Sub(c.asked)) }
+// upper is an upper bound of the record's present: right for recording.
+func (c car) upper() time.Time { return c.answered.Add(c.clock.Elapsed() - c.asked) }
 
-// ours turns a time of the store's clock into one of ours, which is the one the
-// caller goes by.
+// ours turns a time of the record's clock into one of our wall clock, which is the
+// one the caller goes by.
 func (c car) ours(t time.Time) time.Time {
 	if t.IsZero() {
 		return t
 	}
-	return t.Add(c.replied.Sub(c.answered))
+	return c.clock.Now().Add(t.Sub(c.now()))
 }
 
-func (c car) loaded() bool { return !c.asked.IsZero() }
+func (c car) loaded() bool { return !c.answered.IsZero() }
 
 // enter stores, on API v3, whom a request is for before it is sent: a user need
 // not be known here to be asked about. If the user is gone when the answer
@@ -109,7 +117,7 @@ func (cs *cars) leaveUnknown(ctx context.Context, ref carRef, err error) {
 }
 
 func (cs *cars) load(ctx context.Context, ref carRef) (car, error) {
-	asked := cs.opts.now()
+	asked := cs.opts.clock.Elapsed()
 	record, err := cs.records.Load(ctx, ref.key)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return car{}, err
@@ -140,25 +148,52 @@ func (cs *cars) lookUp(ctx context.Context, ref carRef) (c car, fresh bool, err 
 
 // recent reports whether c was loaded so lately that it is good enough to refuse by.
 func (cs *cars) recent(c car) bool {
-	return cs.opts.now().Sub(c.replied).Abs() < cs.opts.knownFor()
+	return cs.opts.clock.Elapsed()-c.replied < cs.opts.knownFor()
+}
+
+// judged is the state of a car as this process sees it at present, by all clocks
+// that it knows of.
+func (cs *cars) judged(c car) policy.State {
+	if cs.jumps == nil {
+		return c.state
+	}
+	passed := c.clock.Elapsed()
+	return c.state.Doubted(c.now(), policy.Witness{
+		Machine: cs.opts.steady.Now(), Began: cs.jumps.Began(),
+		Jumped: func(since time.Time) time.Duration { return cs.jumps.Since(since, passed) },
+	}, cs.opts.policyRules())
 }
 
 // step is what the policy makes of an event at present.
 func (cs *cars) step(c car, e policy.Event) (policy.State, policy.Decision) {
-	return policy.Step(c.state, e, c.now(), cs.opts.policyRules())
+	now := c.now()
+	return policy.Step(cs.judged(c), e.Witnessed(cs.opts.steady.Now(), now), now, cs.opts.policyRules())
 }
 
-// nextData is when a data request is allowed, by the store's clock.
+// nextData is when a data request is allowed, by the clock of the record.
 func (cs *cars) nextData(c car) policy.Decision {
-	return c.state.NextData(c.now(), cs.opts.policyRules())
+	return cs.judged(c).NextData(c.now(), cs.opts.policyRules())
 }
 
-func (cs *cars) carFrom(ref carRef, record store.Record, asked time.Time) car {
-	c := car{revision: record.Revision, asked: asked, replied: cs.opts.now(), answered: record.Now, clock: cs.opts.clock}
-	if c.answered.IsZero() {
-		c.answered, c.replied = asked, asked
+// stillOpen reports whether a turn that was taken from before may be used, now that
+// the store has said what time it is.
+func (cs *cars) stillOpen(before, taken car) bool {
+	taken.state = before.state
+	return cs.nextData(taken).Next.IsZero()
+}
+
+func (cs *cars) carFrom(ref carRef, record store.Record, asked time.Duration) car {
+	c := car{revision: record.Revision, answered: record.Now, asked: asked, replied: cs.opts.clock.Elapsed(), clock: cs.opts.clock}
+	if c.answered.IsZero() { // the store has no clock
+		c.asked, c.answered = c.replied, cs.opts.now()
+		c.replied = cs.opts.clock.Elapsed()
 	}
-	if record.Revision != "" {
+	if cs.jumps != nil {
+		cs.jumps.Observe(c.answered, c.asked, c.replied)
+	}
+	if record.Revision == "" {
+		c.state = cs.lost(ref)
+	} else {
 		state, err := policy.Decode(record.Value)
 		if err != nil {
 			// Written by another version: closed for a window, then overwritten.
@@ -168,6 +203,16 @@ func (cs *cars) carFrom(ref carRef, record store.Record, asked time.Time) car {
 	}
 	cs.known.Put(ref.key, c)
 	return c
+}
+
+// lost is what this process knows of a car that the store does not know: nothing,
+// unless it has seen a window that is still open by the time that has passed here.
+// Then the clock of the store was so far ahead that the record expired.
+func (cs *cars) lost(ref carRef) policy.State {
+	if c, ok := cs.known.Get(ref.key); ok && !cs.nextData(c).Next.IsZero() {
+		return c.state.OpenWindow()
+	}
+	return policy.State{}
 }
 
 // swap stores state in place of c. When somebody else was faster it returns
@@ -185,7 +230,7 @@ func (cs *cars) swap(ctx context.Context, ref carRef, c car, state policy.State)
 	case !addCar(ctx, ref.user, ref.id, !ref.entered && cs.opts.api == V3) && (c.revision == "" || !state.Keyless()):
 		return c, false, ErrNotConnected // of a user who was forgotten, only an open window is kept
 	}
-	asked := cs.opts.now()
+	asked := cs.opts.clock.Elapsed()
 	record, err := cs.records.Swap(ctx, ref.key, c.revision, policy.Encode(state, randid.New()), carRecordTTL)
 	if err != nil && !errors.Is(err, store.ErrConflict) {
 		cs.known.Delete(ref.key) // it may have landed
@@ -205,7 +250,8 @@ func (cs *cars) apply(ctx context.Context, ref carRef, c car, events ...policy.E
 		state := c.state
 		for _, e := range events {
 			stored := c.upper()
-			state, _ = policy.Step(state, e.OnClock(cs.opts.now(), stored), stored, cs.opts.policyRules())
+			e = e.OnClock(cs.opts.now(), stored).Witnessed(cs.opts.steady.Now(), stored)
+			state, _ = policy.Step(state, e, stored, cs.opts.policyRules())
 		}
 		if state == c.state && !c.unreadable {
 			return c, nil
@@ -244,7 +290,7 @@ func (cs *cars) forget(ctx context.Context, ref carRef) error {
 		}
 		cs.known.Delete(ref.key)
 		now := c.now() // the earliest it can be: the record must not go before its window closes
-		rest := c.state.NextData(now, cs.opts.policyRules()).Next.Sub(now)
+		rest := cs.nextData(c).Next.Sub(now)
 		if rest <= 0 {
 			err = cs.records.Delete(ctx, ref.key, c.revision)
 		} else {

@@ -132,7 +132,7 @@ func New(config Config, opts ...Option) (*Client, error) {
 		return nil, err
 	}
 	if o.store == nil {
-		o.store = store.NewMemoryAt(o.clock.Now)
+		o.store = store.NewMemoryAt(o.clock.Steady().Now)
 	}
 	c := newCore(config, &o)
 	o.logger.LogAttrs(context.Background(), slog.LevelInfo, "smartcar client", slog.String("api", string(o.api)), slog.String("version", Version))
@@ -142,6 +142,7 @@ func New(config Config, opts ...Option) (*Client, error) {
 // newCore puts the parts of a client together, from the store up to the pipeline
 // and the ways to users and cars.
 func newCore(config Config, o *options) *core {
+	o.steady = o.clock.Steady()
 	hidden := secrets{config.ClientSecret, config.APIClientSecret, config.ManagementToken, slices.Clone(config.StateKey)}
 	wire := wireOf(o.api)
 	c := &core{
@@ -149,7 +150,7 @@ func newCore(config Config, o *options) *core {
 		opts: o, wire: wire, api: wire.base(o.origins).String(), pause: &pause{opts: o},
 	}
 	kept := records.New(o.store, o.clock)
-	c.users = users.New(kept, o.clock, max(o.cacheSize, leastUserCars))
+	c.users = users.New(kept, o.steady, max(o.cacheSize, leastUserCars))
 	c.answers = newAnswerCache(o, kept, c.users)
 	c.links = &keyLinks{o, c.users}
 	c.cars = newCars(o, kept, c.users)
@@ -157,11 +158,11 @@ func newCore(config Config, o *options) *core {
 	c.send = newPipeline(c.gate, wire, c.secrets)
 
 	endpoints := newTokenEndpoints(config, o, c.pause, c.secrets)
-	grants := tokens.NewGrants(kept, o.clock, c.users, endpoints.exchangeRefresh, judgeRefresh, o.tokenTiming())
+	grants := tokens.NewGrants(kept, o.clock, o.steady, c.users, endpoints.exchangeRefresh, judgeRefresh, o.tokenTiming())
 	sender := sender{c.send, c.api}
 	c.accounts = newAccounts(o, sender, &logins{grants, c.users, c.answers}, c.cars)
 	if o.api == V3 {
-		token := tokens.NewApplication(kept, o.clock, config.APIClientID, endpoints.mintAppToken, o.refreshPoll())
+		token := tokens.NewApplication(kept, o.steady, config.APIClientID, endpoints.mintAppToken, o.refreshPoll())
 		c.reach = appReach{o, sender, c.accounts, c.links, appCredential{token}}
 	} else {
 		c.reach = grantReach{o, c.secrets, sender, c.accounts, c.links, endpoints}
@@ -207,15 +208,30 @@ func userAgent(suffix string) string {
 
 // A Clock is the client's only source of time beside the deadlines of
 // requests. The default is the computer's.
+//
+// Now may be wrong, and may be stepped like the clock of any machine: that opens
+// no window and ends no login. So it does not tell how much time has passed.
+// That is:
+//
+//   - what the Clock's own method Elapsed() time.Duration says, if it has one,
+//     which must never go back; the computer's and that of package smartcartest do
+//   - for a Clock that runs by itself, the time that passes in this process
+//   - for a Clock that stands still until it is moved, what it is moved forward
+//
+// A Clock that runs and is moved as well, as a way to let hours pass in a test,
+// needs Elapsed: else it is taken for a clock that was stepped.
 type Clock interface {
 	Now() time.Time
 	// Sleep returns nil after d, or the cause of ctx's end.
 	Sleep(ctx context.Context, d time.Duration) error
 }
 
-type systemClock struct{}
+type systemClock struct{ began time.Time }
 
 func (systemClock) Now() time.Time { return time.Now() }
+
+// Elapsed is read from the monotonic clock.
+func (c systemClock) Elapsed() time.Duration { return time.Since(c.began) }
 
 func (systemClock) Sleep(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)

@@ -126,7 +126,7 @@ func (g *gate) learnFrom(ctx context.Context, ref carRef, a attempt) {
 			continue
 		}
 		if events := evidenceOfReading(p.value, a.began); len(events) > 0 {
-			_, _ = g.cars.apply(ctx, ref, car{}, events...)
+			_, _ = g.cars.apply(ctx, ref, car{}, a.onClock(g.opts, events)...)
 		}
 	}
 }
@@ -162,9 +162,17 @@ func (g *gate) data(ctx context.Context, r *request, ref carRef, next layer) (at
 		}
 		release := g.turns.Hold(ref.key)
 		var taken bool
+		before := c
 		c, taken, err = g.cars.swap(ctx, ref, c, state)
 		fresh = true
-		if taken || err == nil && c.state.Holds(nonce) {
+		if taken = taken || err == nil && c.state.Holds(nonce); taken && !g.cars.stillOpen(before, c) {
+			// The store's clock was set back since the car was looked up.
+			g.cars.giveBack(ctx, ref, nonce)
+			release()
+			c, err = g.cars.load(ctx, ref)
+			continue
+		}
+		if taken {
 			defer release()
 			t := &turn{cars: g.cars, car: ref, op: r.op, nonce: nonce, record: c, left: ready}
 			a, err := next(ctx, r, t)
@@ -315,7 +323,10 @@ func (g *gate) settle(ctx context.Context, r *request, ref carRef, c car, t *tur
 	case a.answer == nil || r.kept == nil || r.query != nil || r.alone: // nothing, or for this request alone
 	case ref.entered && !g.cars.stillEntered(ctx, ref): // forgotten meanwhile
 	default:
-		g.answers.keep(ctx, r.answerRef(), a.began, a.answer.parts)
+		for i := range a.answer.parts {
+			a.answer.parts[i].came = a.left + a.answer.at.Sub(a.began)
+		}
+		g.answers.keep(ctx, r.answerRef(), a.left, a.answer.parts)
 	}
 }
 
@@ -350,7 +361,7 @@ func (g *gate) book(ctx context.Context, r *request, ref carRef, c car, t *turn,
 	}
 	events := make([]policy.Event, 0, 4)
 	events = evidenceOfData(events, a, nonce, g.opts.lease(), g.probe.tellers())
-	c, err := g.cars.apply(ctx, ref, c, events...)
+	c, err := g.cars.apply(ctx, ref, c, a.onClock(g.opts, events)...)
 	if err == nil {
 		r.kept.classify(c.state)
 	} else if !errors.Is(err, ErrNotConnected) { // else the user was forgotten meanwhile
@@ -369,7 +380,7 @@ func (g *gate) command(ctx context.Context, r *request, ref carRef, next layer) 
 	if err == nil || MayHaveSucceeded(err) {
 		g.answers.discard(ctx, ref.id, g.opts.now())
 	}
-	events := evidenceOfCommand(r.command != nil, a, err)
+	events := a.onClock(g.opts, evidenceOfCommand(r.command != nil, a, err))
 	if len(events) == 0 {
 		return a, err
 	}

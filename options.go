@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/seed-498a1bc4/smartcar/internal/clocks"
 	"github.com/seed-498a1bc4/smartcar/internal/tokens"
 	"github.com/seed-498a1bc4/smartcar/store"
 )
@@ -32,7 +33,8 @@ type options struct {
 	// storedAnswers is nil unless answers are kept in the store.
 	storedAnswers *StoredAnswers
 	mode          ConnectMode
-	clock         Clock
+	clock         *clocks.Clock
+	steady        clocks.Steady // the same, never stepped: for what only this process remembers
 	rules         Rules
 	timeout       time.Duration
 	grace         time.Duration // for which a used refresh token is honored
@@ -42,8 +44,10 @@ type options struct {
 	userAgent, metric, imperial []string
 }
 
-// now is the client's clock.
-func (o *options) now() time.Time { return o.clock.Now().UTC() }
+// now is the wall clock of the client, in UTC. It may be stepped: how much time has
+// passed tells options.clock.Elapsed, or the difference of two times of
+// options.steady.
+func (o *options) now() time.Time { return o.clock.Now() }
 
 // attemptMargin is how much longer than a request its lease is held.
 const attemptMargin = 10 * time.Second
@@ -92,7 +96,7 @@ func defaultOptions() options {
 		retry:     RetryPolicy{MaxAttempts: 3, BaseDelay: 500 * time.Millisecond, MaxDelay: 10 * time.Second},
 		keyDomain: defaultKeyDomain,
 		cacheSize: 10_000,
-		clock:     systemClock{},
+		clock:     clocks.New(systemClock{time.Now()}),
 		rules:     DefaultRules(),
 		timeout:   310 * time.Second,
 		grace:     time.Minute,
@@ -402,13 +406,13 @@ func WithMode(mode ConnectMode) Option {
 	}
 }
 
-// WithClock replaces the computer's clock, for tests and simulations.
+// WithClock replaces the computer's clock, for tests and simulations: see [Clock].
 func WithClock(clock Clock) Option {
 	return func(o *options) error {
 		if clock == nil {
 			return argumentError("WithClock", "the clock is nil; leave the option out for the computer's")
 		}
-		o.clock = clock
+		o.clock = clocks.New(clock)
 		return nil
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/seed-498a1bc4/smartcar/internal/clocks"
 	"github.com/seed-498a1bc4/smartcar/internal/policy"
 )
 
@@ -40,7 +41,18 @@ type attempt struct {
 	answer  *answer        // nil unless a whole answer came that is no error
 	outcome policy.Outcome // what the request means for the turn of its car
 	failure *Error         // what the policy learns from; it may stand beside an answer, as one item of a batch
-	began   time.Time      // when the request left
+	began   time.Time      // when the request left, by the wall clock
+	left    time.Duration  // the same by the time that has passed in this process
+}
+
+// onClock dates what the attempt shows by the present wall clock, which may have been
+// stepped while the request was under way.
+func (a attempt) onClock(o *options, events []policy.Event) []policy.Event {
+	here := clocks.Moment{Wall: a.began, Elapsed: a.left}.After(o.clock.Elapsed())
+	for i := range events {
+		events[i] = events[i].OnClock(here, o.now())
+	}
+	return events
 }
 
 // A layer is one step of the pipeline: it sends the request through the layers
@@ -133,11 +145,17 @@ const bareApplicationPause = 30 * time.Second
 // shared by everything of a client that sends requests.
 type pause struct {
 	opts  *options
-	until atomic.Int64 // when the limit opens again: nanoseconds since 1970, 0 if it is open
+	until atomic.Int64 // when the limit opens again, by the time that has passed; 0 if it is open
 }
 
-// end is when the limit opens again; a time that is over means that it is open.
-func (p *pause) end() time.Time { return time.Unix(0, p.until.Load()).UTC() }
+// end is when the limit opens again; zero if it is open. The limit lasts for a
+// length of time, whatever the wall clock does meanwhile.
+func (p *pause) end() time.Time {
+	if rest := time.Duration(p.until.Load()) - p.opts.clock.Elapsed(); rest > 0 {
+		return p.opts.now().Add(rest)
+	}
+	return time.Time{}
+}
 
 // begin remembers an application-wide limit. What a proxy says, and not
 // Smartcar, is believed for a moment only.
@@ -149,18 +167,20 @@ func (p *pause) begin(op Operation, e *Error) error {
 	if e.Type == "" {
 		wait = min(wait, policy.BareLimitPause)
 	}
-	until := p.opts.now().Add(wait)
-	p.until.Store(until.UnixNano())
-	return &RateLimitError{Operation: op, NextAllowed: until, Rule: RuleApplication, Err: e}
+	p.until.Store(int64(p.opts.clock.Elapsed() + wait))
+	return &RateLimitError{Operation: op, NextAllowed: p.opts.now().Add(wait), Rule: RuleApplication, Err: e}
 }
 
 // refuse returns an error for a request that the limit does not allow now.
 func (p *pause) refuse(r *request) error {
-	until := p.until.Load()
-	if until == 0 || r.override || p.opts.now().UnixNano() >= until {
+	if p.until.Load() == 0 || r.override {
 		return nil
 	}
-	return &RateLimitError{Operation: r.op, NextAllowed: p.end(), Rule: RuleApplication, Local: true}
+	end := p.end()
+	if end.IsZero() {
+		return nil
+	}
+	return &RateLimitError{Operation: r.op, NextAllowed: end, Rule: RuleApplication, Local: true}
 }
 
 // pausing is the application-wide limit as a layer of its own, for requests that

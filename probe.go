@@ -3,7 +3,6 @@ package smartcar
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/policy"
 )
@@ -55,15 +54,15 @@ func (p *probe) class(ctx context.Context, r *request) (events []policy.Event, t
 // key asks for the status of the key. The error says why it could not be read;
 // the events say so, too.
 func (p *probe) key(ctx context.Context, r *request) ([]policy.Event, error) {
-	answered, began, err := p.read(ctx, r, opKeyStatus)
+	answered, a, err := p.read(ctx, r, opKeyStatus)
 	if err != nil {
 		return evidenceOfKeyCheck(err, p.opts.now()), err
 	}
-	return evidenceOfReading(answered.value, began), nil
+	return a.onClock(p.opts, evidenceOfReading(answered.value, a.began)), nil
 }
 
 // read asks for one operation about the car of r, with the same credentials.
-func (p *probe) read(ctx context.Context, r *request, name Operation) (part, time.Time, error) {
+func (p *probe) read(ctx context.Context, r *request, name Operation) (part, attempt, error) {
 	asked := request{
 		op: name, kind: KindMetadata, car: r.car, reads: lookup(name),
 		base: r.base, auth: r.auth, user: r.user, units: r.units,
@@ -71,13 +70,13 @@ func (p *probe) read(ctx context.Context, r *request, name Operation) (part, tim
 	asked.wire = p.wire.read(asked.reads)
 	a, err := p.send(ctx, &asked, nil)
 	if err != nil {
-		return part{}, a.began, err
+		return part{}, a, err
 	}
 	answered := a.answer.parts[0]
 	if answered.err != nil {
-		return part{}, a.began, answered.err
+		return part{}, a, answered.err
 	}
-	return answered, a.began, nil
+	return answered, a, nil
 }
 
 // notReachable: this user cannot reach the car at all, whatever is asked.

@@ -14,8 +14,8 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
-	"time"
 
+	"github.com/seed-498a1bc4/smartcar/internal/clocks"
 	"github.com/seed-498a1bc4/smartcar/internal/contexts"
 	"github.com/seed-498a1bc4/smartcar/internal/echo"
 	"github.com/seed-498a1bc4/smartcar/internal/policy"
@@ -37,7 +37,8 @@ var (
 // place that touches the network, except for the token endpoints.
 func transmitting(o *options, own func() secrets) exchange {
 	return func(ctx context.Context, r *request, header []string, takes bool) (attempt, error) {
-		sent := attempt{outcome: policy.OutcomeReleased, began: o.now()}
+		began := o.clock.Moment()
+		sent := attempt{outcome: policy.OutcomeReleased, began: began.Wall, left: began.Elapsed}
 		if err := ctx.Err(); err != nil {
 			return sent, &Error{Operation: r.op, reach: reachedNever, Err: contexts.EndOf(ctx)}
 		}
@@ -60,11 +61,11 @@ func transmitting(o *options, own func() secrets) exchange {
 			if certainlyNotSent(err) || watch.neverConnected() {
 				e.reach = reachedNever
 			}
-			logRequest(ctx, o, r, 0, "", sent.began)
+			logRequest(ctx, o, r, 0, "", began)
 			return sent, e
 		}
 		sent.answer, err = readAnswer(ctx, o, resp, &hidden)
-		logRequest(ctx, o, r, resp.StatusCode, resp.Header.Get(headerRequestID), sent.began)
+		logRequest(ctx, o, r, resp.StatusCode, resp.Header.Get(headerRequestID), began)
 		if err != nil {
 			e := &Error{
 				Operation: r.op, StatusCode: resp.StatusCode, Err: err,
@@ -75,6 +76,8 @@ func transmitting(o *options, own func() secrets) exchange {
 			}
 			return sent, e
 		}
+		// A clock that is stepped meanwhile must not date the answer before the request.
+		sent.answer.at = began.After(o.clock.Elapsed())
 		return sent, nil
 	}
 }
@@ -213,7 +216,7 @@ func (w *sendWatch) attach(ctx context.Context) context.Context {
 
 func (w *sendWatch) neverConnected() bool { return w != nil && w.asked.Load() && !w.connected.Load() }
 
-func logRequest(ctx context.Context, o *options, r *request, status int, requestID string, began time.Time) {
+func logRequest(ctx context.Context, o *options, r *request, status int, requestID string, began clocks.Moment) {
 	if !o.logger.Enabled(ctx, slog.LevelDebug) {
 		return
 	}
@@ -221,7 +224,7 @@ func logRequest(ctx context.Context, o *options, r *request, status int, request
 		slog.String("operation", string(r.op)),
 		slog.String("vehicle", r.car.id),
 		slog.Int("status", status),
-		slog.Duration("took", o.now().Sub(began)),
+		slog.Duration("took", o.clock.Elapsed()-began.Elapsed),
 		slog.String("request_id", printable(requestID, 64)))
 }
 

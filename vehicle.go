@@ -417,7 +417,7 @@ func (v *Vehicle) current(ctx context.Context, r *request, ops []operation) (kno
 	ref := r.answerRef()
 	answers.stored.sync(ctx, ref)
 	for _, op := range ops {
-		p, ok := r.kept.current(ref.key(op.name), v.core.opts.now(), v.core.opts.policyRules())
+		p, ok := r.kept.current(ref.key(op.name), v.core.opts.clock.Elapsed(), v.core.opts.policyRules())
 		if !ok || op.kind != KindData {
 			missing = append(missing, op)
 			continue

@@ -189,7 +189,7 @@ type keyWait struct {
 	request *request // whose credentials are used
 
 	reads int           // status reads so far, those of others included
-	last  time.Time     // the newest of them, by our clock
+	last  time.Duration // the newest of them, by the time that has passed
 	pause time.Duration // from last to the next one
 	seen  time.Time     // when the newest evidence was asked for, as stored
 }
@@ -227,7 +227,7 @@ func (w *keyWait) countOthers(c car) {
 	if !w.seen.IsZero() || w.reads > 0 {
 		w.count()
 	}
-	w.seen, w.last = at, c.ours(at)
+	w.seen, w.last = at, w.passed()-max(0, c.now().Sub(at))
 }
 
 func (w *keyWait) count() {
@@ -237,15 +237,17 @@ func (w *keyWait) count() {
 	}
 	w.pause += rand.N(w.pause / 4) // jitter, so that replicas spread
 	w.reads++
-	w.last = w.gate.opts.now()
+	w.last = w.passed()
 }
+
+func (w *keyWait) passed() time.Duration { return w.gate.opts.clock.Elapsed() }
 
 func (w *keyWait) due(c car) bool {
 	s := c.state
 	switch {
 	case s.TakesNoKey() || w.reads >= keyWaitReads || !w.gate.probe.keyIsFree():
 		return false
-	case !w.last.IsZero() && w.gate.opts.now().Before(w.last.Add(max(w.pause, keyWaitFirst))):
+	case (w.reads > 0 || !w.seen.IsZero()) && w.passed() < w.last+max(w.pause, keyWaitFirst):
 		return false
 	case s.Key() == policy.KeyInstalled || s.Key() == policy.KeyUnavailable:
 		return s.WantsKey(c.now()) // in doubt, or the owner has connected again

@@ -364,11 +364,12 @@ func (c *core) keepSignals(ctx context.Context, ref carRef, e *WebhookEvent, at 
 		return
 	}
 	meta := Meta{ReceivedAt: at, Source: SourceLive}
+	came := c.opts.clock.Elapsed() - max(0, c.opts.now().Sub(at))
 	var parts []part
 	for i := range operations {
 		if op := &operations[i]; op.kind == KindData && set.covers(op.signals) {
 			if p := (wireV3{}).part(op, set, meta); p.err == nil {
-				p.pushed, p.sequence = true, e.Sequence
+				p.pushed, p.sequence, p.came = true, e.Sequence, came
 				parts = append(parts, p)
 			}
 		}
@@ -379,6 +380,6 @@ func (c *core) keepSignals(ctx context.Context, ref carRef, e *WebhookEvent, at 
 			parts[i].meta.UnitSystem = units
 			kept.putNewer(to.key(parts[i].op.name), parts[i])
 		}
-		c.answers.stored.keep(ctx, to, at, parts)
+		c.answers.stored.keep(ctx, to, came, parts)
 	}
 }

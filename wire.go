@@ -69,6 +69,9 @@ type part struct {
 	err     *Error
 	refused error // err as the caller will see it, or why nobody was asked
 
+	// came is when this client had the answer, by the time that has passed in this
+	// process: how old a kept one is.
+	came     time.Duration
 	pushed   bool  // it came with a webhook event
 	sequence int64 // of that event, if it has one
 }

@@ -22,9 +22,7 @@ type classKnown struct {
 	checkAt time.Time // when what tells the class may be read next
 }
 
-func (c classKnown) wanted(now time.Time) bool {
-	return c.is <= ClassUnknown && !now.Before(c.checkAt)
-}
+func (c classKnown) wanted(now time.Time) bool { return c.is <= ClassUnknown && due(c.checkAt, now) }
 
 // infer takes an inference from the VIN, or from make, model and year. A class
 // that cannot be told is asked for again once a day.
@@ -43,11 +41,4 @@ func (c classKnown) infer(is Class, byVIN bool, now time.Time) classKnown {
 func (c classKnown) prove(is Class) classKnown {
 	c.is, c.proven = is, true
 	return c
-}
-
-// bridge replaces a time that a clock has written which was set back since.
-func (c *classKnown) bridge(now time.Time, rules Rules) {
-	if c.checkAt.After(now.Add(unavailableCheck + rules.MaxLease)) {
-		c.checkAt = now
-	}
 }

@@ -41,7 +41,7 @@ type dataKnown struct {
 
 // asked takes the data of an answer.
 func (d dataKnown) asked(shown Data, class Class, now time.Time, rules Rules) dataKnown {
-	d.fetchedAt = later(d.fetchedAt, now)
+	d = d.fetched(now, now, rules)
 	if class == ClassLegacy && !d.recordedAt.IsZero() {
 		d.streams = d.streams || provesStreaming(shown.RecordedAt.Sub(d.recordedAt), rules)
 	}
@@ -60,9 +60,20 @@ func (d dataKnown) pushed(shown Data, asOf time.Time, class Class, now time.Time
 	case shown.RecordedAt.IsZero() && asOf.Before(known), !shown.RecordedAt.IsZero() && shown.RecordedAt.Before(known):
 		return d
 	case !shown.RecordedAt.IsZero():
-		d.recordedAt, d.fetchedAt = shown.RecordedAt, later(d.fetchedAt, earlier(asOf, now))
+		d.recordedAt = shown.RecordedAt
+		d = d.fetched(earlier(asOf, now), now, rules)
 	}
 	return d.woken(shown, class, now, rules)
+}
+
+// fetched notes when Smartcar was asked. What a clock that was wrong has dated in
+// the future is not believed.
+func (d dataKnown) fetched(at, now time.Time, rules Rules) dataKnown {
+	if rules.future(d.fetchedAt, now) {
+		d.fetchedAt = at
+	}
+	d.fetchedAt = later(d.fetchedAt, at)
+	return d
 }
 
 // woken infers from the age of data whether the car is awake, unless the car
@@ -93,10 +104,3 @@ func (d dataKnown) listed(shown Data) dataKnown {
 
 // outdatedBy reports whether a list shows the car otherwise.
 func (d dataKnown) outdatedBy(shown Data) bool { return d.listed(shown) != d }
-
-// bridge replaces times that a clock has written which was set back since.
-func (d *dataKnown) bridge(now, horizon time.Time) {
-	if d.fetchedAt.After(horizon) {
-		d.fetchedAt = now
-	}
-}

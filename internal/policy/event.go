@@ -37,20 +37,21 @@ const (
 type attempt struct {
 	nonce uint64
 	lease time.Duration
-	phase phase // askData: in which the turn is taken
+	phase phase         // askData: in which the turn is taken
+	ahead time.Duration // see Witnessed
 }
 
 // AskData asks whether a data request may go. If it needs the car's turn, the
 // turn is reserved for the attempt with that nonce, for as long as the lease:
 // Leave has to come before the request is sent.
 func AskData(nonce uint64, lease time.Duration) Event {
-	return Event{kind: askData, attempt: attempt{nonce, lease, phaseReserved}}
+	return Event{kind: askData, attempt: attempt{nonce: nonce, lease: lease, phase: phaseReserved}}
 }
 
 // AskDataAndLeave is AskData and Leave in one, for a request that has its token
 // at hand. The lease covers the request.
 func AskDataAndLeave(nonce uint64, lease time.Duration) Event {
-	return Event{kind: askData, attempt: attempt{nonce, lease, phaseSent}}
+	return Event{kind: askData, attempt: attempt{nonce: nonce, lease: lease, phase: phaseSent}}
 }
 
 // AskCommand asks whether a command may go.
@@ -59,14 +60,14 @@ func AskCommand() Event { return Event{kind: askCommand} }
 // Leave: the request that holds the turn is about to be sent. From then on a
 // process that dies has used the turn. The lease covers the request.
 func Leave(nonce uint64, lease time.Duration) Event {
-	return Event{kind: leave, attempt: attempt{nonce, lease, phaseSent}}
+	return Event{kind: leave, attempt: attempt{nonce: nonce, lease: lease, phase: phaseSent}}
 }
 
 // HoldBack: the request that holds the turn was refused for its token, so it was
 // not counted, and will be sent again with another one. The turn is reserved
 // until then.
 func HoldBack(nonce uint64, lease time.Duration) Event {
-	return Event{kind: holdBack, attempt: attempt{nonce, lease, phaseReserved}}
+	return Event{kind: holdBack, attempt: attempt{nonce: nonce, lease: lease, phase: phaseReserved}}
 }
 
 // Settle: a data request came back, or did not. The nonce is 0 for a request
@@ -115,6 +116,13 @@ func AccessChanged() Event { return Event{kind: accessChanged} }
 // LearnData: data came without being asked for, which takes no turn. AsOf is
 // when Smartcar had it.
 func LearnData(d Data, asOf time.Time) Event { return Event{kind: learnData, data: d, asOf: asOf} }
+
+// Witnessed notes what the clock of the machine shows while the clock of the record
+// shows now, so that the two can be compared later: see State.Doubted.
+func (e Event) Witnessed(machine, now time.Time) Event {
+	e.attempt.ahead = machine.Sub(now)
+	return e
+}
 
 // OnClock moves the time of the evidence from one clock to another. Here and
 // there are the same instant on the two.

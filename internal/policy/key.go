@@ -64,15 +64,20 @@ func (k keyKnown) backOff(now time.Time) keyKnown {
 // wanted reports whether it is time to read the status. An installed key is
 // asked about only after something has put it in doubt.
 func (k keyKnown) wanted(now time.Time) bool {
-	return (k.is != KeyInstalled || !k.checkAt.IsZero()) && !now.Before(k.checkAt)
+	return (k.is != KeyInstalled || !k.checkAt.IsZero()) && due(k.checkAt, now)
 }
 
-// bridge replaces times that a clock has written which was set back since.
-func (k *keyKnown) bridge(now, horizon time.Time, rules Rules) {
-	if k.at.After(horizon) {
-		k.at = now
+// due reports whether it is time for a check. One that lies farther ahead than
+// any pause was set by a clock that was wrong.
+func due(checkAt, now time.Time) bool {
+	return !now.Before(checkAt) || checkAt.After(now.Add(2*unavailableCheck))
+}
+
+// learnedAt is when what is known of the key was so. Evidence from the future was
+// dated by a clock that was wrong: what comes now is newer.
+func (k keyKnown) learnedAt(now time.Time, rules Rules) time.Time {
+	if rules.future(k.at, now) {
+		return now.Add(-rules.MaxLease)
 	}
-	if k.checkAt.After(now.Add(unavailableCheck + rules.MaxLease)) {
-		k.checkAt = now
-	}
+	return k.at
 }

@@ -11,6 +11,7 @@ type State struct {
 	turn  turn
 	limit limit
 	data  dataKnown
+	doubt doubt // not stored: see Doubted
 }
 
 // Closed is a car that was asked at that time and of which nothing else is
@@ -75,19 +76,19 @@ func (s State) WantsKey(now time.Time) bool {
 func (s State) Holds(nonce uint64) bool { return s.turn.heldBy(nonce) }
 
 // LeaseCovers reports whether the lease of the turn lasts until end.
-func (s State) LeaseCovers(end time.Time) bool { return !end.After(s.turn.leaseEnd) }
+func (s State) LeaseCovers(end time.Time) bool { return !s.turn.onClock(end).After(s.turn.leaseEnd) }
 
 // NextData derives when a data request is allowed; no Next means now.
 func (s State) NextData(now time.Time, rules Rules) Decision {
 	d := Decision{}
 	if s.Keyless() {
-		if d.Next = s.turn.next(rules.KeylessWindow); !d.Next.IsZero() {
-			d.Rule = RuleKeyless
+		if next := s.turn.next(rules.KeylessWindow); !next.IsZero() {
+			d.Next, d.Rule = next.Add(s.doubt.turn-s.turn.behind), RuleKeyless
 		}
 		d.InFlight = s.turn.inFlight(now)
 	}
-	if s.limit.to.After(d.Next) {
-		d = Decision{Next: s.limit.to, Rule: RuleServer}
+	if next := s.limit.next(); !next.IsZero() && next.Add(s.doubt.limit).After(d.Next) {
+		d = Decision{Next: next.Add(s.doubt.limit), Rule: RuleServer}
 	}
 	if !d.Next.After(now) {
 		return Decision{}
@@ -98,7 +99,7 @@ func (s State) NextData(now time.Time, rules Rules) Decision {
 // NextUseful derives when a data request is allowed and brings something new.
 func (s State) NextUseful(now time.Time, rules Rules) Decision {
 	d := s.NextData(now, rules)
-	if s.Repeats() && !s.data.fetchedAt.IsZero() {
+	if s.Repeats() && !s.data.fetchedAt.IsZero() && !rules.future(s.data.fetchedAt, now) {
 		if next := NextLegacy(s.data.recordedAt, s.data.fetchedAt, rules); next.After(now) && next.After(d.Next) {
 			return Decision{Next: next, Rule: RuleLegacy}
 		}
@@ -115,7 +116,7 @@ func (s State) OutdatedBy(events ...Event) bool {
 				return true
 			}
 		case learnKey:
-			if e.key != s.key.is && !e.asOf.Before(s.key.at) {
+			if e.key != s.key.is {
 				return true
 			}
 		case learnClass:

@@ -26,7 +26,13 @@ type Decision struct {
 
 // Step is the whole policy. Every change of a State is made here.
 func Step(s State, e Event, now time.Time, rules Rules) (State, Decision) {
-	s.bridgeFuture(now, rules)
+	after, d := s.step(e, now, rules)
+	after.doubt = doubt{}
+	return after, d
+}
+
+func (s State) step(e Event, now time.Time, rules Rules) (State, Decision) {
+	s.turn, s.limit = s.turn.bridge(now, rules), s.limit.bridge(now, rules)
 	switch e.kind {
 	case askData:
 		return s.decideData(e.attempt, now, rules)
@@ -43,7 +49,7 @@ func Step(s State, e Event, now time.Time, rules Rules) (State, Decision) {
 	case classCheckFailed:
 		s.class.checkAt = now.Add(classCheck)
 	case learnKey:
-		return s.applyKey(e, now), Decision{}
+		return s.applyKey(e, now, rules), Decision{}
 	case keyCheckFailed:
 		s.key = s.key.backOff(now)
 	case accessChanged:
@@ -54,18 +60,6 @@ func Step(s State, e Event, now time.Time, rules Rules) (State, Decision) {
 	return s, Decision{}
 }
 
-// bridgeFuture replaces times that a clock has written which was set back since:
-// no car may be locked for longer than the rule and one lease. A time that was
-// written a moment ago may lie ahead by the grain of the record.
-func (s *State) bridgeFuture(now time.Time, rules Rules) {
-	horizon := now.Add(rules.MaxLease + recordGrain)
-	s.class.bridge(now, rules)
-	s.key.bridge(now, horizon, rules)
-	s.turn.bridge(now, horizon, rules)
-	s.limit.bridge(now, horizon)
-	s.data.bridge(now, horizon)
-}
-
 func (s State) decideData(a attempt, now time.Time, rules Rules) (State, Decision) {
 	if d := s.NextData(now, rules); !d.Next.IsZero() {
 		d.Verdict = VerdictRefuse
@@ -74,7 +68,7 @@ func (s State) decideData(a attempt, now time.Time, rules Rules) (State, Decisio
 	if !s.Keyless() {
 		return s, Decision{Verdict: VerdictSend}
 	}
-	s.turn = s.turn.hold(a.phase, a.nonce, now.Add(a.lease))
+	s.turn = s.turn.hold(a, now)
 	return s, Decision{Verdict: VerdictTake}
 }
 
@@ -83,7 +77,7 @@ func (s State) hold(a attempt, now time.Time) (State, Decision) {
 	if !s.turn.heldBy(a.nonce) {
 		return s, Decision{Verdict: VerdictLost}
 	}
-	s.turn = s.turn.hold(a.phase, a.nonce, now.Add(a.lease))
+	s.turn = s.turn.hold(a, now)
 	return s, Decision{Verdict: VerdictTake}
 }
 
@@ -104,7 +98,8 @@ func (s State) decideCommand(now time.Time) Decision {
 // the attempt that owns it now.
 func (s State) charge(a attempt, r Result, now time.Time, rules Rules) State {
 	owner := s.turn.heldBy(a.nonce)
-	end := now.Add(a.lease)
+	present := s.turn.onClock(now)
+	end := present.Add(a.lease)
 	if owner {
 		end = s.turn.leaseEnd
 		s.turn.phase = phaseIdle
@@ -113,11 +108,11 @@ func (s State) charge(a attempt, r Result, now time.Time, rules Rules) State {
 	switch r.Outcome {
 	case OutcomeOK, OutcomeAnswered:
 		if counts {
-			s.turn.usedAt = later(s.turn.usedAt, now)
+			s.turn = s.turn.use(a, present)
 		}
 	case OutcomeUnclear:
 		if counts {
-			s.turn.usedAt = later(s.turn.usedAt, later(now, end))
+			s.turn = s.turn.use(a, later(present, end))
 		}
 	case OutcomeLimited:
 		s = s.applyLimit(r.RetryAfter, now, rules)
@@ -142,7 +137,8 @@ func (s State) applyLimit(retryAfter time.Duration, now time.Time, rules Rules) 
 			pause = rules.KeylessWindow
 		}
 	}
-	s.limit = limit{to: later(s.limit.to, now.Add(pause)), at: now}
+	said := s.limit.onClock(now)
+	s.limit.to, s.limit.at = later(s.limit.to, said.Add(pause)), said
 	if s.class.is == ClassStreaming && s.key.is == KeyInstalled {
 		s.key.checkAt = now
 	}
@@ -153,9 +149,9 @@ func (s State) applyLimit(retryAfter time.Duration, now time.Time, rules Rules) 
 // connection cannot read the status is no evidence: what others showed is kept.
 // A car that was asked for its key by the server needs one, whatever was inferred.
 // A limit that was given while the key was missing does not outlive pairing.
-func (s State) applyKey(e Event, now time.Time) State {
+func (s State) applyKey(e Event, now time.Time, rules Rules) State {
 	switch {
-	case e.asOf.Before(s.key.at):
+	case e.asOf.Before(s.key.learnedAt(now, rules)):
 		return s
 	case e.key == KeyUnavailable && s.key.is > KeyUnavailable:
 		s.key = s.key.backOff(now)
@@ -164,7 +160,7 @@ func (s State) applyKey(e Event, now time.Time) State {
 		s.class = s.class.prove(ClassStreaming)
 	}
 	needsKey := s.class.is == ClassStreaming || s.class.is == ClassUnresolved
-	if needsKey && e.key == KeyInstalled && s.key.is != KeyInstalled && e.asOf.After(s.limit.at) {
+	if needsKey && e.key == KeyInstalled && s.key.is != KeyInstalled && s.limit.onClock(e.asOf).After(s.limit.at) {
 		s.limit.to = time.Time{}
 	}
 	s.key = s.key.learn(e.key, e.source, e.asOf, now)

@@ -13,21 +13,30 @@ const (
 )
 
 // turn is the one data request that a keyless car may have under way, and when
-// the server may have counted the last one.
+// the server may have counted the last one. Its times are of the clock that wrote
+// them, of which the present one may be behind: see clock.go.
 type turn struct {
 	phase    phase
-	nonce    uint64    // of the attempt that owns the turn
-	leaseEnd time.Time // from then on that attempt counts as dead
-	usedAt   time.Time // latest instant at which the server may have counted a data request
+	nonce    uint64        // of the attempt that owns the turn
+	leaseEnd time.Time     // from then on that attempt counts as dead
+	usedAt   time.Time     // latest instant at which the server may have counted a data request
+	behind   time.Duration // how far the present clock is behind these times
+	ahead    time.Duration // how far the wall clock of the attempt was ahead of these times, in whole minutes
 }
 
 // heldBy reports whether the attempt with that nonce owns the turn.
 func (t turn) heldBy(nonce uint64) bool { return t.phase != phaseIdle && t.nonce == nonce }
 
 // hold gives the turn to an attempt, or renews its lease.
-func (t turn) hold(p phase, nonce uint64, leaseEnd time.Time) turn {
-	t.phase, t.nonce, t.leaseEnd = p, nonce, leaseEnd
-	return t
+func (t turn) hold(a attempt, now time.Time) turn {
+	t.phase, t.nonce, t.leaseEnd = a.phase, a.nonce, t.onClock(now).Add(a.lease)
+	return t.witnessed(a)
+}
+
+// use notes that the server may have counted a data request until then.
+func (t turn) use(a attempt, until time.Time) turn {
+	t.usedAt = later(t.usedAt, until)
+	return t.witnessed(a)
 }
 
 // countedAt is the latest instant at which the server may have counted a data
@@ -50,27 +59,22 @@ func (t turn) next(window time.Duration) (next time.Time) {
 	return next
 }
 
-func (t turn) inFlight(now time.Time) bool { return t.phase != phaseIdle && t.leaseEnd.After(now) }
-
-// bridge replaces times that a clock has written which was set back since.
-func (t *turn) bridge(now, horizon time.Time, rules Rules) {
-	if t.leaseEnd.After(horizon) {
-		t.leaseEnd = now.Add(rules.MaxLease)
-	}
-	if t.usedAt.After(horizon) {
-		t.usedAt = now
-	}
+func (t turn) inFlight(now time.Time) bool {
+	return t.phase != phaseIdle && t.leaseEnd.After(t.onClock(now))
 }
 
-// limit is the server's own word about this vehicle: 429 with Retry-After.
+// limit is the server's own word about this vehicle: 429 with Retry-After. Its
+// times are of the clock that wrote them: see clock.go.
 type limit struct {
-	to time.Time // no data request before
-	at time.Time // when the server said so
+	to     time.Time     // no data request before
+	at     time.Time     // when the server said so
+	behind time.Duration // how far the present clock is behind these times
 }
 
-// bridge replaces times that a clock has written which was set back since.
-func (l *limit) bridge(now, horizon time.Time) {
-	if l.at.After(horizon) {
-		l.to, l.at = now.Add(l.to.Sub(l.at)), now
+// next is when the limit ends by the present clock; zero for none.
+func (l limit) next() time.Time {
+	if l.to.IsZero() {
+		return l.to
 	}
+	return l.to.Add(-l.behind)
 }
