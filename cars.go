@@ -159,8 +159,8 @@ func (cs *cars) judged(c car) policy.State {
 	}
 	passed := c.clock.Elapsed()
 	return c.state.Doubted(c.now(), policy.Witness{
-		Machine: cs.opts.steady.Now(), Began: cs.jumps.Began(),
-		Jumped: func(since time.Time) time.Duration { return cs.jumps.Since(since, passed) },
+		Machine: cs.opts.steady.Now(),
+		Jumped:  func(since time.Time) time.Duration { return cs.jumps.Since(since, passed) },
 	}, cs.opts.policyRules())
 }
 

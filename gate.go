@@ -63,19 +63,23 @@ func (g *gate) guarding(next layer) layer {
 			return attempt{}, err
 		}
 		var a attempt
+		var known car // before the request
 		switch r.kind {
 		case KindData:
 			a, err = g.data(ctx, r, ref, next)
 		case KindCommand:
 			a, err = g.command(ctx, r, ref, next)
 		default:
+			if r.op == opKeyStatus {
+				known, _, _ = g.cars.lookUp(ctx, ref)
+			}
 			a, err = next(ctx, r, nil)
 		}
 		if err != nil {
 			g.cars.leaveUnknown(ctx, ref, err)
 			return a, g.explain(ctx, r, a, err)
 		}
-		g.learnFrom(ctx, ref, a)
+		g.learnFrom(ctx, ref, known, a)
 		return a, nil
 	}
 }
@@ -117,8 +121,9 @@ func (g *gate) explainCar(ctx context.Context, ref carRef, e *Error) error {
 }
 
 // learnFrom takes what an answer says about the car itself, whoever asked for it,
-// and explains the errors of its parts.
-func (g *gate) learnFrom(ctx context.Context, ref carRef, a attempt) {
+// and explains the errors of its parts. Known is the car before it was asked, as far
+// as that was looked up.
+func (g *gate) learnFrom(ctx context.Context, ref carRef, known car, a attempt) {
 	for i := range a.answer.parts {
 		p := &a.answer.parts[i]
 		if p.err != nil {
@@ -126,7 +131,7 @@ func (g *gate) learnFrom(ctx context.Context, ref carRef, a attempt) {
 			continue
 		}
 		if events := evidenceOfReading(p.value, a.began); len(events) > 0 {
-			_, _ = g.cars.apply(ctx, ref, car{}, a.onClock(g.opts, events)...)
+			_, _ = g.cars.apply(ctx, ref, car{}, knowing(known, a.onClock(g.opts, events))...)
 		}
 	}
 }
@@ -307,9 +312,20 @@ func (g *gate) askKey(ctx context.Context, r *request) error {
 // learnKey reads the status of the key and stores what it says. The error is
 // stored, too, and not needed by those who only want to know.
 func (g *gate) learnKey(ctx context.Context, r *request, ref carRef) error {
+	c, _, _ := g.cars.lookUp(ctx, ref)
 	events, err := g.probe.key(ctx, r)
-	_, _ = g.cars.apply(ctx, ref, car{}, events...)
+	_, _ = g.cars.apply(ctx, ref, car{}, knowing(c, events)...)
 	return err
+}
+
+// knowing notes that a request which has brought evidence began when c was known.
+func knowing(c car, events []policy.Event) []policy.Event {
+	if c.loaded() {
+		for i := range events {
+			events[i] = events[i].Knowing(c.state.KeyAt(), c.now())
+		}
+	}
+	return events
 }
 
 // settle books what a data request cost, with the evidence it brought, and keeps
@@ -361,7 +377,7 @@ func (g *gate) book(ctx context.Context, r *request, ref carRef, c car, t *turn,
 	}
 	events := make([]policy.Event, 0, 4)
 	events = evidenceOfData(events, a, nonce, g.opts.lease(), g.probe.tellers())
-	c, err := g.cars.apply(ctx, ref, c, a.onClock(g.opts, events)...)
+	c, err := g.cars.apply(ctx, ref, c, knowing(c, a.onClock(g.opts, events))...)
 	if err == nil {
 		r.kept.classify(c.state)
 	} else if !errors.Is(err, ErrNotConnected) { // else the user was forgotten meanwhile

@@ -19,11 +19,10 @@ import (
 type Jumps struct {
 	keep time.Duration // how long a jump matters; set by NewJumps
 
-	mu    sync.Mutex
-	seen  bool
-	began time.Time // what the clock showed first
-	last  reading   // the newest
-	all   []jump    // oldest first, merged where they follow closely
+	mu   sync.Mutex
+	seen bool
+	last reading // the newest
+	all  []jump  // oldest first, merged where they follow closely
 }
 
 // reading is what the clock showed at some instant between asked and replied.
@@ -49,7 +48,7 @@ func (j *Jumps) Observe(at time.Time, asked, replied time.Duration) {
 	before := j.last
 	switch {
 	case !j.seen:
-		j.seen, j.began, j.last = true, at, now
+		j.seen, j.last = true, now
 		return
 	case replied < before.replied: // answers came in another order
 		return
@@ -92,13 +91,6 @@ func (j *Jumps) back(at time.Time, by time.Duration) {
 		by -= last.by
 		j.all = j.all[:n-1]
 	}
-}
-
-// Began is what the clock showed when it was first observed.
-func (j *Jumps) Began() time.Time {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.began
 }
 
 // Since is by how much the clock has jumped forward since it showed at.

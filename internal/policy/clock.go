@@ -19,9 +19,9 @@ import "time"
 //     the window ends on Wednesday at 2:00, as it has to.
 //
 // A clock that jumped forward is doubted by whoever knows better: by a process that
-// has seen the jump, as its monotonic clock shows less time; and by a process that is
-// younger than the turn, as the clock of its machine shows less time than the
-// machine's that used the turn. How much less time has passed is added to the window.
+// has seen the jump, as its monotonic clock shows less time; and by a machine whose
+// clock shows less time since that of the machine that used the turn. How much less
+// time has passed is added to the window.
 
 // bridged is how far the clock that shows now is behind a record whose newest
 // time is newest, or up to slack more than it.
@@ -73,8 +73,9 @@ type doubt struct{ turn, limit time.Duration }
 // A Witness is what a process knows of the clock of the records beside what that
 // clock itself says.
 type Witness struct {
-	Machine time.Time // what the clock of its machine shows at present
-	Began   time.Time // what the clock of the records showed when the process saw it first
+	// Machine is what the clock of its machine shows at present, if it was not set
+	// since the process began.
+	Machine time.Time
 	// Jumped tells by how much that clock has jumped forward since it showed a time,
 	// as far as the process has seen it.
 	Jumped func(since time.Time) time.Duration
@@ -85,12 +86,13 @@ func (s State) Doubted(now time.Time, w Witness, rules Rules) State {
 	s.doubt = doubt{}
 	if counted := s.turn.countedAt(); !counted.IsZero() {
 		t := s.turn.bridge(now, rules)
-		since := counted.Add(-s.turn.behind - rules.MaxLease)
+		left := counted.Add(-rules.MaxLease) // the request left no earlier, if counted is its lease's end
+		since := left.Add(-s.turn.behind)
 		// What the clock has jumped to where it was behind before is no jump.
 		s.doubt.turn = max(0, w.Jumped(since)-max(0, s.turn.behind-t.behind))
 		less := t.ahead - (w.Machine.Sub(now) - t.behind).Round(witnessGrain)
-		comes := t.onClock(now).Add(-less).Before(counted) // a machine that has not come to the turn yet is wrong
-		if since.Before(w.Began) && less > witnessGrain && !comes {
+		comes := t.onClock(now).Add(-less).Before(left) // a machine that has not come to the turn yet is wrong
+		if less > witnessGrain && !comes {
 			s.doubt.turn = max(s.doubt.turn, less)
 		}
 	}

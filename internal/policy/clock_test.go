@@ -62,6 +62,29 @@ func TestEvidenceFromTheFuture(t *testing.T) {
 	s, _ = Step(s, missing, policyNow, testRules)
 	require.Equal(t, KeyMissing, s.Key())
 
+	s = State{class: classKnown{is: ClassStreaming}, key: keyKnown{is: KeyMissing, at: ahead}}
+	installed := LearnKey(KeyInstalled, FromEndpoint, policyNow)
+	unsure, _ := Step(s, installed, policyNow, testRules)
+	require.Equal(t, KeyMissing, unsure.Key(), "whether it is newer cannot be told")
+	for _, e := range []Event{installed.Knowing(ahead, policyNow), LearnKey(KeyInstalled, FromApplication, policyNow)} {
+		after, _ := Step(s, e, policyNow, testRules)
+		require.Equal(t, KeyInstalled, after.Key())
+	}
+
+	known := State{class: classKnown{is: ClassStreaming}, key: keyKnown{is: KeyMissing, at: policyNow.Add(-time.Second)}}
+	for name, tt := range map[string]struct {
+		e    Event
+		want Key
+	}{
+		"dated before, by a clock that was set back":     {LearnKey(KeyInstalled, FromEndpoint, policyNow.Add(-time.Minute)).Knowing(known.key.at, policyNow.Add(time.Hour)), KeyInstalled},
+		"dated after, by a clock that was set forward":   {installed.Knowing(policyNow.Add(-time.Hour), policyNow.Add(-time.Hour)), KeyMissing},
+		"dated after, while something else was learned":  {installed.Knowing(policyNow.Add(-time.Hour), policyNow), KeyInstalled},
+		"dated before, while something else was learned": {LearnKey(KeyInstalled, FromEndpoint, policyNow.Add(-time.Minute)).Knowing(policyNow.Add(-time.Hour), policyNow), KeyMissing},
+	} {
+		after, _ := Step(known, tt.e, policyNow, testRules)
+		require.Equal(t, tt.want, after.Key(), name)
+	}
+
 	s = State{class: classKnown{is: ClassUnknown, checkAt: ahead}}
 	require.True(t, s.WantsClass(policyNow))
 	s = State{class: classKnown{is: ClassLegacy}, data: dataKnown{fetchedAt: ahead, recordedAt: policyNow}}
@@ -74,21 +97,20 @@ func TestEvidenceFromTheFuture(t *testing.T) {
 func TestDoubts(t *testing.T) {
 	used := policyNow.Add(-8 * time.Hour) // by the clock of the record; a minute ago in truth
 	s := keylessState(used)
-	judge := func(s State, machine, began time.Time, jumped time.Duration) time.Time {
-		w := Witness{Machine: machine, Began: began, Jumped: func(since time.Time) time.Duration {
+	judge := func(s State, machine time.Time, jumped time.Duration) time.Time {
+		w := Witness{Machine: machine, Jumped: func(since time.Time) time.Duration {
 			require.Equal(t, used.Add(-testLease), since)
 			return jumped
 		}}
 		return s.Doubted(policyNow, w, testRules).NextData(policyNow, testRules).Next
 	}
-	require.Zero(t, judge(s, policyNow, used.Add(-time.Hour), 0))
-	require.Equal(t, policyNow.Add(7*time.Hour), judge(s, policyNow, used.Add(-time.Hour), 7*time.Hour), "a jump was seen")
+	require.Zero(t, judge(s, policyNow, 0))
+	require.Equal(t, policyNow.Add(7*time.Hour), judge(s, policyNow, 7*time.Hour), "a jump was seen")
 	slower := policyNow.Add(-7 * time.Hour) // the machine's clock says that an hour has passed
-	require.Equal(t, policyNow.Add(7*time.Hour), judge(s, slower, policyNow, 0), "of a young process")
-	require.Zero(t, judge(s, slower, used.Add(-time.Hour), 0), "one that is older has seen for itself")
-	require.Zero(t, judge(s, policyNow.Add(-9*time.Hour), policyNow, 0), "a machine for which the turn is yet to come is wrong")
+	require.Equal(t, policyNow.Add(7*time.Hour), judge(s, slower, 0))
+	require.Zero(t, judge(s, policyNow.Add(-9*time.Hour), 0), "a machine for which the turn is yet to come is wrong")
 	s.turn.ahead = -7 * time.Hour
-	require.Zero(t, judge(s, slower, policyNow, 0), "as it was when the turn was used")
+	require.Zero(t, judge(s, slower, 0), "as it was when the turn was used")
 
 	limited := State{class: classKnown{is: ClassOther}, limit: limit{at: used, to: used.Add(time.Hour)}}
 	limited = limited.Doubted(policyNow, Witness{Jumped: func(time.Time) time.Duration { return 8 * time.Hour }}, testRules)

@@ -14,6 +14,8 @@ type Event struct {
 	demands bool      // learnKey: Smartcar itself asked for the key
 	data    Data      // learnData
 	asOf    time.Time // learnKey, learnData: what it tells was so then, and may have changed since
+	knew    time.Time // learnKey: see Knowing
+	knewNow time.Time // the same
 }
 
 type eventKind uint8
@@ -121,6 +123,15 @@ func LearnData(d Data, asOf time.Time) Event { return Event{kind: learnData, dat
 // shows now, so that the two can be compared later: see State.Doubted.
 func (e Event) Witnessed(machine, now time.Time) Event {
 	e.attempt.ahead = machine.Sub(now)
+	return e
+}
+
+// Knowing says that the request which shows the evidence began when the key was
+// known as of keyAt (see State.KeyAt), and what the present is by the clock of the
+// record as it was then. So the evidence is newer than that, whatever it is dated by
+// a clock that was set in between; and if it was, dates tell nothing else.
+func (e Event) Knowing(keyAt, now time.Time) Event {
+	e.knew, e.knewNow = keyAt, now
 	return e
 }
 

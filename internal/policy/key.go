@@ -73,11 +73,18 @@ func due(checkAt, now time.Time) bool {
 	return !now.Before(checkAt) || checkAt.After(now.Add(2*unavailableCheck))
 }
 
-// learnedAt is when what is known of the key was so. Evidence from the future was
-// dated by a clock that was wrong: what comes now is newer.
-func (k keyKnown) learnedAt(now time.Time, rules Rules) time.Time {
-	if rules.future(k.at, now) {
-		return now.Add(-rules.MaxLease)
+// newerThan reports whether what is known of the key is newer than the evidence. If
+// a clock was set in between, the dates do not tell it: then what closes the car is
+// believed, which is safe.
+func (k keyKnown) newerThan(e Event, now time.Time, rules Rules) bool {
+	knows := !e.knewNow.IsZero()
+	switch {
+	case knows && e.knew.Equal(k.at), e.source == FromApplication:
+		return false
+	case knows && now.Sub(e.knewNow).Abs() > witnessGrain:
+		return e.key != KeyMissing
+	case rules.future(k.at, now) && e.key == KeyMissing:
+		return e.asOf.Before(now.Add(-rules.MaxLease))
 	}
-	return k.at
+	return e.asOf.Before(k.at)
 }

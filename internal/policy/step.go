@@ -27,8 +27,18 @@ type Decision struct {
 // Step is the whole policy. Every change of a State is made here.
 func Step(s State, e Event, now time.Time, rules Rules) (State, Decision) {
 	after, d := s.step(e, now, rules)
+	if after.Keyless() && !s.Keyless() && e.source != FromSignal { // that one comes with an answer, which is booked
+		after = after.close(e.attempt, now, rules)
+	}
 	after.doubt = doubt{}
 	return after, d
+}
+
+// close books what may have been sent while the car was open: nobody noted it then,
+// and what is under way may be counted until its lease ends.
+func (s State) close(a attempt, now time.Time, rules Rules) State {
+	s.turn = s.turn.use(a, s.turn.onClock(now).Add(rules.MaxLease))
+	return s
 }
 
 func (s State) step(e Event, now time.Time, rules Rules) (State, Decision) {
@@ -151,7 +161,7 @@ func (s State) applyLimit(retryAfter time.Duration, now time.Time, rules Rules) 
 // A limit that was given while the key was missing does not outlive pairing.
 func (s State) applyKey(e Event, now time.Time, rules Rules) State {
 	switch {
-	case e.asOf.Before(s.key.learnedAt(now, rules)):
+	case s.key.newerThan(e, now, rules):
 		return s
 	case e.key == KeyUnavailable && s.key.is > KeyUnavailable:
 		s.key = s.key.backOff(now)
