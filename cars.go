@@ -178,8 +178,20 @@ func (cs *cars) nextData(c car) policy.Decision {
 // stillOpen reports whether a turn that was taken from before may be used, now that
 // the store has said what time it is.
 func (cs *cars) stillOpen(before, taken car) bool {
+	if taken.setSince(before) {
+		return false // what is stored is dated by a clock that shows another time now
+	}
 	taken.state = before.state
 	return cs.nextData(taken).Next.IsZero()
+}
+
+// clockGrain is by how much two clocks that nobody has set may drift apart.
+const clockGrain = time.Minute
+
+// setSince reports whether the clock of the record was set between two answers of
+// the store.
+func (c car) setSince(before car) bool {
+	return c.now().Sub(before.upper()) > clockGrain || before.now().Sub(c.upper()) > clockGrain
 }
 
 func (cs *cars) carFrom(ref carRef, record store.Record, asked time.Duration) car {
@@ -256,9 +268,13 @@ func (cs *cars) apply(ctx context.Context, ref carRef, c car, events ...policy.E
 		if state == c.state && !c.unreadable {
 			return c, nil
 		}
+		before := c
 		var done bool
-		if c, done, err = cs.swap(ctx, ref, c, state); done {
+		if c, done, err = cs.swap(ctx, ref, c, state); done && !c.setSince(before) {
 			return c, nil
+		}
+		if done && !state.KeyAt().Equal(before.state.KeyAt()) {
+			events = knowing(c, events) // which hold, and are dated anew
 		}
 	}
 	return car{}, err
@@ -362,7 +378,9 @@ func (t *turn) leave(ctx context.Context) error {
 			}
 		}
 		var stored bool
-		if t.record, stored, err = t.cars.swap(ctx, t.car, t.record, state); err != nil || stored && t.covered() {
+		before := t.record
+		t.record, stored, err = t.cars.swap(ctx, t.car, t.record, state)
+		if err != nil || stored && t.covered() && !t.record.setSince(before) {
 			return err
 		}
 	}

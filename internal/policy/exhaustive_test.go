@@ -33,33 +33,35 @@ type bounds struct {
 	until     int16   // true time
 	may       counts  // what may happen how often in a run
 	steps     []int16 // by how much a clock may be stepped
+	ends      ends    // how a request may end
 	unclocked bool    // the store has no clock: both replicas are on one machine, whose clock it is
 	installed bool    // the key is there at first, and the client knows it
 	signals   bool    // answers tell of the key, as on API v3
 	tokens    bool    // a token may be missing or refused
-	alone     bool    // one replica only
 }
 
+// ends are how a request may end, beside being answered.
+type ends uint8
+
+const (
+	lost    ends = 1 << iota // after it was processed
+	unsent                   // for certain
+	givenUp                  // and may still be processed
+	demands                  // Smartcar asks for the key
+	answers ends = 0
+)
+
 var walks = []struct {
-	name  string
-	least int // states
+	name string
 	bounds
 }{
-	{"clocks", 400_000, bounds{
-		until: 2*window + quarter, may: counts{crashes: 1, steps: 2}, steps: []int16{5 * quarter, -5 * quarter},
-	}},
-	{"no clock of the store", 200_000, bounds{
-		until: 2*window + quarter, may: counts{leases: 1, crashes: 1, steps: 2}, steps: []int16{5 * quarter, -5 * quarter}, unclocked: true,
-	}},
-	{"tokens and small steps", 200_000, bounds{
-		until: window + quarter, may: counts{leases: 2, crashes: 1, steps: 1}, steps: []int16{quarter, -quarter, 5}, tokens: true,
-	}},
-	{"keys", 200_000, bounds{
-		until: window + 2*quarter, may: counts{leases: 1, crashes: 1, steps: 1, keys: 2, looks: 3}, steps: []int16{5 * quarter, -5 * quarter}, installed: true,
-	}},
-	{"keys, told by answers", 200_000, bounds{
-		until: window + 2*quarter, may: counts{leases: 1, crashes: 1, steps: 1, keys: 2, looks: 1}, steps: []int16{-quarter, -5}, installed: true, signals: true,
-	}},
+	{"clocks set forward", bounds{until: 2*window + quarter, may: counts{crashes: 1, steps: 2}, steps: []int16{5 * quarter}}},
+	{"clocks set back", bounds{until: 2*window + quarter, may: counts{crashes: 1, steps: 2}, steps: []int16{-5 * quarter}}},
+	{"clocks set back and forth", bounds{until: window + 2*quarter, may: counts{crashes: 1, steps: 2}, steps: []int16{5 * quarter, -5 * quarter}, ends: lost}},
+	{"no clock of the store", bounds{until: 2*window + quarter, may: counts{crashes: 1, steps: 2}, steps: []int16{5 * quarter, -5 * quarter}, unclocked: true}},
+	{"tokens and small steps", bounds{until: window + quarter, may: counts{leases: 1, crashes: 1, steps: 1}, steps: []int16{-quarter, 5}, tokens: true, ends: unsent | givenUp}},
+	{"keys", bounds{until: window + quarter, may: counts{crashes: 0, steps: 1, keys: 2, looks: 2}, steps: []int16{5 * quarter, -5 * quarter}, installed: true, ends: demands}},
+	{"keys, told by answers", bounds{until: window + quarter, may: counts{leases: 1, steps: 1, keys: 2, looks: 1}, steps: []int16{-quarter, -5}, installed: true, signals: true, ends: givenUp}},
 }
 
 func TestExhaustive(t *testing.T) {
@@ -101,7 +103,7 @@ func (c *walker) walk() int {
 	for i := range w.replicas {
 		w.contact(i)
 	}
-	w.apply(0, policy.LearnClassByVIN(policy.ClassStreaming), w.evidence(0, w.hasKey, 0, time.Time{}, 0))
+	w.apply(0, undated(policy.LearnClassByVIN(policy.ClassStreaming)), w.evidence(0, w.hasKey, false, 0, knowledge{}))
 	w.learned(w.hasKey, 0)
 	c.add(w, "")
 	for len(c.next) > 0 {
@@ -158,9 +160,6 @@ func always(act func(w *world)) func(w *world) bool {
 
 func (c *walker) successors(w *world) {
 	for i, name := range []string{"A ", "B "} {
-		if i == 1 && c.alone {
-			continue
-		}
 		c.request(w, i, name)
 		c.process(w, i, name)
 	}
@@ -197,14 +196,18 @@ func (c *walker) request(w *world, i int, name string) {
 		if w.now < w.replicas[i].until {
 			c.try(w, name+"is processed", always(func(w *world) { w.process(i) }))
 		}
-		c.try(w, name+"was not sent", always(func(w *world) { w.settle(i, released) }))
-		c.try(w, name+"gives up", func(w *world) bool {
-			if w.now < w.replicas[i].until && !w.abandon(i) {
-				return false
-			}
-			w.settle(i, policy.Result{Outcome: policy.OutcomeUnclear})
-			return true
-		})
+		if c.ends&unsent != 0 {
+			c.try(w, name+"was not sent", always(func(w *world) { w.settle(i, released) }))
+		}
+		if c.ends&givenUp != 0 || w.now >= w.replicas[i].until {
+			c.try(w, name+"gives up", func(w *world) bool {
+				if w.now < w.replicas[i].until && !w.abandon(i) {
+					return false
+				}
+				w.settle(i, policy.Result{Outcome: policy.OutcomeUnclear})
+				return true
+			})
+		}
 		if c.tokens && w.replicas[i].turn {
 			c.try(w, name+"is refused for its token", always(func(w *world) { w.holdBack(i) }))
 		}
@@ -218,12 +221,11 @@ func (c *walker) answers(w *world, i int, name string) {
 	if r.wait > 0 { // inside a window, without anybody having told
 		c.try(w, name+"is limited", always(func(w *world) { w.answer(i, policy.OutcomeLimited, false) }))
 	}
-	if c.may.keys > 0 {
-		c.try(w, name+"is answered", always(func(w *world) { w.answer(i, policy.OutcomeOK, c.signals) }))
+	c.try(w, name+"is answered", always(func(w *world) { w.answer(i, policy.OutcomeOK, c.signals) }))
+	if c.ends&lost != 0 {
+		c.try(w, name+"loses the answer", always(func(w *world) { w.answer(i, policy.OutcomeUnclear, false) }))
 	}
-	c.try(w, name+"gets a foreign answer", always(func(w *world) { w.answer(i, policy.OutcomeAnswered, false) }))
-	c.try(w, name+"loses the answer", always(func(w *world) { w.answer(i, policy.OutcomeUnclear, false) }))
-	if !r.keyThen && c.may.keys > 0 {
+	if c.ends&demands != 0 && !r.keyThen {
 		c.try(w, name+"is asked for the key", always(func(w *world) { w.demand(i) }))
 	}
 }
@@ -239,10 +241,8 @@ func (c *walker) process(w *world, i int, name string) {
 		c.try(w, name+"looks", always(func(w *world) {
 			w.left.looks--
 			r := &w.replicas[i]
-			if r.stage == idle {
-				w.contact(i)
-			}
-			r.looking, r.lookAt, r.lookKey, r.lookKnew, r.lookBy = true, w.now, w.hasKey, w.record.KeyAt(), w.storeBy
+			r.looking, r.lookAt, r.lookKey = true, w.now, w.hasKey
+			r.lookKnew = knowledge{w.record.KeyAt(), w.storeBy}
 		}))
 	}
 	if w.left.steps > 0 && w.left.crashes > 0 && i == 0 && !c.unclocked { // only who begins reads the machine's clock

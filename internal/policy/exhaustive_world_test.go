@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"slices"
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/clocks"
@@ -84,14 +85,12 @@ type replica struct {
 	at      int16     // loaded, processed: when
 	keyThen bool      // processed: what the answer says of the key
 	wait    int16     // and for how long the server refuses the car; 0 if it did not
-	knew    time.Time // from loaded on: as of when the key was known
-	knewBy  int16     // and how far the clock of the store was off
+	knew    knowledge // from loaded on
 
-	looking  bool      // a status read is under way
-	lookAt   int16     // since then
-	lookKey  bool      // and what it says
-	lookKnew time.Time // as of when the key was known when it began
-	lookBy   int16     // and how far the clock of the store was off
+	looking  bool  // a status read is under way
+	lookAt   int16 // since then
+	lookKey  bool  // and what it says
+	lookKnew knowledge
 }
 
 // segment is a time for which the store's clock was not stepped, as far as a replica
@@ -172,37 +171,65 @@ func (w *world) write(i int, state policy.State) {
 	w.contact(i)
 }
 
+// dated is an event as it is dated by the store's clock when it is applied.
+type dated func() policy.Event
+
+func undated(e policy.Event) dated { return func() policy.Event { return e } }
+
 // apply is cars.apply: it begins with the record as the replica knows it, whose
-// clock it goes by, unless somebody else was faster.
-func (w *world) apply(i int, events ...policy.Event) {
+// clock it goes by, unless somebody else was faster. If that clock turns out to have
+// been set, the events are dated anew.
+func (w *world) apply(i int, events ...dated) {
 	if w.replicas[i].known != w.version {
 		w.contact(i)
 	}
 	state := w.record
 	for _, e := range events {
-		state, _ = w.step(i, state, e)
+		state, _ = w.step(i, state, e())
 	}
-	if state != w.record {
-		w.write(i, state)
+	if state == w.record {
+		return
 	}
+	if state.Keyless() && !w.record.Keyless() {
+		w.sent = w.now // what was sent until now, without a turn, may be counted
+	}
+	by, keyAt := w.replicas[i].wasBy, w.record.KeyAt()
+	if w.write(i, state); by == w.replicas[i].wasBy {
+		return
+	}
+	if !w.record.KeyAt().Equal(keyAt) { // they hold
+		for k, e := range events {
+			events[k] = known(e, w.record.KeyAt(), w.storeTime(i))
+		}
+	}
+	w.apply(i, events...)
 }
 
-// evidence is what was so at true time since, as the replica dates it.
-func (w *world) evidence(i int, hasKey bool, since int16, knew time.Time, knewBy int16) policy.Event {
-	key := policy.KeyMissing
-	if hasKey {
-		key = policy.KeyInstalled
+// knowledge is what a replica knew when a request began.
+type knowledge struct {
+	keyAt time.Time // as of when the key was known
+	by    int16     // how far the store's clock was off
+}
+
+// evidence is how the key was at true time since.
+func (w *world) evidence(i int, hasKey, demanded bool, since int16, knew knowledge) dated {
+	return func() policy.Event {
+		asOf := w.storeTime(i).Add(-minutes(w.now - since))
+		e := policy.LearnKey(policy.KeyMissing, policy.FromEndpoint, asOf)
+		if hasKey {
+			e = policy.LearnKey(policy.KeyInstalled, policy.FromEndpoint, asOf)
+		}
+		if demanded {
+			e = policy.LearnKeyRequired(policy.FromError, asOf)
+		}
+		return e.Knowing(knew.keyAt, instant(w.now+knew.by))
 	}
-	if w.replicas[i].known != w.version {
-		w.contact(i)
-	}
-	return policy.LearnKey(key, policy.FromEndpoint, w.storeTime(i).Add(-minutes(w.now-since))).Knowing(knew, instant(w.now+knewBy))
 }
 
 // learned: the client has evidence now of how the key was at true time since.
 func (w *world) learned(hasKey bool, since int16) {
-	if !hasKey && !w.hasKey && since >= w.changedAt && !w.told {
-		w.told, w.sent = true, w.now // what was sent until now, without a turn, may be counted
+	if !hasKey && !w.hasKey && since >= w.changedAt {
+		w.told = true
 	}
 }
 
@@ -210,7 +237,7 @@ func (w *world) learned(hasKey bool, since int16) {
 func (w *world) load(i int, direct bool) policy.Verdict {
 	w.contact(i)
 	r := &w.replicas[i]
-	r.knew, r.knewBy = w.record.KeyAt(), w.storeBy
+	r.knew = knowledge{w.record.KeyAt(), w.storeBy}
 	state, d := w.ask(i, direct)
 	switch d.Verdict {
 	case policy.VerdictRefuse:
@@ -265,12 +292,13 @@ func (w *world) swap(i int) {
 	w.now = r.at
 	taken, _ := w.ask(i, r.direct)
 	w.now = now
+	by := r.wasBy
 	w.write(i, taken)
 	if r.direct { // from here on the turn counts as used, whatever happens
 		w.sent = w.now
 	}
 	switch {
-	case !w.nextData(i, before).Next.IsZero():
+	case by != w.storeBy || !w.nextData(i, before).Next.IsZero():
 		w.settle(i, policy.Result{Outcome: policy.OutcomeReleased})
 	case r.direct && w.record.LeaseCovers(w.storeTime(i).Add(minutes(lease))):
 		r.stage, r.until = flying, w.now+lease
@@ -289,7 +317,10 @@ func (w *world) hold(i int, e policy.Event) (mine bool) {
 	if d.Verdict == policy.VerdictLost {
 		return false
 	}
-	w.write(i, state)
+	by := w.replicas[i].wasBy
+	if w.write(i, state); by != w.replicas[i].wasBy {
+		return w.hold(i, e)
+	}
 	return true
 }
 
@@ -336,7 +367,7 @@ func (w *world) count(told bool) (wait int16) {
 
 // settle is gate.settle: what came back is booked, with the evidence it brought.
 // What a request without a turn says is stored only where that is news.
-func (w *world) settle(i int, result policy.Result, evidence ...policy.Event) {
+func (w *world) settle(i int, result policy.Result, evidence ...dated) {
 	r := &w.replicas[i]
 	if result.Outcome >= policy.OutcomeUnclear {
 		w.sent = w.now
@@ -345,9 +376,9 @@ func (w *world) settle(i int, result policy.Result, evidence ...policy.Event) {
 	if r.turn {
 		nonce = r.nonce(i)
 	}
-	events := append(evidence, policy.Settle(nonce, minutes(lease), result))
+	events := append(evidence, undated(policy.Settle(nonce, minutes(lease), result)))
 	plain := result.Outcome == policy.OutcomeOK || result.Outcome == policy.OutcomeReleased
-	if !r.turn && plain && !w.record.OutdatedBy(events...) {
+	if !r.turn && plain && !slices.ContainsFunc(events, func(e dated) bool { return w.record.OutdatedBy(e()) }) {
 		if w.contact(i); !w.record.Keyless() {
 			r.stage = idle
 			return
@@ -370,19 +401,14 @@ func (w *world) answer(i int, o policy.Outcome, signals bool) {
 		return
 	}
 	hasKey, at := r.keyThen, r.at
-	w.settle(i, result, w.evidence(i, hasKey, at, r.knew, r.knewBy))
+	w.settle(i, result, w.evidence(i, hasKey, false, at, r.knew))
 	w.learned(hasKey, at)
 }
 
 // demand: the server answers that it wants the key.
 func (w *world) demand(i int) {
-	r := &w.replicas[i]
-	at := r.at
-	if r.known != w.version {
-		w.contact(i)
-	}
-	began := w.storeTime(i).Add(-minutes(w.now - at))
-	w.settle(i, policy.Result{Outcome: policy.OutcomeAnswered}, policy.LearnKeyRequired(policy.FromError, began).Knowing(r.knew, instant(w.now+r.knewBy)))
+	at := w.replicas[i].at
+	w.settle(i, policy.Result{Outcome: policy.OutcomeAnswered}, w.evidence(i, false, true, at, w.replicas[i].knew))
 	w.learned(false, at)
 }
 
@@ -414,7 +440,7 @@ func (w *world) lookUp(i int) {
 	r := &w.replicas[i]
 	r.looking = false
 	hasKey, at := r.lookKey, r.lookAt
-	w.apply(i, w.evidence(i, hasKey, at, r.lookKnew, r.lookBy))
+	w.apply(i, w.evidence(i, hasKey, false, at, r.lookKnew))
 	w.learned(hasKey, at)
 }
 
@@ -423,7 +449,7 @@ func (w *world) tidy() {
 	for i := range w.replicas {
 		r := &w.replicas[i]
 		if r.stage == idle {
-			r.direct, r.turn, r.told, r.until, r.knew, r.knewBy = false, false, false, 0, time.Time{}, 0
+			r.direct, r.turn, r.told, r.until, r.knew = false, false, false, 0, knowledge{}
 		}
 		if r.stage != processed {
 			r.keyThen, r.wait = false, 0
@@ -435,7 +461,7 @@ func (w *world) tidy() {
 			}
 		}
 		if !r.looking {
-			r.lookAt, r.lookKey, r.lookKnew, r.lookBy = 0, false, time.Time{}, 0
+			r.lookAt, r.lookKey, r.lookKnew = 0, false, knowledge{}
 		}
 		// A replica that does nothing begins with a contact. Of the versions it counts
 		// only whether the record is still the one that was seen.
@@ -457,4 +483,8 @@ func (w *world) tidy() {
 	if w.orphans[1].until != 0 && w.orphans[0].until == 0 {
 		w.orphans[0], w.orphans[1] = w.orphans[1], orphan{}
 	}
+}
+
+func known(e dated, keyAt, now time.Time) dated {
+	return func() policy.Event { return e().Knowing(keyAt, now) }
 }
