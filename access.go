@@ -52,7 +52,7 @@ type Access struct {
 // when the car can no longer be reached. What Smartcar does not tell for the
 // moment is no error: the Class is ClassUnknown, or the key's state KeyUnknown.
 func (v *Vehicle) Access(ctx context.Context) (*Access, error) {
-	r, err := v.newRequest(ctx, opKeyStatus)
+	r, err := v.newRequest(ctx, opAccess)
 	if err != nil {
 		return nil, err
 	}
@@ -63,20 +63,49 @@ func (v *Vehicle) Access(ctx context.Context) (*Access, error) {
 	return v.core.gate.describe(ctx, v.car, c), nil
 }
 
+// paced is Access for the loops of this package. LookAt is when a loop that sleeps
+// until NextRead has to look again: an owner who adds the key opens the window early.
+func (v *Vehicle) paced(ctx context.Context) (a *Access, lookAt time.Time, err error) {
+	r, err := v.newRequest(ctx, opAccess)
+	if err != nil {
+		return nil, lookAt, err
+	}
+	g := v.core.gate
+	c, err := g.learned(ctx, r)
+	if err != nil {
+		return nil, lookAt, err
+	}
+	lookAt = g.opts.now().Add(lookAgain)
+	if c.state.MayNeedKey() && g.probe.keyIsFree {
+		lookAt = earlier(lookAt, c.ours(c.state.NextKeyLook()))
+	}
+	return g.describe(ctx, v.car, c), lookAt, nil
+}
+
+// lookAgain is the longest sleep of a loop that waits for a window: another replica, a
+// webhook or a command may have shown that the key is there.
+const lookAgain = 2 * time.Hour
+
 // describe says what the policy makes of a car now.
 func (g *gate) describe(ctx context.Context, ref carRef, c car) *Access {
 	s := c.state
 	a := &Access{Class: publicClass(s.Class()), Key: keyStatus(s), Wake: publicWake(s.Wake())}
-	next := g.cars.judged(c).NextUseful(c.now(), g.opts.policyRules())
+	next := s.NextUseful(c.now(), g.opts.policyRules())
 	a.NextRead, a.Rule = c.ours(next.Next), publicRules[next.Rule]
 	if until := g.pause.end(); until.After(a.NextRead) {
 		a.NextRead, a.Rule = until, RuleApplication
 	}
+	if next := g.allowances.next(ref.id); next.After(a.NextRead) {
+		a.NextRead, a.Rule = next, RuleBudget
+	}
 	if s.MayNeedKey() {
-		a.NeedsKey = s.NeedsKey() || g.probe.keyIsFree()
+		a.NeedsKey = s.NeedsKey() || g.probe.keyIsFree
 		a.VirtualKeyURL = g.links.forCar(ctx, ref.user, "")
 	}
 	a.Why, a.NothingStored = why(s), s.NothingStored()
+	if a.Rule == RuleAsleep {
+		a.Why += "; it sleeps, or its data stands still"
+	}
 	if a.NothingStored {
 		a.Why += "; Smartcar has stored none of its data yet: subscribe it to a webhook"
 	}
@@ -84,8 +113,15 @@ func (g *gate) describe(ctx context.Context, ref carRef, c car) *Access {
 }
 
 func why(s policy.State) string {
+	const untold = "; Smartcar's limits have shown that it answers one data request per window, as without the virtual key"
 	switch s.Class() {
 	case policy.ClassStreaming:
+		switch s.Key() {
+		case policy.KeyUnavailable, policy.KeyInstalled:
+			if s.SaidKeyless() {
+				return "a streaming-capable Tesla whose key status cannot be read" + untold
+			}
+		}
 		switch s.Key() {
 		case policy.KeyInstalled:
 			return "a streaming-capable Tesla with the virtual key: no local limit, commands are sent"
@@ -103,7 +139,13 @@ func why(s policy.State) string {
 	case policy.ClassOther:
 		return "not a Tesla: no local limit, Smartcar's answers decide"
 	case policy.ClassUnknown:
+		if s.SaidKeyless() {
+			return "it cannot be told whether this car needs a key" + untold
+		}
 		return "it cannot be told whether this car needs a key: no local limit, Smartcar's answers decide"
+	}
+	if s.AwaitsData() {
+		return "whether this car needs a key shows with its first data: treated as if the key were missing until then"
 	}
 	return "make and model could not be read for the moment: treated as if the key were missing"
 }
@@ -135,8 +177,8 @@ var keySources = [...]KeySource{
 	policy.FromCommand: KeyFromCommand, policy.FromWebhook: KeyFromWebhook, policy.FromApplication: KeyFromApplication,
 }
 
-// keyStatus of a car that needs no key is unknown: an unpaired legacy car is no
-// reason to nag its owner.
+// keyStatus is the status of the key as callers see it. For a car that needs no key it
+// is unknown, so that nobody asks its owner to add one.
 func keyStatus(s policy.State) KeyStatus {
 	if s.Class() != policy.ClassStreaming {
 		return KeyStatus{Reason: "the virtual key plays no role for this car, or that is not known yet"}
@@ -144,9 +186,9 @@ func keyStatus(s policy.State) KeyStatus {
 	return knownKey(s)
 }
 
-// knownKey is what is known of the key itself, whatever the car.
+// knownKey is what is known of the key, whatever the class of the car.
 func knownKey(s policy.State) KeyStatus {
-	k := KeyStatus{At: s.KeyAt()}
+	k := KeyStatus{At: s.KeyAt(), Since: s.KeySince()}
 	if int(s.KeySource()) < len(keySources) {
 		k.Source = keySources[s.KeySource()]
 	}
@@ -178,7 +220,7 @@ func (v *Vehicle) KeyStatus(ctx context.Context) (KeyStatus, error) {
 		return KeyStatus{}, err
 	}
 	g := v.core.gate
-	if g.probe.keyIsFree() {
+	if g.probe.keyIsFree && !g.opts.ignoreKeyEndpoint {
 		if err := v.askKeyStatus(ctx, r); err != nil {
 			return KeyStatus{}, err
 		}
@@ -190,10 +232,10 @@ func (v *Vehicle) KeyStatus(ctx context.Context) (KeyStatus, error) {
 	return keyStatus(c.state), err
 }
 
-// askKeyStatus has the status read through the pipeline, which tells the policy.
-// That it can never be had is no error: the policy knows of it.
+// askKeyStatus reads the status through the pipeline, which tells the policy. It is no
+// error if the status can never be read: the policy is told that, too.
 func (v *Vehicle) askKeyStatus(ctx context.Context, r *request) error {
-	_, err := v.readOne(ctx, opKeyStatus, nil)
+	_, err := v.decoded(v.read(ctx, opKeyStatus, nil, nil))
 	if err == nil || !keyStatusNeverHad(err) {
 		return err
 	}
@@ -216,6 +258,37 @@ func (v *Vehicle) SetKeyState(ctx context.Context, state KeyState) error {
 	return err
 }
 
+// ResetCar is the operator's way out when what is known of the car is wrong: its class,
+// its key, whether it sleeps and how often it was asked in vain are dropped, and learned
+// again. What protects the car stays: its open window, Smartcar's own limits, and a
+// pause. Errors: [ErrStore].
+func (v *Vehicle) ResetCar(ctx context.Context) error {
+	if _, err := v.newRequest(ctx, opKeyStatus); err != nil {
+		return err
+	}
+	v.core.gate.allowances.forget(v.car.id)
+	return v.tell(ctx, policy.Reset())
+}
+
+// Pause refuses reads of the car's data until the given time, in all processes that
+// share the store, as [RulePaused]; a [Vehicle.Watch] sleeps as long. The zero time ends
+// it. Commands are sent all the same, and kept answers handed out. Errors: [ErrStore].
+func (v *Vehicle) Pause(ctx context.Context, until time.Time) error {
+	if _, err := v.newRequest(ctx, opKeyStatus); err != nil {
+		return err
+	}
+	return v.tell(ctx, policy.Paused(until))
+}
+
+// tell applies what the operator says of the car.
+func (v *Vehicle) tell(ctx context.Context, e policy.Event) error {
+	c, err := v.core.cars.apply(ctx, v.car, car{}, e)
+	if err == nil {
+		v.core.answers.of(v.car.id).setClass(c.state)
+	}
+	return err
+}
+
 // Wait returns when a data request to the car is allowed and brings something
 // new. It may take hours: it is the only call, beside [Vehicle.Watch], that
 // ever waits for a window. The turn is not reserved: another caller may be
@@ -224,23 +297,25 @@ func (v *Vehicle) SetKeyState(ctx context.Context, state KeyState) error {
 // Errors: that of ctx when it ends, and those of [Vehicle.Access].
 func (v *Vehicle) Wait(ctx context.Context) error {
 	for {
-		a, err := v.Access(ctx)
+		a, lookAt, err := v.paced(ctx)
 		if err != nil {
 			return err
 		}
-		wait := a.NextRead.Sub(v.core.opts.now())
-		if a.NextRead.IsZero() || wait <= 0 {
+		now := v.core.opts.now()
+		if !a.NextRead.After(now) {
 			return nil
 		}
-		// Pairing opens the window early: look again now and then.
-		if err := v.core.opts.clock.Sleep(ctx, min(wait, policy.SlowestKeyCheck)); err != nil {
+		if err := v.core.opts.clock.Sleep(ctx, max(earlier(a.NextRead, lookAt).Sub(now), time.Second)); err != nil {
 			return err
 		}
 	}
 }
 
-// terminal: a program that watches a car need not go on after this.
+// terminal reports whether a loop that watches a car should end with this error.
 func terminal(err error) bool {
+	if isBudget(err) {
+		return false // there is another month
+	}
 	for _, target := range []error{
 		ErrInvalidArgument, ErrNotConnected, ErrReconnectRequired, ErrReauthenticate,
 		ErrPermission, ErrUnauthorized, ErrNotSupported, ErrNotFound, ErrValidation, ErrBilling, ErrKeyNotNeeded,

@@ -10,9 +10,9 @@ import (
 	"github.com/seed-498a1bc4/smartcar/internal/users"
 )
 
-// accounts is what spans users, their tokens, their answers and their cars: who
-// is connected, what a run of Connect brings, what the end of a grant and
-// User.Forget take along.
+// accounts does what concerns users, tokens, answers and cars together: it says
+// who is connected, files what a run of Connect brings, and removes what the end of
+// a grant or User.Forget ends.
 type accounts struct {
 	opts   *options
 	sender sender
@@ -29,8 +29,8 @@ func newAccounts(o *options, s sender, l *logins, cars *cars) *accounts {
 	return &accounts{opts: o, sender: s, logins: l, cars: cars, users: l.users, grants: l.grants, answers: l.answers}
 }
 
-// stored returns ErrNotConnected for a user nothing is stored about, and for one
-// who is being forgotten.
+// stored returns the record of a user. It returns ErrNotConnected if nothing is
+// stored, or the user is being forgotten.
 func (a *accounts) stored(ctx context.Context, userID string) (*users.Record, error) {
 	if err := errors.Join(checkContext(ctx), validateID("user id", userID)); err != nil {
 		return nil, err
@@ -38,8 +38,8 @@ func (a *accounts) stored(ctx context.Context, userID string) (*users.Record, er
 	return a.users.Connected(ctx, userID)
 }
 
-// withGrants is stored for what needs a grant: it returns ErrReconnectRequired
-// for a user whose grants have all ended.
+// withGrants is stored for requests that need a grant: if all grants of the user
+// have ended, it returns ErrReconnectRequired.
 func (a *accounts) withGrants(ctx context.Context, userID string) (*users.Record, error) {
 	r, err := a.stored(ctx, userID)
 	if err == nil && len(r.Grants) == 0 && a.grants.Revive(ctx, userID) {
@@ -51,8 +51,36 @@ func (a *accounts) withGrants(ctx context.Context, userID string) (*users.Record
 	return r, err
 }
 
-// recentWithGrants is withGrants without a round trip for what was loaded
-// recently, or while the store is away.
+// recent is stored without a round trip if the record was loaded in the last minute.
+// While the store is away, it takes an older one.
+func (a *accounts) recent(ctx context.Context, userID string) (*users.Record, error) {
+	recent, fresh := a.users.Recent(userID)
+	if fresh {
+		return recent, nil
+	}
+	r, err := a.stored(ctx, userID)
+	if recent != nil && errors.Is(err, ErrStore) {
+		return recent, nil
+	}
+	return r, err
+}
+
+// granted deletes what was kept of a user's cars and is not covered by the last run
+// of Connect any more.
+func (a *accounts) granted(ctx context.Context, userID string, connections []Connection) {
+	user, err := a.recent(ctx, userID)
+	if err != nil {
+		return // what is kept is compared before it is handed out
+	}
+	for _, c := range connections {
+		if c.VehicleID != "" && len(c.Permissions) > 0 {
+			a.answers.restrict(ctx, c.VehicleID, userID, permissionsOf{user.Connect, c.Permissions})
+		}
+	}
+}
+
+// recentWithGrants is withGrants without a round trip if the record was loaded in
+// the last minute. While the store is away, it takes an older one.
 func (a *accounts) recentWithGrants(ctx context.Context, userID string) (*users.Record, error) {
 	recent, fresh := a.users.Recent(userID)
 	usable := recent != nil && len(recent.Grants) > 0
@@ -66,23 +94,23 @@ func (a *accounts) recentWithGrants(ctx context.Context, userID string) (*users.
 	return r, err
 }
 
-// file stores a new pair, then links it to its user.
-func (a *accounts) file(ctx context.Context, pair tokens.Pair, pending tokens.Pending) (userID string, err error) {
+// storeAndLink stores a new pair, then links it to its user.
+func (a *accounts) storeAndLink(ctx context.Context, pair tokens.Pair, pending tokens.Pending) (userID string, err error) {
 	id, err := a.grants.Add(ctx, pair, pending)
 	if err == nil {
 		_, userID, err = a.linkPending(ctx, id)
 	}
 	switch {
 	case errors.Is(err, ErrReconnectRequired):
-		return "", err // worth nothing, and gone already
+		return "", err // the pair is void, and removed already
 	case err != nil:
 		return "", &PendingGrantError{GrantID: id, Err: err}
 	}
 	return userID, nil
 }
 
-// linkPending links a grant to its user, if it is not linked yet, and returns what
-// it waited with.
+// linkPending links a grant to its user, if it is not linked yet. It returns what
+// Connect brought beside the tokens.
 func (a *accounts) linkPending(ctx context.Context, grant string) (tokens.Pending, string, error) {
 	if err := a.grants.Store(ctx, grant); err != nil {
 		return tokens.Pending{}, "", err
@@ -98,7 +126,8 @@ func (a *accounts) linkPending(ctx context.Context, grant string) (tokens.Pendin
 	return pending, userID, err
 }
 
-// claimed returns what a run of Connect on API v3 waits with.
+// claimed returns what is stored of a run of Connect on API v3 that waits to be
+// confirmed.
 func (a *accounts) claimed(ctx context.Context, grant string) (tokens.Pending, error) {
 	pending, _, err := a.grants.Pending(ctx, grant)
 	if errors.Is(err, tokens.ErrEnded) || err == nil && pending.ClaimedUser == "" {
@@ -107,11 +136,12 @@ func (a *accounts) claimed(ctx context.Context, grant string) (tokens.Pending, e
 	return pending, err
 }
 
-// linkToOwner asks whose the tokens of a pending grant are and files it there.
+// linkToOwner asks Smartcar which user the tokens of a pending grant belong to, and
+// files the grant under that user.
 func (a *accounts) linkToOwner(ctx context.Context, grant string, pending tokens.Pending) (string, error) {
 	user, err := getJSON[struct {
 		ID lenient.String `json:"id"`
-	}](ctx, a.sender, opUser, grantCredential{logins: a.logins, grant: grant}, "/user", nil)
+	}](ctx, a.sender, opUser, grantCredential{logins: a.logins, grant: grant}, "/user", nil, "id")
 	if err != nil {
 		return "", err
 	}
@@ -119,11 +149,12 @@ func (a *accounts) linkToOwner(ctx context.Context, grant string, pending tokens
 	if err := validateID("user id", userID); err != nil {
 		return "", &Error{Operation: opUser, StatusCode: 200, Description: "the answer holds no usable user id"}
 	}
-	// The user first: a grant that is filed twice is filed once.
+	// The user's record goes first. If the process dies in between, the grant is still
+	// pending and will be linked again, which adds nothing twice.
 	arrival := users.Arrival{
 		Grant: grant, ConnectedAt: a.opts.now(), VirtualKeyURL: pending.VirtualKeyURL, ExternalID: pending.ExternalID,
 	}
-	if err := a.welcome(ctx, userID, arrival); err != nil {
+	if err := a.arrive(ctx, userID, arrival); err != nil {
 		return "", err
 	}
 	err = a.grants.Link(ctx, grant, userID)
@@ -139,39 +170,36 @@ func (a *accounts) linkToOwner(ctx context.Context, grant string, pending tokens
 
 // confirmed files a run of Connect on API v3 under its user.
 func (a *accounts) confirmed(ctx context.Context, pending tokens.Pending) error {
-	err := a.welcome(ctx, pending.ClaimedUser, users.Arrival{VirtualKeyURL: pending.VirtualKeyURL, ExternalID: pending.ExternalID})
+	err := a.arrive(ctx, pending.ClaimedUser, users.Arrival{VirtualKeyURL: pending.VirtualKeyURL, ExternalID: pending.ExternalID})
 	if err == nil {
 		a.accessChanged(ctx, pending.ClaimedUser)
 	}
 	return err
 }
 
-// welcome files what a run of Connect brought. A Forget of the user that was cut
-// off, or is at work elsewhere, is finished first: what it finds is of the time
-// before.
-func (a *accounts) welcome(ctx context.Context, userID string, arrival users.Arrival) error {
+// arrive files what a run of Connect brought. If a Forget of this user is not
+// finished, because its process died or is still at work, arrive finishes it first:
+// else it could remove the new connection with the old ones.
+func (a *accounts) arrive(ctx context.Context, userID string, arrival users.Arrival) error {
 	for {
-		// What else is wrong with the user shows at the next step.
+		// An error here is not lost: Arrive will return it, or repair the record.
 		if old, err := a.users.Stored(ctx, userID); err == nil && old.Forgotten {
 			if err := a.forget(ctx, userID); err != nil {
 				return err
 			}
 		}
-		if welcome, err := a.users.Welcome(ctx, userID, arrival); welcome || err != nil {
+		if filed, err := a.users.Arrive(ctx, userID, arrival); filed || err != nil {
 			return err
 		}
 	}
 }
 
 // forget removes everything kept about a user; see [User.Forget]. The user is
-// marked first, so that what is in flight writes nothing new, and removed
-// last: cut off in between, it can be called again.
+// marked first, so that requests in flight write nothing new, and removed last: if
+// the process dies in between, forget can be called again.
 //
-// A user's record that cannot be read is no obstacle. The cars are found without
-// it, and all of their answers go, because which of them the user was told is not
-// known. Neither is which grants there were, except for those that listed a car:
-// the tokens of the others expire by themselves, 60 days after they were renewed
-// last.
+// The record of the user need not be readable: the cars and the grants are found without
+// it. Whose answers are kept of the cars is then not known, so all of them go.
 func (a *accounts) forget(ctx context.Context, userID string) error {
 	user, err := a.users.MarkForgotten(ctx, userID)
 	if err != nil {
@@ -181,7 +209,11 @@ func (a *accounts) forget(ctx context.Context, userID string) error {
 	if err != nil {
 		return err
 	}
-	scopes := []string{userID} // of API v3; the others are the grants of v2.0
+	grants, err := a.users.GrantsOf(ctx, userID, &user)
+	if err != nil {
+		return err
+	}
+	scopes := []string{userID} // of API v3; the others are grants of v2.0, to which an earlier version kept answers
 	seen := make(map[string]bool)
 	addGrant := func(id string) {
 		if id != "" && !seen[id] {
@@ -189,8 +221,8 @@ func (a *accounts) forget(ctx context.Context, userID string) error {
 			scopes = append(scopes, id)
 		}
 	}
-	for _, g := range user.Grants {
-		addGrant(g.ID)
+	for _, grant := range grants {
+		addGrant(grant)
 	}
 	for _, car := range cars {
 		addGrant(car.Grant)
@@ -208,7 +240,8 @@ func (a *accounts) forget(ctx context.Context, userID string) error {
 	return a.users.Delete(ctx, userID)
 }
 
-// forgetCar removes what is kept of one car of a user who is being forgotten.
+// forgetCar removes what is kept of one car of a user who is being forgotten. With
+// lost, the user's record could not be read.
 func (a *accounts) forgetCar(ctx context.Context, userID, car string, scopes []string, lost bool) error {
 	for _, scope := range scopes {
 		if err := a.answers.dropScope(ctx, car, scope); err != nil {
@@ -227,22 +260,22 @@ func (a *accounts) forgetCar(ctx context.Context, userID, car string, scopes []s
 // renew refreshes a grant whose refresh token has less than within to live.
 func (a *accounts) renew(ctx context.Context, userID, grant string, within time.Duration) error {
 	if err := a.grants.Renew(ctx, grant, within); err != nil {
-		return a.logins.failed(ctx, grant, userID, err)
+		return a.logins.afterFailure(ctx, grant, userID, err)
 	}
 	return nil
 }
 
-// disconnected forgets the answers about a car that a grant no longer reaches.
-// The car stays filed with the user: the policy may have a record of it.
-func (a *accounts) disconnected(ctx context.Context, car carRef, grant string) error {
+// disconnected deletes the answers about a car that a grant no longer reaches. The
+// car stays filed with the user, so that Forget finds the policy's record of it.
+func (a *accounts) disconnected(ctx context.Context, car carRef) error {
 	return errors.Join(
-		a.answers.dropScope(ctx, car.id, grant),
+		a.answers.dropScope(ctx, car.id, car.user),
 		a.users.Unlist(ctx, car.user, car.id),
 	)
 }
 
-// move compares a user whom API v3 shows with what is stored, and files them if
-// asked to.
+// move compares the connections that API v3 shows of a user with what is stored.
+// With apply, it files the user and the cars.
 func (a *accounts) move(ctx context.Context, u *MovedUser, apply bool) error {
 	user, err := a.users.Stored(ctx, u.UserID)
 	if err != nil && !errors.Is(err, ErrNotConnected) {
@@ -273,9 +306,9 @@ func (a *accounts) move(ctx context.Context, u *MovedUser, apply bool) error {
 	return err
 }
 
-// accessChanged makes what could not be known about a user's cars be asked for
-// again: the new grant may have the permission. It only saves time, so that a
-// failure is none.
+// accessChanged lets the class and the key of a user's cars be asked for again at
+// once if they could not be read before: the new grant may have the permission. It
+// only saves time, so errors are dropped.
 func (a *accounts) accessChanged(ctx context.Context, userID string) {
 	user, err := a.users.Connected(ctx, userID)
 	if err != nil {
@@ -283,6 +316,8 @@ func (a *accounts) accessChanged(ctx context.Context, userID string) {
 	}
 	cars, _ := a.users.Cars(ctx, userID, user)
 	for _, filed := range cars {
-		_, _ = a.cars.apply(ctx, newCarRef(userID, filed.ID), car{}, evidenceOfConnect()...)
+		ref := newCarRef(userID, filed.ID)
+		ref.registered = true // whoever is forgotten from here on is not made known again
+		_, _ = a.cars.apply(ctx, ref, car{}, evidenceOfConnect()...)
 	}
 }

@@ -1,23 +1,25 @@
 package smartcar
 
 import (
-	"cmp"
+	"bytes"
+	"compress/flate"
 	"context"
-	"encoding/json"
+	"errors"
+	"io"
+	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/seed-498a1bc4/smartcar/internal/contexts"
 	"github.com/seed-498a1bc4/smartcar/internal/lru"
 	"github.com/seed-498a1bc4/smartcar/internal/policy"
-	"github.com/seed-498a1bc4/smartcar/internal/randid"
 	"github.com/seed-498a1bc4/smartcar/internal/records"
 	"github.com/seed-498a1bc4/smartcar/internal/users"
 )
 
 // answerCache keeps the last answers of each vehicle. Below the vehicle they are
-// keyed by scope (the grant on v2.0, the user on v3), operation and units, so
+// keyed by scope (the user), operation and units, so
 // that a shared car leaks nothing between its owners.
 type answerCache struct {
 	vehicles *lru.Cache[string, *vehicleKept] // nil keeps none
@@ -29,7 +31,9 @@ type answerRef struct {
 	kept  *vehicleKept // nil keeps none
 	car   carRef
 	scope string     // whose answers these are
-	units UnitSystem // as asked for
+	units UnitSystem // as asked for; see wire.keptIn
+	// connect is the run of Connect under whose permissions they were given.
+	connect uint64
 }
 
 func (r answerRef) key(op Operation) answerKey {
@@ -37,7 +41,7 @@ func (r answerRef) key(op Operation) answerKey {
 }
 
 func (r *request) answerRef() answerRef {
-	return answerRef{kept: r.kept, car: r.car, scope: r.scope, units: r.units}
+	return answerRef{kept: r.kept, car: r.car, scope: r.scope, units: r.keptIn, connect: r.connect}
 }
 
 func newAnswerCache(o *options, r records.Records, u *users.Users) *answerCache {
@@ -51,14 +55,35 @@ func newAnswerCache(o *options, r records.Records, u *users.Users) *answerCache 
 	return cache
 }
 
-// vehicleKept is what is kept of one vehicle. A command replaces it whole: an
-// answer that was on its way then lands where nobody looks.
+// vehicleKept are the answers that are kept of one vehicle. A command replaces it
+// by an empty one: an answer to a request from before the command is then put into
+// the old one, where nobody looks.
 type vehicleKept struct {
 	mu      sync.Mutex
 	answers map[answerKey]part
-	since   time.Time // answers stored elsewhere and received until then are worthless
-	// Of the car: its class is known; its answers stay the same until it refreshes.
-	classified, repeating bool
+	since   time.Time // of a command: stored answers that were received before are outdated
+	// What the policy knows of the car: its class is known; its answers stay the same
+	// until its next refresh.
+	hasClass, repeating bool
+	cadence             policy.Cadence
+	// plain: the class is known, and the answers are new each time. Then there is
+	// nothing to look for before a read.
+	plain atomic.Bool
+	// granted has the permissions of a scope, as the last run of Connect that is
+	// known has left them.
+	granted map[string]permissionsOf
+}
+
+// permissionsOf are those that one run of Connect has granted for a car.
+type permissionsOf struct {
+	connect uint64
+	list    []string
+}
+
+// cover reports whether the permissions allow an answer of before. The list of all
+// signals may hold more than any one of them tells.
+func (g permissionsOf) cover(op *operation) bool {
+	return op.name != AllSignals && (op.permission == "" || slices.Contains(g.list, op.permission))
 }
 
 type answerKey struct {
@@ -78,15 +103,35 @@ func (c *answerCache) of(vehicleID string) *vehicleKept {
 	return c.vehicles.GetOrPut(vehicleID, new(vehicleKept))
 }
 
-// keep stores what the car said, for the next caller of the same scope. Left is when
-// the request left, by the time that has passed.
-func (c *answerCache) keep(ctx context.Context, ref answerRef, left time.Duration, parts []part) {
-	ref.kept.keep(ref.scope, ref.units, parts)
-	c.stored.keep(ctx, ref, left, parts)
+// keep keeps answers, in memory and in the store, for the next caller of the same
+// scope. Left and came are when the request left and when the answers came, by the
+// time that has passed.
+func (c *answerCache) keep(ctx context.Context, ref answerRef, left, came time.Duration, parts []part) {
+	k := ref.kept
+	k.mu.Lock()
+	if k.answers == nil {
+		k.answers = make(map[answerKey]part)
+	}
+	for i := range parts {
+		parts[i].connect, parts[i].came = ref.connect, came
+		p := parts[i]
+		if p.err != nil {
+			continue
+		}
+		p.value = nil // the caller may change it
+		if len(p.body) >= largeBody {
+			p = p.pack()
+		}
+		k.answers[answerKey{scope: ref.scope, op: p.op.name, units: ref.units}] = p
+	}
+	k.mu.Unlock()
+	if c.stored != nil {
+		c.stored.keep(ctx, ref, left, parts)
+	}
 }
 
-// discard forgets a vehicle's answers after a command that may have changed it.
-// Should the store be away, what it holds is not believed by this process.
+// discard deletes a vehicle's answers after a command that may have changed it. If
+// the store is away, this process no longer believes the answers stored there.
 func (c *answerCache) discard(ctx context.Context, vehicleID string, now time.Time) {
 	old, ok := c.vehicles.Get(vehicleID)
 	if !ok && c.stored == nil {
@@ -95,23 +140,61 @@ func (c *answerCache) discard(ctx context.Context, vehicleID string, now time.Ti
 	fresh := &vehicleKept{since: now}
 	if ok {
 		old.mu.Lock()
-		fresh.classified, fresh.repeating = old.classified, old.repeating
+		fresh.hasClass, fresh.repeating, fresh.cadence, fresh.granted = old.hasClass, old.repeating, old.cadence, old.granted
+		fresh.plain.Store(old.plain.Load())
 		old.mu.Unlock()
 	}
 	c.vehicles.Put(vehicleID, fresh)
 	_ = c.stored.discard(ctx, vehicleID)
 }
 
-// dropScope forgets what one scope was told about a car: its connection has ended.
+// dropScope deletes the answers of one scope about a car, whose connection has ended.
 func (c *answerCache) dropScope(ctx context.Context, vehicleID, scope string) error {
-	c.of(vehicleID).dropScope(scope)
+	if k, ok := c.vehicles.Get(vehicleID); ok {
+		k.dropScope(scope)
+	}
 	return c.stored.dropScope(ctx, vehicleID, scope)
 }
 
-func (k *vehicleKept) dropScope(scope string) {
-	if k == nil {
-		return
+// restrict deletes what a new run of Connect does not cover of the answers that a
+// scope was given before it.
+func (c *answerCache) restrict(ctx context.Context, vehicleID, scope string, granted permissionsOf) {
+	if k, ok := c.vehicles.Get(vehicleID); ok {
+		k.restrict(scope, granted)
 	}
+	_ = c.stored.restrict(ctx, vehicleID, scope, granted)
+}
+
+func (k *vehicleKept) restrict(scope string, granted permissionsOf) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for key, p := range k.answers {
+		switch {
+		case key.scope != scope || p.connect == granted.connect:
+		case granted.cover(p.op):
+			p.connect = granted.connect
+			k.answers[key] = p
+		default:
+			delete(k.answers, key)
+		}
+	}
+	all := maps.Clone(k.granted) // another vehicleKept may have the same
+	if all == nil {
+		all = make(map[string]permissionsOf)
+	}
+	all[scope] = granted
+	k.granted = all
+}
+
+// grantedTo returns the permissions of a scope by a run of Connect, if they are known.
+func (k *vehicleKept) grantedTo(scope string, connect uint64) (permissionsOf, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	granted, ok := k.granted[scope]
+	return granted, ok && granted.connect == connect
+}
+
+func (k *vehicleKept) dropScope(scope string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for key := range k.answers {
@@ -126,27 +209,43 @@ func (k *vehicleKept) get(key answerKey) (part, bool) {
 		return part{}, false
 	}
 	k.mu.Lock()
-	defer k.mu.Unlock()
 	p, ok := k.answers[key]
-	return p, ok
+	k.mu.Unlock()
+	return p.unpacked(), ok
 }
 
-func (k *vehicleKept) keep(scope string, units UnitSystem, parts []part) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.answers == nil {
-		k.answers = make(map[answerKey]part)
+// largeBody is from where on a body is packed: the list of all signals is some 50 kB
+// of JSON, and packed a tenth of that.
+const largeBody = 8 << 10
+
+// pack makes a kept part smaller.
+func (p part) pack() part {
+	if len(p.body) < largeBody {
+		return p
 	}
-	for _, p := range parts {
-		if p.err == nil && p.op.kind == KindData {
-			p.value = nil // the caller's
-			k.answers[answerKey{scope: scope, op: p.op.name, units: units}] = p
-		}
+	var small bytes.Buffer
+	w, err := flate.NewWriter(&small, flate.BestSpeed)
+	if err == nil {
+		_, err = w.Write(p.body)
+		err = errors.Join(err, w.Close())
 	}
+	if err == nil {
+		p.body, p.packed = nil, slices.Clip(small.Bytes())
+	}
+	return p
+}
+
+func (p part) unpacked() part {
+	if p.packed != nil {
+		p.body, _ = io.ReadAll(flate.NewReader(bytes.NewReader(p.packed))) // from memory: cannot fail
+		p.packed = nil
+	}
+	return p
 }
 
 // putNewer stores an answer that this process did not ask for, unless it is outdated.
 func (k *vehicleKept) putNewer(key answerKey, p part) {
+	p = p.pack()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if old, ok := k.answers[key]; !p.meta.ReceivedAt.After(k.since) || ok && !p.outdates(old) {
@@ -159,8 +258,8 @@ func (k *vehicleKept) putNewer(key answerKey, p part) {
 }
 
 // outdates reports whether p is newer than old. Answers are ordered by when they
-// came; what was pushed comes in any order: there the vehicle's clock counts, as
-// far as it is not ahead, and then the order in which Smartcar said it.
+// were received. Webhook events are received in any order: for them, the time of the
+// recording decides, unless the car's clock is ahead, and then the sequence number.
 func (p part) outdates(old part) bool {
 	was, is := earlier(old.meta.RecordedAt, old.meta.ReceivedAt), earlier(p.meta.RecordedAt, p.meta.ReceivedAt)
 	switch {
@@ -172,7 +271,7 @@ func (p part) outdates(old part) bool {
 	return p.meta.ReceivedAt.After(old.meta.ReceivedAt)
 }
 
-// dropUntil forgets what was received until a command elsewhere.
+// dropUntil deletes answers that were received until a command of another replica.
 func (k *vehicleKept) dropUntil(at time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -184,16 +283,13 @@ func (k *vehicleKept) dropUntil(at time.Time) {
 	}
 }
 
-// current returns the answer that Smartcar would give again: that of a legacy
-// car before its data is refreshed. Passed is how much time has passed in this
+// stillRepeats reports whether Smartcar would give an answer again: that of a
+// legacy car before its data is refreshed. Passed is how much time has passed in this
 // process.
-func (k *vehicleKept) current(key answerKey, passed time.Duration, rules policy.Rules) (part, bool) {
-	p, ok := k.get(key)
-	if !ok || !k.repeats() {
-		return part{}, false
-	}
-	good := policy.NextLegacy(p.meta.RecordedAt, p.meta.ReceivedAt, rules).Sub(p.meta.ReceivedAt)
-	return p, passed-p.came < good
+func (k *vehicleKept) stillRepeats(p part, passed time.Duration, rules policy.Rules) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return p.meta.ReceivedAt.Add(passed - p.came).Before(k.cadence.Next(p.meta.RecordedAt, p.meta.ReceivedAt, rules))
 }
 
 // repeats reports whether the vehicle's answers stay the same until it refreshes.
@@ -206,247 +302,22 @@ func (k *vehicleKept) repeats() bool {
 	return k.repeating
 }
 
-func (k *vehicleKept) unclassified() bool {
+func (k *vehicleKept) lacksClass() bool {
 	if k == nil {
 		return false
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return !k.classified
+	return !k.hasClass
 }
 
-// classify remembers of the car's state what decides whether an answer is current.
-func (k *vehicleKept) classify(s policy.State) {
+// setClass remembers what decides whether a kept answer is current.
+func (k *vehicleKept) setClass(s policy.State) {
 	if k == nil {
 		return
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.classified, k.repeating = s.Class() != policy.ClassUnresolved, s.Repeats()
-}
-
-// newest returns the latest recording among parts.
-func newest(parts []part) (at time.Time) {
-	for _, p := range parts {
-		if p.err == nil {
-			at = later(at, p.meta.RecordedAt)
-		}
-	}
-	return at
-}
-
-// StoredAnswers bounds what [WithStoredAnswers] keeps of each vehicle.
-type StoredAnswers struct {
-	// MaxAge is how long an answer is kept at most, up to 90 days. Default a day.
-	MaxAge time.Duration
-	// MaxBytes is the size of all answers of one vehicle, up to 1 MiB; the
-	// oldest go first. Default 64 KiB, which is more than a car has to say.
-	MaxBytes int
-	// Location keeps answers that may tell where the car is, too. They stand
-	// in the store as Smartcar sent them: consider a [store.Sealed] store.
-	Location bool
-}
-
-const (
-	maxAnswerAge   = 90 * 24 * time.Hour
-	maxAnswerBytes = 1 << 20
-)
-
-// WithStoredAnswers keeps the last answers in the store too, so that replicas
-// share them and a restart does not forget them: a legacy car is then asked
-// once a refresh by all replicas together, and [AllowStale] works anywhere.
-// Each answer costs a read and a write of the store, so does each command, and
-// each answer that is handed out a read. A store that is away costs nothing but
-// the sharing. Without an answer cache, [WithAnswerCache] at zero, none are kept.
-func WithStoredAnswers(bounds StoredAnswers) Option {
-	return func(o *options) error {
-		bounds.MaxAge = cmp.Or(bounds.MaxAge, 24*time.Hour)
-		bounds.MaxBytes = cmp.Or(bounds.MaxBytes, 64<<10)
-		switch {
-		case bounds.MaxAge < 0 || bounds.MaxAge > maxAnswerAge:
-			return argumentError("StoredAnswers.MaxAge", "must be above zero and at most 90 days; zero is a day")
-		case bounds.MaxBytes < 0 || bounds.MaxBytes > maxAnswerBytes:
-			return argumentError("StoredAnswers.MaxBytes", "must be above zero and at most 1 MiB; zero is 64 KiB")
-		}
-		o.storedAnswers = &bounds
-		return nil
-	}
-}
-
-// storedAnswers is the part of the answer cache that replicas share. A nil one
-// keeps nothing.
-type storedAnswers struct {
-	opts    *options
-	records records.Records
-	users   *users.Users
-	bounds  StoredAnswers
-}
-
-// answersRecord is what is stored of one vehicle. All times are the store's.
-type answersRecord struct {
-	// DiscardedAt is when a command made everything older worthless, which
-	// holds for answers that were on their way, too.
-	DiscardedAt time.Time      `json:"discarded_at,omitzero"`
-	Answers     []storedAnswer `json:"answers,omitempty"`
-	Write       uint64         `json:"write"` // makes every write distinct; see records.swap
-}
-
-type storedAnswer struct {
-	Scope      string          `json:"scope"`
-	Operation  Operation       `json:"operation"`
-	Units      UnitSystem      `json:"units"` // as asked for
-	Body       json.RawMessage `json:"body"`
-	RequestID  string          `json:"request_id,omitempty"`
-	RecordedAt time.Time       `json:"recorded_at,omitzero"`
-	FetchedAt  time.Time       `json:"fetched_at,omitzero"`
-	ReceivedAt time.Time       `json:"received_at"`
-	UnitSystem UnitSystem      `json:"unit_system,omitempty"` // as answered
-	Pushed     bool            `json:"pushed,omitempty"`      // by a webhook
-	Sequence   int64           `json:"sequence,omitempty"`    // of its event
-}
-
-// part is the answer as it is kept in memory; its operation is still to be found.
-func (a *storedAnswer) part() part {
-	return part{body: a.Body, pushed: a.Pushed, sequence: a.Sequence, meta: Meta{
-		RequestID: a.RequestID, UnitSystem: a.UnitSystem, Source: SourceCache,
-		RecordedAt: a.RecordedAt, FetchedAt: a.FetchedAt, ReceivedAt: a.ReceivedAt,
-	}}
-}
-
-func answersKey(vehicleID string) string { return "answers/" + vehicleID }
-
-// change edits the record of a vehicle and keeps it within its bounds.
-func (s *storedAnswers) change(ctx context.Context, vehicleID string, change func(r *answersRecord, now time.Time) bool) error {
-	_, err := records.Change(ctx, s.records, answersKey(vehicleID), s.bounds.MaxAge, func(r *answersRecord, _ bool, now time.Time) error {
-		if !change(r, now) {
-			return records.ErrUnchanged
-		}
-		r.bound(s.bounds, now)
-		r.Write = randid.New()
-		return nil
-	})
-	return err
-}
-
-// bound drops what is too old, and the oldest of what is too much.
-func (r *answersRecord) bound(bounds StoredAnswers, now time.Time) {
-	slices.SortFunc(r.Answers, func(a, b storedAnswer) int { return b.ReceivedAt.Compare(a.ReceivedAt) })
-	left := bounds.MaxBytes
-	r.Answers = slices.DeleteFunc(r.Answers, func(a storedAnswer) bool {
-		left -= a.size()
-		return left < 0 || now.Sub(a.ReceivedAt) >= bounds.MaxAge
-	})
-}
-
-// size is what the answer takes in the record, the names of its fields included.
-func (a *storedAnswer) size() int {
-	const fields = 250
-	return fields + len(a.Scope) + len(a.Operation) + len(a.RequestID) + len(a.Body)
-}
-
-// keep stores the answers to a request that left then, if its user is still known.
-func (s *storedAnswers) keep(ctx context.Context, ref answerRef, left time.Duration, parts []part) {
-	if s == nil {
-		return
-	}
-	parts = slices.DeleteFunc(slices.Clone(parts), func(p part) bool {
-		return p.err != nil || p.op.kind != KindData || p.op.mayTellPlace() && !s.bounds.Location || !json.Valid(p.body)
-	})
-	ctx, cancel := contexts.Detached(ctx)
-	defer cancel()
-	if len(parts) == 0 || !s.users.AddCar(ctx, ref.car.user, ref.car.id, false) {
-		return
-	}
-	_ = s.change(ctx, ref.car.id, func(r *answersRecord, now time.Time) bool {
-		passed := s.opts.clock.Elapsed()
-		if !r.DiscardedAt.IsZero() && !now.Add(left-passed).After(r.DiscardedAt) {
-			return false
-		}
-		first := !slices.ContainsFunc(r.Answers, func(a storedAnswer) bool { return a.Scope == ref.scope })
-		if first && !s.users.AddCarNow(ctx, ref.car.user, ref.car.id, false) {
-			return false // forgotten elsewhere, a moment ago
-		}
-		for _, p := range parts {
-			r.put(storedAnswer{
-				Scope: ref.scope, Operation: p.op.name, Units: ref.units, Body: p.body,
-				RequestID: p.meta.RequestID, UnitSystem: p.meta.UnitSystem,
-				RecordedAt: p.meta.RecordedAt, FetchedAt: p.meta.FetchedAt, ReceivedAt: now.Add(p.came - passed),
-				Pushed: p.pushed, Sequence: p.sequence,
-			})
-		}
-		return true
-	})
-}
-
-// put replaces an answer by a newer one.
-func (r *answersRecord) put(a storedAnswer) {
-	for i, old := range r.Answers {
-		if old.Scope == a.Scope && old.Operation == a.Operation && old.Units == a.Units {
-			if a.part().outdates(old.part()) {
-				r.Answers[i] = a
-			}
-			return
-		}
-	}
-	r.Answers = append(r.Answers, a)
-}
-
-// sync brings what this process keeps of a vehicle up to what other replicas have
-// stored, as far as it concerns the scope.
-func (s *storedAnswers) sync(ctx context.Context, ref answerRef) {
-	if s == nil || ref.kept == nil {
-		return
-	}
-	record, err := s.records.Load(ctx, answersKey(ref.car.id))
-	if err != nil {
-		return // gone, or away: what this process keeps has to do
-	}
-	r, err := records.Decode[answersRecord](record.Value)
-	if err != nil {
-		return // written by another version
-	}
-	now, passed := s.opts.now(), s.opts.clock.Elapsed()
-	toOurs := time.Duration(0)
-	if !record.Now.IsZero() {
-		toOurs = now.Sub(record.Now)
-	}
-	if !r.DiscardedAt.IsZero() {
-		ref.kept.dropUntil(r.DiscardedAt.Add(toOurs))
-	}
-	for _, a := range r.Answers {
-		op := lookup(a.Operation)
-		received := a.ReceivedAt.Add(toOurs)
-		if a.Scope != ref.scope || len(op) == 0 || now.Sub(received) >= s.bounds.MaxAge {
-			continue
-		}
-		p := a.part()
-		p.op, p.meta.ReceivedAt = &op[0], received
-		p.came = passed - max(0, now.Sub(received)) // what came in the future was dated by a clock that was wrong
-		ref.kept.putNewer(answerKey{scope: a.Scope, op: a.Operation, units: a.Units}, p)
-	}
-}
-
-// discard forgets the answers of all owners, also those that are on their way.
-func (s *storedAnswers) discard(ctx context.Context, vehicleID string) error {
-	if s == nil {
-		return nil
-	}
-	ctx, cancel := contexts.Detached(ctx)
-	defer cancel()
-	return s.change(ctx, vehicleID, func(r *answersRecord, now time.Time) bool {
-		r.Answers, r.DiscardedAt = nil, now
-		return true
-	})
-}
-
-// dropScope forgets what one scope was told.
-func (s *storedAnswers) dropScope(ctx context.Context, vehicleID, scope string) error {
-	if s == nil {
-		return nil
-	}
-	return s.change(ctx, vehicleID, func(r *answersRecord, _ time.Time) bool {
-		before := len(r.Answers)
-		r.Answers = slices.DeleteFunc(r.Answers, func(a storedAnswer) bool { return a.Scope == scope })
-		return len(r.Answers) != before
-	})
+	k.hasClass, k.repeating, k.cadence = s.Class() != policy.ClassUnresolved, s.Repeats(), s.Cadence()
+	k.plain.Store(k.hasClass && !k.repeating)
 }

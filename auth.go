@@ -3,7 +3,7 @@ package smartcar
 import (
 	"context"
 	"errors"
-	"strings"
+	"slices"
 
 	"github.com/seed-498a1bc4/smartcar/internal/contexts"
 	"github.com/seed-498a1bc4/smartcar/internal/echo"
@@ -16,71 +16,77 @@ import (
 type credential interface {
 	// ready reports whether header can answer without asking anybody.
 	ready() bool
-	// header returns the Authorization header, as package http keeps it.
-	header(ctx context.Context) ([]string, error)
-	// refused is told that Smartcar did not accept header. Without an error there
-	// is another header now; renewed says that it is new, and not one which
-	// another caller or replica had stored before.
-	refused(ctx context.Context, header []string) (renewed bool, err error)
-	// renewalHelped is told whether header, a renewed one, was accepted, and says
-	// what it may mean if it was not.
-	renewalHelped(header []string, helped bool) (hint string)
-	// refreshTokens are those that belong to the header, if there are any. An answer
-	// must not repeat them either.
-	refreshTokens() (current, spare string)
+	// authorization returns the Authorization header, with what an answer must not repeat.
+	authorization(ctx context.Context) (tokens.Authorization, error)
+	// replace gets another header than one that Smartcar has refused. It returns
+	// renewed as true if the other header is new, and as false if another caller or
+	// replica had stored it before.
+	replace(ctx context.Context, refused []string) (renewed bool, err error)
+	// afterReplace is called once Smartcar has accepted or refused a header that
+	// replace has renewed.
+	afterReplace(header []string, accepted bool)
+	// whyRefused says what it may mean that Smartcar refuses each header; empty if
+	// nothing more is known than Smartcar says.
+	whyRefused() string
 }
 
 // fixedCredential never changes.
 type fixedCredential string
 
-func (f fixedCredential) ready() bool                              { return true }
-func (f fixedCredential) header(context.Context) ([]string, error) { return []string{string(f)}, nil }
-func (f fixedCredential) renewalHelped([]string, bool) string      { return "" }
-func (f fixedCredential) refreshTokens() (string, string)          { return "", "" }
-func (f fixedCredential) refused(context.Context, []string) (bool, error) {
+func (f fixedCredential) ready() bool { return true }
+func (f fixedCredential) authorization(context.Context) (tokens.Authorization, error) {
+	return tokens.Authorization{Header: []string{string(f)}}, nil
+}
+func (f fixedCredential) afterReplace([]string, bool) {}
+func (f fixedCredential) whyRefused() string          { return "" }
+func (f fixedCredential) replace(context.Context, []string) (bool, error) {
 	return false, tokens.ErrNoOther
 }
 
-// An exchange sends one authorized request and returns what came back. Takes
-// says that the request has taken the turn of its car.
-type exchange func(ctx context.Context, r *request, header []string, takes bool) (attempt, error)
+// An exchange sends one authorized request and returns what came back. With
+// takesTurn, the request has taken the turn of its car.
+type exchange func(ctx context.Context, r *request, auth tokens.Authorization, takesTurn bool) (attempt, error)
 
-// authorizing adds the token, and tells the turn when the request leaves. A token
-// that is refused before its time is replaced and the request sent once more: a
-// request that got a 401 was not carried out. The token that another replica has
-// stored may have been refused, too: then it is renewed here, and the request
-// sent a third time.
+// authorizing adds the token, and tells the turn that the request leaves. If
+// Smartcar refuses the token before its time, the token is replaced and the
+// request sent once more: a request that got a 401 was not carried out. If the
+// other token is one that another replica has stored, Smartcar may have refused
+// it, too. Then it is renewed here, and the request is sent a third time.
 func authorizing(next exchange) layer {
 	send := func(ctx context.Context, r *request, t *turn) (header []string, a attempt, err error) {
 		a.outcome = policy.OutcomeReleased
-		if header, err = r.auth.header(ctx); err == nil {
+		auth, err := r.auth.authorization(ctx)
+		if err == nil && t != nil {
 			err = t.leave(ctx)
 		}
 		if err == nil {
-			a, err = next(ctx, r, header, t != nil)
+			a, err = next(ctx, r, auth, t != nil)
 		}
-		return header, a, err
+		return auth.Header, a, err
 	}
 	return func(ctx context.Context, r *request, t *turn) (attempt, error) {
 		header, a, err := send(ctx, r, t)
 		for range 2 {
-			if !a.unauthorized(err) {
+			if err == nil || !a.unauthorized(err) || t.alone() {
 				break
 			}
-			t.holdBack(ctx)
-			renewed, ended := r.auth.refused(ctx, header)
-			if errors.Is(ended, ErrReconnectRequired) {
-				return attempt{outcome: policy.OutcomeReleased}, ended // says what helps
-			}
-			if ended != nil {
+			t.reserveAgain(ctx)
+			renewed, ended := r.auth.replace(ctx, header)
+			if errors.Is(ended, tokens.ErrNoOther) {
+				a.explainRefusal(r)
 				break
+			}
+			if ended != nil { // why there is no other token says more than the 401
+				return attempt{outcome: policy.OutcomeReleased}, ended
 			}
 			header, a, err = send(ctx, r, t)
 			if !renewed {
 				continue
 			}
-			if hint := r.auth.renewalHelped(header, !a.unauthorized(err)); hint != "" {
-				a.failure.Description = hint + "; " + a.failure.Description
+			refused := a.unauthorized(err)
+			r.auth.afterReplace(header, !refused)
+			if refused {
+				a.explainRefusal(r)
 			}
 			break
 		}
@@ -88,8 +94,22 @@ func authorizing(next exchange) layer {
 	}
 }
 
-// unauthorized: the request as a whole was refused for its token. A 401 inside
-// an answer was asked for, and may have cost the car's turn.
+// explainRefusal replaces Smartcar's text, that the header is malformed or expired,
+// where the header is known to be neither.
+func (a attempt) explainRefusal(r *request) {
+	a.failure.gone = r.coversCar()
+	if why := r.auth.whyRefused(); why != "" {
+		a.failure.Description = why
+	}
+}
+
+// coversCar reports whether a good token that is refused is one which does not reach
+// the car: those of API v2.0 are of one owner's cars.
+func (r *request) coversCar() bool { return r.car.id != "" && r.auth == credential(&r.grant) }
+
+// unauthorized reports whether the request as a whole was refused for its token.
+// A 401 for one item of a batch is another thing: the batch was carried out, and
+// may have cost the car's turn.
 func (a attempt) unauthorized(err error) bool {
 	return err != nil && a.failure != nil && a.failure.StatusCode == 401 && !a.failure.inside
 }
@@ -105,34 +125,37 @@ var _ credential = (*grantCredential)(nil)
 
 func (g *grantCredential) ready() bool { return g.logins.grants.Ready(g.grant) }
 
-func (g *grantCredential) header(ctx context.Context) ([]string, error) {
-	h, err := g.logins.grants.Header(ctx, g.grant)
+func (g *grantCredential) authorization(ctx context.Context) (tokens.Authorization, error) {
+	a, err := g.logins.grants.Authorization(ctx, g.grant)
 	if err != nil {
-		return nil, g.logins.failed(ctx, g.grant, g.userID, err)
+		return tokens.Authorization{}, g.logins.afterFailure(ctx, g.grant, g.userID, err)
 	}
-	return h, nil
+	return a, nil
 }
 
-// refused renews a token that Smartcar no longer takes.
-func (g *grantCredential) refused(ctx context.Context, header []string) (renewed bool, err error) {
-	renewed, err = g.logins.grants.Replace(ctx, g.grant, g.vehicle, header)
+// replace renews the tokens of the grant, or takes those that another caller or
+// replica has stored.
+func (g *grantCredential) replace(ctx context.Context, refused []string) (renewed bool, err error) {
+	renewed, err = g.logins.grants.Replace(ctx, g.grant, g.vehicle, refused)
 	if err != nil {
-		return false, g.logins.failed(ctx, g.grant, g.userID, err)
+		return false, g.logins.afterFailure(ctx, g.grant, g.userID, err)
 	}
 	return renewed, nil
 }
 
-// renewalHelped remembers a car that the grant does not cover.
-func (g *grantCredential) renewalHelped(_ []string, helped bool) string {
-	if helped || g.vehicle == "" {
-		return ""
+// afterReplace remembers a car that the grant does not reach: a new token was
+// refused, too.
+func (g *grantCredential) afterReplace(_ []string, accepted bool) {
+	if !accepted && g.vehicle != "" {
+		g.logins.grants.NotCovered(g.grant, g.vehicle)
 	}
-	g.logins.grants.NotCovered(g.grant, g.vehicle)
-	return "the user's token is good, but does not reach this vehicle"
 }
 
-func (g *grantCredential) refreshTokens() (current, spare string) {
-	return g.logins.grants.RefreshTokens(g.grant)
+func (g *grantCredential) whyRefused() string {
+	if g.vehicle == "" {
+		return ""
+	}
+	return "the user's token is good, but does not reach this vehicle"
 }
 
 // appCredential authorizes with the token of the application.
@@ -140,25 +163,25 @@ type appCredential struct{ token *tokens.Application }
 
 var _ credential = appCredential{}
 
-func (a appCredential) refreshTokens() (current, spare string) { return "", "" }
-
 func (a appCredential) ready() bool { return a.token.Ready() }
 
-func (a appCredential) header(ctx context.Context) ([]string, error) {
+func (a appCredential) authorization(ctx context.Context) (tokens.Authorization, error) {
 	h, err := a.token.Header(ctx)
-	return h, appTokenError(err)
+	return tokens.Authorization{Header: h}, appTokenError(err)
 }
 
-func (a appCredential) refused(ctx context.Context, header []string) (renewed bool, err error) {
-	renewed, err = a.token.Replace(ctx, header)
+func (a appCredential) replace(ctx context.Context, refused []string) (renewed bool, err error) {
+	renewed, err = a.token.Replace(ctx, refused)
 	return renewed, appTokenError(err)
 }
 
-func (a appCredential) renewalHelped(header []string, helped bool) string {
-	if helped {
+func (a appCredential) afterReplace(header []string, accepted bool) {
+	if accepted {
 		a.token.Accepted(header)
-		return ""
 	}
+}
+
+func (a appCredential) whyRefused() string {
 	return "a new application token was refused, too: an application from before June 2025 may have to be upgraded to API v3 in the dashboard"
 }
 
@@ -181,9 +204,9 @@ func endedError() error {
 	return &Error{Operation: opRefresh, Code: "invalid_grant", Description: "the grant has ended; send the owner through Connect again"}
 }
 
-// failed turns an error of a grant's tokens into one of ours, and takes a grant
-// that has ended out of use, so that the next request uses another one.
-func (l *logins) failed(ctx context.Context, grant, userID string, err error) error {
+// afterFailure turns an error of package tokens into one of ours. A grant that has
+// ended is taken out of use, so that the next request uses another grant.
+func (l *logins) afterFailure(ctx context.Context, grant, userID string, err error) error {
 	switch {
 	case errors.Is(err, tokens.ErrTaken):
 		return &Error{Operation: opRefresh, reach: reachedNever, Err: err}
@@ -195,48 +218,57 @@ func (l *logins) failed(ctx context.Context, grant, userID string, err error) er
 	if !errors.Is(err, ErrReconnectRequired) {
 		return err
 	}
-	detached, cancel := contexts.Detached(ctx)
-	defer cancel()
-	return errors.Join(err, l.end(detached, grant, userID))
+	return errors.Join(err, l.end(ctx, grant, userID))
 }
 
-// end takes a grant that Smartcar no longer honors out of use, with the
-// answers it was told. The user stays known, so that the link can be shown.
-// The answers go first: cut off in between, the grant is still there to be
-// ended again.
+// end takes a grant that Smartcar no longer honors out of use, and deletes the
+// answers about the cars that no other grant of the user reaches. The user stays stored, so that the link to add
+// the key can be shown. The answers go first: if the process dies in between, the
+// grant is still there, and the next request that fails with it ends it again.
+// The work goes on when the caller has left. Each step has its own time limit,
+// since a user may have thousands of cars.
 func (l *logins) end(ctx context.Context, grant, userID string) error {
-	if userID == "" {
-		return l.grants.Forget(ctx, grant)
+	var cars []users.Car
+	var err error
+	if userID != "" {
+		err = detached(ctx, func(ctx context.Context) error {
+			user, err := l.users.Stored(ctx, userID)
+			if err == nil && user.Has(grant) {
+				cars, err = l.users.Cars(ctx, userID, user)
+				cars = slices.DeleteFunc(cars, func(c users.Car) bool { // another grant may reach it
+					return len(user.Grants) > 1 && c.Grant != grant
+				})
+			}
+			return err
+		})
 	}
-	user, err := l.users.Stored(ctx, userID)
-	if err == nil && user.Has(grant) {
-		cars, carsErr := l.users.Cars(ctx, userID, user)
-		err = carsErr
-		for _, car := range cars {
-			err = errors.Join(err, l.answers.dropScope(ctx, car.ID, grant))
-		}
-		if err == nil {
-			err = l.users.RemoveGrant(ctx, userID, grant)
-		}
+	for i := 0; err == nil && i < len(cars); i++ {
+		err = detached(ctx, func(ctx context.Context) error { return l.answers.dropScope(ctx, cars[i].ID, userID) })
 	}
 	if err != nil && !errors.Is(err, ErrNotConnected) {
 		return err
 	}
-	return l.grants.Forget(ctx, grant)
+	return detached(ctx, func(ctx context.Context) error {
+		if userID != "" {
+			if err := l.users.RemoveGrant(ctx, userID, grant); err != nil {
+				return err
+			}
+		}
+		return l.grants.Forget(ctx, grant)
+	})
 }
 
-// sentWith are the secrets of a request to the API: the application's, the token
-// in its header, and those that belong to that token.
-func (own secrets) sentWith(header []string, auth credential) (e echo.Echo) {
+// detached does one step that the caller's cancellation must not reach.
+func detached(ctx context.Context, step func(context.Context) error) error {
+	ctx, cancel := contexts.Detached(ctx)
+	defer cancel()
+	return step(ctx)
+}
+
+// toAPI are the secrets of the application that no answer of the API may repeat.
+func (own secrets) toAPI() (e echo.Echo) {
 	e.Add(own.clientSecret)
 	e.Add(own.apiClientSecret)
 	e.Add(own.managementToken)
-	for _, value := range header {
-		_, token, _ := strings.Cut(value, " ")
-		e.Add(token)
-	}
-	current, spare := auth.refreshTokens()
-	e.Add(current)
-	e.Add(spare)
 	return e
 }

@@ -129,8 +129,9 @@ type Callback struct {
 	// Err is set when Connect reports an error; there is no code then.
 	Err *ConnectError
 
-	// reveal is a function because package fmt can print nothing of what one
-	// holds. It follows a pointer for verbs that do not fit, such as %s.
+	// reveal is a function because package fmt prints nothing of what a function
+	// holds. A pointer would not do: for verbs that do not fit, such as %s, package
+	// fmt follows it.
 	reveal func() callbackSecrets
 }
 
@@ -205,7 +206,7 @@ func parseKeyParameter(links, allowedDomains []string) (VirtualKeyURL, error) {
 	return VirtualKeyURL{}, untrustedKeyURL("it came more than once")
 }
 
-// callbackReader reads parameters and remembers the first problem.
+// callbackReader reads parameters and keeps the first problem.
 type callbackReader struct {
 	values url.Values
 	err    error
@@ -269,7 +270,8 @@ func (r *callbackReader) connectError() *ConnectError {
 	}
 }
 
-// number returns 0 for what is none: a detail of an error must not hide the error.
+// number returns 0 for a text that is no number: a detail of an error must not hide
+// the error.
 func (r *callbackReader) number(parameter string) int {
 	n, err := strconv.Atoi(r.text(parameter, maxCallbackValue))
 	if err != nil {
@@ -297,11 +299,10 @@ type Grant struct {
 	VirtualKeyErr error
 }
 
-// A PendingGrantError says that Connect succeeded, but whose run it was is not
-// known yet: Smartcar could not be asked, or, on API v3, does not confirm the
-// user whom the browser named. The tokens of v2.0 are kept, in this process's
-// memory if the store would not take them yet. Nothing is lost: call
-// [Connect.Resume] with GrantID later.
+// A PendingGrantError says that Connect succeeded, but that its user is not known
+// yet: Smartcar could not be asked, or, on API v3, does not confirm the user whom the
+// browser named. The tokens of v2.0 are kept, in this process's memory if the store
+// would not take them yet. Nothing is lost: call [Connect.Resume] with GrantID later.
 type PendingGrantError struct {
 	GrantID string
 	Err     error

@@ -10,11 +10,10 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"time"
 
-	"github.com/seed-498a1bc4/smartcar/internal/contexts"
 	"github.com/seed-498a1bc4/smartcar/internal/records"
 	"github.com/seed-498a1bc4/smartcar/internal/tokens"
+	"github.com/seed-498a1bc4/smartcar/internal/underway"
 	"github.com/seed-498a1bc4/smartcar/internal/users"
 	"github.com/seed-498a1bc4/smartcar/store"
 )
@@ -70,7 +69,8 @@ func (c Config) LogValue() slog.Value {
 }
 
 // A Client is one application at Smartcar. It is safe for concurrent use; make
-// one and keep it. It starts no goroutine.
+// one and keep it. A read that has taken a car's turn may outlive its caller: see
+// [Client.Drain]. Apart from that it starts no goroutine that outlives a call.
 type Client struct{ core *core }
 
 // core is what the handles of one client share: how a request goes out, and
@@ -84,6 +84,7 @@ type core struct {
 	opts        *options
 	api         string // base URL of the API version in use
 	wire        wire
+	rows        map[Operation][]operation // of the table, by their names
 	reach       reach
 	send        layer // the pipeline
 	pause       *pause
@@ -147,22 +148,25 @@ func newCore(config Config, o *options) *core {
 	wire := wireOf(o.api)
 	c := &core{
 		appID: config.application(), redirectURL: config.RedirectURL, secrets: func() secrets { return hidden },
-		opts: o, wire: wire, api: wire.base(o.origins).String(), pause: &pause{opts: o},
+		opts: o, wire: wire, rows: rowsByName(), api: wire.base(o.origins).String(), pause: &pause{opts: o},
 	}
-	kept := records.New(o.store, o.clock)
-	c.users = users.New(kept, o.steady, max(o.cacheSize, leastUserCars))
-	c.answers = newAnswerCache(o, kept, c.users)
+	stored := records.New(o.storeOf(config.application()), o.clock)
+	c.users = users.New(stored, o.steady, max(o.cacheSize, leastUserCars))
+	c.answers = newAnswerCache(o, stored, c.users)
 	c.links = &keyLinks{o, c.users}
-	c.cars = newCars(o, kept, c.users)
-	c.gate = &gate{opts: o, pause: c.pause, cars: c.cars, links: c.links, answers: c.answers}
-	c.send = newPipeline(c.gate, wire, c.secrets)
+	c.cars = newCars(o, stored, c.users)
+	c.gate = &gate{
+		opts: o, pause: c.pause, cars: c.cars, links: c.links, answers: c.answers, allowances: newAllowances(o), underway: underway.New[shared](maxDetached),
+		reserve: o.reserveLease(), lease: o.lease(),
+	}
+	c.send = newPipeline(c.gate, wire, hidden)
 
 	endpoints := newTokenEndpoints(config, o, c.pause, c.secrets)
-	grants := tokens.NewGrants(kept, o.clock, o.steady, c.users, endpoints.exchangeRefresh, judgeRefresh, o.tokenTiming())
+	grants := tokens.NewGrants(stored, o.clock, o.steady, c.users, endpoints.exchangeRefresh, judgeRefresh, o.tokenTiming())
 	sender := sender{c.send, c.api}
 	c.accounts = newAccounts(o, sender, &logins{grants, c.users, c.answers}, c.cars)
 	if o.api == V3 {
-		token := tokens.NewApplication(kept, o.steady, config.APIClientID, endpoints.mintAppToken, o.refreshPoll())
+		token := tokens.NewApplication(stored, o.steady, config.APIClientID, endpoints.mintAppToken, o.refreshPoll())
 		c.reach = appReach{o, sender, c.accounts, c.links, appCredential{token}}
 	} else {
 		c.reach = grantReach{o, c.secrets, sender, c.accounts, c.links, endpoints}
@@ -204,44 +208,6 @@ func userAgent(suffix string) string {
 		ua += " " + suffix
 	}
 	return ua
-}
-
-// A Clock is the client's only source of time beside the deadlines of
-// requests. The default is the computer's.
-//
-// Now may be wrong, and may be stepped like the clock of any machine: that opens
-// no window and ends no login. So it does not tell how much time has passed.
-// That is:
-//
-//   - what the Clock's own method Elapsed() time.Duration says, if it has one,
-//     which must never go back; the computer's and that of package smartcartest do
-//   - for a Clock that runs by itself, the time that passes in this process
-//   - for a Clock that stands still until it is moved, what it is moved forward
-//
-// A Clock that runs and is moved as well, as a way to let hours pass in a test,
-// needs Elapsed: else it is taken for a clock that was stepped.
-type Clock interface {
-	Now() time.Time
-	// Sleep returns nil after d, or the cause of ctx's end.
-	Sleep(ctx context.Context, d time.Duration) error
-}
-
-type systemClock struct{ began time.Time }
-
-func (systemClock) Now() time.Time { return time.Now() }
-
-// Elapsed is read from the monotonic clock.
-func (c systemClock) Elapsed() time.Duration { return time.Since(c.began) }
-
-func (systemClock) Sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return contexts.EndOf(ctx)
-	}
 }
 
 // API is a version of Smartcar's API.

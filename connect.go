@@ -187,8 +187,8 @@ func (c *Connect) CompleteURL(partial, state string) (string, error) {
 // Errors match [ErrStateMismatch], [ErrStateExpired], [ErrStateReplayed] and
 // [ErrMalformedCallback] when the callback cannot be trusted, a
 // [*ConnectError] when Connect reports why no car was connected, a
-// [*PendingGrantError] when all went well but for the user's id, and an
-// [*Error] when the code could not be exchanged.
+// [*PendingGrantError] when only the user's id could not be had, and an [*Error] when
+// the code could not be exchanged.
 //
 // https://smartcar.com/docs/connect/handle-the-response
 func (c *Connect) HandleCallback(w http.ResponseWriter, r *http.Request) (*Grant, error) {
@@ -288,8 +288,8 @@ func (c *Connect) Exchange(ctx context.Context, callback *Callback, expected Exp
 	})
 }
 
-// finish ends a run whose state is verified and used up: an owner who leaves the
-// page meanwhile must not cost the tokens.
+// finish ends a run whose state is verified and used up. It goes on if the owner
+// leaves the page: otherwise the code would be spent and the tokens lost.
 func (c *Connect) finish(ctx context.Context, callback *Callback, run connectRun) (*Grant, error) {
 	if callback.Err != nil {
 		return nil, callback.Err
@@ -304,9 +304,10 @@ func (c *Connect) finish(ctx context.Context, callback *Callback, run connectRun
 	return grant, nil
 }
 
-// Resume finishes what a [*PendingGrantError] left open. It can be called again
-// until it succeeds, for 60 days, by any process that shares the store. Errors: [ErrReconnectRequired] if nothing is kept under grantID, else
-// what keeps the user from being known.
+// Resume finishes the grant of a [*PendingGrantError]. It can be called again until
+// it succeeds, for 60 days, by any process that shares the store. Errors:
+// [ErrReconnectRequired] if nothing is stored under grantID; otherwise the reason why
+// the user is still not known.
 func (c *Connect) Resume(ctx context.Context, grantID string) (*Grant, error) {
 	if err := errors.Join(c.core.made(), checkContext(ctx), validateID("grant id", grantID)); err != nil {
 		return nil, err
@@ -345,8 +346,8 @@ func (t Tokens) MarshalJSON() ([]byte, error) {
 func (t Tokens) LogValue() slog.Value { return slog.GroupValue(slog.Time("expires", t.Expires)) }
 
 // ImportTokens takes over a pair that another library has obtained. From then
-// on it belongs to this client: a refresh elsewhere would end it. Whose it is
-// is asked of Smartcar. API v2.0 only: v3 needs no tokens of an owner, see
+// on it belongs to this client: a refresh elsewhere would end it. The client asks
+// Smartcar which user the pair belongs to. API v2.0 only: v3 needs no tokens of an owner, see
 // [Client.MoveToV3].
 //
 // Errors: an [*ArgumentError] without a refresh token; [ErrReconnectRequired] if
@@ -367,7 +368,7 @@ func (c *Client) ImportTokens(ctx context.Context, t Tokens) (*Grant, error) {
 		issued = c.core.opts.now()
 	}
 	pair := tokens.Pair{AccessToken: t.AccessToken, RefreshToken: t.RefreshToken, Obtained: issued, Expires: t.Expires}
-	userID, err := c.core.accounts.file(ctx, pair, tokens.Pending{})
+	userID, err := c.core.accounts.storeAndLink(ctx, pair, tokens.Pending{})
 	if err != nil {
 		return nil, err
 	}

@@ -20,6 +20,14 @@ func (a appReach) request(op Operation, method, path string) *request {
 	return &request{op: op, kind: KindMetadata, base: a.sender.base, wire: wireRequest{method: method, path: path}, auth: a.token}
 }
 
+// remove sends a request that removes something. It is no error if that is gone
+// already.
+func (a appReach) remove(ctx context.Context, r *request) error {
+	r.own = aRemoval
+	_, err := a.sender.send(ctx, r, nil)
+	return unlessGone(err)
+}
+
 // onePath escapes an id as the last segment of a path.
 func onePath(argument, above, id string) (string, error) {
 	return above + url.PathEscape(id), validateID(argument, id)
@@ -38,8 +46,8 @@ type pageV3[T any] struct {
 
 const pageSizeV3 = 100 // the largest there is
 
-// last reports whether this page ends the collection, of which so many entries
-// are there: neither the announced total nor a next page says that there is more.
+// last reports whether this page ends a collection of which got entries have been
+// read: neither the announced total nor a next page says that there is more.
 func (p *pageV3[T]) last(got int) bool {
 	total := p.Meta.Value.TotalCount.Value
 	more := p.Links.Value.Next != "" || total != nil && float64(got) < *total ||
@@ -54,12 +62,12 @@ func pageOfV3[T any](ctx context.Context, s sender, first *request, number int) 
 	for name, values := range first.query {
 		page.query[name] = values
 	}
-	return sendJSON[pageV3[T]](ctx, s, &page)
+	return sendJSON[pageV3[T]](ctx, s, &page, aPage)
 }
 
-// pagesV3 yields the entries of a collection, page after page. It goes by page
-// numbers, not by the links, which could lead anywhere, and ends in any case on
-// a page that brings nothing new.
+// pagesV3 yields the entries of a collection, page after page. It counts the pages
+// and does not follow the links in them, which could lead anywhere. A page that
+// brings nothing new ends it in any case.
 func pagesV3[T any](ctx context.Context, s sender, first *request, id func(*T) string) iter.Seq2[*T, error] {
 	return func(yield func(*T, error) bool) {
 		seen := make(map[string]bool)
@@ -186,12 +194,12 @@ func (c *Client) Connection(ctx context.Context, id string) (*Connection, error)
 	}
 	w, err := sendJSON[struct {
 		Data lenient.Object[connectionV3] `json:"data"`
-	}](ctx, a.sender, a.request(opConnections, http.MethodGet, path))
+	}](ctx, a.sender, a.request(opConnections, http.MethodGet, path), aThing)
 	if err != nil {
 		return nil, err
 	}
 	connection := w.Data.Value.connection()
-	if connection.ID == "" {
+	if connection.ID == "" || connection.UserID == "" && connection.VehicleID == "" {
 		return nil, noResource(opConnections)
 	}
 	return &connection, nil
@@ -215,7 +223,7 @@ func (c *Client) RemoveUser(ctx context.Context, userID string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := a.sender.send(ctx, a.request(opRemoveUser, http.MethodDelete, path), nil); err != nil && !isGone(err) {
+	if err := a.remove(ctx, a.request(opRemoveUser, http.MethodDelete, path)); err != nil {
 		return err
 	}
 	return c.User(userID).Forget(ctx)
@@ -348,7 +356,7 @@ func (c *Client) Compatibility(ctx context.Context, number string, o Compatibili
 		wire: wireRequest{method: "GET", path: "/compatibility"},
 		auth: basicAuth(c.core.appID, c.core.secrets().clientSecret),
 	}
-	w, err := sendJSON[compatibilityV2](ctx, c.core.sender(), r)
+	w, err := sendJSON[compatibilityV2](ctx, c.core.sender(), r, "compatible reason capabilities")
 	if err != nil {
 		return nil, err
 	}

@@ -19,11 +19,11 @@ type ConnectMode string
 const (
 	ModeLive      ConnectMode = "live"
 	ModeSimulated ConnectMode = "simulated"
-	// ModeTest connects vehicles without data.
-	//
-	// Deprecated: use [ModeSimulated].
-	ModeTest ConnectMode = "test"
 )
+
+// modeTest is the old name of [ModeSimulated]. Connections, events and programs
+// may still have it.
+const modeTest ConnectMode = "test"
 
 // ConnectOptions shape one run of Connect. The zero value asks for what the
 // dashboard is set to.
@@ -173,7 +173,7 @@ func reauthenticateURL(origin *url.URL, app appIdentity, o ReauthOptions, state 
 	redirect, redirectErr := redirectParameter("ReauthOptions.RedirectURL", cmp.Or(o.RedirectURL, app.redirectURL))
 	switch {
 	case standalone:
-		redirect, state = "", "" // documented without: it never comes back
+		redirect, state = "", "" // as documented: this flow never comes back
 	case redirect == "":
 		responseType = responseNone // ends on a page of Smartcar's
 	}
@@ -230,7 +230,7 @@ func parseConnectAction(origin *url.URL, link string) (path string, query url.Va
 	}
 	for _, values := range query {
 		if len(values) > 1 {
-			return "", nil, false // which one Connect would read is not known
+			return "", nil, false // Connect could read either of two values
 		}
 	}
 	base := strings.TrimSuffix(origin.EscapedPath(), "/") + "/"
@@ -270,7 +270,7 @@ func modeParameter(mode ConnectMode) (string, error) {
 
 func (m ConnectMode) validate(argument string) error {
 	switch m {
-	case "", ModeLive, ModeSimulated, ModeTest:
+	case "", ModeLive, ModeSimulated, modeTest:
 		return nil
 	}
 	return argumentError(argument, "must be ModeLive or ModeSimulated")

@@ -3,7 +3,9 @@ package smartcar
 import (
 	"bytes"
 	"encoding/json"
+	"net/http"
 	"strings"
+	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/lenient"
 )
@@ -352,4 +354,64 @@ func (w teslaAccessV2) reading() *TeslaUserAccessReading {
 		r.Permissions = append(r.Permissions, string(p))
 	}
 	return r
+}
+
+// batchAnswer is HTTP 200 even when every item failed.
+type batchAnswer struct {
+	Responses lenient.List[batchItem] `json:"responses"`
+}
+
+// batchItem is the answer to one path of a batch. Webhooks of version 2.0 have
+// such items, too.
+type batchItem struct {
+	Path    lenient.String                            `json:"path"`
+	Code    lenient.Int                               `json:"code"`
+	Body    json.RawMessage                           `json:"body"`
+	Headers lenient.Object[map[string]lenient.String] `json:"headers"`
+}
+
+// header is that of the item, with the request id of the whole.
+func (item batchItem) header(requestID string) http.Header {
+	header := make(http.Header, len(item.Headers.Value)+1)
+	header.Set(headerRequestID, requestID)
+	for name, value := range item.Headers.Value {
+		header.Set(name, string(value))
+	}
+	return header
+}
+
+// failure is nil for an item that succeeded.
+func (item batchItem) failure(op Operation, header http.Header, at time.Time) *Error {
+	if item.Code >= 200 && item.Code <= 299 {
+		return errorInside(op, int(item.Code), header, item.Body, at)
+	}
+	return decodeError(op, int(item.Code), header, item.Body, at)
+}
+
+func splitBatch(ops []operation, a *answer) ([]part, error) {
+	batch, err := decodeObject[batchAnswer](a.body)
+	switch {
+	case err != nil:
+		return nil, err
+	case !lenient.HasShape(a.body, "responses[].path"):
+		return nil, errForeign
+	}
+	parts := make([]part, len(ops))
+	for i := range ops {
+		parts[i] = part{op: &ops[i], err: &Error{
+			Operation: ops[i].name, StatusCode: a.status, RequestID: a.header.Get(headerRequestID),
+			Description: "the batch answer holds no item for this path",
+		}}
+	}
+	for _, item := range batch.Responses {
+		i := indexOfPath(ops, string(item.Path))
+		if i < 0 {
+			continue
+		}
+		header := item.header(a.header.Get(headerRequestID))
+		parts[i] = part{
+			op: &ops[i], body: item.Body, meta: metaFrom(header, a.at), err: item.failure(ops[i].name, header, a.at),
+		}
+	}
+	return parts, nil
 }

@@ -34,9 +34,11 @@
 //	Tesla Model 3, Y, Cybertruck;            installed         sent                    sent
 //	Model S and X of 2021 and later          missing           one per 8 hours         refused, with the link
 //	                                         not known now     as if missing           sent
-//	                                         never to be known sent                    sent
+//	                                         never to be known sent, until Smartcar    sent
+//	                                                           says otherwise
 //	Tesla Model S and X of 2020 and earlier  needs none        when there can be       sent
 //	                                                           something new
+//	not known yet                            -                 as if missing           sent
 //	other makes, and what cannot be told     -                 sent                    sent
 //
 // A refused read is a [*RateLimitError]; a refused command is a
@@ -48,36 +50,86 @@
 // its VIN where those leave it open: a Model S or X of 2021 can be old or new
 // hardware. [VehicleIdentity.KeyRequirement] tells it without asking anybody.
 // While make and model cannot be read for the moment, its data is treated as
-// that of a car without its key, and they are tried again after 5 minutes.
+// that of a car without its key, and they are tried again after 5 minutes; when
+// that has lasted for a day, the class cannot be told. On API v3 the first data,
+// which has the VIN, may tell what make and model leave open: until then, too,
+// there is one request at a time.
 //
 // A make that says nothing, such as "UNKNOWN", is not another make. On API v2.0
 // the VIN is read, too, where the attributes are not granted: it takes no turn.
 //
-// Whether the key is on the car is asked of Smartcar, which takes no turn of
-// the car: before the first read, then after a minute, two, four and so on up
-// to two hours. It can never be known when the connected account is only a
-// driver's, when the permission read_vehicle_info is missing, or over Tesla's
-// retired integration; then what Smartcar answers decides, and the status is
-// tried again once a day and after the owner has connected again. Evidence that the
-// key is there opens the gate at once: a status read by [Vehicle.KeyStatus], a
-// command that worked, a webhook, or the application's own word, [Vehicle.SetKeyState].
-// [Vehicle.WaitForKey] waits for whichever comes first.
-// Evidence that it is missing closes it. A command is refused only on evidence
-// of the last minute; older evidence is looked up again first. What Smartcar
-// answers outweighs what was inferred.
+// Whether the key is on the car is asked of Smartcar, which takes no turn of the
+// car. A key that is missing is looked for before the first read and after 5, 15
+// and 60 minutes, 4 hours and a day, then every 5 days, so that the first month of a
+// keyless car costs 11 looks. An owner can remove a key in the car, and nobody says
+// so: one that is there is looked at once a day while the car is used, and after its
+// data has stood still for 1, 4 and 12 hours. It can never be known when the
+// connected account is only a driver's, when the permission read_vehicle_info is
+// missing, or over Tesla's retired integration; then what Smartcar answers decides,
+// and the status is tried again once a day and after the owner has connected again.
+//
+// Evidence that the key is there opens the gate at once: a status read by
+// [Vehicle.KeyStatus], a command that worked and needs the key, a webhook, or the
+// application's own word, [Vehicle.SetKeyState]. [Vehicle.WaitForKey] waits for
+// whichever comes first. Evidence that it is missing closes it; a status does not
+// count against a command of the last day. A command is refused only on evidence of
+// the last minute, and older evidence is looked up again first; on API v3, where
+// only data tells, on evidence of the last 15 minutes. What Smartcar answers
+// outweighs what was inferred.
+//
+// Where the status can never be read, limits of Smartcar's show the rule of keyless
+// cars: one of 2 hours or more, two without a time that are more than 15 minutes and
+// less than 8 hours apart, or VIRTUAL_KEY_REQUIRED. From then on the car is asked
+// once per window, until a command or a webhook shows the key, the owner connects
+// again, or a read inside a window, once a week, brings newer data. While Smartcar
+// repeats data that it fetched more than 15 minutes ago, such a car is asked once an
+// hour.
 //
 // The data of a Model S or X of 2020 and earlier is refreshed every 5 minutes
 // while the car is awake. Until it can be newer, a read returns the last answer
 // without a request, marked [SourceCache] but not Stale: Smartcar would say the
-// same. Two recordings between half a minute and 4 minutes apart prove that the
-// car streams, and lift this.
+// same. While it sleeps it is asked after 5, 15 and 60 minutes, and so is a car
+// without its key that answers ASLEEP, or of which nothing is stored ([RuleAsleep],
+// [RuleNothingStored]): neither takes its turn. Two recordings that are not a number
+// of refreshes apart prove that the car streams, and lift this: once a day it is
+// asked early to see whether it does, weekly after three times without a sign. It no
+// longer does after three answers in a row that are refreshes apart, or after a week
+// without proof.
 //
 // A limit that Smartcar itself sets is kept in the same way: until it ends,
 // reads of a limited vehicle, and every call of a limited application, are
 // refused locally.
 //
 // [Vehicle.Access] explains all of this for one car, and [Vehicle.With] takes
-// the options that change it: [AllowStale], [ShareInFlight], [IgnorePolicy].
+// the options that change it: [AllowStale], [MaxAge], [WithoutTurn],
+// [IgnorePolicy].
+//
+// # Turns
+//
+// The one read in 8 hours of a car without its key is precious. All that its
+// answer brought is kept, on API v3 the whole list of signals, whatever was asked
+// for. What a webhook of format 4.0 has pushed since is an answer, too: a read that
+// would be refused returns it, marked [SourceWebhook] and not Stale.
+// [AllowStale] takes what is older than that, and [MaxAge] takes what is young
+// enough before it asks, for any car.
+//
+// Callers who want what one request under way will bring share it: reads of one
+// process, of the same user and car, on API v2.0 of the same things in the same
+// units. None shares what was asked for before a command was sent to the car, and
+// [IgnorePolicy] shares nothing. The others get the answer marked [SourceCache].
+//
+// When a caller leaves, because its context ends, it returns at once. A read that
+// has taken a car's turn and was sent goes on without it, within the time of
+// [WithTimeout] and without a repetition, and its answer is kept: so a turn is
+// not lost. At most 1,000 go on like this; beyond that a caller waits for its
+// answer. One that was not sent yet is taken back, with its turn. Call
+// [Client.Drain] before a program ends, and at the end of tests;
+// [WithoutDetachedReads] turns it off. A panic of the transport is logged with
+// its stack and raised again in the caller; when the caller has left, the process
+// goes on. The turn counts as used then.
+//
+// What is kept belongs to the owner, whichever grant brought it: it outlives
+// another run of Connect, as far as the newest grant has the permission for it.
 //
 // # Permissions
 //
@@ -168,12 +220,13 @@
 // What the API answers, as [Error.Type] and [Error.Code], which are open:
 //
 //	AUTHENTICATION                          ErrUnauthorized
-//	                                        The token was refused, though it is fresh: it does not cover this car.
+//	                                        The token was refused, though it is fresh: it does not cover this car. For a
+//	                                        car on v2.0 that is ErrVehicleGone, too.
 //	  UNAUTHORIZED, ACCESS_DENIED           The same on v3: the credentials do not allow it; see the dashboard.
 //	BILLING                                 ErrBilling
 //	  INVALID_PLAN, VEHICLE_LIMIT,          The plan does not allow it; see the dashboard.
-//	  VEHICLE_REQUEST_LIMIT,
 //	  ACCOUNT_SUSPENDED
+//	  VEHICLE_REQUEST_LIMIT                 RuleBudget: reads of the car are refused locally until NextAllowed.
 //	COMPATIBILITY                           ErrNotSupported
 //	  MAKE_NOT_COMPATIBLE,                  Never for this car. Do not ask again.
 //	  SMARTCAR_NOT_CAPABLE,
@@ -193,8 +246,9 @@
 //	  SMARTCAR_API                          RuleApplication: all calls are refused locally until NextAllowed.
 //	RESOURCE_NOT_FOUND                      ErrNotFound
 //	  PATH, VERSION, INVALID_PATH           A wrong Request.Path, or an API version that was switched off.
-//	  VEHICLE_NOT_FOUND                     On v3: the car is not there, or not connected by this user.
-//	  SIGNAL_NOT_FOUND                      On v3: there is no such signal, or none is stored of the car yet.
+//	  VEHICLE_NOT_FOUND                     ErrVehicleGone, too, on v3: the car is not there, or not connected by this user.
+//	  SIGNAL_NOT_FOUND                      ErrNothingStored, too, on v3: it is not stored of the car yet, or there is no such
+//	                                        signal.
 //	SERVER
 //	  INTERNAL                              ErrUnavailable. Reads have been retried.
 //	  RECORD_NOT_FOUND,                     No sentinel: ask Smartcar's support, with Error.RequestID.
@@ -220,7 +274,8 @@
 //	invalid_client                          ErrUnauthorized: look at Config.ClientID and ClientSecret.
 //	unauthorized_client                     ErrUnauthorized: the application is not enabled for the make of the car, which the
 //	                                        description names. See the dashboard; connecting again does not help.
-//	invalid_request                         No sentinel: compare the code.
+//	invalid_request                         No sentinel: compare the code. ErrReconnectRequired if it says of a refresh that
+//	                                        the refresh token is invalid.
 //	server_error                            ErrUnavailable
 //
 // And when there is neither type nor code:
@@ -255,6 +310,7 @@
 //	ErrStore                                The store failed; see below.
 //	store.ErrSealed                         Inside an ErrStore: the keys given to store.NewSealed do not open a record.
 //	ErrNotRequested                         The snapshot was not asked for this.
+//	ErrTakesTurn                            WithoutTurn: the car would be asked, and nothing is kept.
 //	ErrKeyNotNeeded                         WaitForKey: the car takes no key.
 //	ErrWebhookRefused                       A delivery was not taken: its signature, its form, your handler or the store.
 //
@@ -312,7 +368,8 @@
 // [ConnectOptions.ExternalID], or a random one is used. The status of the
 // virtual key comes with the data, so that [Vehicle.KeyStatus] asks nobody and
 // the first read of a Tesla is the one that shows it; a list without it leaves
-// the car open until Smartcar says otherwise, see [WithoutKeySignal] too. And v3
+// the car open until Smartcar says otherwise, see [WithoutKeySignal] and
+// [WithoutKeyEndpoint], too. And v3
 // answers with what Smartcar has stored: it is as old as [Meta.RecordedAt] says,
 // and nothing until the car is subscribed to a webhook ([Access.NothingStored]).
 //
@@ -330,6 +387,9 @@
 // [ErrStore]. While it cannot be reached, data of cars that may be without the
 // key is refused ([RuleStore]), and the rest is sent as long as the tokens it
 // needs are still in memory; [WithStorePolicy] changes both.
+//
+// Where several applications, or live and simulated cars of one, share a store,
+// [WithSharedStore] keeps them apart.
 //
 // Values hold tokens: keep them from readers, or wrap the store with
 // [store.NewSealed]. Records of cars are dropped 90 days after their last change,
@@ -358,14 +418,16 @@
 //
 // # Memory
 //
-// The client keeps the last answer to each read of 10,000 vehicles, by grant
-// and unit system, so that a car with two owners leaks nothing between them:
-// see [WithAnswerCache]. A command that may have been carried out discards the
-// answers of its car, the end of a grant those it was told. Besides, it keeps
+// The client keeps the last answer to each read of 10,000 vehicles, by user and on
+// API v2.0 by unit system, so that a car with two owners leaks nothing between
+// them: see [WithAnswerCache]. On API v3 that is the whole list of signals, some
+// 15 kB of memory for a car that has everything. A command that may have been carried out
+// discards the answers of its car, the end of the last grant those of its user. Besides, it keeps
 // the tokens of 10,000 grants, what is stored about 10,000 users for a minute
 // and, with a store other than a [store.Memory], what is known of as many cars
-// as answers. All of it can be lost without harm. A client starts no goroutine
-// and needs no closing. [WithStoredAnswers] keeps answers in the store as well,
+// as answers. All of it can be lost without harm. A client starts a goroutine for
+// each read that takes a car's turn, which ends with the read, and needs no
+// closing but [Client.Drain]. [WithStoredAnswers] keeps answers in the store as well,
 // for all replicas and beyond a restart, but for those that tell where a car is.
 //
 // # Units

@@ -16,6 +16,7 @@ import (
 
 	"github.com/seed-498a1bc4/smartcar/internal/echo"
 	"github.com/seed-498a1bc4/smartcar/internal/lenient"
+	"github.com/seed-498a1bc4/smartcar/internal/roundtrip"
 	"github.com/seed-498a1bc4/smartcar/internal/tokens"
 	"golang.org/x/oauth2"
 )
@@ -36,10 +37,10 @@ const (
 	// the application's token.
 	exchangeTimeout = 30 * time.Second
 	mintTimeout     = 10 * time.Second
-	// codeTries is how often a code is sent that certainly did not leave.
+	// codeTries is how often a code is tried while each request was certainly not sent.
 	codeTries = 3
-	// accessTokenLife and appTokenLife are documented, in case an answer does not
-	// say it.
+	// accessTokenLife and appTokenLife are the documented lives, for an answer that
+	// names none.
 	accessTokenLife = 2 * time.Hour
 	appTokenLife    = time.Hour
 )
@@ -60,8 +61,8 @@ func newTokenEndpoints(config Config, o *options, p *pause, own func() secrets) 
 	}
 }
 
-// exchangeCode trades the one-time code for the first pair. Only what was
-// certainly not sent is sent again.
+// exchangeCode trades the one-time code for the first pair. It sends the code again
+// only if the request before was certainly not sent.
 func (t *tokenEndpoints) exchangeCode(ctx context.Context, code, redirectURL string) (tokens.Pair, error) {
 	for try := 1; ; try++ {
 		attempt, cancel := context.WithTimeoutCause(ctx, min(exchangeTimeout, t.opts.attemptTimeout()), errAttemptTime)
@@ -93,8 +94,8 @@ func (t *tokenEndpoints) exchangeRefresh(ctx context.Context, refreshToken strin
 	return t.pairOf(token), nil
 }
 
-// pairOf uses the number of seconds that was sent, not x/oauth2's reading of the
-// computer's clock.
+// pairOf reckons the end of the token from the seconds in the answer and our clock,
+// and not from x/oauth2's Expiry, which is by the computer's clock.
 func (t *tokenEndpoints) pairOf(token *oauth2.Token) tokens.Pair {
 	life := accessTokenLife
 	if token.ExpiresIn > 0 && token.ExpiresIn < 1<<31 {
@@ -120,6 +121,8 @@ func tokenError(op Operation, err error, now time.Time) error {
 	if errors.As(err, &answered) && answered.Response != nil && answered.Response.StatusCode >= 300 {
 		e := decodeError(op, answered.Response.StatusCode, answered.Response.Header, answered.Body, now)
 		if e.Code != codeNotEnabled { // which names the make
+			e.void = op == opRefresh && e.StatusCode == http.StatusBadRequest && e.Code == "invalid_request" &&
+				strings.Contains(strings.ToLower(e.Description), "refresh")
 			e.Description = "" // it may quote the code or the token
 		}
 		e.read = op == opRefresh
@@ -131,7 +134,7 @@ func tokenError(op Operation, err error, now time.Time) error {
 	if errors.As(err, &failed) {
 		e.Err = failed.Err
 	}
-	if certainlyNotSent(err) {
+	if roundtrip.NotSent(err) {
 		e.reach = reachedNever
 	}
 	return e
@@ -149,22 +152,24 @@ func (t *tokenEndpoints) mintAppToken(ctx context.Context, _ string) (tokens.Pai
 		return tokens.Pair{}, &Error{Operation: opAppToken, reach: reachedNever, Err: err}
 	}
 	sent := t.opts.sentForToken(req)
-	resp, err := t.opts.roundTrip(req) //nolint:bodyclose // readAnswer closes it
+	resp, err := roundtrip.Send(t.opts.client.Transport, req) //nolint:bodyclose // roundtrip.Body closes it
 	if err != nil {
 		e := &Error{Operation: opAppToken, read: true, reach: reachedUnsure, Err: sent.Cause(causeOf(ctx, err))}
-		if certainlyNotSent(err) {
+		if roundtrip.NotSent(err) {
 			e.reach = reachedNever
 		}
 		return tokens.Pair{}, e
 	}
 	if resp.StatusCode == http.StatusOK {
-		sent = echo.Echo{} // a token is what it is for
+		sent = echo.Echo{} // the token is what the answer is for
 	}
-	answer, err := readAnswer(ctx, t.opts, resp, &sent)
+	body, err := roundtrip.Body(resp, maxBody, maxErrorBody)
 	if err != nil {
-		return tokens.Pair{}, &Error{Operation: opAppToken, StatusCode: resp.StatusCode, read: true, reach: reachedUnsure, Err: err}
+		return tokens.Pair{}, &Error{
+			Operation: opAppToken, StatusCode: resp.StatusCode, read: true, reach: reachedUnsure, Err: sent.Cause(causeOf(ctx, err)),
+		}
 	}
-	return t.decodeAppToken(answer)
+	return t.decodeAppToken(&answer{status: resp.StatusCode, header: sent.Header(resp.Header), body: sent.JSON(body), at: t.opts.now()})
 }
 
 func (t *tokenEndpoints) decodeAppToken(answer *answer) (tokens.Pair, error) {
@@ -194,18 +199,19 @@ func (t *tokenEndpoints) decodeAppToken(answer *answer) (tokens.Pair, error) {
 	return tokens.Pair{AccessToken: string(body.AccessToken), Obtained: now, Expires: now.Add(life)}, nil
 }
 
-// withoutSecret keeps of an answer to credentials what does not repeat them.
+// withoutSecret returns an error of a token endpoint without the texts that could
+// repeat the credentials.
 func withoutSecret(e *Error, secret string) *Error {
-	kept := &Error{
+	safe := &Error{
 		Operation: e.Operation, StatusCode: e.StatusCode, Type: e.Type, Code: e.Code,
 		RequestID: e.RequestID, RetryAfter: e.RetryAfter, read: true,
 	}
-	for _, text := range []*string{&kept.Type, &kept.Code, &kept.RequestID} {
+	for _, text := range []*string{&safe.Type, &safe.Code, &safe.RequestID} {
 		if strings.Contains(*text, secret) {
 			*text = ""
 		}
 	}
-	return kept
+	return safe
 }
 
 func (t *tokenEndpoints) newTokenRequest(ctx context.Context) (*http.Request, error) {
@@ -232,7 +238,7 @@ func (t tokenTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	req = req.Clone(req.Context())
 	req.Header["User-Agent"] = t.o.userAgent
 	sent := t.o.sentForToken(req)
-	resp, err := t.o.roundTrip(req)
+	resp, err := roundtrip.Send(t.o.client.Transport, req)
 	if err != nil {
 		return nil, sent.Cause(err)
 	}
@@ -240,10 +246,9 @@ func (t tokenTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if resp.Header.Get("Content-Type") == "" {
 		resp.Header.Set("Content-Type", "application/json") // x/oauth2 would guess a form
 	}
-	body, err := readAtMost(resp.Body, maxErrorBody, resp.ContentLength)
-	_ = resp.Body.Close()
+	body, err := roundtrip.Body(resp, maxErrorBody, maxErrorBody)
 	switch {
-	case err != nil && !errors.Is(err, errBodyTooLarge): // of which what is read is no JSON
+	case err != nil && !errors.Is(err, roundtrip.ErrTooLarge): // of which what is read is no JSON
 		err = sent.Cause(err)
 	case resp.StatusCode >= 300:
 		resp.Header, body, err = sent.Header(resp.Header), sent.JSON(body), nil
@@ -263,8 +268,8 @@ func newTokenClient(o *options) *http.Client {
 	}
 }
 
-// wholeSeconds writes a lifetime as x/oauth2 can read it: 7200.0 and 7.2e3 are the
-// same number in JSON, and fail there. One that is none is left out.
+// wholeSeconds writes a lifetime such as 7200.0 or 7.2e3 as 7200, which is all that
+// x/oauth2 can read. A lifetime that is no number is left out.
 func wholeSeconds(body []byte) []byte {
 	fields, err := decodeObject[map[string]json.RawMessage](body)
 	if err != nil {
@@ -288,7 +293,7 @@ func wholeSeconds(body []byte) []byte {
 	return whole
 }
 
-// brokenOff ends a body as it had ended.
+// brokenOff ends a body with the error with which the original one ended.
 type brokenOff struct{ err error }
 
 func (b brokenOff) Read([]byte) (int, error) {

@@ -29,8 +29,8 @@ var (
 	// Run [Client.MoveToV3]; if Smartcar has no connection of the user, send the
 	// owner through Connect.
 	ErrNotMoved = errors.New("smartcar: the user is known from API v2.0 and has no connection on API v3; run MoveToV3, or send the owner through Connect")
-	// ErrReconnectRequired: the grant has ended (refresh token expired, revoked
-	// or spent elsewhere) and only a new run of Connect helps.
+	// ErrReconnectRequired: the grant has ended (refresh token expired, revoked,
+	// damaged or spent elsewhere) and only a new run of Connect helps.
 	ErrReconnectRequired = errors.New("smartcar: the owner must connect again")
 	// ErrReauthenticate: Smartcar lost access to the owner's car account; see
 	// [Connect.StartReauth] and [Error.Resolution].
@@ -57,6 +57,14 @@ var (
 	ErrBilling = errors.New("smartcar: not covered by the plan")
 	// ErrNotFound: no such path, version, vehicle or signal.
 	ErrNotFound = errors.New("smartcar: not found")
+	// ErrVehicleGone: the car is not, or no longer, reached through this user: it was
+	// disconnected, here or by its owner. API v3 says RESOURCE_NOT_FOUND and
+	// VEHICLE_NOT_FOUND; v2.0 refuses a token that is good for other cars, with 401.
+	ErrVehicleGone = errors.New("smartcar: the vehicle is not connected by this user")
+	// ErrNothingStored: Smartcar has stored nothing of what was asked for yet. API v3
+	// says so with 404 and SIGNAL_NOT_FOUND, or with a list that lacks it; subscribing
+	// the car to a webhook helps. API v2.0 asks the car each time, and never says it.
+	ErrNothingStored = errors.New("smartcar: nothing is stored of this yet")
 	// ErrValidation: Smartcar refused the request's form; see [Error.Detail].
 	ErrValidation = errors.New("smartcar: request not valid")
 	// ErrUnavailable: Smartcar, the maker's cloud or the network failed; the
@@ -133,6 +141,9 @@ type Error struct {
 	command bool    // may have changed the vehicle
 	read    bool    // changes nothing, however often it is sent
 	inside  bool    // stood in the body of a success: the request itself was accepted
+	void    bool    // the refresh token that was sent has not the form of one: it will never be taken
+	gone    bool    // the token is good, and refused for this car
+	partial bool    // what is missing was not looked for in all that is stored
 	reach   reached // how far the request is known to have come
 }
 
@@ -203,7 +214,7 @@ func (e *Error) Is(target error) bool {
 	case ErrVirtualKeyRequired:
 		return e.isKeyRequired()
 	case ErrReconnectRequired:
-		return e.Type == "" && e.Code == "invalid_grant" && e.Operation != opAppToken
+		return e.void || e.Type == "" && e.Code == "invalid_grant" && e.Operation != opAppToken
 	case ErrReauthenticate:
 		return e.Type == typeAccount && (e.Code == "AUTHENTICATION_FAILED" || e.Code == "PERMISSION") ||
 			e.Type == typeCompatibility && e.Code == "PLATFORM_NOT_CAPABLE"
@@ -222,9 +233,13 @@ func (e *Error) Is(target error) bool {
 	case ErrNotSupported:
 		return e.Type == typeCompatibility
 	case ErrBilling:
-		return e.Type == "BILLING" || e.StatusCode == 430
+		return e.Type == typeBilling || e.StatusCode == 430
 	case ErrNotFound:
-		return e.Type == "RESOURCE_NOT_FOUND" || e.Type == "" && e.StatusCode == 404
+		return e.Type == typeNotFound || e.Type == "" && e.StatusCode == 404
+	case ErrVehicleGone:
+		return e.gone || e.Type == typeNotFound && e.Code == "VEHICLE_NOT_FOUND"
+	case ErrNothingStored:
+		return e.Type == typeNotFound && e.Code == "SIGNAL_NOT_FOUND" && !e.partial
 	case ErrValidation:
 		return e.Type == "VALIDATION"
 	case ErrUnavailable:
@@ -237,6 +252,8 @@ func (e *Error) Is(target error) bool {
 
 const (
 	typeRateLimit     = "RATE_LIMIT"
+	typeNotFound      = "RESOURCE_NOT_FOUND"
+	typeBilling       = "BILLING"
 	typeAccount       = "CONNECTED_SERVICES_ACCOUNT"
 	typePermission    = "PERMISSION"
 	typeVehicleState  = "VEHICLE_STATE"
@@ -286,22 +303,22 @@ func (e *Error) MayHaveSucceeded() bool {
 	case e.StatusCode == 0 || e.StatusCode >= 500 && e.StatusCode != 501:
 		return true
 	case e.StatusCode < 400: // an error in the body of a success, without a status of its own
-		return unsure || !e.refused()
+		return unsure || !e.notCarriedOut()
 	}
 	return unsure
 }
 
-// refused: the type alone says that nothing was carried out.
-func (e *Error) refused() bool {
+// notCarriedOut reports whether the type alone says that nothing was carried out.
+func (e *Error) notCarriedOut() bool {
 	switch e.Type {
-	case "VALIDATION", "AUTHENTICATION", "BILLING", "RESOURCE_NOT_FOUND",
+	case "VALIDATION", "AUTHENTICATION", typeBilling, typeNotFound,
 		typePermission, typeCompatibility, typeRateLimit, typeAccount, typeVehicleState:
 		return true
 	}
 	return false
 }
 
-// retryable: asking again at once cannot do harm and may work.
+// retryable reports whether sending the request again at once does no harm and may work.
 func (e *Error) retryable() bool {
 	if e.reach == reachedNever && e.StatusCode == 0 {
 		return !contexts.IsEnd(e.Err)
@@ -414,7 +431,7 @@ func NextAllowed(err error) (time.Time, bool) {
 // isGone: Smartcar itself says that what was asked for is not there.
 func isGone(err error) bool {
 	e, ok := errors.AsType[*Error](err)
-	return ok && e.Type == "RESOURCE_NOT_FOUND" && e.StatusCode == 404 && !strings.Contains(e.Code, "PATH") && e.Code != "VERSION"
+	return ok && e.Type == typeNotFound && e.StatusCode == 404 && !strings.Contains(e.Code, "PATH") && e.Code != "VERSION"
 }
 
 // printable keeps hostile or endless text from reaching a terminal or a log.

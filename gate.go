@@ -3,6 +3,7 @@ package smartcar
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -11,10 +12,12 @@ import (
 	"github.com/seed-498a1bc4/smartcar/internal/policy"
 	"github.com/seed-498a1bc4/smartcar/internal/randid"
 	"github.com/seed-498a1bc4/smartcar/internal/records"
+	"github.com/seed-498a1bc4/smartcar/internal/underway"
 )
 
-// gate applies the policy of internal/policy to every request to a vehicle:
-// reserve in the store, send, settle. It never sleeps for a window.
+// gate applies the policy of internal/policy to every request to a vehicle: it
+// reserves a turn in the store, sends the request, and settles the turn. It never
+// waits for a window to end.
 type gate struct {
 	opts    *options
 	pause   *pause
@@ -22,66 +25,99 @@ type gate struct {
 	links   *keyLinks
 	answers *answerCache
 	probe   *probe
-	// learning keeps callers who need the same car's class or key status for the
-	// same user from all asking for it.
+	// allowances know the cars whose month is used up.
+	allowances *allowances
+	// How long a turn is held: before its request leaves, see reserveLease, and
+	// from then on.
+	reserve, lease time.Duration
+	// learning lets one caller ask for the class of a car, or for its key, in place of
+	// all who need it for the same user.
 	learning records.Flights
-	// turns are the requests of this process that hold a car's turn.
-	turns records.Flights
+	underway *underway.Set[shared]
 }
 
 const (
 	// maxReserveLease: see reserveLease.
 	maxReserveLease = 30 * time.Second
-	// giveBackTime bounds a write that a caller who has left waits for.
+	// giveBackTime bounds the write of giveBack, for which the caller waits.
 	giveBackTime = 2 * time.Second
-	// maxKnownFor: see knownFor.
-	maxKnownFor = time.Minute
+	// maxRecordTrust: see recordTrust.
+	maxRecordTrust = time.Minute
 )
 
-// reserveLease is how long a turn is held before its request leaves. It is short
-// on purpose: if a process crashes during the token refresh that comes between,
-// its turn must end early enough for two more processes to try before Smartcar
-// stops honoring the old refresh token (the grace period).
+// reserveLease is how long a turn is reserved before its request leaves, while the
+// token may be refreshed. It is short on purpose: if a process crashes during the
+// refresh, its turn must end early enough for two more processes to try before
+// Smartcar stops honoring the old refresh token (the grace period).
 func (o *options) reserveLease() time.Duration { return min(maxReserveLease, o.refreshLease()) }
 
-// knownFor is how old a cached record may be and still justify a refusal: 1/480
+// recordTrust is how old a cached record may be and still justify a refusal: 1/480
 // of the window (1 minute for 8 hours). After that the store is asked again.
-func (o *options) knownFor() time.Duration { return min(maxKnownFor, o.rules.KeylessWindow/480) }
+func (o *options) recordTrust() time.Duration { return min(maxRecordTrust, o.rules.KeylessWindow/480) }
 
 // guarding is the gate as a layer of the pipeline.
 func (g *gate) guarding(next layer) layer {
 	return func(ctx context.Context, r *request, _ *turn) (attempt, error) {
-		if err := g.pause.refuse(r); err != nil {
-			return attempt{}, err
+		if g.pause.until.Load() != 0 {
+			if err := g.pause.refuse(r); err != nil {
+				return attempt{}, err
+			}
+		}
+		if g.allowances.any.Load() {
+			if err := g.allowances.refuse(r); err != nil {
+				g.opts.logRefusal(ctx, r, slog.String("rule", string(RuleBudget)), slog.Time("next_allowed", g.allowances.next(r.car.id)))
+				return attempt{}, err
+			}
 		}
 		if r.car.id == "" {
 			a, err := next(ctx, r, nil)
 			return a, g.explain(ctx, r, a, err)
 		}
-		ref, err := g.cars.enter(ctx, r.car)
-		if err != nil {
-			return attempt{}, err
-		}
 		var a attempt
-		var known car // before the request
+		var err error
+		if g.opts.api == V3 {
+			// A user who is forgotten before the next try is not registered again.
+			if r.car, err = g.cars.register(ctx, r.car); err != nil {
+				return attempt{}, err
+			}
+		}
+		if user, _ := g.cars.users.Recent(r.car.user); user != nil {
+			r.connect = user.Connect
+		}
+		ref := r.car
 		switch r.kind {
 		case KindData:
-			a, err = g.data(ctx, r, ref, next)
+			return g.data(ctx, r, ref, next)
 		case KindCommand:
 			a, err = g.command(ctx, r, ref, next)
 		default:
+			var before car
 			if r.op == opKeyStatus {
-				known, _, _ = g.cars.lookUp(ctx, ref)
+				before, _, _ = g.cars.lookUp(ctx, ref)
 			}
 			a, err = next(ctx, r, nil)
+			return g.conclude(ctx, r, ref, &before, a, err)
 		}
-		if err != nil {
-			g.cars.leaveUnknown(ctx, ref, err)
-			return a, g.explain(ctx, r, a, err)
-		}
-		g.learnFrom(ctx, ref, known, a)
-		return a, nil
+		return g.conclude(ctx, r, ref, nil, a, err)
 	}
+}
+
+// conclude learns from the end of a request about a car, and explains its errors.
+// Before is the car as it was when the request left; nil if it was not looked up.
+func (g *gate) conclude(ctx context.Context, r *request, ref carRef, before *car, a attempt, err error) (attempt, error) {
+	if err != nil {
+		g.cars.unregisterUnknown(ctx, ref, err)
+		return a, g.explain(ctx, r, a, err)
+	}
+	for i := range a.answer.parts {
+		switch p := &a.answer.parts[i]; {
+		case p.err != nil:
+			p.callerErr = g.explainCar(ctx, ref, p.err)
+		case p.op.kind == KindMetadata:
+			g.learnFrom(ctx, ref, before, a, p.value)
+		}
+	}
+	return a, nil
 }
 
 // explain gives limits and missing keys the types that say what to do.
@@ -112,6 +148,8 @@ func (g *gate) explainCar(ctx context.Context, ref carRef, e *Error) error {
 			limit.NextAllowed = g.opts.now().Add(max(e.RetryAfter, policy.BareLimitPause))
 		}
 		return limit
+	case e.isRequestLimit() && !e.command:
+		return &RateLimitError{Operation: e.Operation, VehicleID: ref.id, Rule: RuleBudget, NextAllowed: g.allowances.next(ref.id), Err: e}
 	case e.isKeyRequired():
 		return &VirtualKeyRequiredError{
 			Operation: e.Operation, VehicleID: ref.id, URL: g.links.forCar(ctx, ref.user, e.Resolution.URL), Err: e,
@@ -120,101 +158,143 @@ func (g *gate) explainCar(ctx context.Context, ref carRef, e *Error) error {
 	return e
 }
 
-// learnFrom takes what an answer says about the car itself, whoever asked for it,
-// and explains the errors of its parts. Known is the car before it was asked, as far
-// as that was looked up.
-func (g *gate) learnFrom(ctx context.Context, ref carRef, known car, a attempt) {
-	for i := range a.answer.parts {
-		p := &a.answer.parts[i]
-		if p.err != nil {
-			p.refused = g.explainCar(ctx, ref, p.err)
-			continue
-		}
-		if events := evidenceOfReading(p.value, a.began); len(events) > 0 {
-			_, _ = g.cars.apply(ctx, ref, car{}, knowing(known, a.onClock(g.opts, events))...)
-		}
+// learnFrom stores what an answer shows of the car's class and key, whoever asked
+// for it.
+func (g *gate) learnFrom(ctx context.Context, ref carRef, before *car, a attempt, value reading) {
+	events := a.redated(g.opts, evidenceOfReading(value, a.began, g.probe.tellers))
+	if before != nil {
+		events = knowing(*before, events)
+	}
+	if len(events) > 0 {
+		_, _ = g.cars.apply(ctx, ref, car{}, events...)
 	}
 }
 
 // data sends a data request if the car's rule allows one now.
 func (g *gate) data(ctx context.Context, r *request, ref carRef, next layer) (attempt, error) {
-	if r.override {
-		a, err := next(ctx, r, nil)
-		g.settle(ctx, r, ref, car{}, nil, a)
-		return a, err
+	if r.withoutTurn {
+		return attempt{}, ErrTakesTurn
 	}
-	c, fresh, err := g.cars.lookUp(ctx, ref)
-	if err == nil && g.wants(c) {
+	send := func(c car) (attempt, error) {
+		a, err := next(ctx, r, nil)
+		g.settle(ctx, r, ref, c, nil, a)
+		return g.conclude(ctx, r, ref, nil, a, err)
+	}
+	if r.override {
+		return send(car{})
+	}
+	past := g.underway.Enter(ref.key)
+	defer g.underway.Exit(ref.key)
+	var err error
+	c, known := g.cars.cached.Get(ref.key)
+	fresh := !known
+	if fresh {
+		c, err = g.cars.load(ctx, ref)
+	}
+	if err == nil && c.state.Unlearned(c.now(), g.probe.keyIsFree) {
 		c, fresh, err = g.learn(ctx, r, ref, c, fresh)
 	}
-	nonce, ready := randid.New(), r.auth.ready()
-	ask := g.opts.askData(nonce, ready)
-	for err == nil {
-		r.kept.classify(c.state)
-		state, d := g.cars.step(c, ask)
+	for nonce, tries := randid.New(), 0; err == nil; {
+		if k := r.kept; k != nil && (!k.plain.Load() || c.state.Repeats()) {
+			k.setClass(c.state)
+		}
+		// A request whose token is at hand leaves at once: then taking the turn and
+		// leaving are one write.
+		ask, ready := policy.AskData(nonce, g.reserve), false
+		if c.state.Keyless() && r.auth.ready() {
+			ask, ready = policy.AskDataAndLeave(nonce, g.lease), true
+		}
+		now := c.now()
+		if c.state.Keyless() {
+			ask = g.cars.witnessed(ask, now)
+		}
+		state, d := policy.Step(c.state, ask, now, g.cars.rules)
 		switch {
 		case d.Verdict == policy.VerdictRefuse && (fresh || g.cars.recent(c)):
-			return attempt{}, g.refuse(ctx, r, ref, c, state, d)
-		case d.Verdict == policy.VerdictSend && fresh:
-			a, err := next(ctx, r, nil)
-			g.settle(ctx, r, ref, c, nil, a)
-			return a, err
-		case d.Verdict != policy.VerdictTake:
-			// Another replica may have seen that the key has come, or gone.
+			f := g.flightFor(r, past)
+			if f == nil {
+				return attempt{}, g.refuse(ctx, r, ref, c, state, d)
+			}
+			if a, ok, err := g.share(ctx, r, ref, f); ok || err != nil {
+				return a, err
+			}
 			c, err = g.cars.load(ctx, ref)
 			fresh = true
 			continue
+		case d.Verdict == policy.VerdictSend && fresh:
+			return send(c)
+		case d.Verdict != policy.VerdictTake:
+			// The cached record is too old: another replica may have seen that the key
+			// was added or removed, or an earlier version have written what it knows.
+			c, err = g.cars.load(ctx, ref)
+			fresh = true
+			if err == nil && g.wants(c) {
+				c, fresh, err = g.learn(ctx, r, ref, c, fresh)
+			}
+			continue
 		}
-		release := g.turns.Hold(ref.key)
+		f := newFlight(r, ref)
+		g.underway.Announce(f, false)
 		var taken bool
 		before := c
 		c, taken, err = g.cars.swap(ctx, ref, c, state)
 		fresh = true
-		if taken = taken || err == nil && c.state.Holds(nonce); taken && !g.cars.stillOpen(before, c) {
-			// The store's clock was set back since the car was looked up.
+		taken = taken || err == nil && c.state.Holds(nonce)
+		if taken && !g.cars.stillOpen(before, c) { // the store's clock was set since the car was looked up
 			g.cars.giveBack(ctx, ref, nonce)
-			release()
+			g.underway.Withdraw(f)
+			if tries++; tries > maxRedated {
+				err = fmt.Errorf("%w: %w", ErrStore, errStoreClock)
+				break
+			}
 			c, err = g.cars.load(ctx, ref)
 			continue
 		}
 		if taken {
-			defer release()
+			g.underway.Announce(f, true)
 			t := &turn{cars: g.cars, car: ref, op: r.op, nonce: nonce, record: c, left: ready}
-			a, err := next(ctx, r, t)
-			g.settle(ctx, r, ref, t.record, t, a)
-			return a, err
+			return g.fly(ctx, r, f, t, next)
 		}
-		release()
-		if err != nil && ready && !g.opts.storePolicy.SendKeyless {
+		g.underway.Withdraw(f)
+		if err != nil && (ready || contexts.IsEnd(err)) && !g.opts.storePolicy.SendKeyless {
 			g.cars.giveBack(ctx, ref, nonce)
 		}
 	}
-	return g.withoutStore(ctx, r, ref, err, next)
+	a, err := g.withoutStore(ctx, r, ref, err, next)
+	return g.conclude(ctx, r, ref, nil, a, err)
 }
 
+// refuse returns the error for a data request that the policy does not allow now.
 func (g *gate) refuse(ctx context.Context, r *request, ref carRef, c car, state policy.State, d policy.Decision) error {
-	if state != c.state || c.unreadable { // a clock jumped back: what it wrote must not hold for ever
+	// Step has noted how far the present clock is behind the record. If that were not
+	// stored, the wait would start anew at each call.
+	if state != c.state || c.unreadable {
 		_, _, _ = g.cars.swap(ctx, ref, c, state)
 	}
 	rule, next := publicRules[d.Rule], c.ours(d.Next)
-	if g.opts.logger.Enabled(ctx, slog.LevelInfo) {
-		g.opts.logger.LogAttrs(ctx, slog.LevelInfo, "smartcar refused locally",
-			slog.String("operation", string(r.op)), slog.String("vehicle", ref.id),
-			slog.String("rule", string(rule)), slog.Time("next_allowed", next))
-	}
+	g.opts.logRefusal(ctx, r, slog.String("rule", string(rule)), slog.Time("next_allowed", next))
 	return &RateLimitError{
 		Operation: r.op, VehicleID: ref.id, NextAllowed: next, Rule: rule, Local: true, InFlight: d.InFlight,
+		lastAsked: c.ours(c.state.LastAsked()),
 	}
 }
 
-// withoutStore decides about data while the store is away: closed for a car
-// that may be without a key, open for the rest, unless the StorePolicy says
-// otherwise.
+// logRefusal notes a request that was not sent, and why.
+func (o *options) logRefusal(ctx context.Context, r *request, why ...slog.Attr) {
+	if o.logger.Enabled(ctx, slog.LevelInfo) {
+		attrs := []slog.Attr{slog.String("operation", string(r.op)), slog.String("vehicle", r.car.id)}
+		o.logger.LogAttrs(ctx, slog.LevelInfo, "smartcar refused locally", append(attrs, why...)...)
+	}
+}
+
+// withoutStore decides about a data request while the store is away. If the car may
+// be without its key, the request is refused; otherwise it is sent. The StorePolicy
+// can say otherwise.
 func (g *gate) withoutStore(ctx context.Context, r *request, ref carRef, cause error, next layer) (attempt, error) {
 	if !errors.Is(cause, ErrStore) {
 		return attempt{}, cause
 	}
-	c, ok := g.cars.known.Get(ref.key)
+	c, ok := g.cars.cached.Get(ref.key)
 	keyless := !ok || c.state.Keyless() || c.unreadable
 	if keyless && g.opts.storePolicy.SendKeyless || !keyless && !g.opts.storePolicy.RefuseOthers {
 		return next(ctx, r, nil)
@@ -226,15 +306,12 @@ func storeAway(r *request, cause error) error {
 	return &RateLimitError{Operation: r.op, VehicleID: r.car.id, Rule: RuleStore, Local: true, Err: cause}
 }
 
-// wants reports whether something about the car has to be learned before its
-// data is asked for.
-func (g *gate) wants(c car) bool {
-	now := c.now()
-	return c.state.WantsClass(now) || c.state.WantsKey(now) && g.probe.keyIsFree()
-}
+// wants reports whether the class of the car, or its key, must be learned before
+// its data is asked for.
+func (g *gate) wants(c car) bool { return c.state.Unlearned(c.now(), g.probe.keyIsFree) }
 
-// learned is the record of a car with everything in it that can be learned
-// without taking a turn.
+// learned loads the record of a car, after learning what can be learned without
+// taking a turn.
 func (g *gate) learned(ctx context.Context, r *request) (car, error) {
 	c, err := g.cars.load(ctx, r.car)
 	if err == nil && g.wants(c) {
@@ -243,35 +320,47 @@ func (g *gate) learned(ctx context.Context, r *request) (car, error) {
 	return c, err
 }
 
-// learn finds out what the policy needs to know about a car: its class, once,
-// and the status of its key, with a back-off. Both are metadata, which cost a
-// keyless car no turn. R is any request for the car, whose credentials are used.
+// learn has the probe ask for what the policy needs to know about a car: its class,
+// once, and the status of its key, with a back-off. Both are metadata, which cost a
+// keyless car no turn. R is any request for the car; its credentials are used.
 //
-// It fails only where asking for data would fail alike: the car is not this
-// user's, or the connection has ended.
+// It returns an error only if asking for data would fail for the same reason: the
+// car is not this user's, or the connection has ended.
 func (g *gate) learn(ctx context.Context, r *request, ref carRef, c car, fresh bool) (car, bool, error) {
 	var err error
-	if !fresh { // another replica may know; and what is learned must be stored
+	if !fresh { // another replica may have learned it
 		if c, err = g.cars.load(ctx, ref); err != nil || !g.wants(c) {
 			return c, true, err
 		}
 	}
-	// The key of the flight is of one user: what another one is refused is not
-	// their failure.
+	// Only callers for the same user wait for each other: if one user may not ask,
+	// another may.
 	err = g.learning.Do(ctx, ref.user+"\x00"+ref.key, func() error { return g.learnNow(ctx, r, ref) })
 	if err != nil {
-		return c, fresh, err
+		return c, fresh, asErrorOf(r.op, err)
 	}
 	c, err = g.cars.load(ctx, ref)
 	return c, true, err
 }
 
+// asErrorOf returns the error of a request of the probe as that of the operation
+// which the caller has asked for. It is a copy: several callers may share the error.
+func asErrorOf(op Operation, err error) error {
+	e, ok := err.(*Error) //nolint:errorlint // an error that wraps one names its own operation
+	if !ok {
+		return err
+	}
+	named := *e
+	named.Operation = op
+	return &named
+}
+
 func (g *gate) learnNow(ctx context.Context, r *request, ref carRef) error {
-	ref, err := g.cars.enter(ctx, ref)
+	ref, err := g.cars.register(ctx, ref)
 	if err != nil {
 		return err
 	}
-	// Another caller may have learned it while this one waited to ask.
+	// The caller before this one may have learned it.
 	c, err := g.cars.load(ctx, ref)
 	if err != nil {
 		return err
@@ -281,163 +370,96 @@ func (g *gate) learnNow(ctx context.Context, r *request, ref carRef) error {
 			return err
 		}
 	}
-	if c.state.WantsKey(c.now()) && g.probe.keyIsFree() {
+	if c.state.WantsKey(c.now()) && g.probe.keyIsFree {
 		_ = g.learnKey(ctx, r, ref) // stored as evidence, too
 	}
 	return nil
 }
 
 func (g *gate) learnClass(ctx context.Context, r *request, ref carRef) (car, error) {
-	events, told, err := g.probe.class(ctx, r)
+	events, found, err := g.probe.class(ctx, r)
 	if err != nil {
-		g.cars.leaveUnknown(ctx, ref, err)
+		g.cars.unregisterUnknown(ctx, ref, err)
 		return car{}, err
 	}
 	c, err := g.cars.load(ctx, ref)
-	// That nothing told it counts only if nobody else was told meanwhile.
-	if err == nil && (told || c.state.WantsClass(c.now())) {
+	// "Asked, and it cannot be told" must not replace a class that somebody else has
+	// learned meanwhile.
+	if err == nil && (found || c.state.WantsClass(c.now())) {
 		c, err = g.cars.apply(ctx, ref, c, events...)
 	}
 	if err != nil {
-		return car{clock: g.opts.clock}, nil //nolint:nilerr // what could not be stored is learned again
+		return car{clock: g.opts.clock}, nil //nolint:nilerr // what could not be stored will be learned again
 	}
 	return c, nil
 }
 
-// askKey is learnKey once for all callers of this process who want it now.
+// askKey is learnKey, done once for all callers of this process who ask at the same
+// time.
 func (g *gate) askKey(ctx context.Context, r *request) error {
 	return g.learning.Do(ctx, "wait/"+r.car.user+"\x00"+r.car.key, func() error { return g.learnKey(ctx, r, r.car) })
 }
 
-// learnKey reads the status of the key and stores what it says. The error is
-// stored, too, and not needed by those who only want to know.
+// learnKey reads the status of the key and stores what it shows. A failure is
+// stored, too, as a back-off: callers who only want the record may ignore the error.
 func (g *gate) learnKey(ctx context.Context, r *request, ref carRef) error {
-	c, _, _ := g.cars.lookUp(ctx, ref)
+	before, _, _ := g.cars.lookUp(ctx, ref)
 	events, err := g.probe.key(ctx, r)
-	_, _ = g.cars.apply(ctx, ref, car{}, knowing(c, events)...)
+	_, _ = g.cars.apply(ctx, ref, car{}, knowing(before, events)...)
 	return err
 }
 
-// knowing notes that a request which has brought evidence began when c was known.
-func knowing(c car, events []policy.Event) []policy.Event {
-	if c.loaded() {
-		for i := range events {
-			events[i] = events[i].Knowing(c.state.KeyAt(), c.now())
-		}
-	}
-	return events
-}
-
-// settle books what a data request cost, with the evidence it brought, and keeps
-// its answers. C is the car as it was known when the request left; t is nil for a
-// request that held no turn.
+// settle ends a data request: it books what the request cost, applies the evidence
+// in the answer, and keeps the answer. C is the record by which the request was
+// allowed; t is nil if it has taken no turn.
 func (g *gate) settle(ctx context.Context, r *request, ref carRef, c car, t *turn, a attempt) {
-	if c, ok := g.worthBooking(ctx, ref, c, t, a); ok {
+	// A plain success of a car without a local limit changes nothing that the policy
+	// goes by, and is not booked.
+	plain := (a.outcome == policy.OutcomeOK || a.outcome == policy.OutcomeReleased) && a.failure == nil
+	booked := t != nil || !plain || c.answered.IsZero() || c.state.Class() == policy.ClassLegacy
+	if !booked {
+		var events [4]policy.Event // on the stack: nearly every read passes here
+		booked = c.state.OutdatedBy(c.now(), g.cars.rules, evidenceOfData(events[:0], a, 0, 0, g.probe.tellers)...)
+	}
+	if !booked && c.state.Class() == policy.ClassStreaming && a.outcome == policy.OutcomeOK {
+		// The key may have been removed while the request was under way.
+		latest, err := g.cars.load(ctx, ref)
+		if err != nil && ctx.Err() != nil {
+			latest, err = g.cars.loadDetached(ctx, ref)
+		}
+		c, booked = latest, err == nil && latest.state.Keyless()
+	}
+	if booked {
 		g.book(ctx, r, ref, c, t, a)
 	}
 	switch {
-	case a.answer == nil || r.kept == nil || r.query != nil || r.alone: // nothing, or for this request alone
-	case ref.entered && !g.cars.stillEntered(ctx, ref): // forgotten meanwhile
+	case a.answer == nil || r.kept == nil || r.query != nil || r.alone: // no answer, or none that another request wants
+	case ref.registered && !g.cars.stillRegistered(ctx, ref): // forgotten meanwhile
 	default:
-		for i := range a.answer.parts {
-			a.answer.parts[i].came = a.left + a.answer.at.Sub(a.began)
+		parts := a.answer.parts
+		if len(parts) != 1 || a.answer.list != nil {
+			parts = g.probe.wire.brought(a.answer)
 		}
-		g.answers.keep(ctx, r.answerRef(), a.left, a.answer.parts)
+		to := answerRef{kept: r.kept, car: r.car, scope: r.scope, units: r.keptIn, connect: r.connect}
+		g.answers.keep(ctx, to, a.left, a.back, parts)
 	}
 }
 
-// worthBooking reports whether the store has to know of a request. A plain
-// success of a car without a local limit would only cost the store work. The car
-// that it returns is as new as was needed to tell.
-func (g *gate) worthBooking(ctx context.Context, ref carRef, c car, t *turn, a attempt) (car, bool) {
-	plain := (a.outcome == policy.OutcomeOK || a.outcome == policy.OutcomeReleased) && a.failure == nil
-	if t != nil || !plain || !c.loaded() || c.state.Class() == policy.ClassLegacy {
-		return c, true
-	}
-	var events [4]policy.Event // on the stack: nearly every read passes here
-	if c.state.OutdatedBy(evidenceOfData(events[:0], a, 0, 0, g.probe.tellers())...) {
-		return c, true
-	}
-	if c.state.Class() != policy.ClassStreaming || a.outcome == policy.OutcomeReleased {
-		return c, false
-	}
-	// The key may have gone while the request was under way.
-	c, err := g.cars.loadAnyway(ctx, ref)
-	return c, err == nil && c.state.Keyless()
-}
-
-// book stores what a request cost. A failure to write is harmless: the lease then
-// ends by itself and the turn counts as used.
+// book stores what a data request cost. If the write fails, the lease ends by
+// itself, and the turn counts as used.
 func (g *gate) book(ctx context.Context, r *request, ref carRef, c car, t *turn, a attempt) {
 	ctx, cancel := contexts.Detached(ctx)
 	defer cancel()
 	nonce := uint64(0)
-	if t != nil { // the turn stands in the store as sent
+	if t != nil { // if this write is lost, the store still has the turn as sent
 		nonce, ctx = t.nonce, losable.Mark(ctx)
 	}
 	events := make([]policy.Event, 0, 4)
-	events = evidenceOfData(events, a, nonce, g.opts.lease(), g.probe.tellers())
-	c, err := g.cars.apply(ctx, ref, c, knowing(c, a.onClock(g.opts, events))...)
+	events = evidenceOfData(events, a, nonce, g.lease, g.probe.tellers)
+	c, err := g.cars.apply(ctx, ref, c, knowing(c, a.redated(g.opts, events))...)
 	if err == nil {
-		r.kept.classify(c.state)
+		r.kept.setClass(c.state)
 	} else if !errors.Is(err, ErrNotConnected) { // else the user was forgotten meanwhile
 		g.opts.logger.LogAttrs(ctx, slog.LevelWarn, "smartcar could not settle a vehicle's turn", slog.String("vehicle", ref.id))
-	}
-}
-
-// command sends a command unless there is fresh evidence that it needs the key.
-func (g *gate) command(ctx context.Context, r *request, ref carRef, next layer) (attempt, error) {
-	if !r.override {
-		if err := g.allowCommand(ctx, r, ref); err != nil {
-			return attempt{}, err
-		}
-	}
-	a, err := next(ctx, r, nil)
-	if err == nil || MayHaveSucceeded(err) {
-		g.answers.discard(ctx, ref.id, g.opts.now())
-	}
-	events := a.onClock(g.opts, evidenceOfCommand(r.command != nil, a, err))
-	if len(events) == 0 {
-		return a, err
-	}
-	detached, cancel := contexts.Detached(ctx)
-	defer cancel()
-	c, _, lookErr := g.cars.lookUp(detached, ref)
-	if lookErr == nil && (err != nil || c.state.Class() == policy.ClassStreaming && c.state.Key() != policy.KeyInstalled) {
-		_, _ = g.cars.apply(detached, ref, c, events...)
-	}
-	return a, err
-}
-
-func (g *gate) allowCommand(ctx context.Context, r *request, ref carRef) error {
-	c, fresh, err := g.cars.lookUp(ctx, ref)
-	verdict := func() policy.Verdict {
-		_, d := g.cars.step(c, policy.AskCommand())
-		return d.Verdict
-	}
-	if strict := g.opts.storePolicy.RefuseOthers; err == nil && !fresh && (strict || verdict() != policy.VerdictSend) {
-		var latest car
-		if latest, err = g.cars.load(ctx, ref); err == nil {
-			c = latest // another replica may have seen the key
-		} else if !strict {
-			err = nil // what is known here has to do
-		}
-	}
-	if err == nil && verdict() == policy.VerdictRecheck && g.probe.keyIsFree() {
-		_ = g.learnKey(ctx, r, ref)
-		c, err = g.cars.load(ctx, ref)
-	}
-	switch {
-	case errors.Is(err, ErrStore) && g.opts.storePolicy.RefuseOthers:
-		return storeAway(r, err)
-	case errors.Is(err, ErrStore):
-		return nil // open: the server decides
-	case err != nil:
-		return err
-	case verdict() != policy.VerdictKey:
-		return nil
-	}
-	return &VirtualKeyRequiredError{
-		Operation: r.op, VehicleID: ref.id, Local: true, URL: g.links.forCar(ctx, ref.user, ""),
 	}
 }

@@ -2,7 +2,6 @@ package smartcar
 
 import (
 	"encoding/json"
-	"strings"
 
 	"github.com/seed-498a1bc4/smartcar/internal/lenient"
 	"github.com/seed-498a1bc4/smartcar/signals"
@@ -49,6 +48,7 @@ const (
 	opConnect     Operation = "connect"
 	opRequest     Operation = "request"
 	opSnapshot    Operation = "snapshot"
+	opAccess      Operation = "access"
 	opUser        Operation = "user"
 	opVehicles    Operation = "vehicles"
 	opExchange    Operation = "code-exchange"
@@ -92,13 +92,14 @@ type operation struct {
 	permission string
 	on         versions // which versions of the API have it
 	place      placeMark
+	provesKey  bool // the command goes through with the virtual key only, where a car needs one
 
 	byHand bool   // the methods are not generated
 	does   string // completes "Battery ..." in the method's comment, with units
 	page   string // of Smartcar's reference
 
 	v2       string // path below the vehicle on v2.0; "/" is the vehicle itself
-	own      string // the fields of the answer on v2.0, of which one must be there; aList first if it may be a list
+	own      string // the shapes of the answer on v2.0, of which it must have one: see lenient.HasShape
 	decodeV2 decoder
 
 	v3       string         // path below the vehicle on v3, where it is no signal
@@ -140,18 +141,20 @@ const (
 
 func (o *operation) mayTellPlace() bool { return o.place != tellsNoPlace }
 
-// aList stands among the fields of an answer that may be a JSON list.
-const aList = "[]"
+// The shapes of answers that several operations have.
+const (
+	aList    = "[]"
+	aSuccess = "status=success"
+	aPage    = "data[].id" // of API v3
+	aThing   = "data.id"   // of API v3
+	aRemoval = "- meta"    // of API v3: documented as a 204
+	anyJSON  = "any JSON"  // what only the caller of Vehicle.Request knows
+)
 
-// isAnswer reports whether a body, which is valid JSON, can be the answer of
-// v2.0 to this operation: a portal or a proxy answers 200 with an object of its
-// own. A field that is null is there: the car did not say.
-func (o *operation) isAnswer(body json.RawMessage) bool {
-	if isList(body) {
-		return strings.HasPrefix(o.own, aList)
-	}
-	return lenient.HasField(body, o.own)
-}
+// isAnswer reports whether a body can be the answer of v2.0 to this operation: a
+// portal or a proxy answers 200 with an object of its own. A field that is null is
+// there: the car did not say.
+func (o *operation) isAnswer(body json.RawMessage) bool { return lenient.HasShape(body, o.own) }
 
 // operations is never written to.
 var operations = [...]operation{
@@ -172,7 +175,7 @@ var operations = [...]operation{
 	{
 		name: Permissions, call: "Permissions", kind: KindMetadata, method: "GET", on: onlyV2, byHand: true,
 		place: tellsNoPlace,
-		v2:    "/permissions", own: "permissions", decodeV2: fromObject(permissionsV2.reading),
+		v2:    "/permissions", own: "permissions[text]", decodeV2: fromObject(permissionsV2.reading),
 	},
 	{
 		name: opKeyStatus, call: "KeyStatus", kind: KindMetadata, method: "GET", permission: "read_vehicle_info", on: onlyV2, byHand: true,
@@ -181,7 +184,7 @@ var operations = [...]operation{
 	},
 	{
 		name: opDisconnect, call: "Disconnect", kind: KindMetadata, method: "DELETE", on: onlyV2,
-		v2: "/application",
+		v2: "/application", own: aSuccess,
 	},
 
 	{
@@ -285,7 +288,7 @@ var operations = [...]operation{
 		name: "tesla-status", call: "TeslaStatus", kind: KindData, method: "GET", permission: "read_extended_vehicle_info",
 		does: "reads whether a Tesla sleeps, without waking it",
 		page: "tesla/get-vehicle-status", place: tellsNoPlace,
-		v2: "/tesla/status", own: "status inService gear", decodeV2: fromObject(teslaStatusV2.reading),
+		v2: "/tesla/status", own: "inService gear", decodeV2: fromObject(teslaStatusV2.reading),
 		signals:  []signals.Code{signals.ConnectivityStatusIsAsleep, signals.ConnectivityStatusIsOnline, signals.ServiceIsInService, signals.TransmissionGearState},
 		decodeV3: fromSignals(teslaStatusV3),
 	},
@@ -300,7 +303,7 @@ var operations = [...]operation{
 		name: "tesla-user-access", call: "TeslaUserAccess", kind: KindData, method: "GET",
 		does: "reads what the connected Tesla account may do",
 		page: "tesla/get-user-access", place: tellsNoPlace,
-		v2: "/tesla/user/access", own: "accessType permissions", decodeV2: fromObject(teslaAccessV2.reading),
+		v2: "/tesla/user/access", own: "accessType permissions[text]", decodeV2: fromObject(teslaAccessV2.reading),
 		signals: []signals.Code{signals.VehicleUserAccountRole, signals.VehicleUserAccountPermissions}, decodeV3: fromSignals(teslaAccessV3),
 	},
 	{
@@ -310,35 +313,35 @@ var operations = [...]operation{
 	},
 
 	{
-		name: Lock, call: "Lock", kind: KindCommand, method: "POST", permission: "control_security",
-		v2: "/security", v3: "/commands/security/lock",
+		name: Lock, call: "Lock", kind: KindCommand, method: "POST", permission: "control_security", provesKey: true,
+		v2: "/security", own: aSuccess, v3: "/commands/security/lock",
 	},
 	{
-		name: Unlock, call: "Unlock", kind: KindCommand, method: "POST", permission: "control_security",
-		v2: "/security", v3: "/commands/security/unlock",
+		name: Unlock, call: "Unlock", kind: KindCommand, method: "POST", permission: "control_security", provesKey: true,
+		v2: "/security", own: aSuccess, v3: "/commands/security/unlock",
 	},
 	{
-		name: StartCharge, call: "StartCharge", kind: KindCommand, method: "POST", permission: "control_charge",
-		v2: "/charge", v3: "/commands/charge/start",
+		name: StartCharge, call: "StartCharge", kind: KindCommand, method: "POST", permission: "control_charge", provesKey: true,
+		v2: "/charge", own: aSuccess, v3: "/commands/charge/start",
 	},
 	{
-		name: StopCharge, call: "StopCharge", kind: KindCommand, method: "POST", permission: "control_charge",
-		v2: "/charge", v3: "/commands/charge/stop",
+		name: StopCharge, call: "StopCharge", kind: KindCommand, method: "POST", permission: "control_charge", provesKey: true,
+		v2: "/charge", own: aSuccess, v3: "/commands/charge/stop",
 	},
 	{
-		name: SetChargeLimit, call: "SetChargeLimit", kind: KindCommand, method: "POST", permission: "control_charge",
-		v2: "/charge/limit", v3: "/commands/charge/set-limit",
+		name: SetChargeLimit, call: "SetChargeLimit", kind: KindCommand, method: "POST", permission: "control_charge", provesKey: true,
+		v2: "/charge/limit", own: aSuccess, v3: "/commands/charge/set-limit",
 	},
 	{
 		name: SendDestination, call: "SendDestination", kind: KindCommand, method: "POST", permission: "control_navigation",
-		v2: "/navigation/destination", v3: "/commands/navigation/set-destination",
+		v2: "/navigation/destination", own: aSuccess, v3: "/commands/navigation/set-destination",
 	},
 	{
-		name: OpenChargePort, call: "OpenChargePort", kind: KindCommand, method: "POST", permission: "control_charge", on: onlyV3,
+		name: OpenChargePort, call: "OpenChargePort", kind: KindCommand, method: "POST", permission: "control_charge", on: onlyV3, provesKey: true,
 		v3: "/commands/charge-port/open",
 	},
 	{
-		name: CloseChargePort, call: "CloseChargePort", kind: KindCommand, method: "POST", permission: "control_charge", on: onlyV3,
+		name: CloseChargePort, call: "CloseChargePort", kind: KindCommand, method: "POST", permission: "control_charge", on: onlyV3, provesKey: true,
 		v3: "/commands/charge-port/close",
 	},
 	{
@@ -382,6 +385,15 @@ func lookup(op Operation) []operation {
 		}
 	}
 	return nil
+}
+
+// rowsByName is what lookup returns of each operation.
+func rowsByName() map[Operation][]operation {
+	rows := make(map[Operation][]operation, len(operations))
+	for i := range operations {
+		rows[operations[i].name] = operations[i : i+1 : i+1]
+	}
+	return rows
 }
 
 func (o *operation) isRead() bool { return o.method == "GET" && o.kind != KindCommand }

@@ -1,6 +1,7 @@
 package smartcar
 
 import (
+	"cmp"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/clocks"
+	"github.com/seed-498a1bc4/smartcar/internal/records"
 	"github.com/seed-498a1bc4/smartcar/internal/tokens"
 	"github.com/seed-498a1bc4/smartcar/store"
 )
@@ -23,13 +25,16 @@ type options struct {
 	logger  *slog.Logger
 	retry   RetryPolicy
 	store   store.Store
+	// sharedStore: keys begin with the application and the mode.
+	sharedStore bool
 
 	storePolicy StorePolicy
 	keyDomains  []string
 	keyDomain   string
 	cacheSize   int
 
-	ignoreKeySignal bool
+	ignoreKeySignal, ignoreKeyEndpoint bool
+	neverDetached                      bool
 	// storedAnswers is nil unless answers are kept in the store.
 	storedAnswers *StoredAnswers
 	mode          ConnectMode
@@ -44,10 +49,8 @@ type options struct {
 	userAgent, metric, imperial []string
 }
 
-// now is the wall clock of the client, in UTC. It may be stepped: how much time has
-// passed tells options.clock.Elapsed, or the difference of two times of
-// options.steady.
-func (o *options) now() time.Time { return o.clock.Now() }
+// now is the client's clock.
+func (o *options) now() time.Time { return o.clock.Now().UTC() }
 
 // attemptMargin is how much longer than a request its lease is held.
 const attemptMargin = 10 * time.Second
@@ -63,8 +66,8 @@ func (o *options) attemptTimeout() time.Duration {
 // lease is how long a data request may keep a keyless car's turn.
 func (o *options) lease() time.Duration { return o.timeout + attemptMargin }
 
-// refreshLease is how long one replica may keep the others from refreshing: so
-// short that three successors in a row are in time with the same refresh token.
+// refreshLease is how long one replica may keep the others from refreshing. It is so
+// short that three more replicas, one after the other, can try within the grace.
 func (o *options) refreshLease() time.Duration { return o.grace / 4 }
 
 // refreshTimeout bounds one request to the token endpoint, within the lease.
@@ -96,7 +99,7 @@ func defaultOptions() options {
 		retry:     RetryPolicy{MaxAttempts: 3, BaseDelay: 500 * time.Millisecond, MaxDelay: 10 * time.Second},
 		keyDomain: defaultKeyDomain,
 		cacheSize: 10_000,
-		clock:     clocks.New(systemClock{time.Now()}),
+		clock:     clocks.New(clocks.NewSystem()),
 		rules:     DefaultRules(),
 		timeout:   310 * time.Second,
 		grace:     time.Minute,
@@ -140,11 +143,11 @@ func WithTimeout(d time.Duration) Option {
 // used: above zero, at most an hour. Default one minute, which is assumed:
 // Smartcar does not document it. All clients that share a store must agree on it.
 //
-// A used refresh token is what brings back a login whose new pair got lost: the
-// answer never came, or its process died before it was stored. So the lease of
-// a refresh, after which another client may try the same token, is a quarter of
-// the grace, and one request to the token endpoint takes at most a sixth. A
-// grace that is assumed too long costs logins, one too short some requests more.
+// If the answer to a refresh is lost, or its process dies before the new pair is
+// stored, sending the used refresh token once more brings the login back. So the
+// lease of a refresh, after which another client may try the same token, is a quarter
+// of the grace, and one request to the token endpoint takes at most a sixth. A grace
+// that is set too long costs logins; one that is set too short costs some requests.
 func WithRefreshGrace(d time.Duration) Option {
 	return func(o *options) error {
 		if d <= 0 || d > time.Hour {
@@ -278,10 +281,10 @@ func validateUnits(argument string, units UnitSystem) error {
 	return nil
 }
 
-// WithLogger logs the version of the API when the client is made, every HTTP request at debug level, every refusal of the
-// policy at info level, and a turn that could not be booked as a warning. What
-// is logged is an allow-list: operation, status, duration, vehicle id, request
-// id, rule and time; never a URL, body, token or location.
+// WithLogger logs the version of the API when the client is made, every HTTP request
+// at debug level, every refusal of the policy at info level, and a turn that could not
+// be booked as a warning. What is logged is an allow-list: operation, status, duration,
+// vehicle id, request id, rule and time; never a URL, body, token or location.
 func WithLogger(logger *slog.Logger) Option {
 	return func(o *options) error {
 		if logger == nil {
@@ -302,9 +305,9 @@ type RetryPolicy struct {
 	// BaseDelay is the pause before the first repetition, from half of it to all
 	// of it at random, and doubled each time. Zero is no pause.
 	BaseDelay time.Duration
-	// MaxDelay bounds a pause: at least BaseDelay, at most an hour. A request that Smartcar
-	// wants repeated later than that is not repeated, so with zero none is that
-	// has to wait.
+	// MaxDelay bounds a pause: at least BaseDelay, at most an hour. If Smartcar wants a
+	// request repeated later than that, it is not repeated. With zero, only requests
+	// that need no pause are repeated.
 	MaxDelay time.Duration
 }
 
@@ -335,6 +338,26 @@ func WithStore(db store.Store) Option {
 		o.store = db
 		return nil
 	}
+}
+
+// WithSharedStore lets other applications, or another mode of this one (see
+// [WithMode]), use the same store without meeting: what this client stores is under
+// keys that begin with the application and the mode. What was stored before the option
+// was set is found, and stays where it is. Set it in all processes of the application at
+// once: one without it does not see what the others store anew.
+func WithSharedStore() Option {
+	return func(o *options) error {
+		o.sharedStore = true
+		return nil
+	}
+}
+
+// storeOf is the part of the store that belongs to the application and its mode.
+func (o *options) storeOf(application string) store.Store {
+	if !o.sharedStore {
+		return o.store
+	}
+	return records.NewSpace(o.store, "app/"+url.PathEscape(application)+"/"+string(cmp.Or(o.mode, ModeLive))+"/")
 }
 
 // A StorePolicy says what happens to requests to a vehicle while the store
@@ -379,6 +402,14 @@ func WithVirtualKeyDomain(domain string) Option {
 // refusals, commands that worked, webhooks and [Vehicle.SetKeyState].
 func WithoutKeySignal() Option {
 	return func(o *options) error { o.ignoreKeySignal = true; return nil }
+}
+
+// WithoutKeyEndpoint is the same for API v2.0's status of the virtual key: should
+// it say "paired" for ever, or be wrong otherwise, nobody asks for it. What is left
+// are Smartcar's own refusals and limits, commands that worked, webhooks and
+// [Vehicle.SetKeyState].
+func WithoutKeyEndpoint() Option {
+	return func(o *options) error { o.ignoreKeyEndpoint = true; return nil }
 }
 
 // WithAnswerCache sets for how many vehicles the last answers are kept in

@@ -49,8 +49,18 @@ const (
 	RuleLegacy Rule = "legacy-cadence"
 	// RuleServer: Smartcar itself limits this vehicle.
 	RuleServer Rule = "server-limit"
+	// RuleAsleep: the car has said that it sleeps, or its data stands still, so that
+	// asking it soon brings nothing new.
+	RuleAsleep Rule = "asleep"
+	// RuleNothingStored: Smartcar has stored none of the car's data.
+	RuleNothingStored Rule = "nothing-stored"
 	// RuleApplication: Smartcar limits the whole application.
 	RuleApplication Rule = "application-limit"
+	// RuleBudget: the plan's calls of the month for this vehicle are used up. One read
+	// a day is let through to see whether there are calls again; commands always are.
+	RuleBudget Rule = "budget"
+	// RulePaused: reads of this vehicle are paused; see [Vehicle.Pause].
+	RulePaused Rule = "paused"
 	// RuleStore: the store is away, and with it what is known of the car's window.
 	RuleStore Rule = "store-away"
 )
@@ -66,8 +76,16 @@ func (r Rule) String() string {
 		return "nothing new before the next refresh of a 2020-or-earlier Model S or X"
 	case RuleServer:
 		return "Smartcar limits this vehicle"
+	case RuleAsleep:
+		return "nothing new while the vehicle sleeps"
+	case RuleNothingStored:
+		return "Smartcar has stored no data of this vehicle yet"
 	case RuleApplication:
 		return "Smartcar limits this application"
+	case RuleBudget:
+		return "the plan's calls of the month for this vehicle are used up"
+	case RulePaused:
+		return "reads of this vehicle are paused"
 	case RuleStore:
 		return "the store cannot be reached, so the window of a car without the virtual key is not known"
 	}
@@ -85,6 +103,8 @@ type RateLimitError struct {
 	InFlight    bool // another request holds the turn; it may be given back earlier
 	// Err is Smartcar's own answer, or the store's failure.
 	Err error
+
+	lastAsked time.Time // of a local refusal: when the car was asked, by our clock
 }
 
 func (e *RateLimitError) Error() string {
@@ -111,6 +131,8 @@ func (e *RateLimitError) cause() string {
 	switch {
 	case e.Rule == RuleApplication && ok && answer.Type == "" && answer.StatusCode == http.StatusTooManyRequests:
 		return ", or so it seems: a 429 came that does not say what it limits"
+	case e.Rule == RuleBudget && ok:
+		return ": " + strconv.Itoa(answer.StatusCode) + " " + answer.label()
 	case e.Rule == RuleStore && e.Err != nil:
 		return ": " + printable(strings.TrimPrefix(e.Err.Error(), "smartcar: "), 300)
 	}
@@ -126,6 +148,7 @@ func (e *RateLimitError) Is(target error) bool { return target == ErrRateLimited
 // publicRules are the names of the rules that the state machine knows.
 var publicRules = [...]Rule{
 	policy.RuleNone: RuleNone, policy.RuleKeyless: RuleKeyless, policy.RuleLegacy: RuleLegacy, policy.RuleServer: RuleServer,
+	policy.RuleAsleep: RuleAsleep, policy.RuleNothing: RuleNothingStored, policy.RulePaused: RulePaused,
 }
 
 // A VehicleClass says which of Smartcar's rules for data requests apply. It is a
@@ -422,5 +445,6 @@ type KeyStatus struct {
 	State  KeyState
 	Source KeySource
 	At     time.Time // when it was learned
+	Since  time.Time // when it was first seen to be so
 	Reason string    // why nothing is known, or what was seen
 }

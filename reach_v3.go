@@ -48,7 +48,7 @@ func (a appReach) modes(chosen ConnectMode) []ConnectMode {
 	switch mode := cmp.Or(chosen, a.opts.mode); mode {
 	case ModeLive, ModeSimulated:
 		return []ConnectMode{mode}
-	case ModeTest: // API v3 knows no such filter
+	case modeTest: // API v3 knows no such filter
 		return []ConnectMode{ModeSimulated, ModeLive}
 	}
 	return []ConnectMode{ModeLive, ModeSimulated}
@@ -202,16 +202,24 @@ func (a appReach) confirm(ctx context.Context, p tokens.Pending) error {
 
 func (a appReach) confirmNow(ctx context.Context, p tokens.Pending) error {
 	filter := ConnectionFilter{UserID: p.ClaimedUser, ExternalID: p.ProofID, Mode: ConnectMode(p.Mode)}
+	var found []Connection
 	for connection, err := range a.search(ctx, filter) {
-		if err != nil {
+		if err != nil && len(found) == 0 {
 			return err
 		}
 		// Whatever the filter let through: both have to be what was asked for.
-		if connection.UserID == p.ClaimedUser && connection.ExternalID == p.ProofID {
-			return a.accounts.confirmed(ctx, p)
+		if err == nil && connection.UserID == p.ClaimedUser && connection.ExternalID == p.ProofID {
+			found = append(found, connection)
 		}
 	}
-	return errNotConfirmed
+	if len(found) == 0 {
+		return errNotConfirmed
+	}
+	err := a.accounts.confirmed(ctx, p)
+	if err == nil {
+		a.accounts.granted(ctx, p.ClaimedUser, found)
+	}
+	return err
 }
 
 // deleteConnections looks in all modes: who is removed must not live on as a
@@ -247,16 +255,13 @@ func (a appReach) deleteOne(ctx context.Context, connectionID string) error {
 	if err != nil {
 		return err
 	}
-	if _, err = a.sender.send(ctx, a.request(opDeleteConns, http.MethodDelete, path), nil); isGone(err) {
-		return nil
-	}
-	return err
+	return a.remove(ctx, a.request(opDeleteConns, http.MethodDelete, path))
 }
 
 // covers reports whether a connection in mode, empty if it does not say, may be
 // removed when m is asked for.
 func (m ConnectMode) covers(mode string) bool {
-	if m == ModeTest {
+	if m == modeTest {
 		return !strings.EqualFold(mode, string(ModeLive))
 	}
 	return m == "" || mode == "" || strings.EqualFold(mode, string(m))

@@ -185,7 +185,7 @@ func (set *signalSet) find(code signals.Code) (storedSignal, bool) {
 	return storedSignal{}, false
 }
 
-// covers reports whether all of codes are in the set, well or failed.
+// covers reports whether all of codes are in the set, failed ones included.
 func (set *signalSet) covers(codes []signals.Code) bool {
 	for _, code := range codes {
 		if _, ok := set.find(code); !ok {
@@ -208,7 +208,8 @@ func (set *signalSet) usable(code signals.Code) (storedSignal, error) {
 	return stored, nil
 }
 
-// judge is where a failed signal is refused, or marked as stale.
+// judge returns the error of a failed signal. With lastKnown, it returns the signal
+// marked as stale, if Smartcar sent the last known value.
 func (set *signalSet) judge(stored storedSignal) (storedSignal, error) {
 	if stored.err == nil {
 		return stored, nil
@@ -222,7 +223,7 @@ func (set *signalSet) judge(stored storedSignal) (storedSignal, error) {
 	return stored, &e
 }
 
-// raw keeps the body of a failed signal back, unless it was asked for.
+// raw leaves out the body of a failed signal, unless the set is a LastKnown.
 func (set *signalSet) raw(stored storedSignal) *RawSignal {
 	stored, err := set.judge(stored)
 	r := &RawSignal{SignalMeta: stored.meta, Name: stored.name, Group: stored.group}
@@ -236,8 +237,8 @@ func (set *signalSet) raw(stored storedSignal) *RawSignal {
 
 func (set *signalSet) notFound(code signals.Code) *Error {
 	e := &Error{
-		Operation: signalOperation(code), StatusCode: http.StatusNotFound, Type: "RESOURCE_NOT_FOUND", Code: "SIGNAL_NOT_FOUND",
-		RequestID: set.requestID, Description: set.absent,
+		Operation: signalOperation(code), StatusCode: http.StatusNotFound, Type: typeNotFound, Code: "SIGNAL_NOT_FOUND",
+		RequestID: set.requestID, Description: set.absent, partial: set.incomplete || set.absent != absentFromList,
 	}
 	if set.incomplete {
 		e.Description = "not among the signals that were sent, which are not all there are: ask for this one alone"
@@ -259,8 +260,8 @@ func saysSomething(body json.RawMessage) bool {
 	return false
 }
 
-// signalOperation names a signal in errors, where a code from afar must not
-// reach a terminal as it came.
+// signalOperation names a signal in errors. The code comes from a server, so it is
+// made printable.
 func signalOperation(code signals.Code) Operation { return Operation(printable(string(code), 64)) }
 
 // What the accessors of [Signals] return. As in readings, a nil pointer means

@@ -1,6 +1,7 @@
 package smartcar
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -62,10 +63,18 @@ func (w signalV3) attributes() signalAttributesV3 {
 	return a
 }
 
-// isSignal tells a signal without an envelope from an error, which has a code, too.
+// isSignal reports whether an entry without an envelope is a signal and not an error:
+// both have a code.
 func (w signalV3) isSignal() bool {
 	a := w.attributes()
 	return a.Code != "" && (w.Attributes.Present || isObject(a.Body) || isObject(a.Status))
+}
+
+// isEntry reports whether an entry is a signal and not that of another list of API v3:
+// all have an id.
+func (w signalV3) isEntry() bool {
+	a := w.attributes()
+	return w.Code != "" || w.Attributes.Value.Code != "" || a.Code != "" && len(a.Body)+len(a.Status) > 0
 }
 
 // stored reads an entry. The header and the time are those of the answer a.
@@ -103,6 +112,9 @@ type signalsAnswerV3 struct {
 	}] `json:"included"`
 }
 
+// absentFromList describes a signal that a whole list lacks.
+const absentFromList = "Smartcar has not stored this signal yet"
+
 var errNoSignals = errors.New("the body holds no signals")
 
 // decodeSignals reads an answer of API v3: a list of signals, a single one, or
@@ -113,22 +125,20 @@ func decodeSignals(a *answer) (*Signals, error) {
 		return nil, err
 	}
 	data := envelope.Data
-	if isNull(data) && !isNull(envelope.Errors) {
+	switch {
+	case data == nil && !isNull(envelope.Errors), string(data) == "null":
 		return nil, errNoSignals
-	}
-	if data == nil {
+	case data == nil:
 		if bare, err := decodeObject[signalV3](a.body); err != nil || !bare.isSignal() {
 			return nil, errNoSignals
 		}
 		data = a.body
 	}
-	if !isNull(data) && !isList(data) {
-		if one, err := decodeObject[signalV3](data); err != nil || one.attributes().Code == "" {
-			return nil, errNoSignals
-		}
-	}
 	set := newSignalSet(data, int(envelope.Meta.Value.TotalCount), a)
-	set.absent = "Smartcar has not stored this signal yet"
+	if len(set.signals) == 0 && !isEmptyList(data) {
+		return nil, errNoSignals // a list of something else, or nothing at all
+	}
+	set.absent = absentFromList
 	if isObject(envelope.Included.Value.Vehicle) {
 		set.vehicle = envelope.Included.Value.Vehicle
 	}
@@ -157,7 +167,7 @@ func newSignalSet(list json.RawMessage, total int, a *answer) *signalSet {
 	byCode := make(map[signals.Code]storedSignal, len(entries))
 	for _, raw := range entries {
 		entry, err := decodeObject[signalV3](raw)
-		if err != nil || entry.attributes().Code == "" {
+		if err != nil || !entry.isEntry() {
 			continue
 		}
 		readable++
@@ -186,6 +196,10 @@ func statusErrorV3(op Operation, status string, body json.RawMessage, a *answer)
 	return e
 }
 
+func isEmptyList(raw json.RawMessage) bool {
+	return isList(raw) && len(bytes.TrimSpace(raw)) >= 2 && len(bytes.Trim(raw, "[] \t\r\n")) == 0
+}
+
 func isNull(raw json.RawMessage) bool { return len(raw) == 0 || string(raw) == "null" }
 
 // readSignal reads the body of a signal into a W and makes a T of it.
@@ -212,7 +226,7 @@ const (
 	noPressure = 699.9
 )
 
-// notSentinel is nil for a number that stands for none.
+// notSentinel is nil for noPressure, and otherwise the pressure.
 func notSentinel(pressure *float64) *float64 {
 	if pressure == nil || *pressure == noPressure || *pressure < 0 {
 		return nil
@@ -232,10 +246,10 @@ func canBe(pressure float64, u Unit) bool {
 	return pressure == 0 || leastPressure <= kPa && kPa <= mostPressure
 }
 
-// believe replaces a unit in which the pressures cannot be true by the one that
-// was meant, and drops what can be true in neither. Of kPa and bar, 100 to 1, a
-// number fits at most one: below 20 it is bar, from 20 on kPa, but for 10 to 20,
-// which stays what it is said to be.
+// believe corrects the unit of pressures that a tire cannot have. Some makes label kPa
+// as bar, and the reverse; a tire's pressure is below 20 in bar and above 10 in kPa.
+// So a number up to 10 is bar, and one from 20 on is kPa; from 10 to 20 the label
+// counts. A pressure that a tire cannot have in either unit is dropped.
 func (s *TiresSignal) believe() {
 	other, known := map[Unit]Unit{UnitBars: UnitKilopascals, UnitKilopascals: UnitBars, "": UnitBars}[s.Unit]
 	as, unlike := 0, 0

@@ -35,7 +35,7 @@ type textBodyV3 struct {
 	Value json.RawMessage `json:"value"`
 }
 
-// text is nil for null and for what is no scalar, but not for an empty text.
+// text is nil for null, a list and an object, but not for an empty text.
 func (w *textBodyV3) text() *string {
 	if isNull(w.Value) || w.Value[0] == '{' || w.Value[0] == '[' {
 		return nil
@@ -55,8 +55,8 @@ func textSignal(set *signalSet, code signals.Code) (*TextSignal, error) {
 	})
 }
 
-// isNoWord: some makes say "invalid" or "<invalid>" where there is nothing to say,
-// as for the connector of a car that is not plugged in.
+// isNoWord reports whether a text is "invalid" or "<invalid>", which some makes send for
+// no value, such as for the connector of a car that is not plugged in.
 func isNoWord(text string) bool { return strings.EqualFold(strings.Trim(text, "<> "), "invalid") }
 
 // wordSignal is a text that makes spell in either case.
@@ -120,7 +120,7 @@ func closureSignal(set *signalSet, code signals.Code) (*ClosureSignal, error) {
 	})
 }
 
-// gridV3 is where something stands in the car.
+// gridV3 is the place of a door, window or tire in the rows and columns of the car.
 type gridV3 struct {
 	Row    lenient.Float `json:"row"`
 	Column lenient.Float `json:"column"`

@@ -1,9 +1,11 @@
 package smartcar
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"iter"
+	"log/slog"
 )
 
 // A Snapshot is the answer to many reads in one request: for each operation a
@@ -18,7 +20,7 @@ type Snapshot struct {
 func (s *Snapshot) Operations() iter.Seq2[Operation, error] {
 	return func(yield func(Operation, error) bool) {
 		for _, p := range s.all() {
-			if !yield(p.op.name, p.refused) {
+			if !yield(p.op.name, p.callerErr) {
 				return
 			}
 		}
@@ -35,6 +37,38 @@ func (s *Snapshot) Format(f fmt.State, _ rune) {
 		_, _ = io.WriteString(f, string(p.op.name))
 	}
 	_, _ = io.WriteString(f, "]")
+}
+
+// LogValue keeps what was read out of structured logs.
+func (s *Snapshot) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(s)) }
+
+// MarshalJSON gives what was read, under the names of the operations: results as the
+// fields of their types, all signals as Smartcar sent them, and the texts of the errors.
+// Where the car is stands in it if that was read.
+func (s *Snapshot) MarshalJSON() ([]byte, error) {
+	out := struct {
+		Results map[Operation]any    `json:"results"`
+		Errors  map[Operation]string `json:"errors,omitempty"`
+	}{Results: map[Operation]any{}, Errors: map[Operation]string{}}
+	for op, err := range s.Operations() {
+		var p part
+		if err == nil {
+			p, err = s.reading(op)
+		}
+		if err != nil {
+			out.Errors[op] = err.Error()
+			continue
+		}
+		switch value := p.value.(type) {
+		case *permissionsV2:
+			out.Results[op] = value.list()
+		case *Signals:
+			out.Results[op] = p.body
+		default:
+			out.Results[op] = value
+		}
+	}
+	return json.Marshal(out)
 }
 
 func (s *Snapshot) all() []part {
@@ -72,7 +106,8 @@ func (s *Snapshot) ServiceHistory() (*ServiceHistoryReading, error) {
 // Signals returns what [Vehicle.Signals] would.
 func (s *Snapshot) Signals() (*Signals, error) { return readingAs[Signals](s.reading(AllSignals)) }
 
-// notARead names what is asked for if it is known: else it could be anything.
+// notARead says why an operation cannot be part of a snapshot. It repeats the name of
+// a known operation only: any other text could be a secret.
 func notARead(op Operation) string {
 	if len(lookup(op)) == 0 {
 		return "takes reads such as smartcar.Battery, and one of the operations is unknown"

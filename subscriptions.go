@@ -18,9 +18,8 @@ import (
 	"github.com/seed-498a1bc4/smartcar/signals"
 )
 
-// A Webhook is one of the application's webhooks, as its dashboard has them:
-// there alone they are made and changed. It prints without its URLs, which may
-// hold a secret of yours.
+// A Webhook is one of the application's webhooks. They are made and changed in the
+// dashboard only. A Webhook prints without its URLs, which may hold a secret of yours.
 type Webhook struct {
 	ID   string
 	Name string
@@ -90,7 +89,15 @@ func (v *Vehicle) Subscribe(ctx context.Context, webhookID string) error {
 	if err != nil {
 		return err
 	}
-	return v.core.reach.subscribe(ctx, r, webhookID)
+	if err := v.core.reach.subscribe(ctx, r, webhookID); err != nil {
+		return err
+	}
+	// The policy need not wait any more for data to be stored. If this write fails, it
+	// waits for one pause more.
+	if c, err := v.core.cars.load(ctx, v.car); err == nil && c.state.NothingStored() {
+		_, _ = v.core.cars.apply(ctx, v.car, c, evidenceOfSubscription()...)
+	}
+	return nil
 }
 
 // Unsubscribe ends what [Vehicle.Subscribe] began. A car that is not subscribed
@@ -111,11 +118,13 @@ func (v *Vehicle) Unsubscribe(ctx context.Context, webhookID string) error {
 
 func (g grantReach) subscribe(ctx context.Context, r *request, webhookID string) error {
 	r.wire = wireRequest{method: http.MethodPost, path: "/webhooks/" + url.PathEscape(webhookID), body: []byte("{}")}
+	r.own = "webhookId vehicleId"
 	_, err := g.sender.send(ctx, r, nil)
 	return err
 }
 
-// unsubscribe is the one request below a vehicle that the user's token is refused for.
+// unsubscribe sends the one request below a vehicle that takes the application's
+// management token and not the user's.
 func (g grantReach) unsubscribe(ctx context.Context, r *request, webhookID string) error {
 	token := g.secrets().managementToken
 	if token == "" {
@@ -123,6 +132,7 @@ func (g grantReach) unsubscribe(ctx context.Context, r *request, webhookID strin
 	}
 	r.auth, r.units = fixedCredential("Bearer "+token), ""
 	r.wire = wireRequest{method: http.MethodDelete, path: "/webhooks/" + url.PathEscape(webhookID)}
+	r.own = "- {} " + aSuccess // the official SDKs disagree
 	_, err := g.sender.send(ctx, r, nil)
 	return unlessGone(err)
 }
@@ -149,6 +159,7 @@ func (a appReach) subscribe(ctx context.Context, r *request, webhookID string) e
 	}}}); err != nil {
 		return argumentError("webhook id", "cannot be written as JSON")
 	}
+	sub.own = "meta.message " + aThing
 	_, err = a.sender.send(ctx, sub, nil)
 	if e, ok := errors.AsType[*Error](err); ok && e.StatusCode == http.StatusConflict {
 		return nil // it exists
@@ -167,7 +178,7 @@ func (a appReach) unsubscribe(ctx context.Context, r *request, webhookID string)
 			if err != nil {
 				return err
 			}
-			// Whatever the filter let through: nobody else's is ended.
+			// Smartcar's filter may let others through: end this subscription only.
 			if s.WebhookID == webhookID && s.UserID == r.car.user && s.VehicleID == r.car.id && !slices.Contains(found, s.ID) {
 				found = append(found, s.ID)
 			}
@@ -186,8 +197,7 @@ func (a appReach) deleteSubscription(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	_, err = a.sender.send(ctx, a.managementRequest(opUnsubscribe, http.MethodDelete, path), nil)
-	return unlessGone(err)
+	return a.remove(ctx, a.managementRequest(opUnsubscribe, http.MethodDelete, path))
 }
 
 // Webhooks yields the application's webhooks, asking for page after page as the
@@ -291,7 +301,7 @@ func oneV3[T any](ctx context.Context, c *Client, op Operation, argument, above,
 	}
 	w, err := sendJSON[struct {
 		Data lenient.Object[T] `json:"data"`
-	}](ctx, a.sender, a.managementRequest(op, http.MethodGet, path))
+	}](ctx, a.sender, a.managementRequest(op, http.MethodGet, path), aThing)
 	if err != nil {
 		return nil, err
 	}

@@ -33,12 +33,12 @@ func (u *User) ID() string {
 // an id that is not valid, or not the user's, shows at the first call.
 func (u *User) Vehicle(id string) *Vehicle {
 	if u == nil || u.core == nil {
-		return &Vehicle{car: carRef{id: id}} // its calls say what is wrong
+		return &Vehicle{car: carRef{id: id}} // each call returns an error that says why
 	}
 	return u.vehicle(id, "")
 }
 
-// ready reports what is wrong with the handle itself.
+// ready returns the error of a handle that cannot be used.
 func (u *User) ready(ctx context.Context) error {
 	if u == nil || u.core == nil {
 		return argumentError("User", "must come from Client.User")
@@ -48,8 +48,8 @@ func (u *User) ready(ctx context.Context) error {
 
 func (u *User) vehicle(id, grant string) *Vehicle {
 	return &Vehicle{
-		core: u.core, car: newCarRef(u.id, id), grantID: grant,
-		// Escaped, whatever the id holds stays one segment.
+		core: u.core, car: newCarRef(u.id, id), grantID: grant, wrong: validateID("vehicle id", id),
+		// Escaping keeps the id one segment, whatever is in it.
 		base: u.core.api + "/vehicles/" + url.PathEscape(id),
 	}
 }
@@ -97,7 +97,7 @@ func (u *User) VirtualKeyURL(ctx context.Context) (VirtualKeyURL, error) {
 // has sealed it. Refresh tokens live 60 days; calling it once a day with a week
 // is plenty. Call it when a program starts, too: it finishes a refresh that a
 // process which was killed has left, before the used refresh token is void.
-// Where nothing is due it costs a few reads of the store.
+// If nothing is due, it costs a few reads of the store.
 func (u *User) Renew(ctx context.Context, within time.Duration) error {
 	if within <= 0 {
 		return argumentError("Renew within", "must be above zero, such as 7*24*time.Hour")
@@ -109,11 +109,10 @@ func (u *User) Renew(ctx context.Context, within time.Duration) error {
 }
 
 // Forget removes everything kept about the user: tokens, key link, answers and
-// what is known of the cars. Only an open window of a keyless car stays until
-// it closes by itself: it protects the car, not the user. It works also where
-// what is stored of the user cannot be read: then tokens of API v2.0 that nothing
-// leads to any more are left to expire, within 60 days. Smartcar is not
-// told: call [Vehicle.Disconnect] first to revoke the access.
+// what is known of the cars. Only the turn of a keyless car stays until its window
+// is over, because it protects the car and not the user. Forget works even if the
+// record of the user cannot be read. Smartcar is not told: call [Vehicle.Disconnect]
+// first to revoke the access.
 func (u *User) Forget(ctx context.Context) error {
 	if err := u.ready(ctx); err != nil {
 		return err
@@ -210,7 +209,7 @@ type mover struct {
 	appReach
 	report *MoveReport
 	index  map[string]int  // where a user stands in the report
-	shown  map[string]bool // the connections that this run has seen, of use or not
+	shown  map[string]bool // all connections that this run has read
 }
 
 func (r *MoveReport) clone() *MoveReport {
@@ -299,7 +298,7 @@ func (m *mover) add(c Connection) bool {
 	return true
 }
 
-// compare notes what is stored of the user already; a nil record is nothing.
+// compare fills in what is stored of the user already. A nil record means nothing.
 func (u *MovedUser) compare(stored *users.Record, cars []users.Car) {
 	known := make(map[string]bool, len(cars))
 	for _, c := range cars {

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -27,6 +26,7 @@ type Vehicle struct {
 	car     carRef
 	base    string // its URL
 	grantID string // the grant that listed it; empty until looked up
+	wrong   error  // what is wrong with its id; each call returns it
 	opts    callOptions
 }
 
@@ -43,7 +43,7 @@ func (v *Vehicle) UserID() string { return v.car.user }
 // An option that is not valid makes those calls fail.
 func (v *Vehicle) With(opts ...CallOption) *Vehicle {
 	if v == nil {
-		return nil // its calls say what is wrong
+		return nil // each call returns an error that says why
 	}
 	changed := *v
 	for _, opt := range opts {
@@ -60,12 +60,13 @@ func (v *Vehicle) With(opts ...CallOption) *Vehicle {
 type CallOption func(*callOptions)
 
 type callOptions struct {
-	units      UnitSystem
-	allowStale bool
-	override   bool
-	share      bool
-	every      time.Duration
-	err        error
+	units       UnitSystem
+	allowStale  bool
+	withoutTurn bool
+	override    bool
+	maxAge      time.Duration
+	every       time.Duration
+	err         error
 }
 
 // InUnits overrides the client's unit system.
@@ -78,20 +79,13 @@ func InUnits(units UnitSystem) CallOption {
 	}
 }
 
-// AllowStale hands out the last answer, marked [Meta.Stale], where the policy
-// or Smartcar's limit would refuse a read.
-func AllowStale() CallOption { return func(o *callOptions) { o.allowStale = true } }
-
-// ShareInFlight makes a read wait for another one of this process that holds a
-// keyless car's turn, and take its answer, instead of being refused.
-func ShareInFlight() CallOption { return func(o *callOptions) { o.share = true } }
-
 // IgnorePolicy sends the request whatever the policy says. The answer says so
 // in [Meta.PolicyOverridden], and what it cost is booked all the same.
 func IgnorePolicy() CallOption { return func(o *callOptions) { o.override = true } }
 
 // Every sets the pace of [Vehicle.Watch] for cars without a rule of their own:
-// paired streaming Teslas (default 3 minutes) and other makes (default 30).
+// paired streaming Teslas (default 3 minutes) and other makes (default 30). A Model S
+// or X of 2020 and earlier is asked no more often than its refreshes either.
 func Every(d time.Duration) CallOption {
 	return func(o *callOptions) {
 		if d < time.Second {
@@ -109,8 +103,8 @@ func (v *Vehicle) ServiceHistory(ctx context.Context, from, to time.Time) (*Serv
 	if !from.IsZero() && !to.IsZero() && to.Before(from) {
 		return nil, argumentError("ServiceHistory to", "lies before from")
 	}
-	if v != nil && v.core != nil && v.core.opts.api == V3 { // which takes no period: it is cut out here
-		r, err := readingAs[ServiceHistoryReading](v.readOne(ctx, ServiceHistory, nil))
+	if v != nil && v.core != nil && v.core.opts.api == V3 { // v3 takes no period: the records are filtered here
+		r, err := readingAs[ServiceHistoryReading](v.decoded(v.read(ctx, ServiceHistory, nil, nil)))
 		if err == nil {
 			r.Records = slices.DeleteFunc(r.Records, func(s ServiceRecord) bool {
 				date := s.Date.Format(time.DateOnly)
@@ -126,7 +120,7 @@ func (v *Vehicle) ServiceHistory(ctx context.Context, from, to time.Time) (*Serv
 	if !to.IsZero() {
 		query.Set("end_date", to.Format(time.DateOnly))
 	}
-	return readingAs[ServiceHistoryReading](v.readOne(ctx, ServiceHistory, query))
+	return readingAs[ServiceHistoryReading](v.decoded(v.read(ctx, ServiceHistory, nil, query)))
 }
 
 // Permissions lists what the owner granted to the application for this car.
@@ -144,7 +138,7 @@ func (v *Vehicle) Permissions(ctx context.Context) ([]string, error) {
 //
 // https://smartcar.com/docs/api-reference/list-signals
 func (v *Vehicle) Signals(ctx context.Context) (*Signals, error) {
-	return readingAs[Signals](v.readOne(ctx, AllSignals, nil))
+	return readingAs[Signals](v.decoded(v.read(ctx, AllSignals, nil, nil)))
 }
 
 // Signal reads one signal, documented or not, as a set that holds just it. It
@@ -264,7 +258,7 @@ func (v *Vehicle) Request(ctx context.Context, r Request) (*Response, error) {
 	default:
 		req.kind = KindCommand
 	}
-	req.query = r.Query
+	req.query, req.own = r.Query, anyJSON
 	req.wire = wireRequest{method: r.Method, path: path}
 	if r.Body != nil {
 		if req.wire.body, err = json.Marshal(r.Body); err != nil {
@@ -302,34 +296,32 @@ func (v *Vehicle) newRequest(ctx context.Context, op Operation) (*request, error
 	return r, v.core.reach.authorize(ctx, r, v.grantID)
 }
 
-// unauthorized is newRequest without a credential.
+// unauthorized makes a request without a credential.
 func (v *Vehicle) unauthorized(ctx context.Context, op Operation) (*request, error) {
-	if err := v.ready(ctx); err != nil {
-		return nil, err
+	switch {
+	case v == nil || v.core == nil:
+		return nil, argumentError("Vehicle", "must come from User.Vehicle or User.Vehicles")
+	case ctx == nil:
+		return nil, checkContext(ctx)
+	case v.opts.err != nil:
+		return nil, v.opts.err
+	case v.wrong != nil:
+		return nil, v.wrong
 	}
+	kept, ok := v.core.answers.vehicles.Get(v.car.id)
+	if !ok {
+		kept = v.core.answers.of(v.car.id)
+	}
+	units := cmp.Or(v.opts.units, v.core.opts.units)
 	return &request{
-		op: op, kind: KindMetadata, car: v.car, base: v.base, units: cmp.Or(v.opts.units, v.core.opts.units),
-		override: v.opts.override, kept: v.core.answers.of(v.car.id),
+		op: op, kind: KindMetadata, car: v.car, base: v.base, units: units,
+		override: v.opts.override && !v.opts.withoutTurn, withoutTurn: v.opts.withoutTurn,
+		kept: kept,
 	}, nil
 }
 
-// ready reports what is wrong with the handle itself.
-func (v *Vehicle) ready(ctx context.Context) error {
-	if v == nil || v.core == nil {
-		return argumentError("Vehicle", "must come from User.Vehicle or User.Vehicles")
-	}
-	if err := checkContext(ctx); err != nil {
-		return err
-	}
-	if v.opts.err != nil {
-		return v.opts.err
-	}
-	return validateID("vehicle id", v.car.id)
-}
-
-// readOne reads a single operation.
-func (v *Vehicle) readOne(ctx context.Context, op Operation, query url.Values) (part, error) {
-	parts, err := v.read(ctx, op, lookup(op), query)
+// decoded returns the first of the parts that were read, with its typed result.
+func (v *Vehicle) decoded(parts []part, err error) (part, error) {
 	if err != nil {
 		return part{}, err
 	}
@@ -339,8 +331,11 @@ func (v *Vehicle) readOne(ctx context.Context, op Operation, query url.Values) (
 // decoded returns a part with its typed result. A kept part is decoded anew each
 // time: callers must not see each other's changes.
 func decoded(w wire, p part) (part, error) {
-	if p.refused != nil {
-		return part{}, p.refused
+	if p.callerErr != nil {
+		return part{}, p.callerErr
+	}
+	if p.pushed {
+		w = wireV3{} // webhooks carry signals, whatever the API
 	}
 	if p.value == nil {
 		var err error
@@ -364,126 +359,43 @@ func readingAs[T any, P readingOf[T]](p part, err error) (*T, error) {
 	return typed, nil
 }
 
-// read asks for all ops in one request and returns a part for each, in order.
-// Answers that Smartcar would only repeat are taken from what is kept.
+// read asks for all ops, or for op itself if ops is empty, in one request and returns a
+// part for each, in order. If Smartcar would only repeat a kept answer, read takes that
+// one and does not ask.
 func (v *Vehicle) read(ctx context.Context, op Operation, ops []operation, query url.Values) ([]part, error) {
-	r, err := v.newRequest(ctx, op)
+	r, err := v.unauthorized(ctx, op)
+	if err == nil {
+		err = v.core.reach.authorize(ctx, r, v.grantID)
+	}
 	if err != nil {
 		return nil, err
 	}
-	for i := range ops {
-		if !v.core.wire.supports(&ops[i]) {
-			return nil, &NotSupportedError{Operation: ops[i].name, API: v.core.wire.version()}
-		}
-		if v.core.wire.kind(&ops[i]) == KindData {
-			r.kind = KindData
-		}
+	if ops == nil {
+		ops = v.core.rows[op]
 	}
 	r.query = query
-	known, missing := v.current(ctx, r, ops)
-	if len(missing) == 0 {
-		return known, nil
+	repeated, missing := []part(nil), ops
+	if r.kept != nil && (!r.kept.plain.Load() || v.opts.maxAge > 0) {
+		if repeated, missing = v.current(ctx, r, ops); len(missing) == 0 {
+			return repeated, nil
+		}
 	}
-	r.reads, r.wire = missing, v.core.wire.read(missing)
-	asked := v.core.opts.now()
+	r.reads = missing
+	if r.wire, r.kind, err = v.core.wire.read(missing); err != nil {
+		return nil, err
+	}
 	var fetched []part
 	a, err := v.core.send(ctx, r, nil)
 	if err == nil {
 		fetched = a.answer.parts
-	} else if fetched, err = v.instead(ctx, r, asked, err); err != nil {
+		if v.opts.allowStale {
+			fetched = v.insteadOfParts(ctx, r, fetched)
+		}
+	} else if fetched, err = v.instead(ctx, r, err); err != nil {
 		return nil, err
 	}
-	if len(known) == 0 {
+	if len(repeated) == 0 {
 		return fetched, nil
 	}
-	return inOrder(ops, known, fetched), nil
-}
-
-// current returns the kept answers that Smartcar would only repeat, and what
-// is left to be asked for.
-func (v *Vehicle) current(ctx context.Context, r *request, ops []operation) (known []part, missing []operation) {
-	if r.override || r.query != nil {
-		return nil, ops
-	}
-	answers := v.core.answers
-	if answers.stored != nil && r.kept.unclassified() { // another replica may know the car
-		if c, _, err := v.core.cars.lookUp(ctx, r.car); err == nil {
-			r.kept.classify(c.state)
-		}
-	}
-	if !r.kept.repeats() {
-		return nil, ops
-	}
-	ref := r.answerRef()
-	answers.stored.sync(ctx, ref)
-	for _, op := range ops {
-		p, ok := r.kept.current(ref.key(op.name), v.core.opts.clock.Elapsed(), v.core.opts.policyRules())
-		if !ok || op.kind != KindData {
-			missing = append(missing, op)
-			continue
-		}
-		p.meta.Source = SourceCache
-		known = append(known, p)
-	}
-	return known, missing
-}
-
-// inOrder puts the parts of two sources back into the order of ops.
-func inOrder(ops []operation, known, fetched []part) []part {
-	parts := make([]part, 0, len(ops))
-	for i := range ops {
-		if len(known) > 0 && known[0].op.name == ops[i].name {
-			parts, known = append(parts, known[0]), known[1:]
-			continue
-		}
-		parts, fetched = append(parts, fetched[0]), fetched[1:]
-	}
-	return parts
-}
-
-// instead answers a refused read by other means, if the caller allowed any.
-func (v *Vehicle) instead(ctx context.Context, r *request, asked time.Time, refused error) ([]part, error) {
-	limit, ok := errors.AsType[*RateLimitError](refused)
-	if !ok || r.query != nil {
-		return nil, refused
-	}
-	if v.opts.share && limit.InFlight {
-		if err := v.core.gate.turns.Wait(ctx, r.car.key); err != nil {
-			return nil, err
-		}
-		if parts := lastAnswers(r, limit, asked); parts != nil {
-			return parts, nil
-		}
-	}
-	if v.opts.allowStale {
-		v.core.answers.stored.sync(ctx, r.answerRef())
-		if parts := lastAnswers(r, limit, time.Time{}); parts != nil {
-			return parts, nil
-		}
-	}
-	return nil, refused
-}
-
-// lastAnswers returns the kept answers that were received at since or later;
-// without a since they are stale. An operation without one fails by itself; if
-// none has one, lastAnswers returns nil.
-func lastAnswers(r *request, limit *RateLimitError, since time.Time) []part {
-	parts := make([]part, len(r.reads))
-	found := false
-	for i := range r.reads {
-		p, ok := r.kept.get(r.answerRef().key(r.reads[i].name))
-		if !ok || p.meta.ReceivedAt.Before(since) {
-			refused := *limit
-			refused.Operation = r.reads[i].name
-			parts[i] = part{op: &r.reads[i], refused: &refused}
-			continue
-		}
-		found = true
-		p.meta.Source, p.meta.Stale = SourceCache, since.IsZero()
-		parts[i] = p
-	}
-	if !found {
-		return nil
-	}
-	return parts
+	return inOrder(ops, repeated, fetched), nil
 }

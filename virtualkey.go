@@ -133,8 +133,7 @@ func (u VirtualKeyURL) WithVIN(number string) (VirtualKeyURL, error) {
 
 func untrustedKeyURL(reason string) error { return &VirtualKeyURLError{Reason: reason} }
 
-// parsePlainHTTPS refuses everything by which two readers of the same text
-// could see two different URLs.
+// parsePlainHTTPS refuses a text that two parsers could read as two different URLs.
 func parsePlainHTTPS(raw string) (*url.URL, error) {
 	if len(raw) > maxVirtualKeyURL {
 		return nil, untrustedKeyURL("it is too long")
@@ -145,7 +144,7 @@ func parsePlainHTTPS(raw string) (*url.URL, error) {
 	u, err := url.Parse(raw)
 	switch {
 	case err != nil:
-		return nil, untrustedKeyURL("it is not a URL") // the cause would repeat the URL
+		return nil, untrustedKeyURL("it is not a URL") // the error of package url would repeat it
 	case u.Scheme != "https":
 		return nil, untrustedKeyURL("it is not an https link")
 	case u.User != nil:
@@ -242,7 +241,8 @@ type keyLinks struct {
 	users *users.Users
 }
 
-// parse returns the zero value for a link that is not trusted (any more).
+// parse returns the zero value for a link that is not trusted: the allowed domains may
+// have changed since it was stored.
 func (l *keyLinks) parse(raw string) VirtualKeyURL {
 	parsed, err := ParseVirtualKeyURL(raw, l.opts.keyDomains...)
 	if err != nil {
@@ -251,15 +251,15 @@ func (l *keyLinks) parse(raw string) VirtualKeyURL {
 	return parsed
 }
 
-// forCar is the link to show for a car: the server's word, then what Connect
-// brought, then the configured domain.
+// forCar is the link to show for a car: the one in the server's error; if there is
+// none, the one that Connect brought; else the one of the configured domain.
 func (l *keyLinks) forCar(ctx context.Context, userID, fromError string) VirtualKeyURL {
 	if parsed := l.parse(fromError); !parsed.IsZero() {
 		return parsed
 	}
 	if record, err := l.users.Connected(ctx, userID); err == nil {
 		if parsed := l.parse(record.VirtualKeyURL); !parsed.IsZero() {
-			parsed.vin = "" // of whichever car it came with
+			parsed.vin = "" // it may be the VIN of another car
 			return parsed
 		}
 	}

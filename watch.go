@@ -11,8 +11,8 @@ import (
 	"github.com/seed-498a1bc4/smartcar/internal/policy"
 )
 
-// The pace of Watch where no rule sets one: what Smartcar names as the average
-// of streaming Teslas, and its advice for everything else.
+// The pace of Watch for cars without a rule: for streaming Teslas what Smartcar names
+// as the average, for all others what it advises.
 const (
 	streamingPace = 3 * time.Minute
 	otherPace     = 30 * time.Minute
@@ -24,10 +24,11 @@ const (
 // a snapshot whenever it holds something that was recorded since the last one:
 // every 8 hours for a keyless Tesla (at once after pairing is noticed), after
 // each refresh of a legacy car while it is awake, at the pace of [Every] for
-// the others.
+// the others. Every slows a legacy car down as well.
 //
-// Errors are yielded too. After one that may pass the loop goes on; after one
-// that will not, and when ctx ends, it yields that error and stops.
+// Errors are yielded, too; while the car sleeps, [ErrAsleep] only once. After an error
+// that may pass the loop goes on. After one that will not pass, and when ctx ends, it
+// yields the error and stops.
 func (v *Vehicle) Watch(ctx context.Context, want ...Operation) iter.Seq2[*Snapshot, error] {
 	return func(yield func(*Snapshot, error) bool) {
 		if err := checkContext(ctx); err != nil {
@@ -35,10 +36,14 @@ func (v *Vehicle) Watch(ctx context.Context, want ...Operation) iter.Seq2[*Snaps
 			return
 		}
 		var last time.Time
+		var slept, spent bool // that it sleeps, or that its month is used up, was said
 		for {
 			snapshot, err := v.Snapshot(ctx, want...)
+			asleep := errors.Is(err, ErrAsleep) || err == nil && snapshot.onlyAsleep()
 			switch {
+			case asleep && slept: // already yielded
 			case err == nil:
+				slept, spent = asleep, false
 				at, dated := snapshot.recordedAt()
 				if !at.Equal(last) || !dated {
 					last = at
@@ -49,8 +54,10 @@ func (v *Vehicle) Watch(ctx context.Context, want ...Operation) iter.Seq2[*Snaps
 			case ctx.Err() != nil:
 				yield(nil, contexts.EndOf(ctx))
 				return
-			case isLocalLimit(err): // woken early to look for the key: not an error
+			case isLocalLimit(err): // the loop woke early, to look for the key
+			case spent && isBudget(err): // already yielded
 			default:
+				slept, spent = asleep, isBudget(err)
 				if !yield(nil, err) || terminal(err) {
 					return
 				}
@@ -63,26 +70,40 @@ func (v *Vehicle) Watch(ctx context.Context, want ...Operation) iter.Seq2[*Snaps
 	}
 }
 
+func isBudget(err error) bool {
+	limit, ok := errors.AsType[*RateLimitError](err)
+	return ok && limit.Rule == RuleBudget
+}
+
 func isLocalLimit(err error) bool {
 	limit, ok := err.(*RateLimitError) //nolint:errorlint // only what Snapshot returned itself, not what it wraps
-	return ok && limit.Local && limit.Rule == RuleKeyless
+	return ok && limit.Local && (limit.Rule == RuleKeyless || limit.Rule == RuleAsleep || limit.Rule == RuleNothingStored || limit.Rule == RulePaused)
 }
 
 // untilNext says how long to sleep before the next read is worth it.
 func (v *Vehicle) untilNext(ctx context.Context, err error) time.Duration {
 	now := v.core.opts.now()
-	if at, ok := NextAllowed(err); ok {
-		return clampWait(at.Sub(now))
-	}
-	if err != nil {
+	next, dated := NextAllowed(err)
+	if err != nil && !dated && !errors.Is(err, ErrAsleep) {
 		return watchBackOff
 	}
-	a, err := v.Access(ctx)
+	a, lookAt, accessErr := v.paced(ctx)
 	switch {
+	case accessErr != nil && !dated:
+		return watchBackOff
+	case accessErr != nil:
+		a, lookAt = new(Access), now.Add(lookAgain)
+	case !dated:
+		next = a.NextRead
+	}
+	wait := next.Sub(now)
+	switch {
+	case a.Class == ClassLegacy && wait > 0: // a legacy car has no key that would open the window early
+		return max(wait, v.opts.every)
+	case !next.IsZero():
+		return max(earlier(next, lookAt).Sub(now), time.Second)
 	case err != nil:
 		return watchBackOff
-	case !a.NextRead.IsZero():
-		return clampWait(a.NextRead.Sub(now))
 	case v.opts.every > 0:
 		return v.opts.every
 	case a.Class == ClassStreaming || a.Class == ClassLegacy:
@@ -91,29 +112,36 @@ func (v *Vehicle) untilNext(ctx context.Context, err error) time.Duration {
 	return otherPace
 }
 
-// clampWait looks in between whether a key was added.
-func clampWait(d time.Duration) time.Duration {
-	return min(max(d, time.Second), policy.SlowestKeyCheck)
-}
-
 // recordedAt is the newest recording in the snapshot; dated is false if nothing
 // in it says when it was recorded.
 func (s *Snapshot) recordedAt() (at time.Time, dated bool) {
 	for _, p := range s.all() {
-		if p.refused == nil && !p.meta.RecordedAt.IsZero() {
+		if p.callerErr == nil && !p.meta.RecordedAt.IsZero() {
 			at, dated = later(at, p.meta.RecordedAt), true
 		}
 	}
 	return at, dated
 }
 
+// onlyAsleep reports that no operation was read because the car sleeps.
+func (s *Snapshot) onlyAsleep() bool {
+	asleep := false
+	for _, p := range s.all() {
+		if !errors.Is(p.callerErr, ErrAsleep) {
+			return false
+		}
+		asleep = true
+	}
+	return asleep
+}
+
 const (
 	// keyWaitLook is how often WaitForKey looks into the store, which costs
 	// Smartcar nothing.
 	keyWaitLook = 3 * time.Second
-	// Its status reads are requests: the first ones catch an owner who is
-	// standing there with the phone, and the last of them comes after two hours
-	// and a bit.
+	// Between two reads of the status WaitForKey pauses from keyWaitFirst, for an owner
+	// who is adding the key just now, up to keyWaitLast. The last of keyWaitReads comes
+	// after a little more than two hours.
 	keyWaitFirst = 5 * time.Second
 	keyWaitLast  = 5 * time.Minute
 	keyWaitReads = 30
@@ -122,8 +150,8 @@ const (
 // ErrKeyNotNeeded matches every [*KeyNotNeededError].
 var ErrKeyNotNeeded = errors.New("smartcar: the car needs no virtual key")
 
-// A KeyNotNeededError says that waiting for the key is in vain: the car takes
-// none. Do not ask its owner for one.
+// A KeyNotNeededError says that the car takes no key, so that there is nothing to wait
+// for. Do not ask its owner for one.
 type KeyNotNeededError struct {
 	VehicleID string
 	Class     VehicleClass // ClassLegacy or ClassOther
@@ -138,7 +166,9 @@ func (e *KeyNotNeededError) Is(target error) bool { return target == ErrKeyNotNe
 
 // WaitForKey returns when the virtual key is on the car. Call it after you have
 // shown the owner [Access].VirtualKeyURL: adding the key ends in the Tesla app,
-// and nothing calls back. It returns at once if the key is known to be there.
+// and nothing calls back. It returns at once if the key was seen there in the last
+// 5 minutes; what is older is looked up first where that takes no turn, since an
+// owner can remove a key at any time.
 //
 // It looks into the store every 3 seconds, and so takes whatever evidence comes
 // first, from this process or from a replica: a command that worked, a webhook
@@ -147,25 +177,24 @@ func (e *KeyNotNeededError) Is(target error) bool { return target == ErrKeyNotNe
 // itself, which takes no turn of the car: after 5 seconds, then ever more
 // rarely up to every 5 minutes, and never more than 30 times in one call. Reads
 // of others count, so that many who wait for one car ask hardly more often than
-// one. When the 30 are used up, after a little more than 2 hours, where the
-// status can never be read with this connection, and on API v3, which tells it
-// with the car's data only, it goes on looking into the store alone. The time is bounded by ctx and by nothing else: give it a deadline.
+// one. After the 30, which is after a little more than 2 hours, it only looks into the
+// store. So it does from the beginning if the status can never be read with this
+// connection, and on API v3, which tells the status with the car's data only. Nothing
+// but ctx bounds the time: give it a deadline.
 //
 // Errors: that of ctx when it ends; a [*KeyNotNeededError] for a car that takes
 // no key; [ErrNotConnected], [ErrReconnectRequired], [ErrReauthenticate] or an
 // [*Error] when the car can no longer be reached. What may pass, such as a store
 // that is away for a moment, is waited out.
 //
-// A car of which it cannot be told whether it needs the key is waited for like
-// one that does.
+// If it cannot be told whether the car needs the key, WaitForKey waits.
 //
 // https://smartcar.com/docs/help/oem-integrations/tesla/virtual-key-tesla
 func (v *Vehicle) WaitForKey(ctx context.Context) (KeyStatus, error) {
-	r, err := v.newRequest(ctx, opKeyStatus)
-	if err != nil {
+	if _, err := v.newRequest(ctx, opKeyStatus); err != nil {
 		return KeyStatus{}, err
 	}
-	w := keyWait{gate: v.core.gate, reach: v.core.reach, request: r}
+	w := keyWait{gate: v.core.gate, reach: v.core.reach, vehicle: v}
 	for {
 		status, err := w.look(ctx)
 		switch {
@@ -186,25 +215,25 @@ func (v *Vehicle) WaitForKey(ctx context.Context) (KeyStatus, error) {
 type keyWait struct {
 	gate    *gate
 	reach   reach
-	request *request // whose credentials are used
+	vehicle *Vehicle
 
-	reads int           // status reads so far, those of others included
-	last  time.Duration // the newest of them, by the time that has passed
-	pause time.Duration // from last to the next one
-	seen  time.Time     // when the newest evidence was asked for, as stored
+	reads  int           // status reads so far, those of others included
+	last   time.Duration // the newest of them, by the time that has passed
+	pause  time.Duration // from last to the next one
+	newest time.Time     // when the newest evidence was asked for, as stored
 }
 
-// look returns a status that is not KeyInstalled, or an error that may pass,
-// for "not yet".
+// look looks once. "Not yet" is a status that is not KeyInstalled, or an error that may
+// pass.
 func (w *keyWait) look(ctx context.Context) (KeyStatus, error) {
-	if err := w.reach.connected(ctx, w.request.car.user); err != nil {
+	if err := w.reach.connected(ctx, w.vehicle.car.user); err != nil {
 		return KeyStatus{}, err
 	}
-	c, err := w.gate.cars.load(ctx, w.request.car)
+	c, err := w.gate.cars.load(ctx, w.vehicle.car)
 	if err == nil && c.state.WantsClass(c.now()) && w.reads < keyWaitReads {
 		w.count()
-		c, err = w.gate.learned(ctx, w.request) // this reads the status, too
-		w.seen = c.state.KeyAt()
+		c, err = w.learned(ctx)
+		w.newest = c.state.KeyAt()
 	}
 	if err != nil {
 		return KeyStatus{}, err
@@ -218,16 +247,27 @@ func (w *keyWait) look(ctx context.Context) (KeyStatus, error) {
 	return w.status(c.state, c.now())
 }
 
+// learned loads the record, after learning the class and the status of the key. It
+// makes a new request each time: while we waited, the grant may have ended, and the
+// user may have another one.
+func (w *keyWait) learned(ctx context.Context) (car, error) {
+	r, err := w.vehicle.newRequest(ctx, opKeyStatus)
+	if err != nil {
+		return car{}, err
+	}
+	return w.gate.learned(ctx, r)
+}
+
 // countOthers counts a status that somebody else has read as one of our own.
 func (w *keyWait) countOthers(c car) {
 	at := c.state.KeyAt()
-	if at.Equal(w.seen) {
+	if at.Equal(w.newest) {
 		return
 	}
-	if !w.seen.IsZero() || w.reads > 0 {
+	if !w.newest.IsZero() || w.reads > 0 {
 		w.count()
 	}
-	w.seen, w.last = at, w.passed()-max(0, c.now().Sub(at))
+	w.newest, w.last = at, w.gate.opts.clock.Elapsed()-max(0, c.now().Sub(at))
 }
 
 func (w *keyWait) count() {
@@ -237,34 +277,37 @@ func (w *keyWait) count() {
 	}
 	w.pause += rand.N(w.pause / 4) // jitter, so that replicas spread
 	w.reads++
-	w.last = w.passed()
+	w.last = w.gate.opts.clock.Elapsed()
 }
-
-func (w *keyWait) passed() time.Duration { return w.gate.opts.clock.Elapsed() }
 
 func (w *keyWait) due(c car) bool {
 	s := c.state
 	switch {
-	case s.TakesNoKey() || w.reads >= keyWaitReads || !w.gate.probe.keyIsFree():
+	case s.TakesNoKey() || w.reads >= keyWaitReads || !w.gate.probe.keyIsFree:
 		return false
-	case (w.reads > 0 || !w.seen.IsZero()) && w.passed() < w.last+max(w.pause, keyWaitFirst):
+	case (w.reads > 0 || !w.newest.IsZero()) && w.gate.opts.clock.Elapsed() < w.last+max(w.pause, keyWaitFirst):
 		return false
-	case s.Key() == policy.KeyInstalled || s.Key() == policy.KeyUnavailable:
-		return s.WantsKey(c.now()) // in doubt, or the owner has connected again
+	case s.Key() == policy.KeyUnavailable:
+		return s.WantsKey(c.now()) // the owner has connected again
+	case s.Key() == policy.KeyInstalled:
+		return s.WantsKey(c.now()) || s.WantsFreshKey(c.now())
 	}
 	return true
 }
 
 // ask reads the status once for all who wait in this process.
 func (w *keyWait) ask(ctx context.Context) (car, error) {
-	err := w.gate.askKey(ctx, w.request)
+	r, err := w.vehicle.newRequest(ctx, opKeyStatus)
+	if err == nil {
+		err = w.gate.askKey(ctx, r)
+	}
 	w.count()
 	if err != nil && !keyStatusNeverHad(err) {
 		return car{}, err
 	}
-	c, err := w.gate.cars.load(ctx, w.request.car)
+	c, err := w.gate.cars.load(ctx, w.vehicle.car)
 	if err == nil {
-		w.seen = c.state.KeyAt()
+		w.newest = c.state.KeyAt()
 	}
 	return c, err
 }
@@ -272,9 +315,11 @@ func (w *keyWait) ask(ctx context.Context) (car, error) {
 func (w *keyWait) status(s policy.State, now time.Time) (KeyStatus, error) {
 	switch {
 	case s.TakesNoKey():
-		return KeyStatus{}, &KeyNotNeededError{VehicleID: w.request.car.id, Class: publicClass(s.Class())}
-	case s.Key() != policy.KeyInstalled || s.WantsKey(now) && w.reads < keyWaitReads && w.gate.probe.keyIsFree():
+		return KeyStatus{}, &KeyNotNeededError{VehicleID: w.vehicle.car.id, Class: publicClass(s.Class())}
+	case s.Key() != policy.KeyInstalled:
+		return KeyStatus{}, nil
+	case (s.WantsKey(now) || s.WantsFreshKey(now)) && w.reads < keyWaitReads && w.gate.probe.keyIsFree:
 		return KeyStatus{}, nil
 	}
-	return knownKey(s), nil // whatever could be told of the car, its key is there
+	return knownKey(s), nil // the key is there, even if the class is not known
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/seed-498a1bc4/smartcar/internal/contexts"
 	"github.com/seed-498a1bc4/smartcar/internal/randid"
 	"github.com/seed-498a1bc4/smartcar/internal/records"
+	"github.com/seed-498a1bc4/smartcar/internal/roundtrip"
 )
 
 // WebhookOptions for [Client.WebhookReceiver]. The zero value works where
@@ -123,7 +124,7 @@ func (c *Client) WebhookReceiver(o WebhookOptions, handle func(context.Context, 
 		return nil, argumentError("WebhookOptions.Remember", "must be at least an hour; 0 is a week")
 	}
 	return &WebhookReceiver{
-		core: c.core, records: records.New(c.core.opts.store, c.core.opts.clock), verifier: verifier, options: o, handle: handle,
+		core: c.core, records: c.core.cars.records, verifier: verifier, options: o, handle: handle,
 		large: make(chan struct{}, webhookLargeAtOnce),
 	}, nil
 }
@@ -150,7 +151,7 @@ func (r *WebhookReceiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
-	_, _ = w.Write(answer) // to whom it cannot be written, it need not be
+	_, _ = w.Write(answer) // an error means that the other side has gone
 }
 
 func (r *WebhookReceiver) ready() error {
@@ -160,9 +161,10 @@ func (r *WebhookReceiver) ready() error {
 	return nil
 }
 
-// read returns the body, and what to call when it is no longer held. Anybody can
-// send one: what has no signature is read as far as a challenge goes, and of what
-// may have a forged one, few large ones are held at a time.
+// read returns the body; release is called when the body is no longer needed.
+// Anybody can send a body. Without a signature, no more of it is read than a
+// challenge takes. A signature may be forged, so only few large bodies are held at a
+// time.
 func (r *WebhookReceiver) read(w http.ResponseWriter, req *http.Request) (body []byte, release func(), err error) {
 	release = func() {}
 	switch {
@@ -182,7 +184,7 @@ func (r *WebhookReceiver) read(w http.ResponseWriter, req *http.Request) (body [
 	}
 	source := http.MaxBytesReader(w, req.Body, limit)
 	if req.ContentLength < webhookLargeBytes {
-		body, err = readAtMost(io.LimitReader(source, webhookLargeBytes), webhookLargeBytes, -1)
+		body, err = roundtrip.ReadAtMost(io.LimitReader(source, webhookLargeBytes), webhookLargeBytes, -1)
 	}
 	if err == nil && (req.ContentLength >= webhookLargeBytes || len(body) == webhookLargeBytes) {
 		select {
@@ -191,9 +193,9 @@ func (r *WebhookReceiver) read(w http.ResponseWriter, req *http.Request) (body [
 		default:
 			return nil, release, refusedWebhook(WebhookBusy)
 		}
-		body, err = readAtMost(io.MultiReader(bytes.NewReader(body), source), int(min(limit, maxWebhook)), req.ContentLength)
+		body, err = roundtrip.ReadAtMost(io.MultiReader(bytes.NewReader(body), source), int(min(limit, maxWebhook)), req.ContentLength)
 	}
-	if _, ok := errors.AsType[*http.MaxBytesError](err); ok || errors.Is(err, errBodyTooLarge) {
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok || errors.Is(err, roundtrip.ErrTooLarge) {
 		return nil, release, tooLarge
 	}
 	if err != nil {
@@ -224,8 +226,8 @@ func (r *WebhookReceiver) Receive(ctx context.Context, header http.Header, body 
 	return status, answer, err
 }
 
-// conclude turns the outcome into an answer, which tells what to look at and
-// nothing of what the application said.
+// conclude turns the outcome into the answer to Smartcar. It names the reason of a
+// refusal, and nothing that the application's handler said.
 func (r *WebhookReceiver) conclude(ctx context.Context, answer []byte, err error) (int, []byte) {
 	refused, ok := errors.AsType[*WebhookError](err)
 	if !ok {
@@ -245,8 +247,8 @@ func (r *WebhookReceiver) conclude(ctx context.Context, answer []byte, err error
 // its signature is checked.
 const verifyBytes = 4 << 10
 
-// receive answers VERIFY, which is not signed, and takes everything else only
-// if it is.
+// receive answers VERIFY, which is not signed, and takes everything else only if it
+// is signed.
 func (r *WebhookReceiver) receive(ctx context.Context, header http.Header, body []byte) ([]byte, error) {
 	now := r.core.opts.now()
 	if len(body) <= verifyBytes {
@@ -278,10 +280,10 @@ func (r *WebhookReceiver) verify(e *WebhookEvent) ([]byte, error) {
 
 // webhookRecord is what is stored of an event. Its times are the store's.
 type webhookRecord struct {
-	Done  bool      `json:"done,omitempty"`
-	Seen  time.Time `json:"seen"`           // when it came first
-	Lease time.Time `json:"lease,omitzero"` // until when a handler has it
-	Write uint64    `json:"write"`          // makes every write distinct; names the handler
+	Done    bool      `json:"done,omitempty"`
+	Arrived time.Time `json:"seen"`           // when the event first came
+	Lease   time.Time `json:"lease,omitzero"` // until when a handler has it
+	Write   uint64    `json:"write"`          // makes every write distinct; names the handler
 }
 
 var (
@@ -289,8 +291,8 @@ var (
 	errWebhookBusy = errors.New("the event is being handled")
 )
 
-// webhookKey names an event: by its id, or, where version 2.0 sends none, by
-// its bytes, which are the same in each attempt there.
+// webhookKey names an event in the store: by its id, or, since version 2.0 sends no
+// id, by its bytes, which are the same in each delivery.
 func (e *WebhookEvent) webhookKey() string {
 	h := sha256.New()
 	h.Write([]byte(e.WebhookID + "\x00" + e.EventID + "\x00"))
@@ -300,11 +302,12 @@ func (e *WebhookEvent) webhookKey() string {
 	return "webhook/event/" + hex.EncodeToString(h.Sum(nil)[:16])
 }
 
-// once hands an event over unless that was done. It is marked as done only
-// afterwards, so that one whose handler died is handed over again.
+// once hands an event to the handler, unless that was done before. The event is
+// marked as done only afterwards: if the process dies in the handler, the event is
+// handed over again.
 func (r *WebhookReceiver) once(ctx context.Context, e *WebhookEvent) error {
 	key := e.webhookKey()
-	claim, seen, err := r.claim(ctx, key)
+	claim, arrived, err := r.claim(ctx, key)
 	switch {
 	case errors.Is(err, errWebhookDone):
 		return nil
@@ -317,7 +320,7 @@ func (r *WebhookReceiver) once(ctx context.Context, e *WebhookEvent) error {
 			r.release(ctx, key, claim)
 		}
 	}()
-	if err := r.core.learnEvent(ctx, e, seen); err != nil {
+	if err := r.core.learnEvent(ctx, e, arrived); err != nil {
 		return &WebhookError{Reason: WebhookStoreFailed, Err: err}
 	}
 	if r.handle != nil {
@@ -329,9 +332,20 @@ func (r *WebhookReceiver) once(ctx context.Context, e *WebhookEvent) error {
 	return r.finish(ctx, key)
 }
 
-// claim takes the event for this handler, waiting for another that has it. Seen
-// is when it first came, by our clock.
-func (r *WebhookReceiver) claim(ctx context.Context, key string) (claim uint64, seen time.Time, err error) {
+// claim takes the event for this handler. While another handler has it, claim waits.
+// Arrived is when the event first came, by our clock. A and B are two replicas:
+//
+//  1. Smartcar delivers an event to A. A's claim stores a lease that outlasts A's
+//     handler by 5 s.
+//  2. A is slow. After 15 s Smartcar counts the delivery as failed, and 25 s later
+//     delivers the event again, to B.
+//  3. If A is done by then, B finds the mark and answers 200 without a handler. If A
+//     has failed, it has ended its lease, and B claims the event at once. If A has
+//     died, its lease has run out, and B claims the event, too.
+//
+// So a handler may see an event twice, one after the other: in step 3 after A died
+// or failed, when nobody knows how far A's handler came.
+func (r *WebhookReceiver) claim(ctx context.Context, key string) (claim uint64, arrived time.Time, err error) {
 	claim = randid.New()
 	const longest = webhookMaxTimeout + webhookLeaseMargin // of a replica that waits for longer
 	lease := r.options.Timeout + webhookLeaseMargin
@@ -343,27 +357,27 @@ func (r *WebhookReceiver) claim(ctx context.Context, key string) (claim uint64, 
 				return errWebhookDone
 			case held > 0 && held <= longest: // more is what a clock that jumped back wrote
 				return errWebhookBusy
-			case w.Seen.IsZero() || w.Seen.After(now):
-				w.Seen = now
+			case w.Arrived.IsZero() || w.Arrived.After(now):
+				w.Arrived = now
 			}
 			w.Lease, w.Write = now.Add(lease), claim
-			seen = r.core.opts.now().Add(-now.Sub(w.Seen))
+			arrived = r.core.opts.now().Add(-now.Sub(w.Arrived))
 			return nil
 		})
 		switch {
 		case err == nil || errors.Is(err, errWebhookDone):
-			return claim, seen, err
+			return claim, arrived, err
 		case !errors.Is(err, errWebhookBusy):
-			return 0, seen, &WebhookError{Reason: WebhookStoreFailed, Err: err}
+			return 0, arrived, &WebhookError{Reason: WebhookStoreFailed, Err: err}
 		}
 		if err := r.core.opts.clock.Sleep(ctx, webhookLook); err != nil {
-			return 0, seen, refusedWebhook(WebhookInProgress)
+			return 0, arrived, refusedWebhook(WebhookInProgress)
 		}
 	}
 }
 
-// release lets the next attempt have the event at once. If that cannot be
-// stored, the lease ends before it comes.
+// release ends the lease, so that the next delivery can claim the event at once. If
+// the write fails, the lease runs out before the next delivery comes.
 func (r *WebhookReceiver) release(ctx context.Context, key string, claim uint64) {
 	ctx, cancel := contexts.Detached(ctx)
 	defer cancel()
@@ -376,13 +390,14 @@ func (r *WebhookReceiver) release(ctx context.Context, key string, claim uint64)
 	})
 }
 
-// finish marks the event as handled, whoever else may have it by now.
+// finish marks the event as handled, also if its lease has run out and another
+// handler has it by now.
 func (r *WebhookReceiver) finish(ctx context.Context, key string) error {
 	ctx, cancel := contexts.Detached(ctx)
 	defer cancel()
 	_, err := records.Change(ctx, r.records, key, r.options.Remember, func(w *webhookRecord, _ bool, now time.Time) error {
-		if w.Seen.IsZero() {
-			w.Seen = now
+		if w.Arrived.IsZero() {
+			w.Arrived = now
 		}
 		w.Done, w.Lease, w.Write = true, time.Time{}, randid.New()
 		return nil

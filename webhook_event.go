@@ -30,7 +30,8 @@ const (
 	// [WebhookReceiver] answers it and hands it to nobody.
 	EventVerify EventType = "VERIFY"
 
-	// EventScheduled and EventDynamic bring readings: see [WebhookEvent.Vehicles].
+	// EventScheduled and EventDynamic bring readings, which are not decoded: see
+	// [WebhookEvent.Vehicles].
 	EventScheduled EventType = "SCHEDULED"
 	EventDynamic   EventType = "DYNAMIC"
 	// The events about charging bring nothing but OccurredAt.
@@ -77,7 +78,7 @@ type WebhookEvent struct {
 	// Errors are those that began or ended, with a [EventVehicleError], or those
 	// of the signals, if the event lists them.
 	Errors []EventError
-	// Vehicles are the readings of webhooks of version 2.0.
+	// Vehicles are the cars whose readings an event of version 2.0 brings.
 	Vehicles []WebhookVehicle
 
 	// RecordedAt is when the car recorded the newest of what the event brings,
@@ -124,7 +125,7 @@ type EventError struct {
 	// State is EventErrorBegan, EventErrorResolved, or empty for an error of
 	// signals in an event of the type [EventVehicleState]. It is open.
 	State string
-	// Signals are those that the error keeps from being told.
+	// Signals are those that cannot be read while the error lasts.
 	Signals []signals.Code
 	// Err is the error as a request would have met it. It matches the sentinels
 	// of this package, such as [ErrVirtualKeyRequired] and [ErrAsleep].
@@ -140,14 +141,20 @@ const (
 // Resolved reports whether the error has ended.
 func (e EventError) Resolved() bool { return strings.EqualFold(e.State, EventErrorResolved) }
 
-// WebhookVehicle are the readings of one car in an event of version 2.0.
+// WebhookVehicle says of one car in an event of version 2.0 how old its
+// readings are and which of them failed. The readings themselves stand in
+// [WebhookEvent.Raw]; webhooks of version 4.0 bring them as [Signals].
 type WebhookVehicle struct {
 	VehicleID string
 	RequestID string
 	Timestamp time.Time
-	// Readings are what the webhook is set to read, each with a result or an
-	// error of its own, in the webhook's units.
-	Readings *Snapshot
+	// RecordedAt is when the car recorded the newest of its readings.
+	RecordedAt time.Time
+	// Errors are those of the readings that failed, as a request would have met
+	// them. [Error.Operation] says which reading it was.
+	Errors []*Error
+
+	hasReadings bool // one that did not fail
 }
 
 // Format names the car and nothing of what it said.
@@ -171,8 +178,8 @@ func ParseWebhookEvent(body []byte, receivedAt time.Time) (*WebhookEvent, error)
 	} else {
 		w.readV4(e)
 	}
-	kept := append([]byte(nil), body...) // the caller's buffer may be used again
-	e.raw = func() []byte { return kept }
+	raw := append([]byte(nil), body...) // the caller's buffer may be used again
+	e.raw = func() []byte { return raw }
 	return e, nil
 }
 
@@ -227,11 +234,10 @@ type webhookPayload struct {
 	EventType lenient.String `json:"eventType"`
 	EventTime lenient.Time   `json:"eventTime"`
 	Vehicles  lenient.List[struct {
-		VehicleID  lenient.String                `json:"vehicleId"`
-		RequestID  lenient.String                `json:"requestId"`
-		Data       lenient.List[json.RawMessage] `json:"data"`
-		UnitSystem lenient.String                `json:"unitSystem"`
-		Timestamp  lenient.Time                  `json:"timestamp"`
+		VehicleID lenient.String          `json:"vehicleId"`
+		RequestID lenient.String          `json:"requestId"`
+		Data      lenient.List[batchItem] `json:"data"`
+		Timestamp lenient.Time            `json:"timestamp"`
 	}] `json:"vehicles"`
 }
 
@@ -251,7 +257,7 @@ func (w *webhookBody) readV4(e *WebhookEvent) {
 	e.readTriggers(data.Triggers)
 	if len(data.Signals) > 0 && !isNull(data.Signals) {
 		e.Signals = decodeEventSignals(data.Signals, int(meta.SignalCount), e.ReceivedAt)
-		e.Signals.Meta.noteNewest(e.Signals.content())
+		e.Signals.Meta.dateByNewest(e.Signals.content())
 		e.RecordedAt = e.Signals.RecordedAt
 	}
 	for _, raw := range data.Errors {
@@ -261,9 +267,10 @@ func (w *webhookBody) readV4(e *WebhookEvent) {
 	}
 }
 
-// eventMode is the car's mode; but a test that names a live car is a test.
+// eventMode is the mode of the car, unless the delivery is a test: then it is test,
+// even if the car is a live one.
 func eventMode(car, delivery string) string {
-	if car == "" || car == string(ModeLive) && delivery == string(ModeTest) {
+	if car == "" || car == string(ModeLive) && delivery == string(modeTest) {
 		return delivery
 	}
 	return car
@@ -341,50 +348,30 @@ func (w *webhookBody) readV2(e *WebhookEvent) {
 	switch {
 	case e.Type == "SCHEDULE":
 		e.Type = EventScheduled
-	case p.EventType != "": // what eventBased is about
+	case p.EventType != "": // the type of an eventBased payload
 		e.Type, e.OccurredAt, e.RecordedAt = EventType(enum(p.EventType)), p.EventTime.Time, p.EventTime.Time
 	}
 	for _, v := range p.Vehicles {
 		car := WebhookVehicle{VehicleID: string(v.VehicleID), RequestID: string(v.RequestID), Timestamp: v.Timestamp.Time}
-		car.Readings = readItems(v.Data, car.RequestID, UnitSystem(strings.ToLower(string(v.UnitSystem))), e.ReceivedAt)
-		at, _ := car.Readings.recordedAt()
-		e.RecordedAt = later(e.RecordedAt, at)
+		for _, item := range v.Data {
+			car.readItem(item, e.ReceivedAt)
+		}
+		e.RecordedAt = later(e.RecordedAt, car.RecordedAt)
 		e.Vehicles = append(e.Vehicles, car)
 	}
 }
 
-// readItems makes a snapshot of items that are shaped like those of a batch.
-func readItems(items []json.RawMessage, requestID string, units UnitSystem, at time.Time) *Snapshot {
-	if units != Imperial {
-		units = Metric
+// readItem takes what the policy learns from one reading: its error, or when the car
+// recorded it. Paths that are not in the operations table are passed over.
+func (v *WebhookVehicle) readItem(item batchItem, at time.Time) {
+	i := indexOfPath(operations[:], string(item.Path))
+	if i < 0 || !operations[i].isRead() || operations[i].name == opKeyStatus {
+		return
 	}
-	ops := make([]operation, 0, len(items))
-	for _, raw := range items {
-		var item struct {
-			Path lenient.String `json:"path"`
-		}
-		_ = json.Unmarshal(raw, &item)
-		for i := range operations {
-			op := &operations[i]
-			if op.isRead() && op.name != opKeyStatus && indexOfPath(operations[i:i+1], string(item.Path)) == 0 && op.v2 != "" && indexOfPath(ops, op.v2) < 0 {
-				ops = append(ops, *op)
-			}
-		}
+	header := item.header(v.RequestID)
+	if failed := item.failure(operations[i].name, header, at); failed != nil {
+		v.Errors = append(v.Errors, failed)
+		return
 	}
-	body, err := json.Marshal(map[string]any{"responses": items})
-	a := &answer{status: http.StatusOK, header: http.Header{headerRequestID: {requestID}}, body: body, at: at}
-	var parts []part
-	if err == nil {
-		parts, _ = splitBatch(ops, a) // an object of our own making
-	}
-	for i := range parts {
-		p := &parts[i]
-		if p.meta.UnitSystem == "" {
-			p.meta.UnitSystem = units
-		}
-		if p.err != nil {
-			p.refused = p.err
-		}
-	}
-	return &Snapshot{wire: wireV2{}, parts: func() []part { return parts }}
+	v.hasReadings, v.RecordedAt = true, later(v.RecordedAt, metaFrom(header, at).RecordedAt)
 }

@@ -88,9 +88,9 @@ var webhookReasons = [...]struct {
 
 // String says for people what is wrong and what to do. The text may change.
 func (r WebhookReason) String() string {
-	for _, known := range webhookReasons {
-		if known.reason == r {
-			return known.text
+	for _, row := range webhookReasons {
+		if row.reason == r {
+			return row.text
 		}
 	}
 	return string(r)
@@ -240,63 +240,65 @@ func compressed(h http.Header) bool {
 }
 
 // learnEvent tells the policy what an event shows, and keeps its signals as
-// answers. Seen is when the event came first, by our clock: the evidence is no
-// newer than that, however often it had to be sent. It fails only where trying
-// again helps.
-func (c *core) learnEvent(ctx context.Context, e *WebhookEvent, seen time.Time) error {
-	if e.Mode == string(ModeTest) {
+// answers. Arrived is when the event first came, by our clock: the evidence is no
+// newer than that, however often Smartcar repeats the delivery. It returns an error
+// only if another delivery would help.
+func (c *core) learnEvent(ctx context.Context, e *WebhookEvent, arrived time.Time) error {
+	if e.Mode == string(modeTest) {
 		return nil
 	}
-	seen = notReplayed(earlier(seen, c.opts.now()), e.DeliveredAt)
+	arrived = orWhenDelivered(earlier(arrived, c.opts.now()), e.DeliveredAt)
 	for _, car := range e.Vehicles { // of version 2.0
-		if err := c.learnReadings(ctx, car, seen); err != nil {
+		if err := c.learnReadings(ctx, car, arrived); err != nil {
 			return err
 		}
 	}
 	if !isID(e.UserID) || !isID(e.VehicleID) {
 		return nil
 	}
-	// Of users who are not stored nothing is kept: they may have been forgotten.
+	// Nothing is kept of a user who is not stored: Forget may have removed the user.
 	if _, err := c.accounts.stored(ctx, e.UserID); err != nil {
 		return worthRepeating(err)
 	}
 	ref := newCarRef(e.UserID, e.VehicleID)
-	keyAt := seen
+	ref.registered = true // if the user is forgotten from here on, nothing stores them again
+	keyAt := arrived
 	if e.tellsOfKeyError() {
 		var err error
-		if keyAt, err = c.orderKeyEvent(ctx, e, seen); err != nil {
+		if keyAt, err = c.orderKeyEvent(ctx, e, arrived); err != nil {
 			return worthRepeating(err)
 		}
 	}
-	events := evidenceOfEvent(e, seen, keyAt, c.gate.probe.tellers())
+	events := evidenceOfEvent(e, arrived, keyAt, c.gate.probe.tellers)
 	if len(events) == 0 {
 		return nil
 	}
-	known, err := c.cars.apply(ctx, ref, car{}, events...)
+	changed, err := c.cars.apply(ctx, ref, car{}, events...)
 	if err != nil {
 		return worthRepeating(err)
 	}
-	c.answers.of(ref.id).classify(known.state)
-	if e.Signals != nil && c.opts.api == V3 {
-		c.keepSignals(ctx, ref, e, asOf(e.Signals.content(), seen))
+	c.answers.of(ref.id).setClass(changed.state)
+	if e.Signals != nil {
+		c.keepSignals(ctx, ref, e, asOf(e.Signals.content(), arrived))
 	}
 	return nil
 }
 
-// notReplayed dates what Smartcar says it told long before: a delivery that
-// somebody has recorded and sends again when it is no longer remembered. A
-// shorter difference is that of the clocks.
-func notReplayed(seen, told time.Time) time.Time {
-	if !told.IsZero() && seen.Sub(told) >= webhookMinRemember {
-		return told
+// orWhenDelivered is the time that an event counts from: when it arrived, or, if
+// Smartcar signed it long before, when Smartcar delivered it. Such an event is a
+// recording that somebody sends again after our record of it has expired. A shorter
+// difference is only that of the clocks.
+func orWhenDelivered(arrived, deliveredAt time.Time) time.Time {
+	if !deliveredAt.IsZero() && arrived.Sub(deliveredAt) >= webhookMinRemember {
+		return deliveredAt
 	}
-	return seen
+	return arrived
 }
 
 func isID(id string) bool { return validateID("id", id) == nil }
 
-// worthRepeating drops the errors that would come again: the user is not known
-// here, or was forgotten.
+// worthRepeating drops the errors that another delivery would meet again: the user
+// is not stored here.
 func worthRepeating(err error) error {
 	if errors.Is(err, ErrStore) || contexts.IsEnd(err) {
 		return err
@@ -304,7 +306,7 @@ func worthRepeating(err error) error {
 	return nil
 }
 
-// keyEventRecord is the newest word of a webhook about the key of a car.
+// keyEventRecord is what the newest webhook event about the key of a car said when.
 type keyEventRecord struct {
 	Sequence int64     `json:"sequence"`
 	At       time.Time `json:"at"` // the store's clock
@@ -314,14 +316,15 @@ type keyEventRecord struct {
 // keyEventTTL is more than an event can be late.
 const keyEventTTL = time.Hour
 
-// orderKeyEvent dates what a webhook says about the key: that it is missing and
-// that it is there may arrive in the wrong order, and the sequence tells which
-// came last. Without one, it is when each was seen first.
-func (c *core) orderKeyEvent(ctx context.Context, e *WebhookEvent, seen time.Time) (time.Time, error) {
+// orderKeyEvent returns the time that a webhook event's word about the key counts
+// from. "The key is missing" and "the key is there" may arrive in the wrong order:
+// the event with the higher sequence gets the later time. An event without a
+// sequence counts from when it arrived.
+func (c *core) orderKeyEvent(ctx context.Context, e *WebhookEvent, arrived time.Time) (time.Time, error) {
 	if e.Sequence == 0 {
-		return seen, nil
+		return arrived, nil
 	}
-	at := seen
+	at := arrived
 	_, err := records.Change(ctx, c.cars.records, "webhook/key/"+e.VehicleID, keyEventTTL, func(r *keyEventRecord, _ bool, now time.Time) error {
 		offset := now.Sub(c.opts.now())
 		switch {
@@ -332,7 +335,7 @@ func (c *core) orderKeyEvent(ctx context.Context, e *WebhookEvent, seen time.Tim
 			at = r.At.Add(-offset)
 			return records.ErrUnchanged
 		}
-		at = later(seen, r.At.Add(time.Millisecond-offset))
+		at = later(arrived, r.At.Add(time.Millisecond-offset))
 		*r = keyEventRecord{Sequence: e.Sequence, At: at.Add(offset), Write: randid.New()}
 		return nil
 	})
@@ -340,28 +343,32 @@ func (c *core) orderKeyEvent(ctx context.Context, e *WebhookEvent, seen time.Tim
 }
 
 // learnReadings takes what readings of version 2.0 show. They name no user, so
-// that a car of which nothing is known stays so.
-func (c *core) learnReadings(ctx context.Context, w WebhookVehicle, seen time.Time) error {
+// nothing is stored of a car that has no record yet.
+func (c *core) learnReadings(ctx context.Context, w WebhookVehicle, arrived time.Time) error {
 	if !isID(w.VehicleID) {
 		return nil
 	}
 	ref := newCarRef("", w.VehicleID)
-	known, err := c.cars.load(ctx, ref)
-	if err != nil || known.state.Blank() {
+	stored, err := c.cars.load(ctx, ref)
+	if err != nil || stored.state.Blank() {
 		return worthRepeating(err) // nothing, or what Forget leaves of a car
 	}
-	seen = notReplayed(seen, w.Timestamp)
-	_, err = c.cars.apply(ctx, ref, known, evidenceOfReadings(w.Readings, seen)...)
+	arrived = orWhenDelivered(arrived, w.Timestamp)
+	_, err = c.cars.apply(ctx, ref, stored, evidenceOfReadings(w, arrived)...)
 	return worthRepeating(err)
 }
 
-// keepSignals keeps an event's signals as answers to the reads whose signals it
-// has all of. They are of the time at which Smartcar said them, so that one
-// that came late is not taken for news.
+// keepSignals keeps the signals of an event as the answers to those reads whose
+// signals are all in the event. The answers count as received when Smartcar sent the
+// event, so a late event does not replace newer answers.
 func (c *core) keepSignals(ctx context.Context, ref carRef, e *WebhookEvent, at time.Time) {
 	kept, set := c.answers.of(ref.id), e.Signals.content()
 	if kept == nil {
 		return
+	}
+	connect := uint64(0)
+	if user, _ := c.users.Recent(ref.user); user != nil {
+		connect = user.Connect
 	}
 	meta := Meta{ReceivedAt: at, Source: SourceLive}
 	came := c.opts.clock.Elapsed() - max(0, c.opts.now().Sub(at))
@@ -369,17 +376,21 @@ func (c *core) keepSignals(ctx context.Context, ref carRef, e *WebhookEvent, at 
 	for i := range operations {
 		if op := &operations[i]; op.kind == KindData && set.covers(op.signals) {
 			if p := (wireV3{}).part(op, set, meta); p.err == nil {
-				p.pushed, p.sequence, p.came = true, e.Sequence, came
+				p.pushed, p.sequence, p.connect, p.came = true, e.Sequence, connect, came
 				parts = append(parts, p)
 			}
 		}
 	}
-	for _, units := range []UnitSystem{Metric, Imperial} { // the body holds its own; it is read in either
-		to := answerRef{kept: kept, car: ref, scope: ref.user, units: units}
+	// The body names its units, and is read in any: once for each that answers of
+	// this API are kept apart by.
+	for _, units := range slices.Compact([]UnitSystem{c.wire.keptIn(Metric), c.wire.keptIn(Imperial)}) {
+		to := answerRef{kept: kept, car: ref, scope: ref.user, units: units, connect: connect}
 		for i := range parts {
 			parts[i].meta.UnitSystem = units
 			kept.putNewer(to.key(parts[i].op.name), parts[i])
 		}
-		c.answers.stored.keep(ctx, to, came, parts)
+		if c.answers.stored != nil {
+			c.answers.stored.keep(ctx, to, came, parts)
+		}
 	}
 }

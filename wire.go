@@ -6,8 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"iter"
+	"math"
 	"net/http"
 	"net/url"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/lenient"
@@ -26,12 +30,24 @@ type wire interface {
 	// kind is what the operation counts as: a VIN is metadata on v2.0 and one
 	// signal among the car's data on v3.
 	kind(op *operation) Kind
-	// read makes one request for all ops, of which there is at least one.
-	read(ops []operation) wireRequest
+	// read makes one request for all ops, of which there is at least one, and says
+	// what it counts as. It fails for what the API does not have.
+	read(ops []operation) (wireRequest, Kind, error)
 	// split takes the answer to read apart: one part for each of ops, in
-	// their order. An error concerns the answer as a whole. What the answer
-	// shows beside is noted in a.observed.
+	// their order. An error concerns the answer as a whole. What the answer shows of
+	// the car beside is put into a.observed.
 	split(ops []operation, a *answer) ([]part, error)
+	// brought are the parts of all the car's data that an answer to a read
+	// holds, whatever was asked for: what is kept of it.
+	brought(a *answer) []part
+	// within takes ops out of an answer to somebody else's read. It reports
+	// false if that cannot have them all.
+	within(ops []operation, a *answer) ([]part, bool)
+	// holds reports whether the answer to a read of asked has ops, too.
+	holds(ops, asked []operation) bool
+	// keptIn are the units under which answers are kept that were asked for in
+	// units: empty where a body names its own and is read in any.
+	keptIn(units UnitSystem) UnitSystem
 	// decode turns the body of a part into the typed result of op, in units.
 	decode(op *operation, body json.RawMessage, units UnitSystem) (reading, error)
 	// command makes the request for a command with its arguments.
@@ -53,27 +69,36 @@ type answer struct {
 	status int
 	header http.Header
 	body   []byte
-	at     time.Time      // when it had arrived
+	at     time.Time      // when all of it had arrived
 	parts  []part         // of a read, in the order of its operations
 	result *CommandResult // of a typed command
 
 	observed observation // what a read showed beside what it was for
+	list     *signalSet  // of v3: the whole list of signals, nil if it is none
+}
+
+// isNoContent reports that the answer is complete without a body.
+func (a *answer) isNoContent() bool {
+	return a.status == http.StatusNoContent && len(bytes.TrimSpace(a.body)) == 0
 }
 
 // part is what an answer holds for one operation: a body or an error.
 type part struct {
-	op      *operation
-	body    json.RawMessage
-	value   reading // body decoded, with meta; nil for a kept part, which is decoded anew
-	meta    Meta
-	err     *Error
-	refused error // err as the caller will see it, or why nobody was asked
+	op        *operation
+	body      json.RawMessage
+	value     reading // body decoded, with meta; nil for a kept part, which is decoded anew
+	meta      Meta
+	err       *Error
+	callerErr error // what the caller gets: err explained, or why no request was sent
 
 	// came is when this client had the answer, by the time that has passed in this
 	// process: how old a kept one is.
 	came     time.Duration
 	pushed   bool  // it came with a webhook event
 	sequence int64 // of that event, if it has one
+
+	connect uint64 // of a kept part: see answerRef
+	packed  []byte // of a kept part that is large: its body, see part.pack
 }
 
 // UnitSystem of distances, volumes, pressures and temperatures.
@@ -93,6 +118,8 @@ type Source string
 const (
 	SourceLive  Source = "live"  // Smartcar was asked
 	SourceCache Source = "cache" // the last answer, kept by this client
+	// SourceWebhook: a webhook has brought it, see [Client.WebhookReceiver].
+	SourceWebhook Source = "webhook"
 )
 
 // Meta stands beside every result. Its zero times mean "not known".
@@ -140,11 +167,11 @@ func metaFrom(h http.Header, at time.Time) Meta {
 // setMeta reaches the Meta that every result embeds.
 func (m *Meta) setMeta(v Meta) { *m = v }
 
-// The two ways in which the body of a success is not Smartcar's answer. Their
+// The ways in which the body of a success is not Smartcar's answer. Their
 // texts quote nothing of it.
 var (
 	errNotObject = errors.New("the body is not a JSON object")
-	errForeign   = errors.New("the body has not one field of this answer")
+	errForeign   = errors.New("the body is not the answer to this request")
 )
 
 // decodeObject reads a JSON object into a T, leniently where T is lenient.
@@ -210,16 +237,222 @@ type sender struct {
 	base string // URL of the API version in use
 }
 
-// sendJSON sends a request that concerns no vehicle and decodes its answer.
-func sendJSON[T any](ctx context.Context, s sender, r *request) (*T, error) {
-	r.kind = KindMetadata
+// sendJSON sends a request that concerns no vehicle and decodes its answer, which has
+// one of the shapes.
+func sendJSON[T any](ctx context.Context, s sender, r *request, own string) (*T, error) {
+	r.kind, r.own = KindMetadata, own
 	a, err := s.send(ctx, r, nil)
 	if err != nil {
 		return nil, err
 	}
 	v, err := decodeObject[T](a.answer.body)
 	if err != nil {
-		return nil, unreadable(r.op, a.answer, err)
+		return nil, notAnswer(r.op, a.answer, a.answer.body, err)
 	}
 	return v, nil
+}
+
+// maxRetryAfter bounds what a server may make us believe: a week.
+const maxRetryAfter = 7 * 24 * time.Hour
+
+// errorBody is the union of every error shape: v2.0 flat, v1, OAuth, v3
+// errors[] entries, and per-signal errors.
+type errorBody struct {
+	Type        lenient.String  `json:"type"`
+	Code        lenient.String  `json:"code"`
+	Description lenient.String  `json:"description"`
+	Title       lenient.String  `json:"title"`
+	Message     lenient.String  `json:"message"`
+	DocURL      lenient.String  `json:"docURL"`
+	StatusCode  lenient.Int     `json:"statusCode"`
+	Status      lenient.Int     `json:"status"`
+	RequestID   lenient.String  `json:"requestId"`
+	Resolution  json.RawMessage `json:"resolution"`
+	UserMessage lenient.String  `json:"suggestedUserMessage"`
+	Detail      json.RawMessage `json:"detail"` // v2.0: a list of fields; v3: a text
+	Links       lenient.Object[struct {
+		About lenient.String `json:"about"`
+	}] `json:"links"`
+
+	Error            json.RawMessage               `json:"error"` // OAuth and v1: a text; v3: an object
+	ErrorDescription lenient.String                `json:"error_description"`
+	Errors           lenient.List[json.RawMessage] `json:"errors"`
+}
+
+// decodeError reads an error answer of any shape. It always returns an error
+// with the status, even when the body says nothing.
+func decodeError(op Operation, status int, header http.Header, body []byte, now time.Time) *Error {
+	var parsed errorBody
+	var e *Error
+	if json.Unmarshal(body, &parsed) == nil {
+		e = parsed.innermost().toError()
+	} else {
+		e = &Error{Description: "the body is not JSON (" + mediaType(header) + ", " + strconv.Itoa(len(body)) + " bytes)"}
+	}
+	e.Operation = op
+	// Only a success status may be contradicted by its body (v3's streamed answers).
+	if status >= 400 || e.StatusCode < 400 || e.StatusCode > 599 {
+		e.StatusCode = status
+	}
+	if e.RequestID == "" {
+		e.RequestID = header.Get(headerRequestID)
+	}
+	e.RetryAfter = parseRetryAfter(header.Get("Retry-After"), now)
+	return e
+}
+
+// errorInside returns the error that is the whole body of a success, or nil. The
+// body of an answer that is none, which is nearly every one, is not even parsed.
+func errorInside(op Operation, status int, header http.Header, body []byte, now time.Time) *Error {
+	body = bytes.TrimSpace(body)
+	switch {
+	case !isObject(body), bytes.HasPrefix(body, []byte(`{"data":[{`)), bytes.HasPrefix(body, []byte(`{"data":{"`)):
+		return nil
+	case !bytes.Contains(body, []byte(`"type"`)) && !bytes.Contains(body, []byte(`"error`)):
+		return nil
+	}
+	var beside struct {
+		Data       lenient.List[json.RawMessage]          `json:"data"`
+		Responses  lenient.List[json.RawMessage]          `json:"responses"`
+		Attributes lenient.Object[struct{}]               `json:"attributes"` // of a signal that stands alone
+		Body       lenient.Object[struct{}]               `json:"body"`       // the same
+		Error      json.RawMessage                        `json:"error"`
+		Errors     lenient.List[lenient.Object[struct{}]] `json:"errors"`
+	}
+	readable := json.Unmarshal(body, &beside) == nil
+	if !readable || len(beside.Data) > 0 || len(beside.Responses) > 0 || beside.Attributes.Present || beside.Body.Present {
+		return nil
+	}
+	e := decodeError(op, status, header, body, now)
+	e.inside = true
+	said := e.Type != "" || e.Code != "" || e.Description != ""
+	listed := slices.ContainsFunc(beside.Errors, func(o lenient.Object[struct{}]) bool { return o.Present })
+	typed := e.StatusCode >= 400 || e.notCarriedOut() || e.Type == typeServer || e.Type == typeUpstream
+	if said && (listed || isObject(beside.Error)) || e.Type != "" && typed || e.Type == "" && e.Code != "" && !isNull(beside.Error) {
+		return e
+	}
+	return nil
+}
+
+// innermost steps into v3's {"errors":[...]} or {"error":{...}}, once: no
+// documented answer nests deeper.
+func (b errorBody) innermost() errorBody {
+	inner := b.Error
+	if i := slices.IndexFunc(b.Errors, isObject); i >= 0 {
+		inner = b.Errors[i]
+	}
+	var nested errorBody
+	if isObject(inner) && json.Unmarshal(inner, &nested) == nil {
+		return nested
+	}
+	return b
+}
+
+func (b errorBody) toError() *Error {
+	e := &Error{
+		StatusCode:           int(b.StatusCode),
+		Type:                 string(b.Type),
+		Code:                 string(b.Code),
+		DocURL:               string(b.DocURL),
+		RequestID:            string(b.RequestID),
+		SuggestedUserMessage: string(b.UserMessage),
+	}
+	if e.StatusCode == 0 {
+		e.StatusCode = int(b.Status)
+	}
+	if e.DocURL == "" {
+		e.DocURL = string(b.Links.Value.About)
+	}
+	e.Resolution = decodeResolution(b.Resolution)
+	e.Detail = decodeDetail(b.Detail)
+
+	var text lenient.String
+	_ = text.UnmarshalJSON(b.Detail)
+	said, late := b.Description, lenient.String("")
+	if strings.Contains(strings.ToLower(string(said)), "deprecated") { // most likely itself
+		said, late = "", said
+	}
+	for _, alternative := range []lenient.String{text, said, b.ErrorDescription, b.Message, b.Title, late} {
+		if e.Description == "" {
+			e.Description = string(alternative)
+		}
+	}
+	_ = text.UnmarshalJSON(b.Error)
+	if e.Type == "" && text != "" {
+		e.Code = string(text) // OAuth and v1 name the problem here
+	}
+	return e
+}
+
+// decodeResolution takes an object, a bare text or null.
+func decodeResolution(raw json.RawMessage) Resolution {
+	var o struct {
+		Type lenient.String `json:"type"`
+		URL  lenient.String `json:"url"`
+	}
+	if isObject(raw) {
+		_ = json.Unmarshal(raw, &o)
+		return Resolution{Type: string(o.Type), URL: string(o.URL)}
+	}
+	_ = o.Type.UnmarshalJSON(raw)
+	return Resolution{Type: string(o.Type)}
+}
+
+func decodeDetail(raw json.RawMessage) []FieldProblem {
+	var list lenient.List[struct {
+		Field   lenient.List[lenient.String] `json:"field"`
+		Message lenient.String               `json:"message"`
+	}]
+	if len(raw) == 0 || raw[0] != '[' || json.Unmarshal(raw, &list) != nil {
+		return nil
+	}
+	problems := make([]FieldProblem, 0, len(list))
+	for _, d := range list {
+		p := FieldProblem{Message: string(d.Message)}
+		for _, f := range d.Field {
+			p.Field = append(p.Field, string(f))
+		}
+		problems = append(problems, p)
+	}
+	return problems
+}
+
+func isObject(raw json.RawMessage) bool {
+	return len(raw) > 0 && raw[0] == '{'
+}
+
+func mediaType(h http.Header) string {
+	t, _, _ := strings.Cut(h.Get("Content-Type"), ";")
+	if t = strings.TrimSpace(t); t == "" {
+		return "no content type"
+	}
+	return printable(t, 60)
+}
+
+// parseRetryAfter reads seconds, a fraction of seconds, a date, or seconds or
+// milliseconds since 1970 (Smartcar's SDKs disagree), clamped to a week. What
+// makes no sense is zero.
+func parseRetryAfter(s string, now time.Time) time.Duration {
+	s = strings.TrimSpace(s)
+	if s == "" {
+		return 0
+	}
+	if at, err := http.ParseTime(s); err == nil {
+		return clampRetryAfter(at.Sub(now))
+	}
+	n, err := strconv.ParseFloat(s, 64)
+	if err != nil || math.IsNaN(n) || n <= 0 {
+		return 0
+	}
+	switch {
+	case n > 1e11 && n < 1e15:
+		return clampRetryAfter(time.UnixMilli(int64(n)).Sub(now))
+	case n > 1e9 && n <= 1e11:
+		return clampRetryAfter(time.Unix(int64(n), 0).Sub(now))
+	}
+	return clampRetryAfter(time.Duration(min(n, maxRetryAfter.Seconds()) * float64(time.Second)))
+}
+
+func clampRetryAfter(d time.Duration) time.Duration {
+	return min(max(d, 0), maxRetryAfter)
 }

@@ -5,6 +5,7 @@ import (
 	"math"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -35,12 +36,19 @@ const signalsPath = "/signals"
 
 // read asks for the whole list even where one signal would do: it costs the
 // same, and shows the state of the key and whether the car sleeps.
-func (wireV3) read(ops []operation) wireRequest {
+func (w wireV3) read(ops []operation) (wireRequest, Kind, error) {
+	kind := w.kind(&ops[0])
+	for i := range ops {
+		if !w.supports(&ops[i]) {
+			return wireRequest{}, kind, &NotSupportedError{Operation: ops[i].name, API: w.version()}
+		}
+		kind = max(kind, w.kind(&ops[i])) // data, if any of it is
+	}
 	path := signalsPath
 	if len(ops) == 1 && len(ops[0].signals) == 0 {
 		path = ops[0].v3
 	}
-	return wireRequest{method: http.MethodGet, path: belowVehicle(path)}
+	return wireRequest{method: http.MethodGet, path: strings.TrimSuffix(path, "/")}, kind, nil
 }
 
 // split collects for each operation the signals it is made of.
@@ -52,23 +60,63 @@ func (w wireV3) split(ops []operation, a *answer) ([]part, error) {
 	if err != nil {
 		return nil, err
 	}
-	set := read.content()
-	a.observed = set.observe()
+	a.list = read.content()
+	a.observed = a.list.observe()
+	parts, _ := w.within(ops, a)
+	return parts, nil
+}
+
+// within makes whatever is wanted out of the one list.
+func (w wireV3) within(ops []operation, a *answer) ([]part, bool) {
+	if a.list == nil {
+		return nil, false
+	}
+	meta := metaFrom(a.header, a.at)
 	parts := make([]part, len(ops))
 	for i := range ops {
 		switch {
 		case ops[i].name == AllSignals:
-			parts[i] = part{op: &ops[i], body: a.body, meta: read.Meta}
-			parts[i].meta.noteNewest(set)
-		case ops[i].name == Attributes && set.vehicle != nil:
-			body := append(append([]byte(`{"data":`), set.vehicle...), '}')
-			parts[i] = part{op: &ops[i], body: body, meta: read.Meta}
+			parts[i] = part{op: &ops[i], body: a.body, meta: meta}
+			parts[i].meta.dateByNewest(a.list)
+		case ops[i].name == Attributes && a.list.vehicle != nil:
+			body := append(append([]byte(`{"data":`), a.list.vehicle...), '}')
+			parts[i] = part{op: &ops[i], body: body, meta: meta}
 		default:
-			parts[i] = w.part(&ops[i], set, read.Meta)
+			parts[i] = w.part(&ops[i], a.list, meta)
 		}
 	}
-	return parts, nil
+	return parts, true
 }
+
+// brought makes all reads out of the one list.
+func (w wireV3) brought(a *answer) []part {
+	if a.list == nil || len(a.list.signals) == 0 {
+		return nil
+	}
+	meta := metaFrom(a.header, a.at)
+	var parts []part
+	for i := range operations {
+		switch op := &operations[i]; {
+		case op.name == AllSignals:
+			p := part{op: op, body: a.body, meta: meta}
+			p.meta.dateByNewest(a.list)
+			parts = append(parts, p)
+		case len(op.signals) > 0:
+			if p := w.part(op, a.list, meta); p.err == nil {
+				parts = append(parts, p)
+			}
+		}
+	}
+	return parts
+}
+
+// holds: of a car's data, the list has all.
+func (w wireV3) holds(ops, asked []operation) bool {
+	return slices.ContainsFunc(asked, func(op operation) bool { return w.kind(&op) == KindData })
+}
+
+// keptIn: each signal names its unit.
+func (wireV3) keptIn(UnitSystem) UnitSystem { return "" }
 
 // entryV3 is how the body of a part holds a signal: as signalV3 reads it.
 type entryV3 struct {
@@ -101,7 +149,7 @@ func (wireV3) part(op *operation, set *signalSet, meta Meta) part {
 			}
 			e.Meta.OEMUpdatedAt, e.Meta.RetrievedAt, e.Meta.IngestedAt = s.meta.OEMUpdatedAt, s.meta.RetrievedAt, s.meta.IngestedAt
 			list.Data = append(list.Data, e)
-			p.meta.noteSignalTimes(s.meta)
+			p.meta.dateBy(s.meta)
 		case p.err == nil:
 			p.err = new(*s.err)
 			p.err.Operation = op.name
@@ -118,7 +166,8 @@ func (wireV3) part(op *operation, set *signalSet, meta Meta) part {
 	return p
 }
 
-func (m *Meta) noteSignalTimes(s SignalMeta) {
+// dateBy makes the times those of the oldest signal so far.
+func (m *Meta) dateBy(s SignalMeta) {
 	if at := s.OEMUpdatedAt; !at.IsZero() && (m.RecordedAt.IsZero() || at.Before(m.RecordedAt)) {
 		m.RecordedAt = at
 	}
@@ -127,9 +176,9 @@ func (m *Meta) noteSignalTimes(s SignalMeta) {
 	}
 }
 
-// noteNewest dates a whole list by its newest signal: it holds some that are
-// recorded once in a car's life.
-func (m *Meta) noteNewest(set *signalSet) {
+// dateByNewest dates a whole list by its newest signal. The oldest would say
+// nothing: some signals, such as the VIN, are recorded once in a car's life.
+func (m *Meta) dateByNewest(set *signalSet) {
 	for _, s := range set.signals {
 		if s.err == nil {
 			m.RecordedAt = later(m.RecordedAt, s.meta.OEMUpdatedAt)
@@ -276,5 +325,5 @@ func (wireV3) commandResult(op *operation, a *answer) (*CommandResult, error) {
 	case status.Value != "":
 		return nil, statusErrorV3(op.name, string(status.Value), status.Error, a)
 	}
-	return nil, decodeError(op.name, a.status, a.header, a.body, a.at)
+	return nil, errForeign
 }

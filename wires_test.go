@@ -8,10 +8,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
-	"github.com/seed-498a1bc4/smartcar/smartcartest"
+	"github.com/seed-498a1bc4/smartcar/internal/lenient"
 	"github.com/stretchr/testify/require"
 )
 
@@ -24,173 +23,6 @@ func rows(ops ...Operation) []operation {
 		list = append(list, lookup(op)...)
 	}
 	return list
-}
-
-// connectedOver walks through Connect as a consenting owner.
-func connectedOver(t *testing.T, sim *smartcartest.Server, api API, opts ...Option) *User {
-	t.Helper()
-	opts = append([]Option{WithHTTPClient(&http.Client{Transport: sim.Transport()}), WithAPI(api)}, opts...)
-	client, err := New(Config{
-		ClientID: sim.ClientID(), ClientSecret: sim.ClientSecret(), RedirectURL: sim.RedirectURL(),
-		APIClientID: sim.APIClientID(), APIClientSecret: sim.APIClientSecret(),
-	}, opts...)
-	require.NoError(t, err)
-	link, err := client.Connect().AuthorizeURL(ConnectOptions{ExternalID: "owner"}, "state-of-the-test")
-	require.NoError(t, err)
-	back, err := sim.Grant(link)
-	require.NoError(t, err)
-	u, err := url.Parse(back)
-	require.NoError(t, err)
-	callback, err := ParseCallback(u.Query())
-	require.NoError(t, err)
-	grant, err := client.Connect().Exchange(t.Context(), callback, Expected{State: "state-of-the-test", ExternalID: "owner"})
-	require.NoError(t, err)
-	return client.User(grant.UserID)
-}
-
-// neutral is what both versions must agree on, value by value.
-type neutral struct {
-	make, model         string
-	year                int
-	percent, rangeLeft  float64
-	distance            float64
-	units               UnitSystem
-	recorded, fetched   time.Time
-	locked              bool
-	snapshotPercent     float64
-	snapshotDistance    float64
-	requests            int // at the car: a snapshot is one
-	lockResultIsSuccess bool
-}
-
-// walk reads battery and odometer, one by one and together, and locks the car.
-func walk(t *testing.T, sim *smartcartest.Server, v *Vehicle) neutral {
-	t.Helper()
-	ctx := t.Context()
-	var n neutral
-	attributes, err := v.Attributes(ctx)
-	require.NoError(t, err)
-	n.make, n.model, n.year = attributes.Make, attributes.Model, attributes.Year
-	require.Equal(t, v.ID(), attributes.ID)
-
-	battery, err := v.Battery(ctx)
-	require.NoError(t, err)
-	require.NotNil(t, battery.Percent)
-	require.NotNil(t, battery.Range)
-	n.percent, n.rangeLeft, n.units = *battery.Percent, *battery.Range, battery.UnitSystem
-	n.recorded, n.fetched = battery.RecordedAt, battery.FetchedAt
-	odometer, err := v.Odometer(ctx)
-	require.NoError(t, err)
-	require.NotNil(t, odometer.Distance)
-	n.distance = *odometer.Distance
-	require.Equal(t, n.recorded, odometer.RecordedAt)
-
-	before := len(sim.Ledger(v.ID()))
-	snapshot, err := v.With(IgnorePolicy()).Snapshot(ctx, Battery, Odometer)
-	require.NoError(t, err)
-	n.requests = len(sim.Ledger(v.ID())) - before
-	if battery, err = snapshot.Battery(); err == nil {
-		n.snapshotPercent = *battery.Percent
-	}
-	if odometer, err = snapshot.Odometer(); err == nil {
-		n.snapshotDistance = *odometer.Distance
-	}
-
-	result, err := v.Lock(ctx)
-	require.NoError(t, err)
-	n.lockResultIsSuccess = strings.EqualFold(result.Status, "success")
-	ledger := sim.Ledger(v.ID())
-	n.locked = ledger[len(ledger)-1].Executed
-	return n
-}
-
-// Battery, odometer and lock are the same through either version.
-func TestBothWiresSayTheSame(t *testing.T) {
-	for _, id := range []string{smartcartest.Model3, smartcartest.MachE, smartcartest.ModelS2018, smartcartest.ModelX2020} {
-		t.Run(id, func(t *testing.T) {
-			got := map[string]neutral{}
-			for _, api := range []API{V2, V3} {
-				synctest.Test(t, func(t *testing.T) {
-					sim := smartcartest.New()
-					got[string(api)] = walk(t, sim, connectedOver(t, sim, api).Vehicle(id))
-				})
-			}
-			require.Equal(t, got["v2.0"], got["v3"])
-			require.Equal(t, 1, got["v3"].requests)
-			require.True(t, got["v3"].locked)
-			require.True(t, got["v3"].lockResultIsSuccess)
-			require.InDelta(t, got["v3"].percent, got["v3"].snapshotPercent, 0)
-			require.NotZero(t, got["v3"].snapshotDistance)
-		})
-	}
-}
-
-// An error of the car is the same error.
-func TestBothWiresFailTheSame(t *testing.T) {
-	for name, tt := range map[string]struct {
-		prepare func(*testing.T, *smartcartest.Server)
-		want    error
-	}{
-		"no permission": {func(t *testing.T, sim *smartcartest.Server) {
-			require.NoError(t, sim.SetPermissions(smartcartest.MachE, "read_vehicle_info"))
-		}, ErrPermission},
-		"maker's cloud": {func(_ *testing.T, sim *smartcartest.Server) {
-			sim.Inject(smartcartest.Fault{ErrorType: "UPSTREAM", ErrorCode: "NO_RESPONSE", Times: -1, Match: dataOfMachE})
-		}, ErrUnavailable},
-		"vehicle limit": {func(_ *testing.T, sim *smartcartest.Server) {
-			sim.Inject(smartcartest.Fault{ErrorType: "RATE_LIMIT", ErrorCode: "VEHICLE", Header: http.Header{"Retry-After": {"60"}}, Times: -1, Match: dataOfMachE})
-		}, ErrRateLimited},
-		"key": {func(_ *testing.T, sim *smartcartest.Server) {
-			sim.Inject(smartcartest.Fault{ErrorType: "CONNECTED_SERVICES_ACCOUNT", ErrorCode: "VIRTUAL_KEY_REQUIRED", Times: -1, Match: dataOfMachE})
-		}, ErrVirtualKeyRequired},
-	} {
-		t.Run(name, func(t *testing.T) {
-			for _, api := range []API{V2, V3} {
-				synctest.Test(t, func(t *testing.T) {
-					sim := smartcartest.New()
-					v := connectedOver(t, sim, api).Vehicle(smartcartest.MachE)
-					tt.prepare(t, sim)
-					odometer, err := v.Odometer(t.Context())
-					require.ErrorIs(t, err, tt.want, string(api))
-					require.Nil(t, odometer)
-				})
-			}
-		})
-	}
-}
-
-func dataOfMachE(r *http.Request) bool {
-	return strings.Contains(r.URL.Path, smartcartest.MachE+"/")
-}
-
-// What v3 has no row for is refused before any request.
-func TestWireV3RefusesWhatItCannotDo(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		sim := smartcartest.New()
-		v := connectedOver(t, sim, V3).Vehicle(smartcartest.MachE)
-		before := len(sim.Requests())
-		_, err := v.Snapshot(t.Context(), Battery, Permissions)
-		require.ErrorIs(t, err, ErrNotSupported)
-		require.Len(t, sim.Requests(), before)
-	})
-}
-
-// Attributes are no signal: beside one they are answered, or refused for what
-// they are, and never reported as a signal that Smartcar lacks.
-func TestWireV3SnapshotWithAttributes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		sim := smartcartest.New()
-		v := connectedOver(t, sim, V3).Vehicle(smartcartest.MachE)
-		snapshot, err := v.Snapshot(t.Context(), Attributes, Battery)
-		require.NoError(t, err)
-		_, err = snapshot.Battery()
-		require.NoError(t, err)
-		if attributes, err := snapshot.Attributes(); err == nil {
-			require.Equal(t, 2022, attributes.Year)
-		} else {
-			require.ErrorIs(t, err, ErrNotSupported)
-		}
-	})
 }
 
 // fixtureFile is a file of testdata as the tests inside the package need it.
@@ -275,14 +107,15 @@ func requireWanted(t *testing.T, f fixtureFile, e *Error) {
 func TestV3CommandFixtures(t *testing.T) {
 	for name, f := range fixtureFiles(t, "v3/command.lock*.json") {
 		t.Run(name, func(t *testing.T) {
-			result, err := wireV3{}.commandResult(row(Lock), f.answer())
+			a := f.answer()
+			err := interpret(a, &request{op: Lock, command: row(Lock)}, wireV3{})
 			if f.Want == nil {
 				require.NoError(t, err)
-				require.Equal(t, "SUCCESS", result.Status)
-				require.Equal(t, f.Response.Headers["SC-Request-Id"], result.RequestID)
+				require.Equal(t, "SUCCESS", a.result.Status)
+				require.Equal(t, f.Response.Headers["SC-Request-Id"], a.result.RequestID)
 				return
 			}
-			require.Nil(t, result)
+			require.Nil(t, a.result)
 			var e *Error
 			require.ErrorAs(t, err, &e)
 			requireWanted(t, f, e)
@@ -395,4 +228,93 @@ func TestNoV3SignalFixtureIsForgotten(t *testing.T) {
 		require.NoError(t, err)
 		require.Contains(t, string(raw), `"`+name+`"`)
 	}
+}
+
+// An answer has at least one field of its own, and null is a value: the car did
+// not say. What has none is somebody else's.
+func TestWireV2KnowsItsAnswers(t *testing.T) {
+	for i := range operations {
+		op := &operations[i]
+		if op.decodeV2 == nil {
+			continue
+		}
+		t.Run(string(op.name), func(t *testing.T) {
+			for _, foreign := range []string{`{"welcome":true}`, `{}`, `{"welcome":{"` + strings.ReplaceAll(op.own, " ", `":1,"`) + `":1}}`} {
+				got, err := wireV2{}.decode(op, []byte(foreign), Metric)
+				require.ErrorIs(t, err, errForeign, foreign)
+				require.Nil(t, got)
+			}
+			for name := range strings.FieldsSeq(op.own) {
+				body := `{"welcome":true,"` + name + `":null}`
+				switch list, isList := strings.CutSuffix(name, "[text]"); {
+				case name == aList:
+					body = ` []`
+				case isList:
+					body = `{"welcome":true,"` + list + `":[]}`
+				}
+				got, err := wireV2{}.decode(op, []byte(body), Metric)
+				require.NoError(t, err, body)
+				require.NotNil(t, got)
+			}
+			if !strings.Contains(op.own, aList) {
+				_, err := wireV2{}.decode(op, []byte(`[]`), Metric)
+				require.ErrorIs(t, err, errNotObject)
+			}
+		})
+	}
+}
+
+func TestUnitSpellings(t *testing.T) {
+	seen := map[string]Unit{}
+	for _, u := range unitSpellings {
+		require.Equal(t, u.unit, unit(lenient.String(" "+strings.ToUpper(string(u.unit))), ""), "a unit spells itself")
+		for s := range strings.FieldsSeq(u.spellings) {
+			require.Empty(t, seen[s], "%s is spelled like %s", u.unit, seen[s])
+			require.Equal(t, strings.ToLower(s), s)
+			seen[s] = u.unit
+		}
+	}
+	require.Equal(t, Unit("Parsecs"), unit(" Parsecs ", UnitMiles))
+	require.Equal(t, UnitMiles, unit("", UnitMiles))
+}
+
+func TestWhichAnswerIsNewer(t *testing.T) {
+	at := func(recorded, received int, pushed bool, sequence int64) part {
+		p := part{pushed: pushed, sequence: sequence}
+		if recorded != 0 {
+			p.meta.RecordedAt = fuzzTime.Add(time.Duration(recorded) * time.Second)
+		}
+		p.meta.ReceivedAt = fuzzTime.Add(time.Duration(received) * time.Second)
+		return p
+	}
+	for name, tt := range map[string]struct {
+		old, new part
+		newer    bool
+	}{
+		"recorded later, said earlier": {at(1, 9, true, 0), at(2, 8, true, 0), true},
+		"recorded earlier, said later": {at(2, 8, true, 0), at(1, 9, true, 0), false},
+		"the same, a higher sequence":  {at(1, 9, true, 1), at(1, 8, true, 2), true},
+		"the same, a lower sequence":   {at(1, 8, true, 2), at(1, 9, true, 1), false},
+		"the same, no sequence, later": {at(1, 8, true, 0), at(1, 9, true, 0), true},
+		"the same event":               {at(1, 8, true, 1), at(1, 8, true, 1), false},
+		"than a read":                  {at(1, 8, false, 0), at(2, 8, true, 1), true},
+		"not than a later read":        {at(3, 9, false, 0), at(2, 8, true, 1), false},
+		"undated":                      {at(0, 8, true, 0), at(2, 9, true, 0), true},
+		"than one with a clock ahead":  {at(99999, 8, false, 0), at(9, 10, true, 0), true},
+		"a read goes by when it came":  {at(2, 8, true, 5), at(1, 9, false, 0), true},
+		"a read does not by its clock": {at(1, 9, false, 0), at(2, 8, false, 0), false},
+	} {
+		require.Equal(t, tt.newer, tt.new.outdates(tt.old), name)
+	}
+}
+
+// The way back from Connect is checked even where it cannot be wrong: the one of
+// the client was, when that was made.
+func TestCompleteURLNeedsAnAbsoluteWayBack(t *testing.T) {
+	const partial = "https://connect.smartcar.com/battery-capacity?response_type=vehicle_id&token=secret&redirect_uri="
+	_, err := completeURL(&url.URL{Scheme: "https", Host: "connect.smartcar.com"}, partial, "/relative", "STATE234567")
+	var problem *ArgumentError
+	require.ErrorAs(t, err, &problem)
+	require.Equal(t, "redirectURL", problem.Argument)
+	require.NotContains(t, err.Error(), "secret")
 }

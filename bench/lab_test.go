@@ -3,7 +3,9 @@ package bench
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"database/sql"
+	"fmt"
 	"io"
 	"net/http"
 	"path"
@@ -65,7 +67,8 @@ func (answers) RoundTrip(r *http.Request) (*http.Response, error) {
 		body = `{"isPaired":false}`
 	case "user":
 		_, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-		body = `{"id":"` + token + `"}` // each token is that of another owner
+		// Each token is that of another owner. The token itself would be struck out.
+		body = fmt.Sprintf(`{"id":"%x"}`, sha256.Sum256([]byte(token)))
 	}
 	header := http.Header{"Content-Type": {"application/json"}, "Sc-Request-Id": {"f3d1701e-1d57-4e12-9478-698951786698"}}
 	return &http.Response{

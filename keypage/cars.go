@@ -3,6 +3,7 @@ package keypage
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,18 +15,24 @@ import (
 )
 
 const (
-	// garageFor is how long a list of cars is used again by what a page does by
-	// itself. An owner who opens it may have connected another car just now.
+	// garageFor is how long a list of cars is used again by a page that reloads by
+	// itself. An owner who opens the page gets a new list: another car may have been
+	// connected just now.
 	garageFor = time.Minute
 	nameFor   = 24 * time.Hour
-	// namelessFor is how long nobody is asked again who did not say.
+	// namelessFor is how long a car whose name could not be read is not asked again.
 	namelessFor = time.Minute
-	// freshFor is how old a status may be that is shown to an owner who looks.
+	// freshFor is how old the status of a key may be when an owner opens the page.
 	freshFor = 5 * time.Second
+	// addedFor is the same of a key that is there: an owner can remove it in the car,
+	// and nobody says so.
+	addedFor = 5 * time.Minute
+	// lookedFor keeps an owner who loads the page again and again from asking as often.
+	lookedFor = time.Minute
 	// atOnce is how many cars of one page are asked about at the same time.
 	atOnce = 4
-	// pageTime is how long a page may ask. Smartcar allows a car minutes, which
-	// nobody looks at a blank page for: what is not known by then is said to be so.
+	// pageTime is how long a page may take. Smartcar allows a car minutes, but nobody
+	// looks at a blank page for that long: the page says what is not known by then.
 	pageTime = 20 * time.Second
 )
 
@@ -47,6 +54,7 @@ type garage struct {
 type name struct {
 	text, vin string
 	at        time.Time
+	vinLater  bool // the VIN is data of the car, of which nothing is known yet
 }
 
 // car is one car as the page shows it.
@@ -60,11 +68,11 @@ type car struct {
 	failed  bool // asking again may help
 }
 
-// open says that the car's key may still come.
+// open reports whether the owner may still add the key.
 func (c car) open() bool { return c.waiting || c.failed }
 
-// cars are the user's, or the one that was asked for, those that need the key
-// first. Opened says that an owner asks, and not the page by itself.
+// cars returns the user's cars, or the one car in only; those that need the key come
+// first. Opened says that the owner has opened the page, and not the page itself.
 func (h *Handler) cars(ctx context.Context, user *smartcar.User, only string, opened bool) ([]car, error) {
 	ctx, cancel := context.WithTimeout(ctx, pageTime)
 	defer cancel()
@@ -73,7 +81,7 @@ func (h *Handler) cars(ctx context.Context, user *smartcar.User, only string, op
 		return nil, err
 	}
 	if only != "" {
-		if !opened && !slices.Contains(ids, only) { // another replica may have shown it
+		if !opened && !slices.Contains(ids, only) { // the car may be newer than the list of this replica
 			if ids, err = h.garage(ctx, user, true); err != nil {
 				return nil, err
 			}
@@ -122,8 +130,8 @@ func (h *Handler) describe(ctx context.Context, v *smartcar.Vehicle) car {
 	known := h.name(ctx, v)
 	c := car{vehicle: v, Name: known.text}
 	access, err := v.Access(ctx)
-	if err == nil && access.NeedsKey && time.Since(access.Key.At).Abs() > freshFor {
-		// The owner looks at it now: what was learned an hour ago will not do.
+	if err == nil && h.outdated(v, access) {
+		// The owner looks at the page now: a status of an hour ago will not do.
 		if _, err := v.KeyStatus(ctx); err == nil {
 			if fresh, err := v.Access(ctx); err == nil {
 				access = fresh
@@ -145,7 +153,21 @@ func (h *Handler) describe(ctx context.Context, v *smartcar.Vehicle) car {
 	return c
 }
 
-// state puts what the policy knows into the page's words.
+// outdated reports whether the status of a key is too old for an owner who looks.
+func (h *Handler) outdated(v *smartcar.Vehicle, a *smartcar.Access) bool {
+	age := time.Since(a.Key.At).Abs()
+	if a.Key.State != smartcar.KeyInstalled {
+		return a.NeedsKey && age > freshFor
+	}
+	key := v.UserID() + "\x00" + v.ID()
+	if at, ok := h.looked.Get(key); age <= addedFor || ok && time.Since(at).Abs() < lookedFor {
+		return false
+	}
+	h.looked.Put(key, time.Now())
+	return true
+}
+
+// state turns what the policy knows into the words of the page.
 func (h *Handler) state(a *smartcar.Access) (carState, string) {
 	t := h.config.Texts
 	switch {
@@ -167,12 +189,16 @@ func (h *Handler) state(a *smartcar.Access) (carState, string) {
 	return notKnown, t.ReasonNeverKnown
 }
 
-// name reads what the car is called, and its VIN where that is wanted. It
-// identifies the car to its owner and is worth no failure.
+// name reads what the car is called, and its VIN if that is wanted. The page can do
+// without either, so an error is dropped.
 func (h *Handler) name(ctx context.Context, v *smartcar.Vehicle) name {
 	key := v.UserID() + "\x00" + v.ID()
 	n, ok := h.names.Get(key)
 	if ok && time.Since(n.at).Abs() < nameFor {
+		if n.vinLater {
+			_ = n.addVIN(ctx, v)
+			h.names.Put(key, n)
+		}
 		return n
 	}
 	n = name{text: h.config.Texts.Car, at: time.Now()}
@@ -182,10 +208,7 @@ func (h *Handler) name(ctx context.Context, v *smartcar.Vehicle) name {
 			n.text = text
 		}
 		if h.config.VINInLink {
-			var vin *smartcar.VINReading
-			if vin, err = v.VIN(ctx); err == nil {
-				n.vin = vin.VIN
-			}
+			err = n.addVIN(ctx, v)
 		}
 	}
 	if err != nil {
@@ -195,8 +218,22 @@ func (h *Handler) name(ctx context.Context, v *smartcar.Vehicle) name {
 	return n
 }
 
-// nameOf is "Tesla Model Y 2023": what Smartcar says is shown as text, cut
-// where it is no name any more.
+// addVIN reads the VIN where that asks no car: an owner who looks at a page must not
+// cost the program a turn. On API v3 it is known once the program has read data.
+func (n *name) addVIN(ctx context.Context, v *smartcar.Vehicle) error {
+	vin, err := v.With(smartcar.WithoutTurn()).VIN(ctx)
+	n.vinLater = errors.Is(err, smartcar.ErrTakesTurn)
+	switch {
+	case n.vinLater:
+		return nil
+	case err == nil:
+		n.vin = vin.VIN
+	}
+	return err
+}
+
+// nameOf is the name of a car, such as "Tesla Model Y 2023". A text that is too long
+// for a name is cut.
 func nameOf(a *smartcar.AttributesReading) string {
 	const longest = 60
 	brand := a.Make

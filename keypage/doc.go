@@ -28,7 +28,8 @@
 // API v3 tells whether the key is there with the car's data only, and nobody is
 // asked for that: the page shows the link to whoever may need it, and turns when a
 // read of yours, a command or a webhook has shown the key; see
-// [smartcar.Client.WebhookReceiver].
+// [smartcar.Client.WebhookReceiver]. There the VIN is data, too: with
+// [Config].VINInLink, the link has it from the first read of yours on.
 //
 // # Security
 //

@@ -178,3 +178,19 @@ func TestStreamOfACarThatIsNew(t *testing.T) {
 		require.Equal(t, []string{"added", "end"}, listen(t.Context(), page, "/events?vehicle="+smartcartest.ModelY).events)
 	})
 }
+
+// Whose key was there once may have removed it since: nobody says so.
+func TestKeyThatWasRemoved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		user := connected(t, sim)
+		page := pageOf(t, user, nil)
+		target := "/?vehicle=" + smartcartest.Model3
+		_, err := user.Vehicle(smartcartest.Model3).Battery(t.Context())
+		require.NoError(t, err)
+		require.NotContains(t, get(page, target, iPhone).Body.String(), keyLink)
+		require.NoError(t, sim.Unpair(smartcartest.Model3))
+		time.Sleep(6 * time.Minute)
+		require.Contains(t, get(page, target, iPhone).Body.String(), keyLink)
+	})
+}

@@ -54,6 +54,7 @@ type Handler struct {
 	css, js []byte
 	garages *lru.Cache[string, garage]
 	names   *lru.Cache[string, name]
+	looked  *lru.Cache[string, time.Time] // when an added key was looked at
 
 	mu      sync.Mutex
 	streams map[string]held // by user
@@ -96,7 +97,7 @@ func New(config Config) (*Handler, error) {
 	}
 	return &Handler{
 		config: config, page: page, css: append(css, config.CSS...), js: js,
-		garages: lru.New[string, garage](keptUsers), names: lru.New[string, name](keptCars),
+		garages: lru.New[string, garage](keptUsers), names: lru.New[string, name](keptCars), looked: lru.New[string, time.Time](keptCars),
 		streams: make(map[string]held), closing: make(chan struct{}),
 	}, nil
 }
@@ -113,7 +114,7 @@ func (h *Handler) Close() {
 // ServeHTTP answers GET and HEAD.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	protect(w.Header())
-	if h.page == nil { // it was declared, and not made
+	if h.page == nil { // not from New
 		http.Error(w, "the keypage.Handler must come from keypage.New", http.StatusInternalServerError)
 		return
 	}
@@ -138,8 +139,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// protect keeps the page to itself: no other site is asked for anything, shown
-// it in a frame, or told where the owner came from.
+// protect sets the headers by which the page loads nothing from other sites, is not
+// shown in a frame, and does not tell other sites its address.
 func protect(header http.Header) {
 	header.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "+
 		"base-uri 'none'; form-action 'self'; frame-ancestors 'none'")
@@ -159,7 +160,7 @@ func (h *Handler) serveFile(w http.ResponseWriter, r *http.Request, contentType 
 // who is the user of a request, or nil after it has been answered.
 func (h *Handler) who(w http.ResponseWriter, r *http.Request) *smartcar.User {
 	user, err := h.config.Who(r)
-	if err != nil || user == nil || user.ID() == "" { // client.User("") is nobody, too
+	if err != nil || user == nil || user.ID() == "" { // client.User("") is no user
 		h.log(r.Context(), "no user", err)
 		h.problem(w, r, http.StatusUnauthorized)
 		return nil
@@ -212,7 +213,7 @@ func (h *Handler) problem(w http.ResponseWriter, r *http.Request, status int) {
 	case http.StatusConflict:
 		v.Problem, v.Done = t.Reconnect, h.config.Done
 	default:
-		if loads(r) > 0 { // without JavaScript it waits for a key, and goes on
+		if loads(r) > 0 { // the page reloads itself to wait for a key, without JavaScript
 			v.reload(r)
 		}
 	}

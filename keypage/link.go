@@ -11,7 +11,8 @@ import (
 	"rsc.io/qr"
 )
 
-// validDone: what the developer configures may leave the site, but not the web.
+// validDone reports whether Config.Done is a path or an https URL: the developer may
+// send owners to another site.
 func validDone(raw string) bool {
 	if sameSite(raw) {
 		return true
@@ -37,8 +38,8 @@ func notInURL(r rune) bool { return r <= ' ' || r > '~' || r == '\\' }
 
 func notInPath(r rune) bool { return r < ' ' || r == 0x7f || r == '\\' }
 
-// done is where the owner goes on to; false for a return address that is
-// refused.
+// done is where the owner goes next. It returns false if the return address in the
+// query is refused.
 func (h *Handler) done(r *http.Request) (string, bool) {
 	wanted, ok := r.URL.Query()["return"]
 	if !ok || !h.config.AllowReturn {
@@ -51,7 +52,8 @@ func (h *Handler) done(r *http.Request) (string, bool) {
 // that is not ours.
 func again(r *http.Request) string { return pageAddress(r, 0) }
 
-// pageAddress counts the loads, so that a page that loads itself comes to an end.
+// pageAddress is the address of the page with a count of its loads, which ends the
+// reloading.
 func pageAddress(r *http.Request, n int) string {
 	query := url.Values{}
 	for _, key := range []string{"vehicle", "return"} {
@@ -65,9 +67,9 @@ func pageAddress(r *http.Request, n int) string {
 	return "?" + query.Encode()
 }
 
-// redirectInside adds the slash that was forgotten: what stands beside the page
-// would be looked for one folder above it. The address is relative, because
-// nobody knows what the outside calls us.
+// redirectInside adds the slash at the end of the path. Without it, the browser would
+// look for the style and the script one folder above. The address is relative, because
+// the path before StripPrefix is not known here.
 func redirectInside(w http.ResponseWriter, r *http.Request) {
 	last := r.RequestURI
 	if u, err := url.ParseRequestURI(r.RequestURI); err == nil {

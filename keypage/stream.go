@@ -16,9 +16,9 @@ const (
 	// then. Browsers and proxies close silent ones after a minute or so.
 	streamLife = time.Hour
 	streamBeat = 15 * time.Second
-	// streamsPerUser and waitsPerUser bound what one account can hold open. A car
-	// that is waited for looks into the store every 3 seconds; the only stream of
-	// an account may wait for however many it has.
+	// streamsPerUser and waitsPerUser bound what one account can hold open. Each wait
+	// for a car looks into the store every 3 seconds. If an account has one stream only,
+	// that may wait for any number of cars.
 	streamsPerUser = 8
 	waitsPerUser   = 200
 )
@@ -31,7 +31,8 @@ type held struct{ streams, waits int }
 // cars: the page does.
 func (h *Handler) serveEvents(w http.ResponseWriter, r *http.Request) {
 	if site := r.Header.Get("Sec-Fetch-Site"); site == "cross-site" || site == "same-site" {
-		// It could not read them, but hold the owner's streams, and see them end.
+		// Another site could not read the events, but could use up the owner's streams,
+		// and notice when they end.
 		http.Error(w, "events are for the page only", http.StatusForbidden)
 		return
 	}
@@ -54,7 +55,7 @@ func (h *Handler) serveEvents(w http.ResponseWriter, r *http.Request) {
 	}
 	waits := held{waits: len(slices.DeleteFunc(slices.Clone(cars), func(c car) bool { return !c.open() }))}
 	if !h.hold(user.ID(), waits) {
-		http.Error(w, tooMany, http.StatusTooManyRequests) // the script looks now and then
+		http.Error(w, tooMany, http.StatusTooManyRequests) // the script then reloads the page now and then
 		return
 	}
 	defer h.release(user.ID(), waits)
@@ -94,7 +95,7 @@ func (h *Handler) waitFor(ctx context.Context, cars []car) <-chan struct{} {
 	came := make(chan struct{}, len(cars)+1)
 	var waiting sync.WaitGroup
 	if !slices.ContainsFunc(cars, car.open) {
-		came <- struct{}{} // since the page was shown: it has to be shown again
+		came <- struct{}{} // the key came since the page was shown: the page has to change
 	}
 	for _, c := range cars {
 		if !c.open() {
@@ -129,7 +130,7 @@ func (h *Handler) stream(ctx context.Context, w http.ResponseWriter, out *http.R
 			}
 			text = "event: added\ndata: added\n\n"
 		case <-h.closing:
-			return // the script comes back, to another replica perhaps
+			return // the script connects again, maybe to another replica
 		case <-ctx.Done():
 			_ = send(w, out, "event: end\ndata: end\n\n")
 			return
@@ -140,8 +141,8 @@ func (h *Handler) stream(ctx context.Context, w http.ResponseWriter, out *http.R
 	}
 }
 
-// send gives every event its own deadline: that of the server is for pages, and
-// without one who reads nothing would be waited for.
+// send gives every event a deadline of its own. The server's is meant for pages; without
+// any, a browser that reads nothing would block the stream.
 func send(w http.ResponseWriter, out *http.ResponseController, text string) bool {
 	_ = out.SetWriteDeadline(time.Now().Add(streamBeat))
 	if _, err := w.Write([]byte(text)); err != nil {
@@ -152,7 +153,8 @@ func send(w http.ResponseWriter, out *http.ResponseController, text string) bool
 
 const tooMany = "too many pages are open"
 
-// hold reports whether the account may hold more.
+// hold counts more streams and waits of an account, and reports whether it may have
+// them.
 func (h *Handler) hold(user string, more held) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar"
+	"github.com/seed-498a1bc4/smartcar/keypage"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
 	"github.com/stretchr/testify/require"
 )
@@ -66,4 +67,30 @@ func TestV3KeyThatIsKnownToBeMissing(t *testing.T) {
 	body := get(pageOf(t, user, nil), "/?vehicle="+smartcartest.ModelY, desktop).Body.String()
 	require.Contains(t, body, `<p class="badge">Key needed</p>`)
 	require.Equal(t, 1, strings.Count(body, "<svg"))
+}
+
+// A page takes no turn: the VIN is in the link once a read of the program's has
+// brought it.
+func TestV3LinkWithVINTakesNoTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		user := connectedV3(t, sim)
+		page := pageOf(t, user, func(c *keypage.Config) { c.VINInLink = true })
+		for range 3 {
+			body := get(page, "/?vehicle="+smartcartest.ModelY, iPhone).Body.String()
+			require.Contains(t, body, `href="`+keyLink+`"`)
+			time.Sleep(2 * time.Minute)
+		}
+		get(page, "/", iPhone)
+		for _, c := range smartcartest.DefaultGarage() {
+			for _, e := range sim.Ledger(c.ID) {
+				require.NotEqual(t, smartcartest.Data, e.Kind, c.ID)
+			}
+		}
+		_, err := user.Vehicle(smartcartest.ModelY).Battery(t.Context())
+		require.NoError(t, err, "the turn is the program's")
+		body := get(page, "/?vehicle="+smartcartest.ModelY, iPhone).Body.String()
+		require.Contains(t, body, keyLink+"?vin=")
+		require.Empty(t, sim.BrokenWindows(smartcartest.ModelY))
+	})
 }

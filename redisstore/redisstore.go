@@ -49,11 +49,11 @@ import (
 	"github.com/seed-498a1bc4/smartcar/store"
 )
 
-// Store is a [smartcar.Store]. It is safe for concurrent use, starts no
+// Store is a [store.Store]. It is safe for concurrent use, starts no
 // goroutine, and has nothing to close: the client is the caller's.
 //
 // Each method is one script on the node that holds the key, so one round trip
-// (two where the node does not know the script yet). [smartcar.Record.Now] is
+// (two where the node does not know the script yet). [store.Record.Now] is
 // the clock of that node, and comes with every answer, also beside
 // [store.ErrNotFound] and [store.ErrConflict].
 //
@@ -167,7 +167,7 @@ func decode(data string) (store.Record, error) {
 	return store.Record{Value: []byte(data[headSize:]), Revision: store.Revision(data[:headSize])}, nil
 }
 
-// Load implements [smartcar.Store].
+// Load implements [store.Store].
 func (s *Store) Load(ctx context.Context, key string) (store.Record, error) {
 	r, err := s.run(ctx, s.load, key)
 	if err != nil {
@@ -179,7 +179,7 @@ func (s *Store) Load(ctx context.Context, key string) (store.Record, error) {
 	return r.record("load")
 }
 
-// CompareAndSwap implements [smartcar.Store]. A ttl counts in milliseconds,
+// CompareAndSwap implements [store.Store]. A ttl counts in milliseconds,
 // rounded up; one below zero is as zero.
 func (s *Store) CompareAndSwap(ctx context.Context, key string, old store.Revision, value []byte, ttl time.Duration) (store.Record, error) {
 	head := newHead()
@@ -204,7 +204,7 @@ func (s *Store) CompareAndSwap(ctx context.Context, key string, old store.Revisi
 	return record, store.ErrConflict
 }
 
-// Delete implements [smartcar.Store].
+// Delete implements [store.Store].
 func (s *Store) Delete(ctx context.Context, key string, old store.Revision) error {
 	r, err := s.run(ctx, s.delete, key, string(old))
 	switch {
@@ -229,8 +229,8 @@ func failed(operation string, err error) error {
 	return fmt.Errorf("redisstore: %s: %w", operation, err)
 }
 
-// endOf says that the context ended, where that is why err came back: the
-// connection notices a deadline as a timeout of its own, and a little earlier.
+// endOf adds the end of the context to err if that is why the call failed: the
+// connection takes a deadline for a timeout of its own, and a little earlier.
 func endOf(ctx context.Context, err error) error {
 	ended := ctx.Err()
 	if deadline, ok := ctx.Deadline(); ok && ended == nil && !time.Now().Before(deadline) {

@@ -112,7 +112,7 @@ func (onceCmd) NoRetry() bool { return true }
 // String implements [redis.Cmder].
 func (c onceCmd) String() string { return c.Name() + " of smartcar/redisstore" }
 
-// errNotMade: the Store was declared.
+// errNotMade is the error of a Store that New has not made.
 var errNotMade = errors.New("the Store must come from redisstore.New")
 
 var errReply = errors.New("the server answered something else than the script returns")

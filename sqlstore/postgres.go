@@ -12,16 +12,15 @@ import (
 	"github.com/seed-498a1bc4/smartcar/store"
 )
 
-// postgres is one statement a call, but for an update that is refused, which
-// reads what stands there in a second one: the plainest statement that can be
-// makes a write that lands, which is nearly all of them, a third cheaper.
+// postgres uses one statement a call. Only an update that is refused takes a second
+// one, which reads the current record: that keeps the first statement plain, and makes
+// a write that lands, as nearly all do, a third cheaper.
 //
 // All parts of a statement share a snapshot, but under READ COMMITTED one that
 // had to wait for another transaction sees what that one wrote, while the rest
-// of the statement does not. What an insert reports as current would then be
-// out of date; it shows by contradicting the refusal, and then the statement is
-// run again, with a new snapshot. Each repetition means that somebody else's
-// write succeeded.
+// of the statement does not. What an insert reports as current is then out of date:
+// it contradicts the refusal, and the statement is run again, with a new snapshot. So
+// each repetition means that a write of another process succeeded.
 type postgres struct {
 	db    *sql.DB
 	table string
@@ -78,8 +77,8 @@ SELECT EXISTS (SELECT FROM deleted), r.revision
 FROM (SELECT clock_timestamp() AS now) t
 LEFT JOIN TABLE r ON r.key = $1 AND (r.expires_at IS NULL OR r.expires_at > t.now)`
 
-	// An array and not IN: it is computed once, whatever the plan. Rows that
-	// somebody is working on are left for the next time.
+	// An array and not IN: it is computed once, whatever the plan. Rows that another
+	// transaction has locked are left for the next time.
 	pgPurge = `
 DELETE FROM TABLE WHERE expires_at <= statement_timestamp() AND key = ANY (ARRAY (
 	SELECT key FROM TABLE WHERE expires_at <= statement_timestamp()
@@ -125,7 +124,7 @@ func (p *postgres) swap(ctx context.Context, key string, old, fresh, value []byt
 		case err == nil:
 			return store.Record{Now: now}, nil
 		case serializationFailed(err):
-			continue // overtaken
+			continue // another write was faster
 		case !errors.Is(err, sql.ErrNoRows):
 			return store.Record{}, ended(ctx, err)
 		}
@@ -149,7 +148,7 @@ func (p *postgres) insert(ctx context.Context, key string, fresh, value []byte, 
 		case err != nil && !serializationFailed(err):
 			return store.Record{}, ended(ctx, err)
 		case err != nil || !written && revision == nil:
-			continue // overtaken
+			continue // another write was faster
 		case written:
 			return store.Record{Now: now}, nil
 		}
@@ -166,7 +165,7 @@ func (p *postgres) remove(ctx context.Context, key string, old []byte) error {
 		case err != nil && !serializationFailed(err):
 			return ended(ctx, err)
 		case err != nil || !deleted && len(old) > 0 && string(revision) == string(old):
-			continue // overtaken
+			continue // another write was faster
 		case deleted || revision == nil:
 			return nil
 		}
@@ -199,8 +198,9 @@ func grid(ttl time.Duration) float64 {
 	return math.Ceil(ttl.Seconds() / 100)
 }
 
-// serializationFailed: where the user raised the isolation level, a statement
-// that was overtaken fails, and has done nothing.
+// serializationFailed reports whether a statement failed because another transaction
+// was faster, without doing anything. It happens if the user has raised the isolation
+// level.
 func serializationFailed(err error) bool {
 	var state interface{ SQLState() string }
 	return errors.As(err, &state) && state.SQLState() == "40001"

@@ -27,8 +27,8 @@ const (
 
 const (
 	defaultTable = "smartcar_records"
-	// purgeEvery and purgeRows bound what a write does for others. More rows
-	// can go than writes can make, so expired rows do not pile up.
+	// Each purgeEvery-th write removes up to purgeRows expired rows. That is more rows
+	// than so many writes can make, so expired rows do not pile up.
 	purgeEvery = 64
 	purgeRows  = 100
 	// purgeTime bounds how long the write waits for that.
@@ -111,7 +111,7 @@ func New(ctx context.Context, db *sql.DB, dialect Dialect, opts ...Option) (*Sto
 	return s, nil
 }
 
-// ready reports a Store that was declared, and not made by New.
+// ready returns the error of a Store that New has not made.
 func (s *Store) ready() error {
 	if s == nil || s.backend == nil {
 		return errors.New("sqlstore: the Store must come from sqlstore.New")
@@ -183,7 +183,7 @@ func (s *Store) wrote(ctx context.Context) {
 	_, _ = s.backend.purge(ctx, purgeRows)
 }
 
-// failed gives what is not an answer of a store our name.
+// failed names this package in an error that is not one of the two answers of a store.
 func failed(what string, err error) error {
 	if err == nil || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict) {
 		return err

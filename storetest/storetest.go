@@ -1,14 +1,14 @@
-// Package storetest is the conformance suite of [smartcar.Store]: it runs
+// Package storetest is the conformance suite of [store.Store]: it runs
 // against any implementation and reports where the contract is broken.
 //
 //	func TestStore(t *testing.T) {
 //		backing := startBacking(t)
-//		storetest.Run(t, func(t *testing.T) smartcar.Store {
+//		storetest.Run(t, func(t *testing.T) store.Store {
 //			return openStore(t, backing)
 //		}, storetest.Shared())
 //	}
 //
-// It imports the standard library and package smartcar only. What it cannot
+// It imports the standard library and package store only. What it cannot
 // see is what a store promises to survive: a crash, a restart, a failover.
 // Those tests are the store's own.
 package storetest
@@ -159,11 +159,11 @@ func (s *suite) handles() []store.Store {
 
 // key returns a key that no other check and no other run uses.
 func (s *suite) key(name string) string {
-	return s.keep("storetest/" + s.run + "/" + name)
+	return s.track("storetest/" + s.run + "/" + name)
 }
 
 // keep has the key removed in the end.
-func (s *suite) keep(key string) string {
+func (s *suite) track(key string) string {
 	s.keys = append(s.keys, key)
 	return key
 }

@@ -100,13 +100,13 @@ func checkKeys(ctx context.Context, s *suite) {
 	var keys []string
 	for _, odd := range oddNames() {
 		// Odd at both ends, and between two names that many share.
-		keys = append(keys, s.keep(odd+s.run+odd), s.key(odd))
+		keys = append(keys, s.track(odd+s.run+odd), s.key(odd))
 	}
 	long := s.key("")
 	long += strings.Repeat("l", 511-len(long))
-	keys = append(keys, s.keep(long+"1"), s.keep(long+"2"), s.keep(long))
+	keys = append(keys, s.track(long+"1"), s.track(long+"2"), s.track(long))
 	wide := s.key("wide/")
-	keys = append(keys, s.keep(wide+strings.Repeat("車", (512-len(wide))/len("車"))))
+	keys = append(keys, s.track(wide+strings.Repeat("車", (512-len(wide))/len("車"))))
 
 	records := make(map[string]store.Record, len(keys))
 	for i, key := range keys {

@@ -38,6 +38,8 @@ func vehicleCalls() map[string]func(context.Context, *smartcar.Vehicle) error {
 		},
 		"Disconnect":  func(ctx context.Context, v *smartcar.Vehicle) error { return v.Disconnect(ctx) },
 		"Wait":        func(ctx context.Context, v *smartcar.Vehicle) error { return v.Wait(ctx) },
+		"ResetCar":    func(ctx context.Context, v *smartcar.Vehicle) error { return v.ResetCar(ctx) },
+		"Pause":       func(ctx context.Context, v *smartcar.Vehicle) error { return v.Pause(ctx, time.Time{}) },
 		"SetKeyState": func(ctx context.Context, v *smartcar.Vehicle) error { return v.SetKeyState(ctx, smartcar.KeyMissing) },
 		"Watch": func(ctx context.Context, v *smartcar.Vehicle) error {
 			for _, err := range v.Watch(ctx, smartcar.Battery) {
@@ -147,7 +149,7 @@ func TestVehicleIDsStayOneSegment(t *testing.T) {
 	for id, segment := range hostileIDs {
 		for name, call := range vehicleCalls() {
 			switch name {
-			case "Watch", "Wait", "SetKeyState", "KeyStatus", "Access": // make requests of the others
+			case "Watch", "Wait", "SetKeyState", "ResetCar", "Pause", "KeyStatus", "Access": // make requests of the others
 				continue
 			}
 			transport := &anyPath{canned: newCanned(t)}

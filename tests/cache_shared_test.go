@@ -33,28 +33,25 @@ func TestReadInFlightIsShared(t *testing.T) {
 		v := user.Vehicle(smartcartest.ModelY)
 		first := inFlight(t, sim, v, smartcartest.Fault{Latency: 20 * time.Second})
 
-		_, err := v.Odometer(t.Context())
+		_, err := v.Battery(t.Context())
 		var limited *smartcar.RateLimitError
-		require.ErrorAs(t, err, &limited)
+		require.ErrorAs(t, err, &limited, "it was not asked for that")
 		require.True(t, limited.InFlight)
 
 		shared := make(chan error)
 		for range 5 {
 			go func() {
-				r, err := v.With(smartcar.ShareInFlight()).Odometer(t.Context())
+				r, err := v.Odometer(t.Context())
 				if err == nil && (r.Source != smartcar.SourceCache || r.Stale || r.Distance == nil) {
 					err = errors.New("not the answer of the first caller")
 				}
 				shared <- err
 			}()
 		}
-		other := make(chan error)
-		go func() { _, err := v.With(smartcar.ShareInFlight()).Battery(t.Context()); other <- err }()
 		require.NoError(t, <-first)
 		for range 5 {
 			require.NoError(t, <-shared)
 		}
-		require.ErrorIs(t, <-other, smartcar.ErrRateLimited, "it was not asked for that")
 		require.Equal(t, 1, countedData(sim, smartcartest.ModelY))
 		require.Empty(t, sim.BrokenWindows(smartcartest.ModelY))
 	})
@@ -73,7 +70,7 @@ func TestReadInFlightIsSharedInAnyOrder(t *testing.T) {
 			first := make(chan error, 1)
 			go func() { _, err := v.Odometer(t.Context()); first <- err }()
 			synctest.Wait()
-			_, err := v.With(smartcar.ShareInFlight()).Odometer(t.Context())
+			_, err := v.Odometer(t.Context())
 			require.NoError(t, err)
 			require.NoError(t, <-first)
 			time.Sleep(window + time.Second)
@@ -98,7 +95,7 @@ func TestReadAboutToLeaveIsShared(t *testing.T) {
 		go func() { _, err := v.Odometer(t.Context()); first <- err }()
 		time.Sleep(50 * time.Millisecond)
 		require.Zero(t, countedData(sim, smartcartest.ModelY))
-		_, err = v.With(smartcar.ShareInFlight()).Odometer(t.Context())
+		_, err = v.Odometer(t.Context())
 		require.NoError(t, err)
 		require.NoError(t, <-first)
 		require.Equal(t, 1, countedData(sim, smartcartest.ModelY))
@@ -107,7 +104,7 @@ func TestReadAboutToLeaveIsShared(t *testing.T) {
 
 func TestSharedReadThatFails(t *testing.T) {
 	for name, opts := range map[string][]smartcar.CallOption{
-		"sharing": {smartcar.ShareInFlight()}, "sharing or stale": {smartcar.ShareInFlight(), smartcar.AllowStale()},
+		"sharing": nil, "sharing or stale": {smartcar.AllowStale()},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -134,11 +131,7 @@ func TestSharedReadIsNotAnEarlierAnswer(t *testing.T) {
 		require.NoError(t, err)
 		time.Sleep(window + time.Second)
 		first := inFlight(t, sim, v, smartcartest.Fault{Latency: 20 * time.Second})
-		stale, err := v.With(smartcar.AllowStale()).Odometer(t.Context())
-		require.NoError(t, err)
-		require.True(t, stale.Stale)
-		require.Equal(t, old.RecordedAt, stale.RecordedAt)
-		fresh, err := v.With(smartcar.ShareInFlight(), smartcar.AllowStale()).Odometer(t.Context())
+		fresh, err := v.With(smartcar.AllowStale()).Odometer(t.Context())
 		require.NoError(t, err)
 		require.False(t, fresh.Stale)
 		require.True(t, fresh.RecordedAt.After(old.RecordedAt))
@@ -155,7 +148,7 @@ func TestWaitingForASharedReadEndsWithTheContext(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		began := time.Now()
-		_, err := v.With(smartcar.ShareInFlight()).Odometer(ctx)
+		_, err := v.Odometer(ctx)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.Equal(t, time.Second, time.Since(began))
 		require.NoError(t, <-first)
@@ -209,7 +202,7 @@ func TestSharedCarInFlightLeaksNothing(t *testing.T) {
 		done := make(chan error)
 		go func() { _, err := alice.Odometer(t.Context()); done <- err }()
 		synctest.Wait()
-		_, err = bob.With(smartcar.ShareInFlight(), smartcar.AllowStale()).Odometer(t.Context())
+		_, err = bob.With(smartcar.AllowStale()).Odometer(t.Context())
 		require.ErrorIs(t, err, smartcar.ErrRateLimited)
 		require.NoError(t, <-done)
 	})
@@ -318,7 +311,7 @@ func TestStoredAnswersKeepLocationsOnlyWhenAskedFor(t *testing.T) {
 func TestStoredAnswersEndWithTheirAge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
-		a, b, db := twoReplicas(t, sim, smartcar.StoredAnswers{MaxAge: time.Hour})
+		a, b, db := twoReplicas(t, sim, smartcar.StoredAnswers{Keep: time.Hour})
 		_, err := a.Vehicle(smartcartest.ModelY).Odometer(t.Context())
 		require.NoError(t, err)
 		time.Sleep(time.Hour - time.Second)
@@ -326,7 +319,7 @@ func TestStoredAnswersEndWithTheirAge(t *testing.T) {
 		require.NoError(t, err)
 		time.Sleep(time.Second)
 		require.False(t, db.holds(t, smartcartest.ModelY, "odometer"))
-		_, err = newClient(t, sim, smartcar.WithStore(db), smartcar.WithStoredAnswers(smartcar.StoredAnswers{MaxAge: time.Hour})).
+		_, err = newClient(t, sim, smartcar.WithStore(db), smartcar.WithStoredAnswers(smartcar.StoredAnswers{Keep: time.Hour})).
 			User(a.ID()).Vehicle(smartcartest.ModelY).With(smartcar.AllowStale()).Odometer(t.Context())
 		require.ErrorIs(t, err, smartcar.ErrRateLimited)
 	})
@@ -407,7 +400,7 @@ func TestStoredAnswersAreNotNeeded(t *testing.T) {
 func TestStoredAnswersHaveBounds(t *testing.T) {
 	sim := smartcartest.New()
 	for argument, bounds := range map[string]smartcar.StoredAnswers{
-		"StoredAnswers.MaxAge":   {MaxAge: 91 * 24 * time.Hour},
+		"StoredAnswers.Keep":     {Keep: 91 * 24 * time.Hour},
 		"StoredAnswers.MaxBytes": {MaxBytes: 1<<20 + 1},
 	} {
 		_, err := smartcar.New(smartcar.Config{
@@ -417,4 +410,24 @@ func TestStoredAnswersHaveBounds(t *testing.T) {
 		require.ErrorAs(t, err, &bad)
 		require.Equal(t, argument, bad.Argument)
 	}
+}
+
+// To forget a user makes no room in the cache: the answers of others stay.
+func TestForgetLeavesTheAnswersOfOthersInTheCache(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		db := newSpoiledStore()
+		client := apiClient(t, sim, smartcar.V3, smartcar.WithStore(db), smartcar.WithAnswerCache(2))
+		v := client.User(connect(t, sim, client).UserID).Vehicle(smartcartest.ModelS2018)
+		_, err := v.Odometer(t.Context())
+		require.NoError(t, err)
+		elsewhere := apiClient(t, sim, smartcar.V3, smartcar.WithStore(db)).User("another")
+		for _, id := range []string{"car-1", "car-2", "car-3"} {
+			require.NoError(t, elsewhere.Vehicle(id).SetKeyState(t.Context(), smartcar.KeyMissing))
+		}
+		require.NoError(t, client.User("another").Forget(t.Context()))
+		odometer, err := v.Odometer(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, smartcar.SourceCache, odometer.Source)
+	})
 }

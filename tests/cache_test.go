@@ -415,14 +415,14 @@ func TestStaleAnswersWhereSmartcarLimitsTheVehicle(t *testing.T) {
 	})
 }
 
-// Failures that are no limit are told, stale answers or not.
+// Failures that are neither a limit nor sleep are told, stale answers or not.
 func TestStaleAnswersHideNoOtherError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
 		v := metCar(t, sim).With(smartcar.AllowStale())
 		_, err := v.Odometer(t.Context())
 		require.NoError(t, err)
-		for _, f := range []smartcartest.Fault{{ErrorType: "PERMISSION"}, {Status: 503, Times: 3}, {ErrorType: "VEHICLE_STATE", ErrorCode: "ASLEEP"}} {
+		for _, f := range []smartcartest.Fault{{ErrorType: "PERMISSION"}, {Status: 503, Times: 3}, {ErrorType: "VEHICLE_STATE", ErrorCode: "UNREACHABLE"}} {
 			f.Path = "/odometer"
 			sim.Inject(f)
 			_, err = v.Odometer(t.Context())

@@ -18,6 +18,8 @@ func TestCodesAreShortAndSaidForPeople(t *testing.T) {
 		"server-limit":      smartcar.RuleServer,
 		"application-limit": smartcar.RuleApplication,
 		"store-away":        smartcar.RuleStore,
+		"budget":            smartcar.RuleBudget,
+		"paused":            smartcar.RulePaused,
 
 		"streaming": smartcar.ClassStreaming,
 		"legacy":    smartcar.ClassLegacy,

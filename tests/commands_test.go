@@ -81,7 +81,7 @@ func TestCommandAnswersOfEveryForm(t *testing.T) {
 		"accepted":         {jsonReply(202, `{"status":"success"}`), "success", ""},
 		"created":          {jsonReply(201, `{"status":"success","message":"ok"}`), "success", "ok"},
 		"no content":       {reply{status: 204}, "", ""},
-		"empty":            {reply{status: 200}, "", ""},
+		"in capitals":      {jsonReply(200, `{"status":"SUCCESS"}`), "SUCCESS", ""},
 		"with more fields": {jsonReply(200, `{"status":"success","message":null,"trace":{"id":1}}`), "success", ""},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -232,6 +232,38 @@ func TestTextsOfErrorsNameTheCause(t *testing.T) {
 	require.ErrorContains(t, away, "store failed: connection refused")
 }
 
+// Whatever the client had to ask first, an error names what the caller asked for,
+// and does not blame a token that is known to be good.
+func TestErrorsNameTheOperationThatWasAskedFor(t *testing.T) {
+	t.Parallel()
+	for _, api := range []smartcar.API{smartcar.V2, smartcar.V3} {
+		sim := smartcartest.New()
+		client := borderClient(t, sim, api, sim.Transport(), onceOnly())
+		grant, err := borderConnect(t, sim, client)
+		require.NoError(t, err)
+		v := client.User(grant.UserID).Vehicle("11111111-2222-4333-8444-555555555555")
+		ask := map[string]func() error{
+			"battery":    func() error { _, err := v.Battery(t.Context()); return err },
+			"snapshot":   func() error { _, err := v.Snapshot(t.Context(), smartcar.Fuel); return err },
+			"lock":       func() error { _, err := v.Lock(t.Context()); return err },
+			"access":     func() error { _, err := v.Access(t.Context()); return err },
+			"key-status": func() error { _, err := v.KeyStatus(t.Context()); return err },
+		}
+		for range 2 { // the second time, no token is renewed
+			for name, call := range ask {
+				err := call()
+				require.ErrorContains(t, err, "smartcar: "+name+": ", api)
+				require.EqualValues(t, name, borderError(t, err).Operation)
+				require.NotContains(t, err.Error(), "malformed")
+				if api == smartcar.V2 {
+					require.ErrorIs(t, err, smartcar.ErrUnauthorized)
+					require.ErrorContains(t, err, "does not reach this vehicle")
+				}
+			}
+		}
+	}
+}
+
 // The owner's car is of a make that the application is not enabled for: neither the
 // owner nor another run of Connect can help, so the text says which make it is.
 func TestApplicationThatIsNotEnabledForAMake(t *testing.T) {

@@ -74,7 +74,7 @@ func TestSentinelsMatchByTypeAndCode(t *testing.T) {
 	for name, want := range map[string][]string{
 		"authentication.null":                                           {"Unauthorized"},
 		"billing.account-suspended":                                     {"Billing"},
-		"billing.vehicle-request-limit":                                 {"Billing"},
+		"billing.vehicle-request-limit":                                 {"Billing", "RateLimited"},
 		"status-430-empty":                                              {"Billing", "UnexpectedAnswer"},
 		"compatibility.make-not-compatible":                             {"NotSupported"},
 		"compatibility.platform-not-capable":                            {"NotSupported", "Reauthenticate"},

@@ -44,10 +44,9 @@ func TestConnectionsOfOddAnswers(t *testing.T) {
 	}{
 		"none":                      {[]reply{readFixture(t, "v2/management/connections.empty").reply()}, 0, 1},
 		"the older name of a date":  {[]reply{readFixture(t, "v2/management/connections.created-at").reply()}, 1, 1},
-		"one cursor for ever":       {[]reply{page}, 4, 2},
+		"one cursor for ever":       {[]reply{page}, 2, 2},
 		"a cursor and nothing else": {[]reply{jsonReply(200, `{"connections":[],"paging":{"cursor":"more"}}`)}, 0, 1},
 		"no paging at all":          {[]reply{jsonReply(200, `{"connections":[{"userId":"u","vehicleId":"v"}]}`)}, 1, 1},
-		"nulls":                     {[]reply{jsonReply(200, `{"connections":null,"paging":null}`)}, 0, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			transport := newCanned(t).on(connectionsPath, tt.replies...)

@@ -118,6 +118,10 @@ func TestOpenUntilTheServerSaysOtherwise(t *testing.T) {
 		_, err = m.Lock(t.Context())
 		require.ErrorIs(t, err, smartcar.ErrVirtualKeyRequired)
 		require.Len(t, m.tap.to("/commands"), 1)
+		time.Sleep(14 * time.Minute)
+		_, err = m.Lock(t.Context())
+		require.ErrorIs(t, err, smartcar.ErrVirtualKeyRequired)
+		require.Len(t, m.tap.to("/commands"), 1)
 		time.Sleep(2 * time.Minute)
 		_, err = m.Lock(t.Context())
 		require.NoError(t, err, "the evidence is old: the server decides")
@@ -154,7 +158,7 @@ func TestOlderEvidenceDoesNotWin(t *testing.T) {
 		}
 		show(false, oemTime(began.Add(-time.Hour)))
 		m.requireKey(t, smartcar.KeyMissing, smartcar.KeyFromSignal)
-		time.Sleep(2 * time.Minute)
+		time.Sleep(16 * time.Minute)
 		_, err := m.Lock(t.Context())
 		require.NoError(t, err)
 		m.requireKey(t, smartcar.KeyInstalled, smartcar.KeyFromCommand)
@@ -177,7 +181,7 @@ func TestOlderEvidenceDoesNotWin(t *testing.T) {
 		// A clock that is ahead does not outlive what comes next.
 		show(false, oemTime(began.Add(1000*time.Hour)))
 		m.requireKey(t, smartcar.KeyMissing, smartcar.KeyFromSignal)
-		time.Sleep(2 * time.Minute)
+		time.Sleep(16 * time.Minute)
 		_, err = m.Lock(t.Context())
 		require.NoError(t, err)
 		m.requireKey(t, smartcar.KeyInstalled, smartcar.KeyFromCommand)

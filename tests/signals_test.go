@@ -144,9 +144,11 @@ func TestACarThatWasNeverSubscribed(t *testing.T) {
 				require.ErrorIs(t, err, smartcar.ErrNotFound)
 				require.ErrorContains(t, err, "not stored")
 				requireNothingStored(t, v)
-				if id == smartcartest.ModelY { // nobody says that it was no turn
+				if id == smartcartest.ModelY { // it was no turn, and it is not asked again at once
 					_, err = v.Battery(t.Context())
 					require.ErrorIs(t, err, smartcar.ErrRateLimited)
+					next, _ := smartcar.NextAllowed(err)
+					require.Equal(t, 5*time.Minute, time.Until(next))
 					requireNothingStored(t, v)
 					v = v.With(smartcar.IgnorePolicy())
 				}

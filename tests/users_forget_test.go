@@ -341,7 +341,7 @@ func TestForgetWhileAReadIsUnderWayOnV3(t *testing.T) {
 		sim := smartcartest.New()
 		store := newSpoiledStore()
 		client := apiClient(t, sim, smartcar.V3, smartcar.WithStore(store),
-			smartcar.WithStoredAnswers(smartcar.StoredAnswers{MaxAge: time.Hour, MaxBytes: 1 << 20, Location: true}))
+			smartcar.WithStoredAnswers(smartcar.StoredAnswers{Keep: time.Hour, MaxBytes: 1 << 20, Location: true}))
 		user := client.User(connect(t, sim, client).UserID)
 		v := user.Vehicle(smartcartest.MachE)
 		sim.Inject(smartcartest.Fault{Path: "/vehicles/", LatencyAfter: time.Minute, Times: -1})
@@ -359,5 +359,27 @@ func TestForgetWhileAReadIsUnderWayOnV3(t *testing.T) {
 		}
 		location, err := v.With(smartcar.AllowStale()).Location(t.Context())
 		require.ErrorIs(t, err, smartcar.ErrRateLimited, "nor where they were: %v", location)
+	})
+}
+
+// The user is forgotten between two tries of one read: the second one must not
+// make them known again.
+//
+//  1. The read makes the user known, and its first try fails.
+//  2. While it waits to try again, Forget removes all there is.
+//  3. The second try brings an answer.
+func TestForgetBetweenTwoTriesOfARead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		db := newSpoiledStore()
+		client := apiClient(t, sim, smartcar.V3, smartcar.WithStore(db), allAnswers)
+		user := client.User(connect(t, sim, client).UserID)
+		sim.Inject(smartcartest.Fault{Path: "/signals", Status: 503})
+		done := make(chan error, 1)
+		go func() { _, err := user.Vehicle(smartcartest.MachE).Odometer(t.Context()); done <- err }()
+		synctest.Wait() // until the first try has failed
+		require.NoError(t, user.Forget(t.Context()))
+		require.ErrorIs(t, <-done, smartcar.ErrNotConnected)
+		requireNothingKept(t, db)
 	})
 }

@@ -38,9 +38,9 @@ func TestConnectRepairsAUserWhoCannotBeRead(t *testing.T) {
 		_, err = fresh.User(user.ID()).Vehicle(smartcartest.MachE).Odometer(t.Context())
 		require.NoError(t, err)
 
-		// What the first grant was told goes, too, though nobody knows of it any more.
+		// The first grant and what it was told go, too, though the record has lost them.
 		require.NoError(t, user.Forget(t.Context()))
-		requireNothingKeptButTokens(t, db)
+		requireNothingKeptOfUser(t, db)
 	})
 }
 
@@ -56,21 +56,17 @@ func TestForgetOfAUserWhoCannotBeRead(t *testing.T) {
 		}
 		spoilUser(t, db, user)
 		require.NoError(t, apiClient(t, sim, api, smartcar.WithStore(db), allAnswers).User(user.ID()).Forget(t.Context()))
-		requireNothingKeptButTokens(t, db, "car/"+smartcartest.ModelY)
+		requireNothingKeptOfUser(t, db, "car/"+smartcartest.ModelY)
 		_, err := client.User(user.ID()).VirtualKeyURL(t.Context())
 		require.ErrorIs(t, err, smartcar.ErrNotConnected)
 		require.NoError(t, user.Forget(t.Context()))
 	})
 }
 
-// requireNothingKeptButTokens: the grants of a user who cannot be read cannot be
-// known; their tokens expire by themselves.
-func requireNothingKeptButTokens(t *testing.T, db *spoiledStore, windows ...string) {
+// requireNothingKeptOfUser: no tokens, no answers, and of the cars open windows alone.
+func requireNothingKeptOfUser(t *testing.T, db *spoiledStore, windows ...string) {
 	t.Helper()
 	for _, key := range db.live(t) {
-		if strings.HasPrefix(key, "grant/") {
-			continue
-		}
 		if strings.HasPrefix(key, "answers/") {
 			record, err := db.Store.Load(t.Context(), key)
 			require.NoError(t, err)

@@ -357,3 +357,21 @@ func TestKeyLinkOfAnotherCarCarriesNoVIN(t *testing.T) {
 		require.Equal(t, access.VirtualKeyURL, missing.URL)
 	})
 }
+
+// The owner connects again while somebody waits for the key, and the first grant
+// ends: the wait goes on with the second one.
+func TestWaitForKeyOutlivesTheGrantItBeganWith(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		client, user := connected(t, sim)
+		v := user.Vehicle(smartcartest.ModelY)
+		waited := make(chan error, 1)
+		go func() { _, err := v.WaitForKey(t.Context()); waited <- err }()
+		time.Sleep(10 * time.Minute)
+		sim.RevokeGrants()
+		connect(t, sim, client)
+		time.Sleep(10 * time.Minute)
+		require.NoError(t, sim.Pair(v.ID()))
+		require.NoError(t, <-waited)
+	})
+}

@@ -182,21 +182,12 @@ func TestWebhookReadingsOfVersion2(t *testing.T) {
 			require.Len(t, e.Vehicles, 1)
 			car := e.Vehicles[0]
 			require.Equal(t, fixtureVehicle, car.VehicleID)
-			battery, err := car.Readings.Battery()
-			require.NoError(t, err)
-			require.InDelta(t, 58, *battery.Percent, 0)
-			require.InDelta(t, 283.244544, *battery.Range, 0)
-			require.Equal(t, smartcar.Metric, battery.UnitSystem)
-			require.Equal(t, arrived, battery.ReceivedAt)
-			require.Equal(t, "25d743b8-5f3a-4f4d-9b43-6f2ed3a5b9f7", battery.RequestID)
-			odometer, err := car.Readings.Odometer()
-			require.NoError(t, err)
-			require.InDelta(t, 32208.2, *odometer.Distance, 0)
-			_, err = car.Readings.Charge()
-			require.ErrorIs(t, err, smartcar.ErrNotRequested)
+			require.Equal(t, "25d743b8-5f3a-4f4d-9b43-6f2ed3a5b9f7", car.RequestID)
+			require.Empty(t, car.Errors)
+			require.Contains(t, string(e.Raw()), "percentRemaining", "the readings are in the bytes")
 			if name != "v2.dynamic" {
 				require.Equal(t, time.Date(2026, 9, 22, 12, 34, 51, 0, time.UTC), e.RecordedAt)
-				require.Equal(t, e.RecordedAt, battery.RecordedAt)
+				require.Equal(t, e.RecordedAt, car.RecordedAt)
 				require.Equal(t, arrived, car.Timestamp)
 			}
 		})
@@ -206,18 +197,12 @@ func TestWebhookReadingsOfVersion2(t *testing.T) {
 func TestWebhookReadingsThatFailed(t *testing.T) {
 	e := parseWebhookFixture(t, "v2.scheduled.errors")
 	require.Len(t, e.Vehicles, 2)
-	_, err := e.Vehicles[0].Readings.Battery()
-	require.ErrorIs(t, err, smartcar.ErrVirtualKeyRequired)
-	var failed *smartcar.Error
-	require.ErrorAs(t, err, &failed)
+	require.Len(t, e.Vehicles[0].Errors, 1)
+	failed := e.Vehicles[0].Errors[0]
+	require.ErrorIs(t, failed, smartcar.ErrVirtualKeyRequired)
+	require.Equal(t, smartcar.Battery, failed.Operation)
 	require.Equal(t, 409, failed.StatusCode)
-	charge, err := e.Vehicles[0].Readings.Charge()
-	require.NoError(t, err)
-	require.True(t, *charge.PluggedIn)
-	odometer, err := e.Vehicles[1].Readings.Odometer()
-	require.NoError(t, err)
-	require.InDelta(t, 20010.1, *odometer.Distance, 0)
-	require.Equal(t, smartcar.Imperial, odometer.UnitSystem)
+	require.Empty(t, e.Vehicles[1].Errors)
 }
 
 func TestWebhookEventOfVersion2(t *testing.T) {
@@ -348,7 +333,7 @@ func TestWebhookWithATimeOutOfTheCalendar(t *testing.T) {
 		require.Equal(t, 200, send(t, receiver, e.body(t)))
 		odometer, err := car.Odometer(t.Context())
 		require.NoError(t, err)
-		require.Equal(t, smartcar.SourceCache, odometer.Source)
+		require.Equal(t, smartcar.SourceWebhook, odometer.Source)
 		require.InDelta(t, 4321, *odometer.Distance, 0)
 	})
 }

@@ -17,8 +17,7 @@ import (
 )
 
 // On API v3 the signals of an event are answers: for a car that is refreshed at
-// a fixed pace they spare the request, for a keyless one they are what
-// AllowStale gives.
+// a fixed pace they spare the request.
 func TestWebhookSignalsAreAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
@@ -32,14 +31,14 @@ func TestWebhookSignalsAreAnswers(t *testing.T) {
 		require.Equal(t, 200, send(t, receiver, pushed("1", user, legacy.ID(), 10*time.Second, read).body(t)))
 		odometer, err := legacy.Odometer(ctx)
 		require.NoError(t, err)
-		require.Equal(t, smartcar.SourceCache, odometer.Source)
+		require.Equal(t, smartcar.SourceWebhook, odometer.Source)
 		require.False(t, odometer.Stale)
 		require.InDelta(t, 4321, *odometer.Distance, 0)
 		require.Equal(t, sentAt.Add(-10*time.Second).UTC(), odometer.RecordedAt)
 		require.Equal(t, sentAt.Add(-5*time.Second).UTC(), odometer.FetchedAt)
 		miles, err := legacy.With(smartcar.InUnits(smartcar.Imperial)).Odometer(ctx)
 		require.NoError(t, err)
-		require.Equal(t, smartcar.SourceCache, miles.Source)
+		require.Equal(t, smartcar.SourceWebhook, miles.Source)
 		require.InDelta(t, 2684.945, *miles.Distance, 0.001)
 		require.Zero(t, countedData(sim, legacy.ID()))
 		access, err := legacy.Access(ctx)
@@ -139,7 +138,8 @@ func TestWebhooksNeverGoBackInTime(t *testing.T) {
 		require.Equal(t, 200, send(t, receiver, last.body(t)))
 		odometer, err := car.With(smartcar.AllowStale()).Odometer(ctx)
 		require.NoError(t, err)
-		require.True(t, odometer.Stale)
+		require.Equal(t, smartcar.SourceWebhook, odometer.Source)
+		require.False(t, odometer.Stale, "pushed after the turn")
 		require.InDelta(t, 300, *odometer.Distance, 0, "newer than what was read")
 		late := pushed("too late", user, car.ID(), 30*time.Second, odometerOf(250))
 		require.Equal(t, 200, send(t, receiver, late.body(t)))

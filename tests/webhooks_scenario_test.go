@@ -260,7 +260,7 @@ func TestWebhookDeliveriesInAnyOrder(t *testing.T) {
 		for _, client := range clients {
 			odometer, err := client.User(user).Vehicle(fmt.Sprintf("car-%d", car)).With(smartcar.AllowStale()).Odometer(t.Context())
 			require.NoError(t, err)
-			require.Equal(t, smartcar.SourceCache, odometer.Source)
+			require.Equal(t, smartcar.SourceWebhook, odometer.Source)
 			require.InDelta(t, want, *odometer.Distance, 0)
 		}
 	}

@@ -86,8 +86,8 @@ func simulated(ctx context.Context, out io.Writer, api smartcar.API) error {
 		return err
 	}
 
-	fmt.Fprintln(out, "\n3. Two minutes later the owner opens the link and adds the key to the Model Y.")
-	sim.Advance(2 * time.Minute)
+	fmt.Fprintln(out, "\n3. Twenty minutes later the owner opens the link and adds the key to the Model Y.")
+	sim.Advance(20 * time.Minute)
 	if err := sim.Pair(smartcartest.ModelY); err != nil {
 		return err
 	}

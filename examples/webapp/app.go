@@ -43,10 +43,18 @@ func newApp(client *smartcar.Client, logger *slog.Logger, s setup) (*app, error)
 	if err != nil {
 		return nil, err
 	}
-	connect := url.URL{Scheme: s.origins.Connect.Scheme, Host: s.origins.Connect.Host}
+	link, err := client.Connect().AuthorizeURL(smartcar.ConnectOptions{}, "not used")
+	if err != nil {
+		return nil, err
+	}
+	connect, err := url.Parse(link)
+	if err != nil {
+		return nil, err
+	}
+	origin := url.URL{Scheme: connect.Scheme, Host: connect.Host}
 	a := &app{
 		client: client, log: logger, pages: pages, sessions: newSessions(),
-		connect: connect.String(), secure: home.Scheme == "https", host: strings.TrimSuffix(home.Host, ":80"),
+		connect: origin.String(), secure: home.Scheme == "https", host: strings.TrimSuffix(home.Host, ":80"),
 	}
 	if s.config.ManagementToken != "" {
 		// The policy learns from each event; the application has nothing to add.
@@ -56,7 +64,7 @@ func newApp(client *smartcar.Client, logger *slog.Logger, s setup) (*app, error)
 	}
 	a.key, err = keypage.New(keypage.Config{
 		Who:  func(r *http.Request) (*smartcar.User, error) { return a.user(r), nil },
-		Done: "/", AllowReturn: true, Extra: s.extra, Logger: logger,
+		Done: "/", AllowReturn: true, Extra: teslaAppOf(connect.ResolveReference(&url.URL{Path: "../"})), Logger: logger,
 		CSS: ":root { --key-accent: #0f766e } @media (prefers-color-scheme: dark) { :root { --key-accent: #5eead4 } }",
 	})
 	return a, err

@@ -83,7 +83,7 @@ func run(ctx context.Context, args []string, out, logs io.Writer) error {
 	}
 	defer setup.stop()
 	client, err := smartcar.New(setup.config, smartcar.WithAPI(api),
-		smartcar.WithOrigins(setup.origins), smartcar.WithLogger(logger), smartcar.WithTimeout(answerTime))
+		setup.origins, smartcar.WithLogger(logger), smartcar.WithTimeout(answerTime))
 	if err != nil {
 		return err
 	}
@@ -128,10 +128,9 @@ func serve(ctx context.Context, l net.Listener, a *app, logger *slog.Logger) err
 // setup is what differs between the simulator and the real Smartcar.
 type setup struct {
 	config   smartcar.Config
-	origins  smartcar.Origins
+	origins  smartcar.Option
 	listener net.Listener
 	home     string
-	extra    template.HTML // for the key page
 	stop     func()
 	// webhooks has the simulator send events to the receiver; nil where it does not.
 	webhooks func(ctx context.Context, receiver http.Handler)
@@ -152,18 +151,14 @@ func configure(listen string, api smartcar.API) (setup, error) {
 	if err != nil {
 		return setup{}, err
 	}
-	origins, err := originsFromEnvironment()
-	if err != nil {
-		return setup{}, err
-	}
 	l, err := net.Listen("tcp", net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "80")))
 	if err != nil {
 		return setup{}, err
 	}
 	config.RedirectURL = u.String()
 	return setup{
-		config: config, origins: origins, listener: l, home: u.ResolveReference(&url.URL{Path: "/"}).String(),
-		extra: teslaAppOf(origins.Connect), stop: func() {},
+		config: config, origins: smartcar.WithEnvironment(), listener: l, home: u.ResolveReference(&url.URL{Path: "/"}).String(),
+		stop: func() {},
 	}, nil
 }
 
@@ -191,8 +186,10 @@ func simulated(listen string, api smartcar.API) (setup, error) {
 			APIClientID: sim.APIClientID(), APIClientSecret: sim.APIClientSecret(),
 			RedirectURL: home + "callback", StateKey: newStateKey(),
 		},
-		origins:  smartcar.Origins{Connect: u, Auth: u, API: u, Management: u, IAM: u, APIv3: u, ManagementV3: u},
-		listener: l, home: home, extra: teslaAppOf(u), stop: stop,
+		origins: smartcar.WithOrigins(smartcar.Origins{
+			Connect: u, Auth: u, API: u, Management: u, IAM: u, APIv3: u, ManagementV3: u,
+		}),
+		listener: l, home: home, stop: stop,
 	}
 	if api == smartcar.V3 {
 		made.config.ManagementToken = sim.ManagementToken()
@@ -202,27 +199,6 @@ func simulated(listen string, api smartcar.API) (setup, error) {
 		}
 	}
 	return made, nil
-}
-
-// originsFromEnvironment is [smartcar.WithEnvironment] for a program that has to
-// know where Connect is, too.
-func originsFromEnvironment() (smartcar.Origins, error) {
-	origins := smartcar.DefaultOrigins()
-	for name, to := range map[string]**url.URL{
-		"SMARTCAR_CONNECT_ORIGIN": &origins.Connect, "SMARTCAR_AUTH_ORIGIN": &origins.Auth,
-		"SMARTCAR_API_ORIGIN": &origins.API, "SMARTCAR_MANAGEMENT_API_ORIGIN": &origins.Management,
-		"SMARTCAR_IAM_ORIGIN": &origins.IAM, "SMARTCAR_API_V3_ORIGIN": &origins.APIv3,
-		"SMARTCAR_MANAGEMENT_API_V3_ORIGIN": &origins.ManagementV3,
-	} {
-		if value := os.Getenv(name); value != "" {
-			u, err := url.Parse(value)
-			if err != nil {
-				return origins, errors.New(name + " is not a URL")
-			}
-			*to = u
-		}
-	}
-	return origins, nil
 }
 
 // teslaAppOf is where the key can be added in a simulation, which the real link

@@ -53,7 +53,7 @@ func run(ctx context.Context, out io.Writer) error {
 		RedirectURL:     sim.RedirectURL(),
 		StateKey:        []byte("32 random bytes or more, kept secret"),
 		ManagementToken: sim.ManagementToken(), // the secret of the webhooks
-	}, smartcar.WithAPI(smartcar.V3), smartcar.WithHTTPClient(&http.Client{Transport: sim.Transport()}), smartcar.WithClock(sim.Clock()))
+	}, smartcar.WithHTTPClient(&http.Client{Transport: sim.Transport()}), smartcar.WithClock(sim.Clock()))
 	if err != nil {
 		return err
 	}

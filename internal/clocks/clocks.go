@@ -14,62 +14,52 @@ type Source interface {
 	Sleep(ctx context.Context, d time.Duration) error
 }
 
-// Elapsed is what a [Source] has that knows how much time has passed.
-type Elapsed interface{ Elapsed() time.Duration }
-
-// A Clock is a [Source] of which it is known how much time has passed. It is safe
-// for concurrent use.
+// A Clock is a [Source] of which it is known how much time has passed. Its Now is the
+// wall clock, in UTC, which may be wrong and may be stepped: the difference of two
+// readings is never taken as the time that has passed between them. It is safe for
+// concurrent use.
 type Clock struct {
 	Source
-	elapsed func() time.Duration
+	// Elapsed is how much time has passed. It never goes back, and does not count the
+	// time for which the machine was suspended.
+	Elapsed func() time.Duration
 }
 
 // New returns a source with its elapsed time: its own Elapsed if it has one, else
 // that of this process if the source runs by itself, else what the source moves
 // forward.
 func New(s Source) *Clock {
-	if e, ok := s.(Elapsed); ok {
-		return &Clock{s, e.Elapsed}
+	if c, ok := s.(System); ok {
+		return &Clock{c, c.Elapsed}
 	}
-	if runs(s) {
-		began := time.Now()
-		return &Clock{s, func() time.Duration { return time.Since(began) }}
+	c := &Clock{Source: utc{s}}
+	if e, ok := s.(interface{ Elapsed() time.Duration }); ok {
+		c.Elapsed = e.Elapsed
+	} else if runs(s) {
+		c.Elapsed = NewSystem().Elapsed
+	} else {
+		c.Elapsed = (&moved{source: s, last: s.Now()}).elapsed
 	}
-	return &Clock{s, (&moved{source: s, last: s.Now()}).elapsed}
+	return c
 }
 
-// Now is the wall clock, which may be wrong and may be stepped. Its difference to
-// another reading is never taken as the time that has passed between the two.
-func (c *Clock) Now() time.Time { return c.Source.Now().Round(0).UTC() }
+// utc is a source whose times are in UTC and have no monotonic reading.
+type utc struct{ Source }
 
-// Elapsed never goes back. It does not count the time for which the machine was
-// suspended.
-func (c *Clock) Elapsed() time.Duration { return c.elapsed() }
-
-// Moment reads both.
-func (c *Clock) Moment() Moment { return Moment{c.Now(), c.Elapsed()} }
+func (u utc) Now() time.Time { return u.Source.Now().UTC() }
 
 // Steady is a clock that is never stepped: it begins with what the wall clock shows
 // now, and goes on by what has passed. What it times must not leave this process.
-func (c *Clock) Steady() Steady { return Steady{c, c.Moment()} }
+func (c *Clock) Steady() Steady { return Steady{c, c.Now().Add(-c.Elapsed())} }
 
 // Steady is what [Clock.Steady] returns.
 type Steady struct {
 	*Clock
-	began Moment
+	zero time.Time // what it showed when nothing had passed
 }
 
 // Now is the steady time.
-func (s Steady) Now() time.Time { return s.began.After(s.Elapsed()) }
-
-// A Moment is an instant of this process.
-type Moment struct {
-	Wall    time.Time
-	Elapsed time.Duration
-}
-
-// After is what the wall clock shows when elapsed has passed, if it is not stepped.
-func (m Moment) After(elapsed time.Duration) time.Time { return m.Wall.Add(elapsed - m.Elapsed) }
+func (s Steady) Now() time.Time { return s.zero.Add(s.Elapsed()) }
 
 // maxOff is how far the clock of a machine may be off inside testing/synctest.
 const maxOff = 100 * 24 * time.Hour

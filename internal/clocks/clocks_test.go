@@ -35,13 +35,12 @@ func TestElapsed(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w := &wall{off: -24 * time.Hour}
 			c := New(w)
-			began, steady := c.Moment(), c.Steady()
+			wall, elapsed, steady := c.Now(), c.Elapsed(), c.Steady()
 			time.Sleep(time.Hour)
 			w.off = 9 * time.Hour
-			require.Equal(t, time.Hour, c.Elapsed()-began.Elapsed)
-			require.Equal(t, began.Wall.Add(time.Hour), steady.Now())
-			require.Equal(t, began.Wall.Add(time.Hour), began.After(c.Elapsed()))
-			require.Equal(t, began.Wall.Add(34*time.Hour), c.Now())
+			require.Equal(t, time.Hour, c.Elapsed()-elapsed)
+			require.Equal(t, wall.Add(time.Hour), steady.Now())
+			require.Equal(t, wall.Add(34*time.Hour), c.Now())
 		})
 	})
 	t.Run("a clock that stands", func(t *testing.T) {

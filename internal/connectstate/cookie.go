@@ -19,7 +19,8 @@ const (
 	cookieBase = "smartcar_"
 	cookieSum  = 8 // bytes of the state's hash in the name
 	hostPrefix = "__Host-"
-	// keptFlows are kept beside a new one: owners have other tabs open.
+	// keptFlows is how many older flows a browser keeps beside a new one: owners may
+	// have several tabs open.
 	keptFlows = 4
 )
 
@@ -35,7 +36,7 @@ func cookieName(state string, secure bool) string {
 	return name
 }
 
-// isCookieName knows the names that cookieName makes.
+// isCookieName reports whether a name may be one that cookieName has made.
 func isCookieName(name string) bool {
 	sum, ok := strings.CutPrefix(strings.TrimPrefix(name, hostPrefix), cookieBase)
 	decoded, err := hex.DecodeString(sum)
@@ -83,9 +84,10 @@ func isHTTPS(raw string) bool {
 	return strings.EqualFold(scheme, "https")
 }
 
-// Recall finds the flow that this browser began with the callback's state. The
-// cookie stays until it expires, so that a page that is loaded again is told
-// apart from an attack. Errors: [ErrMismatch], [ErrExpired], [ErrKey].
+// Recall finds the flow that this browser began with the callback's state. The cookie
+// stays until it expires: if the owner loads the callback page again, the error is
+// [ErrReplayed] from UseUp, and not [ErrMismatch] as for an attack. Errors:
+// [ErrMismatch], [ErrExpired], [ErrKey].
 func Recall(r *http.Request, key []byte, state string, now time.Time) (Flow, error) {
 	for _, secure := range []bool{true, false} {
 		cookie, err := r.Cookie(cookieName(state, secure))

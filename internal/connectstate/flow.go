@@ -1,5 +1,5 @@
-// Package connectstate is what the browser of an owner remembers of a run of
-// Smartcar Connect: a flow, sealed in a cookie of its own, good for one callback.
+// Package connectstate keeps a run of Smartcar Connect, a flow, in the browser of the
+// owner: in a signed cookie of its own, which is good for one callback.
 package connectstate
 
 import (
@@ -41,15 +41,14 @@ const (
 	Reauth  Purpose = "reauth"
 )
 
-// A Flow is what a signed cookie remembers in the owner's browser between the
-// redirect to Connect and the callback. Comparing its State with the
-// callback's proves that both happened in the same browser.
+// A Flow is what the cookie holds between the redirect to Connect and the callback.
+// If its State is that of the callback, both happened in the same browser.
 type Flow struct {
 	State       string
 	Expires     time.Time // kept to the second
 	Purpose     Purpose
 	ExternalID  string
-	ProofID     string // the external id that was sent in place of none
+	ProofID     string // a random external id that Connect was given, if ExternalID is empty
 	UserID      string
 	VehicleID   string
 	RedirectURL string
@@ -90,8 +89,8 @@ const (
 // browsers accept.
 const MaxOwnerID = 256
 
-// ValidOwnerID reports whether an external id comes back from Smartcar, and out
-// of the cookie, as it was sent.
+// ValidOwnerID reports whether an external id survives the way through the cookie and
+// through Smartcar unchanged.
 func ValidOwnerID(id string) bool {
 	return len(id) <= MaxOwnerID && utf8.ValidString(id) && !strings.ContainsFunc(id, unicode.IsControl)
 }
@@ -99,7 +98,7 @@ func ValidOwnerID(id string) bool {
 // ValidKey reports whether a key is long enough not to be guessed.
 func ValidKey(key []byte) bool { return len(key) >= minKey }
 
-// seal returns the value of the cookie: readable, but not to be changed.
+// seal returns the value of the cookie. It can be read, but not changed.
 func seal(key []byte, f Flow) (string, error) {
 	switch {
 	case !ValidKey(key):

@@ -1,5 +1,4 @@
-// Package echo strikes out of what a server sends back the secrets that were sent
-// to it.
+// Package echo removes from an answer the secrets that the request has sent.
 package echo
 
 import (
@@ -12,8 +11,9 @@ import (
 	"strings"
 )
 
-// An Echo is what one request has sent that must not be seen: a server may send
-// it back in any text, and errors end in logs. What comes back is read without it.
+// An Echo holds the secrets that one request sends. A server may send them back in
+// any text, and errors end in logs, so they are struck out of the answer before
+// anybody reads it.
 //
 // It has a fixed size, so that it costs a request no allocation.
 type Echo struct {
@@ -28,7 +28,7 @@ const maxEcho = 18
 // struckOut stands where a secret was.
 const struckOut = "[secret]"
 
-// shortestSecret: less could not be told from ordinary text.
+// shortestSecret: a shorter one could not be told from ordinary text.
 const shortestSecret = 4
 
 // Add adds a secret, and how it looks in a form.
@@ -61,8 +61,8 @@ func (e *Echo) text(s string) string {
 	return s
 }
 
-// standsAlone keeps a short secret, such as those of tests, from being found
-// inside other words. One of a real length is found wherever it stands.
+// standsAlone reports whether a short secret, such as those of tests, is a word of its
+// own. A secret of 16 bytes or more is found inside other words, too.
 func standsAlone(s string, from, to int) bool {
 	const certain = 16
 	return to-from >= certain || (from == 0 || !isWord(s[from-1])) && (to == len(s) || !isWord(s[to]))
@@ -72,9 +72,9 @@ func isWord(c byte) bool {
 	return c == '_' || '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z'
 }
 
-// JSON strikes the secrets out of the texts of a JSON document, however they are
-// escaped. Names of fields stay: they are never shown. Of what is no JSON nothing
-// is shown at all.
+// JSON strikes the secrets out of the strings of a JSON document, however they are
+// escaped. The names of fields are not changed: errors never show them. Nor do errors
+// show anything of a body that is not JSON.
 func (e *Echo) JSON(body []byte) []byte {
 	if !e.mayBeIn(body) {
 		return body
@@ -117,7 +117,7 @@ func endOfText(body []byte, from int) int {
 	return len(body)
 }
 
-// mayBeIn is quick, as most answers hold neither a secret nor an escape, which
+// mayBeIn is a quick check: most answers hold neither a secret nor an escape that
 // could hide one.
 func (e *Echo) mayBeIn(body []byte) bool {
 	if e.n == 0 {

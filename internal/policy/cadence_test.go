@@ -18,11 +18,11 @@ func TestNextUsefulReadOfLegacyTesla(t *testing.T) {
 		"recorded in the future":                          {-time.Hour, 5*time.Minute + 15*time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
-			next := NextLegacy(policyNow.Add(-tt.age), policyNow, testRules)
+			next := Cadence{}.Next(policyNow.Add(-tt.age), policyNow, testRules)
 			require.Equal(t, tt.next, next.Sub(policyNow))
 		})
 	}
-	require.Equal(t, policyNow.Add(5*time.Minute+15*time.Second), NextLegacy(time.Time{}, policyNow, testRules), "no recording time")
+	require.Equal(t, policyNow.Add(5*time.Minute+15*time.Second), Cadence{}.Next(time.Time{}, policyNow, testRules), "no recording time")
 }
 
 // What a clock that has since been set back wrote must not hold for longer
@@ -53,25 +53,6 @@ func TestClockSetBack(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestKeyStatusReadsBackOff(t *testing.T) {
-	s := State{class: classKnown{is: ClassStreaming}}
-	now, reads := policyNow, 0
-	for now.Before(policyNow.Add(30 * 24 * time.Hour)) {
-		if s.WantsKey(now) {
-			reads++
-			s, _ = Step(s, LearnKey(KeyMissing, FromEndpoint, now), now, testRules)
-		}
-		now = now.Add(time.Minute)
-	}
-	require.Less(t, reads, 400, "a month of a car polled each minute must leave most of a 500-call plan")
-	require.Greater(t, reads, 300, "and pairing must be noticed within hours")
-
-	s, _ = Step(s, LearnKey(KeyInstalled, FromEndpoint, now), now, testRules)
-	require.False(t, s.WantsKey(now.Add(time.Hour)), "an installed key is not asked about again")
-	s, _ = Step(s, Settle(0, 0, Result{Outcome: OutcomeLimited, RetryAfter: time.Minute}), now, testRules)
-	require.True(t, s.WantsKey(now.Add(time.Hour)), "unless Smartcar limits the car: the key may be gone")
 }
 
 func TestEvidenceNeverGoesBackwardsInTime(t *testing.T) {

@@ -7,8 +7,8 @@ type Class uint8
 
 // The classes.
 const (
-	ClassUnresolved Class = iota // nobody has asked yet, or asking failed for the moment
-	ClassUnknown                 // asked, and it cannot be told
+	ClassUnresolved Class = iota // not known yet: a source that may tell it has not answered
+	ClassUnknown                 // each source has answered, and it cannot be told
 	ClassStreaming               // a Tesla that needs the virtual key
 	ClassLegacy                  // a Model S or X from before the 2021 refresh
 	ClassOther                   // any other make
@@ -19,26 +19,72 @@ type classKnown struct {
 	is      Class
 	proven  bool      // the server's answers showed it; an inference does not change it
 	byVIN   bool      // the VIN showed it; make, model and year do not change it
-	checkAt time.Time // when what tells the class may be read next
+	checkAt time.Time // when the sources of the class may be read next
+
+	// While the class is unresolved, which sources have answered without telling it:
+	// silent are those that take no turn, dataSilent is the car's data.
+	silent, dataSilent bool
+	failedSince        time.Time // since when the sources that take no turn could not be read
 }
 
-func (c classKnown) wanted(now time.Time) bool { return c.is <= ClassUnknown && due(c.checkAt, now) }
+func (c classKnown) wanted(now time.Time) bool {
+	return c.is <= ClassUnknown && due(c.checkAt, now, unavailableCheck)
+}
 
-// infer takes an inference from the VIN, or from make, model and year. A class
-// that cannot be told is asked for again once a day.
+// infer takes an inference from the VIN, or from make, model and year. ClassUnknown
+// does not change a class that is known; it is asked for again once a day.
 func (c classKnown) infer(is Class, byVIN bool, now time.Time) classKnown {
-	if c.proven || c.byVIN && !byVIN {
+	switch {
+	case is == ClassUnknown && c.is > ClassUnknown:
+		return c
+	case is == ClassUnknown:
+		return classKnown{is: is, checkAt: now.Add(unavailableCheck)}
+	case c.proven || c.byVIN && !byVIN:
 		return c
 	}
-	if is == ClassUnknown {
-		c.checkAt = now.Add(unavailableCheck)
+	return classKnown{is: is, byVIN: byVIN}
+}
+
+// notTold takes that one of the two sources has answered without telling the class. If
+// both have, the class cannot be told.
+func (c classKnown) notTold(byData bool, now time.Time) classKnown {
+	if c.is > ClassUnknown {
+		return c
 	}
-	c.is, c.byVIN = is, byVIN
+	if byData {
+		c.dataSilent = true
+	} else {
+		c.silent, c.failedSince, c.checkAt = true, time.Time{}, now.Add(unavailableCheck)
+	}
+	if c.is == ClassUnknown || c.silent && c.dataSilent {
+		return classKnown{is: ClassUnknown, checkAt: c.checkAt}
+	}
+	return c
+}
+
+// failed takes that the sources of the class could not be read for the moment. If that
+// has lasted for a day, the class cannot be told.
+func (c classKnown) failed(now time.Time) classKnown {
+	if c.is > ClassUnknown {
+		return c
+	}
+	if c.failedSince.IsZero() || c.failedSince.After(now) {
+		c.failedSince = now
+	}
+	c.checkAt = now.Add(classCheck)
+	if now.Sub(c.failedSince) >= classGivenUp {
+		c.is, c.checkAt = ClassUnknown, now.Add(lateClassCheck)
+	}
+	return c
+}
+
+// askAgain lets the sources be read again at once.
+func (c classKnown) askAgain() classKnown {
+	c.checkAt, c.failedSince, c.silent = time.Time{}, time.Time{}, false
 	return c
 }
 
 // prove takes what the server's answers show.
 func (c classKnown) prove(is Class) classKnown {
-	c.is, c.proven = is, true
-	return c
+	return classKnown{is: is, byVIN: c.byVIN, proven: true}
 }

@@ -46,16 +46,31 @@ func (t turn) bridge(now time.Time, rules Rules) turn {
 	return t
 }
 
-// onClock is the present on the clock of the turn's times.
-func (t turn) onClock(now time.Time) time.Time { return now.Add(t.behind) }
+// written is the present as it is written beside the turn's times.
+func (t turn) written(now time.Time) time.Time { return now.Add(t.behind) }
 
+// written is the present as it is written beside the limit's times.
+func (l limit) written(now time.Time) time.Time { return now.Add(l.behind) }
+
+// due reports whether it is time for a check that is made after longest at most. One
+// that lies farther ahead was set by a clock that was wrong.
+func due(checkAt, now time.Time, longest time.Duration) bool {
+	return !now.Before(checkAt) || checkAt.Sub(now) > longest+time.Hour
+}
+
+// shifted is a time by another clock; zero stays zero.
+func shifted(t time.Time, by time.Duration) time.Time {
+	if t.IsZero() {
+		return t
+	}
+	return t.Add(by)
+}
+
+// bridge notes how far the present clock is behind the limit's times.
 func (l limit) bridge(now time.Time, rules Rules) limit {
 	l.behind = bridged(l.behind, l.at, now, rules.MaxLease+recordGrain)
 	return l
 }
-
-// onClock is the present on the clock of the limit's times.
-func (l limit) onClock(now time.Time) time.Time { return now.Add(l.behind) }
 
 // witnessGrain is how close two clocks count as the same.
 const witnessGrain = time.Minute
@@ -91,7 +106,7 @@ func (s State) Doubted(now time.Time, w Witness, rules Rules) State {
 		// What the clock has jumped to where it was behind before is no jump.
 		s.doubt.turn = max(0, w.Jumped(since)-max(0, s.turn.behind-t.behind))
 		less := t.ahead - (w.Machine.Sub(now) - t.behind).Round(witnessGrain)
-		comes := t.onClock(now).Add(-less).Before(left) // a machine that has not come to the turn yet is wrong
+		comes := t.written(now).Add(-less).Before(left) // a machine that has not come to the turn yet is wrong
 		if less > witnessGrain && !comes {
 			s.doubt.turn = max(s.doubt.turn, less)
 		}

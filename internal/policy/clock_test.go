@@ -58,7 +58,7 @@ func TestEvidenceFromTheFuture(t *testing.T) {
 	late, _ := Step(s, LearnKey(KeyMissing, FromWebhook, policyNow.Add(-time.Hour)), policyNow, testRules)
 	require.Equal(t, s, late, "older than a lease")
 	missing := LearnKey(KeyMissing, FromEndpoint, policyNow.Add(-time.Second))
-	require.True(t, s.OutdatedBy(missing))
+	require.True(t, s.OutdatedBy(policyNow, testRules, missing))
 	s, _ = Step(s, missing, policyNow, testRules)
 	require.Equal(t, KeyMissing, s.Key())
 
@@ -115,6 +115,7 @@ func TestDoubts(t *testing.T) {
 	limited := State{class: classKnown{is: ClassOther}, limit: limit{at: used, to: used.Add(time.Hour)}}
 	limited = limited.Doubted(policyNow, Witness{Jumped: func(time.Time) time.Duration { return 8 * time.Hour }}, testRules)
 	require.Equal(t, used.Add(9*time.Hour), limited.NextData(policyNow, testRules).Next)
-	after, _ := Step(limited, AskCommand(), policyNow, testRules)
+	after, err := Decode(Encode(limited, 1))
+	require.NoError(t, err)
 	require.Zero(t, after.doubt, "is of one process, and not stored")
 }

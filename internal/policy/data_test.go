@@ -23,7 +23,7 @@ func TestLearnData(t *testing.T) {
 	t.Run("newer", func(t *testing.T) {
 		s := learn(was, Data{Stored: StoredSome, RecordedAt: now.Add(-time.Minute)}, now.Add(-30*time.Second))
 		want := was
-		want.data = dataKnown{wake: WakeAwake, recordedAt: now.Add(-time.Minute), fetchedAt: now.Add(-30 * time.Second)}
+		want.data = dataKnown{wake: WakeAwake, recordedAt: now.Add(-time.Minute), fetchedAt: now.Add(-30 * time.Second), movedAt: now}
 		require.Equal(t, want, s)
 	})
 	t.Run("older", func(t *testing.T) {
@@ -46,7 +46,7 @@ func TestLearnData(t *testing.T) {
 	})
 	t.Run("the pace of events proves no streaming", func(t *testing.T) {
 		s := learn(was, Data{RecordedAt: now.Add(-time.Minute)}, now)
-		require.False(t, learn(s, Data{RecordedAt: now}, now).data.streams)
+		require.False(t, learn(s, Data{RecordedAt: now}, now).data.streaming.on)
 	})
 	t.Run("an asleep car", func(t *testing.T) {
 		s := learn(State{class: classKnown{is: ClassLegacy}}, Data{RecordedAt: now.Add(-11 * time.Minute)}, now)

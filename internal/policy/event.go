@@ -5,17 +5,19 @@ import "time"
 // An Event is something that happened to a car. The functions below make them.
 type Event struct {
 	kind    eventKind
-	attempt attempt   // askData, leave, holdBack, settle
+	attempt attempt   // askData, leave, reserveAgain, settle
 	result  Result    // settle; of limited only RetryAfter
 	class   Class     // learnClass
 	byVIN   bool      // learnClass
+	byData  bool      // classNotTold
+	canLook bool      // askCommand
 	key     Key       // learnKey
 	source  KeySource // learnKey
 	demands bool      // learnKey: Smartcar itself asked for the key
 	data    Data      // learnData
-	asOf    time.Time // learnKey, learnData: what it tells was so then, and may have changed since
+	asOf    time.Time // learnKey, learnData: when the evidence was true; it may have changed since
 	knew    time.Time // learnKey: see Knowing
-	knewNow time.Time // the same
+	knewNow time.Time // learnKey: the same
 }
 
 type eventKind uint8
@@ -24,15 +26,19 @@ const (
 	askData eventKind = iota + 1
 	askCommand
 	leave
-	holdBack
+	reserveAgain
 	settle
 	limited
 	learnClass
+	classNotTold
 	classCheckFailed
 	learnKey
 	keyCheckFailed
 	accessChanged
 	learnData
+	subscribed
+	paused
+	reset
 )
 
 // attempt is one data request of one process.
@@ -56,8 +62,9 @@ func AskDataAndLeave(nonce uint64, lease time.Duration) Event {
 	return Event{kind: askData, attempt: attempt{nonce: nonce, lease: lease, phase: phaseSent}}
 }
 
-// AskCommand asks whether a command may go.
-func AskCommand() Event { return Event{kind: askCommand} }
+// AskCommand asks whether a command may go. CanLook says that the status of the
+// key can be read without asking the car.
+func AskCommand(canLook bool) Event { return Event{kind: askCommand, canLook: canLook} }
 
 // Leave: the request that holds the turn is about to be sent. From then on a
 // process that dies has used the turn. The lease covers the request.
@@ -65,39 +72,47 @@ func Leave(nonce uint64, lease time.Duration) Event {
 	return Event{kind: leave, attempt: attempt{nonce: nonce, lease: lease, phase: phaseSent}}
 }
 
-// HoldBack: the request that holds the turn was refused for its token, so it was
-// not counted, and will be sent again with another one. The turn is reserved
-// until then.
-func HoldBack(nonce uint64, lease time.Duration) Event {
-	return Event{kind: holdBack, attempt: attempt{nonce: nonce, lease: lease, phase: phaseReserved}}
+// ReserveAgain: the request that holds the turn was refused for its token, so the
+// server has not counted it, and it will be sent again with another token. The turn
+// is reserved until then.
+func ReserveAgain(nonce uint64, lease time.Duration) Event {
+	return Event{kind: reserveAgain, attempt: attempt{nonce: nonce, lease: lease, phase: phaseReserved}}
 }
 
-// Settle: a data request came back, or did not. The nonce is 0 for a request
-// that held no turn. The lease is how long the request may take: one that nobody
-// has heard of again may be counted until then.
+// Settle: a data request has ended, with an answer or without. The nonce is 0 for a
+// request that held no turn. The lease is how long the request may take: without an
+// answer, the server may count it until then.
 func Settle(nonce uint64, lease time.Duration, r Result) Event {
 	return Event{kind: settle, attempt: attempt{nonce: nonce, lease: lease}, result: r}
 }
 
-// Limited: one item of a batch was refused with 429 VEHICLE. RetryAfter is the
-// server's own word, 0 if it said none.
+// Limited: one item of a batch was refused with 429 VEHICLE. RetryAfter is 0 if the
+// server named no time.
 func Limited(retryAfter time.Duration) Event {
 	return Event{kind: limited, result: Result{RetryAfter: retryAfter}}
 }
 
-// LearnClass: make, model and year tell the class, or that it cannot be told.
+// LearnClass: make, model and year show the class, or ClassUnknown: all sources
+// were asked, and none shows it.
 func LearnClass(class Class) Event { return Event{kind: learnClass, class: class} }
 
-// LearnClassByVIN: the VIN tells the class, which make, model and year cannot
-// outweigh.
+// LearnClassByVIN: the VIN shows the class. Make, model and year do not change it
+// any more.
 func LearnClassByVIN(class Class) Event { return Event{kind: learnClass, class: class, byVIN: true} }
+
+// ClassNotTold: what can be read without a turn does not tell the class, or may not
+// be read. The car's data may tell it.
+func ClassNotTold() Event { return Event{kind: classNotTold} }
+
+// DataTellsNoClass: all of a car's data came, and it does not tell the class.
+func DataTellsNoClass() Event { return Event{kind: classNotTold, byData: true} }
 
 // ClassCheckFailed: make and model could not be read for the moment.
 func ClassCheckFailed() Event { return Event{kind: classCheckFailed} }
 
-// LearnKey: the key was seen, or seen missing, or can never be known with this
-// connection. AsOf is when the request that shows it began, or when the car said
-// so. Evidence older than what is known changes nothing.
+// LearnKey: something showed that the key is there, or is missing, or can never be
+// known with this connection. AsOf is when the request that shows it began, or when
+// the car said so. Evidence older than what is known changes nothing.
 func LearnKey(key Key, source KeySource, asOf time.Time) Event {
 	return Event{kind: learnKey, key: key, source: source, asOf: asOf}
 }
@@ -111,13 +126,23 @@ func LearnKeyRequired(source KeySource, asOf time.Time) Event {
 // KeyCheckFailed: the key status could not be read for the moment.
 func KeyCheckFailed() Event { return Event{kind: keyCheckFailed} }
 
-// AccessChanged: the owner connected again. What this connection could not tell
-// may be told now.
+// AccessChanged: the owner connected again. The new connection may tell what the
+// old one could not, and what the server's limits have shown may have changed.
 func AccessChanged() Event { return Event{kind: accessChanged} }
 
-// LearnData: data came without being asked for, which takes no turn. AsOf is
-// when Smartcar had it.
+// LearnData: a webhook sent data, which takes no turn. AsOf is when Smartcar had it.
 func LearnData(d Data, asOf time.Time) Event { return Event{kind: learnData, data: d, asOf: asOf} }
+
+// Subscribed: the car was subscribed to a webhook. Smartcar stores its data from now
+// on.
+func Subscribed() Event { return Event{kind: subscribed} }
+
+// Paused stops all data requests to the car until that time; zero ends the pause.
+func Paused(until time.Time) Event { return Event{kind: paused, asOf: until} }
+
+// Reset forgets what was learned of the car, since the operator says that it is wrong.
+// What protects the car stays: its turn, what Smartcar said of its limits, and a pause.
+func Reset() Event { return Event{kind: reset} }
 
 // Witnessed notes what the clock of the machine shows while the clock of the record
 // shows now, so that the two can be compared later: see State.Doubted.
@@ -135,8 +160,8 @@ func (e Event) Knowing(keyAt, now time.Time) Event {
 	return e
 }
 
-// OnClock moves the time of the evidence from one clock to another. Here and
-// there are the same instant on the two.
+// OnClock moves the time of the evidence from one clock to another. Here and there
+// are the same instant on the two clocks.
 func (e Event) OnClock(here, there time.Time) Event {
 	if !e.asOf.IsZero() {
 		e.asOf = there.Add(-here.Sub(e.asOf))

@@ -32,56 +32,108 @@ type keyKnown struct {
 	is      Key
 	source  KeySource
 	at      time.Time // when the request that showed it began, or the car said so
-	checks  uint8     // status reads in a row that did not show a key
-	checkAt time.Time // when the status may be read next
+	since   time.Time // when it was seen so first
+	looks   uint8     // looks at the status in a row that did not show a key
+	checkAt time.Time // when to look at the status next
+	// lookedAt is when the status was looked at without a result that counts.
+	lookedAt time.Time
+	// unreadable: the status could not be read with the connection that looked last.
+	unreadable bool
+	// doubted: the server has limited the car since the key was seen.
+	doubted bool
 }
 
 // learn takes evidence that is not older than what is known.
 func (k keyKnown) learn(is Key, source KeySource, at, now time.Time) keyKnown {
-	k.is, k.source, k.at = is, source, at
+	if is != k.is {
+		k.since, k.looks = at, 0
+	}
+	k.is, k.source, k.at, k.lookedAt, k.doubted = is, source, at, time.Time{}, false
+	if source == FromEndpoint || source == FromSignal {
+		k.unreadable = is == KeyUnavailable
+	}
 	switch is {
 	case KeyInstalled:
-		k.checks, k.checkAt = 0, time.Time{}
+		k.checkAt = now.Add(installedLook)
 	case KeyUnavailable:
-		k.checkAt = now.Add(unavailableCheck)
+		k.since, k.checkAt = time.Time{}, now.Add(unavailableCheck)
 	default:
-		return k.backOff(now)
+		k.checkAt = now.Add(missingLook(k.looks))
+		if source == FromEndpoint && k.looks < slowLooks {
+			k.looks++
+		}
 	}
 	return k
 }
 
-// backOff follows a status read that did not show a key.
-func (k keyKnown) backOff(now time.Time) keyKnown {
-	wait := SlowestKeyCheck
-	if k.checks < 7 {
-		wait = min(firstKeyCheck<<k.checks, SlowestKeyCheck)
-		k.checks++
+// slowLooks is how many looks for a missing key come before those at the slowest
+// pace. Looks that failed count as no more than failedLooks of them.
+const slowLooks, failedLooks = 5, 3
+
+// missingLook is the pause after so many looks that showed no key.
+func missingLook(looks uint8) time.Duration {
+	switch looks {
+	case 0:
+		return firstMissingLook
+	case 1:
+		return secondMissingLook
+	case 2:
+		return thirdMissingLook
+	case 3:
+		return fourthMissingLook
+	case 4:
+		return fifthMissingLook
 	}
-	k.checkAt = now.Add(wait)
+	return slowestMissingLook
+}
+
+// failed follows a look that did not show whether the key is there.
+func (k keyKnown) failed(now time.Time) keyKnown {
+	k.lookedAt = now
+	k.checkAt = now.Add(min(missingLook(k.looks), slowestFailedLook))
+	if k.looks < failedLooks {
+		k.looks++
+	}
 	return k
 }
 
-// wanted reports whether it is time to read the status. An installed key is
-// asked about only after something has put it in doubt.
-func (k keyKnown) wanted(now time.Time) bool {
-	return (k.is != KeyInstalled || !k.checkAt.IsZero()) && due(k.checkAt, now)
+// cannotBeRead: this connection cannot read the status. That is no evidence: what
+// others showed is kept.
+func (k keyKnown) cannotBeRead(now time.Time) keyKnown {
+	k.unreadable = true
+	k.checkAt = later(k.checkAt, now.Add(missingLook(k.looks)))
+	return k
 }
 
-// due reports whether it is time for a check. One that lies farther ahead than
-// any pause was set by a clock that was wrong.
-func due(checkAt, now time.Time) bool {
-	return !now.Before(checkAt) || checkAt.After(now.Add(2*unavailableCheck))
+// outranks reports whether a command that worked counts for more than a status
+// that was read at that time.
+func (k keyKnown) outranks(status time.Time) bool {
+	return k.is == KeyInstalled && k.source == FromCommand && !k.doubted && status.Sub(k.at).Abs() < commandOutranks
+}
+
+// overrule keeps what a command has shown, against a status.
+func (k keyKnown) overrule(now time.Time) keyKnown {
+	k.lookedAt, k.checkAt = now, k.at.Add(commandOutranks)
+	return k
+}
+
+// forget lets the status be learned anew.
+func (k keyKnown) forget() keyKnown { return keyKnown{at: k.at} }
+
+// wanted reports whether it is time to look at the status.
+func (k keyKnown) wanted(d dataKnown, now time.Time) bool {
+	return due(k.checkAt, now, slowestMissingLook) || k.is == KeyInstalled && d.stillLookDue(later(k.at, k.lookedAt))
 }
 
 // newerThan reports whether what is known of the key is newer than the evidence. If
-// a clock was set in between, the dates do not tell it: then what closes the car is
+// a clock was set in between, their dates do not tell it. Then what closes the car is
 // believed, which is safe.
 func (k keyKnown) newerThan(e Event, now time.Time, rules Rules) bool {
-	knows := !e.knewNow.IsZero()
+	known := !e.knewNow.IsZero()
 	switch {
-	case knows && e.knew.Equal(k.at), e.source == FromApplication:
+	case known && e.knew.Equal(k.at), e.source == FromApplication: // see Event.Knowing
 		return false
-	case knows && now.Sub(e.knewNow).Abs() > witnessGrain:
+	case known && now.Sub(e.knewNow).Abs() > witnessGrain:
 		return e.key != KeyMissing
 	case rules.future(k.at, now) && e.key == KeyMissing:
 		return e.asOf.Before(now.Add(-rules.MaxLease))

@@ -47,6 +47,8 @@ var turns = []struct {
 	name  string
 	turn  turn
 	limit limit
+	said  said
+	quiet quiet
 }{
 	{name: "never asked"},
 	{name: "used 1h ago", turn: turn{usedAt: policyNow.Add(-time.Hour)}},
@@ -56,6 +58,11 @@ var turns = []struct {
 	{name: "sent", turn: turn{phase: phaseSent, nonce: 7, leaseEnd: policyNow.Add(time.Minute)}},
 	{name: "sender died", turn: turn{phase: phaseSent, nonce: 7, leaseEnd: policyNow.Add(-time.Hour)}},
 	{name: "limited +2h", limit: limit{to: policyNow.Add(2 * time.Hour), at: policyNow.Add(-time.Minute)}},
+	{
+		name: "said, used 30m", turn: turn{usedAt: policyNow.Add(-30 * time.Minute)},
+		said: said{at: policyNow.Add(-time.Hour), trialAt: policyNow.Add(48 * time.Hour)},
+	},
+	{name: "asleep +15m", quiet: quiet{times: 2, to: policyNow.Add(15 * time.Minute)}},
 }
 
 var policyEvents = []struct {
@@ -64,19 +71,24 @@ var policyEvents = []struct {
 }{
 	{"a data request asks, token at hand", AskDataAndLeave(9, testLease)},
 	{"a data request asks, token to be refreshed first", AskData(9, 30*time.Second)},
-	{"a command asks", AskCommand()},
+	{"a command asks, the status can be looked at", AskCommand(true)},
+	{"a command asks, only data tells the status", AskCommand(false)},
 	{"the reserved request is about to leave", Leave(7, testLease)},
 	{"settle: 2xx", settled(7, OutcomeOK, 0)},
 	{"settle: not sent for certain, 400 validation, 401, 403, 404, 430, 501, 429 SMARTCAR_API", settled(7, OutcomeReleased, 0)},
 	{"settle: 409 ASLEEP", settled(7, OutcomeAsleep, 0)},
 	{"settle: 429 VEHICLE, Retry-After 3h", settled(7, OutcomeLimited, 3*time.Hour)},
 	{"settle: 429 VEHICLE without Retry-After", settled(7, OutcomeLimited, 0)},
+	{"settle: the list came, and nothing is stored", Settle(7, testLease, Result{Outcome: OutcomeReleased, Data: Data{Stored: StoredNothing}})},
 	{"settle: VIRTUAL_KEY_REQUIRED, other 409, 5xx", settled(7, OutcomeAnswered, 0)},
 	{"settle: timeout or reset after the write", settled(7, OutcomeUnclear, 0)},
 	{"settle by an attempt that was taken over: 2xx", settled(8, OutcomeOK, 0)},
 	{"settle by an attempt that was taken over: not sent", settled(8, OutcomeReleased, 0)},
 	{"the class is learned: streaming", LearnClass(ClassStreaming)},
 	{"the class is learned: legacy", LearnClass(ClassLegacy)},
+	{"the class is learned: other", LearnClass(ClassOther)},
+	{"each source was asked, and the class cannot be told", LearnClass(ClassUnknown)},
+	{"make and model do not tell the class", ClassNotTold()},
 	{"the key is seen: paired", LearnKey(KeyInstalled, FromEndpoint, policyNow)},
 	{"the key is seen: not paired", LearnKey(KeyMissing, FromEndpoint, policyNow)},
 	{"Smartcar answers VIRTUAL_KEY_REQUIRED", LearnKeyRequired(FromError, policyNow)},
@@ -87,6 +99,8 @@ var policyEvents = []struct {
 	{"a webhook says that the key is there", LearnKey(KeyInstalled, FromWebhook, policyNow)},
 	{"a webhook says VIRTUAL_KEY_REQUIRED", LearnKeyRequired(FromWebhook, policyNow)},
 	{"a webhook brings data", LearnData(Data{RecordedAt: policyNow, Stored: StoredSome}, policyNow)},
+	{"a command worked", LearnKey(KeyInstalled, FromCommand, policyNow)},
+	{"the car is subscribed to a webhook", Subscribed()},
 	{"older evidence than the one known: paired", LearnKey(KeyInstalled, FromWebhook, policyNow.Add(-72*time.Hour))},
 }
 
@@ -110,7 +124,7 @@ func TestPolicyGolden(t *testing.T) {
 			for _, row := range keyRows {
 				fmt.Fprintf(&b, "\n%-10s %-11s", classNames[class], row.name)
 				for _, turn := range turns {
-					s := State{class: classKnown{is: class}, key: keyKnown{is: row.key, at: row.at}, turn: turn.turn, limit: turn.limit}
+					s := State{class: classKnown{is: class}, key: keyKnown{is: row.key, at: row.at}, turn: turn.turn, limit: turn.limit, said: turn.said, data: dataKnown{quiet: turn.quiet}}
 					fmt.Fprintf(&b, " | %-16s", policyCell(s, e.Event))
 				}
 			}

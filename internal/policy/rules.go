@@ -19,26 +19,96 @@ type Rules struct {
 // now. One that was written a moment ago may lie ahead by the grain of the record.
 func (r Rules) future(t, now time.Time) bool { return t.After(now.Add(r.MaxLease + recordGrain)) }
 
-const (
-	// BareLimitPause answers a vehicle's 429 that names no time.
-	BareLimitPause = time.Minute
-	// SlowestKeyCheck is the longest pause between two reads of the key status
-	// while the key is missing.
-	SlowestKeyCheck = 2 * time.Hour
+// longLimit: a Retry-After of 2 hours (of a window of 8 hours) or more can only
+// come from the rule of keyless cars.
+func (r Rules) longLimit() time.Duration { return r.KeylessWindow / 4 }
 
-	// keyEvidenceTTL is how long a missing key is believed when a command asks.
-	// After that the status is read again: owners press the button right after
-	// they have added the key.
-	keyEvidenceTTL = time.Minute
-	// firstKeyCheck is the pause after the first read of the key status. It
-	// doubles up to SlowestKeyCheck, so that a car polled for a month stays below
-	// the 500 calls of the smallest plan.
-	firstKeyCheck = time.Minute
+// bareApart: two limits without a time, further apart than 15 minutes (of a window
+// of 8 hours) and closer than a window, come from the rule of keyless cars.
+func (r Rules) bareApart() time.Duration { return r.KeylessWindow / 32 }
+
+// trialAfter is how long after its last turn a car is asked as a trial: later than
+// an hour (of a window of 8 hours), a car that is awake has recorded again.
+func (r Rules) trialAfter() time.Duration { return r.KeylessWindow / 8 }
+
+// asleepPause is the pause after so many answers in a row that a car sleeps, or
+// that nothing is stored of it: 5, 15 and then 60 minutes.
+func (r Rules) asleepPause(times uint8) time.Duration {
+	switch times {
+	case 0:
+		return r.LegacyRefresh
+	case 1:
+		return 3 * r.LegacyRefresh
+	}
+	return 12 * r.LegacyRefresh
+}
+
+// BareLimitPause answers a vehicle's 429 that names no time.
+const BareLimitPause = time.Minute
+
+// The looks at the status of a key, where looking takes no turn.
+const (
+	// An installed key is looked up once a day while the car is used, and when its
+	// data has stood still for one, four and twelve hours: Smartcar repeats old
+	// data once the owner has removed the key, and tells nobody.
+	installedLook                                  = 24 * time.Hour
+	firstStillLook, secondStillLook, lastStillLook = time.Hour, 4 * time.Hour, 12 * time.Hour
+
+	// A missing key is looked for after each of these pauses, one after the other,
+	// and then at the slowest. A keyless car that is polled for a month of 31 days
+	// costs 93 turns, one read of its attributes and 11 looks.
+	firstMissingLook, secondMissingLook, thirdMissingLook = 5 * time.Minute, 15 * time.Minute, time.Hour
+	fourthMissingLook, fifthMissingLook                   = 4 * time.Hour, 24 * time.Hour
+	slowestMissingLook                                    = 5 * 24 * time.Hour
+
+	// slowestFailedLook bounds the pause after looks that failed: what ended them
+	// may have ended.
+	slowestFailedLook = 2 * time.Hour
+
+	// keyFreshFor is how old a status may be that a person waits for.
+	keyFreshFor = 5 * time.Minute
+	// leastLook is how old the status of a missing key may be when a command asks,
+	// and keeps its looks apart: owners press the button right after they have added
+	// the key.
+	leastLook = time.Minute
+	// keyFreshWithData is the same where only the car's data tells the status: after
+	// that the server decides about a command.
+	keyFreshWithData = 15 * time.Minute
+
+	// commandOutranks is how long a command that worked counts for more than a
+	// status that says that the key is missing.
+	commandOutranks = 24 * time.Hour
+	// proofEvery is how often a command that worked is noted of a key that is there.
+	proofEvery = time.Hour
+)
+
+const (
 	// unavailableCheck is how often something that this connection cannot tell is
 	// asked for all the same: the owner may have granted a permission.
 	unavailableCheck = 24 * time.Hour
-	// classCheck is the pause after make and model could not be read.
-	classCheck = 5 * time.Minute
+	// classCheck is the pause after make and model could not be read. After
+	// classGivenUp they count as not to be told, and lateClassCheck is the pause.
+	classCheck     = 5 * time.Minute
+	classGivenUp   = 24 * time.Hour
+	lateClassCheck = time.Hour
+
+	// trialEvery is how often a car of which the server has shown that it counts as
+	// keyless, and whose status cannot be read, is asked inside its window.
+	trialEvery = 7 * 24 * time.Hour
+
+	// A legacy car is asked early for signs of streaming, first after firstEarlyLook,
+	// then daily, and weekly after fruitlessLooks that showed none.
+	firstEarlyLook = time.Hour
+	dailyLook      = 24 * time.Hour
+	weeklyLook     = 7 * 24 * time.Hour
+	fruitlessLooks = 3
+	// That it streams is forgotten after so many answers in a row that are refreshes
+	// apart, or after so long without proof.
+	refreshesInRow = 3
+	streamsFor     = 7 * 24 * time.Hour
+
+	// stillGrain is how exactly it is stored when a car's data moved last.
+	stillGrain = 15 * time.Minute
 )
 
 // A Rule names what a time follows from.
@@ -50,6 +120,9 @@ const (
 	RuleKeyless      // one data request per window without the key
 	RuleLegacy       // nothing new before the next refresh
 	RuleServer       // Smartcar's own limit of this vehicle
+	RuleAsleep       // nothing new while the car sleeps
+	RuleNothing      // Smartcar has stored none of the car's data
+	RulePaused       // the operator wants no reads
 )
 
 func later(a, b time.Time) time.Time {

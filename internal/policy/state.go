@@ -10,8 +10,13 @@ type State struct {
 	key   keyKnown
 	turn  turn
 	limit limit
+	said  said
 	data  dataKnown
-	doubt doubt // not stored: see Doubted
+
+	pausedTo time.Time // by the operator: no data before
+
+	doubt   doubt // not stored: see Doubted
+	carried carried
 }
 
 // Closed is a car that was asked at that time and of which nothing else is
@@ -30,6 +35,32 @@ func (s State) KeySource() KeySource { return s.key.source }
 // KeyAt is how old what Key says may be: see LearnKey.
 func (s State) KeyAt() time.Time { return s.key.at }
 
+// KeySince is when the key was first seen there, or gone, as it is now.
+func (s State) KeySince() time.Time { return s.key.since }
+
+// NeedsProof reports whether a command that worked tells something new of the key.
+func (s State) NeedsProof(now time.Time) bool {
+	return !s.TakesNoKey() && (s.key.is != KeyInstalled || s.said.holds() || s.key.doubted || now.Sub(s.key.at).Abs() >= proofEvery)
+}
+
+// WantsFreshKey reports whether the status is to be looked at before a person
+// relies on it.
+func (s State) WantsFreshKey(now time.Time) bool {
+	return s.class.is == ClassStreaming && !s.key.unreadable && min(now.Sub(s.key.at).Abs(), now.Sub(s.key.lookedAt).Abs()) > keyFreshFor
+}
+
+// NextKeyLook is when the status is to be looked at next.
+func (s State) NextKeyLook() time.Time { return s.key.checkAt }
+
+// AwaitsData reports that only the car's data may still tell its class.
+func (s State) AwaitsData() bool { return s.class.is == ClassUnresolved && s.class.silent }
+
+// Quiet reports that the car has answered lately that it sleeps.
+func (s State) Quiet() bool { return s.data.quiet.times > 0 || s.data.asleep > 0 }
+
+// SaidKeyless reports that Smartcar's limits have shown the rule of keyless cars.
+func (s State) SaidKeyless() bool { return s.said.holds() }
+
 // Wake says whether the car is awake.
 func (s State) Wake() Wake { return s.data.wake }
 
@@ -40,55 +71,93 @@ func (s State) NothingStored() bool { return s.data.nothing }
 // by asking for data.
 func (s State) Blank() bool { return s.key.at.IsZero() && s.data.fetchedAt.IsZero() }
 
-// Keyless reports whether the one-per-window rule holds: the key is missing, or
-// may be. A key that was not asked for yet counts as missing; one that can never
-// be known is left to the server.
+// Keyless reports whether the rule of one request per window holds: the key is
+// missing, or may be. A key that was not asked for yet counts as missing. While the
+// class is not known, every key counts as missing that nothing but its signal has
+// shown: the signal does not say whose key it is. If the status can never be read,
+// the server's limits decide.
 func (s State) Keyless() bool {
 	switch s.class.is {
-	case ClassStreaming, ClassUnresolved:
-		return s.key.is == KeyMissing || s.key.is == KeyNotAsked
+	case ClassStreaming:
+		return s.key.is == KeyMissing || s.key.is == KeyNotAsked || s.said.holds()
+	case ClassUnresolved:
+		return s.key.is != KeyInstalled || s.key.source == FromSignal || s.said.holds()
+	case ClassUnknown:
+		return s.said.holds()
 	}
 	return false
 }
 
+// untold reports that the car may need the key, and that its status can never be read.
+func (s State) untold() bool {
+	return s.class.is == ClassUnknown || s.class.is == ClassStreaming && s.key.is == KeyUnavailable
+}
+
+// onTrial reports that the server's limits have shown the rule, and that the status of
+// the key cannot be read to check whether it still holds. Then a trial read shows it.
+func (s State) onTrial() bool { return s.said.holds() && (s.key.is != KeyMissing || s.key.unreadable) }
+
 // NeedsKey reports that the car needs the key and is known to be without it.
 func (s State) NeedsKey() bool { return s.class.is == ClassStreaming && s.key.is == KeyMissing }
 
-// MayNeedKey is NeedsKey, also while nobody has said yet whether the key is there.
-func (s State) MayNeedKey() bool { return s.class.is == ClassStreaming && s.Keyless() }
+// MayNeedKey is NeedsKey, or that it is not known yet whether the key is there.
+func (s State) MayNeedKey() bool {
+	return s.class.is == ClassStreaming && (s.key.is == KeyMissing || s.key.is == KeyNotAsked)
+}
 
 // TakesNoKey reports that the key plays no role for the car.
 func (s State) TakesNoKey() bool { return s.class.is == ClassLegacy || s.class.is == ClassOther }
 
 // Repeats reports that the car's answers stay the same until its next refresh: a
 // legacy car that does not stream.
-func (s State) Repeats() bool { return s.class.is == ClassLegacy && !s.data.streams }
+func (s State) Repeats() bool { return s.class.is == ClassLegacy && !s.data.streaming.on }
+
+// Cadence is the pace of a legacy car.
+func (s State) Cadence() Cadence { return Cadence{asleep: s.data.asleep, earlyAt: s.data.streaming.at} }
 
 // WantsClass reports whether the class must be learned before data is asked for.
 func (s State) WantsClass(now time.Time) bool { return s.class.wanted(now) }
 
 // WantsKey reports whether the key status must be learned before data is asked for.
 func (s State) WantsKey(now time.Time) bool {
-	return s.class.is == ClassStreaming && s.key.wanted(now)
+	return s.class.is == ClassStreaming && s.key.wanted(s.data, now)
+}
+
+// Unlearned reports whether the class or the status of the key must be learned
+// before data is asked for. Without askable, the status cannot be asked for.
+func (s State) Unlearned(now time.Time, askable bool) bool {
+	return s.WantsClass(now) || askable && s.WantsKey(now)
 }
 
 // Holds reports whether the attempt with that nonce owns the turn.
 func (s State) Holds(nonce uint64) bool { return s.turn.heldBy(nonce) }
 
 // LeaseCovers reports whether the lease of the turn lasts until end.
-func (s State) LeaseCovers(end time.Time) bool { return !s.turn.onClock(end).After(s.turn.leaseEnd) }
+func (s State) LeaseCovers(end time.Time) bool { return !s.turn.written(end).After(s.turn.leaseEnd) }
 
 // NextData derives when a data request is allowed; no Next means now.
 func (s State) NextData(now time.Time, rules Rules) Decision {
 	d := Decision{}
 	if s.Keyless() {
-		if next := s.turn.next(rules.KeylessWindow); !next.IsZero() {
-			d.Next, d.Rule = next.Add(s.doubt.turn-s.turn.behind), RuleKeyless
+		if d.Next = s.nextTurn(rules); !d.Next.IsZero() {
+			d.Rule = RuleKeyless
 		}
 		d.InFlight = s.turn.inFlight(now)
 	}
-	if next := s.limit.next(); !next.IsZero() && next.Add(s.doubt.limit).After(d.Next) {
-		d = Decision{Next: next.Add(s.doubt.limit), Rule: RuleServer}
+	if !s.limit.to.IsZero() {
+		if next := s.limit.next().Add(s.doubt.limit); next.After(d.Next) {
+			d = Decision{Next: next, Rule: RuleServer}
+		}
+	}
+	switch {
+	case !s.data.quiet.to.After(d.Next):
+	case s.data.nothing && s.Keyless():
+		d = Decision{Next: s.data.quiet.to, Rule: RuleNothing}
+	case !s.data.nothing && (s.Keyless() || s.untold() || s.class.is == ClassLegacy):
+		d = Decision{Next: s.data.quiet.to, Rule: RuleAsleep}
+	}
+	if s.pausedTo.After(d.Next) {
+		d = Decision{Next: s.pausedTo, Rule: RulePaused}
 	}
 	if !d.Next.After(now) {
 		return Decision{}
@@ -96,27 +165,46 @@ func (s State) NextData(now time.Time, rules Rules) Decision {
 	return d
 }
 
+// LastAsked is the latest instant at which the car may have been asked for data, or
+// Smartcar refused to ask it, as far as a rule was known to hold.
+func (s State) LastAsked() time.Time {
+	return later(shifted(s.turn.countedAt(), -s.turn.behind), shifted(s.limit.at, -s.limit.behind))
+}
+
+// nextTurn is when the next turn may be taken, for once also as a trial.
+func (s State) nextTurn(rules Rules) time.Time {
+	next := s.turn.next(rules.KeylessWindow)
+	if s.onTrial() && s.turn.phase == phaseIdle {
+		next = earlier(next, later(s.said.trialAt, s.turn.next(rules.trialAfter())))
+	}
+	return shifted(next, s.doubt.turn)
+}
+
 // NextUseful derives when a data request is allowed and brings something new.
 func (s State) NextUseful(now time.Time, rules Rules) Decision {
 	d := s.NextData(now, rules)
 	if s.Repeats() && !s.data.fetchedAt.IsZero() && !rules.future(s.data.fetchedAt, now) {
-		if next := NextLegacy(s.data.recordedAt, s.data.fetchedAt, rules); next.After(now) && next.After(d.Next) {
+		if next := s.Cadence().Next(s.data.recordedAt, s.data.fetchedAt, rules); next.After(now) && next.After(d.Next) {
 			return Decision{Next: next, Rule: RuleLegacy}
 		}
 	}
 	return d
 }
 
-// OutdatedBy reports whether an event shows the car otherwise than it is known.
-func (s State) OutdatedBy(events ...Event) bool {
+// OutdatedBy reports whether an event contradicts the state.
+func (s State) OutdatedBy(now time.Time, rules Rules, events ...Event) bool {
 	for _, e := range events {
 		switch e.kind {
 		case settle:
-			if s.data.outdatedBy(e.result.Data) {
+			if s.outdatedByAnswer(e.result, now, rules) {
+				return true
+			}
+		case classNotTold:
+			if s.class.is == ClassUnresolved {
 				return true
 			}
 		case learnKey:
-			if e.key != s.key.is {
+			if e.key != s.key.is && !s.key.newerThan(e, now, rules) {
 				return true
 			}
 		case learnClass:
@@ -128,12 +216,23 @@ func (s State) OutdatedBy(events ...Event) bool {
 	return false
 }
 
-// OpenWindow is what must stay of a car that is forgotten: its turn, and why it
-// has to wait. When and from what the key was learned goes.
+func (s State) outdatedByAnswer(r Result, now time.Time, rules Rules) bool {
+	if s.data.outdatedBy(r.Data) {
+		return true
+	}
+	if r.Outcome != OutcomeOK {
+		return false
+	}
+	return s.untold() && (s.data.quiet.times > 0 || !s.said.bareAt.IsZero() || r.Data.isOld(now, rules)) ||
+		s.class.is == ClassStreaming && s.key.is == KeyInstalled && s.data.outdatedStill(r.Data, now)
+}
+
+// OpenWindow is what must stay of a car that is forgotten: its turn, and why it has to
+// wait. When the key was learned, and from which source, is dropped.
 func (s State) OpenWindow() State {
 	return State{
 		class: classKnown{is: s.class.is, proven: s.class.proven},
 		key:   keyKnown{is: s.key.is},
-		turn:  s.turn, limit: s.limit,
+		turn:  s.turn, limit: s.limit, said: s.said,
 	}
 }

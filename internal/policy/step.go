@@ -26,48 +26,59 @@ type Decision struct {
 
 // Step is the whole policy. Every change of a State is made here.
 func Step(s State, e Event, now time.Time, rules Rules) (State, Decision) {
-	after, d := s.step(e, now, rules)
-	if after.Keyless() && !s.Keyless() && e.source != FromSignal { // that one comes with an answer, which is booked
-		after = after.close(e.attempt, now, rules)
-	}
-	after.doubt = doubt{}
-	return after, d
-}
-
-// close books what may have been sent while the car was open: nobody noted it then,
-// and what is under way may be counted until its lease ends.
-func (s State) close(a attempt, now time.Time, rules Rules) State {
-	s.turn = s.turn.use(a, s.turn.onClock(now).Add(rules.MaxLease))
-	return s
-}
-
-func (s State) step(e Event, now time.Time, rules Rules) (State, Decision) {
-	s.turn, s.limit = s.turn.bridge(now, rules), s.limit.bridge(now, rules)
+	s.bridgeFuture(now, rules)
 	switch e.kind {
 	case askData:
 		return s.decideData(e.attempt, now, rules)
 	case askCommand:
-		return s, s.decideCommand(now)
-	case leave, holdBack:
-		return s.hold(e.attempt, now)
+		return s, s.decideCommand(e.canLook, now)
+	case leave, reserveAgain:
+		return s.changePhase(e.attempt, now)
 	case settle:
 		return s.charge(e.attempt, e.result, now, rules), Decision{}
 	case limited:
 		return s.applyLimit(e.result.RetryAfter, now, rules), Decision{}
 	case learnClass:
-		s.class = s.class.infer(e.class, e.byVIN, now)
+		return s.classified(s.class.infer(e.class, e.byVIN, now)), Decision{}
+	case classNotTold:
+		return s.classified(s.class.notTold(e.byData, now)), Decision{}
 	case classCheckFailed:
-		s.class.checkAt = now.Add(classCheck)
+		return s.classified(s.class.failed(now)), Decision{}
 	case learnKey:
 		return s.applyKey(e, now, rules), Decision{}
 	case keyCheckFailed:
-		s.key = s.key.backOff(now)
+		s.key = s.key.failed(now)
 	case accessChanged:
-		return s.applyAccess(), Decision{}
+		return s.applyAccess(rules), Decision{}
 	case learnData:
 		return s.applyData(e, now, rules), Decision{}
+	case subscribed:
+		if s.data.nothing {
+			s.data.quiet = quiet{}
+		}
+	case paused:
+		s.pausedTo = e.asOf
+	case reset:
+		s.class, s.key, s.data = classKnown{}, keyKnown{}, dataKnown{}
 	}
 	return s, Decision{}
+}
+
+// bridgeFuture deals with times that lie in the future, as a clock writes them that
+// is set back later: no car may be refused for longer than the rule and one lease.
+// A time written a moment ago may lie ahead by the grain of the record. The times of
+// the turn and of the limit stay: see clock.go. The others set a pace only, and are
+// replaced. When the key was learned stays, too: see keyKnown.newerThan.
+func (s *State) bridgeFuture(now time.Time, rules Rules) {
+	horizon := now.Add(rules.MaxLease + recordGrain)
+	if s.turn != (turn{}) {
+		s.turn = s.turn.bridge(now, rules)
+	}
+	if s.limit != (limit{}) {
+		s.limit = s.limit.bridge(now, rules)
+	}
+	s.said.bridge(now, horizon)
+	s.data.bridge(now, horizon, rules)
 }
 
 func (s State) decideData(a attempt, now time.Time, rules Rules) (State, Decision) {
@@ -78,41 +89,49 @@ func (s State) decideData(a attempt, now time.Time, rules Rules) (State, Decisio
 	if !s.Keyless() {
 		return s, Decision{Verdict: VerdictSend}
 	}
-	s.turn = s.turn.hold(a, now)
+	s.turn = s.turn.assign(a, now)
 	return s, Decision{Verdict: VerdictTake}
 }
 
-// hold puts the turn into another phase and renews its lease.
-func (s State) hold(a attempt, now time.Time) (State, Decision) {
+// changePhase puts the turn into another phase and renews its lease.
+func (s State) changePhase(a attempt, now time.Time) (State, Decision) {
 	if !s.turn.heldBy(a.nonce) {
 		return s, Decision{Verdict: VerdictLost}
 	}
-	s.turn = s.turn.hold(a, now)
+	s.turn = s.turn.assign(a, now)
 	return s, Decision{Verdict: VerdictTake}
 }
 
-// decideCommand refuses only on fresh evidence. All else is the server's to say.
-func (s State) decideCommand(now time.Time) Decision {
+// decideCommand refuses a command only on fresh evidence that the key is missing.
+// Otherwise the server decides.
+func (s State) decideCommand(canLook bool, now time.Time) Decision {
+	fresh := keyFreshWithData
+	if canLook {
+		fresh = leastLook
+	}
 	switch {
 	case !s.NeedsKey():
 		return Decision{Verdict: VerdictSend}
-	case now.Sub(s.key.at) < keyEvidenceTTL:
+	case now.Sub(s.key.at).Abs() < fresh:
 		return Decision{Verdict: VerdictKey}
-	default:
+	case canLook && now.Sub(s.key.lookedAt).Abs() >= leastLook:
 		return Decision{Verdict: VerdictRecheck}
+	default:
+		return Decision{Verdict: VerdictSend}
 	}
 }
 
-// charge books what a data request cost. An attempt whose turn was taken over
-// only adds what the server may have counted: it cannot give back the turn of
-// the attempt that owns it now.
+// charge books what a data request cost. If another attempt has taken the turn over
+// meanwhile, charge only adds what the server may have counted: it does not give
+// back the turn of the other.
 func (s State) charge(a attempt, r Result, now time.Time, rules Rules) State {
 	owner := s.turn.heldBy(a.nonce)
-	present := s.turn.onClock(now)
+	present := s.turn.written(now)
 	end := present.Add(a.lease)
 	if owner {
 		end = s.turn.leaseEnd
-		s.turn.phase = phaseIdle
+		s = s.endTrial(r, now, rules)
+		s.turn = s.turn.idle()
 	}
 	counts := owner || s.Keyless()
 	switch r.Outcome {
@@ -127,69 +146,134 @@ func (s State) charge(a attempt, r Result, now time.Time, rules Rules) State {
 	case OutcomeLimited:
 		s = s.applyLimit(r.RetryAfter, now, rules)
 	case OutcomeAsleep:
-		s.data.wake = WakeAsleep
+		s.data.wake, s.data.quiet = WakeAsleep, s.data.quiet.again(now, rules)
 	}
 	if r.Outcome == OutcomeOK {
 		s.data = s.data.asked(r.Data, s.class.is, now, rules)
+		s.said = s.said.moved(r.Data.RecordedAt)
+		if s.untold() && r.Data.isOld(now, rules) {
+			s.data.quiet = standsStill(now, rules)
+		}
+	}
+	if r.Data.Stored == StoredNothing {
+		s.data.quiet = s.data.quiet.again(now, rules)
 	}
 	s.data = s.data.listed(r.Data)
 	return s
 }
 
-// applyLimit takes the server's own word that this vehicle has to wait. Without a
-// time it is believed for a moment, for a keyless car for a window. A streaming
-// car that is limited may have lost its key: its status is read next.
-func (s State) applyLimit(retryAfter time.Duration, now time.Time, rules Rules) State {
-	pause := retryAfter
-	if pause <= 0 {
-		pause = BareLimitPause
-		if s.Keyless() {
-			pause = rules.KeylessWindow
-		}
+// endTrial judges a request that was made inside a window: data that was recorded
+// after the window began shows that the rule does not hold.
+func (s State) endTrial(r Result, now time.Time, rules Rules) State {
+	used := shifted(s.turn.usedAt, -s.turn.behind)
+	inside := now.Sub(used) < rules.KeylessWindow && !used.IsZero()
+	if !s.onTrial() || !inside || r.Outcome == OutcomeNone || r.Outcome == OutcomeReleased || r.Outcome == OutcomeAsleep {
+		return s
 	}
-	said := s.limit.onClock(now)
-	s.limit.to, s.limit.at = later(s.limit.to, said.Add(pause)), said
-	if s.class.is == ClassStreaming && s.key.is == KeyInstalled {
-		s.key.checkAt = now
+	s.said.trialAt = now.Add(trialEvery)
+	if r.Outcome == OutcomeOK && r.Data.RecordedAt.After(later(used, s.data.recordedAt)) {
+		s.said = said{}
+		if s.key.is == KeyMissing {
+			s.key = s.key.learn(KeyUnavailable, FromNowhere, s.key.at, now)
+		}
 	}
 	return s
 }
 
-// applyKey takes evidence about the key, never backwards in time. That this
-// connection cannot read the status is no evidence: what others showed is kept.
-// A car that was asked for its key by the server needs one, whatever was inferred.
-// A limit that was given while the key was missing does not outlive pairing.
+// applyLimit takes the server's word that this vehicle has to wait. If the server
+// names no time, the vehicle waits for a minute, a keyless one for a window; one
+// whose key status cannot be read waits long enough for a second limit to show
+// whether the rule holds. A streaming car that is limited may have lost its key, so
+// its status is read next.
+func (s State) applyLimit(retryAfter time.Duration, now time.Time, rules Rules) State {
+	if s.class.is != ClassLegacy && s.class.is != ClassOther {
+		s.said = s.said.limited(retryAfter, now, rules)
+	}
+	pause := retryAfter
+	if pause <= 0 {
+		pause = BareLimitPause
+		switch {
+		case s.Keyless():
+			pause = rules.KeylessWindow
+		case s.untold():
+			pause += rules.bareApart()
+		}
+	}
+	at := s.limit.written(now)
+	s.limit.to, s.limit.at, s.limit.bare = later(s.limit.to, at.Add(pause)), at, retryAfter <= 0
+	if s.class.is == ClassStreaming && s.key.is == KeyInstalled {
+		s.key.checkAt, s.key.doubted = now, true
+	}
+	return s
+}
+
+// classified takes a class. If the class has no window, a wait that was booked only
+// because the class was not known is void: NextData ignores the turn by itself, and the
+// limit is shortened here.
+func (s State) classified(c classKnown) State {
+	if s.class.is == ClassUnresolved && (c.is == ClassLegacy || c.is == ClassOther || c.is == ClassUnknown && !s.said.holds()) {
+		s.limit = s.limit.shortened()
+	}
+	s.class = c
+	return s
+}
+
+// applyKey takes evidence about the key, unless it is older than what is known.
+//
+//   - If this connection cannot read the status, what other connections showed stays.
+//   - If the server asked for the key, the car needs one, whatever was inferred.
+//   - If the key is there now, a limit from before it was there is void.
 func (s State) applyKey(e Event, now time.Time, rules Rules) State {
 	switch {
 	case s.key.newerThan(e, now, rules):
 		return s
 	case e.key == KeyUnavailable && s.key.is > KeyUnavailable:
-		s.key = s.key.backOff(now)
+		s.key = s.key.cannotBeRead(now)
+		return s
+	case e.key == KeyMissing && e.source == FromEndpoint && s.key.outranks(e.asOf):
+		s.key = s.key.overrule(now)
 		return s
 	case e.demands:
 		s.class = s.class.prove(ClassStreaming)
+		s.said = s.said.show(now)
 	}
-	needsKey := s.class.is == ClassStreaming || s.class.is == ClassUnresolved
-	if needsKey && e.key == KeyInstalled && s.key.is != KeyInstalled && s.limit.onClock(e.asOf).After(s.limit.at) {
-		s.limit.to = time.Time{}
+	if e.key == KeyInstalled {
+		needsKey := s.class.is == ClassStreaming || s.class.is == ClassUnresolved || s.said.holds()
+		if s.key.is != KeyInstalled && needsKey && s.limit.written(e.asOf).After(s.limit.at) {
+			s.limit.to = time.Time{}
+		}
+		if !e.asOf.Before(s.said.at) {
+			s.said = said{}
+		}
 	}
 	s.key = s.key.learn(e.key, e.source, e.asOf, now)
 	return s
 }
 
-func (s State) applyAccess() State {
-	s.class.checkAt = time.Time{}
-	if s.key.is == KeyUnavailable {
+// applyAccess takes that the owner connected again, and may have added the key on the
+// way. What the server's limits have shown counts until the open window ends.
+func (s State) applyAccess(rules Rules) State {
+	if s.class.is <= ClassUnknown {
+		s.class = s.class.askAgain()
+	}
+	if s.key.is != KeyInstalled {
 		s.key.checkAt = time.Time{}
+	}
+	if s.Keyless() && s.onTrial() {
+		s.limit.to = later(s.limit.to, s.limit.written(s.turn.next(rules.KeylessWindow)))
+		if s.key.is == KeyMissing {
+			s.key = s.key.forget()
+		}
+		s.said = said{}
 	}
 	return s
 }
 
-// applyData takes data that nobody asked for. That there is some shows even data
-// that is older than what is known.
+// applyData takes data that a webhook sent. Even old data shows that Smartcar has
+// stored some.
 func (s State) applyData(e Event, now time.Time, rules Rules) State {
-	if e.data.Stored == StoredSome {
-		s.data.nothing = false
+	if e.data.Stored == StoredSome && s.data.nothing {
+		s.data.nothing, s.data.quiet = false, quiet{}
 	}
 	s.data = s.data.pushed(e.data, e.asOf, s.class.is, now, rules)
 	return s

@@ -14,24 +14,27 @@ const (
 
 // turn is the one data request that a keyless car may have under way, and when
 // the server may have counted the last one. Its times are of the clock that wrote
-// them, of which the present one may be behind: see clock.go.
+// them, and the present clock may be behind it: see clock.go.
 type turn struct {
 	phase    phase
 	nonce    uint64        // of the attempt that owns the turn
 	leaseEnd time.Time     // from then on that attempt counts as dead
 	usedAt   time.Time     // latest instant at which the server may have counted a data request
 	behind   time.Duration // how far the present clock is behind these times
-	ahead    time.Duration // how far the wall clock of the attempt was ahead of these times, in whole minutes
+	ahead    time.Duration // how far the clock of the attempt's machine was ahead of them, in whole minutes
 }
 
 // heldBy reports whether the attempt with that nonce owns the turn.
 func (t turn) heldBy(nonce uint64) bool { return t.phase != phaseIdle && t.nonce == nonce }
 
-// hold gives the turn to an attempt, or renews its lease.
-func (t turn) hold(a attempt, now time.Time) turn {
-	t.phase, t.nonce, t.leaseEnd = a.phase, a.nonce, t.onClock(now).Add(a.lease)
+// assign gives the turn to an attempt, or renews its lease.
+func (t turn) assign(a attempt, now time.Time) turn {
+	t.phase, t.nonce, t.leaseEnd = a.phase, a.nonce, t.written(now).Add(a.lease)
 	return t.witnessed(a)
 }
+
+// idle is the turn after its request: nobody owns it.
+func (t turn) idle() turn { return turn{usedAt: t.usedAt, behind: t.behind, ahead: t.ahead} }
 
 // use notes that the server may have counted a data request until then.
 func (t turn) use(a attempt, until time.Time) turn {
@@ -48,7 +51,8 @@ func (t turn) countedAt() time.Time {
 	return t.usedAt
 }
 
-// next is when the next turn may be taken; zero for a car that was never asked.
+// next is when the next turn may be taken, by the present clock; zero for a car
+// that was never asked.
 func (t turn) next(window time.Duration) (next time.Time) {
 	if counted := t.countedAt(); !counted.IsZero() {
 		next = counted.Add(window)
@@ -56,25 +60,31 @@ func (t turn) next(window time.Duration) (next time.Time) {
 	if t.phase == phaseReserved {
 		next = later(next, t.leaseEnd)
 	}
-	return next
+	return shifted(next, -t.behind)
 }
 
 func (t turn) inFlight(now time.Time) bool {
-	return t.phase != phaseIdle && t.leaseEnd.After(t.onClock(now))
+	return t.phase != phaseIdle && t.leaseEnd.After(t.written(now))
 }
 
 // limit is the server's own word about this vehicle: 429 with Retry-After. Its
-// times are of the clock that wrote them: see clock.go.
+// times are of the clock that wrote them, and the present clock may be behind it:
+// see clock.go.
 type limit struct {
 	to     time.Time     // no data request before
 	at     time.Time     // when the server said so
+	bare   bool          // it named no time
 	behind time.Duration // how far the present clock is behind these times
 }
 
 // next is when the limit ends by the present clock; zero for none.
-func (l limit) next() time.Time {
-	if l.to.IsZero() {
-		return l.to
+func (l limit) next() time.Time { return shifted(l.to, -l.behind) }
+
+// shortened is a limit that was believed for a window because the car might have
+// been keyless, and proves not to be.
+func (l limit) shortened() limit {
+	if l.bare {
+		l.to = earlier(l.to, l.at.Add(BareLimitPause))
 	}
-	return l.to.Add(-l.behind)
+	return l
 }

@@ -8,8 +8,9 @@ import (
 	"github.com/seed-498a1bc4/smartcar/internal/contexts"
 )
 
-// Flights lets one caller do what several want at the same time. Waiters leave
-// on their own context: nothing is held but a channel. The zero value is ready.
+// Flights lets one caller, the leader, do what several callers want at the same time.
+// The others wait on a channel, and each leaves when its own context ends. The zero
+// value is ready.
 type Flights struct {
 	mu       sync.Mutex
 	underway map[string]*flight
@@ -20,11 +21,12 @@ type flight struct {
 	err  error // what the leader met; read after done is closed
 }
 
-// errAbandoned: the leader's goroutine ended in the middle of it.
+// errAbandoned: the leader panicked or exited before it was done.
 var errAbandoned = errors.New("the caller that did this for all has died")
 
-// Do runs fn unless it is being run for key already; then it waits for that
-// and returns the same error. If the leader dies, a waiter takes over.
+// Do runs fn. If another caller is running it for the same key, Do waits for that
+// caller and returns the same error. If that caller dies, or leaves on its own
+// context, a waiter takes over.
 func (f *Flights) Do(ctx context.Context, key string, fn func() error) error {
 	for {
 		f.mu.Lock()
@@ -49,33 +51,10 @@ func (f *Flights) lead(ctx context.Context, key string, fn func() error) error {
 	shared := errAbandoned
 	defer func() { f.finish(key, shared) }()
 	err := fn()
-	if ctx.Err() == nil || !contexts.IsEnd(err) { // else the leader only left early
+	if ctx.Err() == nil || !contexts.IsEnd(err) { // if the leader left early, a waiter takes over
 		shared = err
 	}
 	return err
-}
-
-// Hold marks key as under way until the returned function is called. If it is
-// already, that function does nothing.
-func (f *Flights) Hold(key string) (release func()) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if _, ok := f.underway[key]; ok {
-		return func() {}
-	}
-	f.start(key)
-	return func() { f.finish(key, nil) }
-}
-
-// Wait returns once nothing is under way for key.
-func (f *Flights) Wait(ctx context.Context, key string) error {
-	f.mu.Lock()
-	current, ok := f.underway[key]
-	f.mu.Unlock()
-	if !ok {
-		return nil
-	}
-	return wait(ctx, current.done)
 }
 
 func (f *Flights) start(key string) {

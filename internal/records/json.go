@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar/store"
@@ -17,15 +18,16 @@ var ErrUnchanged = errors.New("nothing to change")
 // [ErrStore], too.
 var ErrUnreadable = fmt.Errorf("%w: the stored record is not what this version writes", ErrStore)
 
-// Change loads the JSON record under key, lets change edit it and stores
-// it, again and again until nobody was faster. A record that is not there is
-// given to change as the zero T. The time is the store's where it has a clock.
+// Change loads the JSON record under key, lets change edit it and stores it. If
+// another write came first, it begins again, so change may be called several times.
+// If there is no record, change gets the zero T. The time is the store's, or ours if
+// the store has no clock.
 func Change[T any](ctx context.Context, r Records, key string, ttl time.Duration, change func(v *T, found bool, now time.Time) error) (T, error) {
 	return edit(ctx, r, key, ttl, nil, change)
 }
 
-// Repair is [Change] for a caller who can replace what cannot be read: change is
-// given the value substitute for it, as found.
+// Repair is [Change] for a caller who can replace a record that cannot be read: in
+// its place change gets the substitute, with found as true.
 func Repair[T any](ctx context.Context, r Records, key string, ttl time.Duration, substitute T, change func(v *T, found bool, now time.Time) error) (T, error) {
 	return edit(ctx, r, key, ttl, &substitute, change)
 }
@@ -38,9 +40,10 @@ func edit[T any](ctx context.Context, r Records, key string, ttl time.Duration, 
 			return none, err
 		}
 		var v T
-		found := record.Revision != ""
+		found, readable := record.Revision != "", false
 		if found {
 			v, err = Decode[T](record.Value)
+			readable = err == nil
 			switch {
 			case err != nil && substitute == nil:
 				return none, err
@@ -62,6 +65,9 @@ func edit[T any](ctx context.Context, r Records, key string, ttl time.Duration, 
 		if err2 != nil {
 			return none, Wrap(ctx, err2)
 		}
+		if readable && !isOurs[T](record.Value) {
+			value = carry(record.Value, value, reflect.TypeFor[T]())
+		}
 		if record, err = r.Swap(ctx, key, record.Revision, value, ttl); err == nil {
 			return v, nil
 		}
@@ -78,7 +84,7 @@ func Read[T any](ctx context.Context, r Records, key string) (T, error) {
 	return Decode[T](record.Value)
 }
 
-// Decode never repeats what it could not read: records hold tokens.
+// Decode reads a record. Its error repeats nothing of the record, which holds tokens.
 func Decode[T any](value []byte) (T, error) {
 	var v T
 	if json.Unmarshal(value, &v) != nil {

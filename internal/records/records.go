@@ -1,6 +1,6 @@
-// Package records is a store as the rest of the module uses it: failures are
-// wrapped in one sentinel, and a write whose answer got lost is repeated until
-// it is known what became of it.
+// Package records is a store as the rest of the module uses it: failures are wrapped
+// in one sentinel, and a write whose answer was lost is repeated, so that the caller
+// learns whether it landed.
 package records
 
 import (
@@ -31,8 +31,8 @@ type Records struct {
 	clock Clock
 }
 
-// New returns the records of a store; clock times the pauses, and stands in for
-// a store that has no clock.
+// New returns the records of a store. The clock times the pauses, and is used as the
+// store's time if the store has none.
 func New(s store.Store, clock Clock) Records { return Records{store: s, clock: clock} }
 
 // A write whose answer got lost is repeated after a moment, twice.
@@ -50,10 +50,10 @@ func (r Records) Load(ctx context.Context, key string) (store.Record, error) {
 	return record, Wrap(ctx, err)
 }
 
-// Swap is CompareAndSwap with a definite answer wherever one can be had. After
-// a failure the same write is sent again: it can only land once, and if the
-// first one had landed, the conflict shows our own value. Values must
-// therefore be unique to the write.
+// Swap is CompareAndSwap that says whether the write has landed, if that can be found
+// out. After a failure it sends the same write again. The write lands once at most:
+// if the first one had landed, the second conflicts, and the conflict shows our own
+// value. So no two writes may have the same value.
 func (r Records) Swap(ctx context.Context, key string, old store.Revision, value []byte, ttl time.Duration) (store.Record, error) {
 	var record store.Record
 	var err error
@@ -98,8 +98,8 @@ func (r Records) Remove(ctx context.Context, key string) error {
 	}
 }
 
-// Wrap puts [ErrStore] around what is neither of the two answers a store may
-// give, nor the end of the caller's context.
+// Wrap puts [ErrStore] around each error but store.ErrNotFound, store.ErrConflict and
+// the end of the caller's context.
 func Wrap(ctx context.Context, err error) error {
 	switch {
 	case err == nil || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict):

@@ -18,10 +18,11 @@ const (
 	appLife = time.Hour
 	// appLease is how long one process may keep the others from asking for one.
 	appLease = 15 * time.Second
-	// replacedTime is how long a token that replaced a refused one, and has not
-	// been accepted since, is not replaced again.
+	// replacedTime is how long a token that replaced a refused one is not replaced
+	// again, unless Smartcar has accepted it once.
 	replacedTime = time.Minute
-	// appTries is how often a token that was used up meanwhile is asked for again.
+	// appTries is how often a caller asks again for a token that has expired, or was
+	// refused, before the caller could use it.
 	appTries = 3
 )
 
@@ -32,15 +33,14 @@ type appRecord struct {
 	lease
 }
 
-// appToken is the token in use. Nobody changes one: what happens to it makes
-// another one, so that who reads it sees what is true at one moment. It never
-// prints.
+// appToken is the token in use. It is never changed but replaced by another appToken,
+// so that a reader sees all fields as they were at one moment. It is never printed.
 type appToken struct {
 	header  []string
 	expires time.Time // when it is renewed, which is before its end
 	minted  bool      // by this process, and not taken from what another one has stored
-	// replaced is when it was minted in the place of a refused one; zero if it
-	// was not, and once it has been accepted.
+	// replaced is when the token was minted in the place of a refused one. It is zero
+	// for every other token, and once Smartcar has accepted this one.
 	replaced time.Time
 }
 
@@ -51,9 +51,9 @@ func (t *appToken) is(header []string) bool {
 	return t != nil && len(header) > 0 && t.header[0] == header[0]
 }
 
-// Application is the token of the application. It is minted once for all
-// callers of all processes, and again when Smartcar refuses it. It is safe
-// for concurrent use.
+// Application owns the token of the application, which is minted once for all
+// callers of all processes, and again if Smartcar refuses it. It is safe for
+// concurrent use.
 type Application struct {
 	steady   records.Clock // for what is remembered in this process
 	exchange Exchange
@@ -90,21 +90,21 @@ func (a *Application) Header(ctx context.Context) ([]string, error) {
 	return t.header, nil
 }
 
-// Replace gets another token than the one that was refused. It returns true for
-// a new one, and false for one that was there, and may be as old. [ErrNoOther] says
-// that the credentials are at fault and not the token: the refused one has itself replaced
-// another one lately and never been accepted.
+// Replace gets another token than the one that Smartcar refused. It returns true if
+// it has minted the other token, and false if that one was there already, and may be
+// refused as well. [ErrNoOther] says that the credentials are at fault and not the
+// token: the refused token replaced another one less than a minute ago, and Smartcar
+// has never accepted it.
 //
-// All of this is decided by one look at the token in use. When many callers
-// are refused at once, the first one replaces the token and the others must not
-// take the new one for the one that they were refused with:
+// All of this is decided by one look at the token in use. When many callers are
+// refused at once, the first one replaces the token, and the others must not mistake
+// the new token for the one that they were refused with:
 //
 //  1. A and B send a request with token 1. Both are refused.
 //  2. A sees token 1 in use, and mints token 2 in its place.
-//  3. B sees token 2 in use, whether it was accepted or not: it is another one than
-//     B sent, so B uses it.
-//  4. C was sent with token 2 and is refused. Only C, who sees the very token that it
-//     sent, minds that it has replaced another one lately.
+//  3. B sees token 2 in use. B did not send it, so B uses it.
+//  4. C sends a request with token 2 and is refused. C sees the token that it sent, and
+//     that it has just replaced another one: C gets ErrNoOther.
 func (a *Application) Replace(ctx context.Context, refused []string) (minted bool, err error) {
 	t := a.current.Load()
 	switch {
@@ -119,8 +119,8 @@ func (a *Application) Replace(ctx context.Context, refused []string) (minted boo
 	return t.minted, nil
 }
 
-// Accepted notes that Smartcar took a token which replaced a refused one: if
-// it is refused later, it is replaced again.
+// Accepted is called when Smartcar accepts a token that replaced a refused one. If
+// Smartcar refuses it later, it is replaced like any other.
 func (a *Application) Accepted(header []string) {
 	t := a.current.Load()
 	if !t.is(header) || t.replaced.IsZero() {
@@ -131,8 +131,8 @@ func (a *Application) Accepted(header []string) {
 	a.current.CompareAndSwap(t, &accepted) // else there is another token by now
 }
 
-// renewed returns a token that is not the refused one: another caller's,
-// another process's, or a new one.
+// renewed returns another token than the refused one. Another caller or process may
+// have put it into use, or it is new.
 func (a *Application) renewed(ctx context.Context, refused []string) (*appToken, error) {
 	for range appTries {
 		err := a.minting.Do(ctx, "", func() error { return a.renew(ctx, refused) })
@@ -150,9 +150,9 @@ func (a *Application) willDo(t *appToken, refused []string) bool {
 	return t.fresh(a.steady.Now()) && !t.is(refused)
 }
 
-// renew takes what another process has stored, or mints under a lease. Unlike a
-// refresh token's, this answer can be asked for again: a store that is away
-// only costs the sharing.
+// renew takes the token that another process has stored, or mints one under a lease.
+// Minting can be repeated without harm, unlike trading a refresh token. So if the
+// store is away, each process mints a token of its own.
 func (a *Application) renew(ctx context.Context, refused []string) error {
 	if a.willDo(a.current.Load(), refused) {
 		return nil // another caller was faster
@@ -190,7 +190,7 @@ func (a *Application) mint(ctx context.Context, refused []string) (token string,
 	if err != nil {
 		return "", 0, err
 	}
-	// One that lives for moments only is used for half of them.
+	// A token that lives for less than two minutes is used for half of its life.
 	life = pair.Expires.Sub(pair.Obtained)
 	life -= min(skew, life/2)
 	now := a.steady.Now()

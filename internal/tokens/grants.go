@@ -24,8 +24,7 @@ const (
 	clocksApart = time.Hour
 	// refreshTries is how often one refresh token is tried on unclear answers.
 	refreshTries = 3
-	// notCoveredTime is how long a car is remembered for which another token
-	// did not help.
+	// notCoveredTime is how long a car is remembered that the grant does not reach.
 	notCoveredTime = time.Hour
 
 	recentGrants    = 10_000
@@ -39,7 +38,7 @@ type grantRecord struct {
 	RefreshToken string    `json:"refresh_token"`
 	Expires      time.Time `json:"expires"`
 	ObtainedAt   time.Time `json:"obtained_at"`
-	Spare        string    `json:"spare,omitempty"` // another refresh token, if it is not clear which of two is alive
+	Spare        string    `json:"spare,omitempty"` // a second refresh token: one of the two works, see step 7 of lease
 	lease
 	// What Connect brought, until the grant is linked to its user.
 	Pending *Pending `json:"pending,omitempty"`
@@ -53,7 +52,7 @@ func (r *grantRecord) fresh(now time.Time) bool {
 // cannot be told.
 func (r *grantRecord) misdated(now time.Time) bool { return r.ObtainedAt.Sub(now) > clocksApart }
 
-// setPair takes the lease out, too: the renewal is over.
+// setPair puts a new pair in and takes the lease out: the renewal is over.
 func (r *grantRecord) setPair(p Pair) {
 	r.AccessToken, r.RefreshToken, r.Spare = p.AccessToken, p.RefreshToken, ""
 	r.ObtainedAt, r.Expires = p.Obtained, p.Expires
@@ -62,7 +61,7 @@ func (r *grantRecord) setPair(p Pair) {
 
 func grantKey(id string) string { return "grant/" + id }
 
-// Timing says how long things take. All of it follows from options of the client.
+// Timing holds the durations of this package. They follow from options of the client.
 type Timing struct {
 	Grace time.Duration // how long Smartcar honors a used refresh token
 	Lease time.Duration // how long one process may keep the others from refreshing
@@ -85,7 +84,7 @@ type Grants struct {
 	judge    Judge
 	timing   Timing
 	leases   leases[grantRecord, *grantRecord]
-	// cached holds access tokens, to spare the store a load for each request.
+	// cached are records with an access token, so that not every request loads one.
 	cached     *lru.Cache[string, *cachedGrant]
 	refreshing records.Flights
 	unstored   unstored
@@ -112,37 +111,36 @@ func NewGrants(r records.Records, clock, steady records.Clock, u *users.Users, e
 	}
 }
 
-// RefreshTokens are those of a grant, as far as this process remembers them.
-// What comes back for a request with its access token must not repeat them.
-func (g *Grants) RefreshTokens(id string) (current, spare string) {
-	if r, ok := g.cached.Get(id); ok {
-		return r.RefreshToken, r.Spare
-	}
-	return "", ""
+// An Authorization is the header that authorizes a request, with the secrets behind
+// it. Its zero value has no header.
+type Authorization struct {
+	Header []string // Authorization, as package http keeps it
+	// RefreshToken and Spare belong to the header. An answer must repeat neither.
+	RefreshToken, Spare string
 }
 
-// Ready reports whether Header answers without asking anybody.
+// Ready reports whether Authorization answers without asking anybody.
 func (g *Grants) Ready(id string) bool {
 	r, ok := g.cached.Get(id)
 	return ok && r.fresh(g.clock.Now())
 }
 
-// Header returns the Authorization header with an access token that can be used
-// now. Errors: [ErrEnded], [ErrTaken], records.ErrStore, and those of the
-// Exchange. After ErrEnded, and after an error that the Judge takes for the end,
-// the caller takes the grant out of use: see Forget.
-func (g *Grants) Header(ctx context.Context, id string) ([]string, error) {
+// Authorization returns a header with an access token that can be used now. Errors:
+// [ErrEnded], [ErrTaken], records.ErrStore, and those of the Exchange. After ErrEnded,
+// and after an error that the Judge takes for the end, the caller takes the grant out
+// of use: see Forget.
+func (g *Grants) Authorization(ctx context.Context, id string) (Authorization, error) {
 	r, err := g.valid(ctx, id)
 	if err != nil {
-		return nil, err
+		return Authorization{}, err
 	}
-	return r.header, nil
+	return Authorization{r.header, r.RefreshToken, r.Spare}, nil
 }
 
-// Replace renews a token that was refused for a car, unless that has not helped
-// this car before: then the token is fine and does not cover it, and the
-// result is [ErrNoOther]. It returns false without an error if another process
-// has renewed it already. Other errors are those of Header.
+// Replace renews a token that Smartcar refused for a car. It returns false without an
+// error if another process has renewed the token already. It returns [ErrNoOther] if
+// a new token has not helped this car within the last hour: then the grant does not
+// reach the car. Other errors are those of Authorization.
 func (g *Grants) Replace(ctx context.Context, id, car string, refused []string) (renewed bool, err error) {
 	r, err := g.load(ctx, id)
 	switch {
@@ -158,12 +156,12 @@ func (g *Grants) Replace(ctx context.Context, id, car string, refused []string) 
 	return err == nil, err
 }
 
-// NotCovered remembers a car for which another token did not help, so that
-// asking for it does not renew the tokens each time.
+// NotCovered remembers a car for which a new token was refused, too, so that not
+// every request for this car renews the tokens.
 func (g *Grants) NotCovered(id, car string) { g.notCovered.Put(id+"/"+car, g.steady.Now()) }
 
-// Renew refreshes a grant whose refresh token has less than within to live, and
-// one whose refresh is under way somewhere and does not come to its end.
+// Renew refreshes a grant whose refresh token has less than within to live, and a
+// grant whose last refresh was begun and never finished.
 func (g *Grants) Renew(ctx context.Context, id string, within time.Duration) error {
 	_, err := g.refreshed(ctx, id, func(r *grantRecord) bool {
 		now := g.clock.Now()
@@ -217,7 +215,7 @@ func (g *Grants) valid(ctx context.Context, id string) (*cachedGrant, error) {
 	if err == nil {
 		return r, nil
 	}
-	// A token endpoint that is down does not matter before the token's end.
+	// While the token endpoint is down, the old access token is used until its end.
 	if g.ended(err) {
 		return nil, err
 	}

@@ -28,18 +28,18 @@ import (
 // A process that only seems to be dead is covered by the order of the writes:
 //
 //  7. A was not dead, but cut off from the store, and comes back with its pair after
-//     step 6. The refresh token in the record is not the one A has traded: Smartcar
-//     honors one of the two pairs, and nobody can tell which. A files its
-//     refresh token as the spare one of the record. It is tried if the other is refused.
+//     step 6. The refresh token in the record is not the one that A has traded:
+//     Smartcar honors one of the two pairs, and nobody can tell which. A stores its
+//     refresh token as the spare one, which is sent if Smartcar refuses the other.
 //
 // And a process that gives up says so:
 //
-//  8. A gets no clear answer and gives up. It ends its lease but leaves the id: the
-//     trace of a refresh nobody knows the end of. Whoever comes next sends the
-//     same refresh token again while the grace lasts, even if the access token is
-//     good for another hour: after the grace nothing could be saved.
-//  9. Nobody came within the grace. The trace is taken out, and the access token is
-//     used as long as it is good.
+//  8. A gets no clear answer and gives up. It ends its lease but leaves its id in the
+//     record, as the trace of a refresh that may have succeeded. The next process
+//     sends the same refresh token again while the grace lasts, even if the access
+//     token is good for another hour: after the grace the login could not be saved.
+//  9. If no process comes within the grace, the next one takes the trace out, and uses
+//     the access token as long as it is good.
 type lease struct {
 	LeaseID    string    `json:"lease_id,omitempty"`
 	LeaseUntil time.Time `json:"lease_until,omitzero"`
@@ -47,8 +47,8 @@ type lease struct {
 
 func (l *lease) leaseOf() *lease { return l }
 
-// held reports whether somebody renews. A lease that ends far from now was
-// written by a clock that is off, and does not count.
+// held reports whether a process has the lease. A lease that ends later than two
+// lengths from now was written by a wrong clock, and does not count.
 func (l *lease) held(now time.Time, length time.Duration) bool {
 	return l.LeaseID != "" && now.Before(l.LeaseUntil) && l.LeaseUntil.Sub(now) <= 2*length
 }
@@ -76,8 +76,8 @@ type leases[T any, P leased[T]] struct {
 	// patience is how long to wait for other processes; zero is as long as
 	// the caller does.
 	patience time.Duration
-	// grace is how long after its end a lease that was not taken out has to be
-	// followed up: see step 8 of lease. Zero is never.
+	// grace is how long after the end of a lease its trace counts: see step 8 of lease.
+	// With zero, a trace does not count.
 	grace time.Duration
 	// absent is the error for a record that is not there; nil makes it.
 	absent error
@@ -86,12 +86,12 @@ type leases[T any, P leased[T]] struct {
 // acquired is a record as it was found when a lease was asked for.
 type acquired[T any] struct {
 	record T
-	mine   bool      // our lease is in it; otherwise it is enough as it is
+	mine   bool      // our lease is in it; if not, the record will do as it is
 	now    time.Time // the store's
 }
 
-// acquire puts our lease into a record unless enough says that it will do as it
-// is. It waits while another process renews it, and returns [ErrTaken] when
+// acquire puts our lease into a record, unless enough says that the record will do as
+// it is. While another process has the lease, acquire waits, and returns [ErrTaken] if
 // that takes too long.
 func (l *leases[T, P]) acquire(ctx context.Context, key, id string, enough func(r *T, now time.Time) bool) (acquired[T], error) {
 	for waited := time.Duration(0); ; waited += l.poll {

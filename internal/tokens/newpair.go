@@ -11,14 +11,15 @@ import (
 	"github.com/seed-498a1bc4/smartcar/internal/users"
 )
 
-// newPair is what a refresh token was traded for, not stored yet.
+// newPair is a pair that came for a refresh token, and is not stored yet.
 type newPair struct {
 	Pair
 	used   string // the refresh token it replaces
 	userID string // whose; empty until the grant is linked
 }
 
-// unstored is what the store would not take yet, by grant. It exists nowhere else.
+// unstored are the pairs and grants that the store would not take yet, by the id of
+// the grant. This process has the only copy.
 type unstored struct {
 	mu     sync.Mutex
 	pairs  map[string]newPair
@@ -76,9 +77,9 @@ func (u *unstored) drop(id string) {
 	delete(u.grants, id)
 }
 
-// storePair stores the new pair before anybody uses it. It exists nowhere else,
-// so a store that is away for a moment is waited for, and after that the
-// pair is kept in memory.
+// storePair stores the new pair before anybody uses it. This process has the only
+// copy: if the store is away for a moment, storePair waits; if it is away for
+// longer, the pair is kept in memory.
 func (g *Grants) storePair(ctx context.Context, id string, pair newPair) (*cachedGrant, error) {
 	ctx, cancel := contexts.Detached(ctx)
 	defer cancel()
@@ -104,9 +105,9 @@ func (g *Grants) storePair(ctx context.Context, id string, pair newPair) (*cache
 }
 
 // putPair replaces the refresh token that was traded. If another process has
-// replaced it meanwhile, only the pair that Smartcar gave last works, and which
-// one that is cannot be told: the second refresh token is kept as the spare
-// one until one of the two has worked.
+// replaced it meanwhile, there are two pairs, and only the one that Smartcar gave
+// last works. Nobody can tell which one that is, so the second refresh token is kept
+// as the spare one until one of the two has worked.
 func (g *Grants) putPair(ctx context.Context, id string, pair newPair) (grantRecord, error) {
 	return records.Change(ctx, g.records, grantKey(id), grantTTL, func(r *grantRecord, found bool, _ time.Time) error {
 		switch {
@@ -121,9 +122,14 @@ func (g *Grants) putPair(ctx context.Context, id string, pair newPair) (grantRec
 	})
 }
 
-// revive files a pair whose grant is gone. Another process, which was told that
-// the used refresh token is void before it could see this pair, has ended the
-// grant. Only if the user is gone, too, nothing may be kept.
+// revive files a pair whose grant is gone from the store:
+//
+//  1. This process trades the refresh token, and cannot store the new pair.
+//  2. Another process sends the same refresh token after the grace. Smartcar calls it
+//     void, and that process ends the grant.
+//  3. This process can store again, and has the pair that works.
+//
+// If the user is gone, too, Forget has removed the grant, and nothing may be kept.
 func (g *Grants) revive(ctx context.Context, id string, pair newPair) (grantRecord, error) {
 	if _, err := g.users.Connected(ctx, pair.userID); errors.Is(err, users.ErrNotConnected) {
 		return grantRecord{}, ErrEnded
@@ -142,8 +148,8 @@ func (g *Grants) revive(ctx context.Context, id string, pair newPair) (grantReco
 	return record, err
 }
 
-// Revive stores the pairs of a user's grants that could not be stored before, and
-// reports whether there were any.
+// Revive stores the pairs of a user that could not be stored before, and reports
+// whether it has stored any.
 func (g *Grants) Revive(ctx context.Context, userID string) (revived bool) {
 	for id, pair := range g.unstored.pairsOf(userID) {
 		_, err := g.storePair(ctx, id, pair)

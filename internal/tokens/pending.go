@@ -10,22 +10,24 @@ import (
 	"github.com/seed-498a1bc4/smartcar/store"
 )
 
-// Pending is what a grant waits with for its user.
+// Pending is what Connect brought beside the tokens. It is stored with a grant until
+// the grant is linked to its user.
 type Pending struct {
 	ExternalID    string `json:"external_id,omitempty"`
 	VirtualKeyURL string `json:"virtual_key_url,omitempty"`
-	// Of API v3: whom the browser named, and what confirms it.
+	// Of API v3: the user whom the browser named, and the external id that confirms it.
 	ClaimedUser string `json:"claimed_user,omitempty"`
 	ProofID     string `json:"proof_id,omitempty"`
 	Mode        string `json:"mode,omitempty"`
 }
 
-// minPause lets the doubling pauses end of a client that has none.
+// minPause is the first pause of a client that has none configured: doubling zero
+// would never end.
 const minPause = 10 * time.Millisecond
 
-// Add stores a new grant before anything is done with it. A store that is away
-// for a moment must not cost a code that is spent: it is waited for, and after
-// that the grant is kept in memory, and the error is that of the store. Either
+// Add stores a new grant before anything is done with it. The code that it came for
+// is spent, so Add waits for a store that is away for a moment. If the store is away
+// for longer, the grant is kept in memory and Add returns the store's error. Either
 // way the grant has the id.
 func (g *Grants) Add(ctx context.Context, pair Pair, pending Pending) (id string, err error) {
 	record := grantRecord{Pending: &pending}
@@ -68,7 +70,7 @@ func (g *Grants) putGrant(ctx context.Context, id string, record grantRecord) er
 	return err
 }
 
-// Store stores a new grant that the store would not take before.
+// Store stores a grant that Add could only keep in memory.
 func (g *Grants) Store(ctx context.Context, id string) error {
 	if record, ok := g.unstored.grant(id); ok {
 		return g.storeGrant(ctx, id, record)
@@ -76,8 +78,8 @@ func (g *Grants) Store(ctx context.Context, id string) error {
 	return nil
 }
 
-// Pending returns what a grant waits with, or whose it is if it is linked. Without
-// such a grant it returns [ErrEnded].
+// Pending returns what is stored with a grant that is not linked yet, or the user of
+// one that is. If there is no such grant, it returns [ErrEnded].
 func (g *Grants) Pending(ctx context.Context, id string) (p Pending, userID string, err error) {
 	record, ok := g.unstored.grant(id)
 	if !ok {
@@ -94,7 +96,7 @@ func (g *Grants) Pending(ctx context.Context, id string) (p Pending, userID stri
 	return *record.Pending, "", nil
 }
 
-// Link notes whose a pending grant is.
+// Link stores the user of a pending grant.
 func (g *Grants) Link(ctx context.Context, id, userID string) error {
 	_, err := records.Change(ctx, g.records, grantKey(id), grantTTL, func(r *grantRecord, found bool, _ time.Time) error {
 		if !found {

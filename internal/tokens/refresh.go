@@ -10,8 +10,8 @@ import (
 )
 
 // refreshed refreshes a grant unless enough says that the stored pair will do.
-// Inside this process one caller does it for all; across processes a lease in
-// the store does the same.
+// Inside this process one caller refreshes for all; across processes a lease in
+// the store sees to it that one process does.
 func (g *Grants) refreshed(ctx context.Context, id string, enough func(*grantRecord) bool) (*cachedGrant, error) {
 	for {
 		var mine *cachedGrant
@@ -27,7 +27,7 @@ func (g *Grants) refreshed(ctx context.Context, id string, enough func(*grantRec
 		case mine != nil:
 			return mine, nil
 		}
-		// Somebody else did it: see whether that is enough.
+		// Another caller has refreshed: its pair may be enough.
 		r, err := g.load(ctx, id)
 		if err != nil {
 			return nil, err
@@ -38,7 +38,8 @@ func (g *Grants) refreshed(ctx context.Context, id string, enough func(*grantRec
 	}
 }
 
-// refreshForAll acquires the lease, or what the process that has it gets.
+// refreshForAll refreshes under the lease, or returns the pair that another
+// process has stored meanwhile.
 func (g *Grants) refreshForAll(ctx context.Context, id string, enough func(*grantRecord) bool) (*cachedGrant, error) {
 	if pair, ok := g.unstored.pair(id); ok {
 		r, err := g.storePair(ctx, id, pair)
@@ -62,13 +63,13 @@ func (g *Grants) refreshForAll(ctx context.Context, id string, enough func(*gran
 	}
 }
 
-// refreshLeased asks for a new pair. On an unclear answer it tries the same
-// refresh token again at once, well inside the grace. ErrTaken is returned when
-// another process has the lease by now.
+// refreshLeased asks for a new pair while this process has the lease. After an
+// unclear answer it sends the same refresh token again at once, well inside the
+// grace. It returns ErrTaken if another process has taken the lease over.
 func (g *Grants) refreshLeased(ctx context.Context, id string, r grantRecord, lease string) (*cachedGrant, error) {
-	// From here on the caller's cancellation must not lose an answer on its
-	// way: it holds the only copy of the next refresh token.
-	// Every step is bounded by itself.
+	// From here on the caller's cancellation does not count: the answer to the
+	// request holds the only copy of the next refresh token. Every step has a
+	// timeout of its own.
 	ctx = context.WithoutCancel(ctx)
 	var failed error
 	unclear := false
@@ -81,8 +82,8 @@ func (g *Grants) refreshLeased(ctx context.Context, id string, r grantRecord, le
 			if errors.Is(err, ErrTaken) || errors.Is(err, ErrEnded) {
 				return nil, err
 			}
-			// Without the store, going on is what saves the login: nobody else
-			// can try this token before the grace is over.
+			// While the store is away, no other process can try this refresh token
+			// before the grace is over: going on here saves the login.
 		}
 		pair, err := g.exchange(ctx, r.RefreshToken)
 		if err == nil {
@@ -91,27 +92,27 @@ func (g *Grants) refreshLeased(ctx context.Context, id string, r grantRecord, le
 		verdict := g.judge(err)
 		failed, unclear = err, unclear || verdict.Unclear
 		if verdict.Ended {
-			return g.refused(ctx, id, r, lease, err)
+			return g.afterVoid(ctx, id, r, lease, err)
 		}
 		if !verdict.Again {
 			break
 		}
 	}
 	if unclear {
-		g.cached.Delete(id) // others have to see the trace
+		g.cached.Delete(id) // the next caller has to see the trace in the store
 	}
 	g.leases.release(ctx, grantKey(id), lease, unclear, nil)
 	return nil, failed
 }
 
-// refused goes on after Smartcar called the refresh token void, which is final
-// only if there is no spare one, and nobody else has traded the token that was
-// sent.
-func (g *Grants) refused(ctx context.Context, id string, sent grantRecord, lease string, cause error) (*cachedGrant, error) {
+// afterVoid goes on after Smartcar has called a refresh token void. The grant has
+// ended only if there is no spare refresh token and no other process has traded
+// the one that was sent: else the pair that came for it is in the store.
+func (g *Grants) afterVoid(ctx context.Context, id string, sent grantRecord, lease string, cause error) (*cachedGrant, error) {
 	spare, ok, err := g.useSpare(ctx, id, sent)
 	switch {
 	case err != nil:
-		return nil, err // there may be another refresh token: the end is not certain
+		return nil, err // there may be a spare refresh token: the end is not certain
 	case ok:
 		return g.refreshLeased(ctx, id, spare, lease) // with tries of its own
 	}
@@ -122,7 +123,7 @@ func (g *Grants) refused(ctx context.Context, id string, sent grantRecord, lease
 	case err == nil && r.RefreshToken != sent.RefreshToken:
 		return r, nil
 	case err != nil && !errors.Is(err, ErrEnded):
-		return nil, err // whether somebody has traded it cannot be told
+		return nil, err // another process may have traded it
 	}
 	return nil, cause
 }

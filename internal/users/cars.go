@@ -49,14 +49,14 @@ func (u *Users) Cars(ctx context.Context, id string, r *Record) ([]Car, error) {
 }
 
 // AddCar files a car before anything is stored of it, so that Forget finds it.
-// It returns false if the user is not known, or is being forgotten: nothing may
-// be stored then. Where nobody needs to be stored to be asked about, isNew
-// makes the user known. A store that fails is no reason to return false.
+// It returns false if the user is not stored, or is being forgotten: then nothing
+// of the car may be stored. With isNew, as on API v3, a user who is not stored is
+// stored now. If the store fails, AddCar returns true.
 func (u *Users) AddCar(ctx context.Context, id, car string, isNew bool) (known bool) {
 	if r, fresh := u.Recent(id); fresh && u.knows(r, id, car) {
 		return true
 	}
-	return u.AddCarNow(ctx, id, car, isNew)
+	return u.addCar(ctx, id, car, isNew, u.knows)
 }
 
 // knows reports whether this process has seen the car with the user.
@@ -65,14 +65,23 @@ func (u *Users) knows(r *Record, id, car string) bool {
 	return ok && c.born == r.Born || r.hasCar(car)
 }
 
-// AddCarNow is AddCar by what is stored, and not by what was stored a moment ago.
-//
-// The user's record and the tree are different records, and Forget may come in
-// between: it marks the user, removes the cars and then the user. So the car is
-// added first, and then the user is looked at. If the mark is not there by
-// then, Forget has not begun to look for cars and will find this one; if it
-// is, or the user is gone, the car is taken out again.
+// AddCarNow is AddCar by what the store says now, and not by what this process
+// remembers: another process may have forgotten the user, or removed the car.
 func (u *Users) AddCarNow(ctx context.Context, id, car string, isNew bool) (known bool) {
+	return u.addCar(ctx, id, car, isNew, func(r *Record, _, car string) bool { return r.hasCar(car) })
+}
+
+// addCar adds a car to the tree, unless isIn says that it is there. It runs against
+// Forget, which uses two other records:
+//
+//  1. Forget marks the user.
+//  2. Forget removes the cars that it finds in the tree.
+//  3. Forget removes the user.
+//
+// A car added after step 2 would never be removed. So addCar adds the car first, and
+// then looks at the user. If there is no mark, step 2 is still to come, and will find
+// the car. If there is one, or no user, addCar removes the car again.
+func (u *Users) addCar(ctx context.Context, id, car string, isNew bool, isIn func(r *Record, id, car string) bool) (known bool) {
 	r, fresh := u.Recent(id)
 	if !fresh {
 		r = nil
@@ -85,15 +94,15 @@ func (u *Users) AddCarNow(ctx context.Context, id, car string, isNew bool) (know
 			switch {
 			case errors.Is(err, ErrNotConnected):
 				return false
-			case errors.Is(err, records.ErrUnreadable): // Forget looks for cars all the same
+			case errors.Is(err, records.ErrUnreadable): // Forget finds the cars without the user's record
 				_, _, _ = u.trees.insert(ctx, id, 0, car)
 				return true
 			case err != nil:
 				return true
 			}
 		}
-		path, added, seen := "", false, u.knows(r, id, car)
-		if !seen {
+		path, added, remembered := "", false, isIn(r, id, car)
+		if !remembered {
 			var err error
 			if path, added, err = u.trees.insert(ctx, id, r.Born, car); err != nil {
 				return true
@@ -107,18 +116,18 @@ func (u *Users) AddCarNow(ctx context.Context, id, car string, isNew bool) (know
 			case err != nil && added && u.trees.take(ctx, id, path, car) != nil:
 				return false
 			case err != nil || now.Born != r.Born:
-				r = nil // forgotten; they may have connected again
+				r = nil // the user was forgotten, and may have connected again
 				continue
 			}
 		}
-		if !seen {
+		if !u.knows(r, id, car) {
 			u.cars.Put(carKey{id, car}, knownCar{born: r.Born})
 		}
 		return true
 	}
 }
 
-// loadFor returns the user of a car, who is made known if isNew says so.
+// loadFor returns the user of a car. With isNew, a user who is not stored is stored.
 func (u *Users) loadFor(ctx context.Context, id string, isNew bool) (*Record, error) {
 	r, err := u.Connected(ctx, id)
 	if !isNew || !errors.Is(err, ErrNotConnected) {
@@ -149,7 +158,7 @@ func (u *Users) RemoveCar(ctx context.Context, id, car string) error {
 		r.Cars = slices.DeleteFunc(r.Cars, func(id string) bool { return id == car })
 		return true
 	})
-	return notNobody(err)
+	return ignoreAbsent(err)
 }
 
 // List files the cars that a grant of the user has listed. Which grant it was is
@@ -196,8 +205,8 @@ func (u *Users) AddCars(ctx context.Context, id string, ids []string) error {
 	return errors.Join(err, u.takeFromForgotten(ctx, id, added))
 }
 
-// takeFromForgotten takes cars out again that were added while their user was
-// being forgotten: see AddCarNow.
+// takeFromForgotten removes cars that were added while their user was being
+// forgotten: see addCar.
 func (u *Users) takeFromForgotten(ctx context.Context, id string, added []placed) error {
 	if len(added) == 0 {
 		return nil
@@ -213,7 +222,7 @@ func (u *Users) takeFromForgotten(ctx context.Context, id string, added []placed
 	return ErrNotConnected
 }
 
-// Unlist says that no grant reaches the car any more.
+// Unlist stores that no grant reaches the car any more.
 func (u *Users) Unlist(ctx context.Context, id, car string) error {
 	u.cars.Delete(carKey{id, car})
 	entry, path, found, err := u.trees.find(ctx, id, car)
@@ -239,11 +248,11 @@ func (u *Users) Unlist(ctx context.Context, id, car string) error {
 		}
 		return write
 	})
-	return notNobody(err)
+	return ignoreAbsent(err)
 }
 
-// GrantOf returns which of a user's grants has listed the car; empty if that is
-// not known, or the store cannot be asked.
+// GrantOf returns which of a user's grants has listed the car. It is empty if that is
+// not known, or the store is away.
 func (u *Users) GrantOf(ctx context.Context, id string, r *Record, car string) string {
 	known, ok := u.cars.Get(carKey{id, car})
 	ok = ok && known.born == r.Born && r.Has(known.grant)

@@ -173,9 +173,9 @@ func TestUserWhoCannotBeRead(t *testing.T) {
 	require.True(t, u.AddCar(t.Context(), "alice", "car-2", false))
 	require.ErrorIs(t, u.RemoveGrant(t.Context(), "alice", "grant-1"), records.ErrUnreadable)
 
-	welcome, err := u.Welcome(t.Context(), "alice", Arrival{Grant: "grant-2"})
+	filed, err := u.Arrive(t.Context(), "alice", Arrival{Grant: "grant-2"})
 	require.NoError(t, err)
-	require.True(t, welcome)
+	require.True(t, filed)
 	r, err := u.Connected(t.Context(), "alice")
 	require.NoError(t, err)
 	require.True(t, r.Has("grant-2"))
@@ -229,7 +229,7 @@ func TestRecordOfAnEarlierVersion(t *testing.T) {
 	c.pass(recentTime)
 	record, err := h.Store.Load(t.Context(), "user/alice")
 	require.NoError(t, err)
-	require.Equal(t, []byte(old), record.Value, "not a byte is changed")
+	require.Equal(t, []byte(old), record.Value, "not a byte is changed") //nolint:testifylint // the bytes count, not what they mean as JSON
 
 	require.NoError(t, u.RemoveCar(t.Context(), "alice", "read"))
 	require.NoError(t, u.Unlist(t.Context(), "alice", "listed-1"))

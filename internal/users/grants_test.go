@@ -37,7 +37,7 @@ func TestListingsOfSeveralGrants(t *testing.T) {
 	alice(t, u)
 	ids := carIDs(100)
 	require.NoError(t, u.List(t.Context(), "alice", "grant-1", ids))
-	_, err := u.Welcome(t.Context(), "alice", Arrival{Grant: "grant-2", ConnectedAt: time.Unix(2, 0)})
+	_, err := u.Arrive(t.Context(), "alice", Arrival{Grant: "grant-2", ConnectedAt: time.Unix(2, 0)})
 	require.NoError(t, err)
 	require.NoError(t, u.List(t.Context(), "alice", "grant-2", ids[:60]))
 	require.NoError(t, u.List(t.Context(), "alice", "grant-1", ids[60:]))

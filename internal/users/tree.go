@@ -14,22 +14,24 @@ import (
 	"github.com/seed-498a1bc4/smartcar/store"
 )
 
-// A Car is an entry in the tree of a user's cars. The tree holds every car that
-// something may be stored of because of the user, and, on API v2.0, every car
+// A Car is an entry in the tree of a user's cars. The tree holds every car of which
+// this user's requests may have left records in the store and, on API v2.0, every car
 // that a grant has listed.
 //
 // The root of the tree is the record "usercars/<id>/", and a node's children are
 // the records whose keys have one more hex digit. A node takes cars until it
-// holds nodeSize of them. From then on it is full for good, and every other
-// car goes to the child named by the next digit of the hash of its id. Nodes
-// are never split and cars never move. So the same few small records are loaded
-// for one car, and at most one is written, however many cars the user has;
-// and all of the cars are found with keys that follow from the user's id,
-// whatever has become of the user's own record.
+// holds nodeSize of them. From then on it is full for good, and every other car goes
+// to the child named by the next digit of the hash of the car's id. Nodes are never
+// split and cars never move. So a few small records are loaded for one car, and at
+// most one is written, however many cars the user has. And all keys of the tree follow
+// from the user's id, so the cars are found even if the user's own record is lost.
 type Car struct {
 	ID    string `json:"id"`
 	Grant string `json:"grant,omitempty"` // that listed it, where the user had several
 }
+
+// RecordID is by what a car is found again in a record of a later version.
+func (c Car) RecordID() string { return c.ID }
 
 // node is the stored record of one node.
 type node struct {
@@ -41,16 +43,16 @@ type node struct {
 // nodeSize keeps a node at about 5 kB.
 const nodeSize = 64
 
-// unreadable stands in for a node that is not what this version writes: which
-// cars it held is not known, but those below are still found.
+// unreadable stands in for a node that this version cannot read. The cars in it are
+// lost, but the nodes below are still found.
 func unreadable() node { return node{Full: true} }
 
 func (n *node) index(car string) int {
 	return slices.IndexFunc(n.Cars, func(c Car) bool { return c.ID == car })
 }
 
-// put adds a car or updates the grant of one that is there. It returns false if
-// the car belongs below, and whether the node has changed.
+// put adds a car, or updates the grant of a car that is there. Here is false if the
+// car belongs below; changed says whether the node has changed.
 func (n *node) put(car Car) (here, changed bool) {
 	i := n.index(car.ID)
 	switch {
@@ -99,8 +101,8 @@ func (t *trees) loadNode(ctx context.Context, user, path string) (node, store.Re
 	return n, record, nil
 }
 
-// changeNode edits a node until nobody was faster. Edit returns false to write
-// nothing.
+// changeNode edits a node, again after each write that came first. Edit returns false
+// to write nothing.
 func (t *trees) changeNode(ctx context.Context, user, path string, edit func(*node) bool) (node, error) {
 	return records.Repair(ctx, t.records, carsKey(user, path), 0, unreadable(), func(n *node, _ bool, _ time.Time) error {
 		if !edit(n) {
@@ -122,8 +124,8 @@ type fullNode struct {
 
 // isBelow reports whether a car is known to belong below a node.
 func (t *trees) isBelow(user, path string, born uint64, car string) bool {
-	seen, ok := t.full.Get(nodeKey{user, path})
-	return ok && seen.born == born && !slices.ContainsFunc(seen.cars, func(c Car) bool { return c.ID == car })
+	full, ok := t.full.Get(nodeKey{user, path})
+	return ok && full.born == born && !slices.ContainsFunc(full.cars, func(c Car) bool { return c.ID == car })
 }
 
 // insert adds one car, and returns the path of the node that holds it.
@@ -201,8 +203,8 @@ func (t *trees) find(ctx context.Context, user, car string) (entry Car, path str
 	return Car{}, "", false, nil
 }
 
-// take removes a car from the node at path. A node that is left without cars
-// goes, unless there may be others below it.
+// take removes a car from the node at path. An empty node is deleted, unless there
+// may be nodes below it.
 func (t *trees) take(ctx context.Context, user, path, car string) error {
 	empty := false
 	n, err := t.changeNode(ctx, user, path, func(n *node) bool {
@@ -219,7 +221,7 @@ func (t *trees) take(ctx context.Context, user, path, car string) error {
 	}
 	n, record, err := t.loadNode(ctx, user, path)
 	if err != nil || record.Revision == "" || len(n.Cars) > 0 || n.Full {
-		return err // somebody has added another
+		return err // another process has added a car
 	}
 	if err = t.records.Delete(ctx, carsKey(user, path), record.Revision); errors.Is(err, store.ErrConflict) {
 		return nil
@@ -255,7 +257,7 @@ func (t *trees) edit(ctx context.Context, user, path string, change func(*Car) b
 	return t.below(n, err, func(digit string) error { return t.edit(ctx, user, path+digit, change) })
 }
 
-// rewrite stores anew what the store asks to be written anew.
+// rewrite stores those nodes again that the store has marked as outdated.
 func (t *trees) rewrite(ctx context.Context, user, path string) error {
 	n, record, err := t.loadNode(ctx, user, path)
 	if err == nil && record.Outdated {
@@ -277,11 +279,14 @@ func (t *trees) below(n node, err error, visit func(digit string) error) error {
 	return nil
 }
 
-// remove deletes a node and all below it, the children first: cut off in
-// between, what is left is still found from the root. A node is deleted at a
-// revision that was loaded before the user was seen to be forgotten still. So
-// the cars of a user who connects again are not deleted: they make another
-// revision. An error of stillForgotten ends it.
+// remove deletes a node and all below it. The children go first: if the process dies
+// in between, the rest is still found from the root. An error of stillForgotten ends
+// the removal. The order keeps the cars of a user who connects again:
+//
+//  1. The node is loaded, with its revision.
+//  2. stillForgotten sees that the user is still marked.
+//  3. The node is deleted at that revision. If the user connected again after step 2,
+//     a new car has made another revision, and the deletion conflicts.
 func (t *trees) remove(ctx context.Context, user, path string, stillForgotten func(context.Context) error) error {
 	for {
 		n, record, err := t.loadNode(ctx, user, path)

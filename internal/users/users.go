@@ -2,7 +2,8 @@
 // virtual key, the application's own id, and the cars.
 //
 // The record of a user stands under "user/<id>" and does not grow with the cars:
-// those are in a tree of small records under "usercars/<id>/", see [Car].
+// those are in a tree of small records under "usercars/<id>/", see [Car]. The ids of the
+// grants are under "usergrants/<id>", too.
 package users
 
 import (
@@ -33,10 +34,13 @@ type Record struct {
 	// Lost says that an earlier record could not be read: the grants it held are
 	// not known any more.
 	Lost bool `json:"lost,omitempty"`
-	// Born is drawn when the record is made. A user who is forgotten and connects
-	// again has another one, so that what a process remembers of the first life is
-	// not believed in the second.
+	// Born is a random number, drawn when the record is made. A user who is forgotten
+	// and connects again gets another one. So a process can tell that the cars it
+	// remembers are from before Forget.
 	Born uint64 `json:"born,omitempty"`
+	// Connect is drawn anew by each run of Connect. What was read before the last one
+	// is the user's as far as its permissions go.
+	Connect uint64 `json:"connect,omitempty"`
 
 	// Cars were kept here by an earlier version: they are read, and never added to.
 	Cars []string `json:"cars,omitempty"`
@@ -49,6 +53,9 @@ type Grant struct {
 	// Vehicles were kept here by an earlier version: they are read, and never added to.
 	Vehicles []string `json:"vehicles,omitempty"`
 }
+
+// RecordID is by what a grant is found again in a record of a later version.
+func (g Grant) RecordID() string { return g.ID }
 
 // Has reports whether a grant is one of the user's.
 func (r *Record) Has(grant string) bool { return r.index(grant) >= 0 }
@@ -151,8 +158,9 @@ func (u *Users) Connected(ctx context.Context, id string) (*Record, error) {
 	return r, err
 }
 
-// Recent returns what this process has last seen of a user, and whether that is
-// recent; nil if there is nothing, or the user was being forgotten.
+// Recent returns the record of a user that this process has loaded or written last,
+// and whether that was within the last minute. It returns nil if there is none, or
+// the user was being forgotten.
 func (u *Users) Recent(id string) (r *Record, fresh bool) {
 	c, ok := u.recent.Get(id)
 	if !ok || c.record.Forgotten {
@@ -166,16 +174,17 @@ func (u *Users) remember(id string, r *Record) *Record {
 	return r
 }
 
-// change edits a stored record until nobody was faster. Edit returns false to
-// write nothing; nothing written where there was nothing is [ErrNotConnected].
+// change edits a stored record, again after each write that came first. Edit returns
+// false to write nothing. If no record is there and edit writes none, change returns
+// [ErrNotConnected].
 func (u *Users) change(ctx context.Context, id string, edit func(r *Record, found bool) (write bool)) (*Record, error) {
 	gone := false
 	r, err := records.Change(ctx, u.records, userKey(id), 0, editing(edit, &gone))
 	return u.changed(id, &r, gone, err)
 }
 
-// repair is change for those who can do without what is stored: a record that
-// cannot be read is given to edit as one that says so. Edit has to write it.
+// repair is change for callers who need not read what is stored. In place of a
+// record that cannot be read, edit gets one with Lost set, and has to write it.
 func (u *Users) repair(ctx context.Context, id string, edit func(r *Record, found bool) (write bool)) (*Record, error) {
 	gone := false
 	substitute := Record{Lost: true, Born: randid.New()}
@@ -208,33 +217,40 @@ func (u *Users) changed(id string, r *Record, gone bool, err error) (*Record, er
 	return u.remember(id, r), nil
 }
 
-// Welcome files what a run of Connect brought, and makes a record that cannot be
-// read readable again. It files nothing, and returns false, under a user who is
-// being forgotten: it would be forgotten with them.
-func (u *Users) Welcome(ctx context.Context, id string, a Arrival) (welcome bool, err error) {
+// Arrive files what a run of Connect brought. A record that cannot be read is
+// replaced by one that can. Under a user who is being forgotten Arrive files
+// nothing and returns false: Forget would remove it.
+func (u *Users) Arrive(ctx context.Context, id string, a Arrival) (filed bool, err error) {
 	_, err = u.repair(ctx, id, func(r *Record, _ bool) bool {
-		if welcome = !r.Forgotten; welcome {
+		if filed = !r.Forgotten; filed {
 			r.add(a)
+			r.Connect = randid.New()
 		}
-		return welcome
+		return filed
 	})
-	return welcome && err == nil, err
+	if filed && err == nil && a.Grant != "" {
+		u.index(ctx, id, a.Grant)
+	}
+	return filed && err == nil, err
 }
 
 // AddGrant files a grant again under a user who is still stored; else it returns
 // [ErrNotConnected].
 func (u *Users) AddGrant(ctx context.Context, id, grant string, connectedAt time.Time) error {
-	known := false
+	connected := false
 	_, err := u.change(ctx, id, func(r *Record, found bool) bool {
-		known = found && !r.Forgotten
-		if !known || r.Has(grant) {
+		connected = found && !r.Forgotten
+		if !connected || r.Has(grant) {
 			return false
 		}
 		r.add(Arrival{Grant: grant, ConnectedAt: connectedAt})
 		return true
 	})
-	if err == nil && !known {
+	switch {
+	case err == nil && !connected:
 		return ErrNotConnected
+	case err == nil:
+		u.index(ctx, id, grant)
 	}
 	return err
 }
@@ -249,11 +265,11 @@ func (u *Users) RemoveGrant(ctx context.Context, id, grant string) error {
 		r.Grants = slices.Delete(r.Grants, i, i+1)
 		return true
 	})
-	return notNobody(err)
+	return errors.Join(ignoreAbsent(err), u.unindex(ctx, id, grant))
 }
 
-// Move files what a move to API v3 found, and makes the user known. It returns
-// false for one who is being forgotten.
+// Move files what a move to API v3 has found of a user. It returns false if the user
+// is being forgotten.
 func (u *Users) Move(ctx context.Context, id, externalID string) (moved bool, err error) {
 	_, err = u.change(ctx, id, func(r *Record, _ bool) bool {
 		if moved = !r.Forgotten; !moved || r.Moved && (r.ExternalID != "" || externalID == "") {
@@ -268,24 +284,27 @@ func (u *Users) Move(ctx context.Context, id, externalID string) (moved bool, er
 	return moved && err == nil, err
 }
 
-// MarkForgotten returns what is stored of a user, to which nothing is added from
-// then on; a zero Record if nothing is. Of a record that could not be read the
-// result is Lost.
+// MarkForgotten marks a user, to whom nothing is added from then on, and returns the
+// record. It returns a zero Record if nothing is stored, and one with Lost set if
+// the record cannot be read.
 func (u *Users) MarkForgotten(ctx context.Context, id string) (Record, error) {
 	r, err := u.repair(ctx, id, func(r *Record, found bool) bool {
 		r.Forgotten = true
 		return found
 	})
 	if err != nil {
-		return Record{}, notNobody(err)
+		return Record{}, ignoreAbsent(err)
 	}
 	return *r, nil
 }
 
-// Delete removes a user who is marked as forgotten, the cars first. One who has
-// connected again meanwhile stays, with the cars.
+// Delete removes a user who is marked as forgotten, the cars first. If the user has
+// connected again meanwhile, both stay.
 func (u *Users) Delete(ctx context.Context, id string) error {
 	err := u.trees.remove(ctx, id, "", func(ctx context.Context) error { return u.stillForgotten(ctx, id) })
+	if err == nil {
+		err = u.dropIndex(ctx, id)
+	}
 	switch {
 	case errors.Is(err, errReturned):
 		return nil
@@ -313,7 +332,7 @@ func (u *Users) Delete(ctx context.Context, id string) error {
 // errReturned ends the removal of cars whose user has connected again.
 var errReturned = errors.New("the user has connected again")
 
-// stillForgotten returns errReturned for a user who is not (any more).
+// stillForgotten returns errReturned for a user who is no longer marked.
 func (u *Users) stillForgotten(ctx context.Context, user string) error {
 	r, err := u.Stored(ctx, user)
 	switch {
@@ -325,8 +344,8 @@ func (u *Users) stillForgotten(ctx context.Context, user string) error {
 	return err
 }
 
-// Rewrite stores anew what the store asks to be written anew; a user who is
-// gone stays gone.
+// Rewrite stores those records of a user again that the store has marked as outdated,
+// such as those sealed with an old key.
 func (u *Users) Rewrite(ctx context.Context, id string) error {
 	record, err := u.records.Load(ctx, userKey(id))
 	switch {
@@ -337,11 +356,12 @@ func (u *Users) Rewrite(ctx context.Context, id string) error {
 	case record.Outdated:
 		_, err = u.change(ctx, id, func(r *Record, found bool) bool { return found && !r.Forgotten })
 	}
-	return errors.Join(notNobody(err), u.trees.rewrite(ctx, id, ""))
+	u.indexAll(ctx, id, record.Value)
+	return errors.Join(ignoreAbsent(err), u.trees.rewrite(ctx, id, ""))
 }
 
-// notNobody drops [ErrNotConnected]: nothing is stored, as it should be.
-func notNobody(err error) error {
+// ignoreAbsent drops [ErrNotConnected]: nothing is stored, so nothing is left to do.
+func ignoreAbsent(err error) error {
 	if errors.Is(err, ErrNotConnected) {
 		return nil
 	}

@@ -105,9 +105,9 @@ func process(h *hooked) (*Users, *clock) {
 // alice is a user with one grant.
 func alice(t *testing.T, u *Users) {
 	t.Helper()
-	welcome, err := u.Welcome(t.Context(), "alice", Arrival{Grant: "grant-1", ConnectedAt: time.Unix(1, 0).UTC()})
+	filed, err := u.Arrive(t.Context(), "alice", Arrival{Grant: "grant-1", ConnectedAt: time.Unix(1, 0).UTC()})
 	require.NoError(t, err)
-	require.True(t, welcome)
+	require.True(t, filed)
 }
 
 func carIDs(n int) []string {
@@ -215,4 +215,17 @@ func TestFirstContactCostsTheSameForAnyNumberOfCars(t *testing.T) {
 		require.LessOrEqual(t, 2*many.bytes, 3*few.bytes)
 		require.LessOrEqual(t, 2*many.allocated, 3*few.allocated)
 	}
+}
+
+// Another process takes a car out again that it could not read. This process has
+// seen the car in the tree, and is about to keep something of it.
+func TestCarThatWasTakenOutElsewhereIsAddedAgain(t *testing.T) {
+	h := newHooked()
+	u, _ := process(h)
+	other, _ := process(h)
+	alice(t, u)
+	require.True(t, u.AddCar(t.Context(), "alice", "the-car", false))
+	require.NoError(t, other.RemoveCar(t.Context(), "alice", "the-car"))
+	require.True(t, u.AddCarNow(t.Context(), "alice", "the-car", false))
+	require.Equal(t, []string{"the-car"}, allCars(t, u))
 }

@@ -1,9 +1,8 @@
-package smartcar
+package smartcar_test
 
 import (
 	"bytes"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -19,16 +18,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-var update = flag.Bool("update", false, "rewrite golden files")
-
-const (
-	tableBegin = "<!-- Generated from operations.go: go generate . -->\n"
-	tableEnd   = "<!-- End of the generated part -->\n"
-)
-
 func readREADME(t *testing.T) string {
 	t.Helper()
-	text, err := os.ReadFile("README.md")
+	text, err := os.ReadFile("../README.md")
 	require.NoError(t, err)
 	return string(text)
 }
@@ -42,62 +34,6 @@ func blocks(text, language string) []string {
 	return found
 }
 
-func TestREADMETable(t *testing.T) {
-	text := readREADME(t)
-	before, rest, ok := strings.Cut(text, tableBegin)
-	require.True(t, ok, "the mark %q is missing", tableBegin)
-	got, after, ok := strings.Cut(rest, tableEnd)
-	require.True(t, ok, "the mark %q is missing", tableEnd)
-	want := "\n" + operationsTable() + "\n"
-	if *update {
-		require.NoError(t, os.WriteFile("README.md", []byte(before+tableBegin+want+tableEnd+after), 0o600))
-		return
-	}
-	require.Equal(t, want, got, "run go generate .")
-}
-
-func operationsTable() string {
-	var b strings.Builder
-	b.WriteString("| Method of `Vehicle` | Kind | Permission | API v2.0, below `/vehicles/{id}` | API v3 |\n| --- | --- | --- | --- | --- |\n")
-	for i := range operations {
-		b.WriteString(operationRow(&operations[i]))
-	}
-	b.WriteString("\n*Metadata* is answered by Smartcar itself and not limited; *data* reads the car and takes its turn;\na *command* changes it. On v3 a VIN is data, too: all signals come in one answer, which is one turn.\n")
-	return b.String()
-}
-
-func operationRow(op *operation) string {
-	permission := "–"
-	if op.permission != "" {
-		permission = "`" + op.permission + "`"
-	}
-	v2 := "–"
-	if op.v2 != "" {
-		v2 = "`" + op.method + " " + op.v2 + "`"
-	}
-	kind := map[Kind]string{KindMetadata: "metadata", KindData: "data", KindCommand: "command"}[op.kind]
-	return fmt.Sprintf("| `%s` | %s | %s | %s | %s |\n", op.call, kind, permission, v2, placeOnV3(op))
-}
-
-// placeOnV3 is where API v3 has an operation: at a path, in signals, or beside the vehicle.
-func placeOnV3(op *operation) string {
-	switch {
-	case op.v3 != "":
-		return "`" + op.method + " " + op.v3 + "`"
-	case len(op.signals) > 3:
-		return fmt.Sprintf("%d signals", len(op.signals))
-	case len(op.signals) > 0:
-		list := make([]string, len(op.signals))
-		for i, code := range op.signals {
-			list[i] = "`" + string(code) + "`"
-		}
-		return strings.Join(list, ", ")
-	case op.name == opKeyStatus:
-		return "known from the last read"
-	}
-	return "of the connection"
-}
-
 func TestREADMEQuickStart(t *testing.T) {
 	_, section, ok := strings.Cut(readREADME(t), "\n## Quick start\n")
 	require.True(t, ok)
@@ -106,7 +42,7 @@ func TestREADMEQuickStart(t *testing.T) {
 	require.Equal(t, "go run ./examples/quickstart\ngo test ./...\n", commands[0])
 }
 
-// exampleFiles are tests, of this package and of modules that have what this
+// exampleFiles are tests, of the root package and of modules that have what this
 // one must not require, which compile and run what the README shows in parts.
 var exampleFiles = [...]string{
 	"example_test.go", "example_v3_test.go", "keypage/example_test.go", "examples/fleet/stores_test.go",
@@ -118,7 +54,7 @@ var exampleFiles = [...]string{
 func TestREADMESnippets(t *testing.T) {
 	var examples strings.Builder
 	for _, path := range exampleFiles {
-		text, err := os.ReadFile(path)
+		text, err := os.ReadFile("../" + path)
 		require.NoError(t, err)
 		examples.Write(text)
 	}
@@ -160,11 +96,11 @@ func unindented(code string) string {
 
 func compileOutside(t *testing.T, files []string) {
 	t.Helper()
-	root, err := filepath.Abs(".")
+	root, err := filepath.Abs("..")
 	require.NoError(t, err)
-	goMod, err := os.ReadFile("go.mod")
+	goMod, err := os.ReadFile("../go.mod")
 	require.NoError(t, err)
-	goSum, err := os.ReadFile("go.sum")
+	goSum, err := os.ReadFile("../go.sum")
 	require.NoError(t, err)
 
 	const module = "github.com/seed-498a1bc4/smartcar"
@@ -212,7 +148,7 @@ func TestREADMELinks(t *testing.T) {
 			require.Contains(t, sections, section)
 			continue
 		}
-		_, err := os.Stat(m[1])
+		_, err := os.Stat("../" + m[1])
 		require.NoError(t, err)
 	}
 }
@@ -220,9 +156,9 @@ func TestREADMELinks(t *testing.T) {
 // The package documentation names every sentinel, and every type and code of
 // Smartcar's errors that there is a fixture for.
 func TestManualNamesEveryError(t *testing.T) {
-	manual, err := os.ReadFile("doc.go")
+	manual, err := os.ReadFile("../doc.go")
 	require.NoError(t, err)
-	fixtures, err := filepath.Glob("testdata/v2/errors/*.json")
+	fixtures, err := filepath.Glob("../testdata/v2/errors/*.json")
 	require.NoError(t, err)
 	require.NotEmpty(t, fixtures)
 	for _, path := range fixtures {
@@ -244,15 +180,15 @@ func TestManualNamesEveryError(t *testing.T) {
 	} {
 		require.True(t, bytes.Contains(manual, []byte(code)), "%s is not in doc.go", code)
 	}
-	for _, name := range sentinels(t) {
+	for _, name := range namesOfSentinels(t) {
 		require.True(t, bytes.Contains(manual, []byte(name)), "%s is not in doc.go", name)
 	}
 }
 
-// sentinels are the exported variables of this package, all of them errors.
-func sentinels(t *testing.T) []string {
+// namesOfSentinels are the exported variables of the package, all of them errors.
+func namesOfSentinels(t *testing.T) []string {
 	t.Helper()
-	sources, err := filepath.Glob("*.go")
+	sources, err := filepath.Glob("../*.go")
 	require.NoError(t, err)
 	var names []string
 	for _, path := range sources {

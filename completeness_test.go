@@ -3,6 +3,7 @@ package smartcar
 import (
 	"bytes"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"maps"
 	"net/http"
@@ -156,7 +157,7 @@ func (r rowCheck) checkV2(name string, f fixtureFile) {
 		record = bytes.TrimSuffix(bytes.TrimPrefix(bytes.TrimSpace(record), []byte("[")), []byte("]"))
 	}
 	for field := range strings.FieldsSeq(op.own) {
-		if field != aList && !lenient.HasField(record, field) {
+		if field != aList && !lenient.HasShape(record, field) {
 			r.lacks("the field %q, which is in own, in testdata/%s.json", field, name)
 		}
 	}
@@ -313,4 +314,74 @@ func TestEveryFixtureHasAnOperation(t *testing.T) {
 func TestLookupOfNothing(t *testing.T) {
 	require.Empty(t, lookup(""))
 	require.Empty(t, lookup("teleport"))
+}
+
+var update = flag.Bool("update", false, "rewrite golden files")
+
+const (
+	tableBegin = "<!-- Generated from operations.go: go generate . -->\n"
+	tableEnd   = "<!-- End of the generated part -->\n"
+)
+
+func readREADME(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("README.md")
+	require.NoError(t, err)
+	return string(text)
+}
+
+func TestREADMETable(t *testing.T) {
+	text := readREADME(t)
+	before, rest, ok := strings.Cut(text, tableBegin)
+	require.True(t, ok, "the mark %q is missing", tableBegin)
+	got, after, ok := strings.Cut(rest, tableEnd)
+	require.True(t, ok, "the mark %q is missing", tableEnd)
+	want := "\n" + operationsTable() + "\n"
+	if *update {
+		require.NoError(t, os.WriteFile("README.md", []byte(before+tableBegin+want+tableEnd+after), 0o600))
+		return
+	}
+	require.Equal(t, want, got, "run go generate .")
+}
+
+func operationsTable() string {
+	var b strings.Builder
+	b.WriteString("| Method of `Vehicle` | Kind | Permission | API v2.0, below `/vehicles/{id}` | API v3 |\n| --- | --- | --- | --- | --- |\n")
+	for i := range operations {
+		b.WriteString(operationRow(&operations[i]))
+	}
+	b.WriteString("\n*Metadata* is answered by Smartcar itself and not limited; *data* reads the car and takes its turn;\na *command* changes it. On v3 a VIN is data, too: all signals come in one answer, which is one turn.\n")
+	return b.String()
+}
+
+func operationRow(op *operation) string {
+	permission := "–"
+	if op.permission != "" {
+		permission = "`" + op.permission + "`"
+	}
+	v2 := "–"
+	if op.v2 != "" {
+		v2 = "`" + op.method + " " + op.v2 + "`"
+	}
+	kind := map[Kind]string{KindMetadata: "metadata", KindData: "data", KindCommand: "command"}[op.kind]
+	return fmt.Sprintf("| `%s` | %s | %s | %s | %s |\n", op.call, kind, permission, v2, placeOnV3(op))
+}
+
+// placeOnV3 is where API v3 has an operation: at a path, in signals, or beside the vehicle.
+func placeOnV3(op *operation) string {
+	switch {
+	case op.v3 != "":
+		return "`" + op.method + " " + op.v3 + "`"
+	case len(op.signals) > 3:
+		return fmt.Sprintf("%d signals", len(op.signals))
+	case len(op.signals) > 0:
+		list := make([]string, len(op.signals))
+		for i, code := range op.signals {
+			list[i] = "`" + string(code) + "`"
+		}
+		return strings.Join(list, ", ")
+	case op.name == opKeyStatus:
+		return "known from the last read"
+	}
+	return "of the connection"
 }

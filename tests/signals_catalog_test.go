@@ -1,12 +1,12 @@
-package smartcar
+package smartcar_test
 
 import (
-	"encoding/json"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/internal/catalog"
 	"github.com/seed-498a1bc4/smartcar/signals"
 	"github.com/stretchr/testify/require"
@@ -37,48 +37,6 @@ func TestSignalCatalogIsComplete(t *testing.T) {
 	}
 }
 
-var (
-	signalRecorded  = time.Date(2026, 9, 22, 12, 34, 51, 0, time.UTC)
-	signalRetrieved = time.Date(2026, 9, 22, 12, 41, 16, 476e6, time.UTC)
-	signalIngested  = time.Date(2026, 9, 22, 12, 43, 14, 379e6, time.UTC)
-)
-
-func signalFixture(t testing.TB, name string) fixtureFile {
-	t.Helper()
-	f, ok := fixtureFiles(t, "v3/signals/"+name+".json")[name]
-	require.True(t, ok, name)
-	return f
-}
-
-func fixtureSignals(t testing.TB, name string) *Signals {
-	t.Helper()
-	s, err := decodeSignals(signalFixture(t, name).answer())
-	require.NoError(t, err)
-	return s
-}
-
-// access calls the accessor of a signal.
-func access(t testing.TB, s *Signals, row catalog.Signal) (any, error) {
-	t.Helper()
-	method := reflect.ValueOf(s).MethodByName(row.Accessor())
-	require.True(t, method.IsValid(), "no accessor %s", row.Accessor())
-	out := method.Call(nil)
-	err, _ := out[1].Interface().(error)
-	require.Equal(t, err != nil, out[0].IsNil(), "a value beside an error, or neither")
-	if err != nil {
-		return nil, err
-	}
-	return out[0].Interface(), nil
-}
-
-// takeMeta removes what every signal has from a value.
-func takeMeta(value any) SignalMeta {
-	field := reflect.ValueOf(value).Elem().FieldByName("SignalMeta")
-	meta, _ := field.Interface().(SignalMeta)
-	field.SetZero()
-	return meta
-}
-
 // Each code has a fixture, a constant and an accessor that returns its values,
 // from an answer and from a webhook.
 func TestEverySignalIsRead(t *testing.T) {
@@ -92,11 +50,11 @@ func TestEverySignalIsRead(t *testing.T) {
 			require.True(t, ok)
 			f := signalFixture(t, row.Code())
 			require.Equal(t, "/v3/vehicles/{id}/signals/"+row.Code(), f.Request.Path)
-			meta := SignalMeta{Code: code, Status: SignalStatusSuccess, OEMUpdatedAt: signalRecorded, RetrievedAt: signalRetrieved, IngestedAt: signalIngested}
+			meta := smartcar.SignalMeta{Code: code, Status: smartcar.SignalStatusSuccess, OEMUpdatedAt: signalRecorded, RetrievedAt: signalRetrieved, IngestedAt: signalIngested}
 			if code == signals.VehicleIdentificationVIN {
 				meta.OEMUpdatedAt, meta.RetrievedAt, meta.IngestedAt = time.Time{}, time.Time{}, time.Date(2026, 6, 24, 3, 52, 17, 940e6, time.UTC)
 			}
-			for shape, read := range map[string]*Signals{
+			for shape, read := range map[string]*smartcar.Signals{
 				"answer": fixtureSignals(t, row.Code()), "event": asEvent(t, f.Response.Body),
 				"last known": fixtureSignals(t, row.Code()).LastKnown(),
 			} {
@@ -111,30 +69,6 @@ func TestEverySignalIsRead(t *testing.T) {
 	}
 }
 
-// asEvent puts the signal of an answer into the shape of a webhook: without the
-// wrapper, with times in milliseconds.
-func asEvent(t testing.TB, answer json.RawMessage) *Signals {
-	t.Helper()
-	var body struct {
-		Data struct {
-			Attributes map[string]any       `json:"attributes"`
-			Meta       map[string]time.Time `json:"meta"`
-		} `json:"data"`
-	}
-	require.NoError(t, json.Unmarshal(answer, &body))
-	entry, meta := body.Data.Attributes, map[string]int64{}
-	for name, at := range body.Data.Meta {
-		if name == "retrievedAt" {
-			name = "fetchedAt"
-		}
-		meta[name] = at.UnixMilli()
-	}
-	entry["meta"] = meta
-	raw, err := json.Marshal([]any{entry})
-	require.NoError(t, err)
-	return decodeEventSignals(raw, 1, fuzzTime)
-}
-
 func TestListOfSignals(t *testing.T) {
 	s := fixtureSignals(t, "list")
 	require.Equal(t, 94, s.Len())
@@ -144,16 +78,19 @@ func TestListOfSignals(t *testing.T) {
 		got, err := access(t, s, row)
 		switch signals.Code(row.Code()) {
 		case signals.ChargeChargeRate:
-			require.ErrorIs(t, err, ErrVehicleState)
+			require.ErrorIs(t, err, smartcar.ErrVehicleState)
 		case signals.TractionBatteryNominalCapacity:
-			require.ErrorIs(t, err, ErrNotSupported)
+			require.ErrorIs(t, err, smartcar.ErrNotSupported)
 		default:
 			require.NoError(t, err, row.Code())
 			takeMeta(got)
 			require.Equal(t, wants[signals.Code(row.Code())], got)
 		}
 	}
-	require.NotNil(t, s.content().vehicle)
+	snapshot, err := carAnswering(t, signalFixture(t, "list").reply()).Snapshot(t.Context(), smartcar.AllSignals, smartcar.Attributes)
+	require.NoError(t, err)
+	_, err = snapshot.Attributes()
+	require.NoError(t, err, "the vehicle stands beside its signals")
 	require.Equal(t, signalFixture(t, "list").Response.Headers["SC-Request-Id"], s.RequestID)
 
 	var codes []string
@@ -186,7 +123,7 @@ func TestListThatIsNotComplete(t *testing.T) {
 	_, err := s.ChargeVoltage()
 	require.NoError(t, err)
 	_, err = s.ChargeWattage()
-	require.ErrorIs(t, err, ErrNotFound)
+	require.ErrorIs(t, err, smartcar.ErrNotFound)
 	require.ErrorContains(t, err, "not all there are")
 
 	s = fixtureSignals(t, "list.odd-entries")
@@ -204,20 +141,20 @@ func TestSignalThatIsNotThere(t *testing.T) {
 			continue
 		}
 		_, err := access(t, s, row)
-		require.ErrorIs(t, err, ErrNotFound)
-		var e *Error
+		require.ErrorIs(t, err, smartcar.ErrNotFound)
+		var e *smartcar.Error
 		require.ErrorAs(t, err, &e)
 		require.Equal(t, "RESOURCE_NOT_FOUND:SIGNAL_NOT_FOUND", e.Type+":"+e.Code)
 		require.Equal(t, row.Code(), string(e.Operation))
 		require.Equal(t, s.RequestID, e.RequestID)
 		require.Contains(t, e.Description, "has not stored")
 	}
-	_, err := decodeEventSignals(json.RawMessage(`[]`), 0, fuzzTime).ChargeVoltage()
-	require.ErrorIs(t, err, ErrNotFound)
+	_, err := eventSignals(t, `[]`, 0).ChargeVoltage()
+	require.ErrorIs(t, err, smartcar.ErrNotFound)
 	require.ErrorContains(t, err, "webhook")
-	for _, none := range []*Signals{nil, {}, (*Signals)(nil).LastKnown()} {
+	for _, none := range []*smartcar.Signals{nil, {}, (*smartcar.Signals)(nil).LastKnown()} {
 		_, err = none.ChargeVoltage()
-		require.ErrorIs(t, err, ErrNotFound)
+		require.ErrorIs(t, err, smartcar.ErrNotFound)
 		require.Zero(t, none.Len())
 	}
 }
@@ -225,55 +162,55 @@ func TestSignalThatIsNotThere(t *testing.T) {
 // What a signal failed with is its error, and matches what programs branch on.
 func TestSignalErrors(t *testing.T) {
 	for name, want := range map[string]struct {
-		read     func(*Signals) (any, error)
+		read     func(*smartcar.Signals) (any, error)
 		sentinel error
 		label    string
 		lastKnow bool
 	}{
 		"charge-chargerate.error-stale-body": {
-			func(s *Signals) (any, error) { return s.ChargeChargeRate() }, ErrVehicleState, "VEHICLE_STATE:NOT_CHARGING", true,
+			func(s *smartcar.Signals) (any, error) { return s.ChargeChargeRate() }, smartcar.ErrVehicleState, "VEHICLE_STATE:NOT_CHARGING", true,
 		},
 		"charge-chargerate.error-null-body": {
-			func(s *Signals) (any, error) { return s.ChargeChargeRate() }, ErrVehicleState, "VEHICLE_STATE:NOT_CHARGING", false,
+			func(s *smartcar.Signals) (any, error) { return s.ChargeChargeRate() }, smartcar.ErrVehicleState, "VEHICLE_STATE:NOT_CHARGING", false,
 		},
 		"tractionbattery-nominalcapacity.not-capable": {
-			func(s *Signals) (any, error) { return s.TractionBatteryNominalCapacity() }, ErrNotSupported, "COMPATIBILITY:VEHICLE_NOT_CAPABLE", false,
+			func(s *smartcar.Signals) (any, error) { return s.TractionBatteryNominalCapacity() }, smartcar.ErrNotSupported, "COMPATIBILITY:VEHICLE_NOT_CAPABLE", false,
 		},
 		"location-preciselocation.permission": {
-			func(s *Signals) (any, error) { return s.LocationPreciseLocation() }, ErrPermission, "PERMISSION:", false,
+			func(s *smartcar.Signals) (any, error) { return s.LocationPreciseLocation() }, smartcar.ErrPermission, "PERMISSION:", false,
 		},
 		"charge-ischarging.virtual-key-required": {
-			func(s *Signals) (any, error) { return s.ChargeIsCharging() }, ErrVirtualKeyRequired,
+			func(s *smartcar.Signals) (any, error) { return s.ChargeIsCharging() }, smartcar.ErrVirtualKeyRequired,
 			"CONNECTED_SERVICES_ACCOUNT:VIRTUAL_KEY_REQUIRED", true,
 		},
 		"tractionbattery-stateofcharge.unavailable": {
-			func(s *Signals) (any, error) { return s.TractionBatteryStateOfCharge() }, nil, ":UNAVAILABLE", true,
+			func(s *smartcar.Signals) (any, error) { return s.TractionBatteryStateOfCharge() }, nil, ":UNAVAILABLE", true,
 		},
 		"tractionbattery-stateofcharge.error-without-status": {
-			func(s *Signals) (any, error) { return s.TractionBatteryStateOfCharge() }, ErrUnavailable, "UPSTREAM:NO_RESPONSE", true,
+			func(s *smartcar.Signals) (any, error) { return s.TractionBatteryStateOfCharge() }, smartcar.ErrUnavailable, "UPSTREAM:NO_RESPONSE", true,
 		},
 		"tractionbattery-stateofcharge.no-body": {
-			func(s *Signals) (any, error) { return s.TractionBatteryStateOfCharge() }, ErrUnexpectedAnswer, ":", false,
+			func(s *smartcar.Signals) (any, error) { return s.TractionBatteryStateOfCharge() }, smartcar.ErrUnexpectedAnswer, ":", false,
 		},
 		"tractionbattery-stateofcharge.scalar-body": {
-			func(s *Signals) (any, error) { return s.TractionBatteryStateOfCharge() }, ErrUnexpectedAnswer, ":", false,
+			func(s *smartcar.Signals) (any, error) { return s.TractionBatteryStateOfCharge() }, smartcar.ErrUnexpectedAnswer, ":", false,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := fixtureSignals(t, name)
 			value, err := want.read(s)
 			require.Nil(t, reflect.ValueOf(value).UnsafePointer(), "no value beside an error")
-			var e *Error
+			var e *smartcar.Error
 			require.ErrorAs(t, err, &e)
 			require.Equal(t, want.label, e.Type+":"+e.Code)
 			require.NotEmpty(t, e.Description)
 			require.Equal(t, s.RequestID, e.RequestID)
-			require.False(t, Retryable(err))
-			require.False(t, MayHaveSucceeded(err))
+			require.False(t, smartcar.Retryable(err))
+			require.False(t, smartcar.MayHaveSucceeded(err))
 			if want.sentinel != nil {
 				require.ErrorIs(t, err, want.sentinel)
 			} else {
-				require.NotErrorIs(t, err, ErrUnexpectedAnswer)
+				require.NotErrorIs(t, err, smartcar.ErrUnexpectedAnswer)
 			}
 			e.Code = "EDITED"
 			_, again := want.read(s)
@@ -287,14 +224,14 @@ func TestSignalErrors(t *testing.T) {
 			require.NoError(t, err)
 			meta := takeMeta(value)
 			require.True(t, meta.Stale)
-			require.NotEqual(t, SignalStatusSuccess, meta.Status)
+			require.NotEqual(t, smartcar.SignalStatusSuccess, meta.Status)
 			_, err = want.read(s)
 			require.Error(t, err, "the view changed the set")
 		})
 	}
 	key := fixtureSignals(t, "charge-ischarging.virtual-key-required")
 	_, err := key.ChargeIsCharging()
-	var e *Error
+	var e *smartcar.Error
 	require.ErrorAs(t, err, &e)
-	require.Equal(t, Resolution{Type: "ACTION_REQUIRED", URL: "https://www.tesla.com/_ak/smartcar.com"}, e.Resolution)
+	require.Equal(t, smartcar.Resolution{Type: "ACTION_REQUIRED", URL: "https://www.tesla.com/_ak/smartcar.com"}, e.Resolution)
 }

@@ -1,4 +1,4 @@
-package smartcar
+package smartcar_test
 
 import (
 	"encoding/json"
@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/seed-498a1bc4/smartcar"
 	"github.com/stretchr/testify/require"
 )
 
@@ -13,6 +14,14 @@ const (
 	streamingVIN = "5YJ3E1EA7KF000001" // Model 3
 	legacyVIN    = "5YJXCCE23MF000001" // Model X of 2021 with the old drive unit
 )
+
+// keyURL is the link for the key of a domain.
+func keyURL(t *testing.T, domain string) smartcar.VirtualKeyURL {
+	t.Helper()
+	link, err := smartcar.ParseVirtualKeyURL("https://www.tesla.com/_ak/"+domain, domain)
+	require.NoError(t, err)
+	return link
+}
 
 func TestVirtualKeyURLIsRebuiltFromItsParts(t *testing.T) {
 	t.Parallel()
@@ -30,7 +39,7 @@ func TestVirtualKeyURLIsRebuiltFromItsParts(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got, err := ParseVirtualKeyURL(tt.raw, "keys.example.com")
+			got, err := smartcar.ParseVirtualKeyURL(tt.raw, "keys.example.com")
 			require.NoError(t, err)
 			require.Equal(t, tt.want, got.String())
 			require.Equal(t, tt.domain, got.Domain())
@@ -41,11 +50,11 @@ func TestVirtualKeyURLIsRebuiltFromItsParts(t *testing.T) {
 
 func TestNoVirtualKeyURLIsNoError(t *testing.T) {
 	t.Parallel()
-	got, err := ParseVirtualKeyURL("")
+	got, err := smartcar.ParseVirtualKeyURL("")
 	require.NoError(t, err)
 	require.True(t, got.IsZero())
 	require.Empty(t, got.String())
-	require.Equal(t, VirtualKeyURL{}, got)
+	require.Equal(t, smartcar.VirtualKeyURL{}, got)
 }
 
 func TestHostileVirtualKeyURLIsRefusedAndNotRepeated(t *testing.T) {
@@ -101,9 +110,9 @@ func TestHostileVirtualKeyURLIsRefusedAndNotRepeated(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got, err := ParseVirtualKeyURL(tt.raw, "keys.example.com")
+			got, err := smartcar.ParseVirtualKeyURL(tt.raw, "keys.example.com")
 			require.Zero(t, got)
-			require.ErrorIs(t, err, ErrUntrustedVirtualKeyURL)
+			require.ErrorIs(t, err, smartcar.ErrUntrustedVirtualKeyURL)
 			require.ErrorContains(t, err, tt.reason)
 			require.NotContains(t, err.Error(), "evil")
 			require.NotContains(t, err.Error(), "tesla")
@@ -142,34 +151,34 @@ func TestAllowedKeyDomainsMustBeDomainNames(t *testing.T) {
 	for domain, valid := range tests {
 		t.Run(domain, func(t *testing.T) {
 			t.Parallel()
-			_, err := ParseVirtualKeyURL("", domain)
+			_, err := smartcar.ParseVirtualKeyURL("", domain)
 			if valid {
 				require.NoError(t, err)
 				return
 			}
-			require.ErrorIs(t, err, ErrInvalidArgument)
-			require.NotErrorIs(t, err, ErrUntrustedVirtualKeyURL)
+			require.ErrorIs(t, err, smartcar.ErrInvalidArgument)
+			require.NotErrorIs(t, err, smartcar.ErrUntrustedVirtualKeyURL)
 		})
 	}
 }
 
 func TestVirtualKeyURLsCompareByValue(t *testing.T) {
 	t.Parallel()
-	parsed, err := ParseVirtualKeyURL("https://WWW.TESLA.COM/_ak/keys.example.com", "keys.example.com")
+	parsed, err := smartcar.ParseVirtualKeyURL("https://WWW.TESLA.COM/_ak/keys.example.com", "keys.example.com")
 	require.NoError(t, err)
-	same := parsed == virtualKeyURLFor("keys.example.com")
+	same := parsed == keyURL(t, "keys.example.com")
 	require.True(t, same)
 }
 
 func TestVirtualKeyURLWithVIN(t *testing.T) {
 	t.Parallel()
-	plain := virtualKeyURLFor("smartcar.com")
+	plain := keyURL(t, "smartcar.com")
 	withVIN, err := plain.WithVIN(" 5yj3e1ea7kf000001 ")
 	require.NoError(t, err)
 	require.Equal(t, "https://www.tesla.com/_ak/smartcar.com?vin="+streamingVIN, withVIN.String())
 	require.Equal(t, "https://www.tesla.com/_ak/smartcar.com", plain.String(), "the receiver keeps its value")
 
-	parsed, err := ParseVirtualKeyURL(withVIN.String())
+	parsed, err := smartcar.ParseVirtualKeyURL(withVIN.String())
 	require.NoError(t, err)
 	require.Equal(t, withVIN, parsed)
 }
@@ -177,22 +186,22 @@ func TestVirtualKeyURLWithVIN(t *testing.T) {
 func TestVirtualKeyURLWithVINRefusesWhatMakesNoLink(t *testing.T) {
 	t.Parallel()
 	for _, number := range []string{"", "5YJ3E1EA7KF00000", "5YJ3E1EA7KF0000&x"} {
-		got, err := virtualKeyURLFor("smartcar.com").WithVIN(number)
-		require.ErrorIs(t, err, ErrInvalidArgument)
+		got, err := keyURL(t, "smartcar.com").WithVIN(number)
+		require.ErrorIs(t, err, smartcar.ErrInvalidArgument)
 		require.Zero(t, got)
 		require.NotContains(t, err.Error(), "5YJ")
 	}
-	_, err := VirtualKeyURL{}.WithVIN(streamingVIN)
-	require.ErrorIs(t, err, ErrInvalidArgument)
+	_, err := smartcar.VirtualKeyURL{}.WithVIN(streamingVIN)
+	require.ErrorIs(t, err, smartcar.ErrInvalidArgument)
 }
 
 func TestVirtualKeyURLIsAStringInJSON(t *testing.T) {
 	t.Parallel()
 	type grant struct {
-		Key  VirtualKeyURL `json:"key"`
-		None VirtualKeyURL `json:"none,omitzero"`
+		Key  smartcar.VirtualKeyURL `json:"key"`
+		None smartcar.VirtualKeyURL `json:"none,omitzero"`
 	}
-	got, err := json.Marshal(grant{Key: virtualKeyURLFor("smartcar.com")})
+	got, err := json.Marshal(grant{Key: keyURL(t, "smartcar.com")})
 	require.NoError(t, err)
 	require.JSONEq(t, `{"key":"https://www.tesla.com/_ak/smartcar.com"}`, string(got))
 }
@@ -201,38 +210,38 @@ func TestKeyRequirementFromTheVIN(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
 		vin   string
-		need  KeyNeed
-		class VehicleClass
+		need  smartcar.KeyNeed
+		class smartcar.VehicleClass
 	}{
-		"Model 3":                              {"5YJ3E1EA7KF000001", KeyRequired, ClassStreaming},
-		"Model 3 from Shanghai":                {"LRW3E7EK4MC000001", KeyRequired, ClassStreaming},
-		"Model Y from Berlin":                  {"XP7YGCEK1PB000001", KeyRequired, ClassStreaming},
-		"Cybertruck":                           {"7G2CEHED3RA000001", KeyRequired, ClassStreaming},
-		"first Model S code":                   {"5YJSA1E14AF000001", KeyNotRequired, ClassLegacy},
-		"Model S 2020":                         {"5YJSA1E24LF000001", KeyNotRequired, ClassLegacy},
-		"Model X 2020":                         {"5YJXCDE26LF000001", KeyNotRequired, ClassLegacy},
-		"Model X 2021 drive unit 1":            {"5YJXCCE13MF000001", KeyNotRequired, ClassLegacy},
-		"Model X 2021 drive unit 2":            {legacyVIN, KeyNotRequired, ClassLegacy},
-		"Model S 2021 drive unit 3":            {"5YJSA1E33MF000001", KeyNotRequired, ClassLegacy},
-		"Model S 2021 drive unit 4":            {"5YJSA1E43MF000001", KeyNotRequired, ClassLegacy},
-		"Model S 2021 drive unit 5":            {"5YJSA1E53MF000001", KeyRequired, ClassStreaming},
-		"Model X 2021 drive unit 6":            {"5YJXCCE63MF000001", KeyRequired, ClassStreaming},
-		"Model S 2021 drive unit of no record": {"5YJSA1E73MF000001", KeyNeedUnknown, ClassUnknown},
-		"Model S 2022":                         {"5YJSA1E24NF000001", KeyRequired, ClassStreaming},
-		"Model X 2030":                         {"7SAXCCE23YF000001", KeyRequired, ClassStreaming},
-		"Model S 2031":                         {"5YJSA1E241F000001", KeyRequired, ClassStreaming},
-		"Model S 2039":                         {"5YJSA1E249F000001", KeyRequired, ClassStreaming},
-		"Model S with a code for no year":      {"5YJSA1E24UF000001", KeyNeedUnknown, ClassUnknown},
-		"Roadster":                             {"SFZRE2B1483000001", KeyNeedUnknown, ClassUnknown},
-		"Semi":                                 {"7G2TEHED3RN000001", KeyNeedUnknown, ClassUnknown},
-		"Cybercab":                             {"5YJAEHED3TA000001", KeyNeedUnknown, ClassUnknown},
-		"model of no record":                   {"5YJBEHED3TA000001", KeyNeedUnknown, ClassUnknown},
+		"Model 3":                              {"5YJ3E1EA7KF000001", smartcar.KeyRequired, smartcar.ClassStreaming},
+		"Model 3 from Shanghai":                {"LRW3E7EK4MC000001", smartcar.KeyRequired, smartcar.ClassStreaming},
+		"Model Y from Berlin":                  {"XP7YGCEK1PB000001", smartcar.KeyRequired, smartcar.ClassStreaming},
+		"Cybertruck":                           {"7G2CEHED3RA000001", smartcar.KeyRequired, smartcar.ClassStreaming},
+		"first Model S code":                   {"5YJSA1E14AF000001", smartcar.KeyNotRequired, smartcar.ClassLegacy},
+		"Model S 2020":                         {"5YJSA1E24LF000001", smartcar.KeyNotRequired, smartcar.ClassLegacy},
+		"Model X 2020":                         {"5YJXCDE26LF000001", smartcar.KeyNotRequired, smartcar.ClassLegacy},
+		"Model X 2021 drive unit 1":            {"5YJXCCE13MF000001", smartcar.KeyNotRequired, smartcar.ClassLegacy},
+		"Model X 2021 drive unit 2":            {legacyVIN, smartcar.KeyNotRequired, smartcar.ClassLegacy},
+		"Model S 2021 drive unit 3":            {"5YJSA1E33MF000001", smartcar.KeyNotRequired, smartcar.ClassLegacy},
+		"Model S 2021 drive unit 4":            {"5YJSA1E43MF000001", smartcar.KeyNotRequired, smartcar.ClassLegacy},
+		"Model S 2021 drive unit 5":            {"5YJSA1E53MF000001", smartcar.KeyRequired, smartcar.ClassStreaming},
+		"Model X 2021 drive unit 6":            {"5YJXCCE63MF000001", smartcar.KeyRequired, smartcar.ClassStreaming},
+		"Model S 2021 drive unit of no record": {"5YJSA1E73MF000001", smartcar.KeyNeedUnknown, smartcar.ClassUnknown},
+		"Model S 2022":                         {"5YJSA1E24NF000001", smartcar.KeyRequired, smartcar.ClassStreaming},
+		"Model X 2030":                         {"7SAXCCE23YF000001", smartcar.KeyRequired, smartcar.ClassStreaming},
+		"Model S 2031":                         {"5YJSA1E241F000001", smartcar.KeyRequired, smartcar.ClassStreaming},
+		"Model S 2039":                         {"5YJSA1E249F000001", smartcar.KeyRequired, smartcar.ClassStreaming},
+		"Model S with a code for no year":      {"5YJSA1E24UF000001", smartcar.KeyNeedUnknown, smartcar.ClassUnknown},
+		"Roadster":                             {"SFZRE2B1483000001", smartcar.KeyNeedUnknown, smartcar.ClassUnknown},
+		"Semi":                                 {"7G2TEHED3RN000001", smartcar.KeyNeedUnknown, smartcar.ClassUnknown},
+		"Cybercab":                             {"5YJAEHED3TA000001", smartcar.KeyNeedUnknown, smartcar.ClassUnknown},
+		"model of no record":                   {"5YJBEHED3TA000001", smartcar.KeyNeedUnknown, smartcar.ClassUnknown},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			contradicted := VehicleIdentity{VIN: strings.ToLower(tt.vin), Make: "BMW", Model: "i3", Year: 2015}
-			for _, identity := range []VehicleIdentity{{VIN: tt.vin}, contradicted} {
+			contradicted := smartcar.VehicleIdentity{VIN: strings.ToLower(tt.vin), Make: "BMW", Model: "i3", Year: 2015}
+			for _, identity := range []smartcar.VehicleIdentity{{VIN: tt.vin}, contradicted} {
 				got := identity.KeyRequirement()
 				require.Equal(t, tt.need, got.Need)
 				require.Equal(t, tt.class, got.Class)
@@ -246,39 +255,39 @@ func TestKeyRequirementFromTheVIN(t *testing.T) {
 func TestKeyRequirementFromMakeModelAndYear(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
-		identity VehicleIdentity
-		need     KeyNeed
-		class    VehicleClass
+		identity smartcar.VehicleIdentity
+		need     smartcar.KeyNeed
+		class    smartcar.VehicleClass
 	}{
-		"Model 3":                      {VehicleIdentity{Make: "TESLA", Model: "Model 3", Year: 2019}, KeyRequired, ClassStreaming},
-		"Model 3 of unknown year":      {VehicleIdentity{Make: "Tesla", Model: "3"}, KeyRequired, ClassStreaming},
-		"Model Y with a trim":          {VehicleIdentity{Make: "tesla", Model: "Model Y Long Range", Year: 2024}, KeyRequired, ClassStreaming},
-		"Cybertruck":                   {VehicleIdentity{Make: "TESLA", Model: "Cybertruck", Year: 2024}, KeyRequired, ClassStreaming},
-		"Model S 2020":                 {VehicleIdentity{Make: "TESLA", Model: "Model S", Year: 2020}, KeyNotRequired, ClassLegacy},
-		"Model S 2021":                 {VehicleIdentity{Make: "TESLA", Model: "Model S", Year: 2021}, KeyNeedUnknown, ClassUnknown},
-		"Model S 2022":                 {VehicleIdentity{Make: "TESLA", Model: "Model S", Year: 2022}, KeyRequired, ClassStreaming},
-		"Model X in capitals":          {VehicleIdentity{Make: "TESLA", Model: "MODEL X", Year: 2018}, KeyNotRequired, ClassLegacy},
-		"Model S in one word":          {VehicleIdentity{Make: "TESLA", Model: "models", Year: 2018}, KeyNotRequired, ClassLegacy},
-		"Model S with the make":        {VehicleIdentity{Make: " Tesla Motors ", Model: " Tesla Model-S ", Year: 2018}, KeyNotRequired, ClassLegacy},
-		"Model S by its letter":        {VehicleIdentity{Make: "TESLA", Model: "s", Year: 2023}, KeyRequired, ClassStreaming},
-		"Model S of unknown year":      {VehicleIdentity{Make: "TESLA", Model: "Model S"}, KeyNeedUnknown, ClassUnknown},
-		"Model S with half a year":     {VehicleIdentity{Make: "TESLA", Model: "Model S", Year: 22}, KeyNeedUnknown, ClassUnknown},
-		"Model S of the first year":    {VehicleIdentity{Make: "TESLA", Model: "Model S", Year: 2008}, KeyNotRequired, ClassLegacy},
-		"Model S before any Tesla":     {VehicleIdentity{Make: "TESLA", Model: "Model S", Year: 2007}, KeyNeedUnknown, ClassUnknown},
-		"Roadster":                     {VehicleIdentity{Make: "TESLA", Model: "Roadster", Year: 2010}, KeyNeedUnknown, ClassUnknown},
-		"Semi":                         {VehicleIdentity{Make: "TESLA", Model: "Semi", Year: 2024}, KeyNeedUnknown, ClassUnknown},
-		"Cybercab":                     {VehicleIdentity{Make: "TESLA", Model: "Cybercab", Year: 2026}, KeyNeedUnknown, ClassUnknown},
-		"model of no record":           {VehicleIdentity{Make: "TESLA", Model: "Model 2", Year: 2027}, KeyNeedUnknown, ClassUnknown},
-		"no model":                     {VehicleIdentity{Make: "TESLA", Year: 2019}, KeyNeedUnknown, ClassUnknown},
-		"other make":                   {VehicleIdentity{Make: "MAZDA", Model: "3", Year: 2019}, KeyNotRequired, ClassOther},
-		"nothing":                      {VehicleIdentity{}, KeyNeedUnknown, ClassUnknown},
-		"model without a make":         {VehicleIdentity{Model: "3", Year: 2019}, KeyNeedUnknown, ClassUnknown},
-		"simulated VIN":                {VehicleIdentity{VIN: "0SCLR0002E8896323", Make: "TESLA", Model: "Model S", Year: 2019}, KeyNotRequired, ClassLegacy},
-		"simulated VIN, other make":    {VehicleIdentity{VIN: "1SCLR0002E8896323", Make: "FORD", Model: "Mustang"}, KeyNotRequired, ClassOther},
-		"simulated VIN alone":          {VehicleIdentity{VIN: "0SC30002NE8896323"}, KeyNeedUnknown, ClassUnknown},
-		"VIN of a factory not known":   {VehicleIdentity{VIN: "MEX3E1EA7KF000001", Make: "TESLA", Model: "Model Y"}, KeyRequired, ClassStreaming},
-		"VIN of a foreign maker alone": {VehicleIdentity{VIN: "WBA3A5C51CF256551"}, KeyNeedUnknown, ClassUnknown},
-		"masked VIN":                   {VehicleIdentity{VIN: "5YJSA1E2********", Make: "TESLA", Model: "Model S", Year: 2019}, KeyNotRequired, ClassLegacy},
+		"Model 3":                      {smartcar.VehicleIdentity{Make: "TESLA", Model: "Model 3", Year: 2019}, smartcar.KeyRequired, smartcar.ClassStreaming},
+		"Model 3 of unknown year":      {smartcar.VehicleIdentity{Make: "Tesla", Model: "3"}, smartcar.KeyRequired, smartcar.ClassStreaming},
+		"Model Y with a trim":          {smartcar.VehicleIdentity{Make: "tesla", Model: "Model Y Long Range", Year: 2024}, smartcar.KeyRequired, smartcar.ClassStreaming},
+		"Cybertruck":                   {smartcar.VehicleIdentity{Make: "TESLA", Model: "Cybertruck", Year: 2024}, smartcar.KeyRequired, smartcar.ClassStreaming},
+		"Model S 2020":                 {smartcar.VehicleIdentity{Make: "TESLA", Model: "Model S", Year: 2020}, smartcar.KeyNotRequired, smartcar.ClassLegacy},
+		"Model S 2021":                 {smartcar.VehicleIdentity{Make: "TESLA", Model: "Model S", Year: 2021}, smartcar.KeyNeedUnknown, smartcar.ClassUnknown},
+		"Model S 2022":                 {smartcar.VehicleIdentity{Make: "TESLA", Model: "Model S", Year: 2022}, smartcar.KeyRequired, smartcar.ClassStreaming},
+		"Model X in capitals":          {smartcar.VehicleIdentity{Make: "TESLA", Model: "MODEL X", Year: 2018}, smartcar.KeyNotRequired, smartcar.ClassLegacy},
+		"Model S in one word":          {smartcar.VehicleIdentity{Make: "TESLA", Model: "models", Year: 2018}, smartcar.KeyNotRequired, smartcar.ClassLegacy},
+		"Model S with the make":        {smartcar.VehicleIdentity{Make: " Tesla Motors ", Model: " Tesla Model-S ", Year: 2018}, smartcar.KeyNotRequired, smartcar.ClassLegacy},
+		"Model S by its letter":        {smartcar.VehicleIdentity{Make: "TESLA", Model: "s", Year: 2023}, smartcar.KeyRequired, smartcar.ClassStreaming},
+		"Model S of unknown year":      {smartcar.VehicleIdentity{Make: "TESLA", Model: "Model S"}, smartcar.KeyNeedUnknown, smartcar.ClassUnknown},
+		"Model S with half a year":     {smartcar.VehicleIdentity{Make: "TESLA", Model: "Model S", Year: 22}, smartcar.KeyNeedUnknown, smartcar.ClassUnknown},
+		"Model S of the first year":    {smartcar.VehicleIdentity{Make: "TESLA", Model: "Model S", Year: 2008}, smartcar.KeyNotRequired, smartcar.ClassLegacy},
+		"Model S before any Tesla":     {smartcar.VehicleIdentity{Make: "TESLA", Model: "Model S", Year: 2007}, smartcar.KeyNeedUnknown, smartcar.ClassUnknown},
+		"Roadster":                     {smartcar.VehicleIdentity{Make: "TESLA", Model: "Roadster", Year: 2010}, smartcar.KeyNeedUnknown, smartcar.ClassUnknown},
+		"Semi":                         {smartcar.VehicleIdentity{Make: "TESLA", Model: "Semi", Year: 2024}, smartcar.KeyNeedUnknown, smartcar.ClassUnknown},
+		"Cybercab":                     {smartcar.VehicleIdentity{Make: "TESLA", Model: "Cybercab", Year: 2026}, smartcar.KeyNeedUnknown, smartcar.ClassUnknown},
+		"model of no record":           {smartcar.VehicleIdentity{Make: "TESLA", Model: "Model 2", Year: 2027}, smartcar.KeyNeedUnknown, smartcar.ClassUnknown},
+		"no model":                     {smartcar.VehicleIdentity{Make: "TESLA", Year: 2019}, smartcar.KeyNeedUnknown, smartcar.ClassUnknown},
+		"other make":                   {smartcar.VehicleIdentity{Make: "MAZDA", Model: "3", Year: 2019}, smartcar.KeyNotRequired, smartcar.ClassOther},
+		"nothing":                      {smartcar.VehicleIdentity{}, smartcar.KeyNeedUnknown, smartcar.ClassUnknown},
+		"model without a make":         {smartcar.VehicleIdentity{Model: "3", Year: 2019}, smartcar.KeyNeedUnknown, smartcar.ClassUnknown},
+		"simulated VIN":                {smartcar.VehicleIdentity{VIN: "0SCLR0002E8896323", Make: "TESLA", Model: "Model S", Year: 2019}, smartcar.KeyNotRequired, smartcar.ClassLegacy},
+		"simulated VIN, other make":    {smartcar.VehicleIdentity{VIN: "1SCLR0002E8896323", Make: "FORD", Model: "Mustang"}, smartcar.KeyNotRequired, smartcar.ClassOther},
+		"simulated VIN alone":          {smartcar.VehicleIdentity{VIN: "0SC30002NE8896323"}, smartcar.KeyNeedUnknown, smartcar.ClassUnknown},
+		"VIN of a factory not known":   {smartcar.VehicleIdentity{VIN: "MEX3E1EA7KF000001", Make: "TESLA", Model: "Model Y"}, smartcar.KeyRequired, smartcar.ClassStreaming},
+		"VIN of a foreign maker alone": {smartcar.VehicleIdentity{VIN: "WBA3A5C51CF256551"}, smartcar.KeyNeedUnknown, smartcar.ClassUnknown},
+		"masked VIN":                   {smartcar.VehicleIdentity{VIN: "5YJSA1E2********", Make: "TESLA", Model: "Model S", Year: 2019}, smartcar.KeyNotRequired, smartcar.ClassLegacy},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -293,11 +302,11 @@ func TestKeyRequirementFromMakeModelAndYear(t *testing.T) {
 
 func TestKeyStateIsUnknownUntilLearned(t *testing.T) {
 	t.Parallel()
-	var status KeyStatus
-	require.Equal(t, KeyUnknown, status.State)
+	var status smartcar.KeyStatus
+	require.Equal(t, smartcar.KeyUnknown, status.State)
 	require.Equal(t, "unknown", status.State.String())
-	require.Equal(t, "installed", KeyInstalled.String())
-	require.Equal(t, "missing", KeyMissing.String())
+	require.Equal(t, "installed", smartcar.KeyInstalled.String())
+	require.Equal(t, "missing", smartcar.KeyMissing.String())
 }
 
 func FuzzParseVirtualKeyURL(f *testing.F) {
@@ -312,13 +321,13 @@ func FuzzParseVirtualKeyURL(f *testing.F) {
 	}
 	hosts := []string{"tesla.com", "www.tesla.com", "tesla.cn", "www.tesla.cn"}
 	f.Fuzz(func(t *testing.T, raw string) {
-		got, err := ParseVirtualKeyURL(raw, allowed)
+		got, err := smartcar.ParseVirtualKeyURL(raw, allowed)
 		if err != nil {
-			require.ErrorIs(t, err, ErrUntrustedVirtualKeyURL)
+			require.ErrorIs(t, err, smartcar.ErrUntrustedVirtualKeyURL)
 			require.Zero(t, got)
 			return
 		}
-		again, err := ParseVirtualKeyURL(got.String(), allowed)
+		again, err := smartcar.ParseVirtualKeyURL(got.String(), allowed)
 		require.NoError(t, err, "what was accepted is accepted again")
 		require.Equal(t, got, again)
 		if got.IsZero() {

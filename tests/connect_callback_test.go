@@ -1,4 +1,4 @@
-package smartcar
+package smartcar_test
 
 import (
 	"errors"
@@ -8,7 +8,15 @@ import (
 	"testing"
 	"unicode"
 
+	"github.com/seed-498a1bc4/smartcar"
 	"github.com/stretchr/testify/require"
+)
+
+// The longest secrets, and the longest of all other values, that a callback may
+// have.
+const (
+	maxCallbackSecret = 512
+	maxCallbackValue  = 4096
 )
 
 func callbackQuery(t *testing.T, query string) url.Values {
@@ -18,9 +26,20 @@ func callbackQuery(t *testing.T, query string) url.Values {
 	return values
 }
 
+// exchangedCode is the code that the client sends for a callback.
+func exchangedCode(t *testing.T, callback *smartcar.Callback, state string) string {
+	t.Helper()
+	transport := newCanned(t).on(tokenPath, jsonReply(200, `{"access_token":"a","token_type":"Bearer","expires_in":7200,"refresh_token":"r"}`))
+	_, err := cannedClient(t, transport).Connect().Exchange(t.Context(), callback, smartcar.Expected{State: state})
+	require.NoError(t, err)
+	form, err := url.ParseQuery(transport.requests(tokenPath)[0].body)
+	require.NoError(t, err)
+	return form.Get("code")
+}
+
 func TestCallbackOfAConnection(t *testing.T) {
 	t.Parallel()
-	got, err := ParseCallback(callbackQuery(t, "code=90abecb6&state=0facda3319&user_id=725146a3&external_id=acct_42"+
+	got, err := smartcar.ParseCallback(callbackQuery(t, "code=90abecb6&state=0facda3319&user_id=725146a3&external_id=acct_42"+
 		"&virtual_key_url=https%3A%2F%2Fwww.tesla.com%2F_ak%2Fsmartcar.com&something_new=1&something_new=2"))
 	require.NoError(t, err)
 	require.Equal(t, "725146a3", got.UserID)
@@ -30,35 +49,35 @@ func TestCallbackOfAConnection(t *testing.T) {
 	require.NoError(t, got.VirtualKeyErr)
 	require.Nil(t, got.Err)
 	require.True(t, got.HasCode())
-	require.Equal(t, "90abecb6", got.secrets().code)
-	require.Equal(t, "0facda3319", got.secrets().state)
+	require.NoError(t, got.VerifyState("0facda3319"))
+	require.Equal(t, "90abecb6", exchangedCode(t, got, "0facda3319"))
 }
 
 func TestCallbackNeedsOnlyOneUsefulParameter(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
 		query string
-		check func(*testing.T, *Callback)
+		check func(*testing.T, *smartcar.Callback)
 	}{
-		"code alone": {"code=c", func(t *testing.T, c *Callback) { require.True(t, c.HasCode()) }},
-		"user alone": {"user_id=u", func(t *testing.T, c *Callback) {
+		"code alone": {"code=c", func(t *testing.T, c *smartcar.Callback) { require.True(t, c.HasCode()) }},
+		"user alone": {"user_id=u", func(t *testing.T, c *smartcar.Callback) {
 			require.Equal(t, "u", c.UserID)
 			require.False(t, c.HasCode())
 		}},
-		"user in the other spelling": {"userId=u", func(t *testing.T, c *Callback) { require.Equal(t, "u", c.UserID) }},
-		"user in both spellings":     {"userId=u&user_id=u", func(t *testing.T, c *Callback) { require.Equal(t, "u", c.UserID) }},
-		"user in one spelling, the other empty": {"userId=u&user_id=", func(t *testing.T, c *Callback) {
+		"user in the other spelling": {"userId=u", func(t *testing.T, c *smartcar.Callback) { require.Equal(t, "u", c.UserID) }},
+		"user in both spellings":     {"userId=u&user_id=u", func(t *testing.T, c *smartcar.Callback) { require.Equal(t, "u", c.UserID) }},
+		"user in one spelling, the other empty": {"userId=u&user_id=", func(t *testing.T, c *smartcar.Callback) {
 			require.Equal(t, "u", c.UserID)
 		}},
-		"re-authenticated vehicle": {"vehicle_id=v&state=s", func(t *testing.T, c *Callback) { require.Equal(t, "v", c.VehicleID) }},
-		"error alone": {"error=server_error", func(t *testing.T, c *Callback) {
-			require.ErrorIs(t, c.Err, ErrConnectServer)
+		"re-authenticated vehicle": {"vehicle_id=v&state=s", func(t *testing.T, c *smartcar.Callback) { require.Equal(t, "v", c.VehicleID) }},
+		"error alone": {"error=server_error", func(t *testing.T, c *smartcar.Callback) {
+			require.ErrorIs(t, c.Err, smartcar.ErrConnectServer)
 		}},
-		"virtual key URL without a value": {"code=c&virtual_key_url", func(t *testing.T, c *Callback) {
+		"virtual key URL without a value": {"code=c&virtual_key_url", func(t *testing.T, c *smartcar.Callback) {
 			require.NoError(t, c.VirtualKeyErr)
 			require.True(t, c.VirtualKeyURL.IsZero())
 		}},
-		"virtual key of an allowed domain": {"code=c&virtual_key_url=https://tesla.com/_ak/keys.example.com", func(t *testing.T, c *Callback) {
+		"virtual key of an allowed domain": {"code=c&virtual_key_url=https://tesla.com/_ak/keys.example.com", func(t *testing.T, c *smartcar.Callback) {
 			require.NoError(t, c.VirtualKeyErr)
 			require.Equal(t, "keys.example.com", c.VirtualKeyURL.Domain())
 		}},
@@ -66,7 +85,7 @@ func TestCallbackNeedsOnlyOneUsefulParameter(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got, err := ParseCallback(callbackQuery(t, tt.query), "keys.example.com")
+			got, err := smartcar.ParseCallback(callbackQuery(t, tt.query), "keys.example.com")
 			require.NoError(t, err)
 			tt.check(t, got)
 		})
@@ -83,10 +102,10 @@ func TestHostileVirtualKeyURLDoesNotCostTheConnection(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got, err := ParseCallback(callbackQuery(t, "code=c&state=s&user_id=u&"+link))
+			got, err := smartcar.ParseCallback(callbackQuery(t, "code=c&state=s&user_id=u&"+link))
 			require.NoError(t, err)
 			require.True(t, got.VirtualKeyURL.IsZero())
-			require.ErrorIs(t, got.VirtualKeyErr, ErrUntrustedVirtualKeyURL)
+			require.ErrorIs(t, got.VirtualKeyErr, smartcar.ErrUntrustedVirtualKeyURL)
 			require.NotContains(t, got.VirtualKeyErr.Error(), "evil")
 			require.True(t, got.HasCode())
 			require.Equal(t, "u", got.UserID)
@@ -124,10 +143,10 @@ func TestMalformedCallbackIsRefusedAndNotRepeated(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got, err := ParseCallback(callbackQuery(t, tt.query))
+			got, err := smartcar.ParseCallback(callbackQuery(t, tt.query))
 			require.Nil(t, got)
-			require.ErrorIs(t, err, ErrMalformedCallback)
-			var problem *CallbackError
+			require.ErrorIs(t, err, smartcar.ErrMalformedCallback)
+			var problem *smartcar.CallbackError
 			require.ErrorAs(t, err, &problem)
 			require.Equal(t, tt.parameter, problem.Parameter)
 			require.NotEmpty(t, problem.Problem)
@@ -139,47 +158,47 @@ func TestMalformedCallbackIsRefusedAndNotRepeated(t *testing.T) {
 func TestCallbackOfTheGreatestLengthIsAccepted(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("x", maxCallbackSecret)
-	got, err := ParseCallback(url.Values{"code": {long}, "state": {long}, "user_id": {strings.Repeat("x", maxCallbackValue)}})
+	got, err := smartcar.ParseCallback(url.Values{"code": {long}, "state": {long}, "user_id": {strings.Repeat("x", maxCallbackValue)}})
 	require.NoError(t, err)
 	require.NoError(t, got.VerifyState(long))
 }
 
 func TestMalformedCallbackErrorSaysWhatIsWrong(t *testing.T) {
 	t.Parallel()
-	_, err := ParseCallback(nil)
+	_, err := smartcar.ParseCallback(nil)
 	require.EqualError(t, err, "smartcar: malformed Connect callback: there is neither code, error, user_id nor vehicle_id")
-	_, err = ParseCallback(url.Values{"code": {"c", "c"}})
+	_, err = smartcar.ParseCallback(url.Values{"code": {"c", "c"}})
 	require.EqualError(t, err, "smartcar: malformed Connect callback: code comes more than once")
 }
 
 func TestCallbackWithAWrongAllowListIsTheProgrammersMistake(t *testing.T) {
 	t.Parallel()
-	got, err := ParseCallback(url.Values{"code": {"c"}}, "https://keys.example.com")
+	got, err := smartcar.ParseCallback(url.Values{"code": {"c"}}, "https://keys.example.com")
 	require.Nil(t, got)
-	requireArgument(t, err, "allowedKeyDomains")
-	require.NotErrorIs(t, err, ErrMalformedCallback)
+	requireArgumentError(t, err, "allowedKeyDomains")
+	require.NotErrorIs(t, err, smartcar.ErrMalformedCallback)
 }
 
 func TestConnectErrorsMatchTheirSentinel(t *testing.T) {
 	t.Parallel()
 	sentinels := []error{
-		ErrAccessDenied, ErrUserCancelled, ErrVehicleIncompatible, ErrInvalidSubscription,
-		ErrNoVehicles, ErrConnectConfiguration, ErrConnectServer,
+		smartcar.ErrAccessDenied, smartcar.ErrUserCancelled, smartcar.ErrVehicleIncompatible, smartcar.ErrInvalidSubscription,
+		smartcar.ErrNoVehicles, smartcar.ErrConnectConfiguration, smartcar.ErrConnectServer,
 	}
 	for code, want := range map[string]error{
-		"access_denied":                         ErrAccessDenied,
-		"user_manually_returned_to_application": ErrUserCancelled,
-		"user_cancelled":                        ErrUserCancelled,
-		"vehicle_incompatible":                  ErrVehicleIncompatible,
-		"invalid_subscription":                  ErrInvalidSubscription,
-		"no_vehicles":                           ErrNoVehicles,
-		"configuration_error":                   ErrConnectConfiguration,
-		"server_error":                          ErrConnectServer,
+		"access_denied":                         smartcar.ErrAccessDenied,
+		"user_manually_returned_to_application": smartcar.ErrUserCancelled,
+		"user_cancelled":                        smartcar.ErrUserCancelled,
+		"vehicle_incompatible":                  smartcar.ErrVehicleIncompatible,
+		"invalid_subscription":                  smartcar.ErrInvalidSubscription,
+		"no_vehicles":                           smartcar.ErrNoVehicles,
+		"configuration_error":                   smartcar.ErrConnectConfiguration,
+		"server_error":                          smartcar.ErrConnectServer,
 		"something_new":                         nil,
 	} {
 		t.Run(code, func(t *testing.T) {
 			t.Parallel()
-			got, err := ParseCallback(url.Values{"error": {code}, "state": {"s"}})
+			got, err := smartcar.ParseCallback(url.Values{"error": {code}, "state": {"s"}})
 			require.NoError(t, err)
 			require.NoError(t, got.VerifyState("s"))
 			wrapped := fmt.Errorf("wrapped: %w", got.Err)
@@ -193,34 +212,34 @@ func TestConnectErrorsMatchTheirSentinel(t *testing.T) {
 
 func TestConnectErrorKeepsTheDetails(t *testing.T) {
 	t.Parallel()
-	got, err := ParseCallback(callbackQuery(t, "error=vehicle_incompatible&error_description=The+user's+vehicle+is+not+compatible."+
+	got, err := smartcar.ParseCallback(callbackQuery(t, "error=vehicle_incompatible&error_description=The+user's+vehicle+is+not+compatible."+
 		"&vin="+legacyVIN+"&make=TESLA&model=Model+X&year=2021"))
 	require.NoError(t, err)
-	require.Equal(t, &ConnectError{
+	require.Equal(t, &smartcar.ConnectError{
 		Code: "vehicle_incompatible", Description: "The user's vehicle is not compatible.",
 		VIN: legacyVIN, Make: "TESLA", Model: "Model X", Year: 2021,
 	}, got.Err)
 	require.EqualError(t, got.Err, `smartcar: Connect reported "vehicle_incompatible": "The user's vehicle is not compatible."`)
 
-	got, err = ParseCallback(callbackQuery(t, "error=configuration_error&status_code=400&error_message=bad+scope"))
+	got, err = smartcar.ParseCallback(callbackQuery(t, "error=configuration_error&status_code=400&error_message=bad+scope"))
 	require.NoError(t, err)
-	require.Equal(t, &ConnectError{Code: "configuration_error", StatusCode: 400, Message: "bad scope"}, got.Err)
+	require.Equal(t, &smartcar.ConnectError{Code: "configuration_error", StatusCode: 400, Message: "bad scope"}, got.Err)
 	require.EqualError(t, got.Err, `smartcar: Connect reported "configuration_error": "bad scope" (status 400)`)
 }
 
 func TestConnectErrorIgnoresNumbersThatAreNone(t *testing.T) {
 	t.Parallel()
 	for _, number := range []string{"", "soon", "2021.5", "99999999999999999999"} {
-		got, err := ParseCallback(url.Values{"error": {"e"}, "year": {number}, "status_code": {number}})
+		got, err := smartcar.ParseCallback(url.Values{"error": {"e"}, "year": {number}, "status_code": {number}})
 		require.NoError(t, err)
-		require.Equal(t, &ConnectError{Code: "e"}, got.Err, number)
+		require.Equal(t, &smartcar.ConnectError{Code: "e"}, got.Err, number)
 	}
 }
 
 func TestConnectErrorTextIsSafeToLog(t *testing.T) {
 	t.Parallel()
 	hostile := "\x1b[31m\r\nlevel=ERROR forged\u202e\u0085\x00\xff" + strings.Repeat("ä", 3000)
-	text := (&ConnectError{Code: hostile, Description: hostile, Message: hostile, VIN: legacyVIN}).Error()
+	text := (&smartcar.ConnectError{Code: hostile, Description: hostile, Message: hostile, VIN: legacyVIN}).Error()
 	require.NotContains(t, text, legacyVIN)
 	require.Less(t, len(text), 2000)
 	require.Equal(t, -1, strings.IndexFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }))
@@ -228,34 +247,34 @@ func TestConnectErrorTextIsSafeToLog(t *testing.T) {
 
 func TestOnlyTheExpectedStateIsVerified(t *testing.T) {
 	t.Parallel()
-	with, err := ParseCallback(url.Values{"code": {"c"}, "state": {"expected"}})
+	with, err := smartcar.ParseCallback(url.Values{"code": {"c"}, "state": {"expected"}})
 	require.NoError(t, err)
 	require.NoError(t, with.VerifyState("expected"))
 	for _, expected := range []string{"", "other", "expecte", "expected2", "Expected"} {
-		require.ErrorIs(t, with.VerifyState(expected), ErrStateMismatch, expected)
+		require.ErrorIs(t, with.VerifyState(expected), smartcar.ErrStateMismatch, expected)
 	}
 
-	without, err := ParseCallback(url.Values{"code": {"c"}})
+	without, err := smartcar.ParseCallback(url.Values{"code": {"c"}})
 	require.NoError(t, err)
-	require.ErrorIs(t, without.VerifyState("expected"), ErrStateMismatch)
-	require.ErrorIs(t, without.VerifyState(""), ErrStateMismatch)
+	require.ErrorIs(t, without.VerifyState("expected"), smartcar.ErrStateMismatch)
+	require.ErrorIs(t, without.VerifyState(""), smartcar.ErrStateMismatch)
 
-	var made Callback
-	require.ErrorIs(t, made.VerifyState(""), ErrStateMismatch)
+	var made smartcar.Callback
+	require.ErrorIs(t, made.VerifyState(""), smartcar.ErrStateMismatch)
 	require.False(t, made.HasCode())
 }
 
 func TestPrintingACallbackRevealsNoSecret(t *testing.T) {
 	t.Parallel()
-	callback, err := ParseCallback(url.Values{"code": {"hush-code"}, "state": {"hush-state"}, "user_id": {"u"}})
+	callback, err := smartcar.ParseCallback(url.Values{"code": {"hush-code"}, "state": {"hush-state"}, "user_id": {"u"}})
 	require.NoError(t, err)
 	type nested struct {
-		Exported   *Callback
-		unexported Callback
+		Exported   *smartcar.Callback
+		unexported smartcar.Callback
 		any        any
 	}
 	for _, value := range []any{
-		callback, *callback, []*Callback{callback}, []Callback{*callback}, map[string]Callback{"x": *callback},
+		callback, *callback, []*smartcar.Callback{callback}, []smartcar.Callback{*callback}, map[string]smartcar.Callback{"x": *callback},
 		nested{callback, *callback, callback}, &nested{callback, *callback, *callback},
 		fmt.Errorf("wrapped: %w", callback.VerifyState("other")),
 	} {
@@ -265,34 +284,4 @@ func TestPrintingACallbackRevealsNoSecret(t *testing.T) {
 			require.NotContains(t, text, fmt.Sprintf("%x", "hush"), verb)
 		}
 	}
-}
-
-func FuzzParseCallback(f *testing.F) {
-	for _, seed := range []string{
-		"", "code=c&state=s&user_id=u", "code=c&code=d", "userId=u&virtual_key_url=https%3A%2F%2Fwww.tesla.com%2F_ak%2Fsmartcar.com",
-		"error=access_denied&error_description=%1b%5b31m&state=s", "error=vehicle_incompatible&vin=" + legacyVIN + "&year=2021",
-		"vehicle_id=v&virtual_key_url=https%3A%2F%2Ftesla.com%2F_ak%2Fevil.example", "user_id=a&userId=b",
-	} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, query string) {
-		values, err := url.ParseQuery(query)
-		if err != nil {
-			return
-		}
-		got, err := ParseCallback(values)
-		if err != nil {
-			require.ErrorIs(t, err, ErrMalformedCallback)
-			require.Nil(t, got)
-			return
-		}
-		require.True(t, got.HasCode() || got.Err != nil || got.UserID != "" || got.VehicleID != "")
-		require.False(t, got.HasCode() && got.Err != nil)
-		require.Equal(t, values.Get("code"), got.secrets().code)
-		require.Equal(t, values.Get("state") != "", got.VerifyState(values.Get("state")) == nil)
-		require.True(t, got.VirtualKeyErr == nil || got.VirtualKeyURL.IsZero())
-		if got.Err != nil {
-			require.Equal(t, -1, strings.IndexFunc(got.Err.Error(), func(r rune) bool { return !unicode.IsPrint(r) }))
-		}
-	})
 }

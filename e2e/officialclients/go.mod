@@ -1,4 +1,4 @@
-module github.com/seed-498a1bc4/smartcar/officialclients
+module github.com/seed-498a1bc4/smartcar/e2e/officialclients
 
 go 1.26.0
 
@@ -9,4 +9,4 @@ require (
 
 require go.yaml.in/yaml/v3 v3.0.5 // indirect
 
-replace github.com/seed-498a1bc4/smartcar => ../
+replace github.com/seed-498a1bc4/smartcar => ../../

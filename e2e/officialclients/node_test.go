@@ -28,7 +28,7 @@ func node(t *testing.T, script string, environment ...string) *exec.Cmd {
 		missing(t, "node")
 	}
 	if _, err := os.Stat("node_modules/smartcar/package.json"); err != nil {
-		missing(t, "the package smartcar: npm ci in officialclients")
+		missing(t, "the package smartcar: npm ci in e2e/officialclients")
 	}
 	// The test's context ends before the clean-up that lets the script end.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience)

@@ -1,0 +1,48 @@
+package policy
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestPaused(t *testing.T) {
+	rules := testRules
+	until := policyNow.Add(30 * 24 * time.Hour)
+	for name, s := range map[string]State{"nothing known": {}, "everything known": everything(), "another make": {class: classKnown{is: ClassOther}}} {
+		s, _ := Step(s, Paused(until).OnClock(policyNow, policyNow), policyNow, rules)
+		d := s.NextData(policyNow, rules)
+		require.Equal(t, Decision{Next: until, Rule: RulePaused}, d, name)
+		_, d = Step(s, AskData(1, time.Minute), policyNow.Add(time.Hour), rules)
+		require.Equal(t, VerdictRefuse, d.Verdict, name)
+		_, d = Step(s, AskCommand(true), policyNow, rules)
+		require.NotEqual(t, VerdictRefuse, d.Verdict, "a pause is of reads")
+		require.NotEqual(t, RulePaused, s.NextData(until, rules).Rule, name)
+		s, _ = Step(s, Paused(time.Time{}).OnClock(policyNow, policyNow), policyNow, rules)
+		require.NotEqual(t, RulePaused, s.NextData(policyNow, rules).Rule, name)
+	}
+}
+
+// What the operator takes back is learned again; the window stays shut meanwhile, and
+// afterwards if the car turns out to be keyless again.
+func TestResetKeepsTheWindow(t *testing.T) {
+	rules := testRules
+	s := keylessState(policyNow)
+	s.turn.usedAt = policyNow
+	s.pausedTo = policyNow.Add(time.Minute)
+	at := policyNow.Add(time.Hour)
+	s, _ = Step(s, Reset(), at, rules)
+	require.Equal(t, ClassUnresolved, s.Class())
+	require.Equal(t, KeyNotAsked, s.Key())
+	require.True(t, s.WantsClass(at))
+	require.Equal(t, RuleKeyless, s.NextData(at, rules).Rule)
+	require.False(t, s.pausedTo.IsZero())
+	s, _ = Step(s, LearnClass(ClassStreaming), at, rules)
+	require.Equal(t, policyNow.Add(rules.KeylessWindow), s.NextData(at, rules).Next)
+	paired, _ := Step(s, LearnKey(KeyInstalled, FromEndpoint, at), at, rules)
+	require.Zero(t, paired.NextData(at, rules).Next)
+	other, _ := Step(s, LearnClassByVIN(ClassOther), at, rules)
+	require.Zero(t, other.NextData(at, rules).Next)
+	require.Zero(t, s.data)
+}

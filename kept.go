@@ -1,0 +1,275 @@
+package smartcar
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+)
+
+// This file hands out answers that are kept, in the place of a request or of its
+// refusal.
+
+// ErrTakesTurn says that the read would ask the car, which [WithoutTurn] forbids, and no
+// answer to it is kept.
+var ErrTakesTurn = errors.New("smartcar: the read would take a turn of the car, and no answer to it is kept")
+
+// AllowStale hands out the last answer, marked [Meta.Stale], where the policy or
+// Smartcar's limit would refuse a read, and while the car sleeps.
+func AllowStale() CallOption { return func(o *callOptions) { o.allowStale = true } }
+
+// MaxAge lets a read take an answer that is kept, from a read or a webhook, if
+// the car recorded it less than d ago. Where it is not known when it was
+// recorded, when Smartcar fetched it counts; where that is not known either, the
+// answer is not taken. Without such an answer the read is sent, if the policy
+// allows it.
+func MaxAge(d time.Duration) CallOption {
+	return func(o *callOptions) {
+		if d <= 0 {
+			o.err = argumentError("MaxAge", "must be above zero")
+		}
+		o.maxAge = d
+	}
+}
+
+// WithoutTurn keeps a read from asking the car, for a page or a status that
+// nobody has asked the car for: a read that is a data request is answered with
+// what is kept, marked [Meta.Stale] unless it is current, or fails with
+// [ErrTakesTurn]. What Smartcar answers by itself is asked for as ever; a VIN is
+// such on API v2.0, and data on v3.
+func WithoutTurn() CallOption { return func(o *callOptions) { o.withoutTurn = true } }
+
+// handedOut is a kept answer as a caller gets it.
+func (p part) handedOut(units UnitSystem, stale bool) part {
+	p.meta.Source, p.meta.Stale = SourceCache, stale
+	if p.pushed {
+		p.meta.Source = SourceWebhook
+	}
+	if p.meta.UnitSystem == "" {
+		p.meta.UnitSystem = units
+	}
+	return p
+}
+
+// current returns the kept answers that do as well as a request, and what is left
+// to be asked for: answers that Smartcar would only repeat, and those that are
+// young enough for the caller.
+func (v *Vehicle) current(ctx context.Context, r *request, ops []operation) (known []part, missing []operation) {
+	if r.override || r.query != nil || r.kept == nil {
+		return nil, ops
+	}
+	answers := v.core.answers
+	if answers.stored != nil && r.kept.lacksClass() { // another replica may know the car
+		if c, _, err := v.core.cars.lookUp(ctx, r.car); err == nil {
+			r.kept.setClass(c.state)
+		}
+	}
+	repeats := r.kept.repeats()
+	if !repeats && v.opts.maxAge == 0 {
+		return nil, ops
+	}
+	answers.stored.sync(ctx, r.answerRef())
+	for i := range ops {
+		p, ok := v.lastAnswer(ctx, r, &ops[i])
+		if ok && v.opts.maxAge > 0 && p.youngerThan(v.opts.maxAge, v.core.opts) || ok && repeats && v.repeated(r, p) {
+			known = append(known, p.handedOut(r.units, false))
+		} else if p, ok = v.notInList(ctx, r, &ops[i]); ok && repeats {
+			known = append(known, p)
+		} else {
+			missing = append(missing, ops[i])
+		}
+	}
+	return known, missing
+}
+
+// repeated reports whether Smartcar would give an answer again.
+func (v *Vehicle) repeated(r *request, p part) bool {
+	return r.kept.stillRepeats(p, v.core.opts.clock.Elapsed(), v.core.opts.policyRules())
+}
+
+// clockTolerance is how far a car's clock or Smartcar's may be ahead of ours to be
+// believed.
+const clockTolerance = time.Minute
+
+// youngerThan reports whether an answer was recorded less than d ago, by the wall
+// clock and by the time that has passed since it came. A time that lies after the
+// answer had arrived is not known.
+func (p part) youngerThan(d time.Duration, o *options) bool {
+	for _, at := range []time.Time{p.meta.RecordedAt, p.meta.FetchedAt} {
+		if !at.IsZero() && !at.After(p.meta.ReceivedAt.Add(clockTolerance)) {
+			return o.now().Sub(at) < d && p.meta.ReceivedAt.Sub(at)+o.clock.Elapsed()-p.came < d
+		}
+	}
+	return false
+}
+
+// lastAnswer returns the kept answer to one operation, if it can be read, and the
+// user's last run of Connect allows it.
+func (v *Vehicle) lastAnswer(ctx context.Context, r *request, op *operation) (part, bool) {
+	p, ok := r.kept.get(r.answerRef().key(op.name))
+	if !ok || !v.permitted(ctx, r, p) {
+		return part{}, false
+	}
+	_, err := decoded(v.core.wire, p)
+	return p, err == nil
+}
+
+// permitted reports whether a kept answer is still the user's. For one that was
+// given before the last run of Connect, the permissions of that run are asked for,
+// once for the car, which takes no turn. What cannot be told is not handed out.
+// While the store is away, what this process has seen has to do.
+func (v *Vehicle) permitted(ctx context.Context, r *request, p part) bool {
+	user, err := v.core.accounts.recent(ctx, r.car.user)
+	switch {
+	case errors.Is(err, ErrStore):
+		return true
+	case err != nil:
+		return false
+	case user.Connect == p.connect:
+		return true
+	}
+	granted, ok := r.kept.grantedTo(r.scope, user.Connect)
+	if !ok {
+		asked := *r
+		asked.kind, asked.reads = KindMetadata, nil
+		list, err := v.core.reach.permissions(ctx, &asked)
+		if err != nil {
+			return false
+		}
+		granted = permissionsOf{user.Connect, list}
+		v.core.answers.restrict(ctx, r.car.id, r.scope, granted)
+	}
+	return granted.cover(p.op)
+}
+
+// notInList is the error for what the last list of signals of API v3 does not
+// hold, while the next list would be the same.
+func (v *Vehicle) notInList(ctx context.Context, r *request, op *operation) (part, bool) {
+	list, ok := v.lastAnswer(ctx, r, &lookup(AllSignals)[0])
+	if !ok || v.core.wire.kind(op) != KindData || !v.repeated(r, list) {
+		return part{}, false
+	}
+	read, err := decodeSignals(&answer{body: list.body})
+	if err != nil {
+		return part{}, false
+	}
+	p := (wireV3{}).part(op, read.content(), list.meta)
+	p.callerErr = p.err
+	return p, p.err != nil
+}
+
+// inOrder puts the parts of two sources back into the order of ops.
+func inOrder(ops []operation, repeated, fetched []part) []part {
+	parts := make([]part, 0, len(ops))
+	for i := range ops {
+		if len(repeated) > 0 && repeated[0].op.name == ops[i].name {
+			parts, repeated = append(parts, repeated[0]), repeated[1:]
+			continue
+		}
+		parts, fetched = append(parts, fetched[0]), fetched[1:]
+	}
+	return parts
+}
+
+// instead answers a refused read by other means: by what a webhook has brought
+// since, and by what the caller allows. An operation without an answer fails by
+// itself; if none has one, the read does.
+func (v *Vehicle) instead(ctx context.Context, r *request, refused error) ([]part, error) {
+	if r.query != nil || r.kept == nil || !mayBeReplaced(refused) {
+		return nil, refused
+	}
+	v.core.answers.stored.sync(ctx, r.answerRef())
+	if !v.mayHand(r, refused) {
+		return nil, refused
+	}
+	parts := make([]part, len(r.reads))
+	found := false
+	for i := range r.reads {
+		op := &r.reads[i]
+		p, ok := v.insteadOf(ctx, r, op, refused)
+		if !ok {
+			p = part{op: op, callerErr: namedFor(op.name, refused)}
+		}
+		parts[i], found = p, found || ok
+	}
+	if !found {
+		return nil, refused
+	}
+	return parts, nil
+}
+
+// insteadOfParts is instead for the parts of an answer that were refused.
+func (v *Vehicle) insteadOfParts(ctx context.Context, r *request, parts []part) []part {
+	if r.query != nil || r.kept == nil ||
+		!slices.ContainsFunc(parts, func(p part) bool { return mayBeReplaced(p.callerErr) }) {
+		return parts
+	}
+	v.core.answers.stored.sync(ctx, r.answerRef())
+	parts = slices.Clone(parts) // others may have the answer, too
+	for i, p := range parts {
+		if !mayBeReplaced(p.callerErr) {
+			continue
+		}
+		if kept, ok := v.insteadOf(ctx, r, p.op, p.callerErr); ok {
+			parts[i] = kept
+		}
+	}
+	return parts
+}
+
+// mayHand reports, at little cost, whether any answer is kept that may stand in.
+func (v *Vehicle) mayHand(r *request, refused error) bool {
+	for i := range r.reads {
+		if p, ok := r.kept.get(r.answerRef().key(r.reads[i].name)); ok && v.standsIn(p, refused) {
+			return true
+		}
+	}
+	return false
+}
+
+// standsIn reports whether a kept answer may stand in for a refused one: as
+// current, or as the caller allows.
+func (v *Vehicle) standsIn(p part, refused error) bool {
+	return v.opts.allowStale || v.opts.withoutTurn || p.isNews(refused, v.core.opts)
+}
+
+// isNews: a webhook has brought it since the car was last asked, as far as the
+// refusal of a read shows when that was.
+func (p part) isNews(refused error, o *options) bool {
+	if !p.pushed {
+		return false
+	}
+	limit, ok := errors.AsType[*RateLimitError](refused)
+	received := o.now().Add(p.came - o.clock.Elapsed()) // by the present wall clock, as lastAsked
+	return ok && !limit.lastAsked.IsZero() && received.After(limit.lastAsked)
+}
+
+// mayBeReplaced: the car was not asked, or was not in a state to answer.
+func mayBeReplaced(refused error) bool {
+	_, limited := errors.AsType[*RateLimitError](refused)
+	return limited || errors.Is(refused, ErrAsleep) || errors.Is(refused, ErrTakesTurn)
+}
+
+// insteadOf is the kept answer that stands in for one that was refused.
+func (v *Vehicle) insteadOf(ctx context.Context, r *request, op *operation, refused error) (part, bool) {
+	p, ok := v.lastAnswer(ctx, r, op)
+	if !ok || !v.standsIn(p, refused) {
+		return part{}, false
+	}
+	return p.handedOut(r.units, !p.isNews(refused, v.core.opts)), true
+}
+
+// namedFor is the refusal of several operations as one of them shows it.
+func namedFor(op Operation, refused error) error {
+	switch e := refused.(type) { //nolint:errorlint // what wraps a refusal has a name of its own
+	case *RateLimitError:
+		named := *e
+		named.Operation = op
+		return &named
+	case *Error:
+		named := *e
+		named.Operation = op
+		return &named
+	}
+	return refused
+}
