@@ -233,7 +233,7 @@ func (g *gate) allowCommand(ctx context.Context, r *request, ref carRef) error {
 	case verdict() != policy.VerdictKey:
 		return nil
 	}
-	g.opts.logRefusal(ctx, r, slog.String("rule", "virtual-key"))
+	g.logRefusal(ctx, r, slog.String("rule", "virtual-key"))
 	return &VirtualKeyRequiredError{
 		Operation: r.op, VehicleID: ref.id, Local: true, URL: g.links.forCar(ctx, ref.user, ""),
 	}
