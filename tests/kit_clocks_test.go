@@ -3,6 +3,7 @@ package smartcar_test
 import (
 	"context"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -50,6 +51,24 @@ func (s *steppingStore) Load(ctx context.Context, key string) (store.Record, err
 func (s *steppingStore) CompareAndSwap(ctx context.Context, key string, old store.Revision, value []byte, ttl time.Duration) (store.Record, error) {
 	r, err := s.Store.CompareAndSwap(ctx, key, old, value, ttl)
 	return s.stamp(r), err
+}
+
+// onLoad calls a function once, after the next load of a car's record.
+type onLoad struct {
+	store.Store
+	armed atomic.Pointer[func()]
+}
+
+func (s *onLoad) arm(f func()) { s.armed.Store(&f) }
+
+func (s *onLoad) Load(ctx context.Context, key string) (store.Record, error) {
+	r, err := s.Store.Load(ctx, key)
+	if strings.Contains(key, "car/") && !strings.Contains(key, "usercars/") {
+		if f := s.armed.Swap(nil); f != nil {
+			(*f)()
+		}
+	}
+	return r, err
 }
 
 // storeKinds are stores by the clock that they have, all in memory. Each call

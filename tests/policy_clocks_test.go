@@ -78,3 +78,49 @@ func setClocks(t *testing.T, sim *smartcartest.Server, api smartcar.API, random 
 	require.Empty(t, sim.BrokenWindows(w.car.ID()))
 	require.GreaterOrEqual(t, turns, 6, "the car was hardly asked: the test proves nothing")
 }
+
+// A machine that is as wrong as the store was when the turn was used cannot tell that
+// the store's clock has jumped. A process that has seen the store before can.
+func TestJumpThatOnlyTheProcessHasSeen(t *testing.T) {
+	onEitherAPI(t, func(t *testing.T, sim *smartcartest.Server, api smartcar.API) {
+		db := newSteppingStore(store.NewMemory())
+		slow := new(steppingClock)
+		slow.step(-9 * time.Hour)
+		w := newWrongClock(t, sim, api, slow, db)
+		other, _ := machine(t, sim, api, new(steppingClock), db)
+		_, err := w.on(other).Access(t.Context())
+		require.NoError(t, err)
+		w.read(t)
+		used := time.Now()
+		time.Sleep(time.Minute)
+		db.step(9 * time.Hour)
+		for range 7 {
+			closed(t, w.on(other))
+			time.Sleep(time.Hour)
+		}
+		w.counted(t, 1)
+		w.opensBy(t, w.on(other), used, 18*time.Hour)
+	})
+}
+
+// The store's clock is ahead when a young process on a machine that is ahead, too, finds
+// the window open, and is set right before the turn is taken. The store says so with the
+// swap, before the request leaves.
+func TestClockThatIsSetRightWhileATurnIsTaken(t *testing.T) {
+	onEitherAPI(t, func(t *testing.T, sim *smartcartest.Server, api smartcar.API) {
+		clock := newSteppingStore(store.NewMemory())
+		db := &onLoad{Store: clock}
+		w := newWrongClock(t, sim, api, new(steppingClock), db)
+		w.read(t)
+		used := time.Now()
+		time.Sleep(time.Minute)
+		ahead := new(steppingClock)
+		ahead.step(9 * time.Hour)
+		clock.step(9 * time.Hour)
+		young, _ := machine(t, sim, api, ahead, db)
+		db.arm(func() { clock.step(-9 * time.Hour) })
+		closed(t, w.on(young))
+		w.counted(t, 1)
+		w.opensBy(t, w.car, used, 18*time.Hour)
+	})
+}
