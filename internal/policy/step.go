@@ -27,6 +27,14 @@ type Decision struct {
 // Step is the whole policy. Every change of a State is made here.
 func Step(s State, e Event, now time.Time, rules Rules) (State, Decision) {
 	s.bridgeFuture(now, rules)
+	next, d := s.step(e, now, rules)
+	if !s.Keyless() && next.Keyless() {
+		next.turn = next.turn.counted(now)
+	}
+	return next, d
+}
+
+func (s State) step(e Event, now time.Time, rules Rules) (State, Decision) {
 	switch e.kind {
 	case askData:
 		return s.decideData(e.attempt, now, rules)
@@ -71,10 +79,10 @@ func Step(s State, e Event, now time.Time, rules Rules) (State, Decision) {
 // replaced. When the key was learned stays, too: see keyKnown.newerThan.
 func (s *State) bridgeFuture(now time.Time, rules Rules) {
 	horizon := now.Add(rules.MaxLease + recordGrain)
-	if s.turn != (turn{}) {
+	if t := s.turn; t.behind != 0 || t.usedAt.After(horizon) || t.leaseEnd.After(horizon) {
 		s.turn = s.turn.bridge(now, rules)
 	}
-	if s.limit != (limit{}) {
+	if s.limit.behind != 0 || s.limit.at.After(horizon) {
 		s.limit = s.limit.bridge(now, rules)
 	}
 	s.said.bridge(now, horizon)
@@ -91,6 +99,16 @@ func (s State) decideData(a attempt, now time.Time, rules Rules) (State, Decisio
 	}
 	s.turn = s.turn.assign(a, now)
 	return s, Decision{Verdict: VerdictTake}
+}
+
+// readLately reports whether a read that took no turn is worth booking: if the car
+// turns out to be keyless, since before the read, then the server may have counted it,
+// and the window of that read has to be known. It is booked with the grain of
+// readGrain, so that a car which is read every second costs hardly any writes.
+func (s State) readLately(o Outcome, now time.Time) bool {
+	mayCount := o == OutcomeOK || o == OutcomeAnswered || o == OutcomeUnclear
+	mayTurnOut := s.class.is == ClassStreaming && s.key.is == KeyInstalled || s.untold()
+	return mayCount && mayTurnOut && now.Add(s.turn.behind).Sub(s.turn.usedAt).Abs() >= readGrain
 }
 
 // changePhase puts the turn into another phase and renews its lease.
@@ -133,7 +151,7 @@ func (s State) charge(a attempt, r Result, now time.Time, rules Rules) State {
 		s = s.endTrial(r, now, rules)
 		s.turn = s.turn.idle()
 	}
-	counts := owner || s.Keyless()
+	counts := owner || s.Keyless() || s.readLately(r.Outcome, now)
 	switch r.Outcome {
 	case OutcomeOK, OutcomeAnswered:
 		if counts {
