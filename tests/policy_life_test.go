@@ -76,10 +76,11 @@ func (w *witness) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	goesOn := len(w.broken) == 0
 	if all := w.sim.BrokenWindows(w.car); len(all) > w.seen {
 		w.seen = len(all)
 		if toldBefore {
-			w.broken = append(w.broken, fmt.Sprintf("now %s, %d: %+v", time.Now(), len(all), all))
+			w.broken = append(w.broken, fmt.Sprintf("%+v", all[len(all)-1]))
 		} else {
 			w.undetected++
 		}
@@ -91,7 +92,7 @@ func (w *witness) RoundTrip(r *http.Request) (*http.Response, error) {
 			w.hear(r, resp, body)
 		}
 	}
-	if len(w.broken) == 0 || len(w.broken) == 1 && toldBefore {
+	if goesOn {
 		w.story = append(w.story, fmt.Sprintf("%s %s %s: %s; told %v", time.Now().Format(time.DateTime), r.Method, r.URL.Path, said, w.told))
 	}
 	return resp, err
@@ -242,7 +243,11 @@ func (l *life) step() {
 	if l.random.IntN(3) == 0 {
 		by /= 100
 	}
-	l.steps[l.random.IntN(len(l.steps))](by)
+	which := l.random.IntN(len(l.steps))
+	l.steps[which](by)
+	l.witness.mu.Lock()
+	defer l.witness.mu.Unlock()
+	l.witness.story = append(l.witness.story, fmt.Sprintf("clock %d of %d, 0 is the store's, is set by %v", which, len(l.steps), by))
 	l.stepped += by.Abs()
 }
 
