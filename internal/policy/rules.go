@@ -71,6 +71,10 @@ const (
 	// that the server decides about a command.
 	keyFreshWithData = 15 * time.Minute
 
+	// readGrain is how exactly it is stored when a car was read that needs no turn for
+	// it; see State.readLately.
+	readGrain = 5 * time.Minute
+
 	// commandOutranks is how long a command that worked counts for more than a
 	// status that says that the key is missing.
 	commandOutranks = 24 * time.Hour

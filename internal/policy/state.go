@@ -212,7 +212,7 @@ func (s State) OutdatedBy(now time.Time, rules Rules, events ...Event) bool {
 }
 
 func (s State) outdatedByAnswer(r Result, now time.Time, rules Rules) bool {
-	if s.data.outdatedBy(r.Data) {
+	if s.data.outdatedBy(r.Data) || s.readLately(r.Outcome, now) {
 		return true
 	}
 	if r.Outcome != OutcomeOK {

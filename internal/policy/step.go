@@ -27,6 +27,14 @@ type Decision struct {
 // Step is the whole policy. Every change of a State is made here.
 func Step(s State, e Event, now time.Time, rules Rules) (State, Decision) {
 	s.bridgeFuture(now, rules)
+	next, d := s.step(e, now, rules)
+	if !s.Keyless() && next.Keyless() {
+		next.turn = next.turn.counted(now)
+	}
+	return next, d
+}
+
+func (s State) step(e Event, now time.Time, rules Rules) (State, Decision) {
 	switch e.kind {
 	case askData:
 		return s.decideData(e.attempt, now, rules)
@@ -89,6 +97,16 @@ func (s State) decideData(a attempt, now time.Time, rules Rules) (State, Decisio
 	return s, Decision{Verdict: VerdictTake}
 }
 
+// readLately reports whether a read that took no turn is worth booking: if the car
+// turns out to be keyless, since before the read, then the server may have counted it,
+// and the window of that read has to be known. It is booked with the grain of
+// readGrain, so that a car which is read every second costs hardly any writes.
+func (s State) readLately(o Outcome, now time.Time) bool {
+	mayCount := o == OutcomeOK || o == OutcomeAnswered || o == OutcomeUnclear
+	mayTurnOut := s.class.is == ClassStreaming && s.key.is == KeyInstalled || s.untold()
+	return mayCount && mayTurnOut && now.Sub(s.turn.usedAt) >= readGrain
+}
+
 // changePhase puts the turn into another phase and renews its lease.
 func (s State) changePhase(a attempt, now time.Time) (State, Decision) {
 	if !s.turn.heldBy(a.nonce) {
@@ -128,7 +146,7 @@ func (s State) charge(a attempt, r Result, now time.Time, rules Rules) State {
 		s = s.endTrial(r, now, rules)
 		s.turn = s.turn.idle()
 	}
-	counts := owner || s.Keyless()
+	counts := owner || s.Keyless() || s.readLately(r.Outcome, now)
 	switch r.Outcome {
 	case OutcomeOK, OutcomeAnswered:
 		if counts {

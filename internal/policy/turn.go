@@ -42,6 +42,15 @@ func (t turn) countedAt() time.Time {
 	return t.usedAt
 }
 
+// counted is the turn of a car that turns out to be keyless. Of its reads until now only
+// one in readGrain was booked.
+func (t turn) counted(now time.Time) turn {
+	if !t.usedAt.IsZero() {
+		t.usedAt = later(t.usedAt, earlier(now, t.usedAt.Add(readGrain)))
+	}
+	return t
+}
+
 // next is when the next turn may be taken; zero for a car that was never asked.
 func (t turn) next(window time.Duration) (next time.Time) {
 	if counted := t.countedAt(); !counted.IsZero() {
