@@ -145,7 +145,7 @@ func newRunner() *runner {
 	r := new(runner)
 	stored := records.New(r, r)
 	r.users = users.New(stored, r, 10)
-	r.grants = NewGrants(stored, r, r.users, r.exchange, judge, Timing{
+	r.grants = NewGrants(stored, r, r, r.users, r.exchange, judge, Timing{
 		Grace: graceUnits * unit, Lease: leaseUnits * unit, Poll: unit, Pause: 500 * time.Millisecond,
 		StorePause: 500 * time.Millisecond, StorePauseMax: 10 * time.Second,
 	})

@@ -118,7 +118,7 @@ func (g *Grants) storePair(ctx context.Context, id string, pair newPair) (*cache
 // If another process has taken the lease over and not stored a pair yet, it may have
 // sent the same refresh token: see step 10 of lease.
 func (g *Grants) putPair(ctx context.Context, id string, pair newPair) (grantRecord, error) {
-	return records.Change(ctx, g.records, grantKey(id), refreshLife, func(r *grantRecord, found bool, _ time.Time) error {
+	return records.Change(ctx, g.records, grantKey(id), grantTTL, func(r *grantRecord, found bool, _ time.Time) error {
 		switch {
 		case !found:
 			return ErrEnded // forgotten meanwhile: nothing may be kept
@@ -182,7 +182,7 @@ func (g *Grants) Revive(ctx context.Context, userID string) (revived bool) {
 func (g *Grants) useSpare(ctx context.Context, id string, refused grantRecord) (spare grantRecord, ok bool, err error) {
 	ctx, cancel := contexts.Detached(ctx)
 	defer cancel()
-	r, err := records.Change(ctx, g.records, grantKey(id), refreshLife, func(r *grantRecord, found bool, now time.Time) error {
+	r, err := records.Change(ctx, g.records, grantKey(id), grantTTL, func(r *grantRecord, found bool, now time.Time) error {
 		if !found || r.RefreshToken != refused.RefreshToken || r.Spare == "" {
 			return records.ErrUnchanged
 		}
