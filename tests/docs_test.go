@@ -31,12 +31,34 @@ func TestNoWordSaysThatRequiredKeepsCarsOut(t *testing.T) {
 		return err
 	})
 	require.NoError(t, err)
-	for _, name := range []string{"README.md", "doc.go"} {
+	for _, name := range []string{"docs/connect.md", "doc.go"} {
 		text, err := os.ReadFile(filepath.Join(root, name))
 		require.NoError(t, err)
 		require.Contains(t, string(text), "read_vehicle_info", name)
 		require.Contains(t, string(text), "2026-06-16", name)
 	}
+}
+
+// CONTRIBUTING says what a short run leaves out.
+func TestContributingNamesWhatAShortRunLeavesOut(t *testing.T) {
+	t.Parallel()
+	root := moduleRoot(t)
+	contributing, err := os.ReadFile(filepath.Join(root, "CONTRIBUTING.md"))
+	require.NoError(t, err)
+	sources, err := filepath.Glob(filepath.Join(root, "tests", "*_test.go"))
+	require.NoError(t, err)
+	named := 0
+	for _, path := range sources {
+		text, err := os.ReadFile(path)
+		require.NoError(t, err)
+		for _, function := range strings.Split(string(text), "\nfunc ")[1:] {
+			if name, body, _ := strings.Cut(function, "("); strings.HasPrefix(name, "Test") && strings.Contains(body, "testing"+".Short()") {
+				require.Contains(t, string(contributing), "`"+name+"`")
+				named++
+			}
+		}
+	}
+	require.NotZero(t, named)
 }
 
 // moduleRoot is the folder of the go.mod above this test.
