@@ -113,7 +113,7 @@ func TestREADMESnippets(t *testing.T) {
 // The last column of the tables for those who come from another library is Go.
 func TestCallsBesideOtherLibrariesCompile(t *testing.T) {
 	examples, rows := readExamples(t), 0
-	for _, row := range regexp.MustCompile("(?m)^\\|.*\\| ([^|]*) \\|$").FindAllStringSubmatch(readPage(t, "docs/official-sdks.md"), -1) {
+	for _, row := range regexp.MustCompile(`(?m)^\|.*\| ([^|]*) \|$`).FindAllStringSubmatch(readPage(t, "docs/official-sdks.md"), -1) {
 		for _, code := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(row[1], -1) {
 			require.Contains(t, examples, code[1])
 			rows++
