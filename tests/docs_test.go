@@ -39,28 +39,6 @@ func TestNoWordSaysThatRequiredKeepsCarsOut(t *testing.T) {
 	}
 }
 
-// CONTRIBUTING says what a short run leaves out.
-func TestContributingNamesWhatAShortRunLeavesOut(t *testing.T) {
-	t.Parallel()
-	root := moduleRoot(t)
-	contributing, err := os.ReadFile(filepath.Join(root, "CONTRIBUTING.md"))
-	require.NoError(t, err)
-	sources, err := filepath.Glob(filepath.Join(root, "tests", "*_test.go"))
-	require.NoError(t, err)
-	named := 0
-	for _, path := range sources {
-		text, err := os.ReadFile(path)
-		require.NoError(t, err)
-		for _, function := range strings.Split(string(text), "\nfunc ")[1:] {
-			if name, body, _ := strings.Cut(function, "("); strings.HasPrefix(name, "Test") && strings.Contains(body, "testing"+".Short()") {
-				require.Contains(t, string(contributing), "`"+name+"`")
-				named++
-			}
-		}
-	}
-	require.NotZero(t, named)
-}
-
 // moduleRoot is the folder of the go.mod above this test.
 func moduleRoot(t *testing.T) string {
 	t.Helper()
