@@ -79,10 +79,10 @@ func (s State) step(e Event, now time.Time, rules Rules) (State, Decision) {
 // replaced. When the key was learned stays, too: see keyKnown.newerThan.
 func (s *State) bridgeFuture(now time.Time, rules Rules) {
 	horizon := now.Add(rules.MaxLease + recordGrain)
-	if s.turn != (turn{}) {
+	if t := s.turn; t.behind != 0 || t.usedAt.After(horizon) || t.leaseEnd.After(horizon) {
 		s.turn = s.turn.bridge(now, rules)
 	}
-	if s.limit != (limit{}) {
+	if s.limit.behind != 0 || s.limit.at.After(horizon) {
 		s.limit = s.limit.bridge(now, rules)
 	}
 	s.said.bridge(now, horizon)
@@ -108,7 +108,7 @@ func (s State) decideData(a attempt, now time.Time, rules Rules) (State, Decisio
 func (s State) readLately(o Outcome, now time.Time) bool {
 	mayCount := o == OutcomeOK || o == OutcomeAnswered || o == OutcomeUnclear
 	mayTurnOut := s.class.is == ClassStreaming && s.key.is == KeyInstalled || s.untold()
-	return mayCount && mayTurnOut && s.turn.written(now).Sub(s.turn.usedAt) >= readGrain
+	return mayCount && mayTurnOut && now.Add(s.turn.behind).Sub(s.turn.usedAt).Abs() >= readGrain
 }
 
 // changePhase puts the turn into another phase and renews its lease.

@@ -20,7 +20,9 @@ const (
 	grantTTL = 0
 	// pendingTTL drops a grant that nobody has confirmed.
 	pendingTTL = refreshLife
-	// clocksApart is how far the clocks of two processes may be apart.
+	// clocksApart is how far the clocks of two processes may be apart. A pair that was
+	// obtained later than that, in the future, was dated by a clock that was wrong: how
+	// old it is cannot be told.
 	clocksApart = time.Hour
 	// refreshTries is how often one refresh token is tried on unclear answers.
 	refreshTries = 3
@@ -45,12 +47,8 @@ type grantRecord struct {
 }
 
 func (r *grantRecord) fresh(now time.Time) bool {
-	return r.AccessToken != "" && now.Before(r.Expires.Add(-skew)) && !r.misdated(now)
+	return r.AccessToken != "" && now.Before(r.Expires.Add(-skew)) && r.ObtainedAt.Sub(now) <= clocksApart
 }
-
-// misdated: a clock that was wrong has dated the pair in the future. How old it is
-// cannot be told.
-func (r *grantRecord) misdated(now time.Time) bool { return r.ObtainedAt.Sub(now) > clocksApart }
 
 // setPair puts a new pair in and takes the lease out: the renewal is over.
 func (r *grantRecord) setPair(p Pair) {
@@ -165,7 +163,7 @@ func (g *Grants) NotCovered(id, car string) { g.notCovered.Put(id+"/"+car, g.ste
 func (g *Grants) Renew(ctx context.Context, id string, within time.Duration) error {
 	_, err := g.refreshed(ctx, id, func(r *grantRecord) bool {
 		now := g.clock.Now()
-		return r.LeaseID == "" && r.ObtainedAt.Add(refreshLife).Sub(now) >= within && !r.misdated(now)
+		return r.LeaseID == "" && r.ObtainedAt.Add(refreshLife).Sub(now) >= within && r.ObtainedAt.Sub(now) <= clocksApart
 	})
 	return err
 }
