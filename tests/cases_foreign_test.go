@@ -70,6 +70,10 @@ func foreignCalls(api smartcar.API, client *smartcar.Client, user *smartcar.User
 	})
 	read("disconnect", "", func(ctx context.Context, v *smartcar.Vehicle) error { return v.Disconnect(ctx) })
 	read("subscribe", "", func(ctx context.Context, v *smartcar.Vehicle) error { return v.Subscribe(ctx, "w1") })
+	read("compatible-models", "", func(ctx context.Context, _ *smartcar.Vehicle) error {
+		_, err := client.CompatibleModels(ctx, smartcar.CompatibleFilter{Make: "TESLA"})
+		return err
+	})
 	noBody := ""
 	if api == smartcar.V2 {
 		noBody = "no fields"
