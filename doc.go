@@ -146,7 +146,7 @@
 // operation that was not granted fails with [ErrPermission].
 //
 // Which permission a signal of API v3 needs, [signals.Code.Permission] says by the
-// documentation, and [Client.CompatibleModels] by Smartcar's own catalogue, model by
+// documentation, and [Client.CompatibleModels] by Smartcar's own catalog, model by
 // model.
 //
 // # Kinds of requests

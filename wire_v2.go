@@ -114,6 +114,23 @@ func (wireV2) command(op *operation, args any) (wireRequest, error) {
 		body = actionBody{"START"}
 	case StopCharge:
 		body = actionBody{"STOP"}
+	case OpenChargePort:
+		body = actionBody{"OPEN"}
+	case CloseChargePort:
+		body = actionBody{"CLOSE"}
+	case StartClimate:
+		body = actionBody{"START"}
+	case StopClimate:
+		body = actionBody{"STOP"}
+	case SetClimate:
+		body = struct {
+			actionBody
+			Temperature float64 `json:"temperature"`
+		}{actionBody{"SET"}, args.(float64)}
+	case SetChargeCurrent:
+		body = struct {
+			Amperage int `json:"amperage"`
+		}{args.(int)}
 	case SetChargeLimit:
 		body = struct {
 			Limit float64 `json:"limit"`

@@ -267,7 +267,7 @@ const (
 // Permission is the permission that the documentation associates with a signal,
 // such as "read_battery"; empty if it names none, and for a code that has no
 // constant here. Of one model, smartcar.CompatibleModel.Permission has what
-// Smartcar's own catalogue says, which counts where the two differ.
+// Smartcar's own catalog says, which counts where the two differ.
 func (c Code) Permission() string {
 	switch c {
 	case ChargeAmperage,

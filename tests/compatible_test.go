@@ -155,7 +155,7 @@ func TestCompatibleFilterIsChecked(t *testing.T) {
 	}
 }
 
-// The catalogue and the codes name the same permission, where both name one.
+// The catalog and the codes name the same permission, where both name one.
 func TestPermissionsOfSignals(t *testing.T) {
 	sim := smartcartest.New()
 	models, err := newClientV3(t, sim).CompatibleModels(t.Context(), smartcar.CompatibleFilter{})
