@@ -409,6 +409,17 @@
 //
 // Times in results and errors are in UTC.
 //
+// Clocks may be wrong. There are three: the store's, that of the machine, and the
+// time that passes in this process, which nobody sets. A window opens when none of
+// them objects, as far as it is known when the turn was used: the store's clock
+// dates the records (the machine's does for a store without one), a process objects
+// to a jump of it that it has seen, and a young process asks its machine as well.
+// So a clock that is wrong may lengthen a window by as much as it is wrong, and
+// shortens none, unless all of them are. What a clock has dated in the future counts
+// from when it is found. Pauses and kept answers end after a length of time, and no
+// error of a clock ends a login. While a machine is suspended no time passes for its
+// processes: their windows last longer by that.
+//
 // # Memory
 //
 // The client keeps the last answer to each read of 10,000 vehicles, by user and on
