@@ -385,6 +385,8 @@ func placeOnV3(op *operation) string {
 		return strings.Join(list, ", ")
 	case op.name == opKeyStatus:
 		return "known from the last read"
+	case op.kind == KindCommand:
+		return "–"
 	}
 	return "of the connection"
 }

@@ -148,6 +148,10 @@
 // that was asked for. Look at [Vehicle.Permissions] after each run of Connect; an
 // operation that was not granted fails with [ErrPermission].
 //
+// Which permission a signal of API v3 needs, [signals.Code.Permission] says by the
+// documentation, and [Client.CompatibleModels] by Smartcar's own catalog, model by
+// model.
+//
 // # Kinds of requests
 //
 // Metadata is answered by Smartcar itself and not limited by the rules above:

@@ -417,7 +417,10 @@ func (g *gate) settle(ctx context.Context, r *request, ref carRef, c car, t *tur
 	booked := t != nil || !plain || c.answered.IsZero() || c.state.Class() == policy.ClassLegacy
 	if !booked {
 		var events [4]policy.Event // on the stack: nearly every read passes here
-		shown := knowing(c, a.redated(g.opts, evidenceOfData(events[:0], a, 0, 0, g.probe.tellers)))
+		shown := evidenceOfData(events[:0], a, 0, 0, g.probe.tellers)
+		if len(shown) > 1 { // the end of the request alone has no date
+			shown = knowing(c, a.redated(g.opts, shown))
+		}
 		booked = c.state.OutdatedBy(c.now(), g.cars.rules, shown...)
 	}
 	if !booked && c.state.Class() == policy.ClassStreaming && a.outcome == policy.OutcomeOK {

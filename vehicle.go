@@ -200,7 +200,7 @@ func (v *Vehicle) Snapshot(ctx context.Context, want ...Operation) (*Snapshot, e
 type Request struct {
 	// Method defaults to GET.
 	Method string
-	// Path below the vehicle, such as "tesla/climate/cabin". Each segment is
+	// Path below the vehicle, such as "tesla/thermometer/exterior". Each segment is
 	// escaped; "." and ".." are refused.
 	Path  string
 	Query url.Values

@@ -195,7 +195,7 @@ func simulated(listen string, api smartcar.API) (setup, error) {
 			RedirectURL: home + "callback", StateKey: newStateKey(),
 		},
 		origins: smartcar.WithOrigins(smartcar.Origins{
-			Connect: u, Auth: u, API: u, Management: u, IAM: u, APIv3: u, ManagementV3: u,
+			Connect: u, Auth: u, API: u, Management: u, IAM: u, APIv3: u, ManagementV3: u, Compatibility: u,
 		}),
 		listener: l, home: home, stop: stop,
 	}
