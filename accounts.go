@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/lenient"
+	"github.com/seed-498a1bc4/smartcar/internal/records"
 	"github.com/seed-498a1bc4/smartcar/internal/tokens"
 	"github.com/seed-498a1bc4/smartcar/internal/users"
 )
@@ -63,6 +64,19 @@ func (a *accounts) recent(ctx context.Context, userID string) (*users.Record, er
 		return recent, nil
 	}
 	return r, err
+}
+
+// carsOf returns the cars of a user; none of one who is not stored or is being
+// forgotten. The user's record need not be readable.
+func (a *accounts) carsOf(ctx context.Context, userID string) ([]users.Car, error) {
+	user, err := a.users.Connected(ctx, userID)
+	switch {
+	case errors.Is(err, ErrNotConnected):
+		return nil, nil
+	case err != nil && !errors.Is(err, records.ErrUnreadable):
+		return nil, err
+	}
+	return a.users.Cars(ctx, userID, user)
 }
 
 // granted deletes what was kept of a user's cars and is not covered by the last run
