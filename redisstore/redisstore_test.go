@@ -295,7 +295,7 @@ func TestPrefixesKeepApart(t *testing.T) {
 		require.NoError(t, err)
 		keys, err := client.Keys(ctx, "*").Result()
 		require.NoError(t, err)
-		require.ElementsMatch(t, []string{"one:key", "smartcar:key"}, keys)
+		require.ElementsMatch(t, []string{"one:key", "one:\x00index", "smartcar:key", "smartcar:\x00index"}, keys)
 	})
 }
 
