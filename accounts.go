@@ -19,6 +19,7 @@ type accounts struct {
 	sender sender
 	logins *logins
 	cars   *cars
+	visits *visits
 
 	// Of logins:
 	users   *users.Users
@@ -26,8 +27,8 @@ type accounts struct {
 	answers *answerCache
 }
 
-func newAccounts(o *options, s sender, l *logins, cars *cars) *accounts {
-	return &accounts{opts: o, sender: s, logins: l, cars: cars, users: l.users, grants: l.grants, answers: l.answers}
+func newAccounts(o *options, s sender, l *logins, cars *cars, visits *visits) *accounts {
+	return &accounts{opts: o, sender: s, logins: l, cars: cars, visits: visits, users: l.users, grants: l.grants, answers: l.answers}
 }
 
 // stored returns the record of a user. It returns ErrNotConnected if nothing is
@@ -268,7 +269,11 @@ func (a *accounts) forgetCar(ctx context.Context, userID, car string, scopes []s
 			return err
 		}
 	}
-	return a.cars.forget(ctx, newCarRef(userID, car))
+	ref := newCarRef(userID, car)
+	if err := a.visits.forget(ctx, ref); err != nil {
+		return err
+	}
+	return a.cars.forget(ctx, ref)
 }
 
 // renew refreshes a grant whose refresh token has less than within to live.

@@ -96,6 +96,7 @@ type core struct {
 	answers     *answerCache
 	links       *keyLinks
 	users       *users.Users
+	visits      *visits
 	accounts    *accounts
 }
 
@@ -157,6 +158,7 @@ func newCore(config Config, o *options) *core {
 	c.answers = newAnswerCache(o, stored, c.users)
 	c.links = &keyLinks{o, c.users}
 	c.cars = newCars(o, stored, c.users)
+	c.visits = &visits{o, stored, c.users}
 	c.gate = &gate{
 		opts: o, pause: c.pause, cars: c.cars, links: c.links, answers: c.answers, allowances: newAllowances(o), underway: underway.New[shared](maxDetached),
 		reserve: o.reserveLease(), lease: o.lease(),
@@ -166,7 +168,7 @@ func newCore(config Config, o *options) *core {
 	endpoints := newTokenEndpoints(config, o, c.pause, c.secrets)
 	grants := tokens.NewGrants(stored, o.clock, c.users, endpoints.exchangeRefresh, judgeRefresh, o.tokenTiming())
 	sender := sender{c.send, c.api}
-	c.accounts = newAccounts(o, sender, &logins{grants, c.users, c.answers}, c.cars)
+	c.accounts = newAccounts(o, sender, &logins{grants, c.users, c.answers}, c.cars, c.visits)
 	if o.api == V3 {
 		token := tokens.NewApplication(stored, o.clock, config.APIClientID, endpoints.mintAppToken, o.refreshPoll())
 		c.reach = appReach{o, sender, c.accounts, c.links, appCredential{token}}
