@@ -43,6 +43,9 @@ type Visit struct {
 	Snapshot *Snapshot
 	// Asked says that Smartcar was asked for the car's data.
 	Asked bool
+	// HeldUntil is set if the limit of the whole application has refused the read: no
+	// car's data can be read before. Next is spread behind it.
+	HeldUntil time.Time
 	// Retired says that the car cannot be reached: it is gone, or its owner has to connect
 	// again. The error says so once; until the owner has connected, a visit then looks
 	// into the store only, and once a day asks Smartcar.
@@ -280,6 +283,7 @@ func (s *step) look(ctx context.Context) error {
 func (s *step) limited(limit *RateLimitError) {
 	next, now := limit.NextAllowed, s.now()
 	if limit.Rule == RuleApplication && next.After(now) {
+		s.visit.HeldUntil = next
 		next = next.Add(rand.N(max(next.Sub(now), applicationSpread)))
 	}
 	if next.After(s.visit.Next) {
@@ -364,11 +368,12 @@ func (s *Snapshot) allFailed() error {
 	return first
 }
 
-// wasAsked reports whether a read has sent a request for data.
+// wasAsked reports whether a read has sent a request for data that was not refused for
+// the whole application.
 func wasAsked(read *Snapshot, err error, began time.Time) bool {
 	if err != nil {
 		limit, limited := errors.AsType[*RateLimitError](err)
-		return !limited || !limit.Local
+		return !limited || !limit.Local && limit.Rule != RuleApplication
 	}
 	for _, p := range read.all() {
 		if p.callerErr != nil || !p.meta.ReceivedAt.Before(began) {

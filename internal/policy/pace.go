@@ -51,10 +51,19 @@ func (s State) NextVisit(p Pace, now time.Time, rules Rules) Decision {
 			d.Next, d.Rule = wait.Next, wait.Rule
 		}
 	}
-	if look := s.NextKeyLook(); p.KeyIsFree && s.MayNeedKey() && d.Rule == RuleKeyless && look.Before(d.Next) {
+	if look, ok := s.nextLook(p.KeyIsFree); ok && d.Rule == RuleKeyless && look.Before(d.Next) {
 		d.Next = later(look, now.Add(leastLook))
 	}
 	return d
+}
+
+// nextLook is when a look that takes no turn may open the window: at the class that could
+// not be read, or at the key.
+func (s State) nextLook(keyIsFree bool) (at time.Time, ok bool) {
+	if s.class.is == ClassUnresolved {
+		return s.class.checkAt, !s.class.checkAt.IsZero()
+	}
+	return s.NextKeyLook(), keyIsFree && s.MayNeedKey()
 }
 
 // spread is over how long visits are spread that the same rule keeps waiting: so little
