@@ -47,8 +47,9 @@ type Config struct {
 	// car is back after a Connect.
 	Retired func(ctx context.Context, v *smartcar.Vehicle, why error)
 
-	// Every is the pace of cars that have no rule of their own, at least a second; see
-	// smartcar.Every. Zero is 3 minutes for a paired Tesla and 30 for other makes.
+	// Every is the least time between two reads of a car, at least a second; see
+	// smartcar.Every. Zero is the pace of the car's rule and, for cars without one, 3 minutes
+	// for a paired Tesla and 30 for other makes.
 	Every time.Duration
 	// Concurrency is how many cars Run visits at the same time, 1 to 10,000. Default 16.
 	Concurrency int

@@ -2,7 +2,9 @@ package fleet_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -13,6 +15,7 @@ import (
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/fleet"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
+	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/stretchr/testify/require"
 )
 
@@ -164,4 +167,59 @@ func legacy() smartcartest.Car {
 
 func other() smartcartest.Car {
 	return smartcartest.Car{Make: "FORD", Model: "Mustang Mach-E", Year: 2022}
+}
+
+// flaky is a store that fails now and then.
+type flaky struct {
+	store.Store
+	mu     sync.Mutex
+	random *rand.Rand
+	share  float64
+}
+
+var errFlaky = errors.New("connection refused")
+
+func newFlaky(seed uint64) *flaky {
+	return &flaky{Store: store.NewMemory(), random: rand.New(rand.NewPCG(seed, 1))}
+}
+
+// fail makes a share of the calls fail.
+func (s *flaky) fail(share float64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.share = share
+}
+
+func (s *flaky) fails() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.random.Float64() < s.share
+}
+
+// Load implements [store.Store].
+func (s *flaky) Load(ctx context.Context, key string) (store.Record, error) {
+	if s.fails() {
+		return store.Record{}, errFlaky
+	}
+	return s.Store.Load(ctx, key)
+}
+
+// CompareAndSwap implements [store.Store]; the write may happen all the same.
+func (s *flaky) CompareAndSwap(ctx context.Context, key string, old store.Revision, value []byte, ttl time.Duration) (store.Record, error) {
+	if s.fails() {
+		return store.Record{}, errFlaky
+	}
+	r, err := s.Store.CompareAndSwap(ctx, key, old, value, ttl)
+	if s.fails() {
+		return store.Record{}, errFlaky
+	}
+	return r, err
+}
+
+// List implements [store.Lister].
+func (s *flaky) List(ctx context.Context, prefix, cursor string) ([]string, string, error) {
+	if s.fails() {
+		return nil, "", errFlaky
+	}
+	return s.Store.(store.Lister).List(ctx, prefix, cursor)
 }

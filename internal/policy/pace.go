@@ -119,13 +119,15 @@ func (p Pace) nextByBudget(now time.Time) Decision {
 }
 
 // nextByPush is when a webhook has been silent for so long that reading is worth a
-// call: an hour, or twice the pace that was asked for.
+// call: after an hour or twice the pace that was asked for, and then each time that the
+// silence has doubled. A car that is parked has nothing to say.
 func (p Pace) nextByPush(now time.Time, rules Rules) Decision {
-	if pushed := earlier(p.PushedAt, now); p.PushedAt.IsZero() || now.Sub(pushed) >= pushedFor {
+	pushed, read := earlier(p.PushedAt, now), earlier(p.ReadAt, now)
+	if p.PushedAt.IsZero() || now.Sub(pushed) >= pushedFor {
 		return Decision{}
 	}
-	silent := max(12*rules.LegacyRefresh, 2*p.Every)
-	last := earlier(later(p.PushedAt, p.ReadAt), now)
+	silent := max(12*rules.LegacyRefresh, 2*p.Every, read.Sub(pushed))
+	last := later(pushed, read)
 	return Decision{Next: last.Add(silent + p.jitter(last, silent/20)), Rule: RulePushed}
 }
 

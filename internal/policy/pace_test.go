@@ -83,7 +83,7 @@ func TestPaceOfALegacyCar(t *testing.T) {
 }
 
 // While webhooks bring the data of a car, nobody reads it; when they fall silent, it is
-// read once an hour, and after a day at its usual pace.
+// read ever more seldom, and after a day at its usual pace.
 func TestPaceWhileWebhooksCarryTheData(t *testing.T) {
 	l := newLife(ClassStreaming, KeyInstalled)
 	p := Pace{Car: 7, ReadAt: l.now, PushedAt: l.now}
@@ -92,13 +92,12 @@ func TestPaceWhileWebhooksCarryTheData(t *testing.T) {
 		p.PushedAt = l.now
 		require.Equal(t, RulePushed, l.NextVisit(p, l.now, testRules).Rule)
 	}
-	at := l.visits(p, 26*time.Hour, l.reads(fresh))
-	hourly := 0
-	for hourly < len(at) && at[hourly] < 24*time.Hour {
-		hourly++
+	at := l.visits(p, 72*time.Hour, l.reads(fresh))
+	for i, after := range []time.Duration{time.Hour, 2 * time.Hour, 4 * time.Hour, 8 * time.Hour, 16 * time.Hour} {
+		require.InDelta(t, after.Hours(), at[i].Hours(), after.Hours()/10)
 	}
-	require.InDelta(t, 23, hourly, 1)
-	require.Greater(t, len(at)-hourly, 15, "then each 3 minutes")
+	require.Less(t, at[5], 36*time.Hour)
+	require.Greater(t, len(at), 30*18, "then each 3 minutes")
 	ahead := l.NextVisit(Pace{ReadAt: l.now, PushedAt: l.now.Add(20 * time.Hour)}, l.now, testRules)
 	require.LessOrEqual(t, ahead.Next.Sub(l.now), 64*time.Minute, "an event from the future does not hold the pace up")
 }
