@@ -40,6 +40,10 @@ type Access struct {
 	// NothingStored: Smartcar holds no data of this car, which on API v3 is so
 	// until it is subscribed to a webhook: see [Vehicle.Subscribe].
 	NothingStored bool
+	// Spent and Left are the calls of this calendar month, UTC, the reserve for commands
+	// included in Left. Both are zero without [WithBudget], and while the store is away.
+	// What other processes have taken to spend it soon counts as spent.
+	Spent, Left int
 	// Why says all this in one sentence, for people.
 	Why string
 }
@@ -98,6 +102,7 @@ func (g *gate) describe(ctx context.Context, ref carRef, c car) *Access {
 	if next := g.allowances.next(ref.id); next.After(a.NextRead) {
 		a.NextRead, a.Rule = next, RuleBudget
 	}
+	a.Spent, a.Left = g.charge(ctx, ref, a)
 	if s.MayNeedKey() {
 		a.NeedsKey = s.NeedsKey() || g.probe.keyIsFree
 		a.VirtualKeyURL = g.links.forCar(ctx, ref.user, "")
@@ -106,10 +111,22 @@ func (g *gate) describe(ctx context.Context, ref carRef, c car) *Access {
 	if a.Rule == RuleAsleep {
 		a.Why += "; it sleeps, or its data stands still"
 	}
+	if a.Rule == RuleBudget {
+		a.Why += "; the calls of its month are used up"
+	}
 	if a.NothingStored {
 		a.Why += "; Smartcar has stored none of its data yet: subscribe it to a webhook"
 	}
 	return a
+}
+
+// charge says what is left of the month, and puts the next read off if nothing is.
+func (g *gate) charge(ctx context.Context, ref carRef, a *Access) (spent, left int) {
+	spent, left, ok := g.budgets.spent(ctx, ref.id)
+	if next := g.budgets.nextMonth(ref); ok && left <= g.budgets.budget.Reserve && next.After(a.NextRead) {
+		a.NextRead, a.Rule = next, RuleBudget
+	}
+	return spent, left
 }
 
 func why(s policy.State) string {

@@ -160,7 +160,7 @@ func newCore(config Config, o *options) *core {
 	c.cars = newCars(o, stored, c.users)
 	c.visits = &visits{o, stored, c.users}
 	c.gate = &gate{
-		opts: o, pause: c.pause, cars: c.cars, links: c.links, answers: c.answers, allowances: newAllowances(o), underway: underway.New[shared](maxDetached),
+		opts: o, pause: c.pause, cars: c.cars, links: c.links, answers: c.answers, allowances: newAllowances(o), budgets: newBudgets(o, stored), underway: underway.New[shared](maxDetached),
 		reserve: o.reserveLease(), lease: o.lease(),
 	}
 	c.send = newPipeline(c.gate, wire, hidden)

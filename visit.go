@@ -243,7 +243,7 @@ func (s *step) look(ctx context.Context) error {
 	}
 	news := s.kept(ctx, r)
 	readAt := s.seen(news)
-	if next := s.next(c, readAt); !next.Next.After(s.stored()) {
+	if next := s.next(ctx, c, readAt); !next.Next.After(s.stored()) {
 		began := s.now()
 		var read *Snapshot
 		read, err = s.vehicle.Snapshot(ctx, s.want...)
@@ -266,7 +266,7 @@ func (s *step) look(ctx context.Context) error {
 			c = latest
 		}
 	}
-	next := s.next(c, readAt)
+	next := s.next(ctx, c, readAt)
 	s.until(next.Next, publicRules[next.Rule])
 	if limit, ok := errors.AsType[*RateLimitError](err); ok {
 		s.limited(limit)
@@ -292,10 +292,11 @@ func (s *step) limited(limit *RateLimitError) {
 }
 
 // next derives when the car is to be visited, by the store's clock.
-func (s *step) next(c car, readAt time.Time) policy.Decision {
+func (s *step) next(ctx context.Context, c car, readAt time.Time) policy.Decision {
 	g := s.vehicle.core.gate
+	cost, left := g.budgets.forReads(ctx, s.vehicle.car.id, s.ops)
 	d := c.state.NextVisit(policy.Pace{
-		Every: s.vehicle.opts.every, ReadAt: later(readAt, s.mark.AskedAt), PushedAt: s.pushedAt(),
+		Every: s.vehicle.opts.every, Cost: cost, Left: left, ReadAt: later(readAt, s.mark.AskedAt), PushedAt: s.pushedAt(),
 		Car: hashOf(s.vehicle.car.user, s.vehicle.car.id), KeyIsFree: g.probe.keyIsFree,
 	}, c.now(), g.cars.rules)
 	if s.mark.Reading.Until.After(d.Next) && s.mark.Reading.Until.After(s.stored()) {

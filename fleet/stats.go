@@ -48,6 +48,9 @@ type Stats struct {
 	// Wanted is how many visits a second the cars' pace asks for. If Late grows, Wanted is
 	// more than Rate and Concurrency allow, or than the limit of the application.
 	Wanted float64
+	// Pace is the least time between two reads of a car that the limit of the application
+	// leaves, see smartcar.WithBudget. It is zero if the cars want no more than it allows.
+	Pace time.Duration
 	// HeldUntil is when the limit of the whole application ends; zero if there is none.
 	HeldUntil time.Time
 }
@@ -76,6 +79,9 @@ func (s Stats) String() string {
 			fmt.Fprintf(&b, ", %d wait: %s", s.Waiting[rule], string(rule))
 		}
 	}
+	if s.Pace > 0 {
+		fmt.Fprintf(&b, ", the limit of the application leaves each car a read in %v", s.Pace.Round(time.Minute))
+	}
 	if !s.HeldUntil.IsZero() {
 		fmt.Fprintf(&b, ", held until %s", s.HeldUntil.Format(time.TimeOnly))
 	}
@@ -88,6 +94,9 @@ func (s Stats) LogValue() slog.Value {
 		slog.Int64("visits", s.Visits), slog.Int64("requests", s.Requests), slog.Int64("delivered", s.Delivered), slog.Int64("failed", s.Failed),
 		slog.Int("cars", s.Cars), slog.Int("running", s.Running), slog.Int("retired", s.Retired),
 		slog.Duration("late", s.Late), slog.Float64("wanted_per_second", s.Wanted),
+	}
+	if s.Pace > 0 {
+		attrs = append(attrs, slog.Duration("pace", s.Pace))
 	}
 	if !s.HeldUntil.IsZero() {
 		attrs = append(attrs, slog.Time("held_until", s.HeldUntil))

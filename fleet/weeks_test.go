@@ -102,6 +102,43 @@ func TestAWeekOfManyCars(t *testing.T) {
 	})
 }
 
+// A week within a plan: neither the calls of a car nor those of the application are
+// exceeded, each car has its turn, and the statistics say what pace is left.
+func TestAWeekWithinABudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cars := slices.Concat(garage(140, "paired", paired()), garage(40, "keyless", keyless()), garage(20, "legacy", legacy()))
+		sim := smartcartest.New(smartcartest.WithCars(cars...), smartcartest.WithAppRateLimit(120, 2))
+		client := newClient(t, sim, smartcar.V2, smartcar.WithBudget(smartcar.Budget{PerVehicle: 120, Reserve: 20, BatchOnce: true}))
+		connect(t, sim, client, "")
+		v := newValues()
+		f := run(t, client, newInbox(), func(c *fleet.Config) { c.Handle = v.handle })
+		time.Sleep(2 * time.Hour)
+		require.Positive(t, f.Stats().Pace, "%s", f.Stats())
+		time.Sleep(7*day - 2*time.Hour)
+		stats := f.Stats()
+		require.NoError(t, f.stop())
+		refused := 0
+		for _, r := range sim.Requests() {
+			if r.Status == 429 {
+				refused++
+			}
+		}
+		require.LessOrEqual(t, refused, 5, "the bucket is kept")
+		kinds := map[string]int{}
+		for _, car := range cars {
+			require.Empty(t, sim.BrokenWindows(car.ID), car.ID)
+			_, all := calls(sim, car.ID, time.Time{})
+			require.LessOrEqual(t, all, 100)
+			require.NotEmpty(t, v.got[car.ID], car.ID)
+			kinds[car.ID[:4]] += all
+		}
+		t.Logf("%v: %s", kinds, stats)
+		require.GreaterOrEqual(t, kinds["keyl"], 40*10)
+		require.GreaterOrEqual(t, kinds["lega"], 20*10)
+		require.GreaterOrEqual(t, kinds["pair"], 140*10)
+	})
+}
+
 // Webhooks carry the data of legacy cars: hardly anything is read, and nothing missed.
 // When they fall silent, the cars are read.
 func TestAWeekWithWebhooks(t *testing.T) {
