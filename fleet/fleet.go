@@ -133,6 +133,14 @@ func New(client *smartcar.Client, config Config) (*Fleet, error) {
 	return f, nil
 }
 
+// Client is the client whose cars the fleet visits.
+func (f *Fleet) Client() *smartcar.Client {
+	if f == nil {
+		return nil
+	}
+	return f.client
+}
+
 // ready returns the error of a Fleet that New has not made.
 func (f *Fleet) ready() error {
 	if f == nil || f.client == nil {
