@@ -20,7 +20,7 @@ const (
 	// Config.Rate allows.
 	firstVisits = 10 * time.Minute
 	// leastRate is how many visits a second begin that are due, however few the cars.
-	leastRate = 2
+	leastRate = 10
 	// catchUp: with each catchUp that the cars are late, visits begin faster once more.
 	catchUp = time.Minute
 	// listPause follows a listing that failed.

@@ -69,8 +69,10 @@ func (f *Fleet) Stats() Stats {
 // String is one line for people. The text may change.
 func (s Stats) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d cars (%d running, %d out), %d visits, %d requests, %d delivered, %d failed",
-		s.Cars, s.Running, s.Retired, s.Visits, s.Requests, s.Delivered, s.Failed)
+	if s.Cars > 0 {
+		fmt.Fprintf(&b, "%d cars (%d running, %d out), ", s.Cars, s.Running, s.Retired)
+	}
+	fmt.Fprintf(&b, "%d visits, %d requests, %d delivered, %d failed", s.Visits, s.Requests, s.Delivered, s.Failed)
 	if s.Late > time.Second {
 		fmt.Fprintf(&b, ", %v late", s.Late.Round(time.Second))
 	}

@@ -6,7 +6,8 @@
 //	config := &river.Config{}
 //	err = jobs.Configure(config)
 //	rc, err := river.NewClient(riverpgxv5.New(pool), config)
-//	err = rc.Start(ctx) // the cars that the store knows get their jobs
+//	err = rc.Start(ctx)
+//	_, err = jobs.Reconcile(ctx, rc) // the cars that the store knows get their jobs
 //	...
 //	err = jobs.Wake(ctx, rc, car) // a webhook event has come
 //
@@ -79,8 +80,8 @@ type Config struct {
 	// Short visits begin at Workers in 100 ms at most.
 	Workers int
 	// Timeout ends a visit, at least a second. Default 6 minutes, since Smartcar may take
-	// 5 to reach a car. When a process dies, its jobs go on elsewhere Timeout and up to a
-	// minute later.
+	// 5 to reach a car. When a process dies, its jobs go on elsewhere after Timeout, or the
+	// JobTimeout of River's client if that is longer, and up to a minute.
 	Timeout time.Duration
 	// Rate is how many cars a second get their first visit when many are new, above 0.
 	// Default 20.
@@ -185,7 +186,9 @@ func (j *Jobs[TTx]) Configure(config *river.Config) error {
 		func() (river.JobArgs, *river.InsertOpts) { return reconcileArgs{}, nil },
 		&river.PeriodicJobOpts{RunOnStart: true},
 	))
-	setDefault(&config.RescueStuckJobsAfter, max(j.config.Timeout, config.JobTimeout)+rescueMargin)
+	longest := config.JobTimeout
+	setDefault(&longest, river.JobTimeoutDefault)
+	setDefault(&config.RescueStuckJobsAfter, max(j.config.Timeout, longest)+rescueMargin)
 	return nil
 }
 
@@ -316,7 +319,9 @@ func (j *Jobs[TTx]) Reconcile(ctx context.Context, rc *river.Client[TTx]) (added
 		now := time.Now()
 		for i := range batch {
 			wait := time.Duration(float64(added+i) / j.config.Rate * float64(time.Second))
-			batch[i].InsertOpts = &river.InsertOpts{ScheduledAt: now.Add(wait)}
+			if wait > time.Second { // less would only be slowed down by River's scheduler
+				batch[i].InsertOpts = &river.InsertOpts{ScheduledAt: now.Add(wait)}
+			}
 		}
 		results, err := rc.InsertMany(ctx, batch)
 		if err != nil {

@@ -227,6 +227,12 @@ func TestNewAndConfigureRefuse(t *testing.T) {
 	require.Greater(t, config.RescueStuckJobsAfter, 6*time.Minute)
 	require.Error(t, jobs.Configure(config), "twice")
 
+	short, err := riverfleet.New[pgx.Tx](f, w.db, riverfleet.Config{Timeout: time.Second})
+	require.NoError(t, err)
+	config = &river.Config{}
+	require.NoError(t, short.Configure(config))
+	require.Greater(t, config.RescueStuckJobsAfter, river.JobTimeoutDefault, "River refuses less")
+
 	var zero riverfleet.Jobs[pgx.Tx]
 	require.ErrorIs(t, zero.Configure(&river.Config{}), smartcar.ErrInvalidArgument)
 	require.ErrorIs(t, zero.Wake(t.Context(), nil, nil), smartcar.ErrInvalidArgument)
