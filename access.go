@@ -56,34 +56,30 @@ type Access struct {
 // when the car can no longer be reached. What Smartcar does not tell for the
 // moment is no error: the Class is ClassUnknown, or the key's state KeyUnknown.
 func (v *Vehicle) Access(ctx context.Context) (*Access, error) {
-	r, err := v.newRequest(ctx, opAccess)
-	if err != nil {
-		return nil, err
-	}
-	c, err := v.core.gate.learned(ctx, r)
+	c, err := v.learned(ctx)
 	if err != nil {
 		return nil, err
 	}
 	return v.core.gate.describe(ctx, v.car, c), nil
 }
 
-// paced is Access for the loops of this package. LookAt is when a loop that sleeps
-// until NextRead has to look again: an owner who adds the key opens the window early.
-func (v *Vehicle) paced(ctx context.Context) (a *Access, lookAt time.Time, err error) {
+// learned loads the record of the car, after learning what can be learned without a turn.
+func (v *Vehicle) learned(ctx context.Context) (car, error) {
 	r, err := v.newRequest(ctx, opAccess)
 	if err != nil {
-		return nil, lookAt, err
+		return car{}, err
 	}
-	g := v.core.gate
-	c, err := g.learned(ctx, r)
-	if err != nil {
-		return nil, lookAt, err
-	}
-	lookAt = g.opts.now().Add(lookAgain)
+	return v.core.gate.learned(ctx, r)
+}
+
+// lookAt is when a loop that sleeps until the next read has to look again: an owner who
+// adds the key opens the window early.
+func (c car) lookAt(g *gate) time.Time {
+	at := g.opts.now().Add(lookAgain)
 	if c.state.MayNeedKey() && g.probe.keyIsFree {
-		lookAt = earlier(lookAt, c.ours(c.state.NextKeyLook()))
+		at = earlier(at, c.ours(c.state.NextKeyLook()))
 	}
-	return g.describe(ctx, v.car, c), lookAt, nil
+	return at
 }
 
 // lookAgain is the longest sleep of a loop that waits for a window: another replica, a
@@ -314,15 +310,15 @@ func (v *Vehicle) tell(ctx context.Context, e policy.Event) error {
 // Errors: that of ctx when it ends, and those of [Vehicle.Access].
 func (v *Vehicle) Wait(ctx context.Context) error {
 	for {
-		a, lookAt, err := v.paced(ctx)
+		c, err := v.learned(ctx)
 		if err != nil {
 			return err
 		}
-		now := v.core.opts.now()
-		if !a.NextRead.After(now) {
+		next, now := v.core.gate.describe(ctx, v.car, c).NextRead, v.core.opts.now()
+		if !next.After(now) {
 			return nil
 		}
-		if err := v.core.opts.clock.Sleep(ctx, max(earlier(a.NextRead, lookAt).Sub(now), time.Second)); err != nil {
+		if err := v.core.opts.clock.Sleep(ctx, max(earlier(next, c.lookAt(v.core.gate)).Sub(now), time.Second)); err != nil {
 			return err
 		}
 	}

@@ -97,6 +97,7 @@ type core struct {
 	links       *keyLinks
 	users       *users.Users
 	visits      *visits
+	wakers      *wakers
 	accounts    *accounts
 }
 
@@ -158,7 +159,7 @@ func newCore(config Config, o *options) *core {
 	c.answers = newAnswerCache(o, stored, c.users)
 	c.links = &keyLinks{o, c.users}
 	c.cars = newCars(o, stored, c.users)
-	c.visits = &visits{o, stored, c.users}
+	c.visits, c.wakers = &visits{o, stored, c.users}, new(wakers)
 	c.gate = &gate{
 		opts: o, pause: c.pause, cars: c.cars, links: c.links, answers: c.answers, allowances: newAllowances(o), budgets: newBudgets(o, stored), underway: underway.New[shared](maxDetached),
 		reserve: o.reserveLease(), lease: o.lease(),
