@@ -92,7 +92,7 @@ func (g *gate) describe(ctx context.Context, ref carRef, c car) *Access {
 	a := &Access{Class: publicClass(s.Class()), Key: keyStatus(s), Wake: publicWake(s.Wake())}
 	next := s.NextUseful(c.now(), g.opts.policyRules())
 	a.NextRead, a.Rule = c.ours(next.Next), publicRules[next.Rule]
-	if until := g.pause.end(); until.After(g.opts.now()) && until.After(a.NextRead) {
+	if until := g.pause.end(); until.After(a.NextRead) {
 		a.NextRead, a.Rule = until, RuleApplication
 	}
 	if next := g.allowances.next(ref.id); next.After(a.NextRead) {

@@ -104,14 +104,15 @@ func accountKey(vehicleID string) string { return "budget/car/" + vehicleID }
 type budgets struct {
 	opts    *options
 	budget  Budget
+	log     func(ctx context.Context, r *request, why ...slog.Attr) // a refusal
 	records records.Records
 	taking  records.Flights
 
 	mu      sync.Mutex
 	cars    *lru.Cache[string, block]
 	bucket  bucketBlockOf
-	reset   uint64 // the operator's last word
-	resetAt time.Time
+	reset   uint64        // the operator's last word
+	resetAt time.Duration // when it was asked for, by the time that has passed; 0 is never
 }
 
 // block is what this process has taken of a car's calls.
@@ -127,8 +128,8 @@ type block struct {
 // bucketBlockOf is what this process has taken of the application's requests.
 type bucketBlockOf struct {
 	left  int
-	until time.Time // when what is left goes back, by our clock
-	next  time.Time // when the bucket may be asked again
+	until time.Duration // when what is left goes back, by the time that has passed
+	next  time.Duration // when the bucket may be asked again, by the same
 }
 
 // storedAccount and storedBucket are distinct in every write; see records.Swap.
@@ -146,11 +147,11 @@ type storedReset struct {
 	Reset uint64 `json:"reset"`
 }
 
-func newBudgets(o *options, r records.Records) *budgets {
+func newBudgets(o *options, r records.Records, log func(context.Context, *request, ...slog.Attr)) *budgets {
 	if o.budget == nil {
 		return nil
 	}
-	return &budgets{opts: o, budget: *o.budget, records: r, cars: lru.New[string, block](max(o.cacheSize, leastUserCars))}
+	return &budgets{opts: o, log: log, budget: *o.budget, records: r, cars: lru.New[string, block](max(o.cacheSize, leastUserCars))}
 }
 
 // cost is how many calls of a car's month a request takes.
@@ -208,12 +209,12 @@ func (b *budgets) refuse(ctx context.Context, r *request) error {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	now := b.opts.now()
-	if b.bucket.left <= 0 && b.bucket.next.After(now.Add(bucketPause)) {
-		return b.refused(ctx, r, RuleApplication, b.bucket.next)
+	now, elapsed := b.opts.now(), b.opts.clock.Elapsed()
+	if b.bucket.left <= 0 && b.bucket.next > elapsed+bucketPause {
+		return b.refused(ctx, r, RuleApplication, now.Add(b.bucket.next-elapsed))
 	}
 	blk, _ := b.cars.Get(r.car.id)
-	thisMonth := blk.account.IsOf(now.Add(blk.toStore), b.reset) && b.resetAt.Add(resetTrust).After(now)
+	thisMonth := blk.account.IsOf(now.Add(blk.toStore), b.reset) && b.resetAt > 0 && elapsed-b.resetAt < resetTrust
 	if cost := b.cost(r); thisMonth && cost > blk.left && blk.full > 0 && cost >= blk.full {
 		return b.refused(ctx, r, RuleBudget, b.nextMonth(r.car))
 	}
@@ -229,7 +230,7 @@ func (b *budgets) nextMonth(car carRef) time.Time {
 }
 
 func (b *budgets) refused(ctx context.Context, r *request, rule Rule, next time.Time) error {
-	b.opts.logRefusal(ctx, r, slog.String("rule", string(rule)), slog.Time("next_allowed", next))
+	b.log(ctx, r, slog.String("rule", string(rule)), slog.Time("next_allowed", next))
 	limit := &RateLimitError{Operation: r.op, VehicleID: r.car.id, NextAllowed: next, Rule: rule, Local: true}
 	if rule == RuleApplication {
 		limit.VehicleID = ""
@@ -385,11 +386,10 @@ func (b *budgets) spendRequest(ctx context.Context, r *request) error {
 	}
 	for {
 		b.mu.Lock()
-		now := b.opts.now()
+		elapsed := b.opts.clock.Elapsed()
 		blk := &b.bucket
-		ready := blk.left > 0 && now.Before(blk.until)
-		waits := !ready && blk.next.After(now)
-		next := blk.next
+		ready := blk.left > 0 && elapsed < blk.until
+		wait := blk.next - elapsed
 		if ready {
 			blk.left--
 		}
@@ -397,9 +397,9 @@ func (b *budgets) spendRequest(ctx context.Context, r *request) error {
 		switch {
 		case ready:
 			return nil
-		case waits && r.isRefusable():
-			return b.refused(ctx, r, RuleApplication, next)
-		case waits:
+		case wait > 0 && r.isRefusable():
+			return b.refused(ctx, r, RuleApplication, b.opts.now().Add(wait))
+		case wait > 0:
 			return nil // Smartcar decides
 		}
 		if err := b.taking.Do(ctx, bucketKey, func() error { return b.fill(ctx) }); err != nil {
@@ -429,14 +429,14 @@ func (b *budgets) fill(ctx context.Context) error {
 	})
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	now := b.opts.now()
+	elapsed := b.opts.clock.Elapsed()
 	if err != nil {
 		b.bucket.left += left
 		return err
 	}
-	b.bucket = bucketBlockOf{left: b.bucket.left + taken, until: now.Add(bucketTime)}
+	b.bucket = bucketBlockOf{left: b.bucket.left + taken, until: elapsed + bucketTime}
 	if taken == 0 {
-		b.bucket.next = now.Add(max(wait, bucketPause))
+		b.bucket.next = elapsed + max(wait, bucketPause)
 	}
 	return nil
 }
@@ -444,7 +444,7 @@ func (b *budgets) fill(ctx context.Context) error {
 // lastReset returns the operator's last word, as of the last minute.
 func (b *budgets) lastReset(ctx context.Context) (uint64, error) {
 	b.mu.Lock()
-	reset, fresh := b.reset, b.opts.now().Sub(b.resetAt).Abs() < resetTrust && !b.resetAt.IsZero()
+	reset, fresh := b.reset, b.resetAt > 0 && b.opts.clock.Elapsed()-b.resetAt < resetTrust
 	b.mu.Unlock()
 	if fresh {
 		return reset, nil
@@ -455,7 +455,7 @@ func (b *budgets) lastReset(ctx context.Context) (uint64, error) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.reset, b.resetAt = r.Reset, b.opts.now()
+	b.reset, b.resetAt = r.Reset, max(b.opts.clock.Elapsed(), 1)
 	return r.Reset, nil
 }
 
@@ -540,6 +540,6 @@ func (c *Client) ResetBudget(ctx context.Context) error {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.reset, b.resetAt = reset.Reset, b.opts.now()
+	b.reset, b.resetAt = reset.Reset, max(b.opts.clock.Elapsed(), 1)
 	return nil
 }

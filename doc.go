@@ -308,8 +308,10 @@
 //	ErrMalformedCallback                    The same.
 //	ErrUntrustedVirtualKeyURL               Somebody may have tampered with the link. Do not show it.
 //	ErrStore                                The store failed; see below.
+//	store.ErrCannotList                     Client.Vehicles: the store cannot say what it holds.
 //	store.ErrSealed                         Inside an ErrStore: the keys given to store.NewSealed do not open a record.
 //	ErrNotRequested                         The snapshot was not asked for this.
+//	ErrHandlerPanicked                      Visit: the handler panicked; it is called again after a pause.
 //	ErrTakesTurn                            WithoutTurn: the car would be asked, and nothing is kept.
 //	ErrKeyNotNeeded                         WaitForKey: the car takes no key.
 //	ErrWebhookRefused                       A delivery was not taken: its signature, its form, your handler or the store.
@@ -404,6 +406,17 @@
 // in-memory transport, neither is needed.
 //
 // Times in results and errors are in UTC.
+//
+// Clocks may be wrong. There are three: the store's, that of the machine, and the
+// time that passes in this process, which nobody sets. A window opens when none of
+// them objects, as far as it is known when the turn was used: the store's clock
+// dates the records (the machine's does for a store without one), a process objects
+// to a jump of it that it has seen, and a young process asks its machine as well.
+// So a clock that is wrong may lengthen a window by as much as it is wrong, and
+// shortens none, unless all of them are. What a clock has dated in the future counts
+// from when it is found. Pauses and kept answers end after a length of time, and no
+// error of a clock ends a login. While a machine is suspended no time passes for its
+// processes: their windows last longer by that.
 //
 // # Memory
 //

@@ -40,7 +40,8 @@ type options struct {
 	// budget is nil unless calls are counted.
 	budget  *Budget
 	mode    ConnectMode
-	clock   Clock
+	clock   *clocks.Clock
+	steady  clocks.Steady // the same, never stepped: for what only this process remembers
 	rules   Rules
 	timeout time.Duration
 	grace   time.Duration // for which a used refresh token is honored
@@ -100,7 +101,7 @@ func defaultOptions() options {
 		retry:     RetryPolicy{MaxAttempts: 3, BaseDelay: 500 * time.Millisecond, MaxDelay: 10 * time.Second},
 		keyDomain: defaultKeyDomain,
 		cacheSize: 10_000,
-		clock:     clocks.System{},
+		clock:     clocks.New(clocks.NewSystem()),
 		rules:     DefaultRules(),
 		timeout:   310 * time.Second,
 		grace:     time.Minute,
@@ -438,13 +439,13 @@ func WithMode(mode ConnectMode) Option {
 	}
 }
 
-// WithClock replaces the computer's clock, for tests and simulations.
+// WithClock replaces the computer's clock, for tests and simulations: see [Clock].
 func WithClock(clock Clock) Option {
 	return func(o *options) error {
 		if clock == nil {
 			return argumentError("WithClock", "the clock is nil; leave the option out for the computer's")
 		}
-		o.clock = clock
+		o.clock = clocks.New(clock)
 		return nil
 	}
 }

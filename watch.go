@@ -84,7 +84,8 @@ func (v *Vehicle) Watch(ctx context.Context, want ...Operation) iter.Seq2[*Snaps
 // watch is one loop of Watch. Its step has a mark that is not stored.
 type watch struct {
 	step
-	readAt time.Time // when the car was read last, by the store's clock
+	reads int           // so far
+	read  time.Duration // when the last one was, by the time that has passed
 }
 
 // look reads the car if that is due, and else takes what webhooks have brought, which may
@@ -93,7 +94,7 @@ func (w *watch) look(ctx context.Context, due bool) (*Snapshot, error) {
 	if due {
 		snapshot, err := w.vehicle.Snapshot(ctx, w.want...)
 		if limit, ok := errors.AsType[*RateLimitError](err); !ok || !limit.Local {
-			w.readAt = w.stored()
+			w.reads, w.read = w.reads+1, w.vehicle.core.opts.clock.Elapsed()
 		}
 		return snapshot, err
 	}
@@ -195,8 +196,12 @@ func (w *watch) untilNext(ctx context.Context, err error) time.Duration {
 	case dated:
 		lookAt = c.lookAt(w.vehicle.core.gate)
 	default:
-		w.toStore = c.answered.Sub(c.replied)
-		next = c.ours(w.next(ctx, c, w.readAt).Next)
+		w.toStore = c.now().Sub(now)
+		var readAt time.Time
+		if w.reads > 0 {
+			readAt = c.now().Add(w.read - w.vehicle.core.opts.clock.Elapsed())
+		}
+		next = c.ours(w.next(ctx, c, readAt).Next)
 		if c.state.MayNeedKey() {
 			lookAt = c.lookAt(w.vehicle.core.gate)
 			break
@@ -285,10 +290,11 @@ func (e *KeyNotNeededError) Is(target error) bool { return target == ErrKeyNotNe
 //
 // https://smartcar.com/docs/help/oem-integrations/tesla/virtual-key-tesla
 func (v *Vehicle) WaitForKey(ctx context.Context) (KeyStatus, error) {
-	if _, err := v.newRequest(ctx, opKeyStatus); err != nil {
+	r, err := v.newRequest(ctx, opKeyStatus)
+	if err != nil {
 		return KeyStatus{}, err
 	}
-	w := keyWait{gate: v.core.gate, reach: v.core.reach, vehicle: v}
+	w := keyWait{gate: v.core.gate, reach: v.core.reach, car: v.car, request: *r, grant: v.grantID}
 	for {
 		status, err := w.look(ctx)
 		switch {
@@ -309,10 +315,12 @@ func (v *Vehicle) WaitForKey(ctx context.Context) (KeyStatus, error) {
 type keyWait struct {
 	gate    *gate
 	reach   reach
-	vehicle *Vehicle
+	car     carRef
+	request request // for the status, without a credential that is still good
+	grant   string  // see User.Vehicle
 
 	reads  int           // status reads so far, those of others included
-	last   time.Time     // the newest of them, by our clock
+	last   time.Duration // the newest of them, by the time that has passed
 	pause  time.Duration // from last to the next one
 	newest time.Time     // when the newest evidence was asked for, as stored
 }
@@ -320,10 +328,10 @@ type keyWait struct {
 // look looks once. "Not yet" is a status that is not KeyInstalled, or an error that may
 // pass.
 func (w *keyWait) look(ctx context.Context) (KeyStatus, error) {
-	if err := w.reach.connected(ctx, w.vehicle.car.user); err != nil {
+	if err := w.reach.connected(ctx, w.car.user); err != nil {
 		return KeyStatus{}, err
 	}
-	c, err := w.gate.cars.load(ctx, w.vehicle.car)
+	c, err := w.gate.cars.load(ctx, w.car)
 	if err == nil && c.state.WantsClass(c.now()) && w.reads < keyWaitReads {
 		w.count()
 		c, err = w.learned(ctx)
@@ -341,11 +349,16 @@ func (w *keyWait) look(ctx context.Context) (KeyStatus, error) {
 	return w.status(c.state, c.now())
 }
 
-// learned loads the record, after learning the class and the status of the key. It
-// makes a new request each time: while we waited, the grant may have ended, and the
-// user may have another one.
+// authorized returns a request for the status with a credential of now: while
+// WaitForKey waited, the grant may have ended, and the user may have another one.
+func (w *keyWait) authorized(ctx context.Context) (*request, error) {
+	r := w.request
+	return &r, w.reach.authorize(ctx, &r, w.grant)
+}
+
+// learned loads the record, after learning the class and the status of the key.
 func (w *keyWait) learned(ctx context.Context) (car, error) {
-	r, err := w.vehicle.newRequest(ctx, opKeyStatus)
+	r, err := w.authorized(ctx)
 	if err != nil {
 		return car{}, err
 	}
@@ -361,7 +374,7 @@ func (w *keyWait) countOthers(c car) {
 	if !w.newest.IsZero() || w.reads > 0 {
 		w.count()
 	}
-	w.newest, w.last = at, c.ours(at)
+	w.newest, w.last = at, w.gate.opts.clock.Elapsed()-max(0, c.now().Sub(at))
 }
 
 func (w *keyWait) count() {
@@ -371,7 +384,7 @@ func (w *keyWait) count() {
 	}
 	w.pause += rand.N(w.pause / 4) // jitter, so that replicas spread
 	w.reads++
-	w.last = w.gate.opts.now()
+	w.last = w.gate.opts.clock.Elapsed()
 }
 
 func (w *keyWait) due(c car) bool {
@@ -379,7 +392,7 @@ func (w *keyWait) due(c car) bool {
 	switch {
 	case s.TakesNoKey() || w.reads >= keyWaitReads || !w.gate.probe.keyIsFree:
 		return false
-	case !w.last.IsZero() && w.gate.opts.now().Before(w.last.Add(max(w.pause, keyWaitFirst))):
+	case (w.reads > 0 || !w.newest.IsZero()) && w.gate.opts.clock.Elapsed() < w.last+max(w.pause, keyWaitFirst):
 		return false
 	case s.Key() == policy.KeyUnavailable:
 		return s.WantsKey(c.now()) // the owner has connected again
@@ -391,7 +404,7 @@ func (w *keyWait) due(c car) bool {
 
 // ask reads the status once for all who wait in this process.
 func (w *keyWait) ask(ctx context.Context) (car, error) {
-	r, err := w.vehicle.newRequest(ctx, opKeyStatus)
+	r, err := w.authorized(ctx)
 	if err == nil {
 		err = w.gate.askKey(ctx, r)
 	}
@@ -399,7 +412,7 @@ func (w *keyWait) ask(ctx context.Context) (car, error) {
 	if err != nil && !keyStatusNeverHad(err) {
 		return car{}, err
 	}
-	c, err := w.gate.cars.load(ctx, w.vehicle.car)
+	c, err := w.gate.cars.load(ctx, w.car)
 	if err == nil {
 		w.newest = c.state.KeyAt()
 	}
@@ -409,7 +422,7 @@ func (w *keyWait) ask(ctx context.Context) (car, error) {
 func (w *keyWait) status(s policy.State, now time.Time) (KeyStatus, error) {
 	switch {
 	case s.TakesNoKey():
-		return KeyStatus{}, &KeyNotNeededError{VehicleID: w.vehicle.car.id, Class: publicClass(s.Class())}
+		return KeyStatus{}, &KeyNotNeededError{VehicleID: w.car.id, Class: publicClass(s.Class())}
 	case s.Key() != policy.KeyInstalled:
 		return KeyStatus{}, nil
 	case (s.WantsKey(now) || s.WantsFreshKey(now)) && w.reads < keyWaitReads && w.gate.probe.keyIsFree:

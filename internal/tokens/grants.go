@@ -15,6 +15,15 @@ const (
 	// refreshLife is how long a refresh token lives. It is documented; the answer
 	// does not say it.
 	refreshLife = 60 * 24 * time.Hour
+	// grantTTL keeps a grant until it has ended: a store's clock that is months
+	// ahead for a minute must not end a login. Smartcar says when it has.
+	grantTTL = 0
+	// pendingTTL drops a grant that nobody has confirmed.
+	pendingTTL = refreshLife
+	// clocksApart is how far the clocks of two processes may be apart. A pair that was
+	// obtained later than that, in the future, was dated by a clock that was wrong: how
+	// old it is cannot be told.
+	clocksApart = time.Hour
 	// refreshTries is how often one refresh token is tried on unclear answers.
 	refreshTries = 3
 	// notCoveredTime is how long a car is remembered that the grant does not reach.
@@ -38,7 +47,7 @@ type grantRecord struct {
 }
 
 func (r *grantRecord) fresh(now time.Time) bool {
-	return r.AccessToken != "" && now.Before(r.Expires.Add(-skew))
+	return r.AccessToken != "" && now.Before(r.Expires.Add(-skew)) && r.ObtainedAt.Sub(now) <= clocksApart
 }
 
 // setPair puts a new pair in and takes the lease out: the renewal is over.
@@ -67,6 +76,7 @@ type Timing struct {
 type Grants struct {
 	records  records.Records
 	clock    records.Clock
+	steady   records.Clock // for what is remembered in this process
 	users    *users.Users
 	exchange Exchange
 	judge    Judge
@@ -87,11 +97,11 @@ type cachedGrant struct {
 }
 
 // NewGrants returns the grants in a store.
-func NewGrants(r records.Records, clock records.Clock, u *users.Users, exchange Exchange, judge Judge, timing Timing) *Grants {
+func NewGrants(r records.Records, clock, steady records.Clock, u *users.Users, exchange Exchange, judge Judge, timing Timing) *Grants {
 	return &Grants{
-		records: r, clock: clock, users: u, exchange: exchange, judge: judge, timing: timing,
+		records: r, clock: clock, steady: steady, users: u, exchange: exchange, judge: judge, timing: timing,
 		leases: leases[grantRecord, *grantRecord]{
-			records: r, clock: clock, ttl: refreshLife, length: timing.Lease, poll: timing.Poll,
+			records: r, clock: clock, ttl: grantTTL, length: timing.Lease, poll: timing.Poll,
 			patience: refreshTries * timing.Lease, grace: timing.Grace, absent: ErrEnded,
 		},
 		cached:     lru.New[string, *cachedGrant](recentGrants),
@@ -137,7 +147,7 @@ func (g *Grants) Replace(ctx context.Context, id, car string, refused []string) 
 	case r.header[0] != refused[0]:
 		return false, nil
 	}
-	if at, ok := g.notCovered.Get(id + "/" + car); ok && g.clock.Now().Sub(at) < notCoveredTime {
+	if at, ok := g.notCovered.Get(id + "/" + car); ok && g.steady.Now().Sub(at) < notCoveredTime {
 		return false, ErrNoOther
 	}
 	_, err = g.refreshed(ctx, id, func(now *grantRecord) bool { return now.AccessToken != r.AccessToken })
@@ -146,13 +156,14 @@ func (g *Grants) Replace(ctx context.Context, id, car string, refused []string) 
 
 // NotCovered remembers a car for which a new token was refused, too, so that not
 // every request for this car renews the tokens.
-func (g *Grants) NotCovered(id, car string) { g.notCovered.Put(id+"/"+car, g.clock.Now()) }
+func (g *Grants) NotCovered(id, car string) { g.notCovered.Put(id+"/"+car, g.steady.Now()) }
 
 // Renew refreshes a grant whose refresh token has less than within to live, and a
 // grant whose last refresh was begun and never finished.
 func (g *Grants) Renew(ctx context.Context, id string, within time.Duration) error {
 	_, err := g.refreshed(ctx, id, func(r *grantRecord) bool {
-		return r.LeaseID == "" && r.ObtainedAt.Add(refreshLife).Sub(g.clock.Now()) >= within
+		now := g.clock.Now()
+		return r.LeaseID == "" && r.ObtainedAt.Add(refreshLife).Sub(now) >= within && r.ObtainedAt.Sub(now) <= clocksApart
 	})
 	return err
 }

@@ -48,7 +48,7 @@ func (f *failing) CompareAndSwap(ctx context.Context, key string, old store.Revi
 func newGrants(s store.Store, exchange Exchange) (*Grants, *users.Users) {
 	r := records.New(s, clock{})
 	u := users.New(r, clock{}, 100)
-	return NewGrants(r, clock{}, u, exchange, judge, Timing{
+	return NewGrants(r, clock{}, clock{}, u, exchange, judge, Timing{
 		Grace: time.Minute, Lease: 15 * time.Second, Poll: 200 * time.Millisecond,
 		Pause: 500 * time.Millisecond, StorePause: 500 * time.Millisecond, StorePauseMax: 10 * time.Second,
 	}), u

@@ -109,7 +109,7 @@ func (g *Grants) storePair(ctx context.Context, id string, pair newPair) (*cache
 // last works. Nobody can tell which one that is, so the second refresh token is kept
 // as the spare one until one of the two has worked.
 func (g *Grants) putPair(ctx context.Context, id string, pair newPair) (grantRecord, error) {
-	return records.Change(ctx, g.records, grantKey(id), refreshLife, func(r *grantRecord, found bool, _ time.Time) error {
+	return records.Change(ctx, g.records, grantKey(id), grantTTL, func(r *grantRecord, found bool, _ time.Time) error {
 		switch {
 		case !found:
 			return ErrEnded // forgotten meanwhile: nothing may be kept
@@ -162,7 +162,7 @@ func (g *Grants) Revive(ctx context.Context, userID string) (revived bool) {
 func (g *Grants) useSpare(ctx context.Context, id string, refused grantRecord) (spare grantRecord, ok bool, err error) {
 	ctx, cancel := contexts.Detached(ctx)
 	defer cancel()
-	r, err := records.Change(ctx, g.records, grantKey(id), refreshLife, func(r *grantRecord, found bool, now time.Time) error {
+	r, err := records.Change(ctx, g.records, grantKey(id), grantTTL, func(r *grantRecord, found bool, now time.Time) error {
 		if !found || r.RefreshToken != refused.RefreshToken || r.Spare == "" {
 			return records.ErrUnchanged
 		}

@@ -99,7 +99,7 @@ func (r *Record) add(a Arrival) {
 // Users are those of one store. They are safe for concurrent use.
 type Users struct {
 	records records.Records
-	clock   records.Clock
+	steady  records.Clock // for what is remembered in this process
 	recent  *lru.Cache[string, recent]
 	cars    *lru.Cache[carKey, knownCar]
 	trees   trees
@@ -125,9 +125,9 @@ const (
 
 // New returns the users of a store. This process remembers which users have
 // which cars, for so many cars.
-func New(r records.Records, clock records.Clock, cars int) *Users {
+func New(r records.Records, steady records.Clock, cars int) *Users {
 	return &Users{
-		records: r, clock: clock,
+		records: r, steady: steady,
 		recent: lru.New[string, recent](recentUsers),
 		cars:   lru.New[carKey, knownCar](cars),
 		trees:  trees{records: r, full: lru.New[nodeKey, fullNode](recentNodes)},
@@ -181,11 +181,11 @@ func (u *Users) Recent(id string) (r *Record, fresh bool) {
 	if !ok || c.record.Forgotten {
 		return nil, false
 	}
-	return c.record, u.clock.Now().Sub(c.at) < recentTime
+	return c.record, u.steady.Now().Sub(c.at) < recentTime
 }
 
 func (u *Users) remember(id string, r *Record) *Record {
-	u.recent.Put(id, recent{r, u.clock.Now()})
+	u.recent.Put(id, recent{r, u.steady.Now()})
 	return r
 }
 
