@@ -2,7 +2,6 @@ package fleet_test
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -254,8 +253,8 @@ func TestForgetAndPause(t *testing.T) {
 		require.Len(t, sim.Requests(), asked)
 		require.Zero(t, f.Stats().Cars)
 		require.NoError(t, f.stop())
-		for range client.Vehicles(t.Context()) {
-			t.Error("a forgotten user was made known again")
+		for v, err := range client.Vehicles(t.Context()) {
+			t.Error("a forgotten user was made known again", v, err)
 		}
 	})
 }
@@ -378,6 +377,6 @@ func TestRunEnds(t *testing.T) {
 		require.NoError(t, <-done)
 		require.NoError(t, f.Run(ctx, nil), "it can run again")
 		_, err = f.Visit(t.Context(), nil)
-		require.True(t, errors.Is(err, smartcar.ErrInvalidArgument))
+		require.ErrorIs(t, err, smartcar.ErrInvalidArgument)
 	})
 }

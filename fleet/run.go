@@ -104,7 +104,8 @@ func (f *Fleet) Run(ctx context.Context, cars iter.Seq2[*smartcar.Vehicle, error
 	}()
 	err := g.loop(ctx, visiting, listed)
 	endListing()
-	<-listed // closed at last, or by its last word
+	for range listed { // until it is closed
+	}
 	return errors.Join(err, g.drain(cancel))
 }
 

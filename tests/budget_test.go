@@ -100,7 +100,7 @@ func TestBudgetOfABatch(t *testing.T) {
 		client := newClient(t, sim, budgetOf(5, 0))
 		v := client.User(connect(t, sim, client).UserID).Vehicle(smartcartest.ModelY)
 		_, err := v.Snapshot(t.Context(), want...) // attributes and the status of the key were counted
-		requireRule(t, err, smartcar.RuleBudget)
+		_ = requireRule(t, err, smartcar.RuleBudget)
 		_, err = v.Battery(t.Context())
 		require.NoError(t, err, "the turn was not taken")
 	})
@@ -125,7 +125,7 @@ func TestReplicasShareTheBudget(t *testing.T) {
 					for range 100 {
 						_, err := client.User(user).Vehicle(smartcartest.MachE).Battery(t.Context())
 						if err != nil {
-							requireRule(t, err, smartcar.RuleBudget)
+							_ = requireRule(t, err, smartcar.RuleBudget)
 						}
 						time.Sleep(time.Minute)
 					}
@@ -176,7 +176,7 @@ func TestLimitOfTheApplicationHere(t *testing.T) {
 				limit := requireRule(t, err, smartcar.RuleApplication)
 				require.True(t, limit.Local, "%v", err)
 				require.True(t, limit.NextAllowed.After(time.Now()))
-				require.LessOrEqual(t, limit.NextAllowed.Sub(time.Now()), 31*time.Second)
+				require.LessOrEqual(t, time.Until(limit.NextAllowed), 31*time.Second)
 				refused++
 			}
 			time.Sleep(7 * time.Second)
@@ -231,8 +231,8 @@ func TestResetBudget(t *testing.T) {
 		for range 12 {
 			_ = read(client)
 		}
-		requireRule(t, read(client), smartcar.RuleBudget)
-		requireRule(t, read(other), smartcar.RuleBudget)
+		_ = requireRule(t, read(client), smartcar.RuleBudget)
+		_ = requireRule(t, read(other), smartcar.RuleBudget)
 		require.NoError(t, client.ResetBudget(t.Context()))
 		require.NoError(t, read(client))
 		time.Sleep(time.Minute + time.Second)
@@ -241,8 +241,8 @@ func TestResetBudget(t *testing.T) {
 
 		// Smartcar's own word is forgotten as well.
 		sim.Inject(smartcartest.Fault{Path: "/battery", ErrorType: "BILLING", ErrorCode: "VEHICLE_REQUEST_LIMIT"})
-		requireRule(t, read(client), smartcar.RuleBudget)
-		requireRule(t, read(client), smartcar.RuleBudget)
+		_ = requireRule(t, read(client), smartcar.RuleBudget)
+		_ = requireRule(t, read(client), smartcar.RuleBudget)
 		require.NoError(t, client.ResetBudget(t.Context()))
 		require.NoError(t, read(client))
 	})

@@ -42,10 +42,10 @@ func TestREADMEQuickStart(t *testing.T) {
 	require.Equal(t, "go run ./examples/quickstart\ngo test ./...\n", commands[0])
 }
 
-// exampleFiles are tests, of the root package and of modules that have what this
-// one must not require, which compile and run what the README shows in parts.
+// exampleFiles are tests and examples, of the root package and of modules that have what
+// this one must not require, which compile and run what the README shows in parts.
 var exampleFiles = [...]string{
-	"example_test.go", "example_v3_test.go", "keypage/example_test.go", "examples/fleet/stores_test.go",
+	"example_test.go", "example_v3_test.go", "keypage/example_test.go", "examples/fleet/stores_test.go", "examples/fleet/core.go",
 }
 
 // TestREADMESnippets: a program or a test is compiled, and run if it is a
