@@ -27,6 +27,7 @@ type gate struct {
 	probe   *probe
 	// allowances know the cars whose month is used up.
 	allowances *allowances
+	budgets    *budgets // nil if calls are not counted
 	// How long a turn is held: before its request leaves, see reserveLease, and
 	// from then on.
 	reserve, lease time.Duration
@@ -64,6 +65,11 @@ func (g *gate) guarding(next layer) layer {
 		if g.allowances.any.Load() {
 			if err := g.allowances.refuse(r); err != nil {
 				g.logRefusal(ctx, r, slog.String("rule", string(RuleBudget)), slog.Time("next_allowed", g.allowances.next(r.car.id)))
+				return attempt{}, err
+			}
+		}
+		if g.budgets != nil {
+			if err := g.budgets.refuse(ctx, r); err != nil {
 				return attempt{}, err
 			}
 		}
