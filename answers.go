@@ -118,7 +118,10 @@ func (c *answerCache) keep(ctx context.Context, ref answerRef, began time.Time, 
 			continue
 		}
 		p.value = nil // the caller may change it
-		if len(p.body) >= largeBody {
+		switch {
+		case p.list != nil:
+			p.body = nil // the list has all of it
+		case len(p.body) >= largeBody:
 			p = p.pack()
 		}
 		k.answers[answerKey{scope: ref.scope, op: p.op.name, units: ref.units}] = p

@@ -131,7 +131,7 @@ func (s *storedAnswers) keep(ctx context.Context, ref answerRef, began time.Time
 		return
 	}
 	parts = slices.DeleteFunc(slices.Clone(parts), func(p part) bool {
-		return p.err != nil || p.op.kind != KindData || p.op.mayTellPlace() && !s.bounds.Location || !json.Valid(p.body)
+		return p.err != nil || p.op.kind != KindData || p.op.mayTellPlace() && !s.bounds.Location || p.list == nil && !json.Valid(p.body)
 	})
 	ctx, cancel := contexts.Detached(ctx)
 	defer cancel()
@@ -150,7 +150,7 @@ func (s *storedAnswers) keep(ctx context.Context, ref answerRef, began time.Time
 		}
 		for _, p := range parts {
 			r.put(storedAnswer{
-				Scope: ref.scope, Operation: p.op.name, Units: ref.units, Body: p.body,
+				Scope: ref.scope, Operation: p.op.name, Units: ref.units, Body: p.json(),
 				RequestID: p.meta.RequestID, UnitSystem: p.meta.UnitSystem,
 				RecordedAt: p.meta.RecordedAt, FetchedAt: p.meta.FetchedAt, ReceivedAt: p.meta.ReceivedAt.Add(toStore),
 				Pushed: p.pushed, Sequence: p.sequence, Connect: ref.connect,

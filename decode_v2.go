@@ -186,6 +186,9 @@ func (w oilV2) reading() *EngineOilReading {
 // enum folds the case in which makes spell an enumeration.
 func enum(s lenient.String) string { return strings.ToUpper(string(s)) }
 
+// word is a text that makes spell in either case.
+func word(v lenient.Value) string { return strings.ToUpper(v.Text()) }
+
 type openingV2 struct {
 	Type   lenient.String `json:"type"`
 	Status lenient.String `json:"status"`

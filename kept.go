@@ -1,6 +1,7 @@
 package smartcar
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -45,8 +46,9 @@ func (p part) handedOut(units UnitSystem, stale bool) part {
 	if p.pushed {
 		p.meta.Source = SourceWebhook
 	}
-	if p.meta.UnitSystem == "" {
-		p.meta.UnitSystem = units
+	p.meta.UnitSystem = cmp.Or(p.meta.UnitSystem, units)
+	if p.value != nil {
+		p.value.setMeta(p.meta)
 	}
 	return p
 }
@@ -109,7 +111,8 @@ func (v *Vehicle) lastAnswer(ctx context.Context, r *request, op *operation) (pa
 	if !ok || !v.permitted(ctx, r, p) {
 		return part{}, false
 	}
-	_, err := decoded(v.core.wire, p)
+	p.meta.UnitSystem = cmp.Or(p.meta.UnitSystem, r.units)
+	p, err := decoded(v.core.wire, p)
 	return p, err == nil
 }
 
@@ -148,11 +151,11 @@ func (v *Vehicle) notInList(ctx context.Context, r *request, op *operation) (par
 	if !ok || v.core.wire.kind(op) != KindData || !v.repeated(r, list) {
 		return part{}, false
 	}
-	read, err := decodeSignals(&answer{body: list.body})
+	signals, err := listOf(list.body, list.list)
 	if err != nil {
 		return part{}, false
 	}
-	p := (wireV3{}).part(op, read.content(), list.meta)
+	p := (wireV3{}).part(op, signals, list.meta)
 	p.callerErr = p.err
 	return p, p.err != nil
 }

@@ -104,7 +104,7 @@ type operation struct {
 
 	v3       string         // path below the vehicle on v3, where it is no signal
 	signals  []signals.Code // the v3 signals that make up the result
-	decodeV3 decoder
+	decodeV3 decoderV3
 }
 
 // versions says which versions of the API have an operation.
@@ -116,8 +116,8 @@ const (
 	onlyV3
 )
 
-// A decoder turns the body of an answer into the typed result of its row, with
-// numbers in units as far as the body names its own.
+// A decoder turns the body of an answer of API v2.0 into the typed result of its
+// row, with numbers in units as far as the body names its own.
 type decoder func(body json.RawMessage, units UnitSystem) (reading, error)
 
 // A reading is the typed result of a read.

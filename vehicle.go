@@ -192,7 +192,7 @@ func (v *Vehicle) Snapshot(ctx context.Context, want ...Operation) (*Snapshot, e
 	if err != nil {
 		return nil, err
 	}
-	return &Snapshot{wire: v.core.wire, parts: func() []part { return parts }}, nil
+	return newSnapshot(v.core.wire, parts), nil
 }
 
 // A Request is anything the typed methods do not cover, such as a
@@ -339,7 +339,7 @@ func decoded(w wire, p part) (part, error) {
 	}
 	if p.value == nil {
 		var err error
-		if p.value, err = w.decode(p.op, p.body, p.meta.UnitSystem); err != nil {
+		if p.value, err = p.decode(w); err != nil {
 			return part{}, &Error{Operation: p.op.name, StatusCode: http.StatusOK, RequestID: p.meta.RequestID, Err: err}
 		}
 		p.value.setMeta(p.meta)

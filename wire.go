@@ -73,8 +73,9 @@ type answer struct {
 	parts  []part         // of a read, in the order of its operations
 	result *CommandResult // of a typed command
 
-	observed observation // what a read showed beside what it was for
-	list     *signalSet  // of v3: the whole list of signals, nil if it is none
+	observed observation     // what a read showed beside what it was for
+	list     *signalSet      // of v3: the whole list of signals, nil if it is none
+	vehicle  json.RawMessage // of v3: the vehicle that the list includes, nil if none
 }
 
 // isNoContent reports that the answer is complete without a body.
@@ -86,7 +87,8 @@ func (a *answer) isNoContent() bool {
 type part struct {
 	op        *operation
 	body      json.RawMessage
-	value     reading // body decoded, with meta; nil for a kept part, which is decoded anew
+	list      *signalSet // of v3, in place of body: the signals that it is made of are in it
+	value     reading    // decoded, with meta; nil for a kept part, which is decoded anew
 	meta      Meta
 	err       *Error
 	callerErr error // what the caller gets: err explained, or why no request was sent
@@ -96,6 +98,14 @@ type part struct {
 
 	connect uint64 // of a kept part: see answerRef
 	packed  []byte // of a kept part that is large: its body, see part.pack
+}
+
+// decode turns the part into its typed result.
+func (p *part) decode(w wire) (reading, error) {
+	if p.list != nil {
+		return p.op.decodeV3(nil, p.list, p.meta.UnitSystem)
+	}
+	return w.decode(p.op, p.body, p.meta.UnitSystem)
 }
 
 // UnitSystem of distances, volumes, pressures and temperatures.

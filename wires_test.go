@@ -197,9 +197,40 @@ func TestV3SignalFixtures(t *testing.T) {
 func decodedPart(t *testing.T, p part) any {
 	t.Helper()
 	require.Nil(t, p.err)
-	v, err := wireV3{}.decode(p.op, p.body, Metric)
+	p.meta.UnitSystem = Metric
+	v, err := p.decode(wireV3{})
 	require.NoError(t, err)
+	stored, err := wireV3{}.decode(p.op, p.json(), Metric)
+	require.NoError(t, err)
+	require.Equal(t, v, stored, "what is stored of it is read alike")
 	return v
+}
+
+// A reading is made of the signals of its row and of no other: what is stored of it
+// has no more than those.
+func TestV3ReadingsAreMadeOfTheirOwnSignals(t *testing.T) {
+	var list struct {
+		Data []json.RawMessage `json:"data"`
+	}
+	for name, f := range fixtureFiles(t, "v3/signals/*.json") {
+		var body struct{ Data json.RawMessage }
+		if !strings.Contains(name, ".") && json.Unmarshal(f.Response.Body, &body) == nil {
+			list.Data = append(list.Data, body.Data)
+		}
+	}
+	body, err := json.Marshal(list)
+	require.NoError(t, err)
+	a := &answer{status: http.StatusOK, header: http.Header{}, body: body}
+	a.list, err = readSignals(a)
+	require.NoError(t, err)
+	made := 0
+	for _, p := range (wireV3{}).brought(a) {
+		if p.op.name != AllSignals {
+			decodedPart(t, p)
+			made++
+		}
+	}
+	require.Greater(t, made, 15)
 }
 
 // A reading that is made of several signals fails if not one of them can be
