@@ -36,12 +36,10 @@ type gate struct {
 }
 
 const (
-	// maxReserveLease: see reserveLease.
-	maxReserveLease = 30 * time.Second
+	maxReserveLease = 30 * time.Second // see reserveLease
 	// giveBackTime bounds the write of giveBack, for which the caller waits.
-	giveBackTime = 2 * time.Second
-	// maxRecordTrust: see recordTrust.
-	maxRecordTrust = time.Minute
+	giveBackTime   = 2 * time.Second
+	maxRecordTrust = time.Minute // see recordTrust
 )
 
 // reserveLease is how long a turn is reserved before its request leaves, while the
@@ -64,7 +62,7 @@ func (g *gate) guarding(next layer) layer {
 		}
 		if g.allowances.any.Load() {
 			if err := g.allowances.refuse(r); err != nil {
-				g.opts.logRefusal(ctx, r, slog.String("rule", string(RuleBudget)), slog.Time("next_allowed", g.allowances.next(r.car.id)))
+				g.logRefusal(ctx, r, slog.String("rule", string(RuleBudget)), slog.Time("next_allowed", g.allowances.next(r.car.id)))
 				return attempt{}, err
 			}
 		}
@@ -245,7 +243,7 @@ func (g *gate) refuse(ctx context.Context, r *request, ref carRef, c car, state 
 		_, _, _ = g.cars.swap(ctx, ref, c, state)
 	}
 	rule, next := publicRules[d.Rule], c.ours(d.Next)
-	g.opts.logRefusal(ctx, r, slog.String("rule", string(rule)), slog.Time("next_allowed", next))
+	g.logRefusal(ctx, r, slog.String("rule", string(rule)), slog.Time("next_allowed", next))
 	return &RateLimitError{
 		Operation: r.op, VehicleID: ref.id, NextAllowed: next, Rule: rule, Local: true, InFlight: d.InFlight,
 		lastAsked: c.ours(c.state.LastAsked()),
@@ -253,10 +251,10 @@ func (g *gate) refuse(ctx context.Context, r *request, ref carRef, c car, state 
 }
 
 // logRefusal notes a request that was not sent, and why.
-func (o *options) logRefusal(ctx context.Context, r *request, why ...slog.Attr) {
-	if o.logger.Enabled(ctx, slog.LevelInfo) {
+func (g *gate) logRefusal(ctx context.Context, r *request, why ...slog.Attr) {
+	if g.opts.logger.Enabled(ctx, slog.LevelInfo) {
 		attrs := []slog.Attr{slog.String("operation", string(r.op)), slog.String("vehicle", r.car.id)}
-		o.logger.LogAttrs(ctx, slog.LevelInfo, "smartcar refused locally", append(attrs, why...)...)
+		g.opts.logger.LogAttrs(ctx, slog.LevelInfo, "smartcar refused locally", append(attrs, why...)...)
 	}
 }
 
@@ -494,7 +492,7 @@ func (g *gate) allowCommand(ctx context.Context, r *request, ref carRef) error {
 	case verdict() != policy.VerdictKey:
 		return nil
 	}
-	g.opts.logRefusal(ctx, r, slog.String("rule", "virtual-key"))
+	g.logRefusal(ctx, r, slog.String("rule", "virtual-key"))
 	return &VirtualKeyRequiredError{
 		Operation: r.op, VehicleID: ref.id, Local: true, URL: g.links.forCar(ctx, ref.user, ""),
 	}

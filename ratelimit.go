@@ -68,7 +68,7 @@ const (
 // String says the rule for people. The text may change.
 func (r Rule) String() string {
 	switch r {
-	case RuleNone:
+	case "":
 		return "no rule"
 	case RuleKeyless:
 		return "one data request per window while the virtual key is missing"

@@ -60,10 +60,10 @@ func (g *gate) flightFor(r *request, past *flight) *flight {
 	})
 }
 
-// fly sends a request that has taken its car's turn. The request is sent by a
-// goroutine of its own: once it is on the wire it goes on when its caller leaves,
-// so that neither the turn nor the answer is lost. A caller who leaves before
-// that takes the turn back.
+// fly sends a request that has taken its car's turn. If the caller's context can
+// end, the request is sent by a goroutine of its own: once it is on the wire it goes
+// on when its caller leaves, so that neither the turn nor the answer is lost. A
+// caller who leaves before that takes the turn back.
 //
 //  1. the caller's context ends
 //  2. not sent: the goroutine is canceled, the turn is given back, the caller
@@ -76,9 +76,10 @@ func (g *gate) flightFor(r *request, past *flight) *flight {
 // caller. If the caller has left, the process goes on. Nothing is booked, so that
 // the turn counts as used when its lease ends.
 func (g *gate) fly(ctx context.Context, r *request, f *flight, t *turn, next layer) (attempt, error) {
-	if g.opts.neverDetached {
+	if g.opts.neverDetached || ctx.Done() == nil {
 		defer g.underway.End(f)
 		f.Value.attempt, f.Value.err = g.carryOut(ctx, r, f.Value.car, t, next)
+		g.linger(f)
 		return f.Value.attempt, f.Value.err
 	}
 	flying, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
@@ -121,10 +122,16 @@ func (g *gate) land(ctx context.Context, f *flight) {
 		g.opts.logger.LogAttrs(ctx, slog.LevelError, "smartcar: the transport has panicked; the vehicle's turn counts as used",
 			slog.String("vehicle", f.Value.car.id), slog.String("stack", string(debug.Stack())))
 	}
+	g.linger(f)
+	g.underway.End(f)
+}
+
+// linger keeps a flight open a moment if its answer came as quickly as no Smartcar
+// answers.
+func (g *gate) linger(f *flight) {
 	if a := f.Value.attempt.answer; a != nil && a.at.Sub(f.Value.attempt.began) < lingerBelow {
 		g.underway.Linger(f)
 	}
-	g.underway.End(f)
 }
 
 // carryOut sends a request that has a turn, books what came back, keeps what it

@@ -191,10 +191,11 @@ func (e *KeyNotNeededError) Is(target error) bool { return target == ErrKeyNotNe
 //
 // https://smartcar.com/docs/help/oem-integrations/tesla/virtual-key-tesla
 func (v *Vehicle) WaitForKey(ctx context.Context) (KeyStatus, error) {
-	if _, err := v.newRequest(ctx, opKeyStatus); err != nil {
+	r, err := v.newRequest(ctx, opKeyStatus)
+	if err != nil {
 		return KeyStatus{}, err
 	}
-	w := keyWait{gate: v.core.gate, reach: v.core.reach, vehicle: v}
+	w := keyWait{gate: v.core.gate, reach: v.core.reach, car: v.car, request: *r, grant: v.grantID}
 	for {
 		status, err := w.look(ctx)
 		switch {
@@ -215,7 +216,9 @@ func (v *Vehicle) WaitForKey(ctx context.Context) (KeyStatus, error) {
 type keyWait struct {
 	gate    *gate
 	reach   reach
-	vehicle *Vehicle
+	car     carRef
+	request request // for the status, without a credential that is still good
+	grant   string  // see User.Vehicle
 
 	reads  int           // status reads so far, those of others included
 	last   time.Time     // the newest of them, by our clock
@@ -226,10 +229,10 @@ type keyWait struct {
 // look looks once. "Not yet" is a status that is not KeyInstalled, or an error that may
 // pass.
 func (w *keyWait) look(ctx context.Context) (KeyStatus, error) {
-	if err := w.reach.connected(ctx, w.vehicle.car.user); err != nil {
+	if err := w.reach.connected(ctx, w.car.user); err != nil {
 		return KeyStatus{}, err
 	}
-	c, err := w.gate.cars.load(ctx, w.vehicle.car)
+	c, err := w.gate.cars.load(ctx, w.car)
 	if err == nil && c.state.WantsClass(c.now()) && w.reads < keyWaitReads {
 		w.count()
 		c, err = w.learned(ctx)
@@ -247,11 +250,16 @@ func (w *keyWait) look(ctx context.Context) (KeyStatus, error) {
 	return w.status(c.state, c.now())
 }
 
-// learned loads the record, after learning the class and the status of the key. It
-// makes a new request each time: while we waited, the grant may have ended, and the
-// user may have another one.
+// authorized returns a request for the status with a credential of now: while
+// WaitForKey waited, the grant may have ended, and the user may have another one.
+func (w *keyWait) authorized(ctx context.Context) (*request, error) {
+	r := w.request
+	return &r, w.reach.authorize(ctx, &r, w.grant)
+}
+
+// learned loads the record, after learning the class and the status of the key.
 func (w *keyWait) learned(ctx context.Context) (car, error) {
-	r, err := w.vehicle.newRequest(ctx, opKeyStatus)
+	r, err := w.authorized(ctx)
 	if err != nil {
 		return car{}, err
 	}
@@ -297,7 +305,7 @@ func (w *keyWait) due(c car) bool {
 
 // ask reads the status once for all who wait in this process.
 func (w *keyWait) ask(ctx context.Context) (car, error) {
-	r, err := w.vehicle.newRequest(ctx, opKeyStatus)
+	r, err := w.authorized(ctx)
 	if err == nil {
 		err = w.gate.askKey(ctx, r)
 	}
@@ -305,7 +313,7 @@ func (w *keyWait) ask(ctx context.Context) (car, error) {
 	if err != nil && !keyStatusNeverHad(err) {
 		return car{}, err
 	}
-	c, err := w.gate.cars.load(ctx, w.vehicle.car)
+	c, err := w.gate.cars.load(ctx, w.car)
 	if err == nil {
 		w.newest = c.state.KeyAt()
 	}
@@ -315,7 +323,7 @@ func (w *keyWait) ask(ctx context.Context) (car, error) {
 func (w *keyWait) status(s policy.State, now time.Time) (KeyStatus, error) {
 	switch {
 	case s.TakesNoKey():
-		return KeyStatus{}, &KeyNotNeededError{VehicleID: w.vehicle.car.id, Class: publicClass(s.Class())}
+		return KeyStatus{}, &KeyNotNeededError{VehicleID: w.car.id, Class: publicClass(s.Class())}
 	case s.Key() != policy.KeyInstalled:
 		return KeyStatus{}, nil
 	case (s.WantsKey(now) || s.WantsFreshKey(now)) && w.reads < keyWaitReads && w.gate.probe.keyIsFree:

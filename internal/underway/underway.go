@@ -155,25 +155,19 @@ func (s *Set[T]) Leave(f *Flight[T]) (gone bool) {
 	return true
 }
 
-// How long Linger waits: for lingerYields of the processor at first, and if
-// somebody has come, until nobody has for lingerStep, and for lingerMost at most.
+// How long Linger waits once somebody has come: until nobody has for lingerStep, and
+// for lingerMost at most.
 const (
-	lingerYields = 128
-	lingerStep   = 50 * time.Microsecond
-	lingerMost   = 20 * lingerStep
+	lingerStep = 50 * time.Microsecond
+	lingerMost = 20 * lingerStep
 )
 
 // Linger lets those meet a flight who came at the same time, but whose goroutines
 // have not run yet: a mock, or a cache before Smartcar, answers faster than they
 // do. Waiting on a timer is what lets the processor fetch them from another one.
 func (s *Set[T]) Linger(f *Flight[T]) {
+	runtime.Gosched()
 	callers := 1 // the flight's own
-	for range lingerYields {
-		runtime.Gosched()
-		if s.callersOf(f) > callers {
-			break
-		}
-	}
 	for range lingerMost / lingerStep {
 		now := s.callersOf(f)
 		if now == callers {
