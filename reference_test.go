@@ -329,3 +329,132 @@ func FuzzEventAsEncodingJSON(f *testing.F) {
 		}
 	})
 }
+
+type referenceError struct {
+	Type        lenient.String  `json:"type"`
+	Code        lenient.String  `json:"code"`
+	Description lenient.String  `json:"description"`
+	Title       lenient.String  `json:"title"`
+	Message     lenient.String  `json:"message"`
+	DocURL      lenient.String  `json:"docURL"`
+	StatusCode  lenient.Int     `json:"statusCode"`
+	Status      lenient.Int     `json:"status"`
+	RequestID   lenient.String  `json:"requestId"`
+	Resolution  json.RawMessage `json:"resolution"`
+	UserMessage lenient.String  `json:"suggestedUserMessage"`
+	Detail      json.RawMessage `json:"detail"` // v2.0: a list of fields; v3: a text
+	Links       lenient.Object[struct {
+		About lenient.String `json:"about"`
+	}] `json:"links"`
+
+	Error            json.RawMessage               `json:"error"` // OAuth and v1: a text; v3: an object
+	ErrorDescription lenient.String                `json:"error_description"`
+	Errors           lenient.List[json.RawMessage] `json:"errors"`
+}
+
+func (b referenceError) innermost() referenceError {
+	inner := b.Error
+	if i := slices.IndexFunc(b.Errors, isObject); i >= 0 {
+		inner = b.Errors[i]
+	}
+	var nested referenceError
+	if isObject(inner) && json.Unmarshal(inner, &nested) == nil {
+		return nested
+	}
+	return b
+}
+
+func (b referenceError) toError() *Error {
+	e := &Error{
+		StatusCode:           int(b.StatusCode),
+		Type:                 string(b.Type),
+		Code:                 string(b.Code),
+		DocURL:               string(b.DocURL),
+		RequestID:            string(b.RequestID),
+		SuggestedUserMessage: string(b.UserMessage),
+	}
+	if e.StatusCode == 0 {
+		e.StatusCode = int(b.Status)
+	}
+	if e.DocURL == "" {
+		e.DocURL = string(b.Links.Value.About)
+	}
+	e.Resolution = referenceResolution(b.Resolution)
+	e.Detail = referenceDetail(b.Detail)
+
+	var text lenient.String
+	_ = text.UnmarshalJSON(b.Detail)
+	said, late := b.Description, lenient.String("")
+	if strings.Contains(strings.ToLower(string(said)), "deprecated") { // most likely itself
+		said, late = "", said
+	}
+	for _, alternative := range []lenient.String{text, said, b.ErrorDescription, b.Message, b.Title, late} {
+		if e.Description == "" {
+			e.Description = string(alternative)
+		}
+	}
+	_ = text.UnmarshalJSON(b.Error)
+	if e.Type == "" && text != "" {
+		e.Code = string(text) // OAuth and v1 name the problem here
+	}
+	return e
+}
+
+func referenceResolution(raw json.RawMessage) Resolution {
+	var o struct {
+		Type lenient.String `json:"type"`
+		URL  lenient.String `json:"url"`
+	}
+	if isObject(raw) {
+		_ = json.Unmarshal(raw, &o)
+		return Resolution{Type: string(o.Type), URL: string(o.URL)}
+	}
+	_ = o.Type.UnmarshalJSON(raw)
+	return Resolution{Type: string(o.Type)}
+}
+
+func referenceDetail(raw json.RawMessage) []FieldProblem {
+	var list lenient.List[struct {
+		Field   lenient.List[lenient.String] `json:"field"`
+		Message lenient.String               `json:"message"`
+	}]
+	if len(raw) == 0 || raw[0] != '[' || json.Unmarshal(raw, &list) != nil {
+		return nil
+	}
+	problems := make([]FieldProblem, 0, len(list))
+	for _, d := range list {
+		p := FieldProblem{Message: string(d.Message)}
+		for _, f := range d.Field {
+			p.Field = append(p.Field, string(f))
+		}
+		problems = append(problems, p)
+	}
+	return problems
+}
+
+// The same of errors, of every shape.
+func FuzzErrorAsEncodingJSON(f *testing.F) {
+	addBodies(f, "v2/errors/*.json", "v3/error.*.json")
+	for _, body := range []string{
+		`{"errors":{"code":1,"detail":"x","links":{"ABOUT":"u"}},"error":{"type":"t"}}`, `{"error":"x","error_description":"y","type":null,"status":"404"}`,
+		`{"description":"It is deprecated.","title":"t","detail":[{"field":"a","message":1},null,1,{"field":["b",null]}],"resolution":"R"}`,
+		`{"description":"DEPRECATED","detail":"d","errors":[1,[],{"statusCode":"x","resolution":{"type":1,"URL":"u"}}]}`,
+	} {
+		f.Add([]byte(body))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		got := decodeError(Battery, 404, http.Header{}, body, fuzzTime)
+		var w referenceError
+		if json.Unmarshal(body, &w) != nil {
+			if got.Type != "" || !strings.HasPrefix(got.Description, "the body is not JSON") {
+				t.Fatalf("%+v of what is none", got)
+			}
+			return
+		}
+		want := w.innermost().toError()
+		want.Operation, want.StatusCode = Battery, 404
+		if !reflect.DeepEqual(want, got) {
+			t.Fatalf("%+v\nwant\n%+v", got, want)
+		}
+	})
+}
