@@ -213,6 +213,7 @@ func (k *vehicleKept) get(key answerKey) (part, bool) {
 	k.mu.Lock()
 	p, ok := k.answers[key]
 	k.mu.Unlock()
+	p.value = nil // which is not for callers
 	return p.unpacked(), ok
 }
 

@@ -84,6 +84,53 @@ func (v *Vehicle) current(ctx context.Context, r *request, ops []operation) (kno
 	return known, missing
 }
 
+// keptReading hands out what current would, at the least cost: where all that it takes is
+// at hand in this process. Otherwise it reports false.
+func (v *Vehicle) keptReading(k *vehicleKept, op Operation) (part, bool) {
+	c := v.core
+	user, fresh := c.users.Recent(v.car.user)
+	switch {
+	case v.wrong != nil, v.opts.err != nil, v.opts.override && !v.opts.withoutTurn, c.answers.stored != nil, !fresh:
+		return part{}, false
+	case c.opts.api == V2 && len(user.Grants) == 0:
+		return part{}, false
+	}
+	units, now := cmp.Or(v.opts.units, c.opts.units), c.opts.now()
+	key := answerKey{scope: v.car.user, op: op, units: c.wire.keptIn(units)}
+	k.mu.Lock()
+	p, ok := k.answers[key]
+	k.mu.Unlock()
+	current := v.opts.maxAge > 0 && p.youngerThan(v.opts.maxAge, now) || k.repeats() && k.stillRepeats(p, now, c.opts.policyRules())
+	if !ok || p.connect != user.Connect || !current {
+		return part{}, false
+	}
+	original := p.value
+	if p.value = nil; original != nil && p.valueIn == units {
+		p.value = ownReading(original)
+	}
+	if p.value == nil {
+		kept := p
+		p = p.unpacked()
+		p.meta.UnitSystem = cmp.Or(p.meta.UnitSystem, units)
+		var err error
+		if p, err = decoded(c.wire, p); err != nil {
+			return part{}, false
+		}
+		k.keepOriginal(key, kept, ownReading(p.value), units)
+	}
+	return p.handedOut(units, false), true
+}
+
+// keepOriginal keeps the typed result of an answer, unless another has come meanwhile.
+func (k *vehicleKept) keepOriginal(key answerKey, of part, original reading, units UnitSystem) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if now, ok := k.answers[key]; ok && original != nil && now.meta == of.meta && now.connect == of.connect {
+		now.value, now.valueIn = original, units
+		k.answers[key] = now
+	}
+}
+
 // repeated reports whether Smartcar would give an answer again.
 func (v *Vehicle) repeated(r *request, p part) bool {
 	return r.kept.stillRepeats(p, v.core.opts.now(), v.core.opts.policyRules())

@@ -88,7 +88,9 @@ type part struct {
 	op        *operation
 	body      json.RawMessage
 	list      *signalSet // of v3, in place of body: the signals that it is made of are in it
-	value     reading    // decoded, with meta; nil for a kept part, which is decoded anew
+	// value is decoded, with meta. That of a kept part is nil or an original that nobody
+	// else gets: callers get copies, see ownReading, or what is decoded anew.
+	value reading
 	meta      Meta
 	err       *Error
 	callerErr error // what the caller gets: err explained, or why no request was sent
@@ -96,7 +98,8 @@ type part struct {
 	pushed   bool  // it came with a webhook event
 	sequence int64 // of that event, if it has one
 
-	connect uint64 // of a kept part: see answerRef
+	connect uint64     // of a kept part: see answerRef
+	valueIn UnitSystem // of a kept part: the units of its value
 	packed  []byte // of a kept part that is large: its body, see part.pack
 }
 

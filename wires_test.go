@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -231,6 +232,43 @@ func TestV3ReadingsAreMadeOfTheirOwnSignals(t *testing.T) {
 		}
 	}
 	require.Greater(t, made, 15)
+}
+
+// The copy of a result that a caller gets is whole, and shares nothing with the
+// original. A result without a copy is decoded anew.
+func TestOwnReadings(t *testing.T) {
+	copied := 0
+	for i := range operations {
+		op := &operations[i]
+		if !op.isRead() || op.decodeV2 == nil {
+			continue
+		}
+		for name, f := range fixtureFiles(t, "v2/reads/"+string(op.name)+"*.json") {
+			original, err := wireV2{}.decode(op, f.answer().body, Metric)
+			if err != nil {
+				continue
+			}
+			original.setMeta(Meta{RequestID: "r", ReceivedAt: fuzzTime})
+			own := ownReading(original)
+			if own == nil {
+				continue
+			}
+			copied++
+			require.Equal(t, original, own, name)
+			is, was := reflect.ValueOf(own).Elem(), reflect.ValueOf(original).Elem()
+			require.NotSame(t, own, original)
+			for field := range is.NumField() {
+				switch is.Field(field).Kind() {
+				case reflect.Pointer:
+					require.True(t, is.Field(field).IsNil() || is.Field(field).Pointer() != was.Field(field).Pointer(), name)
+				case reflect.Slice, reflect.Map:
+					t.Fatalf("%s: %s may be shared", name, is.Type().Field(field).Name)
+				default: // copied with the struct
+				}
+			}
+		}
+	}
+	require.Greater(t, copied, 20)
 }
 
 // A reading that is made of several signals fails if not one of them can be

@@ -144,19 +144,55 @@ func decodingCosts(tb testing.TB) []costOf {
 	return []costOf{
 		{"v3 Odometer against the list of all signals", 600, odometer(measuredCar(tb, smartcar.V3, 200, list))},
 		{"v3 Signals, all typed", 650, readAllSignals(measuredCar(tb, smartcar.V3, 200, list), accessors)},
-		{"v3 cached Odometer", 30, odometer(measuredCar(tb, smartcar.V3, 200, list).With(smartcar.MaxAge(100_000 * time.Hour)))},
-		{"v2 cached Odometer", 30, odometer(measuredCar(tb, smartcar.V2, 200, []byte(`{"distance":104.32}`)).With(smartcar.MaxAge(100_000 * time.Hour)))},
+		{"v3 cached Odometer", 2, odometer(measuredCar(tb, smartcar.V3, 200, list).With(smartcar.MaxAge(100_000 * time.Hour)))},
+		{"v2 cached Odometer", 2, odometer(measuredCar(tb, smartcar.V2, 200, []byte(`{"distance":104.32}`)).With(smartcar.MaxAge(100_000 * time.Hour)))},
 		{"v2 Odometer", 30, odometer(measuredCar(tb, smartcar.V2, 200, []byte(`{"distance":104.32}`)))},
-		{"v2 Battery", 30, func() func(context.Context) error {
-			v := measuredCar(tb, smartcar.V2, 200, []byte(`{"percentRemaining":0.3,"range":40.5}`))
-			return func(ctx context.Context) error { _, err := v.Battery(ctx); return err }
-		}()},
+		{"v2 Battery", 30, readingBattery(measuredCar(tb, smartcar.V2, 200, []byte(`{"percentRemaining":0.3,"range":40.5}`)))},
+		{"v2 cached Battery", 2, readingBattery(measuredCar(tb, smartcar.V2, 200, []byte(`{"percentRemaining":0.3,"range":40.5}`)).With(smartcar.MaxAge(forever)))},
+		{"refusal known here", 2, refusedHere(tb)},
+		{"404", 40, refusedOdometer(tb, "resource-not-found.path")},
+		{"429", 45, refusedOdometer(tb, "rate-limit.vehicle")},
 		{"v2 Snapshot of 10, read back", 450, readSnapshotBack(tb)},
 		{"webhook of 50 signals, verified and parsed", 450, verifyAndParse(tb, eventOf(tb, list, 50))},
 		{"struct decode of the list", 10000, func(context.Context) error {
 			var s struct{ Data []plainSignal }
 			return json.Unmarshal(list, &s)
 		}},
+	}
+}
+
+const forever = 200_000 * time.Hour
+
+func readingBattery(v *smartcar.Vehicle) func(context.Context) error {
+	return func(ctx context.Context) error {
+		_, err := v.Battery(ctx)
+		return err
+	}
+}
+
+// refusedOdometer is answered with an error each time, also where the policy would not
+// ask again.
+func refusedOdometer(tb testing.TB, fixture string) func(context.Context) error {
+	tb.Helper()
+	answer := readFixture(tb, "v2/errors/"+fixture).Response
+	v := measuredCar(tb, smartcar.V2, answer.Status, answer.Body).With(smartcar.IgnorePolicy())
+	return func(ctx context.Context) error {
+		if _, err := v.Odometer(ctx); err != nil {
+			return nil
+		}
+		return errors.New("no error")
+	}
+}
+
+// refusedHere asks a car without its key, whose turn is used.
+func refusedHere(tb testing.TB) func(context.Context) error {
+	tb.Helper()
+	v := readVehicle(tb, new(switchedTransport), smartcartest.Cybertruck)
+	return func(ctx context.Context) error {
+		if _, err := v.Odometer(ctx); !errors.Is(err, smartcar.ErrRateLimited) {
+			return fmt.Errorf("not refused: %w", err)
+		}
+		return nil
 	}
 }
 
