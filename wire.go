@@ -85,12 +85,12 @@ func (a *answer) isNoContent() bool {
 
 // part is what an answer holds for one operation: a body or an error.
 type part struct {
-	op        *operation
-	body      json.RawMessage
-	list      *signalSet // of v3, in place of body: the signals that it is made of are in it
+	op   *operation
+	body json.RawMessage
+	list *signalSet // of v3, in place of body: the signals that it is made of are in it
 	// value is decoded, with meta. That of a kept part is nil or an original that nobody
 	// else gets: callers get copies, see ownReading, or what is decoded anew.
-	value reading
+	value     reading
 	meta      Meta
 	err       *Error
 	callerErr error // what the caller gets: err explained, or why no request was sent
@@ -100,7 +100,7 @@ type part struct {
 
 	connect uint64     // of a kept part: see answerRef
 	valueIn UnitSystem // of a kept part: the units of its value
-	packed  []byte // of a kept part that is large: its body, see part.pack
+	packed  []byte     // of a kept part that is large: its body, see part.pack
 }
 
 // decode turns the part into its typed result.

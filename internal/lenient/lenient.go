@@ -17,10 +17,7 @@ type Float struct{ Value *float64 }
 
 // UnmarshalJSON implements [json.Unmarshaler]. It never fails.
 func (f *Float) UnmarshalJSON(b []byte) error {
-	f.Value = nil
-	if n, ok := Value(bytes.TrimSpace(b)).Number(); ok {
-		f.Value = &n
-	}
+	f.Value = Value(bytes.TrimSpace(b)).Float()
 	return nil
 }
 

@@ -179,10 +179,12 @@ func valueEnd(b []byte, i int) int {
 		case '}', ']':
 			depth--
 		default:
-			if depth == 0 {
-				return scalarEnd(b, i)
+			if depth > 0 {
+				continue
 			}
-			continue
+			for i++; i < len(b) && b[i] > ' ' && b[i] != ',' && b[i] != '}' && b[i] != ']'; i++ { // a number or a word
+			}
+			return i
 		}
 		if depth <= 0 {
 			return i + 1
@@ -199,17 +201,6 @@ func textEnd(b []byte, i int) int {
 			i++
 		case '"':
 			return i + 1
-		}
-	}
-	return len(b)
-}
-
-// scalarEnd returns where a number, true, false or null ends.
-func scalarEnd(b []byte, i int) int {
-	for i++; i < len(b); i++ {
-		switch c := b[i]; {
-		case c <= ' ', c == ',', c == '}', c == ']':
-			return i
 		}
 	}
 	return len(b)

@@ -42,7 +42,9 @@ func hasOne(body Value, shape string) bool {
 	case shape == "{}":
 		return body[nextToken(body, 1)] == '}'
 	case !strings.ContainsAny(shape, ".=["):
-		return HasField(body, shape)
+		var field Value
+		body.Read(Field{shape, &field})
+		return field != nil
 	}
 	if name, inner, listed := strings.Cut(shape, "[]."); listed {
 		return isListOf(body.Get(name), func(entry Value) bool { return hasOne(entry, inner) })

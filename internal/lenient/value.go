@@ -47,7 +47,7 @@ type Field struct {
 // does not matter, and of two with one name the last one counts. It leaves absent
 // what the object does not have; a value that is no object has no fields.
 func (v Value) Read(fields ...Field) {
-	if !v.IsObject() {
+	if len(v) == 0 || v[0] != '{' {
 		return
 	}
 	for i := nextToken(v, 1); i < len(v) && v[i] == '"'; {
@@ -55,8 +55,12 @@ func (v Value) Read(fields ...Field) {
 		name := v[i+1 : max(i+1, end-1)]
 		from := nextToken(v, end)
 		end = valueEnd(v, from)
-		if at := indexOfField(fields, name); at >= 0 {
-			*fields[at].To = v[from:end]
+		for at := range fields {
+			want := fields[at].Name // in another spelling it is never shorter
+			if string(name) == want || len(name) >= len(want) && isFolded(name, want) {
+				*fields[at].To = v[from:end]
+				break
+			}
 		}
 		i = nextToken(v, end)
 	}
@@ -68,20 +72,12 @@ func (v Value) Get(name string) (field Value) {
 	return field
 }
 
-func indexOfField(fields []Field, name []byte) int {
-	for i := range fields {
-		if string(name) == fields[i].Name {
-			return i
-		}
+// isFolded reports whether a name is one of ASCII in another case, or with escapes.
+func isFolded(name []byte, want string) bool {
+	if len(name) == len(want) {
+		return strings.EqualFold(string(name), want)
 	}
-	plain := isPlain(name)
-	for i := range fields {
-		if want := fields[i].Name; plain && len(name) == len(want) && strings.EqualFold(string(name), want) ||
-			!plain && strings.EqualFold(unquoted(name), want) {
-			return i
-		}
-	}
-	return -1
+	return !isPlain(name) && strings.EqualFold(unquoted(name), want)
 }
 
 // isPlain reports whether the inside of a text is ASCII without escapes.
@@ -185,29 +181,24 @@ func (v Value) HasText() bool {
 
 // Float is what [Float] reads; nil for nothing.
 func (v Value) Float() *float64 {
-	if n, ok := v.Number(); ok {
-		return &n
-	}
-	return nil
-}
-
-// Number is what [Float] reads; ok is false for nothing.
-func (v Value) Number() (n float64, ok bool) {
 	inside, plain := v.Plain()
 	if !plain {
 		inside = []byte(v.quotedText())
 	}
 	if len(inside) == 0 || inside[0] > '9' { // parsing a word would cost an error
-		return 0, false
+		return nil
 	}
 	n, err := strconv.ParseFloat(string(inside), 64)
-	return n, err == nil && !math.IsNaN(n) && !math.IsInf(n, 0)
+	if err != nil || math.IsNaN(n) || math.IsInf(n, 0) {
+		return nil
+	}
+	return &n
 }
 
 // Int is what [Int] reads.
 func (v Value) Int() int {
-	if n, ok := v.Number(); ok && math.Abs(n) <= 1<<31 {
-		return int(n)
+	if n := v.Float(); n != nil && math.Abs(*n) <= 1<<31 {
+		return int(*n)
 	}
 	return 0
 }

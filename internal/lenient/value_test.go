@@ -175,10 +175,10 @@ func TestValueAllocatesOnlyWhatItReturns(t *testing.T) {
 		for e := range v.Get("list").Elements() {
 			var n, at, ms Value
 			e.Read(Field{"n", &n}, Field{"t", &at}, Field{"ms", &ms})
-			_, _ = n.Number()
+			_ = n.HasText()
 			_, _ = at.Time(), ms.Time()
 		}
-		_, _ = v.Get("n").Number()
+		_ = v.Get("n").Float()
 	}))
 }
 
