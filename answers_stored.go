@@ -36,7 +36,7 @@ const (
 // once a refresh by all replicas together, and [AllowStale] works anywhere.
 // Each answer costs a read and a write of the store, so does each command, and
 // each answer that is handed out a read. A store that is away costs nothing but
-// the sharing. Without an answer cache, [WithAnswerCache] at zero, none are kept.
+// the sharing. Without an answer cache, [WithCacheSize] at zero, none are kept.
 func WithStoredAnswers(bounds StoredAnswers) Option {
 	return func(o *options) error {
 		bounds.Keep = cmp.Or(bounds.Keep, 24*time.Hour)

@@ -204,7 +204,8 @@ func (g *gate) data(ctx context.Context, r *request, ref carRef, next layer) (at
 			c, err = g.cars.load(ctx, ref)
 			fresh = true
 			continue
-		case d.Verdict == policy.VerdictSend && fresh:
+		case d.Verdict == policy.VerdictSend && (fresh || c.state.Class() == policy.ClassOther && g.cars.recent(c)):
+			// No key changes what a car of another make may be asked.
 			return send(c)
 		case d.Verdict != policy.VerdictTake:
 			// The cached record is too old: another replica may have seen that the key

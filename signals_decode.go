@@ -192,7 +192,7 @@ func decodeEventSignals(read lenient.Value, count int, at time.Time) *Signals {
 func newSignalSet(list lenient.Value, total int, a *answer) *signalSet {
 	const (
 		many  = 128 // more than are documented
-		block = 4 << 10
+		block = 1 << 10
 	)
 	elements := make([]lenient.Value, 0, many)
 	for element := range list.Elements() {

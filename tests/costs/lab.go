@@ -46,8 +46,7 @@ func (l lab) fixture(name string) (f fixture) {
 	return f
 }
 
-// signals is an answer of API v3 with every documented signal, as its fixture has it,
-// of a car whose answers are not kept between its refreshes.
+// signals is an answer of API v3 with every documented signal, as its fixture has it.
 func (l lab) signals() []byte {
 	list := make([]json.RawMessage, 0, 100)
 	var included json.RawMessage
@@ -59,7 +58,13 @@ func (l lab) signals() []byte {
 		list, included = append(list, one.Data), one.Included
 	}
 	body := must(json.Marshal(map[string]any{"data": list, "included": included, "meta": map[string]any{"totalCount": len(list)}}))
-	return bytes.Replace(body, []byte("5YJSA1CN5DFP00101"), []byte("3FMTK3SU5MMA00001"), 1)
+	return ofAFord(body)
+}
+
+// ofAFord replaces the VIN of the fixtures: answers of that car would be kept between
+// its refreshes, and not asked for.
+func ofAFord(body []byte) []byte {
+	return bytes.ReplaceAll(body, []byte("5YJSA1CN5DFP00101"), []byte("3FMTK3SU5MMA00001"))
 }
 
 // event is a webhook event with n of the signals.

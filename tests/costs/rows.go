@@ -293,7 +293,7 @@ func (l lab) snapshot() func(context.Context) error {
 		_, path, _ := strings.Cut(f.Request.Path, "{id}")
 		items = append(items, fmt.Sprintf(`{"path":%q,"code":200,"headers":{"sc-data-age":"2026-09-22T12:34:51.000Z","sc-unit-system":"metric"},"body":%s}`, path, f.Response.Body))
 	}
-	v := v2Car([]byte(`{"responses":[` + strings.Join(items, ",") + `]}`))
+	v := v2Car(ofAFord([]byte(`{"responses":[` + strings.Join(items, ",") + `]}`)))
 	return func(ctx context.Context) error {
 		s, err := v.Snapshot(ctx, smartcar.VIN, smartcar.Odometer, smartcar.Location, smartcar.Fuel, smartcar.Battery,
 			smartcar.Charge, smartcar.ChargeLimit, smartcar.TirePressure, smartcar.EngineOil, smartcar.LockStatus)
