@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"testing"
@@ -45,7 +46,11 @@ func (b *bed) TempDir() string {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = os.RemoveAll(dir) })
-	return dir
+	inner := filepath.Join(dir, "001")             // as package testing has it: who owns one may open the other
+	if err := os.Mkdir(inner, 0o777); err != nil { //nolint:gosec // the same
+		b.Fatal(err)
+	}
+	return inner
 }
 
 func (b *bed) Errorf(format string, args ...any) { b.failed = fmt.Errorf(format, args...) } //nolint:err113 // as testing.TB has it

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -57,7 +56,7 @@ func callsOfRefusals(tb testing.TB, n int) float64 {
 	const sample = 500
 	before := kept.trips.Load()
 	for _, car := range read[:sample] {
-		if _, err := car.Battery(context.Background()); err == nil {
+		if _, err := car.Battery(tb.Context()); err == nil {
 			tb.Fatal("not refused")
 		}
 	}

@@ -151,7 +151,7 @@ func (b *bench) reading(tb testing.TB, kind string, n int, window time.Duration)
 }
 
 func (w work) run(b *testing.B) {
-	ctx := context.Background() // a caller who cannot leave
+	ctx := context.WithoutCancel(b.Context()) // a caller who cannot leave
 	before := w.count()
 	b.ReportAllocs()
 	for b.Loop() {
