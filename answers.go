@@ -104,15 +104,16 @@ func (c *answerCache) of(vehicleID string) *vehicleKept {
 }
 
 // keep keeps answers, in memory and in the store, for the next caller of the same
-// scope.
-func (c *answerCache) keep(ctx context.Context, ref answerRef, began time.Time, parts []part) {
+// scope. Left and came are when the request left and when the answers came, by the
+// time that has passed.
+func (c *answerCache) keep(ctx context.Context, ref answerRef, left, came time.Duration, parts []part) {
 	k := ref.kept
 	k.mu.Lock()
 	if k.answers == nil {
 		k.answers = make(map[answerKey]part)
 	}
 	for i := range parts {
-		parts[i].connect = ref.connect
+		parts[i].connect, parts[i].came = ref.connect, came
 		p := parts[i]
 		if p.err != nil {
 			continue
@@ -128,7 +129,7 @@ func (c *answerCache) keep(ctx context.Context, ref answerRef, began time.Time, 
 	}
 	k.mu.Unlock()
 	if c.stored != nil {
-		c.stored.keep(ctx, ref, began, parts)
+		c.stored.keep(ctx, ref, left, parts)
 	}
 }
 
@@ -287,11 +288,12 @@ func (k *vehicleKept) dropUntil(at time.Time) {
 }
 
 // stillRepeats reports whether Smartcar would give an answer again: that of a
-// legacy car before its data is refreshed.
-func (k *vehicleKept) stillRepeats(p part, now time.Time, rules policy.Rules) bool {
+// legacy car before its data is refreshed. Passed is how much time has passed in this
+// process.
+func (k *vehicleKept) stillRepeats(p part, passed time.Duration, rules policy.Rules) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return now.Before(k.cadence.Next(p.meta.RecordedAt, p.meta.ReceivedAt, rules))
+	return p.meta.ReceivedAt.Add(passed - p.came).Before(k.cadence.Next(p.meta.RecordedAt, p.meta.ReceivedAt, rules))
 }
 
 // repeats reports whether the vehicle's answers stay the same until it refreshes.

@@ -124,9 +124,9 @@ func (a *storedAnswer) size() int {
 	return fields + len(a.Scope) + len(a.Operation) + len(a.RequestID) + len(a.Body)
 }
 
-// keep stores the answers to a request that left at began, if its user is still
-// known.
-func (s *storedAnswers) keep(ctx context.Context, ref answerRef, began time.Time, parts []part) {
+// keep stores the answers to a request, if its user is still known. Left is when the
+// request left, by the time that has passed.
+func (s *storedAnswers) keep(ctx context.Context, ref answerRef, left time.Duration, parts []part) {
 	if s == nil {
 		return
 	}
@@ -140,8 +140,8 @@ func (s *storedAnswers) keep(ctx context.Context, ref answerRef, began time.Time
 	}
 	first := false
 	err := s.change(ctx, ref.car.id, func(r *answersRecord, now time.Time) bool {
-		toStore := now.Sub(s.opts.now()) // from our clock to the store's
-		if !r.DiscardedAt.IsZero() && !began.Add(toStore).After(r.DiscardedAt) {
+		passed := s.opts.clock.Elapsed()
+		if !r.DiscardedAt.IsZero() && !now.Add(left-passed).After(r.DiscardedAt) {
 			return false
 		}
 		first = !slices.ContainsFunc(r.Answers, func(a storedAnswer) bool { return a.Scope == ref.scope })
@@ -152,7 +152,7 @@ func (s *storedAnswers) keep(ctx context.Context, ref answerRef, began time.Time
 			r.put(storedAnswer{
 				Scope: ref.scope, Operation: p.op.name, Units: ref.units, Body: p.json(),
 				RequestID: p.meta.RequestID, UnitSystem: p.meta.UnitSystem,
-				RecordedAt: p.meta.RecordedAt, FetchedAt: p.meta.FetchedAt, ReceivedAt: p.meta.ReceivedAt.Add(toStore),
+				RecordedAt: p.meta.RecordedAt, FetchedAt: p.meta.FetchedAt, ReceivedAt: now.Add(p.came - passed),
 				Pushed: p.pushed, Sequence: p.sequence, Connect: ref.connect,
 			})
 		}
@@ -191,7 +191,7 @@ func (s *storedAnswers) sync(ctx context.Context, ref answerRef) {
 	if err != nil {
 		return // written by another version
 	}
-	now := s.opts.now()
+	now, passed := s.opts.now(), s.opts.clock.Elapsed()
 	toOurs := time.Duration(0)
 	if !record.Now.IsZero() {
 		toOurs = now.Sub(record.Now)
@@ -207,6 +207,7 @@ func (s *storedAnswers) sync(ctx context.Context, ref answerRef) {
 		}
 		p := a.part()
 		p.op, p.meta.ReceivedAt = &op[0], received
+		p.came = passed - max(0, now.Sub(received)) // a time in the future was written by a clock that was wrong
 		ref.kept.putNewer(answerKey{scope: a.Scope, op: a.Operation, units: a.Units}, p)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/seed-498a1bc4/smartcar/internal/clocks"
 	"github.com/seed-498a1bc4/smartcar/internal/contexts"
 	"github.com/seed-498a1bc4/smartcar/internal/lru"
 	"github.com/seed-498a1bc4/smartcar/internal/policy"
@@ -42,6 +43,9 @@ type cars struct {
 	// that follows from one needs no round trip; and while the store is away they
 	// tell which cars may be asked. It is nil for a store.Memory, which is as fast.
 	cached *lru.Cache[string, car]
+	// jumps are those of the clock that dates the records. It is nil for a
+	// store.Memory, whose clock does not jump.
+	jumps *clocks.Jumps
 }
 
 // carRecordTTL is how long a record lives without a write. What the policy knew of
@@ -52,38 +56,27 @@ func newCars(o *options, r records.Records, u *users.Users) *cars {
 	c := &cars{opts: o, records: r, users: u, rules: o.policyRules()}
 	if _, ok := o.store.(*store.Memory); !ok {
 		c.cached = lru.New[string, car](o.cacheSize)
+		c.jumps = clocks.NewJumps(c.rules.KeylessWindow + 2*c.rules.MaxLease)
 	}
 	return c
 }
 
-// A car is a vehicle's record in the store, with the clock it is to be judged by.
+// A car is a vehicle's record in the store, with the clock it is to be judged by: the
+// store's, or the wall clock of this machine if the store has none. From one answer of
+// the store to the next, that clock goes on by the time that passes in this process,
+// whatever a wall clock does meanwhile.
 type car struct {
 	state    policy.State
 	revision store.Revision
-	asked    time.Time // our clock, before the store was asked
-	replied  time.Time // our clock, after the store had answered
-	answered time.Time // the store's clock while it answered; ours if the store has none
-	clock    Clock
+	answered time.Time     // the clock of the record while the store answered; zero for a car not loaded
+	asked    time.Duration // how much time had passed here before the store was asked
+	replied  time.Duration // and after the store had answered
+	clock    *clocks.Clock
 
 	unreadable bool // the record is not what this version writes; state stands in for it
 }
 
-// now is a lower bound of the store's present, which makes no window end early.
-func (c car) now() time.Time { return c.answered.Add(c.clock.Now().Sub(c.replied)) }
-
-// upper is an upper bound of the store's present, which makes no turn look older
-// than it is.
-func (c car) upper() time.Time { return c.answered.Add(c.clock.Now().Sub(c.asked)) }
-
-// ours turns a time of the store's clock into one of ours, as callers see it.
-func (c car) ours(t time.Time) time.Time {
-	if t.IsZero() {
-		return t
-	}
-	return t.Add(c.replied.Sub(c.answered))
-}
-
-func (c car) loaded() bool { return !c.asked.IsZero() }
+func (c car) loaded() bool { return !c.answered.IsZero() }
 
 // register stores the user and the car of a request of API v3 before it is sent:
 // API v3 answers for users who were never stored here. If the user is gone when
@@ -115,7 +108,7 @@ func (cs *cars) unregisterUnknown(ctx context.Context, ref carRef, err error) {
 }
 
 func (cs *cars) load(ctx context.Context, ref carRef) (car, error) {
-	asked := cs.opts.clock.Now().UTC()
+	asked := cs.opts.clock.Elapsed()
 	record, err := cs.records.Load(ctx, ref.key)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return car{}, err
@@ -143,31 +136,39 @@ func (cs *cars) lookUp(ctx context.Context, ref carRef) (c car, fresh bool, err 
 
 // recent reports whether c is young enough to refuse a request by it.
 func (cs *cars) recent(c car) bool {
-	return cs.opts.now().Sub(c.replied).Abs() < cs.opts.recordTrust()
+	return cs.opts.clock.Elapsed()-c.replied < cs.opts.recordTrust()
 }
 
 // step applies an event to a car at the present, and stores nothing.
 func (cs *cars) step(c car, e policy.Event) (policy.State, policy.Decision) {
-	return policy.Step(c.state, e, c.now(), cs.rules)
+	now := c.now()
+	return policy.Step(c.state, cs.witnessed(e, now), now, cs.rules)
 }
 
-// nextData is when a data request is allowed, by the store's clock.
+// nextData is when a data request is allowed, by the clock of the record.
 func (cs *cars) nextData(c car) policy.Decision {
 	return c.state.NextData(c.now(), cs.rules)
 }
 
-func (cs *cars) carFrom(ref carRef, record store.Record, asked time.Time) car {
-	c := car{revision: record.Revision, asked: asked, replied: cs.opts.clock.Now().UTC(), answered: record.Now, clock: cs.opts.clock}
-	if c.answered.IsZero() {
-		c.answered, c.replied = asked, asked
+func (cs *cars) carFrom(ref carRef, record store.Record, asked time.Duration) car {
+	c := car{revision: record.Revision, asked: asked, replied: cs.opts.clock.Elapsed(), answered: record.Now, clock: cs.opts.clock}
+	if c.answered.IsZero() { // the store has no clock
+		c.asked, c.answered = c.replied, cs.opts.now()
+		c.replied = cs.opts.clock.Elapsed()
 	}
-	if record.Revision != "" {
+	if record.Revision == "" {
+		c.state = cs.lost(ref)
+	} else {
 		state, err := policy.Decode(record.Value)
 		if err != nil {
 			// Written by another version: closed for a window, then overwritten.
 			c.unreadable, state = true, policy.Closed(c.answered)
 		}
 		c.state = state
+	}
+	if cs.jumps != nil {
+		cs.jumps.Observe(c.answered, c.asked, c.replied)
+		c.state = cs.doubted(c.state, c)
 	}
 	cs.cached.Put(ref.key, c)
 	return c
@@ -188,7 +189,7 @@ func (cs *cars) swap(ctx context.Context, ref carRef, c car, state policy.State)
 	case !addCar(ctx, ref.user, ref.id, !ref.registered && cs.opts.api == V3) && (c.revision == "" || !state.Keyless()):
 		return c, false, ErrNotConnected // of a user who was forgotten, only an open window is kept
 	}
-	asked := cs.opts.now()
+	asked := cs.opts.clock.Elapsed()
 	record, err := cs.records.Swap(ctx, ref.key, c.revision, policy.Encode(state, randid.New()), carRecordTTL)
 	if err != nil && !errors.Is(err, store.ErrConflict) {
 		cs.cached.Delete(ref.key) // the write may have landed
@@ -227,28 +228,41 @@ func (cs *cars) checkNew(ctx context.Context, ref carRef, made store.Revision) e
 
 // apply stores what events make of the stored state. If another write comes first,
 // the events are applied to what that one has stored. A loaded c saves the first
-// round trip.
+// round trip. If the write shows that the store's clock was set meanwhile, the events
+// are dated anew and applied once more.
 func (cs *cars) apply(ctx context.Context, ref carRef, c car, events ...policy.Event) (car, error) {
 	var err error
 	if !c.loaded() {
 		c, err = cs.load(ctx, ref)
 	}
-	for err == nil {
+	for redated := 0; err == nil; {
 		state := c.state
 		for _, e := range events {
 			stored := c.upper()
-			state, _ = policy.Step(state, e.OnClock(cs.opts.now(), stored), stored, cs.rules)
+			state, _ = policy.Step(state, cs.witnessed(e.OnClock(cs.opts.now(), stored), stored), stored, cs.rules)
 		}
 		if state == c.state && !c.unreadable {
 			return c, nil
 		}
+		before := c
 		var done bool
-		if c, done, err = cs.swap(ctx, ref, c, state); done {
+		switch c, done, err = cs.swap(ctx, ref, c, state); {
+		case !done:
+		case redated == maxRedated || !c.setSince(before):
 			return c, nil
+		case !state.KeyAt().Equal(before.state.KeyAt()):
+			events = knowing(c, events) // this write holds what they show
+			fallthrough
+		default:
+			redated++
 		}
 	}
 	return car{}, err
 }
+
+// maxRedated is how often one write is made again since the store's clock was set
+// meanwhile. If that happens more often, no date of this store can be relied on.
+const maxRedated = 3
 
 func later(a, b time.Time) time.Time {
 	if b.After(a) {
@@ -277,7 +291,7 @@ func (cs *cars) forget(ctx context.Context, ref carRef) error {
 		}
 		cs.cached.Delete(ref.key)
 		now := c.now() // the lower bound: the record must not go before its window is over
-		rest := c.state.NextData(now, cs.rules).Next.Sub(now)
+		rest := cs.nextData(c).Next.Sub(now)
 		if rest <= 0 {
 			err = cs.records.Delete(ctx, ref.key, c.revision)
 		} else {
@@ -337,6 +351,8 @@ var (
 	// errStoreSlow: the store took so long to write the lease that what is left of the
 	// lease does not cover the request.
 	errStoreSlow = errors.New("the store answers too slowly for a turn to be taken")
+	// errStoreClock: each answer of the store shows another time.
+	errStoreClock = errors.New("the clock of the store was set several times while a turn was taken")
 	// errAbandoned: the caller has left before the request could.
 	errAbandoned = fmt.Errorf("the caller has left: %w", context.Canceled)
 )
@@ -396,7 +412,9 @@ func (t *turn) noteLeaving(ctx context.Context) error {
 			}
 		}
 		var stored bool
-		if t.record, stored, err = t.cars.swap(ctx, t.car, t.record, state); err != nil || stored && t.covered() {
+		before := t.record
+		t.record, stored, err = t.cars.swap(ctx, t.car, t.record, state)
+		if err != nil || stored && t.covered() && !t.record.setSince(before) {
 			return err
 		}
 	}

@@ -10,7 +10,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/records"
 	"github.com/seed-498a1bc4/smartcar/internal/tokens"
@@ -134,7 +133,7 @@ func New(config Config, opts ...Option) (*Client, error) {
 		return nil, err
 	}
 	if o.store == nil {
-		o.store = store.NewMemoryAt(o.clock.Now)
+		o.store = store.NewMemoryAt(o.clock.Steady().Now)
 	}
 	c := newCore(config, &o)
 	o.logger.LogAttrs(context.Background(), slog.LevelInfo, "smartcar client", slog.String("api", string(o.api)), slog.String("version", Version))
@@ -144,6 +143,7 @@ func New(config Config, opts ...Option) (*Client, error) {
 // newCore puts the parts of a client together, from the store up to the pipeline
 // and the ways to users and cars.
 func newCore(config Config, o *options) *core {
+	o.steady = o.clock.Steady()
 	hidden := secrets{config.ClientSecret, config.APIClientSecret, config.ManagementToken, slices.Clone(config.StateKey)}
 	wire := wireOf(o.api)
 	c := &core{
@@ -151,7 +151,7 @@ func newCore(config Config, o *options) *core {
 		opts: o, wire: wire, rows: rowsByName(), api: wire.base(o.origins).String(), pause: &pause{opts: o},
 	}
 	stored := records.New(o.storeOf(config.application()), o.clock)
-	c.users = users.New(stored, o.clock, max(o.cacheSize, leastUserCars))
+	c.users = users.New(stored, o.steady, max(o.cacheSize, leastUserCars))
 	c.answers = newAnswerCache(o, stored, c.users)
 	c.links = &keyLinks{o, c.users}
 	c.cars = newCars(o, stored, c.users)
@@ -162,11 +162,11 @@ func newCore(config Config, o *options) *core {
 	c.send = newPipeline(c.gate, wire, hidden)
 
 	endpoints := newTokenEndpoints(config, o, c.pause, c.secrets)
-	grants := tokens.NewGrants(stored, o.clock, c.users, endpoints.exchangeRefresh, judgeRefresh, o.tokenTiming(), o.cacheSize)
+	grants := tokens.NewGrants(stored, o.clock, o.steady, c.users, endpoints.exchangeRefresh, judgeRefresh, o.tokenTiming(), o.cacheSize)
 	sender := sender{c.send, c.api}
 	c.accounts = newAccounts(o, sender, &logins{grants, c.users, c.answers}, c.cars)
 	if o.api == V3 {
-		token := tokens.NewApplication(stored, o.clock, config.APIClientID, endpoints.mintAppToken, o.refreshPoll())
+		token := tokens.NewApplication(stored, o.steady, config.APIClientID, endpoints.mintAppToken, o.refreshPoll())
 		c.reach = appReach{o, sender, c.accounts, c.links, appCredential{token}}
 	} else {
 		c.reach = grantReach{o, c.secrets, sender, c.accounts, c.links, endpoints}
@@ -208,14 +208,6 @@ func userAgent(suffix string) string {
 		ua += " " + suffix
 	}
 	return ua
-}
-
-// A Clock is the client's only source of time beside the deadlines of
-// requests. The default is the computer's.
-type Clock interface {
-	Now() time.Time
-	// Sleep returns nil after d, or the cause of ctx's end.
-	Sleep(ctx context.Context, d time.Duration) error
 }
 
 // API is a version of Smartcar's API.

@@ -2,10 +2,14 @@ package smartcar
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math"
 	"time"
+
+	"github.com/seed-498a1bc4/smartcar/internal/contexts"
+	"github.com/seed-498a1bc4/smartcar/internal/policy"
 )
 
 // CommandResult says that a command was sent to the vehicle, not that it has
@@ -168,4 +172,68 @@ func (v *Vehicle) command(ctx context.Context, name Operation, args any) (*Comma
 	result := a.answer.result
 	result.PolicyOverridden = v.opts.override
 	return result, nil
+}
+
+// command sends a command, unless fresh evidence says that the key is missing.
+func (g *gate) command(ctx context.Context, r *request, ref carRef, next layer) (attempt, error) {
+	if !r.override {
+		if err := g.allowCommand(ctx, r, ref); err != nil {
+			return attempt{}, err
+		}
+	}
+	g.underway.Outdate(ref.key)
+	a, err := next(ctx, r, nil)
+	if err == nil || MayHaveSucceeded(err) {
+		g.answers.discard(ctx, ref.id, g.opts.now())
+	}
+	events := a.redated(g.opts, evidenceOfCommand(r.command, a, err))
+	detached, cancel := contexts.Detached(ctx)
+	defer cancel()
+	c, _, lookErr := g.cars.lookUp(detached, ref)
+	if lookErr != nil || err == nil && !c.state.NeedsProof(c.now()) {
+		events = nil
+	}
+	if lookErr == nil && c.state.Quiet() && (err == nil || MayHaveSucceeded(err)) {
+		events = append(events, evidenceOfWaking(g.opts.now())...)
+	}
+	if len(events) > 0 {
+		_, _ = g.cars.apply(detached, ref, c, events...)
+	}
+	return a, err
+}
+
+// allowCommand returns the error for a command that may not go. Without a store, and
+// without fresh evidence, the command goes: the server decides.
+func (g *gate) allowCommand(ctx context.Context, r *request, ref carRef) error {
+	c, fresh, err := g.cars.lookUp(ctx, ref)
+	verdict := func() policy.Verdict {
+		_, d := g.cars.step(c, policy.AskCommand(g.probe.keyIsFree))
+		return d.Verdict
+	}
+	if strict := g.opts.storePolicy.RefuseOthers; err == nil && !fresh && (strict || verdict() != policy.VerdictSend) {
+		var latest car
+		if latest, err = g.cars.load(ctx, ref); err == nil {
+			c = latest // another replica may have seen that the key was added
+		} else if !strict {
+			err = nil // the store is away: decide by the cached record
+		}
+	}
+	if err == nil && verdict() == policy.VerdictRecheck {
+		_ = g.learnKey(ctx, r, ref)
+		c, err = g.cars.load(ctx, ref)
+	}
+	switch {
+	case errors.Is(err, ErrStore) && g.opts.storePolicy.RefuseOthers:
+		return storeAway(r, err)
+	case errors.Is(err, ErrStore):
+		return nil
+	case err != nil:
+		return err
+	case verdict() != policy.VerdictKey:
+		return nil
+	}
+	g.logRefusal(ctx, r, "virtual-key", time.Time{})
+	return &VirtualKeyRequiredError{
+		Operation: r.op, VehicleID: ref.id, Local: true, URL: g.links.forCar(ctx, ref.user, ""),
+	}
 }

@@ -12,7 +12,9 @@
 // Make one [Client] and keep it. Send the owner to Connect, handle the
 // callback, keep the user's id:
 //
-//	client, err := smartcar.New(smartcar.Config{ClientID: id, ClientSecret: secret, RedirectURL: url, StateKey: key})
+//	client, err := smartcar.New(smartcar.Config{
+//		ApplicationID: application, APIClientID: id, APIClientSecret: secret, RedirectURL: url, StateKey: key,
+//	})
 //	err = client.Connect().Start(w, r, smartcar.ConnectOptions{}) // in the handler of a page of yours
 //	grant, err := client.Connect().HandleCallback(w, r)           // in the handler of the redirect URL
 //
@@ -24,7 +26,8 @@
 //	}
 //
 // The examples of this page run against package smartcartest, a Smartcar that
-// lives in your test, and so does "go run ./examples/quickstart".
+// lives in your test, and so does "go run ./examples/quickstart". The README leads to
+// pages in docs/ about stores, webhooks, testing and going live.
 //
 // # Rules
 //
@@ -404,6 +407,17 @@
 // in-memory transport, neither is needed.
 //
 // Times in results and errors are in UTC.
+//
+// Clocks may be wrong. There are three: the store's, that of the machine, and the
+// time that passes in this process, which nobody sets. A window opens when none of
+// them objects, as far as it is known when the turn was used: the store's clock
+// dates the records (the machine's does for a store without one), a process objects
+// to a jump of it that it has seen, and a young process asks its machine as well.
+// So a clock that is wrong may lengthen a window by as much as it is wrong, and
+// shortens none, unless all of them are. What a clock has dated in the future counts
+// from when it is found. Pauses and kept answers end after a length of time, and no
+// error of a clock ends a login. While a machine is suspended no time passes for its
+// processes: their windows last longer by that.
 //
 // # Memory
 //

@@ -3,6 +3,7 @@ package smartcar
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -88,14 +89,20 @@ func (g *gate) guarding(next layer) layer {
 		case KindCommand:
 			a, err = g.command(ctx, r, ref, next)
 		default:
+			var before car
+			if r.op == opKeyStatus {
+				before, _, _ = g.cars.lookUp(ctx, ref)
+			}
 			a, err = next(ctx, r, nil)
+			return g.conclude(ctx, r, ref, &before, a, err)
 		}
-		return g.conclude(ctx, r, ref, a, err)
+		return g.conclude(ctx, r, ref, nil, a, err)
 	}
 }
 
 // conclude learns from the end of a request about a car, and explains its errors.
-func (g *gate) conclude(ctx context.Context, r *request, ref carRef, a attempt, err error) (attempt, error) {
+// Before is the car as it was when the request left; nil if it was not looked up.
+func (g *gate) conclude(ctx context.Context, r *request, ref carRef, before *car, a attempt, err error) (attempt, error) {
 	if err != nil {
 		g.cars.unregisterUnknown(ctx, ref, err)
 		return a, g.explain(ctx, r, a, err)
@@ -105,7 +112,7 @@ func (g *gate) conclude(ctx context.Context, r *request, ref carRef, a attempt, 
 		case p.err != nil:
 			p.callerErr = g.explainCar(ctx, ref, p.err)
 		case p.op.kind == KindMetadata:
-			g.learnFrom(ctx, ref, p.value, a.began)
+			g.learnFrom(ctx, ref, before, a, p.value)
 		}
 	}
 	return a, nil
@@ -151,8 +158,12 @@ func (g *gate) explainCar(ctx context.Context, ref carRef, e *Error) error {
 
 // learnFrom stores what an answer shows of the car's class and key, whoever asked
 // for it.
-func (g *gate) learnFrom(ctx context.Context, ref carRef, value reading, began time.Time) {
-	if events := evidenceOfReading(value, began, g.probe.tellers); len(events) > 0 {
+func (g *gate) learnFrom(ctx context.Context, ref carRef, before *car, a attempt, value reading) {
+	events := a.redated(g.opts, evidenceOfReading(value, a.began, g.probe.tellers))
+	if before != nil {
+		events = knowing(*before, events)
+	}
+	if len(events) > 0 {
 		_, _ = g.cars.apply(ctx, ref, car{}, events...)
 	}
 }
@@ -165,7 +176,7 @@ func (g *gate) data(ctx context.Context, r *request, ref carRef, next layer) (at
 	send := func(c car) (attempt, error) {
 		a, err := next(ctx, r, nil)
 		g.settle(ctx, r, ref, c, nil, a)
-		return g.conclude(ctx, r, ref, a, err)
+		return g.conclude(ctx, r, ref, nil, a, err)
 	}
 	if r.override {
 		return send(car{})
@@ -181,7 +192,7 @@ func (g *gate) data(ctx context.Context, r *request, ref carRef, next layer) (at
 	if err == nil && c.state.Unlearned(c.now(), g.probe.keyIsFree) {
 		c, fresh, err = g.learn(ctx, r, ref, c, fresh)
 	}
-	for nonce := randid.New(); err == nil; {
+	for nonce, tries := randid.New(), 0; err == nil; {
 		if k := r.kept; k != nil && (!k.plain.Load() || c.state.Repeats()) {
 			k.setClass(c.state)
 		}
@@ -191,7 +202,11 @@ func (g *gate) data(ctx context.Context, r *request, ref carRef, next layer) (at
 		if c.state.Keyless() && r.auth.ready() {
 			ask, ready = policy.AskDataAndLeave(nonce, g.lease), true
 		}
-		state, d := policy.Step(c.state, ask, c.now(), g.cars.rules)
+		now := c.now()
+		if c.state.Keyless() {
+			ask = g.cars.witnessed(ask, now)
+		}
+		state, d := policy.Step(c.state, ask, now, g.cars.rules)
 		switch {
 		case d.Verdict == policy.VerdictRefuse && (fresh || g.cars.recent(c)):
 			f := g.flightFor(r, past)
@@ -220,9 +235,21 @@ func (g *gate) data(ctx context.Context, r *request, ref carRef, next layer) (at
 		f := newFlight(r, ref)
 		g.underway.Announce(f, false)
 		var taken bool
+		before := c
 		c, taken, err = g.cars.swap(ctx, ref, c, state)
 		fresh = true
-		if taken || err == nil && c.state.Holds(nonce) {
+		taken = taken || err == nil && c.state.Holds(nonce)
+		if taken && !g.cars.stillOpen(before, c) { // the store's clock was set since the car was looked up
+			g.cars.giveBack(ctx, ref, nonce)
+			g.underway.Withdraw(f)
+			if tries++; tries > maxRedated {
+				err = fmt.Errorf("%w: %w", ErrStore, errStoreClock)
+				break
+			}
+			c, err = g.cars.load(ctx, ref)
+			continue
+		}
+		if taken {
 			g.underway.Announce(f, true)
 			t := &turn{cars: g.cars, car: ref, op: r.op, nonce: nonce, record: c, left: ready}
 			return g.fly(ctx, r, f, t, next)
@@ -233,13 +260,13 @@ func (g *gate) data(ctx context.Context, r *request, ref carRef, next layer) (at
 		}
 	}
 	a, err := g.withoutStore(ctx, r, ref, err, next)
-	return g.conclude(ctx, r, ref, a, err)
+	return g.conclude(ctx, r, ref, nil, a, err)
 }
 
 // refuse returns the error for a data request that the policy does not allow now.
 func (g *gate) refuse(ctx context.Context, r *request, ref carRef, c car, state policy.State, d policy.Decision) error {
-	// Step has replaced times that lie in the future, as a clock writes them that was
-	// set back since. If they stayed in the store, the car would be refused until then.
+	// Step has noted how far the present clock is behind the record. If that were not
+	// stored, the wait would start anew at each call.
 	if state != c.state || c.unreadable {
 		_, _, _ = g.cars.swap(ctx, ref, c, state)
 	}
@@ -380,8 +407,9 @@ func (g *gate) askKey(ctx context.Context, r *request) error {
 // learnKey reads the status of the key and stores what it shows. A failure is
 // stored, too, as a back-off: callers who only want the record may ignore the error.
 func (g *gate) learnKey(ctx context.Context, r *request, ref carRef) error {
+	before, _, _ := g.cars.lookUp(ctx, ref)
 	events, err := g.probe.key(ctx, r)
-	_, _ = g.cars.apply(ctx, ref, car{}, events...)
+	_, _ = g.cars.apply(ctx, ref, car{}, knowing(before, events)...)
 	return err
 }
 
@@ -392,10 +420,11 @@ func (g *gate) settle(ctx context.Context, r *request, ref carRef, c car, t *tur
 	// A plain success of a car without a local limit changes nothing that the policy
 	// goes by, and is not booked.
 	plain := (a.outcome == policy.OutcomeOK || a.outcome == policy.OutcomeReleased) && a.failure == nil
-	booked := t != nil || !plain || c.asked.IsZero() || c.state.Class() == policy.ClassLegacy
+	booked := t != nil || !plain || c.answered.IsZero() || c.state.Class() == policy.ClassLegacy
 	if !booked {
 		var events [4]policy.Event // on the stack: nearly every read passes here
-		booked = c.state.OutdatedBy(c.now(), g.cars.rules, evidenceOfData(events[:0], a, 0, 0, g.probe.tellers)...)
+		shown := knowing(c, a.redated(g.opts, evidenceOfData(events[:0], a, 0, 0, g.probe.tellers)))
+		booked = c.state.OutdatedBy(c.now(), g.cars.rules, shown...)
 	}
 	if !booked && c.state.Class() == policy.ClassStreaming && a.outcome == policy.OutcomeOK {
 		// The key may have been removed while the request was under way.
@@ -417,7 +446,7 @@ func (g *gate) settle(ctx context.Context, r *request, ref carRef, c car, t *tur
 			parts = g.probe.wire.brought(a.answer)
 		}
 		to := answerRef{kept: r.kept, car: r.car, scope: r.scope, units: r.keptIn, connect: r.connect}
-		g.answers.keep(ctx, to, a.began, parts)
+		g.answers.keep(ctx, to, a.left, a.back, parts)
 	}
 }
 
@@ -432,74 +461,10 @@ func (g *gate) book(ctx context.Context, r *request, ref carRef, c car, t *turn,
 	}
 	events := make([]policy.Event, 0, 4)
 	events = evidenceOfData(events, a, nonce, g.lease, g.probe.tellers)
-	c, err := g.cars.apply(ctx, ref, c, events...)
+	c, err := g.cars.apply(ctx, ref, c, knowing(c, a.redated(g.opts, events))...)
 	if err == nil {
 		r.kept.setClass(c.state)
 	} else if !errors.Is(err, ErrNotConnected) { // else the user was forgotten meanwhile
 		g.opts.logger.LogAttrs(ctx, slog.LevelWarn, "smartcar could not settle a vehicle's turn", slog.String("vehicle", ref.id))
-	}
-}
-
-// command sends a command, unless fresh evidence says that the key is missing.
-func (g *gate) command(ctx context.Context, r *request, ref carRef, next layer) (attempt, error) {
-	if !r.override {
-		if err := g.allowCommand(ctx, r, ref); err != nil {
-			return attempt{}, err
-		}
-	}
-	g.underway.Outdate(ref.key)
-	a, err := next(ctx, r, nil)
-	if err == nil || MayHaveSucceeded(err) {
-		g.answers.discard(ctx, ref.id, g.opts.now())
-	}
-	events := evidenceOfCommand(r.command, a, err)
-	detached, cancel := contexts.Detached(ctx)
-	defer cancel()
-	c, _, lookErr := g.cars.lookUp(detached, ref)
-	if lookErr != nil || err == nil && !c.state.NeedsProof(c.now()) {
-		events = nil
-	}
-	if lookErr == nil && c.state.Quiet() && (err == nil || MayHaveSucceeded(err)) {
-		events = append(events, evidenceOfWaking(g.opts.now())...)
-	}
-	if len(events) > 0 {
-		_, _ = g.cars.apply(detached, ref, c, events...)
-	}
-	return a, err
-}
-
-// allowCommand returns the error for a command that may not go. Without a store, and
-// without fresh evidence, the command goes: the server decides.
-func (g *gate) allowCommand(ctx context.Context, r *request, ref carRef) error {
-	c, fresh, err := g.cars.lookUp(ctx, ref)
-	verdict := func() policy.Verdict {
-		_, d := g.cars.step(c, policy.AskCommand(g.probe.keyIsFree))
-		return d.Verdict
-	}
-	if strict := g.opts.storePolicy.RefuseOthers; err == nil && !fresh && (strict || verdict() != policy.VerdictSend) {
-		var latest car
-		if latest, err = g.cars.load(ctx, ref); err == nil {
-			c = latest // another replica may have seen that the key was added
-		} else if !strict {
-			err = nil // the store is away: decide by the cached record
-		}
-	}
-	if err == nil && verdict() == policy.VerdictRecheck {
-		_ = g.learnKey(ctx, r, ref)
-		c, err = g.cars.load(ctx, ref)
-	}
-	switch {
-	case errors.Is(err, ErrStore) && g.opts.storePolicy.RefuseOthers:
-		return storeAway(r, err)
-	case errors.Is(err, ErrStore):
-		return nil
-	case err != nil:
-		return err
-	case verdict() != policy.VerdictKey:
-		return nil
-	}
-	g.logRefusal(ctx, r, "virtual-key", time.Time{})
-	return &VirtualKeyRequiredError{
-		Operation: r.op, VehicleID: ref.id, Local: true, URL: g.links.forCar(ctx, ref.user, ""),
 	}
 }

@@ -73,7 +73,7 @@ func (v *Vehicle) current(ctx context.Context, r *request, ops []operation) (kno
 	answers.stored.sync(ctx, r.answerRef())
 	for i := range ops {
 		p, ok := v.lastAnswer(ctx, r, &ops[i])
-		if ok && v.opts.maxAge > 0 && p.youngerThan(v.opts.maxAge, v.core.opts.now()) || ok && repeats && v.repeated(r, p) {
+		if ok && v.opts.maxAge > 0 && p.youngerThan(v.opts.maxAge, v.core.opts) || ok && repeats && v.repeated(r, p) {
 			known = append(known, p.handedOut(r.units, false))
 		} else if p, ok = v.notInList(ctx, r, &ops[i]); ok && repeats {
 			known = append(known, p)
@@ -95,12 +95,12 @@ func (v *Vehicle) keptReading(k *vehicleKept, op Operation) (part, bool) {
 	case c.opts.api == V2 && len(user.Grants) == 0:
 		return part{}, false
 	}
-	units, now := cmp.Or(v.opts.units, c.opts.units), c.opts.now()
+	units := cmp.Or(v.opts.units, c.opts.units)
 	key := answerKey{scope: v.car.user, op: op, units: c.wire.keptIn(units)}
 	k.mu.Lock()
 	p, ok := k.answers[key]
 	k.mu.Unlock()
-	current := v.opts.maxAge > 0 && p.youngerThan(v.opts.maxAge, now) || k.repeats() && k.stillRepeats(p, now, c.opts.policyRules())
+	current := v.opts.maxAge > 0 && p.youngerThan(v.opts.maxAge, c.opts) || k.repeats() && k.stillRepeats(p, c.opts.clock.Elapsed(), c.opts.policyRules())
 	if !ok || p.connect != user.Connect || !current {
 		return part{}, false
 	}
@@ -125,7 +125,7 @@ func (v *Vehicle) keptReading(k *vehicleKept, op Operation) (part, bool) {
 func (k *vehicleKept) keepOriginal(key answerKey, of part, original reading, units UnitSystem) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if now, ok := k.answers[key]; ok && original != nil && now.meta == of.meta && now.connect == of.connect {
+	if now, ok := k.answers[key]; ok && original != nil && now.meta == of.meta && now.came == of.came && now.connect == of.connect {
 		now.value, now.valueIn = original, units
 		k.answers[key] = now
 	}
@@ -133,19 +133,20 @@ func (k *vehicleKept) keepOriginal(key answerKey, of part, original reading, uni
 
 // repeated reports whether Smartcar would give an answer again.
 func (v *Vehicle) repeated(r *request, p part) bool {
-	return r.kept.stillRepeats(p, v.core.opts.now(), v.core.opts.policyRules())
+	return r.kept.stillRepeats(p, v.core.opts.clock.Elapsed(), v.core.opts.policyRules())
 }
 
 // clockTolerance is how far a car's clock or Smartcar's may be ahead of ours to be
 // believed.
 const clockTolerance = time.Minute
 
-// youngerThan reports whether an answer was recorded less than d ago. A time that
-// lies after the answer had arrived is not known.
-func (p part) youngerThan(d time.Duration, now time.Time) bool {
+// youngerThan reports whether an answer was recorded less than d ago, by the wall
+// clock and by the time that has passed since it came. A time that lies after the
+// answer had arrived is not known.
+func (p part) youngerThan(d time.Duration, o *options) bool {
 	for _, at := range []time.Time{p.meta.RecordedAt, p.meta.FetchedAt} {
 		if !at.IsZero() && !at.After(p.meta.ReceivedAt.Add(clockTolerance)) {
-			return now.Sub(at) < d
+			return o.now().Sub(at) < d && p.meta.ReceivedAt.Sub(at)+o.clock.Elapsed()-p.came < d
 		}
 	}
 	return false
@@ -279,17 +280,18 @@ func (v *Vehicle) mayHand(r *request, refused error) bool {
 // standsIn reports whether a kept answer may stand in for a refused one: as
 // current, or as the caller allows.
 func (v *Vehicle) standsIn(p part, refused error) bool {
-	return v.opts.allowStale || v.opts.withoutTurn || p.isNews(refused)
+	return v.opts.allowStale || v.opts.withoutTurn || p.isNews(refused, v.core.opts)
 }
 
 // isNews: a webhook has brought it since the car was last asked, as far as the
 // refusal of a read shows when that was.
-func (p part) isNews(refused error) bool {
+func (p part) isNews(refused error, o *options) bool {
 	if !p.pushed {
 		return false
 	}
 	limit, ok := errors.AsType[*RateLimitError](refused)
-	return ok && !limit.lastAsked.IsZero() && p.meta.ReceivedAt.After(limit.lastAsked)
+	received := o.now().Add(p.came - o.clock.Elapsed()) // by the present wall clock, as lastAsked
+	return ok && !limit.lastAsked.IsZero() && received.After(limit.lastAsked)
 }
 
 // mayBeReplaced: the car was not asked, or was not in a state to answer.
@@ -304,7 +306,7 @@ func (v *Vehicle) insteadOf(ctx context.Context, r *request, op *operation, refu
 	if !ok || !v.standsIn(p, refused) {
 		return part{}, false
 	}
-	return p.handedOut(r.units, !p.isNews(refused)), true
+	return p.handedOut(r.units, !p.isNews(refused, v.core.opts)), true
 }
 
 // namedFor is the refusal of several operations as one of them shows it.

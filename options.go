@@ -38,7 +38,8 @@ type options struct {
 	// storedAnswers is nil unless answers are kept in the store.
 	storedAnswers *StoredAnswers
 	mode          ConnectMode
-	clock         Clock
+	clock         *clocks.Clock
+	steady        clocks.Steady // the same, never stepped: for what only this process remembers
 	rules         Rules
 	timeout       time.Duration
 	grace         time.Duration // for which a used refresh token is honored
@@ -98,7 +99,7 @@ func defaultOptions() options {
 		retry:     RetryPolicy{MaxAttempts: 3, BaseDelay: 500 * time.Millisecond, MaxDelay: 10 * time.Second},
 		keyDomain: defaultKeyDomain,
 		cacheSize: 10_000,
-		clock:     clocks.System{},
+		clock:     clocks.New(clocks.NewSystem()),
 		rules:     DefaultRules(),
 		timeout:   310 * time.Second,
 		grace:     time.Minute,
@@ -441,13 +442,13 @@ func WithMode(mode ConnectMode) Option {
 	}
 }
 
-// WithClock replaces the computer's clock, for tests and simulations.
+// WithClock replaces the computer's clock, for tests and simulations: see [Clock].
 func WithClock(clock Clock) Option {
 	return func(o *options) error {
 		if clock == nil {
 			return argumentError("WithClock", "the clock is nil; leave the option out for the computer's")
 		}
-		o.clock = clock
+		o.clock = clocks.New(clock)
 		return nil
 	}
 }

@@ -50,7 +50,9 @@ type attempt struct {
 	answer  *answer        // nil unless a whole answer came that is no error
 	outcome policy.Outcome // what the request means for the turn of its car
 	failure *Error         // what the policy learns from; beside an answer, the error of one of its parts
-	began   time.Time      // when the request left
+	began   time.Time      // when the request left, by the wall clock
+	left    time.Duration  // the same, by the time that has passed in this process
+	back    time.Duration  // when the answer was complete, by the same
 }
 
 // A layer is one step of the pipeline: it sends the request through the layers
@@ -146,11 +148,17 @@ const bareApplicationPause = 30 * time.Second
 // of a client that sends requests shares one.
 type pause struct {
 	opts  *options
-	until atomic.Int64 // when the limit opens again: nanoseconds since 1970, 0 if it is open
+	until atomic.Int64 // when the limit opens again, by the time that has passed; 0 if there was none
 }
 
-// end is when the limit ends. If that is in the past, there is no limit.
-func (p *pause) end() time.Time { return time.Unix(0, p.until.Load()).UTC() }
+// end is when the limit ends, by the present wall clock; zero if there is none. The
+// limit lasts for a length of time, whatever the wall clock does meanwhile.
+func (p *pause) end() time.Time {
+	if rest := time.Duration(p.until.Load()) - p.opts.clock.Elapsed(); rest > 0 {
+		return p.opts.now().Add(rest)
+	}
+	return time.Time{}
+}
 
 // begin starts the pause after an application-wide 429. If the 429 has no type, it may
 // be a proxy's, so the pause lasts for a minute at most.
@@ -162,18 +170,20 @@ func (p *pause) begin(op Operation, e *Error) error {
 	if e.Type == "" {
 		wait = min(wait, policy.BareLimitPause)
 	}
-	until := p.opts.now().Add(wait)
-	p.until.Store(until.UnixNano())
-	return &RateLimitError{Operation: op, NextAllowed: until, Rule: RuleApplication, Err: e}
+	p.until.Store(int64(p.opts.clock.Elapsed() + wait))
+	return &RateLimitError{Operation: op, NextAllowed: p.opts.now().Add(wait), Rule: RuleApplication, Err: e}
 }
 
 // refuse returns an error for a request that the limit does not allow now.
 func (p *pause) refuse(r *request) error {
-	until := p.until.Load()
-	if until == 0 || r.override || p.opts.now().UnixNano() >= until {
+	if p.until.Load() == 0 || r.override {
 		return nil
 	}
-	return &RateLimitError{Operation: r.op, NextAllowed: p.end(), Rule: RuleApplication, Local: true}
+	end := p.end()
+	if end.IsZero() {
+		return nil
+	}
+	return &RateLimitError{Operation: r.op, NextAllowed: end, Rule: RuleApplication, Local: true}
 }
 
 // pausing is the application-wide limit as a layer of its own, for requests that
@@ -380,32 +390,32 @@ func (p *probe) key(ctx context.Context, r *request) ([]policy.Event, error) {
 	if p.opts.ignoreKeyEndpoint {
 		return []policy.Event{policy.LearnKey(policy.KeyUnavailable, policy.FromEndpoint, p.opts.now())}, nil
 	}
-	answered, began, err := p.read(ctx, r, opKeyStatus)
+	answered, a, err := p.read(ctx, r, opKeyStatus)
 	if err != nil {
 		return evidenceOfKeyCheck(err, p.opts.now()), err
 	}
-	return evidenceOfReading(answered.value, began, p.tellers), nil
+	return a.redated(p.opts, evidenceOfReading(answered.value, a.began, p.tellers)), nil
 }
 
 // read asks for one operation about the car of r, with the same credentials.
-func (p *probe) read(ctx context.Context, r *request, op Operation) (part, time.Time, error) {
+func (p *probe) read(ctx context.Context, r *request, op Operation) (part, attempt, error) {
 	asked := request{
 		op: op, car: r.car, reads: lookup(op),
 		base: r.base, auth: r.auth, user: r.user, units: r.units,
 	}
 	var err error
 	if asked.wire, asked.kind, err = p.wire.read(asked.reads); err != nil {
-		return part{}, time.Time{}, err
+		return part{}, attempt{}, err
 	}
 	a, err := p.send(ctx, &asked, nil)
 	if err != nil {
-		return part{}, a.began, err
+		return part{}, a, err
 	}
 	answered := a.answer.parts[0]
 	if answered.err != nil {
-		return part{}, a.began, answered.err
+		return part{}, a, answered.err
 	}
-	return answered, a.began, nil
+	return answered, a, nil
 }
 
 // notReachable: this user cannot reach the car at all, whatever is asked.

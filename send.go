@@ -32,7 +32,7 @@ var errAttemptTime = fmt.Errorf("no complete answer in time: %w", context.Deadli
 func transmitting(o *options, own secrets) exchange {
 	timeout, ours := o.attemptTimeout(), own.toAPI()
 	return func(ctx context.Context, r *request, auth tokens.Authorization, takesTurn bool) (attempt, error) {
-		sent := attempt{outcome: policy.OutcomeReleased, began: o.clock.Now().UTC()}
+		sent := attempt{outcome: policy.OutcomeReleased, began: o.clock.Now(), left: o.clock.Elapsed()}
 		if err := ctx.Err(); err != nil {
 			return sent, &Error{Operation: r.op, reach: reachedNever, Err: contexts.EndOf(ctx)}
 		}
@@ -73,13 +73,13 @@ func transmitting(o *options, own secrets) exchange {
 			if req.NotSent(err) {
 				e.reach = reachedNever
 			}
-			logRequest(ctx, o, r, 0, "", sent.began)
+			logRequest(ctx, o, r, 0, "", sent.left)
 			return sent, e
 		}
 		resp.Header = hidden.Header(resp.Header)
 		body, err := roundtrip.Body(resp, maxBody, maxErrorBody)
 		if o.logger.Enabled(ctx, slog.LevelDebug) {
-			logRequest(ctx, o, r, resp.StatusCode, resp.Header.Get(headerRequestID), sent.began)
+			logRequest(ctx, o, r, resp.StatusCode, resp.Header.Get(headerRequestID), sent.left)
 		}
 		if err != nil {
 			e := &Error{
@@ -91,7 +91,10 @@ func transmitting(o *options, own secrets) exchange {
 			}
 			return sent, e
 		}
-		sent.answer = &answer{status: resp.StatusCode, header: resp.Header, body: hidden.JSON(body), at: o.clock.Now().UTC()}
+		// A clock that is set back meanwhile must not date the answer before the request.
+		sent.back = o.clock.Elapsed()
+		at := sent.began.Add(sent.back - sent.left)
+		sent.answer = &answer{status: resp.StatusCode, header: resp.Header, body: hidden.JSON(body), at: at}
 		return sent, nil
 	}
 }
@@ -104,7 +107,7 @@ func causeOf(ctx context.Context, err error) error {
 	return contexts.EndOf(ctx)
 }
 
-func logRequest(ctx context.Context, o *options, r *request, status int, requestID string, began time.Time) {
+func logRequest(ctx context.Context, o *options, r *request, status int, requestID string, left time.Duration) {
 	if !o.logger.Enabled(ctx, slog.LevelDebug) {
 		return
 	}
@@ -112,7 +115,7 @@ func logRequest(ctx context.Context, o *options, r *request, status int, request
 		slog.String("operation", string(r.op)),
 		slog.String("vehicle", r.car.id),
 		slog.Int("status", status),
-		slog.Duration("took", o.now().Sub(began)),
+		slog.Duration("took", o.clock.Elapsed()-left),
 		slog.String("request_id", printable(requestID, 64)))
 }
 

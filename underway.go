@@ -139,7 +139,7 @@ func (g *gate) linger(f *flight) {
 func (g *gate) carryOut(ctx context.Context, r *request, ref carRef, t *turn, next layer) (attempt, error) {
 	a, err := next(ctx, r, t)
 	g.settle(ctx, r, ref, t.record, t, a)
-	return g.conclude(ctx, r, ref, a, err)
+	return g.conclude(ctx, r, ref, nil, a, err)
 }
 
 // share waits for the answer of somebody else's request. It reports false if that
@@ -163,7 +163,9 @@ func (g *gate) share(ctx context.Context, r *request, ref carRef, f *flight) (at
 		parts[i] = parts[i].handedOut(r.units, false)
 	}
 	theirs.parts = parts
-	a, err := g.conclude(ctx, r, ref, attempt{answer: &theirs, outcome: f.Value.attempt.outcome, began: f.Value.attempt.began}, nil)
+	a := f.Value.attempt
+	a.answer, a.failure = &theirs, nil
+	a, err := g.conclude(ctx, r, ref, nil, a, nil)
 	return a, true, err
 }
 

@@ -221,7 +221,7 @@ type keyWait struct {
 	grant   string  // see User.Vehicle
 
 	reads  int           // status reads so far, those of others included
-	last   time.Time     // the newest of them, by our clock
+	last   time.Duration // the newest of them, by the time that has passed
 	pause  time.Duration // from last to the next one
 	newest time.Time     // when the newest evidence was asked for, as stored
 }
@@ -275,7 +275,7 @@ func (w *keyWait) countOthers(c car) {
 	if !w.newest.IsZero() || w.reads > 0 {
 		w.count()
 	}
-	w.newest, w.last = at, c.ours(at)
+	w.newest, w.last = at, w.gate.opts.clock.Elapsed()-max(0, c.now().Sub(at))
 }
 
 func (w *keyWait) count() {
@@ -285,7 +285,7 @@ func (w *keyWait) count() {
 	}
 	w.pause += rand.N(w.pause / 4) // jitter, so that replicas spread
 	w.reads++
-	w.last = w.gate.opts.now()
+	w.last = w.gate.opts.clock.Elapsed()
 }
 
 func (w *keyWait) due(c car) bool {
@@ -293,7 +293,7 @@ func (w *keyWait) due(c car) bool {
 	switch {
 	case s.TakesNoKey() || w.reads >= keyWaitReads || !w.gate.probe.keyIsFree:
 		return false
-	case !w.last.IsZero() && w.gate.opts.now().Before(w.last.Add(max(w.pause, keyWaitFirst))):
+	case (w.reads > 0 || !w.newest.IsZero()) && w.gate.opts.clock.Elapsed() < w.last+max(w.pause, keyWaitFirst):
 		return false
 	case s.Key() == policy.KeyUnavailable:
 		return s.WantsKey(c.now()) // the owner has connected again

@@ -371,11 +371,12 @@ func (c *core) keepSignals(ctx context.Context, ref carRef, e *WebhookEvent, at 
 		connect = user.Connect
 	}
 	meta := Meta{ReceivedAt: at, Source: SourceLive}
+	came := c.opts.clock.Elapsed() - max(0, c.opts.now().Sub(at))
 	var parts []part
 	for i := range operations {
 		if op := &operations[i]; op.kind == KindData && set.covers(op.signals) {
 			if p := (wireV3{}).part(op, set, meta); p.err == nil {
-				p.pushed, p.sequence, p.connect = true, e.Sequence, connect
+				p.pushed, p.sequence, p.connect, p.came = true, e.Sequence, connect, came
 				parts = append(parts, p)
 			}
 		}
@@ -389,7 +390,7 @@ func (c *core) keepSignals(ctx context.Context, ref carRef, e *WebhookEvent, at 
 			kept.putNewer(to.key(parts[i].op.name), parts[i])
 		}
 		if c.answers.stored != nil {
-			c.answers.stored.keep(ctx, to, at, parts)
+			c.answers.stored.keep(ctx, to, came, parts)
 		}
 	}
 }

@@ -95,6 +95,9 @@ type part struct {
 	err       *Error
 	callerErr error // what the caller gets: err explained, or why no request was sent
 
+	// came is when this client had the answer, by the time that has passed in this
+	// process: how old a kept one is.
+	came     time.Duration
 	pushed   bool  // it came with a webhook event
 	sequence int64 // of that event, if it has one
 

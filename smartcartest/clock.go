@@ -22,7 +22,23 @@ func (s *Server) now() time.Time {
 func (s *Server) Advance(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.passed()
 	s.offset += d
+	if d < 0 {
+		s.seen = s.now() // time that is set back has not passed
+	}
+	s.passed()
+}
+
+// passed is how much simulated time has passed, which setting the clock back
+// does not undo. The caller holds the lock.
+func (s *Server) passed() time.Duration {
+	now := s.now()
+	if !s.seen.IsZero() {
+		s.elapsed += max(0, now.Sub(s.seen))
+	}
+	s.seen = now
+	return s.elapsed
 }
 
 // Clock is the simulated time as a clock for the client under test: what
@@ -34,6 +50,14 @@ func (s *Server) Clock() Clock { return Clock{s} }
 
 // Now is the simulated time.
 func (c Clock) Now() time.Time { return c.server.Now() }
+
+// Elapsed is how much simulated time has passed. It never goes back: see
+// smartcar.Clock.
+func (c Clock) Elapsed() time.Duration {
+	c.server.mu.Lock()
+	defer c.server.mu.Unlock()
+	return c.server.passed()
+}
 
 // Sleep moves the simulated clock by d and returns at once, so that waits cost
 // no time. It returns ctx's error if that has ended.

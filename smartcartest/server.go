@@ -36,6 +36,8 @@ type Server struct {
 	// I/O: a lock held across a sleep hangs a synctest bubble.
 	mu           sync.Mutex
 	offset       time.Duration // what Advance has added
+	seen         time.Time     // see passed
+	elapsed      time.Duration // until seen
 	garage       []string      // ids of all vehicles, in order
 	vehicles     map[string]*vehicle
 	accounts     map[string]string // user id by account name

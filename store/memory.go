@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/randid"
@@ -13,8 +14,13 @@ import (
 // nothing is shared with other replicas. It is safe for concurrent use, starts
 // no goroutine, and removes expired records as it is written to. The zero
 // Memory is empty and ready.
+//
+// It has a clock of its own, which begins with that of the machine when the
+// Memory is used first and is never stepped after that: what the machine's clock
+// does opens no window and expires no record.
 type Memory struct {
-	clock  func() time.Time // time.Now if nil
+	clock  func() time.Time          // its own if nil
+	began  atomic.Pointer[time.Time] // when its own clock began; nil before
 	shards [64]memoryShard
 }
 
@@ -38,19 +44,26 @@ const (
 )
 
 // NewMemory returns an empty store.
-func NewMemory() *Memory { return NewMemoryAt(time.Now) }
+func NewMemory() *Memory { return new(Memory) }
 
-// NewMemoryAt returns an empty store in which records expire by the given clock,
-// for tests that simulate time.
+// NewMemoryAt returns an empty store whose clock is the given one, for tests that
+// simulate time: [Record.Now] is what it says, and records expire by it. Nil is
+// the Memory's own.
 func NewMemoryAt(now func() time.Time) *Memory {
 	return &Memory{clock: now}
 }
 
 func (m *Memory) now() time.Time {
-	if m.clock == nil {
-		return time.Now()
+	if m.clock != nil {
+		return m.clock()
 	}
-	return m.clock()
+	began := m.began.Load()
+	if began == nil {
+		now := time.Now()
+		m.began.CompareAndSwap(nil, &now)
+		began = m.began.Load()
+	}
+	return began.Round(0).UTC().Add(time.Since(*began))
 }
 
 // shard spreads the keys by their FNV-1a hash.
@@ -72,11 +85,11 @@ func (s *memoryShard) live(key string, now time.Time) (memoryRecord, bool) {
 	return r, ok
 }
 
-func (r memoryRecord) record() Record {
+func (r memoryRecord) record(now time.Time) Record {
 	if r.data == "" {
-		return Record{}
+		return Record{Now: now}
 	}
-	return Record{Value: []byte(r.data[revisionSize:]), Revision: Revision(r.data[:revisionSize])}
+	return Record{Value: []byte(r.data[revisionSize:]), Revision: Revision(r.data[:revisionSize]), Now: now}
 }
 
 // Load implements [Store].
@@ -84,14 +97,15 @@ func (m *Memory) Load(ctx context.Context, key string) (Record, error) {
 	if err := ctx.Err(); err != nil {
 		return Record{}, err
 	}
+	now := m.now()
 	s := m.shard(key)
 	s.mu.Lock()
-	r, ok := s.live(key, m.now())
+	r, ok := s.live(key, now)
 	s.mu.Unlock()
 	if !ok {
-		return Record{}, ErrNotFound
+		return Record{Now: now}, ErrNotFound
 	}
-	return r.record(), nil
+	return r.record(now), nil
 }
 
 // CompareAndSwap implements [Store].
@@ -111,14 +125,14 @@ func (m *Memory) CompareAndSwap(ctx context.Context, key string, old Revision, v
 	defer s.mu.Unlock()
 	current, _ := s.live(key, now)
 	if !current.at(old) {
-		return current.record(), ErrConflict
+		return current.record(now), ErrConflict
 	}
 	if s.records == nil {
 		s.records = make(map[string]memoryRecord)
 	}
 	s.records[key] = written
 	s.removeExpired(now)
-	return written.record(), nil
+	return written.record(now), nil
 }
 
 // Delete implements [Store].

@@ -27,15 +27,23 @@ func put(t *testing.T, s Store, key, value string, ttl time.Duration) Record {
 	return r
 }
 
+// undated is a record without the time, which every record has.
+func undated(t *testing.T, r Record) Record {
+	t.Helper()
+	require.False(t, r.Now.IsZero())
+	r.Now = time.Time{}
+	return r
+}
+
 func TestMemoryCreatesOnce(t *testing.T) {
 	s := NewMemory()
 	zero, err := s.Load(t.Context(), "k")
 	require.ErrorIs(t, err, ErrNotFound)
-	require.Empty(t, zero)
+	require.Empty(t, undated(t, zero))
 
 	zero, err = s.CompareAndSwap(t.Context(), "k", "made-up", []byte("v"), 0)
 	require.ErrorIs(t, err, ErrConflict)
-	require.Empty(t, zero, "there is no current record")
+	require.Empty(t, undated(t, zero), "there is no current record")
 	_, err = s.Load(t.Context(), "k")
 	require.ErrorIs(t, err, ErrNotFound)
 
@@ -43,10 +51,10 @@ func TestMemoryCreatesOnce(t *testing.T) {
 	require.NoError(t, err)
 	current, err := s.CompareAndSwap(t.Context(), "k", "", []byte("w"), 0)
 	require.ErrorIs(t, err, ErrConflict)
-	require.Equal(t, first, current)
+	require.Equal(t, undated(t, first), undated(t, current))
 	loaded, err := s.Load(t.Context(), "k")
 	require.NoError(t, err)
-	require.Equal(t, first, loaded)
+	require.Equal(t, undated(t, first), undated(t, loaded))
 }
 
 func TestMemorySwapsAtTheRevisionOnly(t *testing.T) {
@@ -57,7 +65,7 @@ func TestMemorySwapsAtTheRevisionOnly(t *testing.T) {
 	require.NotEqual(t, first.Revision, second.Revision)
 	current, err := s.CompareAndSwap(t.Context(), "k", first.Revision, []byte("3"), 0)
 	require.ErrorIs(t, err, ErrConflict)
-	require.Equal(t, second, current)
+	require.Equal(t, undated(t, second), undated(t, current))
 
 	same, err := s.CompareAndSwap(t.Context(), "k", second.Revision, []byte("2"), 0)
 	require.NoError(t, err)
@@ -94,7 +102,7 @@ func TestMemoryRecordsExpire(t *testing.T) {
 		require.ErrorIs(t, err, ErrNotFound)
 		current, err := s.CompareAndSwap(t.Context(), "k", r.Revision, []byte("w"), 0)
 		require.ErrorIs(t, err, ErrConflict)
-		require.Empty(t, current)
+		require.Empty(t, undated(t, current))
 		require.NoError(t, s.Delete(t.Context(), "k", "made-up"), "what has expired is absent")
 
 		put(t, s, "k", "again", time.Minute)
@@ -147,7 +155,7 @@ func TestMemoryTakesAnyKeyAndValue(t *testing.T) {
 			r := put(t, s, key, value, 0)
 			loaded, err := s.Load(t.Context(), key)
 			require.NoError(t, err)
-			require.Equal(t, r, loaded)
+			require.Equal(t, undated(t, r), undated(t, loaded))
 		}
 	}
 }
@@ -190,7 +198,7 @@ func TestMemoryHonorsTheContext(t *testing.T) {
 	require.ErrorIs(t, s.Delete(ctx, "k", r.Revision), context.Canceled)
 	loaded, err := s.Load(t.Context(), "k")
 	require.NoError(t, err)
-	require.Equal(t, r, loaded)
+	require.Equal(t, undated(t, r), undated(t, loaded))
 }
 
 func (m *Memory) inMemory() int {
@@ -237,5 +245,34 @@ func TestZeroMemoryIsReady(t *testing.T) {
 	require.NoError(t, err)
 	read, err := store.Load(t.Context(), "k")
 	require.NoError(t, err)
-	require.Equal(t, written, read)
+	require.Equal(t, undated(t, written), undated(t, read))
+}
+
+// Every answer says what time it is by the store's clock: one of its own, which
+// begins when the store is used first, or the one that it was given.
+func TestMemoryHasAClock(t *testing.T) {
+	given := time.Date(2026, 11, 23, 9, 15, 4, 0, time.UTC)
+	at := NewMemoryAt(func() time.Time { return given })
+	outside := NewMemory()
+	synctest.Test(t, func(t *testing.T) {
+		for _, s := range []*Memory{NewMemory(), outside, new(Memory)} {
+			began := time.Now()
+			r, err := s.Load(t.Context(), "k")
+			require.ErrorIs(t, err, ErrNotFound)
+			require.True(t, r.Now.Equal(began))
+			time.Sleep(time.Hour)
+			r = put(t, s, "k", "v", 0)
+			require.True(t, r.Now.Equal(began.Add(time.Hour)))
+			r, err = s.CompareAndSwap(t.Context(), "k", "", nil, 0)
+			require.ErrorIs(t, err, ErrConflict)
+			require.True(t, r.Now.Equal(began.Add(time.Hour)))
+		}
+	})
+	require.Equal(t, given, put(t, at, "k", "v", 0).Now)
+	keys := [][]byte{bytes.Repeat([]byte("k"), 32)}
+	sealed, err := NewSealed(at, keys...)
+	require.NoError(t, err)
+	r, err := sealed.Load(t.Context(), "absent")
+	require.ErrorIs(t, err, ErrNotFound)
+	require.Equal(t, given, r.Now, "a sealed store passes it on")
 }

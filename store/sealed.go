@@ -43,10 +43,10 @@ const (
 
 // NewSealed wraps store. The first of keys, 32 random bytes each, seals;
 // all of them open. To rotate, put a new key in front, and drop the old one only
-// when every record has been written anew or has expired. Tokens and cars are
-// within 90 days; what is stored about a user does not expire, and is written
-// anew by smartcar.User.Renew if an older key has sealed it: call it for every user in
-// between.
+// when every record has been written anew or has expired. Cars are within 90
+// days, and so are tokens that are in use; what is stored about a user does not
+// expire, and is written anew by smartcar.User.Renew if an older key has sealed it:
+// call it for every user in between.
 func NewSealed(store Store, keys ...[]byte) (*Sealed, error) {
 	if store == nil {
 		return nil, argument.Error("store.NewSealed store", "is nil")
@@ -121,7 +121,7 @@ func (s *Sealed) Load(ctx context.Context, key string) (Record, error) {
 	}
 	r, err := s.store.Load(ctx, key)
 	if err != nil {
-		return Record{}, err
+		return Record{Now: r.Now}, err
 	}
 	return s.open(key, r)
 }

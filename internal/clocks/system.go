@@ -1,4 +1,3 @@
-// Package clocks has the clocks of a client.
 package clocks
 
 import (
@@ -9,10 +8,16 @@ import (
 )
 
 // System is the computer's clock.
-type System struct{}
+type System struct{ began time.Time }
+
+// NewSystem returns the computer's clock, by which no time has passed yet.
+func NewSystem() System { return System{time.Now()} }
 
 // Now implements smartcar.Clock.
-func (System) Now() time.Time { return time.Now() }
+func (System) Now() time.Time { return time.Now().UTC() }
+
+// Elapsed is read from the monotonic clock.
+func (s System) Elapsed() time.Duration { return time.Since(s.began) }
 
 // Sleep implements smartcar.Clock.
 func (System) Sleep(ctx context.Context, d time.Duration) error {

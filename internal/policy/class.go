@@ -28,7 +28,7 @@ type classKnown struct {
 }
 
 func (c classKnown) wanted(now time.Time) bool {
-	return c.is <= ClassUnknown && !now.Before(c.checkAt)
+	return c.is <= ClassUnknown && due(c.checkAt, now, unavailableCheck)
 }
 
 // infer takes an inference from the VIN, or from make, model and year. ClassUnknown
@@ -87,11 +87,4 @@ func (c classKnown) askAgain() classKnown {
 // prove takes what the server's answers show.
 func (c classKnown) prove(is Class) classKnown {
 	return classKnown{is: is, byVIN: c.byVIN, proven: true}
-}
-
-// bridge replaces a time that a clock has written which was set back since.
-func (c *classKnown) bridge(now time.Time, rules Rules) {
-	if c.checkAt.After(now.Add(unavailableCheck + rules.MaxLease)) {
-		c.checkAt = now
-	}
 }

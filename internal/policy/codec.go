@@ -10,6 +10,8 @@ import (
 // a version. Version 2, which is written, holds small fields, a random number that
 // makes each write distinct, and then the numbers and times that are not zero, with
 // a bit for each of them in front. Times are milliseconds since 1970, in six bytes.
+// Where a clock was wrong, the differences of clocks follow, with one bit for all of
+// them: milliseconds in two's complement.
 //
 // A later version may append to the record, but change nothing in it. This version
 // carries along, unread, what a later one has appended, with its version number, so
@@ -23,6 +25,7 @@ const (
 	nonceSize     = 8
 	timeSize      = 6
 	recordGrain   = time.Millisecond // of the times
+	maxApart      = 9e12             // milliseconds between two clocks, 285 years
 
 	flagStreams       = 1 << 0
 	flagProven        = 1 << 1
@@ -60,7 +63,13 @@ func (s *State) times() [timesStored]*time.Time {
 	}
 }
 
-const timesStored, timesOfFirst, timesRoundedUp = 20, 9, 3
+// differences are those of clocks, in the order of the record. They are zero as long
+// as no clock is wrong.
+func (s *State) differences() [differencesStored]*time.Duration {
+	return [...]*time.Duration{&s.turn.behind, &s.turn.ahead, &s.limit.behind}
+}
+
+const timesStored, timesOfFirst, timesRoundedUp, differencesStored = 20, 9, 3, 3
 
 // Encode writes s as it is stored. WriteID makes two writes of one state
 // distinct: whoever got no clear answer from the store reads back whose it holds.
@@ -71,11 +80,17 @@ func Encode(s State, writeID uint64) []byte {
 	if s.turn.nonce != 0 {
 		bits, size = 1, size+nonceSize
 	}
-	var stored [timesStored]uint64
+	var stored [timesStored + differencesStored]uint64
 	for i, t := range s.times() {
 		if stored[i] = milliseconds(*t, i < timesRoundedUp); stored[i] != 0 {
 			bits, size = bits|2<<i, size+timeSize
 		}
+	}
+	if s.turn.behind != 0 || s.turn.ahead != 0 || s.limit.behind != 0 {
+		for i, d := range s.differences() {
+			stored[timesStored+i] = uint64(d.Milliseconds())
+		}
+		bits, size = bits|2<<timesStored, size+differencesStored*timeSize
 	}
 	b := append(make([]byte, 0, size),
 		max(recordVersion, s.carried.version), byte(s.class.is), byte(s.key.is), byte(s.key.source), s.key.looks,
@@ -87,8 +102,8 @@ func Encode(s State, writeID uint64) []byte {
 	if s.turn.nonce != 0 {
 		b = binary.BigEndian.AppendUint64(b, s.turn.nonce)
 	}
-	for _, ms := range stored {
-		if ms != 0 {
+	for i, ms := range stored {
+		if bits&(2<<min(i, timesStored)) != 0 {
 			var raw [8]byte
 			binary.BigEndian.PutUint64(raw[:], ms)
 			b = append(b, raw[8-timeSize:]...)
@@ -162,7 +177,7 @@ func (s *State) read(b []byte) (rest []byte, ok bool) {
 	s.data.asleep, s.data.quiet.times = b[9]&0xf, b[9]>>4
 	s.data.streaming.looks, s.data.streaming.refreshes = b[10]&0xf, b[10]>>4
 	bits := uint32(b[19])<<16 | uint32(b[20])<<8 | uint32(b[21])
-	if bits>>(timesStored+1) != 0 {
+	if bits>>(timesStored+2) != 0 {
 		return nil, false
 	}
 	b = b[recordHead:]
@@ -180,6 +195,15 @@ func (s *State) read(b []byte) (rest []byte, ok bool) {
 			return nil, false
 		}
 		*t, b = readTime(b), b[timeSize:]
+	}
+	if bits&(2<<timesStored) == 0 {
+		return b, true
+	}
+	if len(b) < differencesStored*timeSize {
+		return nil, false
+	}
+	for _, d := range s.differences() {
+		*d, b = readDifference(b), b[timeSize:]
 	}
 	return b, true
 }
@@ -204,6 +228,14 @@ func milliseconds(t time.Time, up bool) uint64 {
 		t = t.Add(recordGrain - 1)
 	}
 	return uint64(min(max(t.UnixMilli(), 0), 1<<(8*timeSize)-1))
+}
+
+func readDifference(b []byte) time.Duration {
+	const unused = 64 - 8*timeSize
+	var raw [8]byte
+	copy(raw[:], b[:timeSize])
+	ms := int64(binary.BigEndian.Uint64(raw[:])) >> unused
+	return time.Duration(min(max(ms, -maxApart), maxApart)) * time.Millisecond
 }
 
 func readTime(b []byte) time.Time {

@@ -69,7 +69,7 @@ func TestRecordsOfTheFirstVersionStayReadable(t *testing.T) {
 	}
 }
 
-// everything is a state in which no field is zero.
+// everything is a state in which no field is zero but the differences of clocks.
 func everything() State {
 	n := 0
 	at := func() time.Time { n++; return fuzzTime.Add(time.Duration(n) * time.Second) }
@@ -88,6 +88,15 @@ func everything() State {
 	return s
 }
 
+// clocksApart is a state that clocks have written which were wrong.
+func clocksApart() State {
+	s := everything()
+	for i, d := range s.differences() {
+		*d = time.Duration(i-1)*time.Hour + 7*time.Millisecond // one of them is negative
+	}
+	return s
+}
+
 // Their bytes stay as they are, from version 2 on.
 func TestRecordsStayReadable(t *testing.T) {
 	t.Parallel()
@@ -99,6 +108,10 @@ func TestRecordsStayReadable(t *testing.T) {
 		"everything known": {
 			"02010203050202ff013221000000000000002a1fffff000000000000000701a207b001a801a207b0059001a207b0097801a207b00d6001a207b0114801a207b0153001a207b0191801a207b01d0001a207b020e801a207b024d001a207b028b801a207b02ca001a207b0308801a207b0347001a207b0385801a207b03c4001a207b0402801a207b0441001a207b047f801a207b04be0",
 			everything(),
+		},
+		"clocks apart": {
+			"02010203050202ff013221000000000000002a3fffff000000000000000701a207b001a801a207b0059001a207b0097801a207b00d6001a207b0114801a207b0153001a207b0191801a207b01d0001a207b020e801a207b024d001a207b028b801a207b02ca001a207b0308801a207b0347001a207b0385801a207b03c4001a207b0402801a207b0441001a207b047f801a207b04be0ffffffc9118700000000000700000036ee87",
+			clocksApart(),
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -115,7 +128,7 @@ func TestRecordsStayReadable(t *testing.T) {
 // is written back with it.
 func TestRecordsOfALaterVersionAreCarriedAlong(t *testing.T) {
 	t.Parallel()
-	for name, state := range map[string]State{"nothing known": {}, "everything known": everything(), "keyless": keylessState(policyNow)} {
+	for name, state := range map[string]State{"nothing known": {}, "everything known": everything(), "clocks apart": clocksApart(), "keyless": keylessState(policyNow)} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			record := append(Encode(state, 42), "what a later version knows"...)
@@ -149,7 +162,7 @@ func TestRecordsOfALaterVersionAreCarriedAlong(t *testing.T) {
 // A record is cut or filled with anything: it is refused, or read within itself.
 func TestRecordsThatAreCut(t *testing.T) {
 	t.Parallel()
-	whole := Encode(everything(), 42)
+	whole := Encode(clocksApart(), 42)
 	for n := range len(whole) {
 		_, err := Decode(whole[:n])
 		require.Error(t, err, "%d bytes", n)
@@ -191,7 +204,7 @@ func FuzzCarRecord(f *testing.F) {
 			return
 		}
 		encoded := Encode(s, math.MaxUint64)
-		if len(encoded) > max(len(raw), recordHead+nonceSize+timesStored*timeSize) {
+		if len(encoded) > max(len(raw), recordHead+nonceSize+(timesStored+differencesStored)*timeSize) {
 			t.Fatalf("%d bytes", len(encoded))
 		}
 		again, err := Decode(encoded)

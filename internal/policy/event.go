@@ -16,6 +16,8 @@ type Event struct {
 	demands bool      // learnKey: Smartcar itself asked for the key
 	data    Data      // learnData
 	asOf    time.Time // learnKey, learnData: when the evidence was true; it may have changed since
+	knew    time.Time // learnKey: see Knowing
+	knewNow time.Time // learnKey: the same
 }
 
 type eventKind uint8
@@ -43,20 +45,21 @@ const (
 type attempt struct {
 	nonce uint64
 	lease time.Duration
-	phase phase // askData: in which the turn is taken
+	phase phase         // askData: in which the turn is taken
+	ahead time.Duration // see Witnessed
 }
 
 // AskData asks whether a data request may go. If it needs the car's turn, the
 // turn is reserved for the attempt with that nonce, for as long as the lease:
 // Leave has to come before the request is sent.
 func AskData(nonce uint64, lease time.Duration) Event {
-	return Event{kind: askData, attempt: attempt{nonce, lease, phaseReserved}}
+	return Event{kind: askData, attempt: attempt{nonce: nonce, lease: lease, phase: phaseReserved}}
 }
 
 // AskDataAndLeave is AskData and Leave in one, for a request that has its token
 // at hand. The lease covers the request.
 func AskDataAndLeave(nonce uint64, lease time.Duration) Event {
-	return Event{kind: askData, attempt: attempt{nonce, lease, phaseSent}}
+	return Event{kind: askData, attempt: attempt{nonce: nonce, lease: lease, phase: phaseSent}}
 }
 
 // AskCommand asks whether a command may go. CanLook says that the status of the
@@ -66,14 +69,14 @@ func AskCommand(canLook bool) Event { return Event{kind: askCommand, canLook: ca
 // Leave: the request that holds the turn is about to be sent. From then on a
 // process that dies has used the turn. The lease covers the request.
 func Leave(nonce uint64, lease time.Duration) Event {
-	return Event{kind: leave, attempt: attempt{nonce, lease, phaseSent}}
+	return Event{kind: leave, attempt: attempt{nonce: nonce, lease: lease, phase: phaseSent}}
 }
 
 // ReserveAgain: the request that holds the turn was refused for its token, so the
 // server has not counted it, and it will be sent again with another token. The turn
 // is reserved until then.
 func ReserveAgain(nonce uint64, lease time.Duration) Event {
-	return Event{kind: reserveAgain, attempt: attempt{nonce, lease, phaseReserved}}
+	return Event{kind: reserveAgain, attempt: attempt{nonce: nonce, lease: lease, phase: phaseReserved}}
 }
 
 // Settle: a data request has ended, with an answer or without. The nonce is 0 for a
@@ -140,6 +143,22 @@ func Paused(until time.Time) Event { return Event{kind: paused, asOf: until} }
 // Reset forgets what was learned of the car, since the operator says that it is wrong.
 // What protects the car stays: its turn, what Smartcar said of its limits, and a pause.
 func Reset() Event { return Event{kind: reset} }
+
+// Witnessed notes what the clock of the machine shows while the clock of the record
+// shows now, so that the two can be compared later: see State.Doubted.
+func (e Event) Witnessed(machine, now time.Time) Event {
+	e.attempt.ahead = machine.Sub(now)
+	return e
+}
+
+// Knowing says that the request which shows the evidence began when the key was
+// known as of keyAt (see State.KeyAt), and what the present is by the clock of the
+// record as it was then. So the evidence is newer than that, whatever it is dated by
+// a clock that was set in between; and if it was, dates tell nothing else.
+func (e Event) Knowing(keyAt, now time.Time) Event {
+	e.knew, e.knewNow = keyAt, now
+	return e
+}
 
 // OnClock moves the time of the evidence from one clock to another. Here and there
 // are the same instant on the two clocks.

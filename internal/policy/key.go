@@ -108,7 +108,7 @@ func (k keyKnown) cannotBeRead(now time.Time) keyKnown {
 // outranks reports whether a command that worked counts for more than a status
 // that was read at that time.
 func (k keyKnown) outranks(status time.Time) bool {
-	return k.is == KeyInstalled && k.source == FromCommand && !k.doubted && status.Sub(k.at) < commandOutranks
+	return k.is == KeyInstalled && k.source == FromCommand && !k.doubted && status.Sub(k.at).Abs() < commandOutranks
 }
 
 // overrule keeps what a command has shown, against a status.
@@ -122,17 +122,21 @@ func (k keyKnown) forget() keyKnown { return keyKnown{at: k.at} }
 
 // wanted reports whether it is time to look at the status.
 func (k keyKnown) wanted(d dataKnown, now time.Time) bool {
-	return !now.Before(k.checkAt) || k.is == KeyInstalled && d.stillLookDue(later(k.at, k.lookedAt))
+	return due(k.checkAt, now, slowestMissingLook) || k.is == KeyInstalled && d.stillLookDue(later(k.at, k.lookedAt))
 }
 
-// bridge replaces times that a clock has written which was set back since.
-func (k *keyKnown) bridge(now, horizon time.Time, rules Rules) {
-	for _, at := range [...]*time.Time{&k.at, &k.since, &k.lookedAt} {
-		if at.After(horizon) {
-			*at = now
-		}
+// newerThan reports whether what is known of the key is newer than the evidence. If
+// a clock was set in between, their dates do not tell it. Then what closes the car is
+// believed, which is safe.
+func (k keyKnown) newerThan(e Event, now time.Time, rules Rules) bool {
+	known := !e.knewNow.IsZero()
+	switch {
+	case known && e.knew.Equal(k.at), e.source == FromApplication: // see Event.Knowing
+		return false
+	case known && now.Sub(e.knewNow).Abs() > witnessGrain:
+		return e.key != KeyMissing
+	case rules.future(k.at, now) && e.key == KeyMissing:
+		return e.asOf.Before(now.Add(-rules.MaxLease))
 	}
-	if k.checkAt.After(now.Add(slowestMissingLook + rules.MaxLease)) {
-		k.checkAt = now
-	}
+	return e.asOf.Before(k.at)
 }

@@ -15,6 +15,10 @@ type Rules struct {
 	MaxLease time.Duration
 }
 
+// future reports whether a time cannot have been written by the clock that shows
+// now. One that was written a moment ago may lie ahead by the grain of the record.
+func (r Rules) future(t, now time.Time) bool { return t.After(now.Add(r.MaxLease + recordGrain)) }
+
 // longLimit: a Retry-After of 2 hours (of a window of 8 hours) or more can only
 // come from the rule of keyless cars.
 func (r Rules) longLimit() time.Duration { return r.KeylessWindow / 4 }
@@ -70,6 +74,10 @@ const (
 	// keyFreshWithData is the same where only the car's data tells the status: after
 	// that the server decides about a command.
 	keyFreshWithData = 15 * time.Minute
+
+	// readGrain is how exactly it is stored when a car was read that needs no turn for
+	// it; see State.readLately.
+	readGrain = 5 * time.Minute
 
 	// commandOutranks is how long a command that worked counts for more than a
 	// status that says that the key is missing.

@@ -15,6 +15,7 @@ type State struct {
 
 	pausedTo time.Time // by the operator: no data before
 
+	doubt   doubt // not stored: see Doubted
 	carried carried
 }
 
@@ -39,13 +40,13 @@ func (s State) KeySince() time.Time { return s.key.since }
 
 // NeedsProof reports whether a command that worked tells something new of the key.
 func (s State) NeedsProof(now time.Time) bool {
-	return !s.TakesNoKey() && (s.key.is != KeyInstalled || s.said.holds() || s.key.doubted || now.Sub(s.key.at) >= proofEvery)
+	return !s.TakesNoKey() && (s.key.is != KeyInstalled || s.said.holds() || s.key.doubted || now.Sub(s.key.at).Abs() >= proofEvery)
 }
 
 // WantsFreshKey reports whether the status is to be looked at before a person
 // relies on it.
 func (s State) WantsFreshKey(now time.Time) bool {
-	return s.class.is == ClassStreaming && !s.key.unreadable && now.Sub(later(s.key.at, s.key.lookedAt)) > keyFreshFor
+	return s.class.is == ClassStreaming && !s.key.unreadable && min(now.Sub(s.key.at).Abs(), now.Sub(s.key.lookedAt).Abs()) > keyFreshFor
 }
 
 // NextKeyLook is when the status is to be looked at next.
@@ -132,7 +133,7 @@ func (s State) Unlearned(now time.Time, askable bool) bool {
 func (s State) Holds(nonce uint64) bool { return s.turn.heldBy(nonce) }
 
 // LeaseCovers reports whether the lease of the turn lasts until end.
-func (s State) LeaseCovers(end time.Time) bool { return !end.After(s.turn.leaseEnd) }
+func (s State) LeaseCovers(end time.Time) bool { return !s.turn.written(end).After(s.turn.leaseEnd) }
 
 // NextData derives when a data request is allowed; no Next means now.
 func (s State) NextData(now time.Time, rules Rules) Decision {
@@ -143,8 +144,10 @@ func (s State) NextData(now time.Time, rules Rules) Decision {
 		}
 		d.InFlight = s.turn.inFlight(now)
 	}
-	if s.limit.to.After(d.Next) {
-		d = Decision{Next: s.limit.to, Rule: RuleServer}
+	if !s.limit.to.IsZero() {
+		if next := s.limit.next().Add(s.doubt.limit); next.After(d.Next) {
+			d = Decision{Next: next, Rule: RuleServer}
+		}
 	}
 	switch {
 	case !s.data.quiet.to.After(d.Next):
@@ -164,21 +167,23 @@ func (s State) NextData(now time.Time, rules Rules) Decision {
 
 // LastAsked is the latest instant at which the car may have been asked for data, or
 // Smartcar refused to ask it, as far as a rule was known to hold.
-func (s State) LastAsked() time.Time { return later(s.turn.countedAt(), s.limit.at) }
+func (s State) LastAsked() time.Time {
+	return later(shifted(s.turn.countedAt(), -s.turn.behind), shifted(s.limit.at, -s.limit.behind))
+}
 
 // nextTurn is when the next turn may be taken, for once also as a trial.
 func (s State) nextTurn(rules Rules) time.Time {
 	next := s.turn.next(rules.KeylessWindow)
 	if s.onTrial() && s.turn.phase == phaseIdle {
-		next = earlier(next, later(s.said.trialAt, s.turn.usedAt.Add(rules.trialAfter())))
+		next = earlier(next, later(s.said.trialAt, s.turn.next(rules.trialAfter())))
 	}
-	return next
+	return shifted(next, s.doubt.turn)
 }
 
 // NextUseful derives when a data request is allowed and brings something new.
 func (s State) NextUseful(now time.Time, rules Rules) Decision {
 	d := s.NextData(now, rules)
-	if s.Repeats() && !s.data.fetchedAt.IsZero() {
+	if s.Repeats() && !s.data.fetchedAt.IsZero() && !rules.future(s.data.fetchedAt, now) {
 		if next := s.Cadence().Next(s.data.recordedAt, s.data.fetchedAt, rules); next.After(now) && next.After(d.Next) {
 			return Decision{Next: next, Rule: RuleLegacy}
 		}
@@ -199,7 +204,7 @@ func (s State) OutdatedBy(now time.Time, rules Rules, events ...Event) bool {
 				return true
 			}
 		case learnKey:
-			if e.key != s.key.is && !e.asOf.Before(s.key.at) {
+			if e.key != s.key.is && !s.key.newerThan(e, now, rules) {
 				return true
 			}
 		case learnClass:
@@ -212,7 +217,7 @@ func (s State) OutdatedBy(now time.Time, rules Rules, events ...Event) bool {
 }
 
 func (s State) outdatedByAnswer(r Result, now time.Time, rules Rules) bool {
-	if s.data.outdatedBy(r.Data) {
+	if s.data.outdatedBy(r.Data) || s.readLately(r.Outcome, now) {
 		return true
 	}
 	if r.Outcome != OutcomeOK {

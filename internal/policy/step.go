@@ -27,6 +27,14 @@ type Decision struct {
 // Step is the whole policy. Every change of a State is made here.
 func Step(s State, e Event, now time.Time, rules Rules) (State, Decision) {
 	s.bridgeFuture(now, rules)
+	next, d := s.step(e, now, rules)
+	if !s.Keyless() && next.Keyless() {
+		next.turn = next.turn.counted(now)
+	}
+	return next, d
+}
+
+func (s State) step(e Event, now time.Time, rules Rules) (State, Decision) {
 	switch e.kind {
 	case askData:
 		return s.decideData(e.attempt, now, rules)
@@ -45,7 +53,7 @@ func Step(s State, e Event, now time.Time, rules Rules) (State, Decision) {
 	case classCheckFailed:
 		return s.classified(s.class.failed(now)), Decision{}
 	case learnKey:
-		return s.applyKey(e, now), Decision{}
+		return s.applyKey(e, now, rules), Decision{}
 	case keyCheckFailed:
 		s.key = s.key.failed(now)
 	case accessChanged:
@@ -64,15 +72,19 @@ func Step(s State, e Event, now time.Time, rules Rules) (State, Decision) {
 	return s, Decision{}
 }
 
-// bridgeFuture replaces times that lie in the future, as a clock writes them that
+// bridgeFuture deals with times that lie in the future, as a clock writes them that
 // is set back later: no car may be refused for longer than the rule and one lease.
-// A time written a moment ago may lie ahead by the grain of the record.
+// A time written a moment ago may lie ahead by the grain of the record. The times of
+// the turn and of the limit stay: see clock.go. The others set a pace only, and are
+// replaced. When the key was learned stays, too: see keyKnown.newerThan.
 func (s *State) bridgeFuture(now time.Time, rules Rules) {
 	horizon := now.Add(rules.MaxLease + recordGrain)
-	s.class.bridge(now, rules)
-	s.key.bridge(now, horizon, rules)
-	s.turn.bridge(now, horizon, rules)
-	s.limit.bridge(now, horizon)
+	if t := s.turn; t.behind != 0 || t.usedAt.After(horizon) || t.leaseEnd.After(horizon) {
+		s.turn = s.turn.bridge(now, rules)
+	}
+	if s.limit.behind != 0 || s.limit.at.After(horizon) {
+		s.limit = s.limit.bridge(now, rules)
+	}
 	s.said.bridge(now, horizon)
 	s.data.bridge(now, horizon, rules)
 }
@@ -85,8 +97,18 @@ func (s State) decideData(a attempt, now time.Time, rules Rules) (State, Decisio
 	if !s.Keyless() {
 		return s, Decision{Verdict: VerdictSend}
 	}
-	s.turn = s.turn.assign(a.phase, a.nonce, now.Add(a.lease))
+	s.turn = s.turn.assign(a, now)
 	return s, Decision{Verdict: VerdictTake}
+}
+
+// readLately reports whether a read that took no turn is worth booking: if the car
+// turns out to be keyless, since before the read, then the server may have counted it,
+// and the window of that read has to be known. It is booked with the grain of
+// readGrain, so that a car which is read every second costs hardly any writes.
+func (s State) readLately(o Outcome, now time.Time) bool {
+	mayCount := o == OutcomeOK || o == OutcomeAnswered || o == OutcomeUnclear
+	mayTurnOut := s.class.is == ClassStreaming && s.key.is == KeyInstalled || s.untold()
+	return mayCount && mayTurnOut && now.Add(s.turn.behind).Sub(s.turn.usedAt).Abs() >= readGrain
 }
 
 // changePhase puts the turn into another phase and renews its lease.
@@ -94,7 +116,7 @@ func (s State) changePhase(a attempt, now time.Time) (State, Decision) {
 	if !s.turn.heldBy(a.nonce) {
 		return s, Decision{Verdict: VerdictLost}
 	}
-	s.turn = s.turn.assign(a.phase, a.nonce, now.Add(a.lease))
+	s.turn = s.turn.assign(a, now)
 	return s, Decision{Verdict: VerdictTake}
 }
 
@@ -108,9 +130,9 @@ func (s State) decideCommand(canLook bool, now time.Time) Decision {
 	switch {
 	case !s.NeedsKey():
 		return Decision{Verdict: VerdictSend}
-	case now.Sub(s.key.at) < fresh:
+	case now.Sub(s.key.at).Abs() < fresh:
 		return Decision{Verdict: VerdictKey}
-	case canLook && now.Sub(s.key.lookedAt) >= leastLook:
+	case canLook && now.Sub(s.key.lookedAt).Abs() >= leastLook:
 		return Decision{Verdict: VerdictRecheck}
 	default:
 		return Decision{Verdict: VerdictSend}
@@ -122,21 +144,22 @@ func (s State) decideCommand(canLook bool, now time.Time) Decision {
 // back the turn of the other.
 func (s State) charge(a attempt, r Result, now time.Time, rules Rules) State {
 	owner := s.turn.heldBy(a.nonce)
-	end := now.Add(a.lease)
+	present := s.turn.written(now)
+	end := present.Add(a.lease)
 	if owner {
 		end = s.turn.leaseEnd
 		s = s.endTrial(r, now, rules)
 		s.turn = s.turn.idle()
 	}
-	counts := owner || s.Keyless()
+	counts := owner || s.Keyless() || s.readLately(r.Outcome, now)
 	switch r.Outcome {
 	case OutcomeOK, OutcomeAnswered:
 		if counts {
-			s.turn.usedAt = later(s.turn.usedAt, now)
+			s.turn = s.turn.use(a, present)
 		}
 	case OutcomeUnclear:
 		if counts {
-			s.turn.usedAt = later(s.turn.usedAt, later(now, end))
+			s.turn = s.turn.use(a, later(present, end))
 		}
 	case OutcomeLimited:
 		s = s.applyLimit(r.RetryAfter, now, rules)
@@ -160,12 +183,13 @@ func (s State) charge(a attempt, r Result, now time.Time, rules Rules) State {
 // endTrial judges a request that was made inside a window: data that was recorded
 // after the window began shows that the rule does not hold.
 func (s State) endTrial(r Result, now time.Time, rules Rules) State {
-	inside := now.Sub(s.turn.usedAt) < rules.KeylessWindow && !s.turn.usedAt.IsZero()
+	used := shifted(s.turn.usedAt, -s.turn.behind)
+	inside := now.Sub(used) < rules.KeylessWindow && !used.IsZero()
 	if !s.onTrial() || !inside || r.Outcome == OutcomeNone || r.Outcome == OutcomeReleased || r.Outcome == OutcomeAsleep {
 		return s
 	}
 	s.said.trialAt = now.Add(trialEvery)
-	if r.Outcome == OutcomeOK && r.Data.RecordedAt.After(later(s.turn.usedAt, s.data.recordedAt)) {
+	if r.Outcome == OutcomeOK && r.Data.RecordedAt.After(later(used, s.data.recordedAt)) {
 		s.said = said{}
 		if s.key.is == KeyMissing {
 			s.key = s.key.learn(KeyUnavailable, FromNowhere, s.key.at, now)
@@ -193,7 +217,8 @@ func (s State) applyLimit(retryAfter time.Duration, now time.Time, rules Rules) 
 			pause += rules.bareApart()
 		}
 	}
-	s.limit = limit{to: later(s.limit.to, now.Add(pause)), at: now, bare: retryAfter <= 0}
+	at := s.limit.written(now)
+	s.limit.to, s.limit.at, s.limit.bare = later(s.limit.to, at.Add(pause)), at, retryAfter <= 0
 	if s.class.is == ClassStreaming && s.key.is == KeyInstalled {
 		s.key.checkAt, s.key.doubted = now, true
 	}
@@ -216,9 +241,9 @@ func (s State) classified(c classKnown) State {
 //   - If this connection cannot read the status, what other connections showed stays.
 //   - If the server asked for the key, the car needs one, whatever was inferred.
 //   - If the key is there now, a limit from before it was there is void.
-func (s State) applyKey(e Event, now time.Time) State {
+func (s State) applyKey(e Event, now time.Time, rules Rules) State {
 	switch {
-	case e.asOf.Before(s.key.at):
+	case s.key.newerThan(e, now, rules):
 		return s
 	case e.key == KeyUnavailable && s.key.is > KeyUnavailable:
 		s.key = s.key.cannotBeRead(now)
@@ -232,7 +257,7 @@ func (s State) applyKey(e Event, now time.Time) State {
 	}
 	if e.key == KeyInstalled {
 		needsKey := s.class.is == ClassStreaming || s.class.is == ClassUnresolved || s.said.holds()
-		if s.key.is != KeyInstalled && needsKey && e.asOf.After(s.limit.at) {
+		if s.key.is != KeyInstalled && needsKey && s.limit.written(e.asOf).After(s.limit.at) {
 			s.limit.to = time.Time{}
 		}
 		if !e.asOf.Before(s.said.at) {
@@ -253,7 +278,7 @@ func (s State) applyAccess(rules Rules) State {
 		s.key.checkAt = time.Time{}
 	}
 	if s.Keyless() && s.onTrial() {
-		s.limit.to = later(s.limit.to, s.turn.next(rules.KeylessWindow))
+		s.limit.to = later(s.limit.to, s.limit.written(s.turn.next(rules.KeylessWindow)))
 		if s.key.is == KeyMissing {
 			s.key = s.key.forget()
 		}

@@ -13,25 +13,34 @@ const (
 )
 
 // turn is the one data request that a keyless car may have under way, and when
-// the server may have counted the last one.
+// the server may have counted the last one. Its times are of the clock that wrote
+// them, and the present clock may be behind it: see clock.go.
 type turn struct {
 	phase    phase
-	nonce    uint64    // of the attempt that owns the turn
-	leaseEnd time.Time // from then on that attempt counts as dead
-	usedAt   time.Time // latest instant at which the server may have counted a data request
+	nonce    uint64        // of the attempt that owns the turn
+	leaseEnd time.Time     // from then on that attempt counts as dead
+	usedAt   time.Time     // latest instant at which the server may have counted a data request
+	behind   time.Duration // how far the present clock is behind these times
+	ahead    time.Duration // how far the clock of the attempt's machine was ahead of them, in whole minutes
 }
 
 // heldBy reports whether the attempt with that nonce owns the turn.
 func (t turn) heldBy(nonce uint64) bool { return t.phase != phaseIdle && t.nonce == nonce }
 
 // assign gives the turn to an attempt, or renews its lease.
-func (t turn) assign(p phase, nonce uint64, leaseEnd time.Time) turn {
-	t.phase, t.nonce, t.leaseEnd = p, nonce, leaseEnd
-	return t
+func (t turn) assign(a attempt, now time.Time) turn {
+	t.phase, t.nonce, t.leaseEnd = a.phase, a.nonce, t.written(now).Add(a.lease)
+	return t.witnessed(a)
 }
 
 // idle is the turn after its request: nobody owns it.
-func (t turn) idle() turn { return turn{usedAt: t.usedAt} }
+func (t turn) idle() turn { return turn{usedAt: t.usedAt, behind: t.behind, ahead: t.ahead} }
+
+// use notes that the server may have counted a data request until then.
+func (t turn) use(a attempt, until time.Time) turn {
+	t.usedAt = later(t.usedAt, until)
+	return t.witnessed(a)
+}
 
 // countedAt is the latest instant at which the server may have counted a data
 // request. A request that was sent and never settled counts at its lease's end.
@@ -42,7 +51,17 @@ func (t turn) countedAt() time.Time {
 	return t.usedAt
 }
 
-// next is when the next turn may be taken; zero for a car that was never asked.
+// counted is the turn of a car that turns out to be keyless. Of its reads until now only
+// one in readGrain was booked.
+func (t turn) counted(now time.Time) turn {
+	if !t.usedAt.IsZero() {
+		t.usedAt = later(t.usedAt, earlier(t.written(now), t.usedAt.Add(readGrain)))
+	}
+	return t
+}
+
+// next is when the next turn may be taken, by the present clock; zero for a car
+// that was never asked.
 func (t turn) next(window time.Duration) (next time.Time) {
 	if counted := t.countedAt(); !counted.IsZero() {
 		next = counted.Add(window)
@@ -50,27 +69,25 @@ func (t turn) next(window time.Duration) (next time.Time) {
 	if t.phase == phaseReserved {
 		next = later(next, t.leaseEnd)
 	}
-	return next
+	return shifted(next, -t.behind)
 }
 
-func (t turn) inFlight(now time.Time) bool { return t.phase != phaseIdle && t.leaseEnd.After(now) }
-
-// bridge replaces times that a clock has written which was set back since.
-func (t *turn) bridge(now, horizon time.Time, rules Rules) {
-	if t.leaseEnd.After(horizon) {
-		t.leaseEnd = now.Add(rules.MaxLease)
-	}
-	if t.usedAt.After(horizon) {
-		t.usedAt = now
-	}
+func (t turn) inFlight(now time.Time) bool {
+	return t.phase != phaseIdle && t.leaseEnd.After(t.written(now))
 }
 
-// limit is the server's own word about this vehicle: 429 with Retry-After.
+// limit is the server's own word about this vehicle: 429 with Retry-After. Its
+// times are of the clock that wrote them, and the present clock may be behind it:
+// see clock.go.
 type limit struct {
-	to   time.Time // no data request before
-	at   time.Time // when the server said so
-	bare bool      // it named no time
+	to     time.Time     // no data request before
+	at     time.Time     // when the server said so
+	bare   bool          // it named no time
+	behind time.Duration // how far the present clock is behind these times
 }
+
+// next is when the limit ends by the present clock; zero for none.
+func (l limit) next() time.Time { return shifted(l.to, -l.behind) }
 
 // shortened is a limit that was believed for a window because the car might have
 // been keyless, and proves not to be.
@@ -79,11 +96,4 @@ func (l limit) shortened() limit {
 		l.to = earlier(l.to, l.at.Add(BareLimitPause))
 	}
 	return l
-}
-
-// bridge replaces times that a clock has written which was set back since.
-func (l *limit) bridge(now, horizon time.Time) {
-	if l.at.After(horizon) {
-		l.to, l.at = now.Add(l.to.Sub(l.at)), now
-	}
 }

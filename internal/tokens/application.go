@@ -55,7 +55,7 @@ func (t *appToken) is(header []string) bool {
 // callers of all processes, and again if Smartcar refuses it. It is safe for
 // concurrent use.
 type Application struct {
-	clock    records.Clock
+	steady   records.Clock // for what is remembered in this process
 	exchange Exchange
 	key      string
 	leases   leases[appRecord, *appRecord]
@@ -65,23 +65,23 @@ type Application struct {
 
 // NewApplication returns the token of the application with that client id; poll
 // is how often a process that waits for another one looks into the store.
-func NewApplication(r records.Records, clock records.Clock, clientID string, exchange Exchange, poll time.Duration) *Application {
+func NewApplication(r records.Records, steady records.Clock, clientID string, exchange Exchange, poll time.Duration) *Application {
 	sum := sha256.Sum256([]byte(clientID))
 	return &Application{
-		clock: clock, exchange: exchange,
+		steady: steady, exchange: exchange,
 		key:    "application/" + hex.EncodeToString(sum[:16]),
-		leases: leases[appRecord, *appRecord]{records: r, clock: clock, ttl: 2 * appLife, length: appLease, poll: poll},
+		leases: leases[appRecord, *appRecord]{records: r, clock: steady, ttl: 2 * appLife, length: appLease, poll: poll},
 	}
 }
 
 // Ready reports whether Header answers without asking anybody.
-func (a *Application) Ready() bool { return a.current.Load().fresh(a.clock.Now()) }
+func (a *Application) Ready() bool { return a.current.Load().fresh(a.steady.Now()) }
 
 // Header returns the Authorization header with a token that can be used now.
 // Errors: [ErrNoOther], and those of the Exchange.
 func (a *Application) Header(ctx context.Context) ([]string, error) {
 	t := a.current.Load()
-	if !t.fresh(a.clock.Now()) {
+	if !t.fresh(a.steady.Now()) {
 		var err error
 		if t, err = a.renewed(ctx, nil); err != nil {
 			return nil, err
@@ -110,7 +110,7 @@ func (a *Application) Replace(ctx context.Context, refused []string) (minted boo
 	switch {
 	case t != nil && !t.is(refused):
 		return false, nil
-	case t != nil && !t.replaced.IsZero() && a.clock.Now().Sub(t.replaced) < replacedTime:
+	case t != nil && !t.replaced.IsZero() && a.steady.Now().Sub(t.replaced) < replacedTime:
 		return false, ErrNoOther
 	}
 	if t, err = a.renewed(ctx, refused); err != nil {
@@ -147,7 +147,7 @@ func (a *Application) renewed(ctx context.Context, refused []string) (*appToken,
 }
 
 func (a *Application) willDo(t *appToken, refused []string) bool {
-	return t.fresh(a.clock.Now()) && !t.is(refused)
+	return t.fresh(a.steady.Now()) && !t.is(refused)
 }
 
 // renew takes the token that another process has stored, or mints one under a lease.
@@ -171,7 +171,7 @@ func (a *Application) renew(ctx context.Context, refused []string) error {
 	case !stored.mine:
 		a.current.Store(&appToken{
 			header:  header(stored.record.AccessToken),
-			expires: a.clock.Now().Add(stored.record.Expires.Sub(stored.now)),
+			expires: a.steady.Now().Add(stored.record.Expires.Sub(stored.now)),
 		})
 		return nil
 	}
@@ -193,7 +193,7 @@ func (a *Application) mint(ctx context.Context, refused []string) (token string,
 	// A token that lives for less than two minutes is used for half of its life.
 	life = pair.Expires.Sub(pair.Obtained)
 	life -= min(skew, life/2)
-	now := a.clock.Now()
+	now := a.steady.Now()
 	t := &appToken{header: header(pair.AccessToken), expires: now.Add(life), minted: true}
 	if len(refused) > 0 {
 		t.replaced = now

@@ -15,6 +15,15 @@ const (
 	// refreshLife is how long a refresh token lives. It is documented; the answer
 	// does not say it.
 	refreshLife = 60 * 24 * time.Hour
+	// grantTTL keeps a grant until it has ended: a store's clock that is months
+	// ahead for a minute must not end a login. Smartcar says when it has.
+	grantTTL = 0
+	// pendingTTL drops a grant that nobody has confirmed.
+	pendingTTL = refreshLife
+	// clocksApart is how far the clocks of two processes may be apart. A pair that was
+	// obtained later than that, in the future, was dated by a clock that was wrong: how
+	// old it is cannot be told.
+	clocksApart = time.Hour
 	// refreshTries is how often one refresh token is tried on unclear answers.
 	refreshTries = 3
 	// notCoveredTime is how long a car is remembered that the grant does not reach.
@@ -38,7 +47,7 @@ type grantRecord struct {
 }
 
 func (r *grantRecord) fresh(now time.Time) bool {
-	return r.AccessToken != "" && now.Before(r.Expires.Add(-skew))
+	return r.AccessToken != "" && now.Before(r.Expires.Add(-skew)) && r.ObtainedAt.Sub(now) <= clocksApart
 }
 
 // setPair puts a new pair in and takes the lease out: the renewal is over.
@@ -67,6 +76,7 @@ type Timing struct {
 type Grants struct {
 	records  records.Records
 	clock    records.Clock
+	steady   records.Clock // for what is remembered in this process
 	users    *users.Users
 	exchange Exchange
 	judge    Judge
@@ -76,6 +86,8 @@ type Grants struct {
 	cached     *lru.Cache[string, *cachedGrant]
 	refreshing records.Flights
 	unstored   unstored
+	// void is the refresh token that Smartcar has called void, by grant: see End.
+	void *lru.Cache[string, string]
 	// notCovered is when a renewed token was refused for a car, by grant/vehicle.
 	notCovered *lru.Cache[string, time.Time]
 }
@@ -88,14 +100,15 @@ type cachedGrant struct {
 
 // NewGrants returns the grants in a store. This process remembers so many of them, if
 // they are more than recentGrants.
-func NewGrants(r records.Records, clock records.Clock, u *users.Users, exchange Exchange, judge Judge, timing Timing, grants int) *Grants {
+func NewGrants(r records.Records, clock, steady records.Clock, u *users.Users, exchange Exchange, judge Judge, timing Timing, grants int) *Grants {
 	return &Grants{
-		records: r, clock: clock, users: u, exchange: exchange, judge: judge, timing: timing,
+		records: r, clock: clock, steady: steady, users: u, exchange: exchange, judge: judge, timing: timing,
 		leases: leases[grantRecord, *grantRecord]{
-			records: r, clock: clock, ttl: refreshLife, length: timing.Lease, poll: timing.Poll,
+			records: r, clock: clock, ttl: grantTTL, length: timing.Lease, poll: timing.Poll,
 			patience: refreshTries * timing.Lease, grace: timing.Grace, absent: ErrEnded,
 		},
 		cached:     lru.New[string, *cachedGrant](max(grants, recentGrants)),
+		void:       lru.New[string, string](recentGrants),
 		notCovered: lru.New[string, time.Time](recentUncovered),
 	}
 }
@@ -117,7 +130,7 @@ func (g *Grants) Ready(id string) bool {
 // Authorization returns a header with an access token that can be used now. Errors:
 // [ErrEnded], [ErrTaken], records.ErrStore, and those of the Exchange. After ErrEnded,
 // and after an error that the Judge takes for the end, the caller takes the grant out
-// of use: see Forget.
+// of use: see End.
 func (g *Grants) Authorization(ctx context.Context, id string) (Authorization, error) {
 	r, err := g.valid(ctx, id)
 	if err != nil {
@@ -138,7 +151,7 @@ func (g *Grants) Replace(ctx context.Context, id, car string, refused []string) 
 	case r.header[0] != refused[0]:
 		return false, nil
 	}
-	if at, ok := g.notCovered.Get(id + "/" + car); ok && g.clock.Now().Sub(at) < notCoveredTime {
+	if at, ok := g.notCovered.Get(id + "/" + car); ok && g.steady.Now().Sub(at) < notCoveredTime {
 		return false, ErrNoOther
 	}
 	_, err = g.refreshed(ctx, id, func(now *grantRecord) bool { return now.AccessToken != r.AccessToken })
@@ -147,13 +160,14 @@ func (g *Grants) Replace(ctx context.Context, id, car string, refused []string) 
 
 // NotCovered remembers a car for which a new token was refused, too, so that not
 // every request for this car renews the tokens.
-func (g *Grants) NotCovered(id, car string) { g.notCovered.Put(id+"/"+car, g.clock.Now()) }
+func (g *Grants) NotCovered(id, car string) { g.notCovered.Put(id+"/"+car, g.steady.Now()) }
 
 // Renew refreshes a grant whose refresh token has less than within to live, and a
 // grant whose last refresh was begun and never finished.
 func (g *Grants) Renew(ctx context.Context, id string, within time.Duration) error {
 	_, err := g.refreshed(ctx, id, func(r *grantRecord) bool {
-		return r.LeaseID == "" && r.ObtainedAt.Add(refreshLife).Sub(g.clock.Now()) >= within
+		now := g.clock.Now()
+		return r.LeaseID == "" && r.ObtainedAt.Add(refreshLife).Sub(now) >= within && r.ObtainedAt.Sub(now) <= clocksApart
 	})
 	return err
 }
@@ -163,6 +177,39 @@ func (g *Grants) Forget(ctx context.Context, id string) error {
 	g.unstored.drop(id)
 	g.cached.Delete(id)
 	return g.records.Remove(ctx, grantKey(id))
+}
+
+// End removes the tokens of a grant that has ended. It returns false if the stored
+// refresh token is not the one that Smartcar has called void: then the login lives.
+//
+//  1. A trades the refresh token, and stands still for longer than the grace.
+//  2. B sends the same refresh token. Smartcar calls it void, and the store holds no
+//     other one: B is to end the grant.
+//  3. A goes on and stores the new pair, which B must not remove.
+func (g *Grants) End(ctx context.Context, id string) (ended bool, err error) {
+	void, _ := g.void.Get(id)
+	for {
+		record, err := g.records.Load(ctx, grantKey(id))
+		if errors.Is(err, store.ErrNotFound) {
+			break
+		}
+		if err != nil {
+			return false, err
+		}
+		r, err := records.Decode[grantRecord](record.Value)
+		if err != nil || r.RefreshToken != void || r.Spare != "" {
+			return false, err
+		}
+		if err = g.records.Delete(ctx, grantKey(id), record.Revision); err == nil {
+			break
+		}
+		if !errors.Is(err, store.ErrConflict) {
+			return false, err
+		}
+	}
+	g.void.Delete(id)
+	g.cached.Delete(id)
+	return true, nil
 }
 
 // ended reports whether an error means that the grant has ended.

@@ -59,7 +59,11 @@ func (g *Grants) storeGrant(ctx context.Context, id string, record grantRecord) 
 }
 
 func (g *Grants) putGrant(ctx context.Context, id string, record grantRecord) error {
-	_, err := records.Change(ctx, g.records, grantKey(id), refreshLife, func(r *grantRecord, _ bool, _ time.Time) error {
+	ttl := time.Duration(grantTTL)
+	if record.Pending != nil {
+		ttl = pendingTTL
+	}
+	_, err := records.Change(ctx, g.records, grantKey(id), ttl, func(r *grantRecord, _ bool, _ time.Time) error {
 		*r = record
 		return nil
 	})
@@ -94,7 +98,7 @@ func (g *Grants) Pending(ctx context.Context, id string) (p Pending, userID stri
 
 // Link stores the user of a pending grant.
 func (g *Grants) Link(ctx context.Context, id, userID string) error {
-	_, err := records.Change(ctx, g.records, grantKey(id), refreshLife, func(r *grantRecord, found bool, _ time.Time) error {
+	_, err := records.Change(ctx, g.records, grantKey(id), grantTTL, func(r *grantRecord, found bool, _ time.Time) error {
 		if !found {
 			return ErrEnded
 		}

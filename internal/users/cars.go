@@ -256,7 +256,7 @@ func (u *Users) Unlist(ctx context.Context, id, car string) error {
 func (u *Users) GrantOf(ctx context.Context, id string, r *Record, car string) string {
 	known, ok := u.cars.Get(carKey{id, car})
 	ok = ok && known.born == r.Born && r.Has(known.grant)
-	if ok && u.clock.Now().Sub(known.at) < recentTime {
+	if ok && u.steady.Now().Sub(known.at) < recentTime {
 		return known.grant
 	}
 	entry, _, found, err := u.trees.find(ctx, id, car)
@@ -264,7 +264,7 @@ func (u *Users) GrantOf(ctx context.Context, id string, r *Record, car string) s
 	case err != nil && ok:
 		return known.grant
 	case found && r.Has(entry.Grant):
-		u.cars.Put(carKey{id, car}, knownCar{born: r.Born, grant: entry.Grant, at: u.clock.Now()})
+		u.cars.Put(carKey{id, car}, knownCar{born: r.Born, grant: entry.Grant, at: u.steady.Now()})
 		return entry.Grant
 	}
 	for _, g := range r.NewestFirst() {

@@ -64,6 +64,14 @@ func (r *Record) index(grant string) int {
 	return slices.IndexFunc(r.Grants, func(g Grant) bool { return g.ID == grant })
 }
 
+// Grant returns one of the user's grants, or one that was never filed.
+func (r *Record) Grant(id string) Grant {
+	if i := r.index(id); i >= 0 {
+		return r.Grants[i]
+	}
+	return Grant{ID: id}
+}
+
 // NewestFirst returns the grants, that of the last Connect first.
 func (r *Record) NewestFirst() []Grant {
 	out := slices.Clone(r.Grants)
@@ -97,7 +105,7 @@ func (r *Record) add(a Arrival) {
 // Users are those of one store. They are safe for concurrent use.
 type Users struct {
 	records records.Records
-	clock   records.Clock
+	steady  records.Clock // for what is remembered in this process
 	recent  *lru.Cache[string, recent]
 	cars    *lru.Cache[carKey, knownCar]
 	trees   trees
@@ -123,9 +131,9 @@ const (
 
 // New returns the users of a store. This process remembers which users have
 // which cars, for so many cars, and as many users, if they are more than recentUsers.
-func New(r records.Records, clock records.Clock, cars int) *Users {
+func New(r records.Records, steady records.Clock, cars int) *Users {
 	return &Users{
-		records: r, clock: clock,
+		records: r, steady: steady,
 		recent: lru.New[string, recent](max(cars, recentUsers)),
 		cars:   lru.New[carKey, knownCar](cars),
 		trees:  trees{records: r, full: lru.New[nodeKey, fullNode](recentNodes)},
@@ -166,11 +174,11 @@ func (u *Users) Recent(id string) (r *Record, fresh bool) {
 	if !ok || c.record.Forgotten {
 		return nil, false
 	}
-	return c.record, u.clock.Now().Sub(c.at) < recentTime
+	return c.record, u.steady.Now().Sub(c.at) < recentTime
 }
 
 func (u *Users) remember(id string, r *Record) *Record {
-	u.recent.Put(id, recent{r, u.clock.Now()})
+	u.recent.Put(id, recent{r, u.steady.Now()})
 	return r
 }
 
@@ -234,16 +242,19 @@ func (u *Users) Arrive(ctx context.Context, id string, a Arrival) (filed bool, e
 	return filed && err == nil, err
 }
 
-// AddGrant files a grant again under a user who is still stored; else it returns
-// [ErrNotConnected].
+// AddGrant files a grant again, with a new time, under a user who is still stored;
+// else it returns [ErrNotConnected].
 func (u *Users) AddGrant(ctx context.Context, id, grant string, connectedAt time.Time) error {
 	connected := false
 	_, err := u.change(ctx, id, func(r *Record, found bool) bool {
-		connected = found && !r.Forgotten
-		if !connected || r.Has(grant) {
+		if connected = found && !r.Forgotten; !connected {
 			return false
 		}
-		r.add(Arrival{Grant: grant, ConnectedAt: connectedAt})
+		if i := r.index(grant); i >= 0 {
+			r.Grants[i].ConnectedAt = connectedAt
+		} else {
+			r.add(Arrival{Grant: grant, ConnectedAt: connectedAt})
+		}
 		return true
 	})
 	switch {
@@ -255,17 +266,22 @@ func (u *Users) AddGrant(ctx context.Context, id, grant string, connectedAt time
 	return err
 }
 
-// RemoveGrant takes a grant from a user, who stays known.
-func (u *Users) RemoveGrant(ctx context.Context, id, grant string) error {
+// RemoveGrant takes a grant from a user, who stays known. A grant that was filed again
+// since the caller saw it stays.
+func (u *Users) RemoveGrant(ctx context.Context, id string, seen Grant) error {
+	again := false
 	_, err := u.change(ctx, id, func(r *Record, _ bool) bool {
-		i := r.index(grant)
-		if i < 0 {
+		i := r.index(seen.ID)
+		if again = i >= 0 && !r.Grants[i].ConnectedAt.Equal(seen.ConnectedAt); i < 0 || again {
 			return false
 		}
 		r.Grants = slices.Delete(r.Grants, i, i+1)
 		return true
 	})
-	return errors.Join(ignoreAbsent(err), u.unindex(ctx, id, grant))
+	if again {
+		return nil
+	}
+	return errors.Join(ignoreAbsent(err), u.unindex(ctx, id, seen.ID))
 }
 
 // Move files what a move to API v3 has found of a user. It returns false if the user

@@ -1,0 +1,119 @@
+package policy
+
+import "time"
+
+// Clocks can be wrong, and are set right again. Two things follow for the times of
+// a turn and of a limit, which are of the clock that wrote them (the store's if it
+// has one).
+//
+// A time from the future is bridged. Either the clock that wrote it was ahead, or
+// the present one is behind: nobody can tell which. So the time stays as it is,
+// and beside it stands how far the present clock is behind it. Time goes on from
+// there, and what is written meanwhile is written ahead by as much:
+//
+//  1. Tuesday 10:00  a turn is used.
+//  2. Monday 10:00   the clock was set back by a day. The turn was used in the
+//     future: the clock is behind by a day. The window ends on Monday at 18:00.
+//  3. Monday 18:00   the next turn is used, on Tuesday at 18:00 as it is written.
+//  4. Tuesday 18:01  the clock is set right. Nothing is in the future any more, and
+//     the window ends on Wednesday at 2:00, as it has to.
+//
+// A clock that jumped forward is doubted by whoever knows better: by a process that
+// has seen the jump, as its monotonic clock shows less time; and by a machine whose
+// clock shows less time since that of the machine that used the turn. How much less
+// time has passed is added to the window.
+
+// bridged is how far the clock that shows now is behind a record whose newest
+// time is newest, or up to slack more than it.
+func bridged(behind time.Duration, newest, now time.Time, slack time.Duration) time.Duration {
+	switch {
+	case !newest.After(now.Add(slack)):
+		return 0 // the clock has caught up
+	case newest.After(now.Add(behind + slack)):
+		return newest.Sub(now)
+	}
+	return behind
+}
+
+// bridge notes how far the present clock is behind the turn's times. Each of them
+// was written up to a lease before it.
+func (t turn) bridge(now time.Time, rules Rules) turn {
+	newest := t.usedAt
+	if t.phase != phaseIdle {
+		newest = later(newest, t.leaseEnd)
+	}
+	t.behind = bridged(t.behind, newest.Add(-rules.MaxLease), now, recordGrain)
+	return t
+}
+
+// written is the present as it is written beside the turn's times.
+func (t turn) written(now time.Time) time.Time { return now.Add(t.behind) }
+
+// written is the present as it is written beside the limit's times.
+func (l limit) written(now time.Time) time.Time { return now.Add(l.behind) }
+
+// due reports whether it is time for a check that is made after longest at most. One
+// that lies farther ahead was set by a clock that was wrong.
+func due(checkAt, now time.Time, longest time.Duration) bool {
+	return !now.Before(checkAt) || checkAt.Sub(now) > longest+time.Hour
+}
+
+// shifted is a time by another clock; zero stays zero.
+func shifted(t time.Time, by time.Duration) time.Time {
+	if t.IsZero() {
+		return t
+	}
+	return t.Add(by)
+}
+
+// bridge notes how far the present clock is behind the limit's times.
+func (l limit) bridge(now time.Time, rules Rules) limit {
+	l.behind = bridged(l.behind, l.at, now, rules.MaxLease+recordGrain)
+	return l
+}
+
+// witnessGrain is how close two clocks count as the same.
+const witnessGrain = time.Minute
+
+// witnessed notes what the machine of the attempt showed beside the turn's times.
+func (t turn) witnessed(a attempt) turn {
+	t.ahead = (a.ahead - t.behind).Round(witnessGrain)
+	return t
+}
+
+// doubt is how much less time has passed than the clock says that State is judged
+// by, as other clocks have it.
+type doubt struct{ turn, limit time.Duration }
+
+// A Witness is what a process knows of the clock of the records beside what that
+// clock itself says.
+type Witness struct {
+	// Machine is what the clock of its machine shows at present, if it was not set
+	// since the process began.
+	Machine time.Time
+	// Jumped tells by how much that clock has jumped forward since it showed a time,
+	// as far as the process has seen it.
+	Jumped func(since time.Time) time.Duration
+}
+
+// Doubted returns s as a process judges it while the clock of the records shows now.
+func (s State) Doubted(now time.Time, w Witness, rules Rules) State {
+	s.doubt = doubt{}
+	if counted := s.turn.countedAt(); !counted.IsZero() {
+		t := s.turn.bridge(now, rules)
+		left := counted.Add(-rules.MaxLease) // the request left no earlier, if counted is its lease's end
+		since := left.Add(-s.turn.behind)
+		// What the clock has jumped to where it was behind before is no jump.
+		s.doubt.turn = max(0, w.Jumped(since)-max(0, s.turn.behind-t.behind))
+		less := t.ahead - (w.Machine.Sub(now) - t.behind).Round(witnessGrain)
+		comes := t.written(now).Add(-less).Before(left) // a machine that has not come to the turn yet is wrong
+		if less > witnessGrain && !comes {
+			s.doubt.turn = max(s.doubt.turn, less)
+		}
+	}
+	if !s.limit.at.IsZero() {
+		l := s.limit.bridge(now, rules)
+		s.doubt.limit = max(0, w.Jumped(s.limit.at.Add(-s.limit.behind))-max(0, s.limit.behind-l.behind))
+	}
+	return s
+}

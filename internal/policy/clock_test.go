@@ -1,0 +1,121 @@
+package policy
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// The timeline of clock.go: what is from the future is bridged, and holds when the
+// clock has been set right.
+func TestTimesFromTheFutureAreBridged(t *testing.T) {
+	slow := policyNow.Add(-24 * time.Hour) // the clock was set back by a day after a turn was used at policyNow
+	ask, done := AskDataAndLeave(9, testLease), Settle(9, testLease, Result{Outcome: OutcomeOK})
+	s, d := Step(keylessState(policyNow), ask, slow, testRules)
+	require.Equal(t, VerdictRefuse, d.Verdict)
+	opens := slow.Add(8*time.Hour + testLease)
+	require.Equal(t, opens, d.Next)
+	require.Equal(t, policyNow, s.turn.usedAt, "the truth stays")
+
+	right, _ := Step(s, ask, policyNow.Add(time.Minute), testRules)
+	require.Equal(t, keylessState(policyNow), right, "and counts once the clock is right")
+
+	s, d = Step(s, ask, opens, testRules)
+	require.Equal(t, VerdictTake, d.Verdict)
+	s, _ = Step(s, done, opens, testRules)
+	require.Equal(t, policyNow.Add(8*time.Hour), s.turn.usedAt, "as long after the other turn as the clock says")
+	s, d = Step(s, ask, opens.Add(time.Minute), testRules)
+	require.Equal(t, opens.Add(8*time.Hour), d.Next, "a window from then")
+	_, d = Step(s, ask, opens.Add(24*time.Hour), testRules)
+	require.Equal(t, policyNow.Add(16*time.Hour), d.Next, "also when the clock is set right")
+
+	again, err := Decode(Encode(s, 1))
+	require.NoError(t, err)
+	require.Equal(t, s, again)
+}
+
+// A limit from the future lasts as long as the server said, and what was true stays.
+func TestLimitFromTheFutureIsBridged(t *testing.T) {
+	was := State{class: classKnown{is: ClassOther}, limit: limit{at: policyNow, to: policyNow.Add(3 * time.Hour)}}
+	slow := policyNow.Add(-24 * time.Hour)
+	s, d := Step(was, AskData(1, testLease), slow, testRules)
+	require.Equal(t, slow.Add(3*time.Hour), d.Next)
+	require.Equal(t, RuleServer, d.Rule)
+	s, _ = Step(s, AskData(1, testLease), policyNow.Add(time.Minute), testRules)
+	require.Equal(t, was, s)
+	s, _ = Step(s, AskData(1, testLease), slow, testRules)
+	s, _ = Step(s, Settle(0, 0, Result{Outcome: OutcomeLimited, RetryAfter: 5 * time.Hour}), slow.Add(time.Hour), testRules)
+	require.Equal(t, slow.Add(6*time.Hour), s.NextData(slow.Add(time.Hour), testRules).Next)
+}
+
+// What a clock that was wrong has dated in the future does not keep out what is
+// learned after it, and what cannot be told to be wrong is kept.
+func TestEvidenceFromTheFuture(t *testing.T) {
+	ahead := policyNow.Add(61 * 24 * time.Hour)
+	s := State{class: classKnown{is: ClassStreaming}, key: keyKnown{is: KeyInstalled, at: ahead, checkAt: ahead}}
+	require.True(t, s.WantsKey(policyNow))
+	late, _ := Step(s, LearnKey(KeyMissing, FromWebhook, policyNow.Add(-time.Hour)), policyNow, testRules)
+	require.Equal(t, s, late, "older than a lease")
+	missing := LearnKey(KeyMissing, FromEndpoint, policyNow.Add(-time.Second))
+	require.True(t, s.OutdatedBy(policyNow, testRules, missing))
+	s, _ = Step(s, missing, policyNow, testRules)
+	require.Equal(t, KeyMissing, s.Key())
+
+	s = State{class: classKnown{is: ClassStreaming}, key: keyKnown{is: KeyMissing, at: ahead}}
+	installed := LearnKey(KeyInstalled, FromEndpoint, policyNow)
+	unsure, _ := Step(s, installed, policyNow, testRules)
+	require.Equal(t, KeyMissing, unsure.Key(), "whether it is newer cannot be told")
+	for _, e := range []Event{installed.Knowing(ahead, policyNow), LearnKey(KeyInstalled, FromApplication, policyNow)} {
+		after, _ := Step(s, e, policyNow, testRules)
+		require.Equal(t, KeyInstalled, after.Key())
+	}
+
+	known := State{class: classKnown{is: ClassStreaming}, key: keyKnown{is: KeyMissing, at: policyNow.Add(-time.Second)}}
+	for name, tt := range map[string]struct {
+		e    Event
+		want Key
+	}{
+		"dated before, by a clock that was set back":     {LearnKey(KeyInstalled, FromEndpoint, policyNow.Add(-time.Minute)).Knowing(known.key.at, policyNow.Add(time.Hour)), KeyInstalled},
+		"dated after, by a clock that was set forward":   {installed.Knowing(policyNow.Add(-time.Hour), policyNow.Add(-time.Hour)), KeyMissing},
+		"dated after, while something else was learned":  {installed.Knowing(policyNow.Add(-time.Hour), policyNow), KeyInstalled},
+		"dated before, while something else was learned": {LearnKey(KeyInstalled, FromEndpoint, policyNow.Add(-time.Minute)).Knowing(policyNow.Add(-time.Hour), policyNow), KeyMissing},
+	} {
+		after, _ := Step(known, tt.e, policyNow, testRules)
+		require.Equal(t, tt.want, after.Key(), name)
+	}
+
+	s = State{class: classKnown{is: ClassUnknown, checkAt: ahead}}
+	require.True(t, s.WantsClass(policyNow))
+	s = State{class: classKnown{is: ClassLegacy}, data: dataKnown{fetchedAt: ahead, recordedAt: policyNow}}
+	require.Zero(t, s.NextUseful(policyNow, testRules))
+	s, _ = Step(s, Settle(0, 0, Result{Outcome: OutcomeOK, Data: Data{RecordedAt: policyNow}}), policyNow, testRules)
+	require.Equal(t, policyNow, s.data.fetchedAt)
+}
+
+// Other clocks object to one that claims that more time has passed.
+func TestDoubts(t *testing.T) {
+	used := policyNow.Add(-8 * time.Hour) // by the clock of the record; a minute ago in truth
+	s := keylessState(used)
+	judge := func(s State, machine time.Time, jumped time.Duration) time.Time {
+		w := Witness{Machine: machine, Jumped: func(since time.Time) time.Duration {
+			require.Equal(t, used.Add(-testLease), since)
+			return jumped
+		}}
+		return s.Doubted(policyNow, w, testRules).NextData(policyNow, testRules).Next
+	}
+	require.Zero(t, judge(s, policyNow, 0))
+	require.Equal(t, policyNow.Add(7*time.Hour), judge(s, policyNow, 7*time.Hour), "a jump was seen")
+	slower := policyNow.Add(-7 * time.Hour) // the machine's clock says that an hour has passed
+	require.Equal(t, policyNow.Add(7*time.Hour), judge(s, slower, 0))
+	require.Zero(t, judge(s, policyNow.Add(-9*time.Hour), 0), "a machine for which the turn is yet to come is wrong")
+	s.turn.ahead = -7 * time.Hour
+	require.Zero(t, judge(s, slower, 0), "as it was when the turn was used")
+
+	limited := State{class: classKnown{is: ClassOther}, limit: limit{at: used, to: used.Add(time.Hour)}}
+	limited = limited.Doubted(policyNow, Witness{Jumped: func(time.Time) time.Duration { return 8 * time.Hour }}, testRules)
+	require.Equal(t, used.Add(9*time.Hour), limited.NextData(policyNow, testRules).Next)
+	after, err := Decode(Encode(limited, 1))
+	require.NoError(t, err)
+	require.Zero(t, after.doubt, "is of one process, and not stored")
+}

@@ -1,0 +1,126 @@
+package smartcar_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/seed-498a1bc4/smartcar"
+	"github.com/seed-498a1bc4/smartcar/smartcartest"
+	"github.com/seed-498a1bc4/smartcar/store"
+	"github.com/stretchr/testify/require"
+)
+
+// TestClocksThatAreSetBreakNoWindow sets the clocks of two machines and of their store,
+// in either direction and also while a request is under way, and drives a keyless car
+// from both. No window may break, and the car may not be locked for longer than the
+// rule, a lease and the steps that happened.
+func TestClocksThatAreSetBreakNoWindow(t *testing.T) {
+	seeds := uint64(20)
+	if testing.Short() {
+		seeds = 2
+	}
+	for _, kind := range []string{"with a clock", "without a clock"} {
+		for seed := range seeds {
+			t.Run(fmt.Sprint(kind, seed), func(t *testing.T) {
+				onEitherAPI(t, func(t *testing.T, sim *smartcartest.Server, api smartcar.API) {
+					setClocks(t, sim, api, rand.New(rand.NewPCG(seed, 7)), kind == "with a clock")
+				})
+			})
+		}
+	}
+}
+
+func setClocks(t *testing.T, sim *smartcartest.Server, api smartcar.API, random *rand.Rand, dated bool) {
+	mine := new(steppingClock)
+	theirs, db := mine, store.Store(undatedStore{store.NewMemory()}) // a file is read on one machine
+	steps := []func(time.Duration){mine.step}
+	if dated {
+		stepping := newSteppingStore(store.NewMemory())
+		theirs, db = new(steppingClock), stepping
+		steps = append(steps, theirs.step, stepping.step)
+	}
+	w := newWrongClock(t, sim, api, mine, db)
+	other, wire := machine(t, sim, api, theirs, db)
+	_, err := w.on(other).Access(t.Context())
+	require.NoError(t, err)
+	var stepped time.Duration
+	step := func() {
+		by := time.Duration(random.Int64N(int64(20*time.Hour))) - 10*time.Hour
+		if random.IntN(3) == 0 {
+			by = time.Duration(random.Int64N(int64(10*time.Minute))) - 5*time.Minute
+		}
+		steps[random.IntN(len(steps))](by)
+		stepped += by.Abs()
+	}
+	last, turns := time.Now(), 0
+	for range 6 * 24 * 12 {
+		time.Sleep(5 * time.Minute)
+		switch random.IntN(200) {
+		case 0:
+			step()
+		case 1:
+			w.wire.arm(step)
+		case 2:
+			wire.arm(step)
+		}
+		v := w.car
+		if random.IntN(2) == 0 {
+			v = w.on(other)
+		}
+		_, _ = v.Battery(t.Context())
+		if n := w.turns(); n > turns {
+			last, turns = time.Now(), n
+		}
+		require.LessOrEqual(t, time.Since(last), maxBlocked+10*time.Minute+stepped, "the car is locked for too long")
+	}
+	require.Empty(t, sim.BrokenWindows(w.car.ID()))
+	require.GreaterOrEqual(t, turns, 6, "the car was hardly asked: the test proves nothing")
+}
+
+// A machine that is as wrong as the store was when the turn was used cannot tell that
+// the store's clock has jumped. A process that has seen the store before can.
+func TestJumpThatOnlyTheProcessHasSeen(t *testing.T) {
+	onEitherAPI(t, func(t *testing.T, sim *smartcartest.Server, api smartcar.API) {
+		db := newSteppingStore(store.NewMemory())
+		slow := new(steppingClock)
+		slow.step(-9 * time.Hour)
+		w := newWrongClock(t, sim, api, slow, db)
+		other, _ := machine(t, sim, api, new(steppingClock), db)
+		_, err := w.on(other).Access(t.Context())
+		require.NoError(t, err)
+		w.read(t)
+		used := time.Now()
+		time.Sleep(time.Minute)
+		db.step(9 * time.Hour)
+		for range 7 {
+			closed(t, w.on(other))
+			time.Sleep(time.Hour)
+		}
+		w.counted(t, 1)
+		w.opensBy(t, w.on(other), used, 18*time.Hour)
+	})
+}
+
+// The store's clock is ahead when a young process on a machine that is ahead, too, finds
+// the window open, and is set right before the turn is taken. The store says so with the
+// swap, before the request leaves.
+func TestClockThatIsSetRightWhileATurnIsTaken(t *testing.T) {
+	onEitherAPI(t, func(t *testing.T, sim *smartcartest.Server, api smartcar.API) {
+		clock := newSteppingStore(store.NewMemory())
+		db := &onLoad{Store: clock}
+		w := newWrongClock(t, sim, api, new(steppingClock), db)
+		w.read(t)
+		used := time.Now()
+		time.Sleep(time.Minute)
+		ahead := new(steppingClock)
+		ahead.step(9 * time.Hour)
+		clock.step(9 * time.Hour)
+		young, _ := machine(t, sim, api, ahead, db)
+		db.arm(func() { clock.step(-9 * time.Hour) })
+		closed(t, w.on(young))
+		w.counted(t, 1)
+		w.opensBy(t, w.car, used, 18*time.Hour)
+	})
+}
