@@ -98,6 +98,7 @@ type core struct {
 	visits      *visits
 	wakers      *wakers
 	accounts    *accounts
+	compatible  *compatibleModels
 }
 
 type secrets struct {
@@ -153,6 +154,7 @@ func newCore(config Config, o *options) *core {
 	c := &core{
 		appID: config.application(), redirectURL: config.RedirectURL, secrets: func() secrets { return hidden },
 		opts: o, wire: wire, rows: rowsByName(), api: wire.base(o.origins).String(), pause: &pause{opts: o},
+		compatible: newCompatibleModels(),
 	}
 	stored := records.New(o.storeOf(config.application()), o.clock)
 	c.users = users.New(stored, o.steady, max(o.cacheSize, leastUserCars))

@@ -16,7 +16,7 @@ import (
 // CommandResult says that a command was sent to the vehicle, not that it has
 // been carried out: read the state to be sure.
 type CommandResult struct {
-	Status      string // "success" on v2.0, "SUCCESS" on v3
+	Status      string // "success" on v2.0, "SUCCESS" on v3; of the climate "ON" or "OFF"
 	Message     string
 	ExecutionID string // names this command at Smartcar; API v3 only
 	ScheduleID  string // of a charge schedule that was made; API v3 only
@@ -84,8 +84,8 @@ func checkPlace(what string, latitude, longitude float64) error {
 	return nil
 }
 
-// OpenChargePort opens the flap of the charge port; see [Vehicle.Lock]. API v3
-// only. Permission control_charge.
+// OpenChargePort opens the flap of the charge port; see [Vehicle.Lock]. On API
+// v2.0 of Teslas only. Permission control_charge.
 //
 // https://smartcar.com/docs/api-reference/commands/overview
 func (v *Vehicle) OpenChargePort(ctx context.Context) (*CommandResult, error) {
@@ -95,6 +95,41 @@ func (v *Vehicle) OpenChargePort(ctx context.Context) (*CommandResult, error) {
 // CloseChargePort closes it; see [Vehicle.OpenChargePort].
 func (v *Vehicle) CloseChargePort(ctx context.Context) (*CommandResult, error) {
 	return v.command(ctx, CloseChargePort, nil)
+}
+
+// SetChargeCurrent sets the current that a Tesla charges with, in amperes: 1 to 80,
+// of which the car takes as much as it and the charger can. It has to be plugged in.
+// See [Vehicle.Lock]. API v2.0 only. Permission control_charge.
+//
+// https://smartcar.com/docs/api-reference/tesla/set-charge-ammeter
+func (v *Vehicle) SetChargeCurrent(ctx context.Context, amperes int) (*CommandResult, error) {
+	if amperes < 1 || amperes > 80 {
+		return nil, argumentError("SetChargeCurrent amperes", "must be 1 to 80")
+	}
+	return v.command(ctx, SetChargeCurrent, amperes)
+}
+
+// StartClimate heats or cools the cabin of a Tesla to the temperature that is set.
+// [CommandResult.Status] is then ON. See [Vehicle.Lock]. API v2.0 only. Permission
+// control_climate.
+func (v *Vehicle) StartClimate(ctx context.Context) (*CommandResult, error) {
+	return v.command(ctx, StartClimate, nil)
+}
+
+// StopClimate ends it; see [Vehicle.StartClimate].
+func (v *Vehicle) StopClimate(ctx context.Context) (*CommandResult, error) {
+	return v.command(ctx, StopClimate, nil)
+}
+
+// SetClimate sets the temperature of the cabin, in degrees Celsius whatever the
+// client's unit system. The car has bounds of its own, such as 15 to 28, and its
+// refusal names them. [CommandResult.Status] is ON or OFF, as it was. See
+// [Vehicle.StartClimate].
+func (v *Vehicle) SetClimate(ctx context.Context, celsius float64) (*CommandResult, error) {
+	if !(celsius > 0 && celsius < 50) { // also true for NaN
+		return nil, argumentError("SetClimate celsius", "must be degrees Celsius, such as 20.5, not Fahrenheit")
+	}
+	return v.command(ctx, SetClimate, celsius)
 }
 
 // A ChargeSchedule says when a car charges at a place. Exactly one plan is set:

@@ -86,6 +86,9 @@ func (c *Connect) StartReauth(w http.ResponseWriter, r *http.Request, v *Vehicle
 	if v == nil {
 		return argumentError("StartReauth vehicle", "is nil")
 	}
+	if o.Hosted {
+		return argumentError("ReauthOptions.Hosted", "means that nobody comes back; use ReauthURL for it")
+	}
 	o.VehicleID = v.car.id
 	f := connectstate.Flow{
 		Purpose: connectstate.Reauth, UserID: v.car.user, VehicleID: v.car.id,

@@ -328,7 +328,8 @@ type CompatibilityOptions struct {
 	Country string   // two letters; Smartcar's default is US
 }
 
-// Compatibility asks whether a vehicle can be connected, by its VIN. API v2.0 only.
+// Compatibility asks whether a vehicle can be connected, by its VIN. API v2.0
+// only; [Client.CompatibleModels] lists the models that can, on either API.
 //
 // https://smartcar.com/docs/api-reference/compatibility/by-vin
 func (c *Client) Compatibility(ctx context.Context, number string, o CompatibilityOptions) (*Compatibility, error) {
@@ -336,7 +337,7 @@ func (c *Client) Compatibility(ctx context.Context, number string, o Compatibili
 		return nil, err
 	}
 	if c.core.opts.api == V3 {
-		return nil, &NotSupportedError{Operation: opCompatible, API: string(V3)}
+		return nil, &NotSupportedError{Operation: opCompatible, API: string(V3), Detail: "asking by VIN; see CompatibleModels"}
 	}
 	number, err := vin.Normalize(number)
 	if err != nil {

@@ -86,6 +86,10 @@ type ReauthOptions struct {
 	ExternalID      string
 	ClearExternalID bool
 	RedirectURL     string
+	// Hosted ends the flow of a VehicleID on a page of Smartcar's instead of coming
+	// back; for [Connect.ReauthURL], with an empty state. Whether it worked shows in
+	// the next read, or in a webhook event.
+	Hosted bool
 }
 
 // Required marks a permission as one that the owner cannot untick in Connect. Since
@@ -174,6 +178,10 @@ func reauthenticateURL(origin *url.URL, app appIdentity, o ReauthOptions, state 
 	switch {
 	case standalone:
 		redirect, state = "", "" // as documented: this flow never comes back
+	case o.Hosted && o.RedirectURL != "":
+		return "", argumentError("ReauthOptions.Hosted", "is set together with RedirectURL: set one of them")
+	case o.Hosted:
+		redirect, state, responseType = "", "", responseNone
 	case redirect == "":
 		responseType = responseNone // ends on a page of Smartcar's
 	}

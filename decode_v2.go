@@ -356,6 +356,65 @@ func (w teslaAccessV2) reading() *TeslaUserAccessReading {
 	return r
 }
 
+type teslaChargeV2 struct {
+	PluggedIn        lenient.Bool   `json:"isPluggedIn"`
+	State            lenient.String `json:"state"`
+	Limit            lenient.Float  `json:"socLimit"`
+	Amperage         lenient.Float  `json:"amperage"`
+	AmperesRequested lenient.Float  `json:"amperageRequested"`
+	AmperesMax       lenient.Float  `json:"amperageMaxVehicle"`
+	Voltage          lenient.Float  `json:"voltage"`
+	Wattage          lenient.Float  `json:"wattage"` // kW
+	EnergyAdded      lenient.Float  `json:"energyAdded"`
+	RangeAdded       lenient.Float  `json:"rangeAddedRated"`
+	ChargeRate       lenient.Float  `json:"chargeRate"`
+	CompletionTime   lenient.Time   `json:"completionTime"`
+	Phases           lenient.Float  `json:"chargerPhases"`
+	Connector        lenient.String `json:"connector"`
+	FastCharger      lenient.Bool   `json:"fastChargerPresent"`
+	FastChargerType  lenient.String `json:"fastChargerType"`
+	PortOpen         lenient.Bool   `json:"chargePortOpen"`
+	PortLatch        lenient.String `json:"chargePortLatch"`
+	PortColor        lenient.String `json:"chargePortColor"`
+}
+
+func (w teslaChargeV2) reading() *TeslaChargeReading {
+	text := func(s lenient.String) string { // Tesla's own cloud says "<invalid>" for nothing
+		if isNoWord(string(s)) {
+			return ""
+		}
+		return string(s)
+	}
+	return &TeslaChargeReading{
+		PluggedIn: w.PluggedIn.Value, State: enum(w.State), LimitPercent: percent(w.Limit),
+		Amperes: w.Amperage.Value, AmperesRequested: w.AmperesRequested.Value, AmperesMax: w.AmperesMax.Value,
+		Volts: w.Voltage.Value, Kilowatts: w.Wattage.Value, EnergyAdded: w.EnergyAdded.Value, RangeAdded: w.RangeAdded.Value,
+		ChargeRate: w.ChargeRate.Value, CompleteAt: w.CompletionTime.Time, Phases: w.Phases.Value,
+		Connector: text(w.Connector), FastCharger: w.FastCharger.Value, FastChargerType: text(w.FastChargerType),
+		PortOpen: w.PortOpen.Value, PortLatched: eitherWord(w.PortLatch, "ENGAGED", "DISENGAGED"), PortColor: enum(lenient.String(text(w.PortColor))),
+	}
+}
+
+// eitherWord is nil for a text that is neither of the two words.
+func eitherWord(text lenient.String, yes, no string) *bool {
+	switch enum(text) {
+	case yes:
+		return new(true)
+	case no:
+		return new(false)
+	}
+	return nil
+}
+
+type teslaClimateV2 struct {
+	Status      lenient.String `json:"status"`
+	Temperature lenient.Float  `json:"temperature"`
+}
+
+func (w teslaClimateV2) reading() *TeslaClimateReading {
+	return &TeslaClimateReading{On: eitherWord(w.Status, "ON", "OFF"), Temperature: w.Temperature.Value}
+}
+
 // batchAnswer is HTTP 200 even when every item failed.
 type batchAnswer struct {
 	Responses lenient.List[batchItem] `json:"responses"`

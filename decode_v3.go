@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/lenient"
 	"github.com/seed-498a1bc4/smartcar/signals"
@@ -311,4 +312,35 @@ func teslaAttributesV3(v *signalValues) *TeslaAttributesReading {
 func teslaAccessV3(v *signalValues) *TeslaUserAccessReading {
 	s, _ := valueOf(v, listSignal, signals.VehicleUserAccountPermissions)
 	return &TeslaUserAccessReading{AccessType: v.word(signals.VehicleUserAccountRole), Permissions: s.Values}
+}
+
+func teslaChargeV3(v *signalValues) *TeslaChargeReading {
+	charge := chargeV3(v)
+	power, _ := valueOf(v, numberSignal, signals.ChargeWattage)
+	if power.Value != nil && power.Unit == UnitWatts {
+		power.Value = new(*power.Value / 1000)
+	}
+	return &TeslaChargeReading{
+		PluggedIn: charge.PluggedIn, State: charge.State, LimitPercent: chargeLimitV3(v).Percent,
+		Amperes: v.number(signals.ChargeAmperage), AmperesRequested: v.number(signals.ChargeAmperageRequested), AmperesMax: v.number(signals.ChargeAmperageMax),
+		Volts: v.number(signals.ChargeVoltage), Kilowatts: power.Value, EnergyAdded: v.number(signals.ChargeEnergyAdded),
+		ChargeRate: v.number(signals.ChargeChargeRate), CompleteAt: completeAtV3(v), Phases: v.number(signals.ChargeChargerPhases),
+		Connector: v.text(signals.ChargeChargingConnectorType), FastCharger: v.flag(signals.ChargeIsFastChargerPresent),
+		FastChargerType: v.text(signals.ChargeFastChargerType), PortOpen: v.flag(signals.ChargeIsChargingPortFlapOpen),
+		PortLatched: v.flag(signals.ChargeIsChargingCableLatched), PortColor: v.word(signals.ChargeChargePortStatusColor),
+	}
+}
+
+// completeAtV3 counts from when the car recorded how long charging still takes.
+func completeAtV3(v *signalValues) time.Time {
+	left, _ := valueOf(v, numberSignal, signals.ChargeTimeToComplete)
+	each := map[Unit]time.Duration{UnitSeconds: time.Second, UnitMinutes: time.Minute, UnitHours: time.Hour}[left.Unit]
+	if left.Value == nil || each == 0 || left.OEMUpdatedAt.IsZero() || *left.Value <= 0 || *left.Value > 1e6 {
+		return time.Time{}
+	}
+	return left.OEMUpdatedAt.Add(time.Duration(*left.Value * float64(each)))
+}
+
+func teslaClimateV3(v *signalValues) *TeslaClimateReading {
+	return &TeslaClimateReading{On: v.flag(signals.HVACIsCabinHVACActive), Temperature: v.number(signals.HVACCabinTargetTemperature)}
 }

@@ -33,7 +33,7 @@ var (
 	// damaged or spent elsewhere) and only a new run of Connect helps.
 	ErrReconnectRequired = errors.New("smartcar: the owner must connect again")
 	// ErrReauthenticate: Smartcar lost access to the owner's car account; see
-	// [Connect.StartReauth] and [Error.Resolution].
+	// [Connect.StartReauth], [Connect.ReauthURL] and [Error.Resolution].
 	ErrReauthenticate = errors.New("smartcar: the owner must re-authenticate the vehicle")
 	// ErrAccount: the owner has to settle something with the car's maker:
 	// ACCOUNT_ISSUE, NO_VEHICLES, SUBSCRIPTION or VEHICLE_MISSING.

@@ -423,7 +423,11 @@ func (g *gate) settle(ctx context.Context, r *request, ref carRef, c car, t *tur
 	booked := t != nil || !plain || c.answered.IsZero() || c.state.Class() == policy.ClassLegacy
 	if !booked {
 		var events [4]policy.Event // on the stack: nearly every read passes here
-		booked = c.state.OutdatedBy(c.now(), g.cars.rules, evidenceOfData(events[:0], a, 0, 0, g.probe.tellers)...)
+		shown := evidenceOfData(events[:0], a, 0, 0, g.probe.tellers)
+		if len(shown) > 1 { // the end of the request alone has no date
+			shown = knowing(c, a.redated(g.opts, shown))
+		}
+		booked = c.state.OutdatedBy(c.now(), g.cars.rules, shown...)
 	}
 	if !booked && c.state.Class() == policy.ClassStreaming && a.outcome == policy.OutcomeOK {
 		// The key may have been removed while the request was under way.

@@ -8,7 +8,7 @@ import (
 )
 
 //go:generate go run ./internal/catalog/generate
-//go:generate go test . -run ^TestREADMETable$ -update
+//go:generate go test . -run ^TestOperationsTable$ -update
 
 // An Operation is one thing that can be asked of Smartcar. Reads of a vehicle
 // are what [Vehicle.Snapshot] and [Vehicle.Watch] take; the others name what
@@ -33,11 +33,23 @@ const (
 	SendDestination Operation = "send-destination"
 )
 
+// Commands to the flap of the charge port: on API v2.0 of a Tesla alone.
+const (
+	OpenChargePort  Operation = "open-charge-port"
+	CloseChargePort Operation = "close-charge-port"
+)
+
+// What only API v2.0 can do, and of a Tesla alone.
+const (
+	StartClimate     Operation = "start-climate"
+	StopClimate      Operation = "stop-climate"
+	SetClimate       Operation = "set-climate"
+	SetChargeCurrent Operation = "set-charge-current"
+)
+
 // What only API v3 can do.
 const (
 	AllSignals           Operation = "signals"
-	OpenChargePort       Operation = "open-charge-port"
-	CloseChargePort      Operation = "close-charge-port"
 	SetChargeSchedule    Operation = "set-charge-schedule"
 	DeleteChargeSchedule Operation = "delete-charge-schedule"
 )
@@ -83,8 +95,8 @@ const (
 )
 
 // operation is a row of the one table that everything derives from: routing,
-// decoding, kind, permission, the methods of Vehicle and Snapshot, the README's
-// table and the tests' lists of reads. See "Adding an endpoint" in CONTRIBUTING.
+// decoding, kind, permission, the methods of Vehicle and Snapshot, the table of
+// docs/operations.md and the tests' lists of reads. See "Adding an endpoint" in CONTRIBUTING.
 type operation struct {
 	name       Operation
 	call       string // the method of Vehicle, and of Snapshot if it is a read
@@ -146,10 +158,11 @@ func (o *operation) mayTellPlace() bool { return o.place != tellsNoPlace }
 const (
 	aList    = "[]"
 	aSuccess = "status=success"
-	aPage    = "data[].id" // of API v3
-	aThing   = "data.id"   // of API v3
-	aRemoval = "- meta"    // of API v3: documented as a 204
-	anyJSON  = "any JSON"  // what only the caller of Vehicle.Request knows
+	aClimate = "status=ON status=OFF " + aSuccess // of the commands to the climate, which say what it is now
+	aPage    = "data[].id"                        // of API v3
+	aThing   = "data.id"                          // of API v3
+	aRemoval = "- meta"                           // of API v3: documented as a 204
+	anyJSON  = "any JSON"                         // what only the caller of Vehicle.Request knows
 )
 
 // isAnswer reports whether a body can be the answer of v2.0 to this operation: a
@@ -308,6 +321,20 @@ var operations = [...]operation{
 		signals: []signals.Code{signals.VehicleUserAccountRole, signals.VehicleUserAccountPermissions}, decodeV3: fromSignals(teslaAccessV3),
 	},
 	{
+		name: "tesla-charge", call: "TeslaCharge", kind: KindData, method: "GET", permission: "read_charge",
+		does: "reads how a Tesla charges: current, voltage, power, limit, energy added, cable and flap",
+		page: "tesla/get-charge", place: tellsPlace,
+		v2: "/tesla/charge", own: "amperage voltage amperageRequested chargePortLatch", decodeV2: fromObject(teslaChargeV2.reading),
+		signals: teslaChargeSignals[:], decodeV3: fromSignals(teslaChargeV3),
+	},
+	{
+		name: "tesla-climate", call: "TeslaClimate", kind: KindData, method: "GET", permission: "read_climate",
+		does: "reads whether a Tesla heats or cools its cabin, and the temperature that is set, in degrees Celsius or Fahrenheit",
+		page: "signals/schema", place: tellsNoPlace,
+		v2: "/tesla/climate/cabin", own: "temperature", decodeV2: fromObject(teslaClimateV2.reading),
+		signals: []signals.Code{signals.HVACIsCabinHVACActive, signals.HVACCabinTargetTemperature}, decodeV3: fromSignals(teslaClimateV3),
+	},
+	{
 		name: AllSignals, call: "Signals", kind: KindData, method: "GET", on: onlyV3, byHand: true,
 		place: tellsPlace,
 		v3:    "/signals", decodeV3: decodeAllSignals,
@@ -338,12 +365,28 @@ var operations = [...]operation{
 		v2: "/navigation/destination", own: aSuccess, v3: "/commands/navigation/set-destination",
 	},
 	{
-		name: OpenChargePort, call: "OpenChargePort", kind: KindCommand, method: "POST", permission: "control_charge", on: onlyV3, provesKey: true,
-		v3: "/commands/charge-port/open",
+		name: OpenChargePort, call: "OpenChargePort", kind: KindCommand, method: "POST", permission: "control_charge", provesKey: true,
+		v2: "/tesla/charge/charge_port_door", own: aSuccess, v3: "/commands/charge-port/open",
 	},
 	{
-		name: CloseChargePort, call: "CloseChargePort", kind: KindCommand, method: "POST", permission: "control_charge", on: onlyV3, provesKey: true,
-		v3: "/commands/charge-port/close",
+		name: CloseChargePort, call: "CloseChargePort", kind: KindCommand, method: "POST", permission: "control_charge", provesKey: true,
+		v2: "/tesla/charge/charge_port_door", own: aSuccess, v3: "/commands/charge-port/close",
+	},
+	{
+		name: SetChargeCurrent, call: "SetChargeCurrent", kind: KindCommand, method: "POST", permission: "control_charge", on: onlyV2, provesKey: true,
+		v2: "/tesla/charge/ammeter", own: aSuccess,
+	},
+	{
+		name: StartClimate, call: "StartClimate", kind: KindCommand, method: "POST", permission: "control_climate", on: onlyV2, provesKey: true,
+		v2: "/tesla/climate/cabin", own: aClimate,
+	},
+	{
+		name: StopClimate, call: "StopClimate", kind: KindCommand, method: "POST", permission: "control_climate", on: onlyV2, provesKey: true,
+		v2: "/tesla/climate/cabin", own: aClimate,
+	},
+	{
+		name: SetClimate, call: "SetClimate", kind: KindCommand, method: "POST", permission: "control_climate", on: onlyV2, provesKey: true,
+		v2: "/tesla/climate/cabin", own: aClimate,
 	},
 	{
 		name: SetChargeSchedule, call: "SetChargeSchedule", kind: KindCommand, method: "POST", permission: "control_charge", on: onlyV3,
@@ -366,6 +409,13 @@ var (
 	teslaSignals = [...]signals.Code{
 		signals.VehicleIdentificationNickname, signals.VehicleIdentificationExteriorColor, signals.VehicleIdentificationTrim,
 		signals.ConnectivitySoftwareCurrentFirmwareVersion, signals.LocationIsAtHome, signals.SurveillanceIsEnabled, signals.WheelStyle,
+	}
+	teslaChargeSignals = [...]signals.Code{
+		signals.ChargeAmperage, signals.ChargeAmperageMax, signals.ChargeAmperageRequested, signals.ChargeChargeLimits,
+		signals.ChargeChargePortStatusColor, signals.ChargeChargeRate, signals.ChargeChargerPhases, signals.ChargeChargingConnectorType,
+		signals.ChargeDetailedChargingStatus, signals.ChargeEnergyAdded, signals.ChargeFastChargerType, signals.ChargeIsCharging,
+		signals.ChargeIsChargingCableConnected, signals.ChargeIsChargingCableLatched, signals.ChargeIsChargingPortFlapOpen,
+		signals.ChargeIsFastChargerPresent, signals.ChargeTimeToComplete, signals.ChargeVoltage, signals.ChargeWattage,
 	}
 	systemSignals = [...]signals.Code{
 		signals.DiagnosticsABS, signals.DiagnosticsActiveSafety, signals.DiagnosticsAirbag, signals.DiagnosticsBrakeFluid,

@@ -168,9 +168,10 @@ type Origins struct {
 	API        *url.URL // https://api.smartcar.com
 	Management *url.URL // https://management.smartcar.com
 	// Of API v3:
-	IAM          *url.URL // https://iam.smartcar.com, which gives tokens
-	APIv3        *url.URL // https://vehicle.api.smartcar.com
-	ManagementV3 *url.URL // https://management.api.smartcar.com
+	IAM           *url.URL // https://iam.smartcar.com, which gives tokens
+	APIv3         *url.URL // https://vehicle.api.smartcar.com
+	ManagementV3  *url.URL // https://management.api.smartcar.com
+	Compatibility *url.URL // https://compatibility.api.smartcar.com
 }
 
 // DefaultOrigins returns the public hosts.
@@ -182,9 +183,10 @@ func DefaultOrigins() Origins {
 		API:        host("api.smartcar.com"),
 		Management: host("management.smartcar.com"),
 
-		IAM:          host("iam.smartcar.com"),
-		APIv3:        host("vehicle.api.smartcar.com"),
-		ManagementV3: host("management.api.smartcar.com"),
+		IAM:           host("iam.smartcar.com"),
+		APIv3:         host("vehicle.api.smartcar.com"),
+		ManagementV3:  host("management.api.smartcar.com"),
+		Compatibility: host("compatibility.api.smartcar.com"),
 	}
 }
 
@@ -203,6 +205,7 @@ func WithOrigins(origins Origins) Option {
 			{"IAM", origins.IAM, &o.origins.IAM},
 			{"APIv3", origins.APIv3, &o.origins.APIv3},
 			{"ManagementV3", origins.ManagementV3, &o.origins.ManagementV3},
+			{"Compatibility", origins.Compatibility, &o.origins.Compatibility},
 		} {
 			if s.from == nil {
 				continue
@@ -230,8 +233,8 @@ func validateOrigin(argument string, u *url.URL) error {
 // Smartcar's own SDKs read: SMARTCAR_CONNECT_ORIGIN, SMARTCAR_AUTH_ORIGIN,
 // SMARTCAR_API_ORIGIN, SMARTCAR_API_V3_ORIGIN and
 // SMARTCAR_MANAGEMENT_API_ORIGIN; and for the hosts that those do not know
-// under SMARTCAR_IAM_ORIGIN and SMARTCAR_MANAGEMENT_API_V3_ORIGIN. Unset ones
-// keep what they were.
+// under SMARTCAR_IAM_ORIGIN, SMARTCAR_MANAGEMENT_API_V3_ORIGIN and
+// SMARTCAR_COMPATIBILITY_API_V3_ORIGIN. Unset ones keep what they were.
 func WithEnvironment() Option {
 	return func(o *options) error {
 		var origins Origins
@@ -246,6 +249,7 @@ func WithEnvironment() Option {
 			{"SMARTCAR_IAM_ORIGIN", &origins.IAM},
 			{"SMARTCAR_API_V3_ORIGIN", &origins.APIv3},
 			{"SMARTCAR_MANAGEMENT_API_V3_ORIGIN", &origins.ManagementV3},
+			{"SMARTCAR_COMPATIBILITY_API_V3_ORIGIN", &origins.Compatibility},
 		} {
 			value := os.Getenv(e.name)
 			if value == "" {

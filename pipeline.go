@@ -31,6 +31,7 @@ type request struct {
 	auth    credential
 	grant   grantCredential // of v2.0: auth points to it, to save an allocation
 	user    string          // in whose name the application asks; API v3
+	maxBody int             // the largest answer that is read; 0 means maxBody
 	units   UnitSystem
 
 	kept     *vehicleKept // where the answers are kept; nil keeps none

@@ -236,6 +236,37 @@ type TeslaUserAccessReading struct {
 	Meta
 }
 
+// TeslaChargeReading is how a Tesla charges. Cars that stream leave some of it out.
+type TeslaChargeReading struct {
+	PluggedIn        *bool
+	State            string   // ChargeStateCharging, ...; empty if not known
+	LimitPercent     *float64 // how far the car will charge: 0 to 100
+	Amperes          *float64 // the current now
+	AmperesRequested *float64 // what [Vehicle.SetChargeCurrent] sets
+	AmperesMax       *float64 // the most that the car can take
+	Volts            *float64
+	Kilowatts        *float64
+	EnergyAdded      *float64  // kWh
+	RangeAdded       *float64  // km or miles; API v2.0 only
+	ChargeRate       *float64  // km/h or mph: the range that an hour of charging brings
+	CompleteAt       time.Time // when the limit will be reached; zero if not known
+	Phases           *float64
+	Connector        string // J1772, ...; empty if there is none
+	FastCharger      *bool
+	FastChargerType  string
+	PortOpen         *bool
+	PortLatched      *bool  // the cable is locked to the car
+	PortColor        string // of the port's light, such as GREEN
+	Meta
+}
+
+// TeslaClimateReading is the climate of the cabin.
+type TeslaClimateReading struct {
+	On          *bool
+	Temperature *float64 // the one that is set: degrees Celsius or Fahrenheit
+	Meta
+}
+
 // A Unit is what the number of a signal is counted in. Smartcar spells units in
 // several ways, km and kilometers: here each has one. A spelling that is not
 // known is kept as it was sent. Where none was sent, it is the documented one of

@@ -46,7 +46,9 @@ func transmitting(o *options, own secrets) exchange {
 		if err != nil {
 			return sent, &Error{Operation: r.op, reach: reachedNever, Err: err}
 		}
-		req.Header["Authorization"] = auth.Header
+		if auth.Header != nil {
+			req.Header["Authorization"] = auth.Header
+		}
 		req.Header["User-Agent"] = o.userAgent
 		switch {
 		case r.user != "": // v3 names the unit of each number
@@ -77,7 +79,7 @@ func transmitting(o *options, own secrets) exchange {
 			return sent, e
 		}
 		resp.Header = hidden.Header(resp.Header)
-		body, err := roundtrip.Body(resp, maxBody, maxErrorBody)
+		body, err := roundtrip.Body(resp, cmp.Or(r.maxBody, maxBody), maxErrorBody)
 		if o.logger.Enabled(ctx, slog.LevelDebug) {
 			logRequest(ctx, o, r, resp.StatusCode, resp.Header.Get(headerRequestID), sent.left)
 		}

@@ -209,7 +209,7 @@ func readsOf(argument string, want []Operation) ([]operation, error) {
 type Request struct {
 	// Method defaults to GET.
 	Method string
-	// Path below the vehicle, such as "tesla/climate/cabin". Each segment is
+	// Path below the vehicle, such as "tesla/thermometer/exterior". Each segment is
 	// escaped; "." and ".." are refused.
 	Path  string
 	Query url.Values

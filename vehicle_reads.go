@@ -28,6 +28,8 @@ const (
 	TeslaStatus     Operation = "tesla-status"
 	TeslaAttributes Operation = "tesla-attributes"
 	TeslaUserAccess Operation = "tesla-user-access"
+	TeslaCharge     Operation = "tesla-charge"
+	TeslaClimate    Operation = "tesla-climate"
 )
 
 // Attributes reads make, model and year. Permission: read_vehicle_info.
@@ -167,6 +169,23 @@ func (v *Vehicle) TeslaUserAccess(ctx context.Context) (*TeslaUserAccessReading,
 	return readingAs[TeslaUserAccessReading](v.decoded(v.read(ctx, TeslaUserAccess, nil, nil)))
 }
 
+// TeslaCharge reads how a Tesla charges: current, voltage, power, limit, energy
+// added, cable and flap. Permission: read_charge.
+//
+// https://smartcar.com/docs/api-reference/tesla/get-charge
+func (v *Vehicle) TeslaCharge(ctx context.Context) (*TeslaChargeReading, error) {
+	return readingAs[TeslaChargeReading](v.decoded(v.read(ctx, TeslaCharge, nil, nil)))
+}
+
+// TeslaClimate reads whether a Tesla heats or cools its cabin, and the
+// temperature that is set, in degrees Celsius or Fahrenheit. Permission:
+// read_climate.
+//
+// https://smartcar.com/docs/api-reference/signals/schema
+func (v *Vehicle) TeslaClimate(ctx context.Context) (*TeslaClimateReading, error) {
+	return readingAs[TeslaClimateReading](v.decoded(v.read(ctx, TeslaClimate, nil, nil)))
+}
+
 // Attributes returns what [Vehicle.Attributes] would.
 func (s *Snapshot) Attributes() (*AttributesReading, error) {
 	return readingAs[AttributesReading](s.reading(Attributes))
@@ -251,4 +270,14 @@ func (s *Snapshot) TeslaAttributes() (*TeslaAttributesReading, error) {
 // TeslaUserAccess returns what [Vehicle.TeslaUserAccess] would.
 func (s *Snapshot) TeslaUserAccess() (*TeslaUserAccessReading, error) {
 	return readingAs[TeslaUserAccessReading](s.reading(TeslaUserAccess))
+}
+
+// TeslaCharge returns what [Vehicle.TeslaCharge] would.
+func (s *Snapshot) TeslaCharge() (*TeslaChargeReading, error) {
+	return readingAs[TeslaChargeReading](s.reading(TeslaCharge))
+}
+
+// TeslaClimate returns what [Vehicle.TeslaClimate] would.
+func (s *Snapshot) TeslaClimate() (*TeslaClimateReading, error) {
+	return readingAs[TeslaClimateReading](s.reading(TeslaClimate))
 }

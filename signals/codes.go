@@ -263,3 +263,120 @@ const (
 	// WheelTires is the pressure of the tires, in kPa unless its Unit says otherwise. Permission: read_tires.
 	WheelTires Code = "wheel-tires"
 )
+
+// Permission is the permission that the documentation associates with a signal,
+// such as "read_battery"; empty if it names none, and for a code that has no
+// constant here. Of one model, smartcar.CompatibleModel.Permission has what
+// Smartcar's own catalog says, which counts where the two differ.
+func (c Code) Permission() string {
+	switch c {
+	case ChargeAmperage,
+		ChargeAmperageMax,
+		ChargeAmperageRequested,
+		ChargeChargeLimits,
+		ChargeChargePortStatusColor,
+		ChargeChargeRate,
+		ChargeChargerPhases,
+		ChargeChargeTimers,
+		ChargeChargingConnectorType,
+		ChargeDetailedChargingStatus,
+		ChargeEnergyAdded,
+		ChargeFastChargerType,
+		ChargeIsCharging,
+		ChargeIsChargingCableConnected,
+		ChargeIsChargingCableLatched,
+		ChargeIsChargingPortFlapOpen,
+		ChargeIsFastChargerPresent,
+		ChargeTimeToComplete,
+		ChargeVoltage,
+		ChargeWattage:
+		return "read_charge"
+	case ChargeChargeRecords:
+		return "read_charge_records"
+	case ClimateExternalTemperature,
+		ClimateInternalTemperature:
+		return "read_thermometer"
+	case ClosureDoors,
+		ClosureEngineCover,
+		ClosureFrontTrunk,
+		ClosureIsLocked,
+		ClosureRearTrunk,
+		ClosureSunroof,
+		ClosureTailgate,
+		ClosureWindows:
+		return "read_security"
+	case ConnectivitySoftwareCurrentFirmwareVersion,
+		VehicleIdentificationExteriorColor,
+		VehicleIdentificationPackages,
+		VehicleIdentificationTrim:
+		return "read_extended_vehicle_info"
+	case ConnectivityStatusIsAsleep,
+		ConnectivityStatusIsDigitalKeyPaired,
+		ConnectivityStatusIsOnline,
+		VehicleIdentificationNickname:
+		return "read_vehicle_info"
+	case DiagnosticsABS,
+		DiagnosticsActiveSafety,
+		DiagnosticsAirbag,
+		DiagnosticsBrakeFluid,
+		DiagnosticsDriverAssistance,
+		DiagnosticsDTCCount,
+		DiagnosticsDTCList,
+		DiagnosticsEmissions,
+		DiagnosticsEVBatteryConditioning,
+		DiagnosticsEVCharging,
+		DiagnosticsEVDriveUnit,
+		DiagnosticsEVHVBattery,
+		DiagnosticsLighting,
+		DiagnosticsMIL,
+		DiagnosticsOilLife,
+		DiagnosticsOilPressure,
+		DiagnosticsOilTemperature,
+		DiagnosticsTelematics,
+		DiagnosticsTirePressure,
+		DiagnosticsTirePressureMonitoring,
+		DiagnosticsTransmission,
+		DiagnosticsWasherFluid,
+		DiagnosticsWaterInFuel:
+		return "read_diagnostics"
+	case HVACCabinTargetTemperature,
+		HVACIsCabinHVACActive,
+		HVACIsFrontDefrosterActive,
+		HVACIsRearDefrosterActive,
+		HVACIsSteeringHeaterActive:
+		return "read_climate"
+	case InternalCombustionEngineAmountRemaining,
+		InternalCombustionEngineFuelLevel,
+		InternalCombustionEngineRange:
+		return "read_fuel"
+	case InternalCombustionEngineOilLife:
+		return "read_engine_oil"
+	case LocationIsAtHome,
+		LocationPreciseLocation:
+		return "read_location"
+	case LowVoltageBatteryStateOfCharge,
+		LowVoltageBatteryStatus,
+		TractionBatteryIsHeaterActive,
+		TractionBatteryMaxRangeChargeCounter,
+		TractionBatteryNominalCapacity,
+		TractionBatteryRange,
+		TractionBatteryStateOfCharge:
+		return "read_battery"
+	case MotionCurrentSpeed:
+		return "read_speedometer"
+	case OdometerTraveledDistance:
+		return "read_odometer"
+	case ServiceIsInService,
+		ServiceRecords:
+		return "read_service_history"
+	case VehicleIdentificationVIN:
+		return "read_vin"
+	case VehicleUserAccountPermissions,
+		VehicleUserAccountRole:
+		return "read_user_profile"
+	case WheelStyle,
+		WheelTires:
+		return "read_tires"
+	}
+	return ""
+}

@@ -152,9 +152,12 @@ func TestWhatOneAPICannotDo(t *testing.T) {
 		v := old.User(connect(t, sim, old).UserID).Vehicle(smartcartest.Model3)
 		before := len(sim.Requests())
 		for name, call := range map[string]func() error{
-			"signals":    func() error { _, err := v.Signals(t.Context()); return err },
-			"signal":     func() error { _, err := v.Signal(t.Context(), signals.ChargeVoltage); return err },
-			"port":       func() error { _, err := v.OpenChargePort(t.Context()); return err },
+			"signals": func() error { _, err := v.Signals(t.Context()); return err },
+			"signal":  func() error { _, err := v.Signal(t.Context(), signals.ChargeVoltage); return err },
+			"plan": func() error {
+				_, err := v.SetChargeSchedule(t.Context(), smartcar.ChargeSchedule{Daily: &smartcar.ChargeTimes{Start: "22:00"}})
+				return err
+			},
 			"schedule":   func() error { _, err := v.DeleteChargeSchedule(t.Context(), "sched_1"); return err },
 			"connection": func() error { _, err := old.Connection(t.Context(), "id"); return err },
 			"user":       func() error { return old.RemoveUser(t.Context(), v.UserID()) },

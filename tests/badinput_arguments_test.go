@@ -90,6 +90,10 @@ func accountCalls(client *smartcar.Client) map[string]func(context.Context) erro
 			_, err := client.Compatibility(ctx, "5YJSA1CN5DFP00101", smartcar.CompatibilityOptions{Scope: []string{"read_battery"}})
 			return err
 		},
+		"Client.CompatibleModels": func(ctx context.Context) error {
+			_, err := client.CompatibleModels(ctx, smartcar.CompatibleFilter{})
+			return err
+		},
 		"Client.Connections": func(ctx context.Context) error {
 			for _, err := range client.Connections(ctx, smartcar.ConnectionFilter{}) {
 				return first(err)

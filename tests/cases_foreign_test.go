@@ -70,12 +70,22 @@ func foreignCalls(api smartcar.API, client *smartcar.Client, user *smartcar.User
 	})
 	read("disconnect", "", func(ctx context.Context, v *smartcar.Vehicle) error { return v.Disconnect(ctx) })
 	read("subscribe", "", func(ctx context.Context, v *smartcar.Vehicle) error { return v.Subscribe(ctx, "w1") })
+	read("compatible-models", "", func(ctx context.Context, _ *smartcar.Vehicle) error {
+		_, err := client.CompatibleModels(ctx, smartcar.CompatibleFilter{Make: "TESLA"})
+		return err
+	})
 	noBody := ""
 	if api == smartcar.V2 {
 		noBody = "no fields"
 	}
 	read("unsubscribe", noBody, func(ctx context.Context, v *smartcar.Vehicle) error { return v.Unsubscribe(ctx, "w1") })
 	if api == smartcar.V2 {
+		for name, command := range teslaCommandCalls() {
+			calls = append(calls, foreignCall{name: name, command: true, do: func(ctx context.Context, v *smartcar.Vehicle) error {
+				_, err := command(ctx, v)
+				return err
+			}})
+		}
 		read("key-status", "", ofRead((*smartcar.Vehicle).KeyStatus))
 		read("compatibility", "", func(ctx context.Context, _ *smartcar.Vehicle) error {
 			_, err := client.Compatibility(ctx, "5YJ3E1EA2NF000001", smartcar.CompatibilityOptions{Scope: []string{"read_odometer"}})

@@ -46,6 +46,9 @@ func TestNoCommandFixtureIsForgotten(t *testing.T) {
 	for name := range commandCalls() {
 		used = append(used, name)
 	}
+	for name := range teslaCommandCalls() {
+		used = append(used, name)
+	}
 	require.ElementsMatch(t, fixtureNames(t, "v2/commands"), used)
 }
 

@@ -90,6 +90,36 @@ func TestFlowsOfDifferentKindsAreKeptApart(t *testing.T) {
 	require.Equal(t, tokens, sim.TokenRequests())
 }
 
+// A re-authentication may end on Smartcar's page: then nobody comes back, and the
+// next read shows that it has worked.
+func TestReauthenticationWithoutARedirect(t *testing.T) {
+	onEitherAPI(t, func(t *testing.T, sim *smartcartest.Server, api smartcar.API) {
+		client := apiClient(t, sim, api)
+		v := client.User(connect(t, sim, client).UserID).Vehicle(smartcartest.MachE)
+		require.NoError(t, sim.RequireReauthentication(smartcartest.MachE))
+		_, err := v.Odometer(t.Context())
+		require.ErrorIs(t, err, smartcar.ErrReauthenticate)
+
+		link, err := client.Connect().ReauthURL(smartcar.ReauthOptions{VehicleID: smartcartest.MachE, Hosted: true}, "")
+		require.NoError(t, err)
+		query := mustParse(t, link).Query()
+		require.Equal(t, "none", query.Get("response_type"))
+		require.NotContains(t, query, "redirect_uri")
+		require.NotContains(t, query, "state")
+		_, err = sim.Grant(link)
+		require.ErrorIs(t, err, smartcartest.ErrHosted)
+		_, err = v.Odometer(t.Context())
+		require.NoError(t, err)
+
+		_, err = client.Connect().ReauthURL(smartcar.ReauthOptions{VehicleID: "v", Hosted: true, RedirectURL: secureURL}, "s")
+		requireArgumentError(t, err, "ReauthOptions.Hosted")
+		w := httptest.NewRecorder()
+		err = client.Connect().StartReauth(w, httptest.NewRequest(http.MethodGet, "/", nil), v, smartcar.ReauthOptions{Hosted: true})
+		requireArgumentError(t, err, "ReauthOptions.Hosted")
+		require.Empty(t, w.Result().Header)
+	})
+}
+
 func TestReauthThatIsRefusedWritesNothing(t *testing.T) {
 	client, user := connected(t, smartcartest.New())
 	for _, tt := range []struct {

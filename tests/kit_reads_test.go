@@ -109,5 +109,15 @@ func tableReads() []tableRead {
 			func(ctx context.Context, v *smartcar.Vehicle) (any, error) { return v.TeslaUserAccess(ctx) },
 			func(s *smartcar.Snapshot) (any, error) { return s.TeslaUserAccess() },
 		},
+		{
+			smartcar.TeslaCharge, true,
+			func(ctx context.Context, v *smartcar.Vehicle) (any, error) { return v.TeslaCharge(ctx) },
+			func(s *smartcar.Snapshot) (any, error) { return s.TeslaCharge() },
+		},
+		{
+			smartcar.TeslaClimate, true,
+			func(ctx context.Context, v *smartcar.Vehicle) (any, error) { return v.TeslaClimate(ctx) },
+			func(s *smartcar.Snapshot) (any, error) { return s.TeslaClimate() },
+		},
 	}
 }

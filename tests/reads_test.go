@@ -257,6 +257,17 @@ func wantReads() map[string]any {
 			*r = smartcar.TeslaAttributesReading{ID: r.ID, Make: r.Make, Model: r.Model, Year: r.Year}
 		}),
 
+		"tesla-charge.charging": &smartcar.TeslaChargeReading{
+			PluggedIn: new(true), State: smartcar.ChargeStateCharging, LimitPercent: new(80.0), Amperes: new(16.0), AmperesRequested: new(48.0),
+			AmperesMax: new(48.0), Volts: new(231.0), Kilowatts: new(3.7), EnergyAdded: new(11.52), RangeAdded: new(12.5), ChargeRate: new(18.0),
+			CompleteAt: time.Date(2026, 11, 23, 11, 45, 0, 0, time.UTC), Phases: new(3.0), Connector: "IEC", FastCharger: new(true),
+			FastChargerType: "CCS", PortOpen: new(true), PortLatched: new(false), PortColor: "GREEN",
+		},
+		"tesla-charge.nulls":           &smartcar.TeslaChargeReading{},
+		"tesla-charge.latch-blocking":  &smartcar.TeslaChargeReading{Amperes: new(1.0)},
+		"tesla-climate.imperial":       &smartcar.TeslaClimateReading{On: new(false), Temperature: new(68.0)},
+		"tesla-climate.unknown-status": &smartcar.TeslaClimateReading{},
+
 		"tesla-user-access.driver":     &smartcar.TeslaUserAccessReading{AccessType: "DRIVER", Permissions: []string{"vehicle_device_data"}},
 		"tesla-user-access.mixed-case": &smartcar.TeslaUserAccessReading{AccessType: "DRIVER", Permissions: []string{"vehicle_cmds"}},
 		"tesla-user-access.nulls":      &smartcar.TeslaUserAccessReading{},

@@ -46,8 +46,35 @@ func codes() ([]byte, error) {
 		fmt.Fprintf(&b, "// %s is %s%s.%s\n", s.Constant(), s.Doc, in(s.Unit), needs(s.Permission))
 		fmt.Fprintf(&b, "%s Code = %q\n", s.Constant(), s.Code())
 	}
-	b.WriteString(")\n")
+	b.WriteString(")\n\n")
+	writePermissions(&b)
 	return format.Source(b.Bytes())
+}
+
+// writePermissions writes the method that knows the permission of each signal.
+func writePermissions(b *bytes.Buffer) {
+	b.WriteString(`// Permission is the permission that the documentation associates with a signal,
+// such as "read_battery"; empty if it names none, and for a code that has no
+// constant here. Of one model, smartcar.CompatibleModel.Permission has what
+// Smartcar's own catalog says, which counts where the two differ.
+func (c Code) Permission() string {
+switch c {
+`)
+	of := map[string][]string{}
+	var names []string
+	for _, s := range signals {
+		if s.Permission == "" {
+			continue
+		}
+		if of[s.Permission] == nil {
+			names = append(names, s.Permission)
+		}
+		of[s.Permission] = append(of[s.Permission], s.Constant())
+	}
+	for _, name := range names {
+		fmt.Fprintf(b, "case %s:\nreturn %q\n", strings.Join(of[name], ",\n"), name)
+	}
+	b.WriteString("}\nreturn \"\"\n}\n")
 }
 
 // accessors returns the file with the method that reads each signal, and its unit.

@@ -2,12 +2,14 @@ package catalog
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"go/ast"
 	"go/format"
 	"go/parser"
 	"go/token"
+	"regexp"
 	"strconv"
 	"strings"
 )
@@ -24,13 +26,17 @@ type Read struct {
 }
 
 // Reads returns the rows of the table of operations in the root package, whose
-// source is operations.go, that have their methods generated.
+// source is operations.go, that have their methods generated. The error names
+// everything that these rows lack for it.
 func Reads(source []byte) ([]Read, error) {
-	file, err := parser.ParseFile(token.NewFileSet(), "operations.go", source, parser.SkipObjectResolution)
+	positions := token.NewFileSet()
+	file, err := parser.ParseFile(positions, "operations.go", source, parser.SkipObjectResolution)
 	if err != nil {
 		return nil, err
 	}
 	var reads []Read
+	var wrong []error
+	seen := map[string]bool{}
 	ast.Inspect(file, func(n ast.Node) bool {
 		spec, ok := n.(*ast.ValueSpec)
 		if !ok || spec.Names[0].Name != "operations" || len(spec.Values) == 0 {
@@ -38,7 +44,10 @@ func Reads(source []byte) ([]Read, error) {
 		}
 		for _, row := range spec.Values[0].(*ast.CompositeLit).Elts {
 			f := fields(row.(*ast.CompositeLit))
-			if f["method"] == "GET" && f["byHand"] == "" {
+			if isGenerated(f) {
+				for _, problem := range problemsOf(f, seen) {
+					wrong = append(wrong, fmt.Errorf("%s: the row of %s: %s", positions.Position(row.Pos()), cmp.Or(f["name"], f["call"], f["v2"], "a read"), problem))
+				}
 				reads = append(reads, Read{
 					Name: f["name"], Call: f["call"], Metadata: f["kind"] == "KindMetadata", Tesla: strings.HasPrefix(f["v2"], "/tesla/"),
 					Permission: f["permission"], Does: f["does"], Page: f["page"],
@@ -47,10 +56,50 @@ func Reads(source []byte) ([]Read, error) {
 		}
 		return false
 	})
-	if len(reads) == 0 {
+	if len(reads) == 0 && len(wrong) == 0 {
 		return nil, errors.New("operations.go has no table of operations")
 	}
-	return reads, nil
+	return reads, errors.Join(wrong...)
+}
+
+// isGenerated reports whether a row is a read whose methods are generated. A row that
+// lacks its method has a decoder all the same.
+func isGenerated(f map[string]string) bool {
+	if f["byHand"] != "" {
+		return false
+	}
+	return f["method"] == "GET" || f["method"] == "" && f["kind"] != "KindCommand"
+}
+
+var (
+	readName = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
+	callName = regexp.MustCompile(`^[A-Z][A-Za-z0-9]*$`)
+)
+
+// problemsOf says what a row lacks that its methods are made of. The names and calls
+// of the rows before are in seen.
+func problemsOf(f map[string]string, seen map[string]bool) (problems []string) {
+	lacks := func(lacking bool, problem string) {
+		if lacking {
+			problems = append(problems, problem)
+		}
+	}
+	lacks(f["method"] == "", `method is missing: "GET" for a read`)
+	lacks(f["kind"] != "KindData" && f["kind"] != "KindMetadata", "kind is missing or unknown: KindData, or KindMetadata for what Smartcar answers without the vehicle")
+	lacks(f["name"] == "", `name is missing: what errors and logs say, such as "battery"`)
+	lacks(f["name"] != "" && !readName.MatchString(f["name"]), `name must be a text in lower case with hyphens, such as "battery-capacity"; a constant stands there only in rows that are byHand`)
+	lacks(f["call"] == "", `call is missing: the name of the method and of the constant, such as "Battery"`)
+	lacks(f["call"] != "" && !callName.MatchString(f["call"]), `call must be an exported Go name, such as "Battery"`)
+	lacks(f["does"] == "", `does is missing: what follows the name in the comment of the method, such as "reads the distance driven, in km or miles"`)
+	lacks(strings.HasSuffix(f["does"], "."), "does must not end with a period, which is added")
+	lacks(f["page"] == "", "page is missing: the path of Smartcar's page below https://smartcar.com/docs/api-reference/")
+	lacks(strings.Contains(f["page"], "://"), "page must be the part of the address behind https://smartcar.com/docs/api-reference/")
+	for _, field := range []string{"name", "call"} {
+		key := field + " " + f[field]
+		lacks(f[field] != "" && seen[key], field+" is that of another row")
+		seen[key] = true
+	}
+	return problems
 }
 
 // fields are the texts and names that stand in a row, by the fields they are in.

@@ -11,6 +11,7 @@ import (
 )
 
 func main() {
+	log.SetFlags(0)
 	table, err := os.ReadFile("operations.go")
 	if err != nil {
 		log.Fatal(err)
