@@ -152,15 +152,15 @@ func ExampleEvery() {
 		if err != nil {
 			log.Fatal(err)
 		}
-		fmt.Printf("%s: %.0f %%\n", sim.Now().UTC().Format(time.Kitchen), *battery.Percent)
+		fmt.Printf("%d o'clock: %.0f %%\n", sim.Now().UTC().Hour(), *battery.Percent) // and some minutes, so that cars spread
 		if seen++; seen == 3 {
 			break
 		}
 	}
 	// Output:
-	// 9:00AM: 80 %
-	// 10:00AM: 79 %
-	// 11:00AM: 78 %
+	// 9 o'clock: 80 %
+	// 10 o'clock: 79 %
+	// 11 o'clock: 78 %
 }
 
 // For a page it is enough that the answer is young: nobody is asked then, whatever
