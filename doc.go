@@ -360,6 +360,17 @@
 // returns the first error, with the time at which it may be repeated. See
 // [WithRetry]; how long the pauses are may change between versions.
 //
+// # Many cars
+//
+// [Vehicle.Visit] makes one step of a program that keeps a car's data fresh: it reads if
+// that is due, hands over what is new at least once, and says when to come back. Package
+// fleet does that for many cars in one process, and module riverfleet on several machines.
+// When a visit is due follows from the car's rule, from [Every], from what webhooks bring
+// and, with [WithBudget], from what is left of the month: a car that is awake all day is
+// then read about every 90 minutes and not every 5. Calls are counted in all processes
+// that share the store; a read is refused when only the reserve is left, a command never.
+// [Access] has what is Spent and Left, and [Client.ResetBudget] begins anew.
+//
 // # Two versions of the API
 //
 // The credentials in [Config] choose, and [WithAPI] where there are those of
