@@ -22,7 +22,9 @@ const (
 // whether it has it, and when asking it for data is useful again.
 type Access struct {
 	Class VehicleClass
-	Key   KeyStatus
+	// KeyNeed says whether cars of this class take the key at all.
+	KeyNeed KeyNeed
+	Key     KeyStatus
 	// NeedsKey is true when the owner should be asked for the key: the class
 	// needs one and it is missing, or could not be read for the moment. Never
 	// true for a legacy car, nor where the status can never be read.
@@ -63,6 +65,24 @@ func (v *Vehicle) Access(ctx context.Context) (*Access, error) {
 	return v.core.gate.describe(ctx, v.car, c), nil
 }
 
+// KnownAccess is [Vehicle.Access] without asking Smartcar for anything: it says what
+// the store knows, for pages that list many cars. What nobody has looked at yet is
+// unknown. Errors: [ErrStore].
+func (v *Vehicle) KnownAccess(ctx context.Context) (*Access, error) {
+	if _, err := v.unauthorized(ctx, opAccess); err != nil {
+		return nil, err
+	}
+	c, err := v.core.cars.load(ctx, v.car)
+	if err != nil {
+		return nil, err
+	}
+	a := v.core.gate.describe(ctx, v.car, c)
+	if c.revision == "" {
+		a.Why = "nobody has asked about this car yet: treated as if the key were missing"
+	}
+	return a, nil
+}
+
 // paced is Access for the loops of this package. LookAt is when a loop that sleeps
 // until NextRead has to look again: an owner who adds the key opens the window early.
 func (v *Vehicle) paced(ctx context.Context) (a *Access, lookAt time.Time, err error) {
@@ -89,7 +109,7 @@ const lookAgain = 2 * time.Hour
 // describe says what the policy makes of a car now.
 func (g *gate) describe(ctx context.Context, ref carRef, c car) *Access {
 	s := c.state
-	a := &Access{Class: publicClass(s.Class()), Key: keyStatus(s), Wake: publicWake(s.Wake())}
+	a := &Access{Class: publicClass(s.Class()), KeyNeed: publicNeed(s.Class()), Key: keyStatus(s), Wake: publicWake(s.Wake())}
 	next := s.NextUseful(c.now(), g.opts.policyRules())
 	a.NextRead, a.Rule = c.ours(next.Next), publicRules[next.Rule]
 	if until := g.pause.end(); until.After(a.NextRead) {
@@ -160,6 +180,16 @@ func publicClass(c policy.Class) VehicleClass {
 		return ClassOther
 	}
 	return ClassUnknown
+}
+
+func publicNeed(c policy.Class) KeyNeed {
+	switch c {
+	case policy.ClassStreaming:
+		return KeyRequired
+	case policy.ClassLegacy, policy.ClassOther:
+		return KeyNotRequired
+	}
+	return KeyNeedUnknown
 }
 
 func publicWake(w policy.Wake) Wakefulness {

@@ -209,7 +209,7 @@ func endedError() error {
 func (l *logins) afterFailure(ctx context.Context, grant, userID string, err error) error {
 	switch {
 	case errors.Is(err, tokens.ErrTaken):
-		return &Error{Operation: opRefresh, reach: reachedNever, Err: err}
+		return takenError(err)
 	case err == tokens.ErrEnded: //nolint:errorlint // joined with another error, that one is shown, too
 		err = endedError()
 	case errors.Is(err, tokens.ErrEnded):
@@ -218,22 +218,37 @@ func (l *logins) afterFailure(ctx context.Context, grant, userID string, err err
 	if !errors.Is(err, ErrReconnectRequired) {
 		return err
 	}
-	return errors.Join(err, l.end(ctx, grant, userID))
+	ended, endErr := l.end(ctx, grant, userID)
+	if !ended && endErr == nil {
+		return takenError(tokens.ErrTaken)
+	}
+	return errors.Join(err, endErr)
 }
 
+// takenError says that another process has seen to the tokens: a caller who tries again
+// gets them.
+func takenError(err error) error { return &Error{Operation: opRefresh, reach: reachedNever, Err: err} }
+
 // end takes a grant that Smartcar no longer honors out of use, and deletes the
-// answers about the cars that no other grant of the user reaches. The user stays stored, so that the link to add
-// the key can be shown. The answers go first: if the process dies in between, the
-// grant is still there, and the next request that fails with it ends it again.
+// answers about the cars that no other grant of the user reaches. The user stays
+// stored, so that the link to add the key can be shown. The answers go first: if the
+// process dies in between, the grant is still there, and the next request that fails
+// with it ends it again. end returns false if another process has stored tokens
+// meanwhile that may work.
+//
+// The user's record is read before the tokens go and changed after that. Whoever files
+// the grant again in between changes its entry there, which then stays.
+//
 // The work goes on when the caller has left. Each step has its own time limit,
 // since a user may have thousands of cars.
-func (l *logins) end(ctx context.Context, grant, userID string) error {
+func (l *logins) end(ctx context.Context, grant, userID string) (ended bool, err error) {
 	var cars []users.Car
-	var err error
+	seen := users.Grant{ID: grant}
 	if userID != "" {
 		err = detached(ctx, func(ctx context.Context) error {
 			user, err := l.users.Stored(ctx, userID)
 			if err == nil && user.Has(grant) {
+				seen = user.Grant(grant)
 				cars, err = l.users.Cars(ctx, userID, user)
 				cars = slices.DeleteFunc(cars, func(c users.Car) bool { // another grant may reach it
 					return len(user.Grants) > 1 && c.Grant != grant
@@ -246,16 +261,15 @@ func (l *logins) end(ctx context.Context, grant, userID string) error {
 		err = detached(ctx, func(ctx context.Context) error { return l.answers.dropScope(ctx, cars[i].ID, userID) })
 	}
 	if err != nil && !errors.Is(err, ErrNotConnected) {
-		return err
+		return false, err
 	}
-	return detached(ctx, func(ctx context.Context) error {
-		if userID != "" {
-			if err := l.users.RemoveGrant(ctx, userID, grant); err != nil {
-				return err
-			}
+	err = detached(ctx, func(ctx context.Context) (err error) {
+		if ended, err = l.grants.End(ctx, grant); ended && userID != "" {
+			err = l.users.RemoveGrant(ctx, userID, seen)
 		}
-		return l.grants.Forget(ctx, grant)
+		return err
 	})
+	return ended, err
 }
 
 // detached does one step that the caller's cancellation must not reach.

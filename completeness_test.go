@@ -34,8 +34,8 @@ func TestEveryOperationIsComplete(t *testing.T) {
 			r.checkCommand()
 		}
 		r.checkMethods()
-		if !strings.Contains(readREADME(t), operationRow(r.op)) {
-			r.lacks("its row in the table of README.md: run go generate .")
+		if !strings.Contains(readTable(t), operationRow(r.op)) {
+			r.lacks("its row in the table of docs/operations.md: run go generate .")
 		}
 	}
 	generated := generatedFiles(t)
@@ -323,22 +323,25 @@ const (
 	tableEnd   = "<!-- End of the generated part -->\n"
 )
 
-func readREADME(t *testing.T) string {
+// tablePage is the page of the manual that has the table.
+const tablePage = "docs/operations.md"
+
+func readTable(t *testing.T) string {
 	t.Helper()
-	text, err := os.ReadFile("README.md")
+	text, err := os.ReadFile(tablePage)
 	require.NoError(t, err)
 	return string(text)
 }
 
-func TestREADMETable(t *testing.T) {
-	text := readREADME(t)
+func TestOperationsTable(t *testing.T) {
+	text := readTable(t)
 	before, rest, ok := strings.Cut(text, tableBegin)
 	require.True(t, ok, "the mark %q is missing", tableBegin)
 	got, after, ok := strings.Cut(rest, tableEnd)
 	require.True(t, ok, "the mark %q is missing", tableEnd)
 	want := "\n" + operationsTable() + "\n"
 	if *update {
-		require.NoError(t, os.WriteFile("README.md", []byte(before+tableBegin+want+tableEnd+after), 0o600))
+		require.NoError(t, os.WriteFile(tablePage, []byte(before+tableBegin+want+tableEnd+after), 0o600))
 		return
 	}
 	require.Equal(t, want, got, "run go generate .")

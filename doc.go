@@ -12,7 +12,9 @@
 // Make one [Client] and keep it. Send the owner to Connect, handle the
 // callback, keep the user's id:
 //
-//	client, err := smartcar.New(smartcar.Config{ClientID: id, ClientSecret: secret, RedirectURL: url, StateKey: key})
+//	client, err := smartcar.New(smartcar.Config{
+//		ApplicationID: application, APIClientID: id, APIClientSecret: secret, RedirectURL: url, StateKey: key,
+//	})
 //	err = client.Connect().Start(w, r, smartcar.ConnectOptions{}) // in the handler of a page of yours
 //	grant, err := client.Connect().HandleCallback(w, r)           // in the handler of the redirect URL
 //
@@ -24,7 +26,8 @@
 //	}
 //
 // The examples of this page run against package smartcartest, a Smartcar that
-// lives in your test, and so does "go run ./examples/quickstart".
+// lives in your test, and so does "go run ./examples/quickstart". The README leads to
+// pages in docs/ about stores, webhooks, testing and going live.
 //
 // # Rules
 //

@@ -19,10 +19,11 @@ func Example() {
 	ctx := context.Background()
 	sim := smartcartest.New(smartcartest.WithClock(exampleMorning)) // a Smartcar for tests
 	client, err := smartcar.New(smartcar.Config{
-		ClientID:     sim.ClientID(),
-		ClientSecret: sim.ClientSecret(),
-		RedirectURL:  sim.RedirectURL(),
-		StateKey:     []byte("32 random bytes or more, kept secret"),
+		ApplicationID:   sim.ApplicationID(),
+		APIClientID:     sim.APIClientID(),
+		APIClientSecret: sim.APIClientSecret(),
+		RedirectURL:     sim.RedirectURL(),
+		StateKey:        []byte("32 random bytes or more, kept secret"),
 	}, smartcar.WithHTTPClient(&http.Client{Transport: sim.Transport()}), smartcar.WithClock(sim.Clock()))
 	if err != nil {
 		log.Fatal(err)
@@ -48,13 +49,13 @@ func Example() {
 		fmt.Printf("%d %s: %.0f %%, needs the key: %t\n", car.Year, car.Model, *battery.Percent, access.NeedsKey)
 	}
 	// Output:
-	// 2022 Model 3: 80 %, needs the key: false
-	// 2023 Model Y: 80 %, needs the key: true
-	// 2024 Cybertruck: 80 %, needs the key: true
-	// 2018 Model S: 80 %, needs the key: false
-	// 2020 Model X: 80 %, needs the key: false
-	// 2021 Model S: 80 %, needs the key: false
 	// 2022 Mustang Mach-E: 80 %, needs the key: false
+	// 2021 Model S: 80 %, needs the key: false
+	// 2020 Model X: 80 %, needs the key: false
+	// 2018 Model S: 80 %, needs the key: false
+	// 2024 Cybertruck: 80 %, needs the key: true
+	// 2023 Model Y: 80 %, needs the key: true
+	// 2022 Model 3: 80 %, needs the key: false
 }
 
 // An application needs two pages: one that leads to Connect, and the redirect
@@ -65,10 +66,11 @@ func ExampleConnect() {
 	app := httptest.NewServer(mux)
 	defer app.Close()
 	client, err := smartcar.New(smartcar.Config{
-		ClientID:     sim.ClientID(),
-		ClientSecret: sim.ClientSecret(),
-		RedirectURL:  app.URL + "/callback",
-		StateKey:     []byte("32 random bytes or more, kept secret"),
+		ApplicationID:   sim.ApplicationID(),
+		APIClientID:     sim.APIClientID(),
+		APIClientSecret: sim.APIClientSecret(),
+		RedirectURL:     app.URL + "/callback",
+		StateKey:        []byte("32 random bytes or more, kept secret"),
 	}, smartcar.WithHTTPClient(&http.Client{Transport: sim.Transport()}))
 	if err != nil {
 		log.Fatal(err)
@@ -104,6 +106,7 @@ func ExampleConnect() {
 	// add the key on your phone: https://www.tesla.com/_ak/smartcar.com
 }
 
+// The class of a Model S of 2021 shows with its first data.
 func ExampleUser_Vehicles() {
 	ctx := context.Background()
 	_, user := exampleOwner()
@@ -118,13 +121,13 @@ func ExampleUser_Vehicles() {
 		fmt.Println(v.ID()[:8], access.Class)
 	}
 	// Output:
-	// 00000001 streaming Tesla
-	// 00000002 streaming Tesla
-	// 00000003 streaming Tesla
-	// 00000004 legacy Tesla
-	// 00000005 legacy Tesla
-	// 00000006 legacy Tesla
 	// 00000007 other make
+	// 00000006 unknown
+	// 00000005 legacy Tesla
+	// 00000004 legacy Tesla
+	// 00000003 streaming Tesla
+	// 00000002 streaming Tesla
+	// 00000001 streaming Tesla
 }
 
 // A Model Y without the virtual key answers one data request in 8 hours. The
@@ -166,10 +169,8 @@ func ExampleVehicle_Lock() {
 		fmt.Println("on the phone with the Tesla app, open", missing.URL)
 	}
 
-	_ = sim.Pair(smartcartest.ModelY) // the owner does
-	if _, err := v.KeyStatus(ctx); err != nil {
-		log.Fatal(err)
-	}
+	_ = sim.Pair(smartcartest.ModelY) // the owner does; a webhook would tell at once
+	sim.Advance(20 * time.Minute)     // without one, what is known counts for 15 minutes
 	result, err := v.Lock(ctx)
 	if err != nil {
 		log.Fatal(err, smartcar.MayHaveSucceeded(err)) // never send a command again if it may have
@@ -177,7 +178,7 @@ func ExampleVehicle_Lock() {
 	fmt.Println(result.Status)
 	// Output:
 	// on the phone with the Tesla app, open https://www.tesla.com/_ak/smartcar.com
-	// success
+	// SUCCESS
 }
 
 // Many reads are one request and one turn. Each has a result or an error of its own.
@@ -203,30 +204,30 @@ func ExampleVehicle_Snapshot() {
 	// no fuel: the car is electric
 }
 
-// What has no method of its own goes through the same policy and errors.
+// What has no method of its own goes through the same policy and errors: here an
+// endpoint for one make, which API v2.0 has.
 func ExampleVehicle_Request() {
 	ctx := context.Background()
-	_, user := exampleOwner()
+	_, user := exampleOwnerOnV2()
 	v := user.Vehicle(smartcartest.Model3)
 
 	// A POST counts as a command, a GET as a read of the car.
 	_, err := v.Request(ctx, smartcar.Request{
-		Method: http.MethodPost, Path: "tesla/climate/cabin",
-		Body: map[string]any{"action": "SET", "temperature": 21},
+		Method: http.MethodPost, Path: "tesla/security/trunk", Body: map[string]any{"action": "OPEN"},
 	})
 	if err != nil {
 		log.Fatal(err)
 	}
-	response, err := v.Request(ctx, smartcar.Request{Path: "tesla/climate/cabin"})
+	response, err := v.Request(ctx, smartcar.Request{Path: "tesla/thermometer/exterior"})
 	if err != nil {
 		log.Fatal(err)
 	}
-	var cabin struct{ Temperature float64 }
-	if err := response.Decode(&cabin); err != nil {
+	var outside struct{ Temperature *float64 }
+	if err := response.Decode(&outside); err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(cabin.Temperature, "degrees Celsius")
-	// Output: 21 degrees Celsius
+	fmt.Println(*outside.Temperature, "degrees Celsius")
+	// Output: 12.5 degrees Celsius
 }
 
 // The link arrives in the owner's browser, where anybody can change it. A
@@ -315,25 +316,31 @@ func ExampleVehicle_Watch() {
 	// recorded 09:05:00
 }
 
-// Access explains the policy without asking the car.
+// Access explains the policy without asking the car. On API v3 the first read of a
+// Tesla is what shows whether the key is there: until then NeedsKey is false, and the
+// link is there for a page that wants to offer it.
 func ExampleVehicle_Access() {
 	ctx := context.Background()
 	_, user := exampleOwner()
 	v := user.Vehicle(smartcartest.Cybertruck)
-	if _, err := v.Battery(ctx); err != nil {
-		log.Fatal(err)
+	for range 2 {
+		access, err := v.Access(ctx)
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(access.Class, access.Key.State, access.NeedsKey, access.VirtualKeyURL)
+		if !access.NextRead.IsZero() {
+			fmt.Println("next read", access.NextRead.UTC().Format(time.Kitchen)+":", access.Rule)
+			continue
+		}
+		if _, err := v.Battery(ctx); err != nil {
+			log.Fatal(err)
+		}
 	}
-	access, err := v.Access(ctx)
-	if err != nil {
-		log.Fatal(err)
-	}
-	fmt.Println(access.Class, access.Key.State, "from the", access.Key.Source)
-	fmt.Println("next read", access.NextRead.UTC().Format(time.Kitchen))
-	fmt.Println(access.VirtualKeyURL)
 	// Output:
-	// streaming Tesla missing from the key endpoint
-	// next read 5:00PM
-	// https://www.tesla.com/_ak/smartcar.com
+	// streaming Tesla unknown false https://www.tesla.com/_ak/smartcar.com
+	// streaming Tesla missing true https://www.tesla.com/_ak/smartcar.com
+	// next read 5:00PM: one data request per window while the virtual key is missing
 }
 
 // Errors are told apart by type or by sentinel, never by their text.
@@ -365,13 +372,13 @@ func Example_errors() {
 	_, _ = tesla.Battery(ctx)
 	_, err = tesla.Odometer(ctx)
 	fmt.Println(advice(err))
-	sim.Inject(smartcartest.Fault{Path: "/security", DropAfter: true})
+	sim.Inject(smartcartest.Fault{Path: "/commands/security/lock", DropAfter: true})
 	_, err = ford.Lock(ctx)
 	fmt.Println(advice(err))
-	sim.Inject(smartcartest.Fault{Path: "/location", ErrorType: "CONNECTED_SERVICES_ACCOUNT", ErrorCode: "AUTHENTICATION_FAILED"})
+	sim.Inject(smartcartest.Fault{Path: "/signals", ErrorType: "CONNECTED_SERVICES_ACCOUNT", ErrorCode: "AUTHENTICATION_FAILED"})
 	_, err = ford.Location(ctx)
 	fmt.Println(advice(err))
-	sim.Inject(smartcartest.Fault{Path: "/location", Times: 3, ErrorType: "UPSTREAM", ErrorCode: "NO_RESPONSE"})
+	sim.Inject(smartcartest.Fault{Path: "/signals", Times: 3, ErrorType: "UPSTREAM", ErrorCode: "NO_RESPONSE"})
 	_, err = ford.Location(ctx) // tried three times
 	fmt.Println(advice(err))
 	// Output:
@@ -387,8 +394,8 @@ func Example_simulator() {
 	ctx := context.Background()
 	sim := smartcartest.New()
 	client, err := smartcar.New(smartcar.Config{
-		ClientID: sim.ClientID(), ClientSecret: sim.ClientSecret(), RedirectURL: sim.RedirectURL(),
-		StateKey: []byte("at least 32 bytes, random outside of a test"),
+		ApplicationID: sim.ApplicationID(), APIClientID: sim.APIClientID(), APIClientSecret: sim.APIClientSecret(),
+		RedirectURL: sim.RedirectURL(), StateKey: []byte("at least 32 bytes, random outside of a test"),
 	}, smartcar.WithHTTPClient(&http.Client{Transport: sim.Transport()}), smartcar.WithClock(sim.Clock()))
 	if err != nil {
 		log.Fatal(err)
@@ -414,6 +421,19 @@ func Example_simulator() {
 func exampleOwner() (*smartcartest.Server, *smartcar.User) {
 	sim := smartcartest.New(smartcartest.WithClock(exampleMorning))
 	client, err := smartcar.New(smartcar.Config{
+		ApplicationID: sim.ApplicationID(), APIClientID: sim.APIClientID(), APIClientSecret: sim.APIClientSecret(),
+		RedirectURL: sim.RedirectURL(),
+	}, smartcar.WithHTTPClient(&http.Client{Transport: sim.Transport()}), smartcar.WithClock(sim.Clock()))
+	if err != nil {
+		log.Fatal(err)
+	}
+	return sim, client.User(exampleConnect(client, sim))
+}
+
+// exampleOwnerOnV2 is such an owner on API v2.0.
+func exampleOwnerOnV2() (*smartcartest.Server, *smartcar.User) {
+	sim := smartcartest.New(smartcartest.WithClock(exampleMorning))
+	client, err := smartcar.New(smartcar.Config{
 		ClientID: sim.ClientID(), ClientSecret: sim.ClientSecret(), RedirectURL: sim.RedirectURL(),
 	}, smartcar.WithHTTPClient(&http.Client{Transport: sim.Transport()}), smartcar.WithClock(sim.Clock()))
 	if err != nil {
@@ -427,7 +447,7 @@ func exampleMorning() time.Time { return time.Date(2026, time.November, 23, 9, 0
 // exampleConnect walks Connect without a browser and without cookies.
 func exampleConnect(client *smartcar.Client, sim *smartcartest.Server) (userID string) {
 	const state = "once, and not to be guessed"
-	authorizeURL, err := client.Connect().AuthorizeURL(smartcar.ConnectOptions{}, state)
+	authorizeURL, err := client.Connect().AuthorizeURL(smartcar.ConnectOptions{ExternalID: "owner-42"}, state)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -439,7 +459,7 @@ func exampleConnect(client *smartcar.Client, sim *smartcartest.Server) (userID s
 	if err != nil {
 		log.Fatal(err)
 	}
-	grant, err := client.Connect().Exchange(context.Background(), callback, smartcar.Expected{State: state})
+	grant, err := client.Connect().Exchange(context.Background(), callback, smartcar.Expected{State: state, ExternalID: "owner-42"})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -11,8 +11,8 @@ import (
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
 )
 
-// The same program on API v3: one option is the difference, and the credentials
-// of both may stand beside each other.
+// A program that moves from API v2.0 to v3: one option is the difference, and the
+// credentials of both may stand beside each other.
 func ExampleWithAPI() {
 	client, err := smartcar.New(smartcar.Config{
 		ApplicationID: "8229df9f-91a0-4ff0-a1ae-a1f38ee24d07", RedirectURL: "https://example.com/callback",
@@ -32,9 +32,9 @@ func ExampleWithAPI() {
 func ExampleVehicle_Signals() {
 	sim := smartcartest.New()
 	client, err := smartcar.New(smartcar.Config{
-		ApplicationID: sim.ClientID(), APIClientID: sim.APIClientID(), APIClientSecret: sim.APIClientSecret(),
+		ApplicationID: sim.ApplicationID(), APIClientID: sim.APIClientID(), APIClientSecret: sim.APIClientSecret(),
 		RedirectURL: sim.RedirectURL(), StateKey: []byte("at least 32 bytes, random outside of a test"),
-	}, smartcar.WithAPI(smartcar.V3), smartcar.WithHTTPClient(&http.Client{Transport: sim.Transport()}))
+	}, smartcar.WithHTTPClient(&http.Client{Transport: sim.Transport()}))
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -68,8 +68,8 @@ func ExampleClient_WebhookReceiver() {
 	ctx, mux := context.Background(), http.NewServeMux()
 	sim := smartcartest.New(smartcartest.WithClock(exampleMorning))
 	client, err := smartcar.New(smartcar.Config{
-		ClientID: sim.ClientID(), ClientSecret: sim.ClientSecret(), RedirectURL: sim.RedirectURL(),
-		ManagementToken: sim.ManagementToken(), // the secret of the webhooks
+		ApplicationID: sim.ApplicationID(), APIClientID: sim.APIClientID(), APIClientSecret: sim.APIClientSecret(),
+		RedirectURL: sim.RedirectURL(), ManagementToken: sim.ManagementToken(), // the secret of the webhooks
 	}, smartcar.WithHTTPClient(&http.Client{Transport: sim.Transport()}), smartcar.WithClock(sim.Clock()))
 	if err != nil {
 		log.Fatal(err)

@@ -417,7 +417,8 @@ func (g *gate) settle(ctx context.Context, r *request, ref carRef, c car, t *tur
 	booked := t != nil || !plain || c.answered.IsZero() || c.state.Class() == policy.ClassLegacy
 	if !booked {
 		var events [4]policy.Event // on the stack: nearly every read passes here
-		booked = c.state.OutdatedBy(c.now(), g.cars.rules, evidenceOfData(events[:0], a, 0, 0, g.probe.tellers)...)
+		shown := knowing(c, a.redated(g.opts, evidenceOfData(events[:0], a, 0, 0, g.probe.tellers)))
+		booked = c.state.OutdatedBy(c.now(), g.cars.rules, shown...)
 	}
 	if !booked && c.state.Class() == policy.ClassStreaming && a.outcome == policy.OutcomeOK {
 		// The key may have been removed while the request was under way.

@@ -8,7 +8,7 @@ import (
 )
 
 //go:generate go run ./internal/catalog/generate
-//go:generate go test . -run ^TestREADMETable$ -update
+//go:generate go test . -run ^TestOperationsTable$ -update
 
 // An Operation is one thing that can be asked of Smartcar. Reads of a vehicle
 // are what [Vehicle.Snapshot] and [Vehicle.Watch] take; the others name what
@@ -94,8 +94,8 @@ const (
 )
 
 // operation is a row of the one table that everything derives from: routing,
-// decoding, kind, permission, the methods of Vehicle and Snapshot, the README's
-// table and the tests' lists of reads. See "Adding an endpoint" in CONTRIBUTING.
+// decoding, kind, permission, the methods of Vehicle and Snapshot, the table of
+// docs/operations.md and the tests' lists of reads. See "Adding an endpoint" in CONTRIBUTING.
 type operation struct {
 	name       Operation
 	call       string // the method of Vehicle, and of Snapshot if it is a read

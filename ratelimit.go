@@ -407,6 +407,18 @@ func (s KeyState) String() string {
 	return string(s)
 }
 
+// MarshalText gives [KeyUnknown] as "unknown", as the other codes of this package do.
+func (s KeyState) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText reads what MarshalText gives.
+func (s *KeyState) UnmarshalText(text []byte) error {
+	*s = KeyState(text)
+	if *s == KeyState(KeyUnknown.String()) {
+		*s = KeyUnknown
+	}
+	return nil
+}
+
 // A KeySource says where a [KeyState] was learned. It is a short code that does
 // not change; String says it for people.
 type KeySource string

@@ -55,7 +55,7 @@ func startSite(t *testing.T, cars ...smartcartest.Car) *site {
 	t.Cleanup(stop)
 	s.maps, s.home = origin, "http://localhost:"+freePort(t)+"/"
 
-	cmd := exec.Command(path) // ended below, gracefully
+	cmd := exec.Command(path, "-api", "v2.0") // ended below, gracefully
 	cmd.Env = append(os.Environ(), s.sim.Environment(origin)...)
 	cmd.Env = append(cmd.Env, "SMARTCAR_REDIRECT_URI="+s.home+"callback")
 	logs := &strings.Builder{}

@@ -34,8 +34,8 @@ func ExampleNew() {
 func application() (client *smartcar.Client, userOf func(*http.Request) string) {
 	sim := smartcartest.New()
 	client, err := smartcar.New(smartcar.Config{
-		ClientID: sim.ClientID(), ClientSecret: sim.ClientSecret(), RedirectURL: sim.RedirectURL(),
-		StateKey: []byte("at least 32 bytes, random outside of a test"),
+		ApplicationID: sim.ApplicationID(), APIClientID: sim.APIClientID(), APIClientSecret: sim.APIClientSecret(),
+		RedirectURL: sim.RedirectURL(), StateKey: []byte("at least 32 bytes, random outside of a test"),
 	}, smartcar.WithHTTPClient(&http.Client{Transport: sim.Transport()}))
 	if err != nil {
 		panic(err)

@@ -41,6 +41,18 @@ type Delivery struct {
 // Succeeded says whether the receiver answered 2xx.
 func (d Delivery) Succeeded() bool { return d.Err == nil && d.Status >= 200 && d.Status < 300 }
 
+// String says what was sent where and what came back, with the body as text.
+func (d Delivery) String() string {
+	of, answer := "", fmt.Sprintf("status %d", d.Status)
+	if d.VehicleID != "" {
+		of = " of " + d.VehicleID
+	}
+	if d.Err != nil {
+		answer = d.Err.Error()
+	}
+	return fmt.Sprintf("%s%s, attempt %d to %s: %s: %s", d.EventType, of, d.Attempt, d.URL, answer, d.Body)
+}
+
 // event is something that a webhook has to tell its receiver. It stays in the
 // queue until it is delivered or given up.
 type event struct {

@@ -2,6 +2,7 @@ package smartcartest_test
 
 import (
 	"context"
+	"fmt"
 	"net/http/httptest"
 	"sync"
 	"testing"
@@ -46,6 +47,14 @@ func TestWebhookRetries(t *testing.T) {
 		require.NotEqual(t, first.EventID, d.EventID, "dropped after the fourth attempt")
 	}
 	require.Len(t, a.sim.Deliveries(), 1+4+1, "with VERIFY")
+}
+
+func TestWebhookDeliveryPrintsItsBodyAsText(t *testing.T) {
+	d := smartcartest.Delivery{EventType: "VEHICLE_STATE", VehicleID: "car-1", Attempt: 2, URL: "https://example.com/hook", Status: 503, Body: []byte(`{"a":1}`)}
+	require.Equal(t, `VEHICLE_STATE of car-1, attempt 2 to https://example.com/hook: status 503: {"a":1}`, d.String())
+	require.Equal(t, "["+d.String()+"]", fmt.Sprintf("%+v", []smartcartest.Delivery{d}))
+	d = smartcartest.Delivery{EventType: "VERIFY", Attempt: 1, URL: "https://example.com/hook", Err: context.DeadlineExceeded}
+	require.Contains(t, d.String(), "VERIFY, attempt 1 to https://example.com/hook: context deadline exceeded")
 }
 
 func TestWebhookTimeout(t *testing.T) {

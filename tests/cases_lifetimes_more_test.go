@@ -16,6 +16,9 @@ import (
 // Case group 8: a legacy car that streams is noticed in normal use, and so is that
 // it does no longer.
 func TestCases8StreamingIsNoticed(t *testing.T) {
+	if testing.Short() {
+		t.Skip("asks once a minute for hours, many times")
+	}
 	streams := garageWith(smartcartest.ModelS2018, func(c *smartcartest.Car) { c.DataSharing = true })
 	live := func(t *testing.T, v *smartcar.Vehicle, for_ time.Duration) (n int) {
 		for began := time.Now(); time.Since(began) < for_; time.Sleep(time.Minute) {

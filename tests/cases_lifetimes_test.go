@@ -230,6 +230,9 @@ func TestCases3OldEvidenceIsNone(t *testing.T) {
 // key and adds it again each second day. What nobody could know is what Smartcar
 // repeats until the next look.
 func TestCases3WatchOfAWeekAfterRemoval(t *testing.T) {
+	if testing.Short() {
+		t.Skip("watches twelve cars for a week")
+	}
 	for name, answer := range keylessAnswers() {
 		for _, api := range []smartcar.API{smartcar.V2, smartcar.V3} {
 			for _, again := range []bool{false, true} {

@@ -84,6 +84,9 @@ func TestOneTurnBringsTheWholeList(t *testing.T) {
 
 // What the list did not hold would not be in the next one either.
 func TestLegacyCarIsAskedOnceForEverything(t *testing.T) {
+	if testing.Short() {
+		t.Skip("asks for all reads once a minute for a day")
+	}
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New(garageWith(smartcartest.ModelS2018, func(*smartcartest.Car) {}))
 		v := onV3(t, sim).Vehicle(smartcartest.ModelS2018)

@@ -31,7 +31,7 @@ func TestNoWordSaysThatRequiredKeepsCarsOut(t *testing.T) {
 		return err
 	})
 	require.NoError(t, err)
-	for _, name := range []string{"README.md", "doc.go"} {
+	for _, name := range []string{"docs/connect.md", "doc.go"} {
 		text, err := os.ReadFile(filepath.Join(root, name))
 		require.NoError(t, err)
 		require.Contains(t, string(text), "read_vehicle_info", name)

@@ -76,6 +76,7 @@ func (w *witness) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	goesOn := len(w.broken) == 0
 	if all := w.sim.BrokenWindows(w.car); len(all) > w.seen {
 		w.seen = len(all)
 		if toldBefore {
@@ -85,11 +86,13 @@ func (w *witness) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 	}
 	said := fmt.Sprint(err)
-	if err == nil && strings.Contains(r.URL.Path, w.car) && json.Valid(body) {
-		w.hear(r, resp, body)
-		said = fmt.Sprint(resp.StatusCode, " ", "", string(body[:min(len(body), 120)]))
+	if err == nil {
+		said = fmt.Sprintf("%d %.120s", resp.StatusCode, body)
+		if strings.Contains(r.URL.Path, w.car) && json.Valid(body) {
+			w.hear(r, resp, body)
+		}
 	}
-	if len(w.broken) == 0 || len(w.broken) == 1 && toldBefore {
+	if goesOn {
 		w.story = append(w.story, fmt.Sprintf("%s %s %s: %s; told %v", time.Now().Format(time.DateTime), r.Method, r.URL.Path, said, w.told))
 	}
 	return resp, err
@@ -123,9 +126,12 @@ type life struct {
 	sim     *smartcartest.Server
 	random  *rand.Rand
 	witness *witness
-	cars    []*smartcar.Vehicle // the same one, as each machine sees it
+	cars    []*smartcar.Vehicle   // the same one, as each machine sees it
+	steps   []func(time.Duration) // of the clocks: each machine's and the store's
+	wire    *midway
 	paired  bool
 	asleep  bool
+	stepped time.Duration // the sum of the steps
 }
 
 // lives is how many lives TestWindowsHoldForLife draws on each API; a full run of CI
@@ -142,7 +148,8 @@ func lives(t *testing.T) uint64 {
 
 // TestWindowsHoldForLife draws lives of a keyless car: keys that come and go, under
 // each of the answers that a server may give, cars that sleep, callers that leave,
-// answers that are lost, late, foreign or refused, permissions that are missing. No
+// answers that are lost, late, foreign or refused, permissions that are missing, clocks
+// of the machines and of the store that are set, also during a request. No
 // second request may leave inside of a window once anything has told the client that
 // the rule holds, and the car may not be locked.
 func TestWindowsHoldForLife(t *testing.T) {
@@ -176,10 +183,15 @@ func liveOnce(t *testing.T, api smartcar.API, seed uint64) *witness {
 			}
 		}))
 	l := &life{t: t, sim: sim, random: random, witness: &witness{RoundTripper: sim.Transport(), sim: sim, car: id}}
-	db := store.NewMemory()
+	l.wire = &midway{RoundTripper: l.witness}
+	db := newSteppingStore(store.NewMemory())
+	l.steps = append(l.steps, db.step)
 	var userID string
 	for range 2 {
-		client := apiClient(t, sim, api, smartcar.WithStore(db), smartcar.WithHTTPClient(&http.Client{Transport: l.witness, Timeout: 30 * time.Second}))
+		clock := new(steppingClock)
+		l.steps = append(l.steps, clock.step)
+		client := apiClient(t, sim, api, smartcar.WithStore(db), smartcar.WithClock(clock),
+			smartcar.WithHTTPClient(&http.Client{Transport: l.wire, Timeout: 30 * time.Second}))
 		if userID == "" {
 			userID = connect(t, sim, client).UserID
 		}
@@ -218,7 +230,25 @@ func (l *life) happen() {
 		l.sim.Inject(l.fault())
 	case 8:
 		l.sim.ClearFaults()
+	case 9:
+		l.step()
+	case 10:
+		l.wire.arm(l.step)
 	}
+}
+
+// step sets one of the clocks forward or back.
+func (l *life) step() {
+	by := time.Duration(l.random.Int64N(int64(20*time.Hour))) - 10*time.Hour
+	if l.random.IntN(3) == 0 {
+		by /= 100
+	}
+	which := l.random.IntN(len(l.steps))
+	l.steps[which](by)
+	l.witness.mu.Lock()
+	defer l.witness.mu.Unlock()
+	l.witness.story = append(l.witness.story, fmt.Sprintf("clock %d of %d, 0 is the store's, is set by %v", which, len(l.steps), by))
+	l.stepped += by.Abs()
 }
 
 // fault is one that meets the next requests of the car.
@@ -276,10 +306,11 @@ func (l *life) one(ctx context.Context, v *smartcar.Vehicle, which int) {
 	}
 }
 
-// readable requires that the car is not locked for longer than the rule and a lease.
+// readable requires that the car is not locked for longer than the rule, a lease and
+// the steps of the clocks.
 func (l *life) readable() {
 	var err error
-	for end := time.Now().Add(maxBlocked + time.Hour); time.Now().Before(end); time.Sleep(10 * time.Minute) {
+	for end := time.Now().Add(maxBlocked + time.Hour + l.stepped); time.Now().Before(end); time.Sleep(10 * time.Minute) {
 		if _, err = l.cars[0].Battery(l.t.Context()); err == nil {
 			return
 		}

@@ -20,9 +20,36 @@ import (
 
 func readREADME(t *testing.T) string {
 	t.Helper()
-	text, err := os.ReadFile("../README.md")
+	return readPage(t, "README.md")
+}
+
+func readPage(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile("../" + name)
 	require.NoError(t, err)
 	return string(text)
+}
+
+// manualPages are the README and the pages that it leads to.
+func manualPages(t *testing.T) []string {
+	t.Helper()
+	docs, err := filepath.Glob("../docs/*.md")
+	require.NoError(t, err)
+	require.NotEmpty(t, docs)
+	pages := []string{"README.md"}
+	for _, path := range docs {
+		pages = append(pages, "docs/"+filepath.Base(path))
+	}
+	return pages
+}
+
+// The entrance is short, and leads to every page of docs/.
+func TestREADMEIsShortAndLeadsOn(t *testing.T) {
+	readme := readREADME(t)
+	require.LessOrEqual(t, len(readme), 9_000, "bytes")
+	for _, page := range manualPages(t)[1:] {
+		require.Contains(t, readme, "("+page+")")
+	}
 }
 
 // blocks returns the fenced blocks of a language, in order.
@@ -43,37 +70,56 @@ func TestREADMEQuickStart(t *testing.T) {
 }
 
 // exampleFiles are tests, of the root package and of modules that have what this
-// one must not require, which compile and run what the README shows in parts.
+// one must not require, which compile and run what the manual shows in parts.
 var exampleFiles = [...]string{
-	"example_test.go", "example_v3_test.go", "keypage/example_test.go", "examples/fleet/stores_test.go",
+	"example_test.go", "example_v3_test.go", "example_more_test.go", "example_docs_test.go",
+	"keypage/example_test.go", "store/example_test.go", "examples/fleet/stores_test.go",
 }
 
-// TestREADMESnippets: a program or a test is compiled, and run if it is a
-// test, in a module of its own as a user would have it. Any other block is a
-// part of one of the exampleFiles.
-func TestREADMESnippets(t *testing.T) {
+func readExamples(t *testing.T) string {
+	t.Helper()
 	var examples strings.Builder
 	for _, path := range exampleFiles {
-		text, err := os.ReadFile("../" + path)
-		require.NoError(t, err)
-		examples.Write(text)
+		examples.WriteString(readPage(t, path))
 	}
+	return examples.String()
+}
+
+// TestREADMESnippets: a program or a test, in the README or in docs/, is compiled,
+// and run if it is a test, in a module of its own as a user would have it. Any other
+// block is a part of one of the exampleFiles.
+func TestREADMESnippets(t *testing.T) {
+	examples := unindented(readExamples(t))
 	var files []string
-	for _, block := range blocks(readREADME(t), "go") {
-		switch {
-		case strings.HasPrefix(block, "package "):
-			files = append(files, block)
-		case strings.HasPrefix(block, "func Test"):
-			files = append(files, "package app_test\n\n"+importsOf(block)+block)
-		default:
-			require.Contains(t, unindented(examples.String()), unindented(block), "not in %v", exampleFiles)
+	for _, page := range manualPages(t) {
+		for _, block := range blocks(readPage(t, page), "go") {
+			switch {
+			case strings.HasPrefix(block, "package "):
+				files = append(files, block)
+			case strings.HasPrefix(block, "func Test"):
+				files = append(files, "package app_test\n\n"+importsOf(block)+block)
+			default:
+				require.Contains(t, examples, unindented(block), "%s shows what is not in %v", page, exampleFiles)
+			}
 		}
 	}
 	require.NotEmpty(t, files)
 	if testing.Short() {
-		t.Skip("does not compile the programs of the README")
+		t.Skip("does not compile the programs of README and docs")
 	}
 	compileOutside(t, files)
+}
+
+// The last column of the tables for those who come from another library is Go.
+func TestCallsBesideOtherLibrariesCompile(t *testing.T) {
+	examples, rows := readExamples(t), 0
+	for _, row := range regexp.MustCompile(`(?m)^\|.*\| ([^|]*) \|$`).FindAllStringSubmatch(readPage(t, "docs/official-sdks.md"), -1) {
+		for _, code := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(row[1], -1) {
+			require.Contains(t, examples, code[1])
+			rows++
+		}
+	}
+	require.Greater(t, rows, 30)
 }
 
 // importsOf spares the README the imports that an editor adds by itself.
@@ -133,24 +179,34 @@ func compileOutside(t *testing.T, files []string) {
 	}
 }
 
+// Every link of the manual within this repository leads somewhere.
 func TestREADMELinks(t *testing.T) {
-	text := readREADME(t)
-	var sections []string // as GitHub names them
+	for _, page := range manualPages(t) {
+		for _, m := range regexp.MustCompile(`\]\(([^)]+)\)`).FindAllStringSubmatch(readPage(t, page), -1) {
+			if strings.HasPrefix(m[1], "https://") {
+				continue
+			}
+			path, section, _ := strings.Cut(m[1], "#")
+			target := page
+			if path != "" {
+				target = filepath.Join(filepath.Dir(page), path)
+			}
+			_, err := os.Stat("../" + target)
+			require.NoError(t, err, "a link of %s", page)
+			if section != "" {
+				require.Contains(t, sectionsOf(readPage(t, target)), section, "a link of %s", page)
+			}
+		}
+	}
+}
+
+// sectionsOf returns the headings of a page as GitHub names them in links.
+func sectionsOf(text string) (sections []string) {
 	for _, m := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(text, -1) {
 		name := regexp.MustCompile(`[^a-z0-9 -]`).ReplaceAllString(strings.ToLower(m[1]), "")
 		sections = append(sections, strings.ReplaceAll(name, " ", "-"))
 	}
-	for _, m := range regexp.MustCompile(`\]\(([^)]+)\)`).FindAllStringSubmatch(text, -1) {
-		if strings.HasPrefix(m[1], "https://") {
-			continue
-		}
-		if section, ok := strings.CutPrefix(m[1], "#"); ok {
-			require.Contains(t, sections, section)
-			continue
-		}
-		_, err := os.Stat("../" + m[1])
-		require.NoError(t, err)
-	}
+	return sections
 }
 
 // The package documentation names every sentinel, and every type and code of

@@ -145,6 +145,9 @@ func TestPairingOpensTheGateOnBothAPIs(t *testing.T) {
 
 // A day of a legacy car, polled each minute: the same reads at the same times.
 func TestLegacyCadenceOnBothAPIs(t *testing.T) {
+	if testing.Short() {
+		t.Skip("asks once a minute for a day, on both APIs")
+	}
 	onBothAPIs(t, func(t *testing.T, api smartcar.API) (live []time.Time) {
 		sim := smartcartest.New()
 		client := apiClient(t, sim, api)

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"strings"
 	"testing"
@@ -20,15 +21,15 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What the README shows of the stores that are modules of their own. A test of
+// What docs/stores.md and docs/production.md show of the stores that are modules of their own. A test of
 // the root looks for the lines of its snippets here.
 
-func readmeMemory(_ context.Context, config smartcar.Config) error {
+func docsMemory(_ context.Context, config smartcar.Config) error {
 	client, err := smartcar.New(config, smartcar.WithStore(store.NewMemory())) // as without the option
 	return serve(client, err)
 }
 
-func readmeSQLite(ctx context.Context, config smartcar.Config) error {
+func docsSQLite(ctx context.Context, config smartcar.Config) error {
 	kept, err := sqlite.Open(ctx, "cars.db")
 	if err != nil {
 		return err
@@ -38,7 +39,7 @@ func readmeSQLite(ctx context.Context, config smartcar.Config) error {
 	return serve(client, err)
 }
 
-func readmePostgres(ctx context.Context, config smartcar.Config) error {
+func docsPostgres(ctx context.Context, config smartcar.Config) error {
 	db, err := sql.Open("pgx", os.Getenv("DATABASE_URL")) // import _ "github.com/jackc/pgx/v5/stdlib"
 	if err != nil {
 		return err
@@ -52,7 +53,7 @@ func readmePostgres(ctx context.Context, config smartcar.Config) error {
 	return serve(client, err)
 }
 
-func readmeRedis(_ context.Context, config smartcar.Config) error {
+func docsRedis(_ context.Context, config smartcar.Config) error {
 	rdb := redis.NewClient(&redis.Options{Addr: os.Getenv("REDIS_ADDR"), ContextTimeoutEnabled: true})
 	defer rdb.Close()
 	kept, err := redisstore.New(rdb)
@@ -63,7 +64,7 @@ func readmeRedis(_ context.Context, config smartcar.Config) error {
 	return serve(client, err)
 }
 
-func readmeSealed(ctx context.Context, config smartcar.Config) error {
+func docsSealed(ctx context.Context, config smartcar.Config) error {
 	kept, err := sqlite.Open(ctx, "cars.db")
 	if err != nil {
 		return err
@@ -81,6 +82,18 @@ func readmeSealed(ctx context.Context, config smartcar.Config) error {
 	return serve(client, err)
 }
 
+func docsProduction(ctx context.Context, db *sql.DB, key []byte, config smartcar.Config, logger *slog.Logger) (*smartcar.Client, error) {
+	kept, err := sqlstore.New(ctx, db, sqlstore.Postgres)
+	if err != nil {
+		return nil, err
+	}
+	sealed, err := store.NewSealed(kept, key) // to rotate: the new key, then the old one
+	if err != nil {
+		return nil, err
+	}
+	return smartcar.New(config, smartcar.WithStore(sealed), smartcar.WithLogger(logger))
+}
+
 // serve asks for somebody whom the store does not know, and it has to say so.
 func serve(client *smartcar.Client, err error) error {
 	if err != nil {
@@ -94,19 +107,23 @@ func serve(client *smartcar.Client, err error) error {
 	return nil
 }
 
-func TestREADMEStores(t *testing.T) {
+func TestStoresOfTheManual(t *testing.T) {
 	t.Chdir(t.TempDir())
 	t.Setenv("STORE_KEY", strings.Repeat("ab", 32))
 	config := smartcar.Config{ClientID: "id", ClientSecret: "secret", RedirectURL: "https://example.com/callback"}
-	require.NoError(t, readmeMemory(t.Context(), config))
-	require.NoError(t, readmeSQLite(t.Context(), config))
-	require.NoError(t, readmeSealed(t.Context(), config))
+	require.NoError(t, docsMemory(t.Context(), config))
+	require.NoError(t, docsSQLite(t.Context(), config))
+	require.NoError(t, docsSealed(t.Context(), config))
 	t.Run("PostgreSQL", func(t *testing.T) {
 		t.Setenv("DATABASE_URL", testserver.StartPostgres(t).URL())
-		require.NoError(t, readmePostgres(t.Context(), config))
+		require.NoError(t, docsPostgres(t.Context(), config))
+		db, err := sql.Open("pgx", os.Getenv("DATABASE_URL"))
+		require.NoError(t, err)
+		defer db.Close()
+		require.NoError(t, serve(docsProduction(t.Context(), db, make([]byte, 32), config, slog.New(slog.DiscardHandler))))
 	})
 	t.Run("Redis", func(t *testing.T) {
 		t.Setenv("REDIS_ADDR", testserver.StartRedis(t, testserver.FindRedis(t, "redis-server")).Addr())
-		require.NoError(t, readmeRedis(t.Context(), config))
+		require.NoError(t, docsRedis(t.Context(), config))
 	})
 }

@@ -20,6 +20,14 @@ func hasCredentials() bool {
 	return cmp.Or(os.Getenv("SMARTCAR_CLIENT_ID"), os.Getenv("SMARTCAR_APPLICATION_ID"), os.Getenv("SMARTCAR_REDIRECT_URI")) != ""
 }
 
+// chooseAPI is v3, unless the environment has credentials of v2.0 alone.
+func chooseAPI(asked string) smartcar.API {
+	if asked == "" && os.Getenv("SMARTCAR_CLIENT_SECRET") != "" && os.Getenv("SMARTCAR_API_CLIENT_SECRET") == "" {
+		return smartcar.V2
+	}
+	return smartcar.API(cmp.Or(asked, string(smartcar.V3)))
+}
+
 // inBrowser runs Connect with a real browser and prints the table for the cars
 // that were connected.
 func inBrowser(ctx context.Context, out io.Writer, api smartcar.API, mode smartcar.ConnectMode, lock bool) error {
@@ -28,11 +36,11 @@ func inBrowser(ctx context.Context, out io.Writer, api smartcar.API, mode smartc
 		return err
 	}
 	client, err := smartcar.New(smartcar.Config{
-		ClientID:        os.Getenv("SMARTCAR_CLIENT_ID"), // v2.0
-		ClientSecret:    os.Getenv("SMARTCAR_CLIENT_SECRET"),
 		ApplicationID:   os.Getenv("SMARTCAR_APPLICATION_ID"), // v3
 		APIClientID:     os.Getenv("SMARTCAR_API_CLIENT_ID"),
 		APIClientSecret: os.Getenv("SMARTCAR_API_CLIENT_SECRET"),
+		ClientID:        os.Getenv("SMARTCAR_CLIENT_ID"), // v2.0
+		ClientSecret:    os.Getenv("SMARTCAR_CLIENT_SECRET"),
 		RedirectURL:     redirect.String(),
 		StateKey:        newStateKey(),
 	}, smartcar.WithAPI(api), smartcar.WithEnvironment(), smartcar.WithMode(mode))

@@ -6,8 +6,8 @@
 // lives in the process, with one car of each kind and a clock that moves only
 // when it is told to.
 //
-// With -api v3 it does the same through Smartcar's current API: one option of
-// the client is the difference.
+// It speaks API v3. With -api v2.0 it does the same through the API that Smartcar
+// ends: one option of the client is the difference.
 //
 // With credentials in the environment it runs the same flow with your browser
 // and your cars: see browser.go. Add -lock to lock them, too.
@@ -35,9 +35,9 @@ import (
 func main() {
 	lock := flag.Bool("lock", false, "with real cars: send each the command to lock")
 	mode := flag.String("mode", "live", "with real cars: live or simulated")
-	version := flag.String("api", "v2.0", "the version of Smartcar's API: v2.0 or v3")
+	version := flag.String("api", "", "the `version` of Smartcar's API: v3 or v2.0; default v3, unless the credentials are of v2.0 alone")
 	flag.Parse()
-	api := smartcar.API(*version)
+	api := chooseAPI(*version)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 
@@ -61,10 +61,10 @@ func simulated(ctx context.Context, out io.Writer, api smartcar.API) error {
 	// The client of a real application has neither of the last two options, and
 	// the credentials of one API are enough.
 	client, err := smartcar.New(smartcar.Config{
-		ApplicationID:   sim.ClientID(),
-		ClientSecret:    sim.ClientSecret(), // v2.0
-		APIClientID:     sim.APIClientID(),  // v3
+		ApplicationID:   sim.ApplicationID(),
+		APIClientID:     sim.APIClientID(), // v3
 		APIClientSecret: sim.APIClientSecret(),
+		ClientSecret:    sim.ClientSecret(), // v2.0
 		RedirectURL:     sim.RedirectURL(),
 		StateKey:        newStateKey(),
 	}, smartcar.WithAPI(api), smartcar.WithHTTPClient(&http.Client{Transport: sim.Transport()}), smartcar.WithClock(sim.Clock()))

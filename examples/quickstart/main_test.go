@@ -138,3 +138,20 @@ func freeAddress(t *testing.T) string {
 	defer func() { _ = l.Close() }()
 	return l.Addr().String()
 }
+
+func TestCredentialsChooseTheAPI(t *testing.T) {
+	for _, tc := range []struct {
+		asked, v2, v3 string
+		want          smartcar.API
+	}{
+		{want: smartcar.V3},
+		{v2: "secret", want: smartcar.V2},
+		{v2: "secret", v3: "secret", want: smartcar.V3},
+		{asked: "v2.0", v3: "secret", want: smartcar.V2},
+		{asked: "v3", v2: "secret", want: smartcar.V3},
+	} {
+		t.Setenv("SMARTCAR_CLIENT_SECRET", tc.v2)
+		t.Setenv("SMARTCAR_API_CLIENT_SECRET", tc.v3)
+		require.Equal(t, tc.want, chooseAPI(tc.asked), tc)
+	}
+}

@@ -15,7 +15,6 @@ import (
 // A name of somebody else's that leads to this computer makes their page one of
 // the same origin, and any name signs in here.
 func TestOtherHostNamesAreRefused(t *testing.T) {
-	t.Setenv("SMARTCAR_CLIENT_ID", "")
 	home, stop := start(t, io.Discard)
 	defer stop()
 	u, err := url.Parse(home)
@@ -35,7 +34,6 @@ func TestOtherHostNamesAreRefused(t *testing.T) {
 }
 
 func TestEveryPageIsProtected(t *testing.T) {
-	t.Setenv("SMARTCAR_CLIENT_ID", "")
 	home, stop := start(t, io.Discard)
 	defer stop()
 	for path, referrer := range map[string]string{
@@ -84,7 +82,6 @@ func TestWordsOfTheDashboard(t *testing.T) {
 
 // An owner who waits for a key keeps nobody from ending the program.
 func TestShutdownEndsTheEvents(t *testing.T) {
-	t.Setenv("SMARTCAR_CLIENT_ID", "")
 	home, stop := start(t, io.Discard)
 	defer stop()
 	b := newBrowser(t, home)

@@ -5,14 +5,14 @@
 //
 // prints the address to open. Without credentials a simulated Smartcar runs
 // beside it, with pages to click through Connect and the Tesla app; nothing
-// leaves the computer. With SMARTCAR_CLIENT_ID, SMARTCAR_CLIENT_SECRET and
-// SMARTCAR_REDIRECT_URI in the environment it is real: register
-// http://localhost:8080/callback in Smartcar's dashboard and use that.
+// leaves the computer. With SMARTCAR_APPLICATION_ID, SMARTCAR_API_CLIENT_ID,
+// SMARTCAR_API_CLIENT_SECRET and SMARTCAR_REDIRECT_URI in the environment it is
+// real: register http://localhost:8080/callback in Smartcar's dashboard and use that.
+// The key is known from the car's data and from webhooks: with
+// SMARTCAR_MANAGEMENT_TOKEN it receives them at /webhooks/smartcar.
 //
-// With -api v3 it speaks Smartcar's current API, and takes
-// SMARTCAR_APPLICATION_ID, SMARTCAR_API_CLIENT_ID and SMARTCAR_API_CLIENT_SECRET
-// for the first two. There the key is known from the car's data and from
-// webhooks: with SMARTCAR_MANAGEMENT_TOKEN it receives them at /webhooks/smartcar.
+// With SMARTCAR_CLIENT_ID and SMARTCAR_CLIENT_SECRET, or with -api v2.0, it speaks
+// the API that Smartcar ends.
 //
 // It is meant to be copied from. What an application of yours has to replace is
 // in session.go: who is signed in, and where that is kept. Sessions, users and
@@ -65,7 +65,7 @@ func run(ctx context.Context, args []string, out, logs io.Writer) error {
 	flags := flag.NewFlagSet("webapp", flag.ContinueOnError)
 	flags.SetOutput(logs)
 	listen := flags.String("listen", "localhost:8080", "with the simulator: `address` to serve; port 0 picks a free one")
-	version := flags.String("api", "v2.0", "the `version` of Smartcar's API: v2.0 or v3")
+	version := flags.String("api", "", "the `version` of Smartcar's API: v3 or v2.0; default v3, unless the credentials are of v2.0 alone")
 	verbose := flags.Bool("v", false, "log every request to Smartcar, too")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -76,7 +76,7 @@ func run(ctx context.Context, args []string, out, logs io.Writer) error {
 	}
 	logger := slog.New(slog.NewTextHandler(logs, &slog.HandlerOptions{Level: level}))
 
-	api := smartcar.API(*version)
+	api := chooseAPI(*version)
 	setup, err := configure(*listen, api)
 	if err != nil {
 		return err
@@ -125,6 +125,14 @@ func serve(ctx context.Context, l net.Listener, a *app, logger *slog.Logger) err
 	return nil
 }
 
+// chooseAPI is v3, unless the environment has credentials of v2.0 alone.
+func chooseAPI(asked string) smartcar.API {
+	if asked == "" && os.Getenv("SMARTCAR_CLIENT_SECRET") != "" && os.Getenv("SMARTCAR_API_CLIENT_SECRET") == "" {
+		return smartcar.V2
+	}
+	return smartcar.API(cmp.Or(asked, string(smartcar.V3)))
+}
+
 // setup is what differs between the simulator and the real Smartcar.
 type setup struct {
 	config   smartcar.Config
@@ -138,9 +146,9 @@ type setup struct {
 
 func configure(listen string, api smartcar.API) (setup, error) {
 	config := smartcar.Config{
-		ClientID: os.Getenv("SMARTCAR_CLIENT_ID"), ClientSecret: os.Getenv("SMARTCAR_CLIENT_SECRET"), // v2.0
 		ApplicationID: os.Getenv("SMARTCAR_APPLICATION_ID"), // v3
 		APIClientID:   os.Getenv("SMARTCAR_API_CLIENT_ID"), APIClientSecret: os.Getenv("SMARTCAR_API_CLIENT_SECRET"),
+		ClientID: os.Getenv("SMARTCAR_CLIENT_ID"), ClientSecret: os.Getenv("SMARTCAR_CLIENT_SECRET"), // v2.0
 		ManagementToken: os.Getenv("SMARTCAR_MANAGEMENT_TOKEN"), StateKey: newStateKey(),
 	}
 	redirect := os.Getenv("SMARTCAR_REDIRECT_URI")

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
+	"os"
 	"regexp"
 	"strings"
 	"sync"
@@ -91,9 +92,15 @@ func (s *safeBuffer) String() string {
 	return s.b.String()
 }
 
-// start runs the program until the test ends, and returns its address.
+// start runs the program with a simulated Smartcar, whatever the environment has,
+// until the test ends, and returns its address.
 func start(t *testing.T, logs io.Writer, args ...string) (home string, stop func()) {
 	t.Helper()
+	for _, variable := range os.Environ() {
+		if name, _, _ := strings.Cut(variable, "="); strings.HasPrefix(name, "SMARTCAR_") {
+			t.Setenv(name, "")
+		}
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	printed, out := io.Pipe()
 	ended := make(chan error, 1)
@@ -119,9 +126,6 @@ func TestTheWholeStory(t *testing.T) {
 }
 
 func wholeStory(t *testing.T, api string) {
-	for _, name := range []string{"SMARTCAR_CLIENT_ID", "SMARTCAR_CLIENT_SECRET", "SMARTCAR_REDIRECT_URI"} {
-		t.Setenv(name, "")
-	}
 	var logs safeBuffer
 	home, stop := start(t, &logs, "-api", api)
 	defer stop()
@@ -184,7 +188,6 @@ func wholeStory(t *testing.T, api string) {
 }
 
 func TestFormsOfOtherSitesAreRefused(t *testing.T) {
-	t.Setenv("SMARTCAR_CLIENT_ID", "")
 	home, stop := start(t, io.Discard)
 	defer stop()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, home+"signout", nil)
@@ -198,7 +201,6 @@ func TestFormsOfOtherSitesAreRefused(t *testing.T) {
 
 // Somebody who signs in meanwhile does not get the cars of who began.
 func TestConnectBelongsToWhoBeganIt(t *testing.T) {
-	t.Setenv("SMARTCAR_CLIENT_ID", "")
 	home, stop := start(t, io.Discard)
 	defer stop()
 	b := newBrowser(t, home)

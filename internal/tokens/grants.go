@@ -86,6 +86,8 @@ type Grants struct {
 	cached     *lru.Cache[string, *cachedGrant]
 	refreshing records.Flights
 	unstored   unstored
+	// void is the refresh token that Smartcar has called void, by grant: see End.
+	void *lru.Cache[string, string]
 	// notCovered is when a renewed token was refused for a car, by grant/vehicle.
 	notCovered *lru.Cache[string, time.Time]
 }
@@ -105,6 +107,7 @@ func NewGrants(r records.Records, clock, steady records.Clock, u *users.Users, e
 			patience: refreshTries * timing.Lease, grace: timing.Grace, absent: ErrEnded,
 		},
 		cached:     lru.New[string, *cachedGrant](recentGrants),
+		void:       lru.New[string, string](recentGrants),
 		notCovered: lru.New[string, time.Time](recentUncovered),
 	}
 }
@@ -126,7 +129,7 @@ func (g *Grants) Ready(id string) bool {
 // Authorization returns a header with an access token that can be used now. Errors:
 // [ErrEnded], [ErrTaken], records.ErrStore, and those of the Exchange. After ErrEnded,
 // and after an error that the Judge takes for the end, the caller takes the grant out
-// of use: see Forget.
+// of use: see End.
 func (g *Grants) Authorization(ctx context.Context, id string) (Authorization, error) {
 	r, err := g.valid(ctx, id)
 	if err != nil {
@@ -173,6 +176,39 @@ func (g *Grants) Forget(ctx context.Context, id string) error {
 	g.unstored.drop(id)
 	g.cached.Delete(id)
 	return g.records.Remove(ctx, grantKey(id))
+}
+
+// End removes the tokens of a grant that has ended. It returns false if the stored
+// refresh token is not the one that Smartcar has called void: then the login lives.
+//
+//  1. A trades the refresh token, and stands still for longer than the grace.
+//  2. B sends the same refresh token. Smartcar calls it void, and the store holds no
+//     other one: B is to end the grant.
+//  3. A goes on and stores the new pair, which B must not remove.
+func (g *Grants) End(ctx context.Context, id string) (ended bool, err error) {
+	void, _ := g.void.Get(id)
+	for {
+		record, err := g.records.Load(ctx, grantKey(id))
+		if errors.Is(err, store.ErrNotFound) {
+			break
+		}
+		if err != nil {
+			return false, err
+		}
+		r, err := records.Decode[grantRecord](record.Value)
+		if err != nil || r.RefreshToken != void || r.Spare != "" {
+			return false, err
+		}
+		if err = g.records.Delete(ctx, grantKey(id), record.Revision); err == nil {
+			break
+		}
+		if !errors.Is(err, store.ErrConflict) {
+			return false, err
+		}
+	}
+	g.void.Delete(id)
+	g.cached.Delete(id)
+	return true, nil
 }
 
 // ended reports whether an error means that the grant has ended.

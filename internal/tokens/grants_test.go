@@ -92,6 +92,44 @@ func TestEndOfAGrantIsLeftToTheCaller(t *testing.T) {
 	})
 }
 
+// A process stands still with a new pair for longer than the grace, and stores it while
+// another one ends the grant: the login stays.
+func TestPairThatComesWhileTheGrantEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := store.NewMemory()
+		m := new(mint)
+		slow, u := newGrants(s, m.exchange)
+		other, _ := newGrants(s, func(context.Context, string) (Pair, error) { return Pair{}, errVoid })
+		id := linked(t, slow, u)
+		slow.exchange = func(ctx context.Context, refreshToken string) (Pair, error) {
+			pair, err := m.exchange(ctx, refreshToken)
+			time.Sleep(2 * time.Minute)
+			_, otherErr := other.Authorization(t.Context(), id)
+			require.ErrorIs(t, otherErr, errVoid)
+			return pair, err
+		}
+		_, err := slow.Authorization(t.Context(), id)
+		require.NoError(t, err)
+		ended, err := other.End(t.Context(), id)
+		require.NoError(t, err)
+		require.False(t, ended)
+		a, err := other.Authorization(t.Context(), id)
+		require.NoError(t, err)
+		require.Equal(t, []string{"Bearer token-1"}, a.Header)
+
+		_, err = other.Replace(t.Context(), id, "car", a.Header)
+		require.ErrorIs(t, err, errVoid)
+		ended, err = other.End(t.Context(), id)
+		require.NoError(t, err)
+		require.True(t, ended)
+		_, err = other.Authorization(t.Context(), id)
+		require.ErrorIs(t, err, ErrEnded)
+		ended, err = other.End(t.Context(), id)
+		require.NoError(t, err)
+		require.True(t, ended, "by another one, too")
+	})
+}
+
 // A grant was ended elsewhere while its new pair was under way, and the store
 // fails just when it is revived: the pair is kept and stored later.
 func TestPairOfAnEndedGrantSurvivesTheStore(t *testing.T) {
@@ -103,7 +141,9 @@ func TestPairOfAnEndedGrantSurvivesTheStore(t *testing.T) {
 		other, _ := newGrants(s, m.exchange)
 		id := linked(t, g, u)
 		g.exchange = func(ctx context.Context, refreshToken string) (Pair, error) {
-			require.NoError(t, u.RemoveGrant(ctx, "alice", id))
+			user, err := u.Stored(ctx, "alice")
+			require.NoError(t, err)
+			require.NoError(t, u.RemoveGrant(ctx, "alice", user.Grant(id)))
 			require.NoError(t, other.Forget(ctx, id))
 			s.away = func(key string) bool { return away.Load() && strings.HasPrefix(key, "user/") }
 			away.Store(true)
@@ -144,5 +184,80 @@ func TestPairOfAForgottenUserIsDropped(t *testing.T) {
 			_, err = s.Load(t.Context(), key)
 			require.ErrorIs(t, err, store.ErrNotFound)
 		}
+	})
+}
+
+// A lease was taken over by a process of which nothing has come yet: the pair that comes
+// first may be void, and the old refresh token is all that is left.
+//
+//  1. A is slow, and B takes the lease over.
+//  2. Both send refresh-0. The answer to B is given later, which makes A's pair void.
+//  3. B dies.
+//  4. A stores its pair.
+func TestPairThatMayBeVoidLeavesATrace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := store.NewMemory()
+		m := new(mint)
+		a, u := newGrants(s, m.exchange)
+		b, _ := newGrants(s, m.exchange)
+		id := linked(t, a, u)
+		var sent []string
+		a.exchange = func(ctx context.Context, refreshToken string) (Pair, error) {
+			time.Sleep(20 * time.Second)
+			_, err := b.leases.acquire(ctx, grantKey(id), "b", never)
+			require.NoError(t, err)
+			return m.exchange(ctx, refreshToken)
+		}
+		_, err := a.Authorization(t.Context(), id)
+		require.NoError(t, err)
+
+		time.Sleep(20 * time.Second)
+		a.exchange = func(ctx context.Context, refreshToken string) (Pair, error) {
+			if sent = append(sent, refreshToken); refreshToken != "refresh-0" {
+				return Pair{}, errVoid
+			}
+			return m.exchange(ctx, refreshToken)
+		}
+		got, err := a.Authorization(t.Context(), id)
+		require.NoError(t, err)
+		require.Equal(t, []string{"refresh-1", "refresh-0"}, sent)
+		require.Equal(t, []string{"Bearer token-2"}, got.Header)
+		require.Empty(t, got.Spare)
+	})
+}
+
+// A pair is revived, and the store fails before the grant is filed with the user again.
+// When it comes back, the pair is stored already, and only filed.
+func TestRevivedPairIsFiledLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &failing{Store: store.NewMemory()}
+		m := new(mint)
+		g, u := newGrants(s, m.exchange)
+		id := linked(t, g, u)
+		var away atomic.Bool
+		g.exchange = func(ctx context.Context, refreshToken string) (Pair, error) {
+			user, err := u.Stored(ctx, "alice")
+			require.NoError(t, err)
+			require.NoError(t, g.records.Remove(ctx, grantKey(id)))
+			require.NoError(t, u.RemoveGrant(ctx, "alice", user.Grant(id)))
+			stored := false
+			s.away = func(key string) bool {
+				stored = stored || key == "user/alice" && away.Load()
+				away.Store(away.Load() || key == grantKey(id))
+				return stored
+			}
+			return m.exchange(ctx, refreshToken)
+		}
+		_, err := g.Authorization(t.Context(), id)
+		require.ErrorIs(t, err, records.ErrStore)
+		s.away = nil
+		require.True(t, g.Revive(t.Context(), "alice"))
+		user, err := u.Connected(t.Context(), "alice")
+		require.NoError(t, err)
+		require.True(t, user.Has(id))
+		a, err := g.Authorization(t.Context(), id)
+		require.NoError(t, err)
+		require.Equal(t, []string{"Bearer token-1"}, a.Header)
+		require.Empty(t, a.Spare)
 	})
 }

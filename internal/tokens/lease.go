@@ -40,6 +40,14 @@ import (
 //     token is good for another hour: after the grace the login could not be saved.
 //  9. If no process comes within the grace, the next one takes the trace out, and uses
 //     the access token as long as it is good.
+//
+// The answer to a process that was slow may be worth nothing:
+//
+//  10. A is slow, and B has taken the lease over and sent the same refresh token. A
+//     stores its pair before B does. If B's answer was given later, only B's pair
+//     works, and B may die with it. So A leaves B's lease in the record, and the old
+//     refresh token as the spare one. B's pair takes its place; if B never comes, the
+//     next process follows the trace within the grace, as in step 8.
 type lease struct {
 	LeaseID    string    `json:"lease_id,omitempty"`
 	LeaseUntil time.Time `json:"lease_until,omitzero"`
@@ -47,10 +55,11 @@ type lease struct {
 
 func (l *lease) leaseOf() *lease { return l }
 
-// held reports whether a process has the lease. A lease that ends later than two
-// lengths from now was written by a wrong clock, and does not count.
-func (l *lease) held(now time.Time, length time.Duration) bool {
-	return l.LeaseID != "" && now.Before(l.LeaseUntil) && l.LeaseUntil.Sub(now) <= 2*length
+// held reports whether a process has the lease, and with tooLong, that it ends later than
+// any lease does: the clock was set back since, or was wrong before.
+func (l *lease) held(now time.Time, length time.Duration) (held, tooLong bool) {
+	left := l.LeaseUntil.Sub(now)
+	return l.LeaseID != "" && left > 0, l.LeaseID != "" && left > 2*length
 }
 
 func (l *lease) take(id string, until time.Time) { l.LeaseID, l.LeaseUntil = id, until }
@@ -107,18 +116,22 @@ func (l *leases[T, P]) acquire(ctx context.Context, key, id string, enough func(
 
 // try is acquire without waiting.
 func (l *leases[T, P]) try(ctx context.Context, key, id string, enough func(r *T, now time.Time) bool) (a acquired[T], err error) {
+	shortened := false
 	a.record, err = records.Change(ctx, l.records, key, l.ttl, func(r *T, found bool, now time.Time) error {
-		a.mine, a.now = false, now
+		a.mine, a.now, shortened = false, now, false
 		if !found && l.absent != nil {
 			return l.absent
 		}
 		in := P(r).leaseOf()
-		held := in.held(now, l.length)
+		held, tooLong := in.held(now, l.length)
 		switch does := enough(r, now); {
 		case does && (held || in.LeaseID == "" || l.grace == 0):
 			return records.ErrUnchanged
 		case does && now.After(in.LeaseUntil.Add(l.grace)):
 			in.clear() // too late to save anything
+			return nil
+		case tooLong: // its process may be at work
+			in.LeaseUntil, shortened = now.Add(l.length), true
 			return nil
 		case held:
 			return ErrTaken
@@ -127,6 +140,9 @@ func (l *leases[T, P]) try(ctx context.Context, key, id string, enough func(r *T
 		a.mine = true
 		return nil
 	})
+	if err == nil && shortened {
+		err = ErrTaken
+	}
 	return a, err
 }
 

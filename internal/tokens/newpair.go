@@ -15,7 +15,9 @@ import (
 type newPair struct {
 	Pair
 	used   string // the refresh token it replaces
+	lease  string // the id of the lease it was asked for under
 	userID string // whose; empty until the grant is linked
+	filing bool   // it was revived, and may have to be filed with the user still
 }
 
 // unstored are the pairs and grants that the store would not take yet, by the id of
@@ -89,8 +91,12 @@ func (g *Grants) storePair(ctx context.Context, id string, pair newPair) (*cache
 	for errors.Is(err, records.ErrStore) && g.clock.Sleep(patience, g.timing.Poll) == nil {
 		r, err = g.putPair(ctx, id, pair)
 	}
-	if errors.Is(err, ErrEnded) {
+	switch {
+	case errors.Is(err, ErrEnded):
+		pair.filing = true
 		r, err = g.revive(ctx, id, pair)
+	case err == nil && pair.filing:
+		err = g.file(ctx, id, pair)
 	}
 	switch {
 	case err != nil && !errors.Is(err, ErrEnded):
@@ -108,16 +114,25 @@ func (g *Grants) storePair(ctx context.Context, id string, pair newPair) (*cache
 // replaced it meanwhile, there are two pairs, and only the one that Smartcar gave
 // last works. Nobody can tell which one that is, so the second refresh token is kept
 // as the spare one until one of the two has worked.
+//
+// If another process has taken the lease over and not stored a pair yet, it may have
+// sent the same refresh token: see step 10 of lease.
 func (g *Grants) putPair(ctx context.Context, id string, pair newPair) (grantRecord, error) {
 	return records.Change(ctx, g.records, grantKey(id), grantTTL, func(r *grantRecord, found bool, _ time.Time) error {
 		switch {
 		case !found:
 			return ErrEnded // forgotten meanwhile: nothing may be kept
+		case r.RefreshToken == pair.RefreshToken:
+			return records.ErrUnchanged // revived before
 		case r.RefreshToken != pair.used:
 			r.Spare = pair.RefreshToken
 			return nil
 		}
+		in := r.lease
 		r.setPair(pair.Pair)
+		if in.LeaseID != "" && in.LeaseID != pair.lease {
+			r.lease, r.Spare = in, pair.used
+		}
 		return nil
 	})
 }
@@ -141,11 +156,16 @@ func (g *Grants) revive(ctx context.Context, id string, pair newPair) (grantReco
 	if err := g.putGrant(ctx, id, record); err != nil {
 		return grantRecord{}, err
 	}
+	return record, g.file(ctx, id, pair)
+}
+
+// file files the grant of a revived pair with its user again.
+func (g *Grants) file(ctx context.Context, id string, pair newPair) error {
 	err := g.users.AddGrant(ctx, pair.userID, id, pair.Obtained)
 	if errors.Is(err, users.ErrNotConnected) { // forgotten meanwhile
-		return grantRecord{}, errors.Join(ErrEnded, g.records.Remove(ctx, grantKey(id)))
+		return errors.Join(ErrEnded, g.records.Remove(ctx, grantKey(id)))
 	}
-	return record, err
+	return err
 }
 
 // Revive stores the pairs of a user that could not be stored before, and reports

@@ -87,7 +87,7 @@ func (g *Grants) refreshLeased(ctx context.Context, id string, r grantRecord, le
 		}
 		pair, err := g.exchange(ctx, r.RefreshToken)
 		if err == nil {
-			return g.storePair(ctx, id, newPair{Pair: pair, used: r.RefreshToken, userID: r.UserID})
+			return g.storePair(ctx, id, newPair{Pair: pair, used: r.RefreshToken, lease: lease, userID: r.UserID})
 		}
 		verdict := g.judge(err)
 		failed, unclear = err, unclear || verdict.Unclear
@@ -125,5 +125,6 @@ func (g *Grants) afterVoid(ctx context.Context, id string, sent grantRecord, lea
 	case err != nil && !errors.Is(err, ErrEnded):
 		return nil, err // another process may have traded it
 	}
+	g.void.Put(id, sent.RefreshToken)
 	return nil, cause
 }

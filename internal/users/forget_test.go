@@ -171,7 +171,7 @@ func TestUserWhoCannotBeRead(t *testing.T) {
 	require.ErrorIs(t, err, records.ErrUnreadable)
 	require.ErrorIs(t, err, records.ErrStore)
 	require.True(t, u.AddCar(t.Context(), "alice", "car-2", false))
-	require.ErrorIs(t, u.RemoveGrant(t.Context(), "alice", "grant-1"), records.ErrUnreadable)
+	require.ErrorIs(t, u.RemoveGrant(t.Context(), "alice", Grant{ID: "grant-1"}), records.ErrUnreadable)
 
 	filed, err := u.Arrive(t.Context(), "alice", Arrival{Grant: "grant-2"})
 	require.NoError(t, err)

@@ -42,8 +42,8 @@ func TestGrantIndexIsMadeUpFor(t *testing.T) {
 	grants, err = u.GrantsOf(t.Context(), "alice", new(Record))
 	require.NoError(t, err)
 	require.Equal(t, []string{"grant-1", "grant-2"}, grants)
-	require.NoError(t, u.RemoveGrant(t.Context(), "alice", "grant-1"))
-	require.NoError(t, u.RemoveGrant(t.Context(), "alice", "grant-2"))
+	require.NoError(t, u.RemoveGrant(t.Context(), "alice", filed(t, u, "grant-1")))
+	require.NoError(t, u.RemoveGrant(t.Context(), "alice", filed(t, u, "grant-2")))
 	require.Equal(t, []string{"user/alice"}, h.live(t))
 }
 

@@ -74,7 +74,7 @@ func TestListingsOfSeveralGrants(t *testing.T) {
 	first, second, none = grants(other)
 	require.Equal(t, [3]int{39, 59, 2}, [3]int{first, second, none}, "seen within a minute")
 
-	require.NoError(t, u.RemoveGrant(t.Context(), "alice", "grant-2"))
+	require.NoError(t, u.RemoveGrant(t.Context(), "alice", filed(t, u, "grant-2")))
 	first, second, none = grants(u)
 	require.Equal(t, [3]int{39, 0, 61}, [3]int{first, second, none}, "a grant that ended is nobody's")
 	require.ElementsMatch(t, ids, allCars(t, u))

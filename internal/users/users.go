@@ -64,6 +64,14 @@ func (r *Record) index(grant string) int {
 	return slices.IndexFunc(r.Grants, func(g Grant) bool { return g.ID == grant })
 }
 
+// Grant returns one of the user's grants, or one that was never filed.
+func (r *Record) Grant(id string) Grant {
+	if i := r.index(id); i >= 0 {
+		return r.Grants[i]
+	}
+	return Grant{ID: id}
+}
+
 // NewestFirst returns the grants, that of the last Connect first.
 func (r *Record) NewestFirst() []Grant {
 	out := slices.Clone(r.Grants)
@@ -234,16 +242,19 @@ func (u *Users) Arrive(ctx context.Context, id string, a Arrival) (filed bool, e
 	return filed && err == nil, err
 }
 
-// AddGrant files a grant again under a user who is still stored; else it returns
-// [ErrNotConnected].
+// AddGrant files a grant again, with a new time, under a user who is still stored;
+// else it returns [ErrNotConnected].
 func (u *Users) AddGrant(ctx context.Context, id, grant string, connectedAt time.Time) error {
 	connected := false
 	_, err := u.change(ctx, id, func(r *Record, found bool) bool {
-		connected = found && !r.Forgotten
-		if !connected || r.Has(grant) {
+		if connected = found && !r.Forgotten; !connected {
 			return false
 		}
-		r.add(Arrival{Grant: grant, ConnectedAt: connectedAt})
+		if i := r.index(grant); i >= 0 {
+			r.Grants[i].ConnectedAt = connectedAt
+		} else {
+			r.add(Arrival{Grant: grant, ConnectedAt: connectedAt})
+		}
 		return true
 	})
 	switch {
@@ -255,17 +266,22 @@ func (u *Users) AddGrant(ctx context.Context, id, grant string, connectedAt time
 	return err
 }
 
-// RemoveGrant takes a grant from a user, who stays known.
-func (u *Users) RemoveGrant(ctx context.Context, id, grant string) error {
+// RemoveGrant takes a grant from a user, who stays known. A grant that was filed again
+// since the caller saw it stays.
+func (u *Users) RemoveGrant(ctx context.Context, id string, seen Grant) error {
+	again := false
 	_, err := u.change(ctx, id, func(r *Record, _ bool) bool {
-		i := r.index(grant)
-		if i < 0 {
+		i := r.index(seen.ID)
+		if again = i >= 0 && !r.Grants[i].ConnectedAt.Equal(seen.ConnectedAt); i < 0 || again {
 			return false
 		}
 		r.Grants = slices.Delete(r.Grants, i, i+1)
 		return true
 	})
-	return errors.Join(ignoreAbsent(err), u.unindex(ctx, id, grant))
+	if again {
+		return nil
+	}
+	return errors.Join(ignoreAbsent(err), u.unindex(ctx, id, seen.ID))
 }
 
 // Move files what a move to API v3 has found of a user. It returns false if the user

@@ -229,3 +229,32 @@ func TestCarThatWasTakenOutElsewhereIsAddedAgain(t *testing.T) {
 	require.True(t, u.AddCarNow(t.Context(), "alice", "the-car", false))
 	require.Equal(t, []string{"the-car"}, allCars(t, u))
 }
+
+// filed is a grant of alice as it is stored.
+func filed(t *testing.T, u *Users, grant string) Grant {
+	t.Helper()
+	r, err := u.Stored(t.Context(), "alice")
+	require.NoError(t, err)
+	require.True(t, r.Has(grant))
+	return r.Grant(grant)
+}
+
+// A grant ends, and is filed again meanwhile: who ends it has seen the old one.
+func TestGrantThatIsFiledAgainStays(t *testing.T) {
+	u, _ := process(newHooked())
+	alice(t, u)
+	seen := filed(t, u, "grant-1")
+	require.NoError(t, u.AddGrant(t.Context(), "alice", "grant-1", time.Unix(2, 0)))
+	require.NoError(t, u.RemoveGrant(t.Context(), "alice", seen))
+	again := filed(t, u, "grant-1")
+	require.True(t, again.ConnectedAt.Equal(time.Unix(2, 0)))
+	ids, err := u.GrantsOf(t.Context(), "alice", new(Record))
+	require.NoError(t, err)
+	require.Equal(t, []string{"grant-1"}, ids)
+
+	require.NoError(t, u.RemoveGrant(t.Context(), "alice", again))
+	require.NoError(t, u.RemoveGrant(t.Context(), "alice", again), "again, by who died in between")
+	require.NoError(t, u.AddGrant(t.Context(), "alice", "grant-1", time.Unix(3, 0)))
+	require.NoError(t, u.RemoveGrant(t.Context(), "alice", Grant{ID: "grant-1"}), "as who saw none")
+	filed(t, u, "grant-1")
+}

@@ -1,6 +1,11 @@
 // Command simulator serves a simulated Smartcar for any program that takes its
-// origins from the environment. It prints the environment as NAME=value lines,
-// then serves until it is interrupted:
+// origins from the environment. With a command behind its flags it runs that with
+// the environment, and ends with it:
+//
+//	go run ./smartcartest/simulator go run ./examples/quickstart
+//
+// Without one it prints the environment as NAME=value lines, and then serves until
+// it is interrupted:
 //
 //	go run ./smartcartest/simulator -listen 127.0.0.1:8787
 //
@@ -40,6 +45,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"os/exec"
 	"os/signal"
 	"slices"
 	"syscall"
@@ -51,7 +57,12 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil && !errors.Is(err, flag.ErrHelp) {
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	var ended *exec.ExitError
+	switch {
+	case errors.As(err, &ended) && ended.ExitCode() > 0:
+		os.Exit(ended.ExitCode()) // the command has said why
+	case err != nil && !errors.Is(err, flag.ErrHelp):
 		fmt.Fprintln(os.Stderr, "simulator:", err)
 		os.Exit(1)
 	}
@@ -108,13 +119,39 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if *sdk == "python" {
 		environment = sim.PythonEnvironment
 	}
-	for _, line := range environment("http://" + l.Addr().String()) {
+	variables := environment("http://" + l.Addr().String())
+	hook := smartcartest.Webhook{Name: "Simulator", CallbackURL: *webhook, Version: *version, AutoSubscribe: true}
+	if flags.NArg() > 0 {
+		ending, end := context.WithCancel(ctx)
+		defer end()
+		stop := deliver(ending, sim, hook, stderr)
+		served := make(chan error, 1)
+		go func() { served <- serve(ending, l, sim) }()
+		err := runCommand(ctx, flags.Args(), variables, stdout, stderr)
+		end()
+		return errors.Join(err, <-served, stop())
+	}
+	for _, line := range variables {
 		if _, err := fmt.Fprintln(stdout, line); err != nil {
 			return errors.Join(err, l.Close())
 		}
 	}
-	stop := deliver(ctx, sim, smartcartest.Webhook{Name: "Simulator", CallbackURL: *webhook, Version: *version, AutoSubscribe: true}, stderr)
+	stop := deliver(ctx, sim, hook, stderr)
 	return errors.Join(serve(ctx, l, sim), stop())
+}
+
+// runCommand runs a program that takes its origins from the environment until it
+// ends, or interrupts it when ctx ends, which is no error.
+func runCommand(ctx context.Context, args, variables []string, stdout, stderr io.Writer) error {
+	command := exec.CommandContext(ctx, args[0], args[1:]...)
+	command.Env = append(os.Environ(), variables...)
+	command.Stdin, command.Stdout, command.Stderr = os.Stdin, stdout, stderr
+	command.Cancel = func() error { return command.Process.Signal(os.Interrupt) }
+	command.WaitDelay = 5 * time.Second
+	if err := command.Run(); err != nil && ctx.Err() == nil {
+		return err
+	}
+	return nil
 }
 
 // deliver runs the webhooks until stop is called, which waits for the end and

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os/exec"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -53,6 +54,33 @@ func TestRun(t *testing.T) {
 	}
 	interrupt()
 	require.NoError(t, <-ended)
+}
+
+// The command has the environment, and the simulator ends with it.
+func TestCommand(t *testing.T) {
+	var out, logs strings.Builder
+	shell := func(script string) error {
+		return run(t.Context(), []string{"-listen", "127.0.0.1:0", "sh", "-c", script}, &out, &logs)
+	}
+	require.NoError(t, shell(`echo "$SMARTCAR_API_CLIENT_ID at $SMARTCAR_IAM_ORIGIN"; echo warned >&2`))
+	require.Regexp(t, `^client_\S+ at http://127\.0\.0\.1:\d+\n$`, out.String())
+	require.Equal(t, "warned\n", logs.String())
+
+	var ended *exec.ExitError
+	require.ErrorAs(t, shell("exit 3"), &ended)
+	require.Equal(t, 3, ended.ExitCode())
+	require.Error(t, run(t.Context(), []string{"-listen", "127.0.0.1:0", "no-such-command"}, &out, &logs))
+
+	ctx, interrupt := context.WithCancel(t.Context())
+	printed, in := io.Pipe()
+	stopped := make(chan error, 1)
+	go func() {
+		stopped <- run(ctx, []string{"-listen", "127.0.0.1:0", "sh", "-c", "trap 'exit 1' INT; echo ready; while :; do sleep 0.01; done"}, in, &logs)
+	}()
+	_, err := bufio.NewReader(printed).ReadString('\n')
+	require.NoError(t, err)
+	interrupt()
+	require.NoError(t, <-stopped)
 }
 
 func TestRefusals(t *testing.T) {
