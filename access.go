@@ -42,6 +42,10 @@ type Access struct {
 	// NothingStored: Smartcar holds no data of this car, which on API v3 is so
 	// until it is subscribed to a webhook: see [Vehicle.Subscribe].
 	NothingStored bool
+	// Spent and Left are the calls of this calendar month, UTC, the reserve for commands
+	// included in Left. Both are zero without [WithBudget], and while the store is away.
+	// What other processes have taken to spend it soon counts as spent.
+	Spent, Left int
 	// Why says all this in one sentence, for people.
 	Why string
 }
@@ -54,11 +58,7 @@ type Access struct {
 // when the car can no longer be reached. What Smartcar does not tell for the
 // moment is no error: the Class is ClassUnknown, or the key's state KeyUnknown.
 func (v *Vehicle) Access(ctx context.Context) (*Access, error) {
-	r, err := v.newRequest(ctx, opAccess)
-	if err != nil {
-		return nil, err
-	}
-	c, err := v.core.gate.learned(ctx, r)
+	c, err := v.learned(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -83,23 +83,23 @@ func (v *Vehicle) KnownAccess(ctx context.Context) (*Access, error) {
 	return a, nil
 }
 
-// paced is Access for the loops of this package. LookAt is when a loop that sleeps
-// until NextRead has to look again: an owner who adds the key opens the window early.
-func (v *Vehicle) paced(ctx context.Context) (a *Access, lookAt time.Time, err error) {
+// learned loads the record of the car, after learning what can be learned without a turn.
+func (v *Vehicle) learned(ctx context.Context) (car, error) {
 	r, err := v.newRequest(ctx, opAccess)
 	if err != nil {
-		return nil, lookAt, err
+		return car{}, err
 	}
-	g := v.core.gate
-	c, err := g.learned(ctx, r)
-	if err != nil {
-		return nil, lookAt, err
-	}
-	lookAt = g.opts.now().Add(lookAgain)
+	return v.core.gate.learned(ctx, r)
+}
+
+// lookAt is when a loop that sleeps until the next read has to look again: an owner who
+// adds the key opens the window early.
+func (c car) lookAt(g *gate) time.Time {
+	at := g.opts.now().Add(lookAgain)
 	if c.state.MayNeedKey() && g.probe.keyIsFree {
-		lookAt = earlier(lookAt, c.ours(c.state.NextKeyLook()))
+		at = earlier(at, c.ours(c.state.NextKeyLook()))
 	}
-	return g.describe(ctx, v.car, c), lookAt, nil
+	return at
 }
 
 // lookAgain is the longest sleep of a loop that waits for a window: another replica, a
@@ -118,6 +118,7 @@ func (g *gate) describe(ctx context.Context, ref carRef, c car) *Access {
 	if next := g.allowances.next(ref.id); next.After(a.NextRead) {
 		a.NextRead, a.Rule = next, RuleBudget
 	}
+	a.Spent, a.Left = g.charge(ctx, ref, a)
 	if s.MayNeedKey() {
 		a.NeedsKey = s.NeedsKey() || g.probe.keyIsFree
 		a.VirtualKeyURL = g.links.forCar(ctx, ref.user, "")
@@ -126,10 +127,22 @@ func (g *gate) describe(ctx context.Context, ref carRef, c car) *Access {
 	if a.Rule == RuleAsleep {
 		a.Why += "; it sleeps, or its data stands still"
 	}
+	if a.Rule == RuleBudget {
+		a.Why += "; the calls of its month are used up"
+	}
 	if a.NothingStored {
 		a.Why += "; Smartcar has stored none of its data yet: subscribe it to a webhook"
 	}
 	return a
+}
+
+// charge says what is left of the month, and puts the next read off if nothing is.
+func (g *gate) charge(ctx context.Context, ref carRef, a *Access) (spent, left int) {
+	spent, left, ok := g.budgets.spent(ctx, ref.id)
+	if next := g.budgets.nextMonth(ref); ok && left <= g.budgets.budget.Reserve && next.After(a.NextRead) {
+		a.NextRead, a.Rule = next, RuleBudget
+	}
+	return spent, left
 }
 
 func why(s policy.State) string {
@@ -327,15 +340,15 @@ func (v *Vehicle) tell(ctx context.Context, e policy.Event) error {
 // Errors: that of ctx when it ends, and those of [Vehicle.Access].
 func (v *Vehicle) Wait(ctx context.Context) error {
 	for {
-		a, lookAt, err := v.paced(ctx)
+		c, err := v.learned(ctx)
 		if err != nil {
 			return err
 		}
-		now := v.core.opts.now()
-		if !a.NextRead.After(now) {
+		next, now := v.core.gate.describe(ctx, v.car, c).NextRead, v.core.opts.now()
+		if !next.After(now) {
 			return nil
 		}
-		if err := v.core.opts.clock.Sleep(ctx, max(earlier(a.NextRead, lookAt).Sub(now), time.Second)); err != nil {
+		if err := v.core.opts.clock.Sleep(ctx, max(earlier(next, c.lookAt(v.core.gate)).Sub(now), time.Second)); err != nil {
 			return err
 		}
 	}

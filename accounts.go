@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/lenient"
+	"github.com/seed-498a1bc4/smartcar/internal/records"
 	"github.com/seed-498a1bc4/smartcar/internal/tokens"
 	"github.com/seed-498a1bc4/smartcar/internal/users"
 )
@@ -18,6 +19,7 @@ type accounts struct {
 	sender sender
 	logins *logins
 	cars   *cars
+	visits *visits
 
 	// Of logins:
 	users   *users.Users
@@ -25,8 +27,8 @@ type accounts struct {
 	answers *answerCache
 }
 
-func newAccounts(o *options, s sender, l *logins, cars *cars) *accounts {
-	return &accounts{opts: o, sender: s, logins: l, cars: cars, users: l.users, grants: l.grants, answers: l.answers}
+func newAccounts(o *options, s sender, l *logins, cars *cars, visits *visits) *accounts {
+	return &accounts{opts: o, sender: s, logins: l, cars: cars, visits: visits, users: l.users, grants: l.grants, answers: l.answers}
 }
 
 // stored returns the record of a user. It returns ErrNotConnected if nothing is
@@ -63,6 +65,19 @@ func (a *accounts) recent(ctx context.Context, userID string) (*users.Record, er
 		return recent, nil
 	}
 	return r, err
+}
+
+// carsOf returns the cars of a user; none of one who is not stored or is being
+// forgotten. The user's record need not be readable.
+func (a *accounts) carsOf(ctx context.Context, userID string) ([]users.Car, error) {
+	user, err := a.users.Connected(ctx, userID)
+	switch {
+	case errors.Is(err, ErrNotConnected):
+		return nil, nil
+	case err != nil && !errors.Is(err, records.ErrUnreadable):
+		return nil, err
+	}
+	return a.users.Cars(ctx, userID, user)
 }
 
 // granted deletes what was kept of a user's cars and is not covered by the last run
@@ -254,7 +269,11 @@ func (a *accounts) forgetCar(ctx context.Context, userID, car string, scopes []s
 			return err
 		}
 	}
-	return a.cars.forget(ctx, newCarRef(userID, car))
+	ref := newCarRef(userID, car)
+	if err := a.visits.forget(ctx, ref); err != nil {
+		return err
+	}
+	return a.cars.forget(ctx, ref)
 }
 
 // renew refreshes a grant whose refresh token has less than within to live.

@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"net/url"
 	"runtime"
@@ -93,6 +95,8 @@ type core struct {
 	answers     *answerCache
 	links       *keyLinks
 	users       *users.Users
+	visits      *visits
+	wakers      *wakers
 	accounts    *accounts
 	compatible  *compatibleModels
 }
@@ -157,16 +161,18 @@ func newCore(config Config, o *options) *core {
 	c.answers = newAnswerCache(o, stored, c.users)
 	c.links = &keyLinks{o, c.users}
 	c.cars = newCars(o, stored, c.users)
+	c.visits, c.wakers = &visits{o, stored, c.users}, new(wakers)
 	c.gate = &gate{
 		opts: o, pause: c.pause, cars: c.cars, links: c.links, answers: c.answers, allowances: newAllowances(o), underway: underway.New[shared](maxDetached),
 		reserve: o.reserveLease(), lease: o.lease(),
 	}
+	c.gate.budgets = newBudgets(o, stored, c.gate.logRefusal)
 	c.send = newPipeline(c.gate, wire, hidden)
 
 	endpoints := newTokenEndpoints(config, o, c.pause, c.secrets)
 	grants := tokens.NewGrants(stored, o.clock, o.steady, c.users, endpoints.exchangeRefresh, judgeRefresh, o.tokenTiming())
 	sender := sender{c.send, c.api}
-	c.accounts = newAccounts(o, sender, &logins{grants, c.users, c.answers}, c.cars)
+	c.accounts = newAccounts(o, sender, &logins{grants, c.users, c.answers}, c.cars, c.visits)
 	if o.api == V3 {
 		token := tokens.NewApplication(stored, o.steady, config.APIClientID, endpoints.mintAppToken, o.refreshPoll())
 		c.reach = appReach{o, sender, c.accounts, c.links, appCredential{token}}
@@ -201,6 +207,41 @@ func (c *Client) Connect() *Connect { return &Connect{c.core} }
 // [Grant.UserID]. It makes no request: a user who is not known shows at the
 // first call, as [ErrNotConnected], and an empty id as [ErrInvalidArgument].
 func (c *Client) User(userID string) *User { return &User{core: c.core, id: userID} }
+
+// Vehicles yields all cars of all users that the store knows, so that a program that
+// starts needs no list of its own. It makes no request. A car of two users comes once
+// for each of them, and one may come twice; a car that the user has disconnected may be
+// among them. A car is known once [User.Vehicles] has listed it, it was read, or
+// [Client.MoveToV3] has filed it.
+//
+// The store has to be a [store.Lister], as store.Memory and those of sqlstore and
+// redisstore are; else the error is [store.ErrCannotList]. Of a store with
+// [WithSharedStore], what was stored before that option was set is not listed. After an
+// error Vehicles stops.
+func (c *Client) Vehicles(ctx context.Context) iter.Seq2[*Vehicle, error] {
+	return func(yield func(*Vehicle, error) bool) {
+		if err := errors.Join(c.core.made(), checkContext(ctx)); err != nil {
+			yield(nil, err)
+			return
+		}
+		for id, err := range c.core.users.All(ctx) {
+			var cars []users.Car
+			if err == nil {
+				cars, err = c.core.accounts.carsOf(ctx, id)
+			}
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			user := c.User(id)
+			for _, car := range cars {
+				if !yield(user.Vehicle(car.ID), nil) {
+					return
+				}
+			}
+		}
+	}
+}
 
 func (c *core) sender() sender { return sender{c.send, c.api} }
 

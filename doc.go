@@ -315,8 +315,10 @@
 //	ErrMalformedCallback                    The same.
 //	ErrUntrustedVirtualKeyURL               Somebody may have tampered with the link. Do not show it.
 //	ErrStore                                The store failed; see below.
+//	store.ErrCannotList                     Client.Vehicles: the store cannot say what it holds.
 //	store.ErrSealed                         Inside an ErrStore: the keys given to store.NewSealed do not open a record.
 //	ErrNotRequested                         The snapshot was not asked for this.
+//	ErrHandlerPanicked                      Visit: the handler panicked; it is called again after a pause.
 //	ErrTakesTurn                            WithoutTurn: the car would be asked, and nothing is kept.
 //	ErrKeyNotNeeded                         WaitForKey: the car takes no key.
 //	ErrWebhookRefused                       A delivery was not taken: its signature, its form, your handler or the store.

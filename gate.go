@@ -27,6 +27,7 @@ type gate struct {
 	probe   *probe
 	// allowances know the cars whose month is used up.
 	allowances *allowances
+	budgets    *budgets // nil if calls are not counted
 	// How long a turn is held: before its request leaves, see reserveLease, and
 	// from then on.
 	reserve, lease time.Duration
@@ -64,6 +65,11 @@ func (g *gate) guarding(next layer) layer {
 		if g.allowances.any.Load() {
 			if err := g.allowances.refuse(r); err != nil {
 				g.logRefusal(ctx, r, slog.String("rule", string(RuleBudget)), slog.Time("next_allowed", g.allowances.next(r.car.id)))
+				return attempt{}, err
+			}
+		}
+		if g.budgets != nil {
+			if err := g.budgets.refuse(ctx, r); err != nil {
 				return attempt{}, err
 			}
 		}
@@ -417,7 +423,10 @@ func (g *gate) settle(ctx context.Context, r *request, ref carRef, c car, t *tur
 	booked := t != nil || !plain || c.answered.IsZero() || c.state.Class() == policy.ClassLegacy
 	if !booked {
 		var events [4]policy.Event // on the stack: nearly every read passes here
-		shown := knowing(c, a.redated(g.opts, evidenceOfData(events[:0], a, 0, 0, g.probe.tellers)))
+		shown := evidenceOfData(events[:0], a, 0, 0, g.probe.tellers)
+		if len(shown) > 1 { // the end of the request alone has no date
+			shown = knowing(c, a.redated(g.opts, shown))
+		}
 		booked = c.state.OutdatedBy(c.now(), g.cars.rules, shown...)
 	}
 	if !booked && c.state.Class() == policy.ClassStreaming && a.outcome == policy.OutcomeOK {

@@ -61,6 +61,7 @@ const (
 	opRequest     Operation = "request"
 	opSnapshot    Operation = "snapshot"
 	opAccess      Operation = "access"
+	opVisit       Operation = "visit"
 	opUser        Operation = "user"
 	opVehicles    Operation = "vehicles"
 	opExchange    Operation = "code-exchange"

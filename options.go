@@ -37,13 +37,15 @@ type options struct {
 	neverDetached                      bool
 	// storedAnswers is nil unless answers are kept in the store.
 	storedAnswers *StoredAnswers
-	mode          ConnectMode
-	clock         *clocks.Clock
-	steady        clocks.Steady // the same, never stepped: for what only this process remembers
-	rules         Rules
-	timeout       time.Duration
-	grace         time.Duration // for which a used refresh token is honored
-	api           API           // empty until New has looked at the credentials
+	// budget is nil unless calls are counted.
+	budget  *Budget
+	mode    ConnectMode
+	clock   *clocks.Clock
+	steady  clocks.Steady // the same, never stepped: for what only this process remembers
+	rules   Rules
+	timeout time.Duration
+	grace   time.Duration // for which a used refresh token is honored
+	api     API           // empty until New has looked at the credentials
 
 	// Header values that every request shares.
 	userAgent, metric, imperial []string

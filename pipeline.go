@@ -69,6 +69,8 @@ type layer func(ctx context.Context, r *request, t *turn) (attempt, error)
 //	allowance  refuses reads of a car of whose month Smartcar has said that no call
 //	           is left. It is below the gate, because the requests of its probe
 //	           are met, too; the gate gives the turn back.
+//	budget     counts calls, and refuses reads when the plan leaves none. It is below
+//	           the gate for the same reason, and next to what is sent.
 //	authorize  adds the token. It is below the gate, because a refused request
 //	           must not spend a token refresh; a token that is refused is
 //	           replaced and the request sent once more.
@@ -80,7 +82,7 @@ type layer func(ctx context.Context, r *request, t *turn) (attempt, error)
 // and pass the same layers without the gate, but for the pause of the whole
 // application.
 func newPipeline(g *gate, w wire, own secrets) layer {
-	sending := g.allowances.guarding(authorizing(classifying(g.opts, w, transmitting(g.opts, own))))
+	sending := g.allowances.guarding(g.budgets.guarding(authorizing(classifying(g.opts, w, transmitting(g.opts, own)))))
 	g.probe = newProbe(g.opts, w, retrying(g.opts, g.pause.pausing(sending)))
 	return retrying(g.opts, g.guarding(sending))
 }
@@ -256,6 +258,12 @@ func (l *allowances) next(vehicleID string) time.Time {
 }
 
 func (l *allowances) forget(vehicleID string) { l.cars.Delete(vehicleID) }
+
+func (l *allowances) forgetAll() {
+	for _, id := range l.cars.Keys() {
+		l.forget(id)
+	}
+}
 
 // guarding is the layer right above those that send: it meets the requests that pass
 // the gate and those of the probe.

@@ -61,6 +61,12 @@ const (
 	RuleBudget Rule = "budget"
 	// RulePaused: reads of this vehicle are paused; see [Vehicle.Pause].
 	RulePaused Rule = "paused"
+	// RulePace: a program that watches the car has read it lately, and asked for a slower
+	// pace; see [Every]. It never refuses a read.
+	RulePace Rule = "pace"
+	// RuleWebhook: webhooks bring the car's data, so that a program that watches it need
+	// not read. It never refuses a read.
+	RuleWebhook Rule = "webhook"
 	// RuleStore: the store is away, and with it what is known of the car's window.
 	RuleStore Rule = "store-away"
 )
@@ -86,6 +92,10 @@ func (r Rule) String() string {
 		return "the plan's calls of the month for this vehicle are used up"
 	case RulePaused:
 		return "reads of this vehicle are paused"
+	case RulePace:
+		return "the vehicle was read lately, and is to be read no more often"
+	case RuleWebhook:
+		return "webhooks bring the data of this vehicle"
 	case RuleStore:
 		return "the store cannot be reached, so the window of a car without the virtual key is not known"
 	}
@@ -149,6 +159,7 @@ func (e *RateLimitError) Is(target error) bool { return target == ErrRateLimited
 var publicRules = [...]Rule{
 	policy.RuleNone: RuleNone, policy.RuleKeyless: RuleKeyless, policy.RuleLegacy: RuleLegacy, policy.RuleServer: RuleServer,
 	policy.RuleAsleep: RuleAsleep, policy.RuleNothing: RuleNothingStored, policy.RulePaused: RulePaused,
+	policy.RulePace: RulePace, policy.RuleBudget: RuleBudget, policy.RulePushed: RuleWebhook,
 }
 
 // A VehicleClass says which of Smartcar's rules for data requests apply. It is a

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -95,6 +96,10 @@ func (a appReach) vehicles(ctx context.Context, userID string) iter.Seq2[listedC
 		}
 		if len(seen) == 0 {
 			yield(listedCar{}, a.notConnected(ctx, userID))
+			return
+		}
+		if _, err := a.accounts.recent(ctx, userID); err == nil { // who is not stored stays so
+			_ = a.accounts.users.AddCars(ctx, userID, slices.Collect(maps.Keys(seen))) // for Client.Vehicles
 		}
 	}
 }

@@ -2,6 +2,7 @@ package smartcar
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"runtime"
 	"runtime/debug"
@@ -181,7 +182,7 @@ func (c *Client) Drain(ctx context.Context) error {
 	if err := checkContext(ctx); err != nil {
 		return err
 	}
-	return c.core.gate.underway.Drain(ctx)
+	return errors.Join(c.core.gate.underway.Drain(ctx), c.core.gate.budgets.giveBack(ctx))
 }
 
 // WithoutDetachedReads is for programs that cannot have a goroutine which goes on

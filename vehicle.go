@@ -175,24 +175,33 @@ func (v *Vehicle) Signal(ctx context.Context, code signals.Code) (*Signals, erro
 //
 // https://smartcar.com/docs/api-reference/batch
 func (v *Vehicle) Snapshot(ctx context.Context, want ...Operation) (*Snapshot, error) {
-	if len(want) == 0 {
-		return nil, argumentError("Snapshot", "needs at least one operation, such as smartcar.Battery")
-	}
-	ops := make([]operation, 0, len(want))
-	for i, op := range want {
-		row := lookup(op)
-		if len(row) == 0 || !row[0].isRead() {
-			return nil, argumentError("Snapshot", notARead(op))
-		}
-		if !slices.Contains(want[:i], op) {
-			ops = append(ops, row[0])
-		}
+	ops, err := readsOf("Snapshot", want)
+	if err != nil {
+		return nil, err
 	}
 	parts, err := v.read(ctx, opSnapshot, ops, nil)
 	if err != nil {
 		return nil, err
 	}
 	return &Snapshot{wire: v.core.wire, parts: func() []part { return parts }}, nil
+}
+
+// readsOf returns the rows of reads, each once.
+func readsOf(argument string, want []Operation) ([]operation, error) {
+	if len(want) == 0 {
+		return nil, argumentError(argument, "needs at least one operation, such as smartcar.Battery")
+	}
+	ops := make([]operation, 0, len(want))
+	for i, op := range want {
+		row := lookup(op)
+		if len(row) == 0 || !row[0].isRead() {
+			return nil, argumentError(argument, notARead(op))
+		}
+		if !slices.Contains(want[:i], op) {
+			ops = append(ops, row[0])
+		}
+	}
+	return ops, nil
 }
 
 // A Request is anything the typed methods do not cover, such as a

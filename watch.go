@@ -5,26 +5,28 @@ import (
 	"errors"
 	"iter"
 	"math/rand/v2"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/contexts"
 	"github.com/seed-498a1bc4/smartcar/internal/policy"
 )
 
-// The pace of Watch for cars without a rule: for streaming Teslas what Smartcar names
-// as the average, for all others what it advises.
-const (
-	streamingPace = 3 * time.Minute
-	otherPace     = 30 * time.Minute
-	// watchBackOff follows an error that names no time.
-	watchBackOff = time.Minute
-)
+// watchBackOff follows an error that names no time.
+const watchBackOff = time.Minute
 
 // Watch reads the operations again and again, at the car's own pace, and yields
 // a snapshot whenever it holds something that was recorded since the last one:
 // every 8 hours for a keyless Tesla (at once after pairing is noticed), after
 // each refresh of a legacy car while it is awake, at the pace of [Every] for
-// the others. Every slows a legacy car down as well.
+// the others. Every slows the others down as well. With [WithBudget] a month's reads are
+// spread over it. What a [WebhookReceiver] of this client gets of the car is yielded at
+// once, and as long as webhooks bring all that is wanted, nothing is read. The times are
+// spread by up to a twentieth, so that cars that began together do not stay so.
+//
+// It is [Vehicle.Visit] for one car, without a promise: what was yielded last is not
+// stored. For many cars, use package fleet.
 //
 // Errors are yielded, too; while the car sleeps, [ErrAsleep] only once. After an error
 // that may pass the loop goes on. After one that will not pass, and when ctx ends, it
@@ -35,17 +37,26 @@ func (v *Vehicle) Watch(ctx context.Context, want ...Operation) iter.Seq2[*Snaps
 			yield(nil, err)
 			return
 		}
+		if v == nil || v.core == nil { // the read says why
+			_, err := v.Snapshot(ctx, want...)
+			yield(nil, err)
+			return
+		}
+		w := watch{step: step{vehicle: v, want: want}}
+		w.ops, _ = readsOf("Watch", want) // the read says why
+		woken, leave := v.core.wakers.join(v.car.id)
+		defer leave()
 		var last time.Time
 		var slept, spent bool // that it sleeps, or that its month is used up, was said
-		for {
-			snapshot, err := v.Snapshot(ctx, want...)
+		for due := true; ; {
+			snapshot, err := w.look(ctx, due)
 			asleep := errors.Is(err, ErrAsleep) || err == nil && snapshot.onlyAsleep()
 			switch {
 			case asleep && slept: // already yielded
 			case err == nil:
 				slept, spent = asleep, false
 				at, dated := snapshot.recordedAt()
-				if !at.Equal(last) || !dated {
+				if !at.Equal(last) || !dated && snapshot != nil {
 					last = at
 					if !yield(snapshot, nil) {
 						return
@@ -62,10 +73,99 @@ func (v *Vehicle) Watch(ctx context.Context, want ...Operation) iter.Seq2[*Snaps
 					return
 				}
 			}
-			if err := v.core.opts.clock.Sleep(ctx, v.untilNext(ctx, err)); err != nil {
+			if due, err = w.sleep(ctx, w.untilNext(ctx, err), woken); err != nil {
 				yield(nil, err)
 				return
 			}
+		}
+	}
+}
+
+// watch is one loop of Watch. Its step has a mark that is not stored.
+type watch struct {
+	step
+	reads int           // so far
+	read  time.Duration // when the last one was, by the time that has passed
+}
+
+// look reads the car if that is due, and else takes what webhooks have brought, which may
+// be nothing.
+func (w *watch) look(ctx context.Context, due bool) (*Snapshot, error) {
+	if due {
+		snapshot, err := w.vehicle.Snapshot(ctx, w.want...)
+		if limit, ok := errors.AsType[*RateLimitError](err); !ok || !limit.Local {
+			w.reads, w.read = w.reads+1, w.vehicle.core.opts.clock.Elapsed()
+		}
+		return snapshot, err
+	}
+	r, err := w.vehicle.newRequest(ctx, opSnapshot)
+	if err != nil {
+		return nil, err
+	}
+	news := w.kept(ctx, r)
+	w.seen(news)
+	if _, dated := news.recordedAt(); !dated {
+		return nil, nil //nolint:nilnil // nothing has come
+	}
+	return news, nil
+}
+
+// errWokenUp ends a sleep because a webhook event has come.
+var errWokenUp = errors.New("a webhook event has come")
+
+// sleep waits, and reports whether all of the time has passed: a webhook event ends it
+// early.
+func (w *watch) sleep(ctx context.Context, d time.Duration, woken <-chan struct{}) (all bool, err error) {
+	sleeping, wake := context.WithCancelCause(ctx)
+	defer wake(nil)
+	done := make(chan struct{})
+	defer close(done)
+	go func() {
+		select {
+		case <-woken:
+			wake(errWokenUp)
+		case <-done:
+		}
+	}()
+	err = w.vehicle.core.opts.clock.Sleep(sleeping, d)
+	if err != nil && ctx.Err() == nil && errors.Is(context.Cause(sleeping), errWokenUp) {
+		return false, nil
+	}
+	return true, err
+}
+
+// wakers are the loops of this process that wait for a car's next moment, by vehicle.
+type wakers struct {
+	mu   sync.Mutex
+	cars map[string][]chan struct{}
+}
+
+// join returns a channel that gets an element when something has happened to a car.
+func (w *wakers) join(vehicleID string) (woken <-chan struct{}, leave func()) {
+	c := make(chan struct{}, 1)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.cars == nil {
+		w.cars = make(map[string][]chan struct{})
+	}
+	w.cars[vehicleID] = append(w.cars[vehicleID], c)
+	return c, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		rest := slices.DeleteFunc(w.cars[vehicleID], func(o chan struct{}) bool { return o == c })
+		if w.cars[vehicleID] = rest; len(rest) == 0 {
+			delete(w.cars, vehicleID)
+		}
+	}
+}
+
+func (w *wakers) wake(vehicleID string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, c := range w.cars[vehicleID] {
+		select {
+		case c <- struct{}{}:
+		default:
 		}
 	}
 }
@@ -81,35 +181,34 @@ func isLocalLimit(err error) bool {
 }
 
 // untilNext says how long to sleep before the next read is worth it.
-func (v *Vehicle) untilNext(ctx context.Context, err error) time.Duration {
-	now := v.core.opts.now()
+func (w *watch) untilNext(ctx context.Context, err error) time.Duration {
+	now := w.now()
 	next, dated := NextAllowed(err)
 	if err != nil && !dated && !errors.Is(err, ErrAsleep) {
 		return watchBackOff
 	}
-	a, lookAt, accessErr := v.paced(ctx)
+	c, accessErr := w.vehicle.learned(ctx)
+	lookAt := now.Add(lookAgain)
 	switch {
 	case accessErr != nil && !dated:
 		return watchBackOff
 	case accessErr != nil:
-		a, lookAt = new(Access), now.Add(lookAgain)
-	case !dated:
-		next = a.NextRead
+	case dated:
+		lookAt = c.lookAt(w.vehicle.core.gate)
+	default:
+		w.toStore = c.now().Sub(now)
+		var readAt time.Time
+		if w.reads > 0 {
+			readAt = c.now().Add(w.read - w.vehicle.core.opts.clock.Elapsed())
+		}
+		next = c.ours(w.next(ctx, c, readAt).Next)
+		if c.state.MayNeedKey() {
+			lookAt = c.lookAt(w.vehicle.core.gate)
+			break
+		}
+		return max(next.Sub(now), time.Second)
 	}
-	wait := next.Sub(now)
-	switch {
-	case a.Class == ClassLegacy && wait > 0: // a legacy car has no key that would open the window early
-		return max(wait, v.opts.every)
-	case !next.IsZero():
-		return max(earlier(next, lookAt).Sub(now), time.Second)
-	case err != nil:
-		return watchBackOff
-	case v.opts.every > 0:
-		return v.opts.every
-	case a.Class == ClassStreaming || a.Class == ClassLegacy:
-		return streamingPace
-	}
-	return otherPace
+	return max(earlier(next, lookAt).Sub(now), time.Second)
 }
 
 // recordedAt is the newest recording in the snapshot; dated is false if nothing

@@ -323,6 +323,7 @@ func (r *WebhookReceiver) once(ctx context.Context, e *WebhookEvent) error {
 	if err := r.core.learnEvent(ctx, e, arrived); err != nil {
 		return &WebhookError{Reason: WebhookStoreFailed, Err: err}
 	}
+	r.core.wakers.wake(e.VehicleID)
 	if r.handle != nil {
 		if err := r.handle(ctx, e); err != nil {
 			return &WebhookError{Reason: WebhookHandlerFailed, Err: err}

@@ -6,8 +6,11 @@
 //	client, err := smartcar.New(config, smartcar.WithStore(store))
 //
 // A record is one string under one key, so that Redis Cluster needs no hash
-// tags. Its server needs the commands EVAL, EVALSHA, TIME, GET, GETRANGE, SET
-// and DEL, as Redis 7, Valkey and later versions of both have them.
+// tags. The keys of the records without a ttl, of which there are a few for each user,
+// stand in an index besides, one sorted set, so that [Store.List] need not look at every
+// key of the server. The server needs the commands EVAL, EVALSHA, TIME, GET, GETRANGE,
+// SET, DEL, PTTL, ZADD, ZREM and ZRANGE, as Redis 7, Valkey and later versions of both
+// have them, and SCAN for [Store.Reindex].
 //
 // # What the server must promise
 //
@@ -53,7 +56,8 @@ import (
 // goroutine, and has nothing to close: the client is the caller's.
 //
 // Each method is one script on the node that holds the key, so one round trip
-// (two where the node does not know the script yet). [store.Record.Now] is
+// (two where the node does not know the script yet), and for a record without a ttl
+// up to two more to keep the index. [store.Record.Now] is
 // the clock of that node, and comes with every answer, also beside
 // [store.ErrNotFound] and [store.ErrConflict].
 //
@@ -71,6 +75,7 @@ type Store struct {
 	client             redis.UniversalClient
 	prefix             string
 	load, swap, delete script
+	page, index        script // of the index
 }
 
 // An Option of [New].
@@ -107,6 +112,8 @@ func New(client redis.UniversalClient, opts ...Option) (*Store, error) {
 		load:   newScript(loadSource),
 		swap:   newScript(swapSource),
 		delete: newScript(deleteSource),
+		page:   newScript(pageSource),
+		index:  newScript(indexSource),
 	}
 	for _, opt := range opts {
 		if opt == nil {
@@ -184,11 +191,19 @@ func (s *Store) Load(ctx context.Context, key string) (store.Record, error) {
 func (s *Store) CompareAndSwap(ctx context.Context, key string, old store.Revision, value []byte, ttl time.Duration) (store.Record, error) {
 	head := newHead()
 	data := append(head[:], value...)
+	if ttl <= 0 && old == "" {
+		if err := s.enlist(ctx, key); err != nil {
+			return store.Record{}, failed("compare and swap", err)
+		}
+	}
 	r, err := s.run(ctx, s.swap, key, string(old), data, milliseconds(ttl))
 	switch {
 	case err != nil:
 		return store.Record{}, failed("compare and swap", err)
 	case r.done:
+		if ttl <= 0 {
+			_ = s.enlist(ctx, key) // one that fails is made up for by the next write, or Reindex
+		}
 		return store.Record{
 			Value:    data[headSize:],
 			Revision: store.Revision(data[:headSize]),
@@ -212,6 +227,8 @@ func (s *Store) Delete(ctx context.Context, key string, old store.Revision) erro
 		return failed("delete", err)
 	case !r.done:
 		return store.ErrConflict
+	case r.found:
+		return s.delist(ctx, key)
 	}
 	return nil
 }
@@ -243,5 +260,3 @@ func endOf(ctx context.Context, err error) error {
 	}
 	return fmt.Errorf("%w: %w", ended, err)
 }
-
-var _ store.Store = (*Store)(nil)

@@ -295,7 +295,7 @@ func TestPrefixesKeepApart(t *testing.T) {
 		require.NoError(t, err)
 		keys, err := client.Keys(ctx, "*").Result()
 		require.NoError(t, err)
-		require.ElementsMatch(t, []string{"one:key", "smartcar:key"}, keys)
+		require.ElementsMatch(t, []string{"one:key", "one:\x00index", "smartcar:key", "smartcar:\x00index"}, keys)
 	})
 }
 
@@ -362,4 +362,34 @@ func TestClosedClient(t *testing.T) {
 	_, err := db.Load(t.Context(), "key")
 	plain(t, err)
 	require.ErrorIs(t, err, redis.ErrClosed)
+}
+
+// Records from before there was an index are listed once it is made, whatever the prefix
+// looks like to Redis, and those with a ttl are not.
+func TestReindex(t *testing.T) {
+	eachServer(t, func(t *testing.T, binary string) {
+		ctx := t.Context()
+		client := startServer(t, binary).client(t)
+		const prefix = `a[b]*?\:`
+		db := newStore(t, client, redisstore.WithPrefix(prefix))
+		for i := range 30 {
+			_, err := db.CompareAndSwap(ctx, fmt.Sprintf("user/%02d", i), "", []byte("x"), 0)
+			require.NoError(t, err)
+		}
+		_, err := db.CompareAndSwap(ctx, "user/passing", "", []byte("x"), time.Hour)
+		require.NoError(t, err)
+		require.NoError(t, client.Del(ctx, prefix+"\x00index").Err())
+		require.NoError(t, client.Set(ctx, "ab:user/foreign", "x", 0).Err())
+		keys, next, err := db.List(ctx, "user/", "")
+		require.NoError(t, err)
+		require.Empty(t, keys)
+		require.Empty(t, next)
+		for range 2 {
+			require.NoError(t, db.Reindex(ctx))
+			keys, _, err = db.List(ctx, "user/", "")
+			require.NoError(t, err)
+			require.Len(t, keys, 30)
+			require.Equal(t, "user/00", keys[0])
+		}
+	})
 }

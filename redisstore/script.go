@@ -37,16 +37,19 @@ else
 end
 return {time[1], time[2], 1}`
 
+	// What is stored may stand in the index unless it has a ttl. The answer says so in
+	// the place of the record; of an absent one it says that it may.
 	deleteSource = `
 local time = redis.call('TIME')
 local head = redis.call('GETRANGE', KEYS[1], 0, 16)
 if head == '' then
-	return {time[1], time[2], 1}
+	return {time[1], time[2], 1, 'listed'}
 elseif head ~= ARGV[1] then
 	return {time[1], time[2], 0}
 end
+local listed = redis.call('PTTL', KEYS[1]) == -1
 redis.call('DEL', KEYS[1])
-return {time[1], time[2], 1}`
+return {time[1], time[2], 1, listed and 'listed' or false}`
 )
 
 type script struct{ source, sha string }
@@ -74,21 +77,28 @@ func (r reply) record(operation string) (store.Record, error) {
 
 // run sends the script by its hash, and whole where the node does not know it.
 func (s *Store) run(ctx context.Context, sc script, key string, args ...any) (reply, error) {
-	if err := ctx.Err(); err != nil { // the client sends what it can send at once
+	values, err := s.values(ctx, sc, s.prefix+key, args...)
+	if err != nil {
 		return reply{}, err
 	}
-	if s.client == nil {
-		return reply{}, errNotMade
+	return parseReply(values)
+}
+
+func (s *Store) values(ctx context.Context, sc script, key string, args ...any) ([]any, error) {
+	if err := ctx.Err(); err != nil { // the client sends what it can send at once
+		return nil, err
 	}
-	key = s.prefix + key
+	if s.client == nil {
+		return nil, errNotMade
+	}
 	values, err := s.once(ctx, "evalsha", sc.sha, key, args)
 	if redis.HasErrorPrefix(err, "NOSCRIPT") {
 		values, err = s.once(ctx, "eval", sc.source, key, args)
 	}
 	if err != nil {
-		return reply{}, endOf(ctx, err)
+		return nil, endOf(ctx, err)
 	}
-	return parseReply(values)
+	return values, nil
 }
 
 func (s *Store) once(ctx context.Context, name, body, key string, args []any) ([]any, error) {

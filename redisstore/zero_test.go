@@ -21,5 +21,8 @@ func TestZeroStoreReturnsErrors(t *testing.T) {
 	require.ErrorContains(t, err, "must come from redisstore.New")
 	require.NotErrorIs(t, err, store.ErrConflict)
 	require.ErrorContains(t, s.Delete(t.Context(), "key", ""), "must come from redisstore.New")
+	_, _, err = s.List(t.Context(), "", "")
+	require.ErrorContains(t, err, "must come from redisstore.New")
+	require.ErrorContains(t, s.Reindex(t.Context()), "must come from redisstore.New")
 	require.NotEmpty(t, fmt.Sprintf("%v %+v %#v", s, s, s))
 }

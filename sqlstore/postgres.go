@@ -25,7 +25,7 @@ type postgres struct {
 	db    *sql.DB
 	table string
 
-	loadSQL, insertSQL, updateSQL, relaxedSQL, deleteSQL, purgeSQL string
+	loadSQL, insertSQL, updateSQL, relaxedSQL, deleteSQL, listSQL, purgeSQL string
 }
 
 // The time is read once a statement: clock_timestamp() moves while it runs, and
@@ -77,6 +77,10 @@ SELECT EXISTS (SELECT FROM deleted), r.revision
 FROM (SELECT clock_timestamp() AS now) t
 LEFT JOIN TABLE r ON r.key = $1 AND (r.expires_at IS NULL OR r.expires_at > t.now)`
 
+	pgList = `
+SELECT key FROM TABLE
+WHERE key >= $1 AND key > $2 AND (expires_at IS NULL OR expires_at > statement_timestamp()) ORDER BY key LIMIT $3`
+
 	// An array and not IN: it is computed once, whatever the plan. Rows that another
 	// transaction has locked are left for the next time.
 	pgPurge = `
@@ -93,7 +97,7 @@ func newPostgres(db *sql.DB, table string) *postgres {
 		db: db, table: table,
 		loadSQL: named(pgLoad), insertSQL: named(pgInsert), updateSQL: named(pgUpdate),
 		relaxedSQL: named(strings.Replace(pgUpdate, "\nRETURNING", pgRelaxed, 1)),
-		deleteSQL:  named(pgDelete), purgeSQL: named(pgPurge),
+		deleteSQL:  named(pgDelete), listSQL: named(pgList), purgeSQL: named(pgPurge),
 	}
 }
 
@@ -171,6 +175,10 @@ func (p *postgres) remove(ctx context.Context, key string, old []byte) error {
 		}
 		return store.ErrConflict
 	}
+}
+
+func (p *postgres) list(ctx context.Context, first, after string, limit int) ([]string, error) {
+	return scanKeys(ctx, p.db, p.listSQL, first, after, limit)
 }
 
 func (p *postgres) purge(ctx context.Context, limit int) (int64, error) {

@@ -19,7 +19,7 @@ type sqlite struct {
 	// here is fair and ends at once, while SQLite polls for its lock.
 	writing chan struct{}
 
-	loadSQL, insertSQL, updateSQL, deleteSQL, purgeSQL string
+	loadSQL, insertSQL, updateSQL, deleteSQL, listSQL, purgeSQL string
 }
 
 // Times are microseconds since 1970. TABLE is replaced by the quoted name.
@@ -37,6 +37,9 @@ WHERE key = ?1 AND (expires_at IS NULL OR expires_at > ?5) AND revision = ?6`
 
 	liteDelete = `DELETE FROM TABLE WHERE key = ?1 AND revision = ?2`
 
+	liteList = `SELECT key FROM TABLE
+WHERE key >= ?1 AND key > ?2 AND (expires_at IS NULL OR expires_at > ?3) ORDER BY key LIMIT ?4`
+
 	litePurge = `DELETE FROM TABLE WHERE rowid IN (
 SELECT rowid FROM TABLE WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2)`
 )
@@ -46,7 +49,7 @@ func newSQLite(db *sql.DB, table string) *sqlite {
 	return &sqlite{
 		db: db, table: table, writing: make(chan struct{}, 1),
 		loadSQL: named(liteLoad), insertSQL: named(liteInsert), updateSQL: named(liteUpdate),
-		deleteSQL: named(liteDelete), purgeSQL: named(litePurge),
+		deleteSQL: named(liteDelete), listSQL: named(liteList), purgeSQL: named(litePurge),
 	}
 }
 
@@ -109,6 +112,10 @@ func (l *sqlite) remove(ctx context.Context, key string, old []byte) error {
 		return nil
 	}
 	return err
+}
+
+func (l *sqlite) list(ctx context.Context, first, after string, limit int) ([]string, error) {
+	return scanKeys(ctx, l.db, l.listSQL, first, after, time.Now().UnixMicro(), limit)
 }
 
 func (l *sqlite) purge(ctx context.Context, limit int) (int64, error) {

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	mathrand "math/rand/v2"
 	"regexp"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -36,6 +38,8 @@ const (
 	// deleteRows is how many rows DeleteExpired removes in one transaction, so
 	// that it holds nobody up.
 	deleteRows = 1000
+	// listRows is a page of List.
+	listRows = 1000
 
 	revisionSize = 16
 )
@@ -58,6 +62,8 @@ type backend interface {
 	// record with ErrConflict. ttl is zero or positive.
 	swap(ctx context.Context, key string, old, fresh []byte, value []byte, ttl time.Duration) (store.Record, error)
 	remove(ctx context.Context, key string, old []byte) error
+	// list returns up to limit keys from first on and behind after, in order.
+	list(ctx context.Context, first, after string, limit int) ([]string, error)
 	// purge removes at most limit expired rows.
 	purge(ctx context.Context, limit int) (int64, error)
 	schema
@@ -155,6 +161,45 @@ func (s *Store) Delete(ctx context.Context, key string, old store.Revision) erro
 	return failed("delete", s.backend.remove(ctx, key, []byte(old)))
 }
 
+// List implements [store.Lister], in the order of the keys.
+func (s *Store) List(ctx context.Context, prefix, cursor string) (keys []string, next string, err error) {
+	if err := s.ready(); err != nil {
+		return nil, "", err
+	}
+	keys, err = s.backend.list(ctx, prefix, cursor, listRows)
+	if err != nil {
+		return nil, "", failed("list", err)
+	}
+	// Keys with one prefix stand together: the first without it ends the list.
+	if end := slices.IndexFunc(keys, func(key string) bool { return !strings.HasPrefix(key, prefix) }); end >= 0 {
+		return keys[:end], "", nil
+	}
+	if len(keys) == listRows {
+		next = keys[len(keys)-1]
+	}
+	return keys, next, nil
+}
+
+// scanKeys reads a result of one column.
+func scanKeys(ctx context.Context, db *sql.DB, query string, args ...any) (keys []string, err error) {
+	rows, err := db.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, ended(ctx, err)
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var key string
+		if err := rows.Scan(&key); err != nil {
+			return nil, ended(ctx, err)
+		}
+		keys = append(keys, key)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, ended(ctx, err)
+	}
+	return keys, nil
+}
+
 // DeleteExpired removes the rows of all records that have expired, a thousand
 // in a transaction, and returns how many there were. Several processes may call
 // it at once. Nothing but disk space depends on it.
@@ -191,4 +236,7 @@ func failed(what string, err error) error {
 	return fmt.Errorf("sqlstore: %s: %w", what, err)
 }
 
-var _ store.Store = (*Store)(nil)
+var (
+	_ store.Store  = (*Store)(nil)
+	_ store.Lister = (*Store)(nil)
+)

@@ -23,5 +23,7 @@ func TestZeroStoreReturnsErrors(t *testing.T) {
 	require.ErrorContains(t, s.Delete(t.Context(), "key", ""), "must come from sqlstore.New")
 	_, err = s.DeleteExpired(t.Context())
 	require.ErrorContains(t, err, "must come from sqlstore.New")
+	_, _, err = s.List(t.Context(), "", "")
+	require.ErrorContains(t, err, "must come from sqlstore.New")
 	require.NotEmpty(t, fmt.Sprintf("%v %+v %#v", s, s, s))
 }

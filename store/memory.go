@@ -3,10 +3,13 @@ package store
 import (
 	"context"
 	"encoding/binary"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/seed-498a1bc4/smartcar/internal/argument"
 	"github.com/seed-498a1bc4/smartcar/internal/randid"
 )
 
@@ -154,6 +157,31 @@ func (m *Memory) Delete(ctx context.Context, key string, old Revision) error {
 	return nil
 }
 
+// List implements [Lister]: a page is one of the shards that the keys are spread over.
+func (m *Memory) List(ctx context.Context, prefix, cursor string) (keys []string, next string, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, "", err
+	}
+	shard := 0
+	if cursor != "" {
+		if shard, err = strconv.Atoi(cursor); err != nil || shard < 0 || shard >= len(m.shards) {
+			return nil, "", argument.Error("store.Memory.List cursor", "is not one that List has returned")
+		}
+	}
+	s, now := &m.shards[shard], m.now().UnixNano()
+	s.mu.Lock()
+	for key, r := range s.records {
+		if strings.HasPrefix(key, prefix) && (r.expires == 0 || now < r.expires) {
+			keys = append(keys, key)
+		}
+	}
+	s.mu.Unlock()
+	if shard++; shard < len(m.shards) {
+		next = strconv.Itoa(shard)
+	}
+	return keys, next, nil
+}
+
 func (r memoryRecord) at(old Revision) bool {
 	if r.data == "" {
 		return old == ""
@@ -175,4 +203,7 @@ func (s *memoryShard) removeExpired(now time.Time) {
 	s.sweep = len(s.records) + 64
 }
 
-var _ Store = (*Memory)(nil)
+var (
+	_ Store  = (*Memory)(nil)
+	_ Lister = (*Memory)(nil)
+)

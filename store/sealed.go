@@ -150,4 +150,20 @@ func (s *Sealed) Delete(ctx context.Context, key string, old Revision) error {
 	return s.store.Delete(ctx, key, old)
 }
 
-var _ Store = (*Sealed)(nil)
+// List implements [Lister]: keys are not sealed. It returns [ErrCannotList] if the store
+// below cannot list.
+func (s *Sealed) List(ctx context.Context, prefix, cursor string) (keys []string, next string, err error) {
+	if err := s.ready(); err != nil {
+		return nil, "", err
+	}
+	lister, ok := s.store.(Lister)
+	if !ok {
+		return nil, "", ErrCannotList
+	}
+	return lister.List(ctx, prefix, cursor)
+}
+
+var (
+	_ Store  = (*Sealed)(nil)
+	_ Lister = (*Sealed)(nil)
+)

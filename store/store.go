@@ -20,6 +20,8 @@ var (
 	ErrNotFound = errors.New("smartcar: no such record")
 	// ErrConflict: the record is not at the revision the caller named.
 	ErrConflict = errors.New("smartcar: record was changed by somebody else")
+	// ErrCannotList: the store is no [Lister].
+	ErrCannotList = errors.New("smartcar: this store cannot list what it holds")
 )
 
 // A Revision names one write of one record. Revisions are opaque, and never
@@ -74,6 +76,22 @@ type Store interface {
 	// Delete removes the record if it is at revision old, else it returns
 	// [ErrConflict]. A record that is absent is no error.
 	Delete(ctx context.Context, key string, old Revision) error
+}
+
+// A Lister is a [Store] that can also say what it holds. It is optional: nothing but
+// smartcar.Client.Vehicles needs it, and no promise of the policy depends on it.
+type Lister interface {
+	// List returns a page of the keys that begin with prefix, and the cursor of the
+	// next page, which is empty after the last one. The first page has the empty cursor;
+	// another cursor belongs to the prefix it was returned for. How many keys a page
+	// has, which may be none, is up to the store.
+	//
+	// A record without a ttl that exists from the first page to the last is listed at
+	// least once. A key may come twice, in any order, and after its record is gone.
+	// Records with a ttl, and those that come or go meanwhile, may be listed or not.
+	// List is called concurrently, and must honor ctx. A store that wraps others returns
+	// [ErrCannotList] if those cannot list.
+	List(ctx context.Context, prefix, cursor string) (keys []string, next string, err error)
 }
 
 // MayBeLost is for a [Store] that can answer sooner when a write need not

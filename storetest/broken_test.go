@@ -3,8 +3,10 @@ package storetest
 import (
 	"context"
 	"fmt"
+	"maps"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -20,6 +22,7 @@ type fake struct {
 	faults
 	mu      sync.Mutex
 	records map[string]fakeRecord
+	deleted []string
 	writes  int
 	now     time.Time // of the clock that goes backward
 }
@@ -69,6 +72,11 @@ type faults struct {
 	clockIsOff         bool
 	clockStands        bool
 	cachesLoads        bool // handles remember what they loaded
+	listsOnePage       bool // and says that it is the last one
+	listsAnyPrefix     bool
+	listsDeleted       bool
+	listsByPlace       bool // counts the keys of the pages before, of which some may be gone
+	cannotList         bool
 }
 
 // handle is one of several on a fake.
@@ -293,7 +301,43 @@ func (f *fake) Delete(ctx context.Context, key string, old store.Revision) error
 		return store.ErrConflict
 	}
 	delete(f.records, key)
+	f.deleted = append(f.deleted, key)
 	return nil
+}
+
+func (f *fake) List(ctx context.Context, prefix, cursor string) (keys []string, next string, err error) {
+	if err := f.ended(ctx); err != nil {
+		return nil, "", err
+	}
+	if f.cannotList {
+		return nil, "", store.ErrCannotList
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	place, _ := strconv.Atoi(cursor)
+	for _, key := range slices.Sorted(maps.Keys(f.records)) {
+		if strings.HasPrefix(key, prefix) && (f.listsByPlace || key > cursor) || f.listsAnyPrefix {
+			keys = append(keys, key)
+		}
+	}
+	if f.listsDeleted {
+		keys = append(keys, f.deleted...)
+	}
+	if f.listsByPlace {
+		keys = keys[min(place, len(keys)):]
+	}
+	const page = 10
+	if len(keys) <= page {
+		return keys, "", nil
+	}
+	keys, next = keys[:page], keys[page-1]
+	switch {
+	case f.listsOnePage:
+		next = ""
+	case f.listsByPlace:
+		next = strconv.Itoa(place + page)
+	}
+	return keys, next, nil
 }
 
 // recorder is a reporter that only remembers.
@@ -373,6 +417,10 @@ func TestBrokenStoresAreReported(t *testing.T) {
 		"clock goes back":                   {faults{clockGoesBack: true}, []string{"clock"}},
 		"clock is a day off":                {faults{clockIsOff: true}, []string{"clock"}},
 		"clock stands still":                {faults{clockStands: true}, []string{"clock"}},
+		"only the first page is listed":     {faults{listsOnePage: true}, []string{"list"}},
+		"other prefixes are listed":         {faults{listsAnyPrefix: true}, []string{"list"}},
+		"deleted records are listed":        {faults{listsDeleted: true}, []string{"list"}},
+		"pages are counted":                 {faults{listsByPlace: true}, []string{"list while records come and go"}},
 		"handles remember":                  {faults{cachesLoads: true}, []string{"handles share the data"}},
 	} {
 		for _, check := range test.checks {
@@ -407,6 +455,13 @@ func TestHandlesOnDifferentDataAreReported(t *testing.T) {
 
 func TestNoStoreIsReported(t *testing.T) {
 	require.NotEmpty(t, reported(t.Context(), options{}, func() store.Store { return nil }, "create"))
+}
+
+// A store that cannot list is a store all the same.
+func TestListingIsOptional(t *testing.T) {
+	f := newFake(faults{cannotList: true})
+	require.Empty(t, reported(t.Context(), options{}, f.handle, "list"))
+	require.Empty(t, f.records)
 }
 
 // What is broken above is only what it says: the fake without faults passes.

@@ -53,6 +53,9 @@ const (
 // has to live longer, so it belongs to the caller's t. Without [Shared] the
 // suite opens one handle in each sub-test and assumes nothing about two.
 //
+// What a store that can list has to keep, see [store.Lister], is checked of one that is a
+// Lister, unless it returns [store.ErrCannotList].
+//
 // The suite uses keys of its own, new in each run, and removes them, so that it
 // can run against a store that holds other records. The checks that wait for
 // records to expire come last and all at once, open included: together they
@@ -111,6 +114,8 @@ func checks() []check {
 		{name: "one winner", run: checkOneWinner},
 		{name: "swap against delete", run: checkSwapAgainstDelete},
 		{name: "chain of swaps", run: checkChain},
+		{name: "list", run: checkList},
+		{name: "list while records come and go", run: checkListMeanwhile},
 		{name: "clock", slow: true, run: checkClock},
 		{name: "ttl", slow: true, run: checkTTL},
 		{name: "ttl of zero", slow: true, run: checkNoTTL},

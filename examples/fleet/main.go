@@ -1,18 +1,18 @@
-// Command fleet shows several replicas of one program over one store.
+// Command fleet keeps many cars fresh, whatever happens to the program.
 //
 //	cd examples/fleet && go run .
 //
-// It simulates Smartcar, and a fleet of Teslas whose owners go through Connect.
-// Then it starts itself again as replicas, which read all cars all the time,
-// kills one now and then, and lets tokens end. Whatever happens, no car without
-// its virtual key is asked twice within its window, and no login is lost: the
-// replicas agree through the store. A window lasts 3 seconds here and not 8
-// hours; a line a second says how it goes.
+// It simulates Smartcar, and Teslas whose owners go through Connect. Then it starts itself
+// again as a process that reads all cars, each when it is worth it, kills that now and
+// then, and lets tokens end. No car without its virtual key is asked twice within its
+// window, no login is lost, and what was read is handed over at least once. A window lasts
+// 3 seconds here and not 8 hours; a line a second says how it goes.
 //
-// The store is a SQLite file. With -postgres URL or -redis ADDRESS, or
-// FLEET_POSTGRES or FLEET_REDIS in the environment, it is a server.
+// The store is a SQLite file, and one process does it all. With -postgres URL, or
+// FLEET_POSTGRES in the environment, several processes share the work, as jobs of River on
+// PostgreSQL. With -redis ADDRESS or FLEET_REDIS, the store is a Redis or Valkey.
 //
-// What an application needs of this is in store.go and replica.go.
+// What an application needs of this is in core.go, and for several processes in river.go.
 package main
 
 import (
@@ -45,7 +45,6 @@ const (
 	answerTime    = 30 * time.Millisecond // what the simulated cars take
 	requestTime   = 2 * time.Second       // ends a request, and bounds how long a killed replica keeps a turn
 
-	pollEvery   = 100 * time.Millisecond
 	reportEvery = 200 * time.Millisecond
 	killEvery   = 2 * time.Second
 	expireEvery = 5 * time.Second
@@ -57,6 +56,11 @@ func scaled() []smartcar.Option {
 		smartcar.WithRules(smartcar.Rules{KeylessWindow: keylessWindow, LegacyRefresh: legacyRefresh}),
 		smartcar.WithTimeout(requestTime),
 	}
+}
+
+// plan is made for hours that are seconds, too: else the month would be over soon.
+func plan() smartcar.Budget {
+	return smartcar.Budget{PerVehicle: 500_000, Reserve: 50, ApplicationLimit: smartcar.ApplicationLimit{Requests: 10_000, PerMinute: 100_000}}
 }
 
 func main() {
@@ -75,11 +79,11 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) 
 			_, _ = io.Copy(io.Discard, stdin) // ends when the parent closes it, or dies
 			cancel()
 		}()
-		return replica(ctx, args, stdout)
+		return replica(ctx, stdout)
 	}
 	flags := flag.NewFlagSet("fleet", flag.ContinueOnError)
 	duration := flags.Duration("duration", 15*time.Second, "how long to poll")
-	replicas := flags.Int("replicas", 3, "how many processes")
+	replicas := flags.Int("replicas", 0, "how many processes; 0 is 3 with -postgres, and else 1")
 	keyless := flags.Int("keyless", 20, "how many owners of a Tesla without its key")
 	legacy := flags.Int("legacy", 5, "how many owners of a Tesla that needs none")
 	path := flags.String("dsn", "", "the `file` of SQLite; empty is one that is removed afterwards")
@@ -88,8 +92,13 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) 
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	if *replicas < 1 {
-		return errors.New("-replicas must be at least 1")
+	switch {
+	case *replicas < 0:
+		return errors.New("-replicas must not be negative")
+	case *replicas == 0 && *postgres != "":
+		*replicas = 3
+	case *replicas == 0:
+		*replicas = 1
 	}
 	if *path == "" {
 		dir, err := os.MkdirTemp("", "fleet")
@@ -99,7 +108,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) 
 		defer func() { _ = os.RemoveAll(dir) }()
 		*path = filepath.Join(dir, "cars.db")
 	}
-	f := newFleet(*keyless, *legacy)
-	f.store = stores{sqlite: *path, postgres: *postgres, redis: *redis}
-	return f.run(ctx, *replicas, *duration, stdout)
+	w := newWorld(*keyless, *legacy)
+	w.store = stores{sqlite: *path, postgres: *postgres, redis: *redis}
+	return w.run(ctx, *replicas, *duration, stdout)
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/seed-498a1bc4/smartcar"
+	"github.com/seed-498a1bc4/smartcar/internal/testserver"
 	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/stretchr/testify/require"
 )
@@ -24,18 +25,35 @@ func TestFleetBreaksNoWindow(t *testing.T) {
 	t.Setenv(envRedis, "")
 	t.Setenv(envPostgres, "")
 	var out bytes.Buffer
-	err := run(t.Context(), []string{"-duration", "5s", "-replicas", "2", "-keyless", "6", "-legacy", "2"}, nil, &out)
+	err := run(t.Context(), []string{"-duration", "10s", "-keyless", "6", "-legacy", "2"}, nil, &out)
 	require.NoError(t, err, "%s", &out)
+	requireKept(t, &out)
+}
+
+// Several processes share the cars through River.
+func TestReplicasShareTheWork(t *testing.T) {
+	t.Setenv(envRedis, "")
+	t.Setenv(envPostgres, "")
+	var out bytes.Buffer
+	url := testserver.StartPostgres(t).URL()
+	err := run(t.Context(), []string{"-duration", "12s", "-keyless", "6", "-legacy", "2", "-postgres", url}, nil, &out)
+	require.NoError(t, err, "%s", &out)
+	requireKept(t, &out)
+}
+
+func requireKept(t *testing.T, out *bytes.Buffer) {
+	t.Helper()
 	require.Regexp(t, `Reads sent: +[1-9]`, out.String())
-	require.Regexp(t, `Refused locally: +[1-9]`, out.String())
-	require.Regexp(t, `Replicas killed: +[1-9]`, out.String())
+	require.Regexp(t, `Handed over: +[1-9]`, out.String())
+	require.Regexp(t, `Cars not read: +0\n`, out.String())
+	require.Regexp(t, `Processes killed: +[1-9]`, out.String())
 	require.Regexp(t, `Logins lost: +0\n`, out.String())
 	require.Regexp(t, `Windows broken: +0\n`, out.String())
 }
 
 // The judge must see what the replicas are kept from.
 func TestFleetSeesBrokenWindowsAndLostLogins(t *testing.T) {
-	f := newFleet(1, 0)
+	f := newWorld(1, 0)
 	client, err := f.client(store.NewMemory())
 	require.NoError(t, err)
 	require.NoError(t, f.connect(client))

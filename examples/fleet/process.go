@@ -15,7 +15,7 @@ import (
 
 // supervise keeps the replicas running until ctx ends, whatever befalls them,
 // and returns how many were killed.
-func (f *fleet) supervise(ctx context.Context, replicas int, environment []string, out io.Writer) (deaths int, err error) {
+func (w *world) supervise(ctx context.Context, replicas int, environment []string, out io.Writer) (deaths int, err error) {
 	running := make([]*process, replicas)
 	defer func() {
 		for _, p := range running {
@@ -25,7 +25,7 @@ func (f *fleet) supervise(ctx context.Context, replicas int, environment []strin
 		}
 	}()
 	for i := range running {
-		if running[i], err = f.start(ctx, environment); err != nil {
+		if running[i], err = w.start(ctx, environment); err != nil {
 			return 0, err
 		}
 	}
@@ -39,14 +39,14 @@ func (f *fleet) supervise(ctx context.Context, replicas int, environment []strin
 		case <-ctx.Done():
 			return deaths, nil
 		case <-lines.C:
-			fmt.Fprintf(out, "%4.0f s  %s  replicas killed %d\n", time.Since(began).Seconds(), f, deaths)
+			fmt.Fprintf(out, "%3.0f s  killed %[3]d  %[2]s\n", time.Since(began).Seconds(), w, deaths)
 		case <-expiries.C:
-			f.sim.ExpireAccessTokens()
+			w.sim.ExpireAccessTokens()
 		case <-kills.C:
 			i := rand.IntN(replicas)
 			running[i].kill()
 			deaths++
-			if running[i], err = f.start(ctx, environment); err != nil && ctx.Err() == nil {
+			if running[i], err = w.start(ctx, environment); err != nil && ctx.Err() == nil {
 				return deaths, err
 			}
 		}
@@ -61,12 +61,12 @@ type process struct {
 }
 
 // start starts a replica. When ctx ends it is asked to finish.
-func (f *fleet) start(ctx context.Context, environment []string) (*process, error) {
+func (w *world) start(ctx context.Context, environment []string) (*process, error) {
 	path, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	p := &process{cmd: exec.CommandContext(ctx, path, f.owners...)}
+	p := &process{cmd: exec.CommandContext(ctx, path)}
 	p.cmd.Env = append(append(os.Environ(), environment...), envReplica+"=1")
 	p.cmd.Stderr = os.Stderr
 	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
@@ -85,12 +85,13 @@ func (f *fleet) start(ctx context.Context, environment []string) (*process, erro
 		return nil, err
 	}
 	p.read.Go(func() {
+		take := w.done.reporter()
 		for reports := json.NewDecoder(stdout); ; {
-			var c counts
-			if reports.Decode(&c) != nil {
+			var r report
+			if reports.Decode(&r) != nil {
 				return
 			}
-			f.done.add(c)
+			take(r)
 		}
 	})
 	return p, nil

@@ -10,132 +10,83 @@ import (
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar"
+	"github.com/seed-498a1bc4/smartcar/fleet"
 )
 
-// replica is one of several processes of an application. It reads the cars of
-// the owners, all of them and far too often, and leaves to the policy what is
-// sent. It ends with ctx.
-func replica(ctx context.Context, owners []string, report io.Writer) error {
+// replica is one process of an application, alone or one of several. It ends with ctx.
+func replica(ctx context.Context, report io.Writer) error {
 	where := stores{redis: os.Getenv(envRedis), postgres: os.Getenv(envPostgres), sqlite: os.Getenv(envSQLite)}
 	kept, closeStore, err := where.open(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = closeStore() }()
-	client, err := smartcar.New(smartcar.Config{
+	client, err := newClient(smartcar.Config{
 		ClientID:     os.Getenv("SMARTCAR_CLIENT_ID"),
 		ClientSecret: os.Getenv("SMARTCAR_CLIENT_SECRET"),
 		RedirectURL:  os.Getenv("SMARTCAR_REDIRECT_URI"),
-	}, append(scaled(), smartcar.WithEnvironment(), smartcar.WithStore(kept))...)
+	}, kept, append(scaled(), smartcar.WithEnvironment())...)
 	if err != nil {
 		return err
 	}
-
-	var done tally
-	var wg sync.WaitGroup
-	for _, owner := range owners {
-		wg.Go(func() { poll(ctx, client.User(owner), &done) })
+	f, err := newFleet(client, func(context.Context, *smartcar.Vehicle, *smartcar.Snapshot) error { return nil })
+	if err != nil {
+		return err
 	}
-	out := json.NewEncoder(report)
-	for every(ctx, reportEvery) {
-		if err := out.Encode(done.take()); err != nil {
-			return err
-		}
+	reporting, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var reports sync.WaitGroup
+	reports.Go(func() { reportStats(reporting, f, report) })
+	if where.postgres != "" {
+		err = shareWork(ctx, where.postgres, f, kept)
+	} else {
+		err = keepFresh(ctx, client, f)
 	}
-	wg.Wait()
-	return out.Encode(done.take())
+	stop()
+	reports.Wait()
+	return err
 }
 
-// poll reads the cars of an owner. A real application would wait until there is
-// something to read: see Vehicle.Watch, Vehicle.Wait and NextAllowed.
-func poll(ctx context.Context, owner *smartcar.User, done *tally) {
-	var cars []*smartcar.Vehicle
-	for every(ctx, pollEvery) {
-		if len(cars) == 0 {
-			var err error
-			if cars, err = list(ctx, owner); err != nil && ctx.Err() == nil {
-				done.add(failure(err))
-			}
-		}
-		for _, car := range cars {
-			battery, err := car.Battery(ctx)
-			switch {
-			case err == nil:
-				done.add(success(battery))
-			case ctx.Err() == nil:
-				done.add(failure(err))
-			}
+// A report is what a replica says of itself, since it began.
+type report struct {
+	Delivered, Failed int64
+	Status            string
+}
+
+// reportStats writes the status of the fleet, as JSON, until ctx ends, and at the end.
+func reportStats(ctx context.Context, f *fleet.Fleet, to io.Writer) {
+	out := json.NewEncoder(to)
+	for going := true; going; {
+		going = every(ctx, reportEvery)
+		stats := f.Stats()
+		if out.Encode(report{stats.Delivered, stats.Failed, stats.String()}) != nil {
+			return
 		}
 	}
 }
 
-func list(ctx context.Context, owner *smartcar.User) ([]*smartcar.Vehicle, error) {
-	var cars []*smartcar.Vehicle
-	for v, err := range owner.Vehicles(ctx) {
-		if err != nil {
-			return nil, err
-		}
-		cars = append(cars, v)
-	}
-	return cars, nil
-}
-
-func success(battery *smartcar.BatteryReading) counts {
-	if battery.Source == smartcar.SourceCache {
-		return counts{Kept: 1} // Smartcar would have said the same
-	}
-	return counts{Read: 1}
-}
-
-func failure(err error) counts {
-	var limited *smartcar.RateLimitError
-	switch {
-	case errors.As(err, &limited) && limited.Local:
-		return counts{Refused: 1} // cost nothing; limited.NextAllowed says when to come back
-	case errors.Is(err, smartcar.ErrReconnectRequired), errors.Is(err, smartcar.ErrNotConnected):
-		return counts{Lost: 1} // only the owner can mend that, by going through Connect again
-	}
-	return counts{Failed: 1}
-}
-
-// counts is what replicas report: how often each came out.
-type counts struct {
-	Read    int // the car was asked and has answered
-	Kept    int // the last answer was still the newest there is
-	Refused int // by the policy, here
-	Lost    int // the login of the owner is gone
-	Failed  int // anything else
-}
-
-// tally adds counts up, for several goroutines.
+// tally adds up what processes have reported, those that were killed included.
 type tally struct {
-	mu    sync.Mutex
-	total counts
+	mu                sync.Mutex
+	delivered, failed int64
+	status            string // of the last one that has said something
 }
 
-func (t *tally) add(c counts) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.total.Read += c.Read
-	t.total.Kept += c.Kept
-	t.total.Refused += c.Refused
-	t.total.Lost += c.Lost
-	t.total.Failed += c.Failed
+// reporter takes the reports of one process.
+func (t *tally) reporter() func(report) {
+	var before report
+	return func(r report) {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.delivered += r.Delivered - before.Delivered
+		t.failed += r.Failed - before.Failed
+		t.status, before = r.Status, r
+	}
 }
 
-// take returns what was added since it was last called.
-func (t *tally) take() counts {
+func (t *tally) sum() (delivered, failed int64, status string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	taken := t.total
-	t.total = counts{}
-	return taken
-}
-
-func (t *tally) sum() counts {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.total
+	return t.delivered, t.failed, t.status
 }
 
 // every waits, and returns false when ctx has ended.
@@ -149,3 +100,5 @@ func every(ctx context.Context, d time.Duration) bool {
 		return true
 	}
 }
+
+var errNothing = errors.New("no car was read")

@@ -3,6 +3,8 @@ package lru
 
 import (
 	"container/list"
+	"maps"
+	"slices"
 	"sync"
 )
 
@@ -92,4 +94,14 @@ func (c *Cache[K, V]) Delete(key K) {
 		delete(c.entries, key)
 		c.order.Remove(e)
 	}
+}
+
+// Keys returns the keys of all entries, in no order.
+func (c *Cache[K, V]) Keys() []K {
+	if c == nil {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Collect(maps.Keys(c.entries))
 }

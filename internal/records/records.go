@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/contexts"
@@ -98,11 +99,44 @@ func (r Records) Remove(ctx context.Context, key string) error {
 	}
 }
 
-// Wrap puts [ErrStore] around each error but store.ErrNotFound, store.ErrConflict and
-// the end of the caller's context.
+// List yields the keys that begin with prefix, as store.Lister has them: some may come
+// twice. It ends with an error, or store.ErrCannotList.
+func (r Records) List(ctx context.Context, prefix string) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		lister, ok := r.store.(store.Lister)
+		if !ok {
+			yield("", store.ErrCannotList)
+			return
+		}
+		cursor := ""
+		for {
+			if ctx.Err() != nil {
+				yield("", contexts.EndOf(ctx))
+				return
+			}
+			keys, next, err := lister.List(ctx, prefix, cursor)
+			if err != nil {
+				yield("", Wrap(ctx, err))
+				return
+			}
+			for _, key := range keys {
+				if !yield(key, nil) {
+					return
+				}
+			}
+			if next == "" {
+				return
+			}
+			cursor = next
+		}
+	}
+}
+
+// Wrap puts [ErrStore] around each error but store.ErrNotFound, store.ErrConflict,
+// store.ErrCannotList and the end of the caller's context.
 func Wrap(ctx context.Context, err error) error {
 	switch {
-	case err == nil || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict):
+	case err == nil || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrCannotList):
 		return err
 	case ctx.Err() != nil:
 		return contexts.EndOf(ctx)

@@ -64,3 +64,17 @@ func (s space) Delete(ctx context.Context, key string, at store.Revision) error 
 	where, revision, _ := s.place(key, at)
 	return s.store.Delete(ctx, where, revision)
 }
+
+// List implements [store.Lister]. Records under their old keys are not listed: in a
+// store with several applications nobody knows whose they are.
+func (s space) List(ctx context.Context, prefix, cursor string) (keys []string, next string, err error) {
+	lister, ok := s.store.(store.Lister)
+	if !ok {
+		return nil, "", store.ErrCannotList
+	}
+	keys, next, err = lister.List(ctx, s.name+prefix, cursor)
+	for i := range keys {
+		keys[i] = strings.TrimPrefix(keys[i], s.name)
+	}
+	return keys, next, err
+}

@@ -9,7 +9,9 @@ package users
 import (
 	"context"
 	"errors"
+	"iter"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/lru"
@@ -154,6 +156,19 @@ func (u *Users) Stored(ctx context.Context, id string) (*Record, error) {
 		return nil, err
 	}
 	return u.remember(id, &r), nil
+}
+
+// All yields the ids of all users that are stored, those who are being forgotten
+// included. Some may come twice, and some may be gone. It ends with an error, which is
+// store.ErrCannotList if the store cannot list.
+func (u *Users) All(ctx context.Context) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		for key, err := range u.records.List(ctx, userKey("")) {
+			if !yield(strings.TrimPrefix(key, userKey("")), err) || err != nil {
+				return
+			}
+		}
+	}
 }
 
 // Connected is Stored for those who are not being forgotten.

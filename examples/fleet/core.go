@@ -1,0 +1,36 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	"github.com/seed-498a1bc4/smartcar"
+	"github.com/seed-498a1bc4/smartcar/fleet"
+	"github.com/seed-498a1bc4/smartcar/store"
+)
+
+// newClient knows the plan: 500 calls a month for each car, 50 of them for commands. The
+// answers it stores are what a crash cannot lose.
+func newClient(config smartcar.Config, kept store.Store, opts ...smartcar.Option) (*smartcar.Client, error) {
+	return smartcar.New(config, append(opts,
+		smartcar.WithStore(kept),
+		smartcar.WithStoredAnswers(smartcar.StoredAnswers{}),
+		smartcar.WithBudget(plan()),
+	)...)
+}
+
+// newFleet says what is wanted. Save gets what is new of a car, at least once.
+func newFleet(client *smartcar.Client, save saveFunc) (*fleet.Fleet, error) {
+	return fleet.New(client, fleet.Config{
+		Reads:  []smartcar.Operation{smartcar.Battery, smartcar.Odometer},
+		Handle: save,
+	})
+}
+
+// keepFresh reads all cars of all users, each when it is worth a call, until ctx ends.
+func keepFresh(ctx context.Context, client *smartcar.Client, f *fleet.Fleet) error {
+	err := f.Run(ctx, client.Vehicles(ctx))
+	return errors.Join(err, client.Drain(context.WithoutCancel(ctx)))
+}
+
+type saveFunc = func(context.Context, *smartcar.Vehicle, *smartcar.Snapshot) error

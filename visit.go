@@ -1,0 +1,482 @@
+package smartcar
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"log/slog"
+	"math/rand/v2"
+	"runtime/debug"
+	"slices"
+	"time"
+
+	"github.com/seed-498a1bc4/smartcar/internal/contexts"
+	"github.com/seed-498a1bc4/smartcar/internal/policy"
+)
+
+const (
+	// leastVisit and longestVisit bound how far ahead Visit.Next is. A program that comes
+	// back after a day sees what another process has changed meanwhile.
+	leastVisit   = time.Second
+	longestVisit = 24 * time.Hour
+	// visitBackOff follows an error of the store.
+	visitBackOff = time.Minute
+	// retiredFor is when a car that could not be reached is tried again. A new Connect
+	// brings it back at once.
+	retiredFor = 24 * time.Hour
+	// pushesCount is how long an event of a webhook shows that webhooks bring an
+	// operation's data.
+	pushesCount = 24 * time.Hour
+	// applicationSpread is over how much time the visits are spread, at least, that have
+	// waited for the limit of the application.
+	applicationSpread = time.Minute
+)
+
+// A Visit is what one look at a car has come to: see [Vehicle.Visit].
+type Visit struct {
+	// Next is when to come back: at least a second and at most a day from now. It is
+	// zero of a car whose user is not stored: there is nothing to come back to.
+	Next time.Time
+	Rule Rule // what Next follows from; RuleNone after an error
+	// Snapshot is what was handed over. It is nil if nothing was new, or handle failed.
+	Snapshot *Snapshot
+	// Asked says that Smartcar was asked for the car's data.
+	Asked bool
+	// HeldUntil is set if the limit of the whole application has refused the read: no
+	// car's data can be read before. Next is spread behind it.
+	HeldUntil time.Time
+	// Retired says that the car cannot be reached: it is gone, or its owner has to connect
+	// again. The error says so once; until the owner has connected, a visit then looks
+	// into the store only, and once a day asks Smartcar.
+	Retired bool
+}
+
+// Visit makes one step of a program that keeps a car's data fresh. It reads the
+// operations if something new can be learned now, hands over what is new, and returns
+// when to come back: for a Tesla without its key after its window, for a legacy car after
+// its next refresh, for others at the pace of [Every] or that of the car's class; while
+// webhooks bring the data, only when they fall silent. The times of cars are spread.
+//
+// Whoever comes too early, or twice, is told the same time again, and nothing is
+// requested. So any engine that can wake a car at a time may call it: see package fleet,
+// which has one for a single process, and module riverfleet for many. When a webhook has
+// brought data, or something has happened to the car, come early.
+//
+// What is new is handed over at least once, also if the process dies after it was read:
+// the answer is in the store by then, and the next visit, in whatever process, hands it
+// over. So the client has to store answers: see [Client.CanVisit]. It is passed over when
+// newer data comes first. If handle fails or panics, it is called again, with the newest
+// that there is, after 1, 5, 15 and then 60 minutes, and nothing is read before. Handle is
+// called in Visit; two visits to one car at the same time may both hand over the same.
+//
+// Visit has a Next beside nearly every error. Errors that may pass are those of
+// [Vehicle.Snapshot], of handle, and [ErrStore]; reads that fail are repeated with the
+// same back-off. [Visit.Retired] says of the others that the car is out. The error is an
+// [*ArgumentError] without a Next if the call can never work, and that of ctx when it
+// ends.
+func (v *Vehicle) Visit(ctx context.Context, handle func(context.Context, *Snapshot) error, want ...Operation) (Visit, error) {
+	if _, err := v.unauthorized(ctx, opVisit); err != nil {
+		return Visit{}, err
+	}
+	ops, err := v.core.visited(want)
+	switch {
+	case err != nil:
+		return Visit{}, err
+	case handle == nil:
+		return Visit{}, argumentError("Visit handle", "is nil")
+	}
+	known := *v
+	known.car.registered = true // who is not stored is not made known by a visit
+	known.opts.allowStale, known.opts.withoutTurn, known.opts.maxAge = false, false, 0
+	s := &step{vehicle: &known, visits: v.core.visits, ops: ops, want: want, handle: handle}
+	return s.run(ctx)
+}
+
+// CanVisit returns nil if [Vehicle.Visit] can keep its promise with this client for
+// these operations. Else it is an [*ArgumentError]: the client stores no answers, see
+// [WithStoredAnswers], or not those that tell where the car is, although one of the
+// operations does; or none of the operations reads the car's data.
+func (c *Client) CanVisit(want ...Operation) error {
+	if err := c.core.made(); err != nil {
+		return err
+	}
+	_, err := c.core.visited(want)
+	return err
+}
+
+// visited returns the rows of what a visit wants.
+func (c *core) visited(want []Operation) ([]operation, error) {
+	ops, err := readsOf("Visit", want)
+	if err != nil {
+		return nil, err
+	}
+	stored := c.answers.stored
+	if stored == nil {
+		return nil, argumentError("Visit", "needs answers that outlive the process: use the option WithStoredAnswers, and leave the answer cache on")
+	}
+	data := false
+	for i := range ops {
+		isData := c.wire.kind(&ops[i]) == KindData
+		if isData && ops[i].mayTellPlace() && !stored.bounds.Location {
+			return nil, argumentError("Visit", "is to read "+string(ops[i].name)+", which tells where the car is, and such answers are not stored: set StoredAnswers.Location")
+		}
+		data = data || isData
+	}
+	if !data {
+		return nil, argumentError("Visit", "needs at least one operation that reads the car's data, such as smartcar.Battery")
+	}
+	return ops, nil
+}
+
+// step is one visit.
+type step struct {
+	vehicle *Vehicle
+	visits  *visits
+	ops     []operation
+	want    []Operation
+	handle  func(context.Context, *Snapshot) error
+
+	handled error // by handle
+	mark    visitMark
+	before  visitMark     // as it was loaded
+	toStore time.Duration // from our clock to the store's
+	visit   Visit
+}
+
+func (s *step) now() time.Time { return s.vehicle.core.opts.now() }
+
+// stored is the present by the store's clock.
+func (s *step) stored() time.Time { return s.now().Add(s.toStore) }
+
+func (s *step) run(ctx context.Context) (Visit, error) {
+	user, err := s.vehicle.core.accounts.stored(ctx, s.vehicle.car.user)
+	if err == nil {
+		asked := s.now()
+		var now time.Time
+		s.mark, now, err = s.visits.load(ctx, s.vehicle.car)
+		s.toStore, s.before = now.Sub(asked), s.mark
+	}
+	switch {
+	case errors.Is(err, ErrNotConnected):
+		return Visit{Retired: true}, err
+	case err != nil:
+		return s.failed(err)
+	}
+	if s.mark.RetiredUntil.After(s.stored()) && s.mark.Connect == user.Connect {
+		s.visit.Retired = true
+		return s.until(s.mark.RetiredUntil, RuleNone), nil
+	}
+	if s.mark.Handling.Until.After(s.stored()) {
+		return s.until(s.mark.Handling.Until, RuleNone), nil
+	}
+	err = s.look(ctx)
+	switch {
+	case ctx.Err() != nil:
+		s.visit.Next = s.now().Add(leastVisit)
+		return s.visit, contexts.EndOf(ctx)
+	case err != nil && isOut(err):
+		retired := !s.before.RetiredUntil.IsZero() && s.before.Connect == user.Connect
+		s.mark.RetiredUntil, s.mark.Connect = s.stored().Add(retiredFor), user.Connect
+		s.mark.Reading, s.mark.AskedAt = backOff{}, time.Time{}
+		s.visit.Retired = true
+		s.until(s.mark.RetiredUntil, RuleNone)
+		if retired {
+			err = nil // it was said
+		}
+		return s.visit, errors.Join(err, s.handled, s.save(ctx))
+	case s.mark.RetiredUntil.IsZero():
+	case s.visit.Asked:
+		s.mark.RetiredUntil, s.mark.Connect = time.Time{}, 0
+	}
+	return s.visit, errors.Join(err, s.handled, s.save(ctx))
+}
+
+// isOut reports whether a car cannot be reached until something changes.
+func isOut(err error) bool { return terminal(err) && !errors.Is(err, ErrNothingStored) }
+
+// failed is a visit that came to nothing because the store, or the context, failed.
+func (s *step) failed(err error) (Visit, error) {
+	s.visit.Next = s.now().Add(visitBackOff + rand.N(visitBackOff/4))
+	return s.visit, err
+}
+
+// until sets when to come back, by the store's clock.
+func (s *step) until(at time.Time, rule Rule) Visit {
+	now := s.now()
+	next := at.Add(-s.toStore)
+	s.visit.Next, s.visit.Rule = later(earlier(next, now.Add(longestVisit)), now.Add(leastVisit)), rule
+	return s.visit
+}
+
+// save stores what the visit has changed of the mark.
+func (s *step) save(ctx context.Context) error {
+	if s.mark.equal(s.before) {
+		return nil
+	}
+	return s.visits.change(ctx, s.vehicle.car, func(m *visitMark) { *m = s.mark })
+}
+
+func (m visitMark) equal(o visitMark) bool {
+	if len(m.Pushed) != len(o.Pushed) {
+		return false
+	}
+	for op, at := range m.Pushed {
+		if !o.Pushed[op].Equal(at) {
+			return false
+		}
+	}
+	return m.Delivered == o.Delivered && m.AskedAt.Equal(o.AskedAt) && m.Handling == o.Handling && m.Reading == o.Reading &&
+		m.RetiredUntil.Equal(o.RetiredUntil) && m.Connect == o.Connect
+}
+
+// look reads the car if that is due, and hands over what is new.
+func (s *step) look(ctx context.Context) error {
+	g := s.vehicle.core.gate
+	r, err := s.vehicle.newRequest(ctx, opVisit)
+	if err != nil {
+		return err
+	}
+	c, err := g.learned(ctx, r)
+	if err != nil {
+		return s.readFailed(err)
+	}
+	news := s.kept(ctx, r)
+	readAt := s.seen(news)
+	if next := s.next(ctx, c, readAt); !next.Next.After(s.stored()) {
+		began := s.now()
+		var read *Snapshot
+		read, err = s.vehicle.Snapshot(ctx, s.want...)
+		s.visit.Asked = wasAsked(read, err, began)
+		if ctx.Err() != nil {
+			return err
+		}
+		if err == nil {
+			news, err = s.completed(ctx, r, read), read.allFailed()
+		}
+		if s.visit.Asked {
+			readAt = s.stored()
+			s.mark.AskedAt = time.Time{}
+		}
+		err = s.readFailed(err)
+		if err != nil && s.visit.Asked {
+			s.mark.AskedAt = readAt
+		}
+		if latest, _, lookErr := g.cars.lookUp(ctx, s.vehicle.car); lookErr == nil {
+			c = latest
+		}
+	}
+	next := s.next(ctx, c, readAt)
+	s.until(next.Next, publicRules[next.Rule])
+	if limit, ok := errors.AsType[*RateLimitError](err); ok {
+		s.limited(limit)
+		if limit.Local && limit.Rule != RuleStore {
+			err = nil // Next and Rule say it
+		}
+	}
+	s.handled = s.deliver(ctx, news)
+	return err
+}
+
+// limited puts off the visit until a limit ends. That of the application ends for all
+// cars at once, so they are spread over as long as it lasts.
+func (s *step) limited(limit *RateLimitError) {
+	next, now := limit.NextAllowed, s.now()
+	if limit.Rule == RuleApplication && next.After(now) {
+		s.visit.HeldUntil = next
+		next = next.Add(rand.N(max(next.Sub(now), applicationSpread)))
+	}
+	if next.After(s.visit.Next) {
+		s.visit.Next, s.visit.Rule = earlier(next, now.Add(longestVisit)), limit.Rule
+	}
+}
+
+// next derives when the car is to be visited, by the store's clock.
+func (s *step) next(ctx context.Context, c car, readAt time.Time) policy.Decision {
+	g := s.vehicle.core.gate
+	cost, left := g.budgets.forReads(ctx, s.vehicle.car.id, s.ops)
+	d := c.state.NextVisit(policy.Pace{
+		Every: s.vehicle.opts.every, Cost: cost, Left: left, ReadAt: later(readAt, s.mark.AskedAt), PushedAt: s.pushedAt(),
+		Car: hashOf(s.vehicle.car.user, s.vehicle.car.id), KeyIsFree: g.probe.keyIsFree,
+	}, c.now(), g.cars.rules)
+	if s.mark.Reading.Until.After(d.Next) && s.mark.Reading.Until.After(s.stored()) {
+		d = policy.Decision{Next: s.mark.Reading.Until}
+	}
+	return d
+}
+
+func hashOf(texts ...string) uint64 {
+	h := fnv.New64a()
+	for _, text := range texts {
+		_, _ = h.Write([]byte(text))
+		_, _ = h.Write([]byte{0})
+	}
+	return h.Sum64()
+}
+
+// readFailed notes how a read has ended, and returns the error. What a rule or the car's
+// sleep explains has its own time; after other errors the read backs off.
+func (s *step) readFailed(err error) error {
+	_, limited := errors.AsType[*RateLimitError](err)
+	switch {
+	case err == nil || errors.Is(err, ErrAsleep) || errors.Is(err, ErrNothingStored):
+		s.mark.Reading = backOff{}
+	case !limited:
+		s.mark.Reading = s.mark.Reading.again(s.stored())
+		s.until(s.mark.Reading.Until, RuleNone)
+	}
+	return err
+}
+
+// kept is what is known without a request: what this process or another has read, and
+// what webhooks have brought. It is nil if nothing is.
+func (s *step) kept(ctx context.Context, r *request) *Snapshot {
+	asked := *r
+	asked.op, asked.reads = opSnapshot, s.ops
+	parts, err := s.vehicle.With(WithoutTurn()).instead(ctx, &asked, ErrTakesTurn)
+	if err != nil {
+		return nil
+	}
+	return &Snapshot{wire: s.vehicle.core.wire, parts: func() []part { return parts }}
+}
+
+// completed returns what was read with what is kept in the place of parts that were
+// refused.
+func (s *step) completed(ctx context.Context, r *request, read *Snapshot) *Snapshot {
+	parts := slices.Clone(read.all())
+	if slices.ContainsFunc(parts, func(p part) bool { return mayBeReplaced(p.callerErr) }) {
+		kept := s.kept(ctx, r).all()
+		for i, p := range parts {
+			if kept != nil && mayBeReplaced(p.callerErr) && kept[i].callerErr == nil {
+				parts[i] = kept[i]
+			}
+		}
+	}
+	return &Snapshot{wire: read.wire, parts: func() []part { return parts }}
+}
+
+// allFailed returns the first error of a snapshot in which nothing was read.
+func (s *Snapshot) allFailed() error {
+	var first error
+	for _, p := range s.all() {
+		if p.callerErr == nil {
+			return nil
+		}
+		if first == nil {
+			first = p.callerErr
+		}
+	}
+	return first
+}
+
+// wasAsked reports whether a read has sent a request for data that was not refused for
+// the whole application.
+func wasAsked(read *Snapshot, err error, began time.Time) bool {
+	if err != nil {
+		limit, limited := errors.AsType[*RateLimitError](err)
+		return !limited || !limit.Local && limit.Rule != RuleApplication
+	}
+	for _, p := range read.all() {
+		if p.callerErr != nil || !p.meta.ReceivedAt.Before(began) {
+			return true
+		}
+	}
+	return false
+}
+
+// seen notes what webhooks have brought, and returns when the car was read last, by the
+// store's clock.
+func (s *step) seen(kept *Snapshot) (readAt time.Time) {
+	pushed := make(map[Operation]time.Time, len(s.ops))
+	for op, at := range s.mark.Pushed {
+		pushed[op] = at
+	}
+	for _, p := range kept.all() {
+		at := p.meta.ReceivedAt.Add(s.toStore)
+		switch {
+		case p.callerErr != nil:
+		case p.meta.Source != SourceWebhook:
+			readAt = later(readAt, at)
+		case at.Sub(pushed[p.op.name]) > time.Second:
+			pushed[p.op.name] = at.Round(0)
+		}
+	}
+	if len(pushed) > 0 {
+		s.mark.Pushed = pushed
+	}
+	return readAt
+}
+
+// pushedAt is when webhooks last brought something, if they bring all that is wanted.
+func (s *step) pushedAt() (last time.Time) {
+	for i := range s.ops {
+		at := s.mark.Pushed[s.ops[i].name]
+		if s.stored().Sub(at) > pushesCount {
+			return time.Time{}
+		}
+		last = later(last, at)
+	}
+	return last
+}
+
+// deliver hands over what is new.
+func (s *step) deliver(ctx context.Context, news *Snapshot) error {
+	name := news.fingerprint()
+	if name == 0 || name == s.mark.Delivered {
+		s.mark.Handling = backOff{}
+		return nil
+	}
+	if err := s.call(ctx, news); err != nil {
+		if ctx.Err() != nil {
+			return err // not the handler's fault
+		}
+		s.mark.Handling = s.mark.Handling.again(s.stored())
+		s.until(s.mark.Handling.Until, RuleNone)
+		return err
+	}
+	s.visit.Snapshot, s.mark.Delivered, s.mark.Handling = news, name, backOff{}
+	return nil
+}
+
+// call calls the handler. What a panic says may hold anything, and stays out of the
+// error.
+func (s *step) call(ctx context.Context, news *Snapshot) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %T", ErrHandlerPanicked, p)
+			s.vehicle.core.opts.logger.LogAttrs(ctx, slog.LevelError, "smartcar: the handler of a visit panicked",
+				slog.String("vehicle", s.vehicle.car.id), slog.String("stack", string(debug.Stack())))
+		}
+	}()
+	return s.handle(ctx, news)
+}
+
+// ErrHandlerPanicked says that a function of the application has panicked. Where is
+// logged; what it said may be a secret and is not.
+var ErrHandlerPanicked = errors.New("smartcar: the handler panicked")
+
+// fingerprint names what is in a snapshot: when it was recorded or, if that is not known,
+// by which request it came. It is zero if nothing was read.
+func (s *Snapshot) fingerprint() uint64 {
+	h := fnv.New64a()
+	found := false
+	for _, p := range s.all() {
+		if p.callerErr != nil {
+			continue
+		}
+		found = true
+		_, _ = fmt.Fprint(h, p.op.name, "\x00")
+		switch {
+		case !p.meta.RecordedAt.IsZero():
+			_, _ = fmt.Fprint(h, p.meta.RecordedAt.UnixMilli())
+		case p.meta.RequestID != "":
+			_, _ = fmt.Fprint(h, p.meta.RequestID)
+		default:
+			_, _ = fmt.Fprint(h, p.meta.ReceivedAt.Unix()/60)
+		}
+	}
+	if !found {
+		return 0
+	}
+	return max(h.Sum64(), 1)
+}
