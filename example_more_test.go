@@ -138,7 +138,8 @@ func ExampleVehicle_Wait() {
 	// 5:00PM: 72 %
 }
 
-// Every sets the pace of Watch for cars that have none of their own.
+// Every sets the pace of Watch for cars that have none of their own. Each car is a
+// little late by an amount of its own, so that many are not asked at once.
 func ExampleEvery() {
 	ctx := context.Background()
 	sim, user := exampleOwner()
@@ -159,8 +160,8 @@ func ExampleEvery() {
 	}
 	// Output:
 	// 9:00AM: 80 %
-	// 10:00AM: 79 %
-	// 11:00AM: 78 %
+	// 10:02AM: 79 %
+	// 11:05AM: 78 %
 }
 
 // For a page it is enough that the answer is young: nobody is asked then, whatever
