@@ -278,7 +278,7 @@ func (v *Vehicle) KeyStatus(ctx context.Context) (KeyStatus, error) {
 // askKeyStatus reads the status through the pipeline, which tells the policy. It is no
 // error if the status can never be read: the policy is told that, too.
 func (v *Vehicle) askKeyStatus(ctx context.Context, r *request) error {
-	_, err := v.decoded(v.read(ctx, opKeyStatus, nil, nil))
+	_, err := v.decoded(ctx, opKeyStatus, nil)
 	if err == nil || !keyStatusNeverHad(err) {
 		return err
 	}

@@ -119,7 +119,10 @@ func (c *answerCache) keep(ctx context.Context, ref answerRef, left, came time.D
 			continue
 		}
 		p.value = nil // the caller may change it
-		if len(p.body) >= largeBody {
+		switch {
+		case p.list != nil:
+			p.body = nil // the list has all of it
+		case len(p.body) >= largeBody:
 			p = p.pack()
 		}
 		k.answers[answerKey{scope: ref.scope, op: p.op.name, units: ref.units}] = p
@@ -211,6 +214,7 @@ func (k *vehicleKept) get(key answerKey) (part, bool) {
 	k.mu.Lock()
 	p, ok := k.answers[key]
 	k.mu.Unlock()
+	p.value = nil // which is not for callers
 	return p.unpacked(), ok
 }
 

@@ -36,7 +36,7 @@ const (
 // once a refresh by all replicas together, and [AllowStale] works anywhere.
 // Each answer costs a read and a write of the store, so does each command, and
 // each answer that is handed out a read. A store that is away costs nothing but
-// the sharing. Without an answer cache, [WithAnswerCache] at zero, none are kept.
+// the sharing. Without an answer cache, [WithCacheSize] at zero, none are kept.
 func WithStoredAnswers(bounds StoredAnswers) Option {
 	return func(o *options) error {
 		bounds.Keep = cmp.Or(bounds.Keep, 24*time.Hour)
@@ -131,7 +131,7 @@ func (s *storedAnswers) keep(ctx context.Context, ref answerRef, left time.Durat
 		return
 	}
 	parts = slices.DeleteFunc(slices.Clone(parts), func(p part) bool {
-		return p.err != nil || p.op.kind != KindData || p.op.mayTellPlace() && !s.bounds.Location || !json.Valid(p.body)
+		return p.err != nil || p.op.kind != KindData || p.op.mayTellPlace() && !s.bounds.Location || p.list == nil && !json.Valid(p.body)
 	})
 	ctx, cancel := contexts.Detached(ctx)
 	defer cancel()
@@ -150,7 +150,7 @@ func (s *storedAnswers) keep(ctx context.Context, ref answerRef, left time.Durat
 		}
 		for _, p := range parts {
 			r.put(storedAnswer{
-				Scope: ref.scope, Operation: p.op.name, Units: ref.units, Body: p.body,
+				Scope: ref.scope, Operation: p.op.name, Units: ref.units, Body: p.json(),
 				RequestID: p.meta.RequestID, UnitSystem: p.meta.UnitSystem,
 				RecordedAt: p.meta.RecordedAt, FetchedAt: p.meta.FetchedAt, ReceivedAt: now.Add(p.came - passed),
 				Pushed: p.pushed, Sequence: p.sequence, Connect: ref.connect,

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"log/slog"
 	"sync"
 	"time"
 
@@ -37,7 +36,7 @@ func accountKey(vehicleID string) string { return "budget/car/" + vehicleID }
 type budgets struct {
 	opts    *options
 	budget  Budget
-	log     func(ctx context.Context, r *request, why ...slog.Attr) // a refusal
+	log     func(context.Context, *request, Rule, time.Time) // a refusal
 	records records.Records
 	taking  records.Flights
 
@@ -80,7 +79,7 @@ type storedReset struct {
 	Reset uint64 `json:"reset"`
 }
 
-func newBudgets(o *options, r records.Records, log func(context.Context, *request, ...slog.Attr)) *budgets {
+func newBudgets(o *options, r records.Records, log func(context.Context, *request, Rule, time.Time)) *budgets {
 	if o.budget == nil {
 		return nil
 	}
@@ -163,7 +162,7 @@ func (b *budgets) nextMonth(car carRef) time.Time {
 }
 
 func (b *budgets) refused(ctx context.Context, r *request, rule Rule, next time.Time) error {
-	b.log(ctx, r, slog.String("rule", string(rule)), slog.Time("next_allowed", next))
+	b.log(ctx, r, rule, next)
 	limit := &RateLimitError{Operation: r.op, VehicleID: r.car.id, NextAllowed: next, Rule: rule, Local: true}
 	if rule == RuleApplication {
 		limit.VehicleID = ""

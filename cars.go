@@ -28,7 +28,9 @@ type carRef struct {
 	registered bool
 }
 
-func newCarRef(user, id string) carRef { return carRef{user: user, id: id, key: "car/" + id} }
+func newCarRef(user, id string) carRef { return carRef{user: user, id: id, key: carKeyPrefix + id} }
+
+const carKeyPrefix = "car/"
 
 // cars are the policy's records of the vehicles, one for each, as this process
 // sees them. It is safe for concurrent use.

@@ -170,7 +170,7 @@ func newCore(config Config, o *options) *core {
 	c.send = newPipeline(c.gate, wire, hidden)
 
 	endpoints := newTokenEndpoints(config, o, c.pause, c.secrets)
-	grants := tokens.NewGrants(stored, o.clock, o.steady, c.users, endpoints.exchangeRefresh, judgeRefresh, o.tokenTiming())
+	grants := tokens.NewGrants(stored, o.clock, o.steady, c.users, endpoints.exchangeRefresh, judgeRefresh, o.tokenTiming(), o.cacheSize)
 	sender := sender{c.send, c.api}
 	c.accounts = newAccounts(o, sender, &logins{grants, c.users, c.answers}, c.cars, c.visits)
 	if o.api == V3 {

@@ -81,11 +81,11 @@ func (wireV2) commandResult(op *operation, a *answer) (*CommandResult, error) {
 }
 
 // percent turns v2.0's fraction into 0-100 without leaving 28.999999999999996.
-func percent(fraction lenient.Float) *float64 {
-	if fraction.Value == nil {
-		return nil
+func percent(fraction *float64) *float64 {
+	if fraction != nil {
+		*fraction = math.Round(*fraction*1e8) / 1e6
 	}
-	return new(math.Round(*fraction.Value*1e8) / 1e6)
+	return fraction
 }
 
 func percentToFraction(p float64) float64 { return math.Round(p*1e6) / 1e8 }

@@ -207,7 +207,8 @@ func (r rowCheck) checkV3(name string, f fixtureFile, a *answer) {
 	parts, err := wireV3{}.split([]operation{*r.op}, a)
 	require.NoError(r, err)
 	require.Nil(r, parts[0].err)
-	value, err := wireV3{}.decode(r.op, parts[0].body, Metric)
+	parts[0].meta.UnitSystem = Metric
+	value, err := parts[0].decode(wireV3{})
 	if err != nil {
 		r.lacks("a decoder for API v3 that can read the fixtures of its signals: %v", err)
 		return

@@ -1,6 +1,7 @@
 package smartcar
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -117,38 +118,47 @@ type vehicleAttributesV3 struct {
 	Powertrain lenient.String `json:"powertrainType"`
 }
 
-type connectionV3 struct {
-	ID         lenient.String `json:"id"`
-	Attributes lenient.Object[struct {
-		Permissions lenient.List[lenient.String]        `json:"permissions"`
-		Vehicle     lenient.Object[vehicleAttributesV3] `json:"vehicle"`
-		User        lenient.Object[struct {
-			ID         lenient.String `json:"id"`
-			ExternalID lenient.String `json:"externalId"`
-		}] `json:"user"`
-	}] `json:"attributes"`
-	Relationships lenient.Object[struct {
-		Vehicle lenient.Object[refV3] `json:"vehicle"`
-		User    lenient.Object[refV3] `json:"user"`
-	}] `json:"relationships"`
-	Meta lenient.Object[timesV3] `json:"meta"`
+// connectionV3 is a connection as API v3 sends it.
+type connectionV3 struct{ Connection }
+
+// UnmarshalJSON fails for what is no object, so that a list leaves it out.
+func (w *connectionV3) UnmarshalJSON(b []byte) error {
+	w.Connection = Connection{}
+	v := lenient.Value(bytes.TrimSpace(b))
+	if !v.IsObject() && !v.IsNull() {
+		return errNotObject
+	}
+	var id, attributes, relationships, meta lenient.Value
+	v.Read(
+		lenient.Field{Name: "id", To: &id}, lenient.Field{Name: "attributes", To: &attributes},
+		lenient.Field{Name: "relationships", To: &relationships}, lenient.Field{Name: "meta", To: &meta},
+	)
+	var permissions, car, user lenient.Value
+	attributes.Read(
+		lenient.Field{Name: "permissions", To: &permissions}, lenient.Field{Name: "vehicle", To: &car}, lenient.Field{Name: "user", To: &user},
+	)
+	w.ID = id.Text()
+	w.UserID = firstOf(relationships.Get("user").Get("data").Get("id"), user.Get("id"))
+	w.VehicleID = relationships.Get("vehicle").Get("data").Get("id").Text()
+	w.ConnectedAt, w.UpdatedAt = meta.Get("createdAt").Time(), meta.Get("updatedAt").Time()
+	w.ExternalID = user.Get("externalId").Text()
+	w.readCar(car)
+	if n := permissions.Len(); n > 0 {
+		w.Permissions = make([]string, 0, n)
+	}
+	for p := range permissions.Elements() {
+		w.Permissions = append(w.Permissions, p.Text())
+	}
+	return nil
 }
 
-func (w *connectionV3) connection() Connection {
-	a, car := w.Attributes.Value, w.Attributes.Value.Vehicle.Value
-	c := Connection{
-		ID: string(w.ID), UserID: w.Relationships.Value.User.Value.id(), VehicleID: w.Relationships.Value.Vehicle.Value.id(),
-		ConnectedAt: w.Meta.Value.CreatedAt.Time, UpdatedAt: w.Meta.Value.UpdatedAt.Time,
-		Mode: string(car.Mode), ExternalID: string(a.User.Value.ExternalID),
-		Make: string(car.Make), Model: string(car.Model), Year: int(car.Year), Powertrain: string(car.Powertrain),
-	}
-	if c.UserID == "" {
-		c.UserID = string(a.User.Value.ID)
-	}
-	for _, p := range a.Permissions {
-		c.Permissions = append(c.Permissions, string(p))
-	}
-	return c
+func (w *connectionV3) readCar(car lenient.Value) {
+	var mode, maker, model, year, powertrain lenient.Value
+	car.Read(
+		lenient.Field{Name: "mode", To: &mode}, lenient.Field{Name: "make", To: &maker}, lenient.Field{Name: "model", To: &model},
+		lenient.Field{Name: "year", To: &year}, lenient.Field{Name: "powertrainType", To: &powertrain},
+	)
+	w.Mode, w.Make, w.Model, w.Year, w.Powertrain = mode.Text(), maker.Text(), model.Text(), year.Int(), powertrain.Text()
 }
 
 func (a appReach) connections(ctx context.Context, filter ConnectionFilter) iter.Seq2[Connection, error] {
@@ -159,12 +169,12 @@ func (a appReach) connections(ctx context.Context, filter ConnectionFilter) iter
 		"filter[user.externalId]": filter.ExternalID, "filter[vehicle.mode]": string(filter.Mode),
 	})
 	return func(yield func(Connection, error) bool) {
-		for w, err := range pagesV3(ctx, a.sender, r, func(w *connectionV3) string { return string(w.ID) }) {
+		for w, err := range pagesV3(ctx, a.sender, r, func(w *connectionV3) string { return w.ID }) {
 			if err != nil {
 				yield(Connection{}, err)
 				return
 			}
-			if !yield(w.connection(), nil) {
+			if !yield(w.Connection, nil) {
 				return
 			}
 		}
@@ -198,7 +208,7 @@ func (c *Client) Connection(ctx context.Context, id string) (*Connection, error)
 	if err != nil {
 		return nil, err
 	}
-	connection := w.Data.Value.connection()
+	connection := w.Data.Value.Connection
 	if connection.ID == "" || connection.UserID == "" && connection.VehicleID == "" {
 		return nil, noResource(opConnections)
 	}

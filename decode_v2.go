@@ -23,6 +23,16 @@ func fromObject[W any, R reading](read func(W) R) decoder {
 	}
 }
 
+// fromValue is the decoder of a JSON object that is read in place.
+func fromValue[R reading](read func(lenient.Value) R) decoder {
+	return func(body json.RawMessage, _ UnitSystem) (reading, error) {
+		if body = bytes.TrimSpace(body); !isObject(body) || !json.Valid(body) {
+			return nil, errNotObject
+		}
+		return read(lenient.Value(body)), nil
+	}
+}
+
 type attributesV2 struct {
 	ID    lenient.String `json:"id"`
 	Make  lenient.String `json:"make"`
@@ -71,40 +81,28 @@ func (w virtualKeyV2) reading() *virtualKeyReading {
 	return &virtualKeyReading{Paired: w.IsPaired.Value}
 }
 
-type odometerV2 struct {
-	Distance lenient.Float `json:"distance"`
+func odometerV2(v lenient.Value) *OdometerReading {
+	return &OdometerReading{Distance: v.Get("distance").Float()}
 }
 
-func (w odometerV2) reading() *OdometerReading {
-	return &OdometerReading{Distance: w.Distance.Value}
+func locationV2(v lenient.Value) *LocationReading {
+	var latitude, longitude lenient.Value
+	v.Read(lenient.Field{Name: "latitude", To: &latitude}, lenient.Field{Name: "longitude", To: &longitude})
+	return &LocationReading{Latitude: latitude.Float(), Longitude: longitude.Float()}
 }
 
-type locationV2 struct {
-	Latitude  lenient.Float `json:"latitude"`
-	Longitude lenient.Float `json:"longitude"`
+func fuelV2(v lenient.Value) *FuelReading {
+	var amount, left, distance lenient.Value
+	v.Read(
+		lenient.Field{Name: "amountRemaining", To: &amount}, lenient.Field{Name: "percentRemaining", To: &left}, lenient.Field{Name: "range", To: &distance},
+	)
+	return &FuelReading{Amount: amount.Float(), Percent: percent(left.Float()), Range: distance.Float()}
 }
 
-func (w locationV2) reading() *LocationReading {
-	return &LocationReading{Latitude: w.Latitude.Value, Longitude: w.Longitude.Value}
-}
-
-type fuelV2 struct {
-	Amount  lenient.Float `json:"amountRemaining"`
-	Percent lenient.Float `json:"percentRemaining"`
-	Range   lenient.Float `json:"range"`
-}
-
-func (w fuelV2) reading() *FuelReading {
-	return &FuelReading{Amount: w.Amount.Value, Percent: percent(w.Percent), Range: w.Range.Value}
-}
-
-type batteryV2 struct {
-	Percent lenient.Float `json:"percentRemaining"`
-	Range   lenient.Float `json:"range"`
-}
-
-func (w batteryV2) reading() *BatteryReading {
-	return &BatteryReading{Percent: percent(w.Percent), Range: w.Range.Value}
+func batteryV2(v lenient.Value) *BatteryReading {
+	var left, distance lenient.Value
+	v.Read(lenient.Field{Name: "percentRemaining", To: &left}, lenient.Field{Name: "range", To: &distance})
+	return &BatteryReading{Percent: percent(left.Float()), Range: distance.Float()}
 }
 
 type capacityV2 struct {
@@ -153,12 +151,8 @@ func (w chargeV2) reading() *ChargeReading {
 	return &ChargeReading{PluggedIn: w.PluggedIn.Value, State: enum(w.State)}
 }
 
-type chargeLimitV2 struct {
-	Limit lenient.Float `json:"limit"`
-}
-
-func (w chargeLimitV2) reading() *ChargeLimitReading {
-	return &ChargeLimitReading{Percent: percent(w.Limit)}
+func chargeLimitV2(v lenient.Value) *ChargeLimitReading {
+	return &ChargeLimitReading{Percent: percent(v.Get("limit").Float())}
 }
 
 type tiresV2 struct {
@@ -175,16 +169,15 @@ func (w tiresV2) reading() *TirePressureReading {
 	}
 }
 
-type oilV2 struct {
-	LifeRemaining lenient.Float `json:"lifeRemaining"`
-}
-
-func (w oilV2) reading() *EngineOilReading {
-	return &EngineOilReading{LifePercent: percent(w.LifeRemaining)}
+func oilV2(v lenient.Value) *EngineOilReading {
+	return &EngineOilReading{LifePercent: percent(v.Get("lifeRemaining").Float())}
 }
 
 // enum folds the case in which makes spell an enumeration.
 func enum(s lenient.String) string { return strings.ToUpper(string(s)) }
+
+// word is a text that makes spell in either case.
+func word(v lenient.Value) string { return strings.ToUpper(v.Text()) }
 
 type openingV2 struct {
 	Type   lenient.String `json:"type"`
@@ -386,7 +379,7 @@ func (w teslaChargeV2) reading() *TeslaChargeReading {
 		return string(s)
 	}
 	return &TeslaChargeReading{
-		PluggedIn: w.PluggedIn.Value, State: enum(w.State), LimitPercent: percent(w.Limit),
+		PluggedIn: w.PluggedIn.Value, State: enum(w.State), LimitPercent: percent(w.Limit.Value),
 		Amperes: w.Amperage.Value, AmperesRequested: w.AmperesRequested.Value, AmperesMax: w.AmperesMax.Value,
 		Volts: w.Voltage.Value, Kilowatts: w.Wattage.Value, EnergyAdded: w.EnergyAdded.Value, RangeAdded: w.RangeAdded.Value,
 		ChargeRate: w.ChargeRate.Value, CompleteAt: w.CompletionTime.Time, Phases: w.Phases.Value,

@@ -23,7 +23,7 @@ type vehicleV3 struct {
 }
 
 // decodeVehicleV3 reads the vehicle itself, which is no signal.
-func decodeVehicleV3(body json.RawMessage, _ UnitSystem) (reading, error) {
+func decodeVehicleV3(body json.RawMessage, _ *signalSet, _ UnitSystem) (reading, error) {
 	w, err := decodeObject[vehicleV3](body)
 	if err != nil {
 		return nil, err
@@ -37,23 +37,36 @@ func decodeVehicleV3(body json.RawMessage, _ UnitSystem) (reading, error) {
 	return r, nil
 }
 
-func decodeAllSignals(body json.RawMessage, _ UnitSystem) (reading, error) {
-	s, err := decodeSignals(&answer{status: http.StatusOK, body: body, header: http.Header{}})
+// A decoderV3 turns the body of an answer of API v3 into the typed result of its row, or,
+// where there is one, the list of signals that was read of it.
+type decoderV3 func(body json.RawMessage, list *signalSet, units UnitSystem) (reading, error)
+
+// listOf is the list of signals of a body, unless it has been read.
+func listOf(body json.RawMessage, list *signalSet) (*signalSet, error) {
+	if list != nil {
+		return list, nil
+	}
+	return readSignals(&answer{status: http.StatusOK, body: body, header: http.Header{}})
+}
+
+func decodeAllSignals(body json.RawMessage, list *signalSet, _ UnitSystem) (reading, error) {
+	list, err := listOf(body, list)
 	if err != nil {
 		return nil, err
 	}
-	return s, nil
+	return list.asSignals(Meta{}), nil
 }
 
 // fromSignals is the decoder of a reading that is made of signals. It fails if
 // not one of them can be read.
-func fromSignals[R reading](read func(*signalValues) R) decoder {
-	return func(body json.RawMessage, units UnitSystem) (reading, error) {
-		s, err := decodeSignals(&answer{status: http.StatusOK, body: body, header: http.Header{}})
+func fromSignals[R reading](read func(*signalValues) R) decoderV3 {
+	return func(body json.RawMessage, list *signalSet, units UnitSystem) (reading, error) {
+		list, err := listOf(body, list)
 		if err != nil {
 			return nil, err
 		}
-		v := &signalValues{set: s.content(), units: units}
+		v := &signalValues{set: *list, units: units}
+		v.set.onlyUsable = true
 		r := read(v)
 		if !v.read {
 			return nil, cmp.Or(v.err, errNoSignals)
@@ -65,7 +78,7 @@ func fromSignals[R reading](read func(*signalValues) R) decoder {
 // signalValues hands the signals of one reading to its decoder. A signal that is
 // missing, or that failed beside others, leaves its fields unknown.
 type signalValues struct {
-	set   *signalSet
+	set   signalSet
 	units UnitSystem // that numbers are converted to
 	read  bool       // a signal could be read
 	err   error      // why one could not be read
@@ -73,7 +86,7 @@ type signalValues struct {
 
 // valueOf reads a signal; one that cannot be read is empty, and not ok.
 func valueOf[S any](v *signalValues, read func(*signalSet, signals.Code) (*S, error), code signals.Code) (s *S, ok bool) {
-	s, err := read(v.set, code)
+	s, err := read(&v.set, code)
 	if err != nil {
 		if v.err == nil || errors.Is(v.err, ErrNotFound) { // what is there and cannot be read says more
 			v.err = err

@@ -429,8 +429,8 @@
 //
 // The client keeps the last answer to each read of 10,000 vehicles, by user and on
 // API v2.0 by unit system, so that a car with two owners leaks nothing between
-// them: see [WithAnswerCache]. On API v3 that is the whole list of signals, some
-// 15 kB of memory for a car that has everything. A command that may have been carried out
+// them: see [WithCacheSize]. On API v3 that is the whole list of signals, some
+// 45 kB of memory for a car that has everything. A command that may have been carried out
 // discards the answers of its car, the end of the last grant those of its user. Besides, it keeps
 // the tokens of 10,000 grants, what is stored about 10,000 users for a minute
 // and, with a store other than a [store.Memory], what is known of as many cars

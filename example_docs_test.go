@@ -162,3 +162,26 @@ func Example_officialSDKs() {
 	check(nil, v.Disconnect(ctx))
 	// Output:
 }
+
+// An endpoint that has no method of its own, as docs/tesla.md shows it.
+func Example_requestOfTheirOwn() {
+	ctx := context.Background()
+	_, user := exampleOwnerOnV2()
+	v := user.Vehicle(smartcartest.Model3)
+	exterior := func() error {
+		response, err := v.Request(ctx, smartcar.Request{Path: "tesla/thermometer/exterior"})
+		if err != nil {
+			return err
+		}
+		var outside struct{ Temperature *float64 }
+		err = response.Decode(&outside)
+		if err == nil && outside.Temperature != nil {
+			fmt.Println(*outside.Temperature, "degrees Celsius")
+		}
+		return err
+	}
+	if err := exterior(); err != nil {
+		log.Fatal(err)
+	}
+	// Output: 12.5 degrees Celsius
+}

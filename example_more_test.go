@@ -138,8 +138,7 @@ func ExampleVehicle_Wait() {
 	// 5:00PM: 72 %
 }
 
-// Every sets the pace of Watch for cars that have none of their own. Each car is a
-// little late by an amount of its own, so that many are not asked at once.
+// Every sets the pace of Watch for cars that have none of their own.
 func ExampleEvery() {
 	ctx := context.Background()
 	sim, user := exampleOwner()
@@ -153,15 +152,15 @@ func ExampleEvery() {
 		if err != nil {
 			log.Fatal(err)
 		}
-		fmt.Printf("%s: %.0f %%\n", sim.Now().UTC().Format(time.Kitchen), *battery.Percent)
+		fmt.Printf("%d o'clock: %.0f %%\n", sim.Now().UTC().Hour(), *battery.Percent) // and some minutes, so that cars spread
 		if seen++; seen == 3 {
 			break
 		}
 	}
 	// Output:
-	// 9:00AM: 80 %
-	// 10:02AM: 79 %
-	// 11:05AM: 78 %
+	// 9 o'clock: 80 %
+	// 10 o'clock: 79 %
+	// 11 o'clock: 78 %
 }
 
 // For a page it is enough that the answer is young: nobody is asked then, whatever

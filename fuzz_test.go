@@ -15,6 +15,7 @@ import (
 	"unicode"
 
 	"github.com/seed-498a1bc4/smartcar/internal/catalog"
+	"github.com/seed-498a1bc4/smartcar/internal/lenient"
 	"github.com/seed-498a1bc4/smartcar/internal/policy"
 	"github.com/seed-498a1bc4/smartcar/internal/randid"
 	"github.com/seed-498a1bc4/smartcar/signals"
@@ -151,8 +152,14 @@ func requireParts(t *testing.T, ops []operation, parts []part, w wire) {
 			outcomeOf(p.err)
 			continue
 		}
-		if value, err := w.decode(p.op, p.body, Imperial); err == nil {
+		p.meta.UnitSystem = Imperial
+		value, err := p.decode(w)
+		if err == nil {
 			requireRealNumbers(t, value)
+		}
+		stored, storedErr := w.decode(p.op, p.json(), Imperial)
+		if (err == nil) != (storedErr == nil) || !reflect.DeepEqual(value, stored) {
+			t.Fatalf("%s: %v, and as it is stored %v", p.op.name, value, stored)
 		}
 	}
 	_, _ = strongest(KindData, w, parts)
@@ -238,7 +245,8 @@ func FuzzEventSignals(f *testing.F) {
 	f.Add([]byte(`[{"code":"charge-voltage","status":"ERROR","body":{"value":1},"meta":{"fetchedAt":1}}]`), 7)
 	f.Add([]byte(`[{"code":"charge-voltage","status":{"error":"x"},"body":{"value":1}},null,[[]],{"code":""}]`), -1)
 	f.Fuzz(func(t *testing.T, list []byte, count int) {
-		s := decodeEventSignals(list, count, fuzzTime)
+		value, _ := lenient.Parse(list)
+		s := decodeEventSignals(value, count, fuzzTime)
 		if s.Len() < count && !s.Incomplete() {
 			t.Fatal("signals are missing, unnoticed")
 		}
@@ -357,11 +365,16 @@ func FuzzWebhook(f *testing.F) {
 				t.Fatal("a time of readings that all failed")
 			}
 		}
-		answered, err := verifier.Challenge(e.challenge)
-		if err == nil && isObject([]byte(e.challenge)) || (err == nil) != (answered != "") {
+		opened, err := openWebhook(body)
+		if err != nil || opened.kind() != e.Type {
+			t.Fatal("what is read before the event is another")
+		}
+		challenge := opened.challenge()
+		answered, err := verifier.Challenge(challenge)
+		if err == nil && isObject([]byte(challenge)) || (err == nil) != (answered != "") {
 			t.Fatal("a challenge that could be an event was answered")
 		}
-		_ = e.webhookKey()
+		_ = opened.key(body)
 	})
 }
 

@@ -64,7 +64,7 @@ func (g *gate) guarding(next layer) layer {
 		}
 		if g.allowances.any.Load() {
 			if err := g.allowances.refuse(r); err != nil {
-				g.logRefusal(ctx, r, slog.String("rule", string(RuleBudget)), slog.Time("next_allowed", g.allowances.next(r.car.id)))
+				g.logRefusal(ctx, r, RuleBudget, g.allowances.next(r.car.id))
 				return attempt{}, err
 			}
 		}
@@ -225,7 +225,8 @@ func (g *gate) data(ctx context.Context, r *request, ref carRef, next layer) (at
 			c, err = g.cars.load(ctx, ref)
 			fresh = true
 			continue
-		case d.Verdict == policy.VerdictSend && fresh:
+		case d.Verdict == policy.VerdictSend && (fresh || c.state.Class() == policy.ClassOther && g.cars.recent(c)):
+			// No key changes what a car of another make may be asked.
 			return send(c)
 		case d.Verdict != policy.VerdictTake:
 			// The cached record is too old: another replica may have seen that the key
@@ -276,19 +277,24 @@ func (g *gate) refuse(ctx context.Context, r *request, ref carRef, c car, state 
 		_, _, _ = g.cars.swap(ctx, ref, c, state)
 	}
 	rule, next := publicRules[d.Rule], c.ours(d.Next)
-	g.logRefusal(ctx, r, slog.String("rule", string(rule)), slog.Time("next_allowed", next))
-	return &RateLimitError{
+	g.logRefusal(ctx, r, rule, next)
+	r.refusal = RateLimitError{
 		Operation: r.op, VehicleID: ref.id, NextAllowed: next, Rule: rule, Local: true, InFlight: d.InFlight,
 		lastAsked: c.ours(c.state.LastAsked()),
 	}
+	return &r.refusal
 }
 
 // logRefusal notes a request that was not sent, and why.
-func (g *gate) logRefusal(ctx context.Context, r *request, why ...slog.Attr) {
-	if g.opts.logger.Enabled(ctx, slog.LevelInfo) {
-		attrs := []slog.Attr{slog.String("operation", string(r.op)), slog.String("vehicle", r.car.id)}
-		g.opts.logger.LogAttrs(ctx, slog.LevelInfo, "smartcar refused locally", append(attrs, why...)...)
+func (g *gate) logRefusal(ctx context.Context, r *request, rule Rule, next time.Time) {
+	if !g.opts.logger.Enabled(ctx, slog.LevelInfo) {
+		return
 	}
+	attrs := []slog.Attr{slog.String("operation", string(r.op)), slog.String("vehicle", r.car.id), slog.String("rule", string(rule))}
+	if !next.IsZero() {
+		attrs = append(attrs, slog.Time("next_allowed", next))
+	}
+	g.opts.logger.LogAttrs(ctx, slog.LevelInfo, "smartcar refused locally", attrs...)
 }
 
 // withoutStore decides about a data request while the store is away. If the car may

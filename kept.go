@@ -1,6 +1,7 @@
 package smartcar
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -45,8 +46,9 @@ func (p part) handedOut(units UnitSystem, stale bool) part {
 	if p.pushed {
 		p.meta.Source = SourceWebhook
 	}
-	if p.meta.UnitSystem == "" {
-		p.meta.UnitSystem = units
+	p.meta.UnitSystem = cmp.Or(p.meta.UnitSystem, units)
+	if p.value != nil {
+		p.value.setMeta(p.meta)
 	}
 	return p
 }
@@ -82,6 +84,53 @@ func (v *Vehicle) current(ctx context.Context, r *request, ops []operation) (kno
 	return known, missing
 }
 
+// keptReading hands out what current would, at the least cost: where all that it takes is
+// at hand in this process. Otherwise it reports false.
+func (v *Vehicle) keptReading(k *vehicleKept, op Operation) (part, bool) {
+	c := v.core
+	user, fresh := c.users.Recent(v.car.user)
+	switch {
+	case v.wrong != nil, v.opts.err != nil, v.opts.override && !v.opts.withoutTurn, c.answers.stored != nil, !fresh:
+		return part{}, false
+	case c.opts.api == V2 && len(user.Grants) == 0:
+		return part{}, false
+	}
+	units := cmp.Or(v.opts.units, c.opts.units)
+	key := answerKey{scope: v.car.user, op: op, units: c.wire.keptIn(units)}
+	k.mu.Lock()
+	p, ok := k.answers[key]
+	k.mu.Unlock()
+	current := v.opts.maxAge > 0 && p.youngerThan(v.opts.maxAge, c.opts) || k.repeats() && k.stillRepeats(p, c.opts.clock.Elapsed(), c.opts.policyRules())
+	if !ok || p.connect != user.Connect || !current {
+		return part{}, false
+	}
+	original := p.value
+	if p.value = nil; original != nil && p.valueIn == units {
+		p.value = ownReading(original)
+	}
+	if p.value == nil {
+		kept := p
+		p = p.unpacked()
+		p.meta.UnitSystem = cmp.Or(p.meta.UnitSystem, units)
+		var err error
+		if p, err = decoded(c.wire, p); err != nil {
+			return part{}, false
+		}
+		k.keepOriginal(key, kept, ownReading(p.value), units)
+	}
+	return p.handedOut(units, false), true
+}
+
+// keepOriginal keeps the typed result of an answer, unless another has come meanwhile.
+func (k *vehicleKept) keepOriginal(key answerKey, of part, original reading, units UnitSystem) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if now, ok := k.answers[key]; ok && original != nil && now.meta == of.meta && now.came == of.came && now.connect == of.connect {
+		now.value, now.valueIn = original, units
+		k.answers[key] = now
+	}
+}
+
 // repeated reports whether Smartcar would give an answer again.
 func (v *Vehicle) repeated(r *request, p part) bool {
 	return r.kept.stillRepeats(p, v.core.opts.clock.Elapsed(), v.core.opts.policyRules())
@@ -110,7 +159,8 @@ func (v *Vehicle) lastAnswer(ctx context.Context, r *request, op *operation) (pa
 	if !ok || !v.permitted(ctx, r, p) {
 		return part{}, false
 	}
-	_, err := decoded(v.core.wire, p)
+	p.meta.UnitSystem = cmp.Or(p.meta.UnitSystem, r.units)
+	p, err := decoded(v.core.wire, p)
 	return p, err == nil
 }
 
@@ -149,11 +199,11 @@ func (v *Vehicle) notInList(ctx context.Context, r *request, op *operation) (par
 	if !ok || v.core.wire.kind(op) != KindData || !v.repeated(r, list) {
 		return part{}, false
 	}
-	read, err := decodeSignals(&answer{body: list.body})
+	signals, err := listOf(list.body, list.list)
 	if err != nil {
 		return part{}, false
 	}
-	p := (wireV3{}).part(op, read.content(), list.meta)
+	p := (wireV3{}).part(op, signals, list.meta)
 	p.callerErr = p.err
 	return p, p.err != nil
 }

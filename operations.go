@@ -117,7 +117,7 @@ type operation struct {
 
 	v3       string         // path below the vehicle on v3, where it is no signal
 	signals  []signals.Code // the v3 signals that make up the result
-	decodeV3 decoder
+	decodeV3 decoderV3
 }
 
 // versions says which versions of the API have an operation.
@@ -129,8 +129,8 @@ const (
 	onlyV3
 )
 
-// A decoder turns the body of an answer into the typed result of its row, with
-// numbers in units as far as the body names its own.
+// A decoder turns the body of an answer of API v2.0 into the typed result of its
+// row, with numbers in units as far as the body names its own.
 type decoder func(body json.RawMessage, units UnitSystem) (reading, error)
 
 // A reading is the typed result of a read.
@@ -205,28 +205,28 @@ var operations = [...]operation{
 		name: "odometer", call: "Odometer", kind: KindData, method: "GET", permission: "read_odometer",
 		does: "reads the distance driven, in km or miles",
 		page: "get-odometer", place: tellsNoPlace,
-		v2: "/odometer", own: "distance", decodeV2: fromObject(odometerV2.reading),
+		v2: "/odometer", own: "distance", decodeV2: fromValue(odometerV2),
 		signals: []signals.Code{signals.OdometerTraveledDistance}, decodeV3: fromSignals(odometerV3),
 	},
 	{
 		name: "location", call: "Location", kind: KindData, method: "GET", permission: "read_location",
 		does: "reads where the car is, in degrees",
 		page: "get-location", place: tellsPlace,
-		v2: "/location", own: "latitude longitude", decodeV2: fromObject(locationV2.reading),
+		v2: "/location", own: "latitude longitude", decodeV2: fromValue(locationV2),
 		signals: []signals.Code{signals.LocationPreciseLocation}, decodeV3: fromSignals(locationV3),
 	},
 	{
 		name: "fuel", call: "Fuel", kind: KindData, method: "GET", permission: "read_fuel",
 		does: "reads the state of the tank, in liters or US gallons and from 0 to 100, and the range, in km or miles",
 		page: "get-fuel-tank", place: tellsNoPlace,
-		v2: "/fuel", own: "amountRemaining percentRemaining range", decodeV2: fromObject(fuelV2.reading),
+		v2: "/fuel", own: "amountRemaining percentRemaining range", decodeV2: fromValue(fuelV2),
 		signals: []signals.Code{signals.InternalCombustionEngineAmountRemaining, signals.InternalCombustionEngineFuelLevel, signals.InternalCombustionEngineRange}, decodeV3: fromSignals(fuelV3),
 	},
 	{
 		name: "battery", call: "Battery", kind: KindData, method: "GET", permission: "read_battery",
 		does: "reads the state of charge, from 0 to 100, and the range, in km or miles",
 		page: "evs/get-battery-level", place: tellsNoPlace,
-		v2: "/battery", own: "percentRemaining range", decodeV2: fromObject(batteryV2.reading),
+		v2: "/battery", own: "percentRemaining range", decodeV2: fromValue(batteryV2),
 		signals: []signals.Code{signals.TractionBatteryStateOfCharge, signals.TractionBatteryRange}, decodeV3: fromSignals(batteryV3),
 	},
 	{
@@ -254,7 +254,7 @@ var operations = [...]operation{
 		name: "charge-limit", call: "ChargeLimit", kind: KindData, method: "GET", permission: "read_charge",
 		does: "reads how far the car will charge, from 0 to 100",
 		page: "evs/get-charge-limit", place: tellsPlace,
-		v2: "/charge/limit", own: "limit", decodeV2: fromObject(chargeLimitV2.reading),
+		v2: "/charge/limit", own: "limit", decodeV2: fromValue(chargeLimitV2),
 		signals: []signals.Code{signals.ChargeChargeLimits}, decodeV3: fromSignals(chargeLimitV3),
 	},
 	{
@@ -268,7 +268,7 @@ var operations = [...]operation{
 		name: "engine-oil", call: "EngineOil", kind: KindData, method: "GET", permission: "read_engine_oil",
 		does: "reads the oil's remaining life, from 0 to 100",
 		page: "get-engine-oil-life", place: tellsNoPlace,
-		v2: "/engine/oil", own: "lifeRemaining", decodeV2: fromObject(oilV2.reading),
+		v2: "/engine/oil", own: "lifeRemaining", decodeV2: fromValue(oilV2),
 		signals: []signals.Code{signals.InternalCombustionEngineOilLife}, decodeV3: fromSignals(oilV3),
 	},
 	{

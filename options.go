@@ -423,13 +423,18 @@ func WithoutKeyEndpoint() Option {
 	return func(o *options) error { o.ignoreKeyEndpoint = true; return nil }
 }
 
-// WithAnswerCache sets for how many vehicles the last answers are kept in
-// memory; default 10,000. Zero keeps none: reads of a legacy car that bring
-// nothing new are then sent all the same, and [AllowStale] has nothing to give.
-func WithAnswerCache(vehicles int) Option {
+// WithCacheSize sets for how many vehicles this process keeps in memory what spares the
+// store and Smartcar a question: the last answers, what is known of the cars, their
+// users and their tokens. Default 10,000; give the number of cars that one process
+// serves, beyond which a refusal costs calls of the store. A car takes about 1 kB on
+// API v2.0 and up to 45 kB on v3, where that is the whole list of its signals.
+//
+// Zero keeps no answers: reads of a legacy car that bring nothing new are then sent all
+// the same, and [AllowStale] has nothing to give.
+func WithCacheSize(vehicles int) Option {
 	return func(o *options) error {
 		if vehicles < 0 {
-			return argumentError("WithAnswerCache", "must not be negative; 0 keeps no answers")
+			return argumentError("WithCacheSize", "must not be negative; 0 keeps no answers")
 		}
 		o.cacheSize = vehicles
 		return nil

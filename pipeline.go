@@ -16,8 +16,8 @@ import (
 )
 
 // A request is one HTTP request as its maker describes it. The layers of the
-// pipeline read it and return what they find as an attempt. They change nothing
-// in it but carRef.registered, which the gate sets for all tries of the request.
+// pipeline read it and return what they find as an attempt. They change nothing in it
+// but carRef.registered, which the gate sets for all tries of the request, and refusal.
 type request struct {
 	op      Operation
 	kind    Kind
@@ -42,6 +42,8 @@ type request struct {
 
 	connect     uint64 // the user's last run of Connect when the request was made; see answerRef
 	withoutTurn bool   // the caller does not want the car to be asked
+
+	refusal RateLimitError // of the gate; it stands here to save an allocation
 }
 
 // An attempt is what one layer of the pipeline found out about a request.

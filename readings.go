@@ -325,6 +325,17 @@ var unitSpellings = [...]struct {
 	{UnitHours, "h hr hrs hour hours"},
 }
 
+// unitOf reads a unit as it was sent; assumed is that of an answer that names none.
+func unitOf(v lenient.Value, assumed Unit) Unit {
+	plain, _ := v.Plain()
+	for i := range unitSpellings { // as documented, which spares an allocation
+		if documented := unitSpellings[i].unit; string(plain) == string(documented) {
+			return documented
+		}
+	}
+	return unit(lenient.String(v.Text()), assumed)
+}
+
 // unit reads a spelling; assumed is the unit of an answer that names none.
 func unit(spelled lenient.String, assumed Unit) Unit {
 	text := strings.TrimSpace(string(spelled))

@@ -194,7 +194,13 @@ func decodePart(p *part, r *request, w wire, a *answer) {
 		p.meta.UnitSystem = r.units
 	}
 	p.meta.PolicyOverridden = r.override && r.kind == KindData
-	value, err := w.decode(p.op, p.body, p.meta.UnitSystem)
+	var value reading
+	var err error
+	if p.list == nil {
+		value, err = w.decode(p.op, p.body, p.meta.UnitSystem)
+	} else {
+		value, err = p.decode(w)
+	}
 	if err != nil {
 		p.err = notAnswer(p.op.name, a, p.body, err)
 		p.err.read, p.err.inside = true, true

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/seed-498a1bc4/smartcar/internal/lenient"
 	"github.com/seed-498a1bc4/smartcar/signals"
 )
 
@@ -69,7 +70,7 @@ func (s *Signals) content() *signalSet {
 // setMeta dates the signals, and names the request in their errors.
 func (s *Signals) setMeta(m Meta) {
 	s.Meta = m
-	s.content().requestID = m.RequestID
+	s.content().requestID = m.RequestID // their own set: see asSignals
 }
 
 // LastKnown returns a view of the same signals for programs that prefer an old
@@ -158,28 +159,39 @@ func (r *RawSignal) Format(f fmt.State, _ rune) {
 	_, _ = io.WriteString(f, "smartcar.RawSignal("+printable(string(r.Code)+" "+r.Status, 100)+")")
 }
 
-// signalSet is what one answer or one event holds, sorted by code.
+// signalSet is what one answer or one event holds, sorted by code. Several may share the
+// signals, which do not change.
 type signalSet struct {
 	signals    []storedSignal
 	incomplete bool
-	lastKnown  bool            // signals that failed are read, too: see [Signals.LastKnown]
-	absent     string          // why a signal may be missing
-	requestID  string          // of the answer
-	vehicle    json.RawMessage // the answer's included vehicle, or nil
+	lastKnown  bool   // signals that failed are read, too: see [Signals.LastKnown]
+	onlyUsable bool   // signals that failed count as absent
+	absent     string // why a signal may be missing
+	requestID  string // of the answer
 }
 
 // storedSignal is a signal with its body still to be read.
 type storedSignal struct {
 	meta        SignalMeta
 	name, group string
-	body        json.RawMessage
-	err         *Error // status was not SUCCESS; copied before it is handed out
+	body        lenient.Value
+	status      lenient.Value // as it was sent, if it was not SUCCESS
+	err         *Error        // status was not SUCCESS; copied before it is handed out
 }
 
 func (set *signalSet) find(code signals.Code) (storedSignal, bool) {
-	for _, s := range set.signals {
-		if s.meta.Code == code {
+	from, to := 0, len(set.signals)
+	for from < to {
+		middle := (from + to) / 2
+		switch found := &set.signals[middle]; {
+		case found.meta.Code == code:
+			s := *found
+			s.meta.Code = code // that of s is a part of a large text
 			return s, true
+		case found.meta.Code < code:
+			from = middle + 1
+		default:
+			to = middle
 		}
 	}
 	return storedSignal{}, false
@@ -198,7 +210,7 @@ func (set *signalSet) covers(codes []signals.Code) bool {
 // usable returns a signal whose body may be read.
 func (set *signalSet) usable(code signals.Code) (storedSignal, error) {
 	stored, ok := set.find(code)
-	if !ok {
+	if !ok || set.onlyUsable && stored.err != nil {
 		return storedSignal{}, set.notFound(code)
 	}
 	stored, err := set.judge(stored)
@@ -247,12 +259,12 @@ func (set *signalSet) notFound(code signals.Code) *Error {
 }
 
 // saysSomething reports whether a body has any value beside its unit.
-func saysSomething(body json.RawMessage) bool {
-	fields, err := decodeObject[map[string]json.RawMessage](body)
-	if err != nil {
+func saysSomething(body lenient.Value) bool {
+	var fields map[string]json.RawMessage
+	if !body.IsObject() || json.Unmarshal(body, &fields) != nil {
 		return false
 	}
-	for name, value := range *fields {
+	for name, value := range fields {
 		if name != "unit" && !isNull(value) {
 			return true
 		}

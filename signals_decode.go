@@ -14,102 +14,115 @@ import (
 	"github.com/seed-498a1bc4/smartcar/signals"
 )
 
-// signalV3 is an entry of a list of signals. In webhooks, and in answers from
-// before API v3 was released, the fields of attributes stand beside it.
-type signalV3 struct {
-	ID         lenient.String                     `json:"id"`
-	Attributes lenient.Object[signalAttributesV3] `json:"attributes"`
-	Meta       lenient.Object[struct {
-		OEMUpdatedAt lenient.Time `json:"oemUpdatedAt"`
-		RetrievedAt  lenient.Time `json:"retrievedAt"`
-		FetchedAt    lenient.Time `json:"fetchedAt"` // what some pages call retrievedAt
-		IngestedAt   lenient.Time `json:"ingestedAt"`
-	}] `json:"meta"`
-	signalAttributesV3
+// signalEntry is an entry of a list of signals. In webhooks, and in answers from before
+// API v3 was released, the fields of attributes stand beside it.
+type signalEntry struct {
+	id, outerCode, meta             lenient.Value
+	code, name, group, status, body lenient.Value
+	wrapped                         bool // the last five stood in attributes
 }
 
-type signalAttributesV3 struct {
-	Code   lenient.String  `json:"code"`
-	Name   lenient.String  `json:"name"`
-	Group  lenient.String  `json:"group"`
-	Status json.RawMessage `json:"status"`
-	Body   json.RawMessage `json:"body"`
-}
-
-// signalStatusV3 is the status of a signal or a command: an object, or a text.
-type signalStatusV3 struct {
-	Value lenient.String  `json:"value"`
-	Error json.RawMessage `json:"error"`
-}
-
-func readStatusV3(raw json.RawMessage) (s signalStatusV3) {
-	if isObject(raw) {
-		_ = json.Unmarshal(raw, &s)
-		return s
+func readEntry(v lenient.Value) (e signalEntry) {
+	var attributes lenient.Value
+	v.Read(
+		lenient.Field{Name: "id", To: &e.id}, lenient.Field{Name: "attributes", To: &attributes}, lenient.Field{Name: "meta", To: &e.meta},
+		lenient.Field{Name: "code", To: &e.code}, lenient.Field{Name: "name", To: &e.name}, lenient.Field{Name: "group", To: &e.group},
+		lenient.Field{Name: "status", To: &e.status}, lenient.Field{Name: "body", To: &e.body},
+	)
+	e.outerCode = e.code
+	if !attributes.IsObject() {
+		return e
 	}
-	_ = s.Value.UnmarshalJSON(raw)
-	return s
+	e.wrapped = true
+	e.code, e.name, e.group, e.status, e.body = nil, nil, nil, nil, nil
+	attributes.Read(
+		lenient.Field{Name: "code", To: &e.code}, lenient.Field{Name: "name", To: &e.name}, lenient.Field{Name: "group", To: &e.group},
+		lenient.Field{Name: "status", To: &e.status}, lenient.Field{Name: "body", To: &e.body},
+	)
+	return e
 }
 
-func (w signalV3) attributes() signalAttributesV3 {
-	a := w.signalAttributesV3
-	if w.Attributes.Present {
-		a = w.Attributes.Value
+// plainCode returns the code where it is sent as documented, and otherwise reports false.
+func (e *signalEntry) plainCode() (code []byte, ok bool) {
+	code, ok = e.code.Plain()
+	return code, ok && len(code) > 0 && bytes.IndexByte(code, '.') < 0
+}
+
+// oddCode is the code where it is not sent as documented.
+func (e *signalEntry) oddCode() signals.Code {
+	code := e.code.Text()
+	if code == "" {
+		code = e.id.Text()
 	}
-	if a.Code == "" {
-		a.Code = w.ID
-	}
-	a.Code = lenient.String(signalRefV3{string(a.Code), string(a.Name), string(a.Group)}.signalCode())
-	return a
+	return signalRefV3{code, e.name.Text(), e.group.Text()}.signalCode()
+}
+
+func (e *signalEntry) hasCode() bool {
+	_, ok := e.plainCode()
+	return ok || e.oddCode() != ""
 }
 
 // isSignal reports whether an entry without an envelope is a signal and not an error:
 // both have a code.
-func (w signalV3) isSignal() bool {
-	a := w.attributes()
-	return a.Code != "" && (w.Attributes.Present || isObject(a.Body) || isObject(a.Status))
+func (e *signalEntry) isSignal() bool {
+	return (e.wrapped || e.body.IsObject() || e.status.IsObject()) && e.hasCode()
 }
 
 // isEntry reports whether an entry is a signal and not that of another list of API v3:
 // all have an id.
-func (w signalV3) isEntry() bool {
-	a := w.attributes()
-	return w.Code != "" || w.Attributes.Value.Code != "" || a.Code != "" && len(a.Body)+len(a.Status) > 0
+func (e *signalEntry) isEntry() bool {
+	return e.code.HasText() || e.outerCode.HasText() || len(e.body)+len(e.status) > 0 && e.hasCode()
 }
 
-// stored reads an entry. The header and the time are those of the answer a.
-func (w signalV3) stored(a *answer) storedSignal {
-	attributes, times := w.attributes(), w.Meta.Value
-	status := readStatusV3(attributes.Status)
+// readStatus takes the status of a signal or a command apart: an object, or a text.
+func readStatus(v lenient.Value) (word string, failure lenient.Value) {
+	value := v
+	if v.IsObject() {
+		value = nil
+		v.Read(lenient.Field{Name: "value", To: &value}, lenient.Field{Name: "error", To: &failure})
+	}
+	switch plain, _ := value.Plain(); string(plain) {
+	case SignalStatusSuccess: // nearly each: spares an allocation
+		return SignalStatusSuccess, failure
+	default:
+		return value.Text(), failure
+	}
+}
+
+// stored reads an entry, and copies what is kept of it. The header and the time are
+// those of the answer a.
+func (e *signalEntry) stored(a *answer, copies *lenient.Copier) storedSignal {
+	var recorded, retrieved, fetched, ingested lenient.Value
+	e.meta.Read(
+		lenient.Field{Name: "oemUpdatedAt", To: &recorded}, lenient.Field{Name: "retrievedAt", To: &retrieved},
+		lenient.Field{Name: "fetchedAt", To: &fetched}, // what some pages call retrievedAt
+		lenient.Field{Name: "ingestedAt", To: &ingested},
+	)
+	word, failure := readStatus(e.status)
 	s := storedSignal{
 		meta: SignalMeta{
-			Code: signals.Code(attributes.Code), Status: enum(status.Value),
-			OEMUpdatedAt: times.OEMUpdatedAt.Time, RetrievedAt: times.RetrievedAt.Time, IngestedAt: times.IngestedAt.Time,
+			Status:       enum(lenient.String(word)),
+			OEMUpdatedAt: recorded.Time(), RetrievedAt: retrieved.Time(), IngestedAt: ingested.Time(),
 		},
-		name: string(attributes.Name), group: string(attributes.Group), body: attributes.Body,
+		name: copies.Text(e.name), group: copies.Text(e.group), body: copies.Bytes(e.body),
+	}
+	if code, ok := e.plainCode(); ok {
+		s.meta.Code = signals.Code(copies.String(code))
+	} else {
+		s.meta.Code = e.oddCode()
 	}
 	if s.meta.RetrievedAt.IsZero() {
-		s.meta.RetrievedAt = times.FetchedAt.Time
+		s.meta.RetrievedAt = fetched.Time()
 	}
-	if s.meta.Status == SignalStatusSuccess || s.meta.Status == "" && isNull(status.Error) {
+	if s.meta.Status == SignalStatusSuccess || s.meta.Status == "" && failure.IsNull() {
 		return s
 	}
-	s.err = statusErrorV3(signalOperation(s.meta.Code), s.meta.Status, status.Error, a)
+	s.status = copies.Bytes(e.status)
+	s.err = statusErrorV3(signalOperation(s.meta.Code), s.meta.Status, json.RawMessage(failure), a)
 	if s.err.Type == "" && s.err.Code == "" {
 		s.err.Code = s.meta.Status
 	}
 	return s
-}
-
-type signalsAnswerV3 struct {
-	Data   json.RawMessage `json:"data"`
-	Errors json.RawMessage `json:"errors"`
-	Meta   lenient.Object[struct {
-		TotalCount lenient.Int `json:"totalCount"`
-	}] `json:"meta"`
-	Included lenient.Object[struct {
-		Vehicle json.RawMessage `json:"vehicle"`
-	}] `json:"included"`
 }
 
 // absentFromList describes a signal that a whole list lacks.
@@ -120,68 +133,105 @@ var errNoSignals = errors.New("the body holds no signals")
 // decodeSignals reads an answer of API v3: a list of signals, a single one, or
 // one without an envelope, as answered before v3 was released.
 func decodeSignals(a *answer) (*Signals, error) {
-	envelope, err := decodeObject[signalsAnswerV3](a.body)
+	set, err := readSignals(a)
 	if err != nil {
 		return nil, err
 	}
-	data := envelope.Data
+	return set.asSignals(metaFrom(a.header, a.at)), nil
+}
+
+// asSignals are signals of their own.
+func (set *signalSet) asSignals(m Meta) *Signals {
+	own := *set
+	return &Signals{Meta: m, set: func() *signalSet { return &own }}
+}
+
+// readSignals reads what decodeSignals does, and puts the vehicle that an answer
+// includes into a.vehicle.
+func readSignals(a *answer) (*signalSet, error) {
+	body, _ := lenient.Parse(a.body)
+	if !body.IsObject() {
+		return nil, errNotObject
+	}
+	var data, problems, meta, included lenient.Value
+	body.Read(
+		lenient.Field{Name: "data", To: &data}, lenient.Field{Name: "errors", To: &problems},
+		lenient.Field{Name: "meta", To: &meta}, lenient.Field{Name: "included", To: &included},
+	)
 	switch {
-	case data == nil && !isNull(envelope.Errors), string(data) == "null":
+	case data == nil && !problems.IsNull(), data != nil && data.IsNull():
 		return nil, errNoSignals
 	case data == nil:
-		if bare, err := decodeObject[signalV3](a.body); err != nil || !bare.isSignal() {
+		if bare := readEntry(body); !bare.isSignal() {
 			return nil, errNoSignals
 		}
-		data = a.body
+		data = body
 	}
-	set := newSignalSet(data, int(envelope.Meta.Value.TotalCount), a)
-	if len(set.signals) == 0 && !isEmptyList(data) {
+	set := newSignalSet(data, meta.Get("totalCount").Int(), a)
+	if len(set.signals) == 0 && !(data.IsList() && data.Len() == 0) {
 		return nil, errNoSignals // a list of something else, or nothing at all
 	}
 	set.absent = absentFromList
-	if isObject(envelope.Included.Value.Vehicle) {
-		set.vehicle = envelope.Included.Value.Vehicle
+	if vehicle := included.Get("vehicle"); vehicle.IsObject() {
+		a.vehicle = json.RawMessage(vehicle)
 	}
-	return &Signals{Meta: metaFrom(a.header, a.at), set: func() *signalSet { return set }}, nil
+	return set, nil
 }
 
 // decodeEventSignals reads data.signals of a webhook's event, which arrived at
 // the given time; count is the event's meta.signalCount, or 0. It never fails:
 // what cannot be read is not there, and makes the set incomplete.
-func decodeEventSignals(read json.RawMessage, count int, at time.Time) *Signals {
-	a := &answer{status: http.StatusOK, header: http.Header{}, at: at}
-	set := newSignalSet(read, count, a)
+func decodeEventSignals(read lenient.Value, count int, at time.Time) *Signals {
+	set := newSignalSet(read, count, &answer{status: http.StatusOK, header: http.Header{}, at: at})
 	set.absent = "the event does not carry this signal: add it to the webhook's data in Smartcar's dashboard"
 	return &Signals{Meta: Meta{ReceivedAt: at}, set: func() *signalSet { return set }}
 }
 
-// newSignalSet reads a list of entries, or one. Of two with the same code the
-// last one counts. Total is what was announced, if anything was.
-func newSignalSet(list json.RawMessage, total int, a *answer) *signalSet {
-	set := &signalSet{requestID: a.header.Get(headerRequestID)}
-	var entries lenient.List[json.RawMessage]
-	if len(list) > 0 {
-		_ = entries.UnmarshalJSON(list)
+// newSignalSet reads a list of entries, or one, in one pass. Of two with the same code
+// the last one counts. Total is what was announced, if anything was.
+func newSignalSet(list lenient.Value, total int, a *answer) *signalSet {
+	const (
+		many  = 128 // more than are documented
+		block = 1 << 10
+	)
+	elements := make([]lenient.Value, 0, many)
+	for element := range list.Elements() {
+		elements = append(elements, element)
 	}
-	readable := 0
-	byCode := make(map[signals.Code]storedSignal, len(entries))
-	for _, raw := range entries {
-		entry, err := decodeObject[signalV3](raw)
-		if err != nil || !entry.isEntry() {
+	set := &signalSet{requestID: a.header.Get(headerRequestID)}
+	copies := lenient.NewCopier(min(block, len(list)))
+	ordered := true
+	for _, element := range elements {
+		entry := readEntry(element)
+		if !entry.isEntry() {
 			continue
 		}
-		readable++
-		s := entry.stored(a)
-		byCode[s.meta.Code] = s
-	}
-	set.incomplete = max(total, len(entries)) > readable
-	for _, s := range byCode {
+		if set.signals == nil {
+			set.signals = make([]storedSignal, 0, len(elements))
+		}
+		s := entry.stored(a, copies)
+		ordered = ordered && (len(set.signals) == 0 || set.signals[len(set.signals)-1].meta.Code < s.meta.Code)
 		set.signals = append(set.signals, s)
 	}
-	slices.SortFunc(set.signals, func(a, b storedSignal) int {
+	set.incomplete = max(total, len(elements)) > len(set.signals)
+	if !ordered {
+		set.order()
+	}
+	return set
+}
+
+// order sorts by code, and leaves of each code the last.
+func (set *signalSet) order() {
+	slices.SortStableFunc(set.signals, func(a, b storedSignal) int {
 		return strings.Compare(string(a.meta.Code), string(b.meta.Code))
 	})
-	return set
+	kept := set.signals[:0]
+	for i, s := range set.signals {
+		if i+1 == len(set.signals) || set.signals[i+1].meta.Code != s.meta.Code {
+			kept = append(kept, s)
+		}
+	}
+	set.signals = kept
 }
 
 // statusErrorV3 reads the error beside a status that is not SUCCESS.
@@ -196,26 +246,34 @@ func statusErrorV3(op Operation, status string, body json.RawMessage, a *answer)
 	return e
 }
 
-func isEmptyList(raw json.RawMessage) bool {
-	return isList(raw) && len(bytes.TrimSpace(raw)) >= 2 && len(bytes.Trim(raw, "[] \t\r\n")) == 0
-}
-
 func isNull(raw json.RawMessage) bool { return len(raw) == 0 || string(raw) == "null" }
 
-// readSignal reads the body of a signal into a W and makes a T of it.
-func readSignal[W, T any](set *signalSet, code signals.Code, build func(*W, SignalMeta) *T) (*T, error) {
+// readSignal makes a T of the body of a signal.
+func readSignal[T any](set *signalSet, code signals.Code, build func(body lenient.Value, m SignalMeta) *T) (*T, error) {
 	stored, err := set.usable(code)
 	if err != nil {
 		return nil, err
 	}
-	body, err := decodeObject[W](stored.body)
-	if err != nil {
-		return nil, &Error{
-			Operation: signalOperation(code), StatusCode: http.StatusOK, RequestID: set.requestID,
-			Description: "the body of the signal is not a JSON object",
-		}
+	if !stored.body.IsObject() {
+		return nil, set.unreadable(code)
 	}
-	return build(body, stored.meta), nil
+	return build(stored.body, stored.meta), nil
+}
+
+// readSignalInto makes a T of the body of a signal that is decoded into a W.
+func readSignalInto[W, T any](set *signalSet, code signals.Code, build func(*W, SignalMeta) *T) (*T, error) {
+	return readSignal(set, code, func(body lenient.Value, m SignalMeta) *T {
+		w := new(W)
+		_ = json.Unmarshal(body, w) // an object, and the fields of W are lenient: cannot fail
+		return build(w, m)
+	})
+}
+
+func (set *signalSet) unreadable(code signals.Code) error {
+	return &Error{
+		Operation: signalOperation(code), StatusCode: http.StatusOK, RequestID: set.requestID,
+		Description: "the body of the signal is not a JSON object",
+	}
 }
 
 // What a tire can hold, in kPa: 10 kPa is flat, and no truck's has 20 bar.

@@ -2,7 +2,6 @@ package smartcar
 
 import (
 	"cmp"
-	"encoding/json"
 	"strings"
 
 	"github.com/seed-498a1bc4/smartcar/internal/lenient"
@@ -12,46 +11,33 @@ import (
 // The plain shapes of signals, as the generated accessors use them.
 
 func numberSignal(set *signalSet, code signals.Code) (*NumberSignal, error) {
-	type body struct {
-		Value lenient.Float  `json:"value"`
-		Unit  lenient.String `json:"unit"`
-	}
-	return readSignal(set, code, func(w *body, m SignalMeta) *NumberSignal {
-		return &NumberSignal{SignalMeta: m, Value: w.Value.Value, Unit: unit(w.Unit, documentedUnit(code))}
+	return readSignal(set, code, func(body lenient.Value, m SignalMeta) *NumberSignal {
+		var value, named lenient.Value
+		body.Read(lenient.Field{Name: "value", To: &value}, lenient.Field{Name: "unit", To: &named})
+		return &NumberSignal{SignalMeta: m, Value: value.Float(), Unit: unitOf(named, documentedUnit(code))}
 	})
 }
 
 func boolSignal(set *signalSet, code signals.Code) (*BoolSignal, error) {
-	type body struct {
-		Value  lenient.Bool `json:"value"`
-		IsOpen lenient.Bool `json:"isOpen"` // of the flap of a charge port, as one client reads it
-	}
-	return readSignal(set, code, func(w *body, m SignalMeta) *BoolSignal {
-		return &BoolSignal{SignalMeta: m, Value: cmp.Or(w.Value.Value, w.IsOpen.Value)}
+	return readSignal(set, code, func(body lenient.Value, m SignalMeta) *BoolSignal {
+		var value, isOpen lenient.Value // isOpen: of the flap of a charge port, as one client reads it
+		body.Read(lenient.Field{Name: "value", To: &value}, lenient.Field{Name: "isOpen", To: &isOpen})
+		return &BoolSignal{SignalMeta: m, Value: cmp.Or(value.Bool(), isOpen.Bool())}
 	})
 }
 
-type textBodyV3 struct {
-	Value json.RawMessage `json:"value"`
-}
-
-// text is nil for null, a list and an object, but not for an empty text.
-func (w *textBodyV3) text() *string {
-	if isNull(w.Value) || w.Value[0] == '{' || w.Value[0] == '[' {
-		return nil
-	}
-	var s lenient.String
-	_ = s.UnmarshalJSON(w.Value)
-	return new(string(s))
-}
-
 func textSignal(set *signalSet, code signals.Code) (*TextSignal, error) {
-	return readSignal(set, code, func(w *textBodyV3, m SignalMeta) *TextSignal {
-		value := w.text()
-		if value != nil && code != signals.VehicleIdentificationNickname && isNoWord(*value) {
-			value = nil
+	return readSignal(set, code, func(body lenient.Value, m SignalMeta) *TextSignal {
+		value := body.Get("value")
+		t := &TextSignal{SignalMeta: m}
+		if value.IsNull() || value.IsObject() || value.IsList() {
+			return t
 		}
-		return &TextSignal{SignalMeta: m, Value: value}
+		text := value.Text() // may be empty
+		if code == signals.VehicleIdentificationNickname || !isNoWord(text) {
+			t.Value = &text
+		}
+		return t
 	})
 }
 
@@ -69,14 +55,12 @@ func wordSignal(set *signalSet, code signals.Code) (*TextSignal, error) {
 }
 
 func listSignal(set *signalSet, code signals.Code) (*ListSignal, error) {
-	type body struct {
-		Values lenient.List[lenient.String] `json:"values"`
-	}
-	return readSignal(set, code, func(w *body, m SignalMeta) *ListSignal {
-		r := &ListSignal{SignalMeta: m, Values: make([]string, 0, len(w.Values))}
-		for _, v := range w.Values {
-			if v != "" {
-				r.Values = append(r.Values, string(v))
+	return readSignal(set, code, func(body lenient.Value, m SignalMeta) *ListSignal {
+		values := body.Get("values")
+		r := &ListSignal{SignalMeta: m, Values: make([]string, 0, values.Len())}
+		for v := range values.Elements() {
+			if text := v.Text(); text != "" {
+				r.Values = append(r.Values, text)
 			}
 		}
 		return r
@@ -84,12 +68,10 @@ func listSignal(set *signalSet, code signals.Code) (*ListSignal, error) {
 }
 
 func diagnosticSignal(set *signalSet, code signals.Code) (*DiagnosticSignal, error) {
-	type body struct {
-		Status      lenient.String `json:"status"`
-		Description lenient.String `json:"description"`
-	}
-	return readSignal(set, code, func(w *body, m SignalMeta) *DiagnosticSignal {
-		return &DiagnosticSignal{SignalMeta: m, State: enum(w.Status), Description: string(w.Description)}
+	return readSignal(set, code, func(body lenient.Value, m SignalMeta) *DiagnosticSignal {
+		var status, description lenient.Value
+		body.Read(lenient.Field{Name: "status", To: &status}, lenient.Field{Name: "description", To: &description})
+		return &DiagnosticSignal{SignalMeta: m, State: word(status), Description: description.Text()}
 	})
 }
 
@@ -100,7 +82,7 @@ func troubleCodesSignal(set *signalSet, code signals.Code) (*TroubleCodesSignal,
 			Timestamp lenient.Time   `json:"timestamp"`
 		}] `json:"values"`
 	}
-	return readSignal(set, code, func(w *body, m SignalMeta) *TroubleCodesSignal {
+	return readSignalInto(set, code, func(w *body, m SignalMeta) *TroubleCodesSignal {
 		r := &TroubleCodesSignal{SignalMeta: m, Codes: make([]TroubleCode, 0, len(w.Values))}
 		for _, v := range w.Values {
 			r.Codes = append(r.Codes, TroubleCode{Code: string(v.Code), At: v.Timestamp.Time})
@@ -110,13 +92,12 @@ func troubleCodesSignal(set *signalSet, code signals.Code) (*TroubleCodesSignal,
 }
 
 func closureSignal(set *signalSet, code signals.Code) (*ClosureSignal, error) {
-	type body struct {
-		IsOpen   lenient.Bool `json:"isOpen"`
-		Value    lenient.Bool `json:"value"` // as other signals have it
-		IsLocked lenient.Bool `json:"isLocked"`
-	}
-	return readSignal(set, code, func(w *body, m SignalMeta) *ClosureSignal {
-		return &ClosureSignal{SignalMeta: m, Open: cmp.Or(w.IsOpen.Value, w.Value.Value), Locked: w.IsLocked.Value}
+	return readSignal(set, code, func(body lenient.Value, m SignalMeta) *ClosureSignal {
+		var isOpen, value, isLocked lenient.Value // value: as other signals have it
+		body.Read(
+			lenient.Field{Name: "isOpen", To: &isOpen}, lenient.Field{Name: "value", To: &value}, lenient.Field{Name: "isLocked", To: &isLocked},
+		)
+		return &ClosureSignal{SignalMeta: m, Open: cmp.Or(isOpen.Bool(), value.Bool()), Locked: isLocked.Bool()}
 	})
 }
 
@@ -154,7 +135,7 @@ func closuresSignal(set *signalSet, code signals.Code) (*ClosuresSignal, error) 
 		Doors   lenient.List[closureStateV3] `json:"doors"` // in examples of the specification
 		Windows lenient.List[closureStateV3] `json:"windows"`
 	}
-	return readSignal(set, code, func(w *body, m SignalMeta) *ClosuresSignal {
+	return readSignalInto(set, code, func(w *body, m SignalMeta) *ClosuresSignal {
 		r := &ClosuresSignal{SignalMeta: m, Rows: int(w.RowCount), Columns: int(w.ColumnCount)}
 		for _, list := range []lenient.List[closureStateV3]{w.Values, w.Doors, w.Windows} {
 			for _, v := range list {
@@ -176,7 +157,7 @@ func tiresSignal(set *signalSet, code signals.Code) (*TiresSignal, error) {
 		Values lenient.List[tire] `json:"values"`
 		Unit   lenient.String     `json:"unit"`
 	}
-	return readSignal(set, code, func(w *body, m SignalMeta) *TiresSignal {
+	return readSignalInto(set, code, func(w *body, m SignalMeta) *TiresSignal {
 		r := &TiresSignal{SignalMeta: m, Rows: int(w.RowCount), Columns: int(w.ColumnCount), Unit: unit(w.Unit, documentedUnit(code))}
 		for _, v := range w.Values {
 			row, column := v.position()
@@ -188,28 +169,24 @@ func tiresSignal(set *signalSet, code signals.Code) (*TiresSignal, error) {
 }
 
 func locationSignal(set *signalSet, code signals.Code) (*LocationSignal, error) {
-	type body struct {
-		Latitude  lenient.Float  `json:"latitude"`
-		Longitude lenient.Float  `json:"longitude"`
-		Heading   lenient.Float  `json:"heading"`
-		Direction lenient.String `json:"direction"`
-		Type      lenient.String `json:"locationType"`
-	}
-	return readSignal(set, code, func(w *body, m SignalMeta) *LocationSignal {
+	return readSignal(set, code, func(body lenient.Value, m SignalMeta) *LocationSignal {
+		var latitude, longitude, heading, direction, kind lenient.Value
+		body.Read(
+			lenient.Field{Name: "latitude", To: &latitude}, lenient.Field{Name: "longitude", To: &longitude},
+			lenient.Field{Name: "heading", To: &heading}, lenient.Field{Name: "direction", To: &direction}, lenient.Field{Name: "locationType", To: &kind},
+		)
 		return &LocationSignal{
-			SignalMeta: m, Latitude: w.Latitude.Value, Longitude: w.Longitude.Value, Heading: w.Heading.Value,
-			Direction: enum(w.Direction), Type: enum(w.Type),
+			SignalMeta: m, Latitude: latitude.Float(), Longitude: longitude.Float(), Heading: heading.Float(),
+			Direction: word(direction), Type: word(kind),
 		}
 	})
 }
 
 func driveModeSignal(set *signalSet, code signals.Code) (*DriveModeSignal, error) {
-	type body struct {
-		Canonical lenient.String `json:"canonical"`
-		OEMName   lenient.String `json:"oemDisplayName"`
-	}
-	return readSignal(set, code, func(w *body, m SignalMeta) *DriveModeSignal {
-		return &DriveModeSignal{SignalMeta: m, Canonical: enum(w.Canonical), OEMName: string(w.OEMName)}
+	return readSignal(set, code, func(body lenient.Value, m SignalMeta) *DriveModeSignal {
+		var canonical, name lenient.Value
+		body.Read(lenient.Field{Name: "canonical", To: &canonical}, lenient.Field{Name: "oemDisplayName", To: &name})
+		return &DriveModeSignal{SignalMeta: m, Canonical: word(canonical), OEMName: name.Text()}
 	})
 }
 
@@ -223,7 +200,7 @@ func rangeSignal(set *signalSet, code signals.Code) (*RangeSignal, error) {
 			Value lenient.Float  `json:"value"`
 		}] `json:"additionalValues"`
 	}
-	return readSignal(set, code, func(w *body, m SignalMeta) *RangeSignal {
+	return readSignalInto(set, code, func(w *body, m SignalMeta) *RangeSignal {
 		r := &RangeSignal{SignalMeta: m, Value: w.Value.Value, Type: enum(w.Type), Unit: unit(w.Unit, documentedUnit(code))}
 		for _, v := range w.Additional {
 			r.Additional = append(r.Additional, RangeEstimate{Type: enum(v.Type), Value: v.Value.Value})
@@ -242,7 +219,7 @@ func nominalCapacitySignal(set *signalSet, code signals.Code) (*NominalCapacityS
 			Description lenient.String `json:"description"`
 		}] `json:"availableCapacities"`
 	}
-	return readSignal(set, code, func(w *body, m SignalMeta) *NominalCapacitySignal {
+	return readSignalInto(set, code, func(w *body, m SignalMeta) *NominalCapacitySignal {
 		r := &NominalCapacitySignal{SignalMeta: m, Capacity: w.Capacity.Value, Source: enum(w.Source), Unit: unit(w.Unit, documentedUnit(code))}
 		for _, v := range w.Available {
 			r.Available = append(r.Available, CapacityOption{Capacity: v.Capacity.Value, Description: string(v.Description)})
@@ -315,7 +292,7 @@ func chargeLimitsSignal(set *signalSet, code signals.Code) (*ChargeLimitsSignal,
 		Active lenient.Float  `json:"activeLimit"`
 		Unit   lenient.String `json:"unit"`
 	}
-	return readSignal(set, code, func(w *body, m SignalMeta) *ChargeLimitsSignal {
+	return readSignalInto(set, code, func(w *body, m SignalMeta) *ChargeLimitsSignal {
 		r := &ChargeLimitsSignal{SignalMeta: m, Active: w.Active.Value, Unit: unit(w.Unit, documentedUnit(code))}
 		for _, v := range w.Values {
 			r.Limits = append(r.Limits, ChargeLimitRule{Type: enum(v.Type), Limit: v.Limit.Value, Condition: chargeCondition(v.Condition)})
@@ -360,7 +337,7 @@ func chargeRecordsSignal(set *signalSet, code signals.Code) (*ChargeRecordsSigna
 	type body struct {
 		Values lenient.List[chargeRecordV3] `json:"values"`
 	}
-	return readSignal(set, code, func(w *body, m SignalMeta) *ChargeRecordsSignal {
+	return readSignalInto(set, code, func(w *body, m SignalMeta) *ChargeRecordsSignal {
 		r := &ChargeRecordsSignal{SignalMeta: m, Records: make([]ChargeRecord, 0, len(w.Values))}
 		for _, v := range w.Values {
 			r.Records = append(r.Records, v.record())
@@ -411,7 +388,7 @@ func chargeTimersSignal(set *signalSet, code signals.Code) (*ChargeTimersSignal,
 	type body struct {
 		Values lenient.List[chargeTimerV3] `json:"values"`
 	}
-	return readSignal(set, code, func(w *body, m SignalMeta) *ChargeTimersSignal {
+	return readSignalInto(set, code, func(w *body, m SignalMeta) *ChargeTimersSignal {
 		r := &ChargeTimersSignal{SignalMeta: m, Timers: make([]ChargeTimer, 0, len(w.Values))}
 		for _, v := range w.Values {
 			r.Timers = append(r.Timers, v.timer())
@@ -455,7 +432,7 @@ func serviceRecordsSignal(set *signalSet, code signals.Code) (*ServiceRecordsSig
 	type body struct {
 		Values lenient.List[serviceRecordV3] `json:"values"`
 	}
-	return readSignal(set, code, func(w *body, m SignalMeta) *ServiceRecordsSignal {
+	return readSignalInto(set, code, func(w *body, m SignalMeta) *ServiceRecordsSignal {
 		r := &ServiceRecordsSignal{SignalMeta: m, Records: make([]ServiceRecord, 0, len(w.Values))}
 		for _, v := range w.Values {
 			r.Records = append(r.Records, v.record())

@@ -6,6 +6,7 @@ import (
 	"io"
 	"iter"
 	"log/slog"
+	"sync/atomic"
 )
 
 // A Snapshot is the answer to many reads in one request: for each operation a
@@ -13,7 +14,17 @@ import (
 // safe for concurrent use.
 type Snapshot struct {
 	wire  wire
-	parts func() []part // a function, so that no verb of fmt prints them
+	parts func() []part    // a function, so that no verb of fmt prints them
+	taken func(i int) bool // reports whether the result of a part was handed out before
+}
+
+// newSnapshot takes parts whose results nobody else has.
+func newSnapshot(w wire, parts []part) *Snapshot {
+	taken := make([]atomic.Bool, len(parts))
+	return &Snapshot{
+		wire: w, parts: func() []part { return parts },
+		taken: func(i int) bool { return taken[i].Swap(true) },
+	}
 }
 
 // Operations yields what was asked for, with the error each met, if any.
@@ -63,7 +74,7 @@ func (s *Snapshot) MarshalJSON() ([]byte, error) {
 		case *permissionsV2:
 			out.Results[op] = value.list()
 		case *Signals:
-			out.Results[op] = p.body
+			out.Results[op] = p.json()
 		default:
 			out.Results[op] = value
 		}
@@ -80,9 +91,13 @@ func (s *Snapshot) all() []part {
 
 // reading returns the part of one operation, decoded.
 func (s *Snapshot) reading(op Operation) (part, error) {
-	for _, p := range s.all() {
-		if p.op.name == op {
-			p.value = nil
+	parts := s.all()
+	for i := range parts {
+		if parts[i].op.name == op {
+			p := parts[i]
+			if s.taken(i) {
+				p.value = nil // each caller may change what it gets
+			}
 			return decoded(s.wire, p)
 		}
 	}

@@ -336,20 +336,17 @@ type signalRefV3 struct{ code, name, group string }
 
 // UnmarshalJSON never fails.
 func (s *signalRefV3) UnmarshalJSON(b []byte) error {
-	*s = signalRefV3{}
-	var w struct {
-		Code  lenient.String `json:"code"`
-		Name  lenient.String `json:"name"`
-		Group lenient.String `json:"group"`
-	}
-	if isObject(b) && json.Unmarshal(b, &w) == nil {
-		*s = signalRefV3{string(w.Code), string(w.Name), string(w.Group)}
-		return nil
-	}
-	var text lenient.String
-	_ = text.UnmarshalJSON(b)
-	s.code = string(text)
+	*s = readSignalRef(b)
 	return nil
+}
+
+func readSignalRef(v lenient.Value) signalRefV3 {
+	if !v.IsObject() {
+		return signalRefV3{code: v.Text()}
+	}
+	var code, name, group lenient.Value
+	v.Read(lenient.Field{Name: "code", To: &code}, lenient.Field{Name: "name", To: &name}, lenient.Field{Name: "group", To: &group})
+	return signalRefV3{code.Text(), name.Text(), group.Text()}
 }
 
 // signalCode is the code, or what it is made of: group and name, which were sent

@@ -47,10 +47,13 @@ func (u *User) ready(ctx context.Context) error {
 }
 
 func (u *User) vehicle(id, grant string) *Vehicle {
+	// Escaping keeps the id one segment, whatever is in it. The URL, the key and the id
+	// are parts of one text: a list of cars is long.
+	text := u.core.api + "/vehicles/" + url.PathEscape(id) + carKeyPrefix + id
+	base, key := text[:len(text)-len(carKeyPrefix)-len(id)], text[len(text)-len(carKeyPrefix)-len(id):]
 	return &Vehicle{
-		core: u.core, car: newCarRef(u.id, id), grantID: grant, wrong: validateID("vehicle id", id),
-		// Escaping keeps the id one segment, whatever is in it.
-		base: u.core.api + "/vehicles/" + url.PathEscape(id),
+		core: u.core, car: carRef{user: u.id, id: key[len(carKeyPrefix):], key: key}, base: base,
+		grantID: grant, wrong: validateID("vehicle id", id),
 	}
 }
 
@@ -261,7 +264,7 @@ func (m *mover) page(ctx context.Context) error {
 	}
 	fresh := false
 	for i := range page.Data {
-		c := page.Data[i].connection()
+		c := page.Data[i].Connection
 		fresh = m.add(c) || c.ID != "" && !m.shown[c.ID] || fresh
 		m.shown[c.ID] = true
 	}

@@ -104,7 +104,7 @@ func (v *Vehicle) ServiceHistory(ctx context.Context, from, to time.Time) (*Serv
 		return nil, argumentError("ServiceHistory to", "lies before from")
 	}
 	if v != nil && v.core != nil && v.core.opts.api == V3 { // v3 takes no period: the records are filtered here
-		r, err := readingAs[ServiceHistoryReading](v.decoded(v.read(ctx, ServiceHistory, nil, nil)))
+		r, err := readingAs[ServiceHistoryReading](v.decoded(ctx, ServiceHistory, nil))
 		if err == nil {
 			r.Records = slices.DeleteFunc(r.Records, func(s ServiceRecord) bool {
 				date := s.Date.Format(time.DateOnly)
@@ -120,7 +120,7 @@ func (v *Vehicle) ServiceHistory(ctx context.Context, from, to time.Time) (*Serv
 	if !to.IsZero() {
 		query.Set("end_date", to.Format(time.DateOnly))
 	}
-	return readingAs[ServiceHistoryReading](v.decoded(v.read(ctx, ServiceHistory, nil, query)))
+	return readingAs[ServiceHistoryReading](v.decoded(ctx, ServiceHistory, query))
 }
 
 // Permissions lists what the owner granted to the application for this car.
@@ -138,7 +138,7 @@ func (v *Vehicle) Permissions(ctx context.Context) ([]string, error) {
 //
 // https://smartcar.com/docs/api-reference/list-signals
 func (v *Vehicle) Signals(ctx context.Context) (*Signals, error) {
-	return readingAs[Signals](v.decoded(v.read(ctx, AllSignals, nil, nil)))
+	return readingAs[Signals](v.decoded(ctx, AllSignals, nil))
 }
 
 // Signal reads one signal, documented or not, as a set that holds just it. It
@@ -183,7 +183,7 @@ func (v *Vehicle) Snapshot(ctx context.Context, want ...Operation) (*Snapshot, e
 	if err != nil {
 		return nil, err
 	}
-	return &Snapshot{wire: v.core.wire, parts: func() []part { return parts }}, nil
+	return newSnapshot(v.core.wire, parts), nil
 }
 
 // readsOf returns the rows of reads, each once.
@@ -329,8 +329,16 @@ func (v *Vehicle) unauthorized(ctx context.Context, op Operation) (*request, err
 	}, nil
 }
 
-// decoded returns the first of the parts that were read, with its typed result.
-func (v *Vehicle) decoded(parts []part, err error) (part, error) {
+// decoded reads one operation and returns the answer with its typed result.
+func (v *Vehicle) decoded(ctx context.Context, op Operation, query url.Values) (part, error) {
+	if v != nil && v.core != nil && ctx != nil && query == nil {
+		if k, ok := v.core.answers.vehicles.Get(v.car.id); ok && (v.opts.maxAge > 0 || !k.plain.Load()) {
+			if p, ok := v.keptReading(k, op); ok {
+				return p, nil
+			}
+		}
+	}
+	parts, err := v.read(ctx, op, nil, query)
 	if err != nil {
 		return part{}, err
 	}
@@ -348,7 +356,7 @@ func decoded(w wire, p part) (part, error) {
 	}
 	if p.value == nil {
 		var err error
-		if p.value, err = w.decode(p.op, p.body, p.meta.UnitSystem); err != nil {
+		if p.value, err = p.decode(w); err != nil {
 			return part{}, &Error{Operation: p.op.name, StatusCode: http.StatusOK, RequestID: p.meta.RequestID, Err: err}
 		}
 		p.value.setMeta(p.meta)

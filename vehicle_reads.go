@@ -36,14 +36,14 @@ const (
 //
 // https://smartcar.com/docs/api-reference/get-vehicle-info
 func (v *Vehicle) Attributes(ctx context.Context) (*AttributesReading, error) {
-	return readingAs[AttributesReading](v.decoded(v.read(ctx, Attributes, nil, nil)))
+	return readingAs[AttributesReading](v.decoded(ctx, Attributes, nil))
 }
 
 // VIN reads the vehicle identification number. Permission: read_vin.
 //
 // https://smartcar.com/docs/api-reference/get-vin
 func (v *Vehicle) VIN(ctx context.Context) (*VINReading, error) {
-	return readingAs[VINReading](v.decoded(v.read(ctx, VIN, nil, nil)))
+	return readingAs[VINReading](v.decoded(ctx, VIN, nil))
 }
 
 // Odometer reads the distance driven, in km or miles. Permission:
@@ -51,14 +51,14 @@ func (v *Vehicle) VIN(ctx context.Context) (*VINReading, error) {
 //
 // https://smartcar.com/docs/api-reference/get-odometer
 func (v *Vehicle) Odometer(ctx context.Context) (*OdometerReading, error) {
-	return readingAs[OdometerReading](v.decoded(v.read(ctx, Odometer, nil, nil)))
+	return readingAs[OdometerReading](v.decoded(ctx, Odometer, nil))
 }
 
 // Location reads where the car is, in degrees. Permission: read_location.
 //
 // https://smartcar.com/docs/api-reference/get-location
 func (v *Vehicle) Location(ctx context.Context) (*LocationReading, error) {
-	return readingAs[LocationReading](v.decoded(v.read(ctx, Location, nil, nil)))
+	return readingAs[LocationReading](v.decoded(ctx, Location, nil))
 }
 
 // Fuel reads the state of the tank, in liters or US gallons and from 0 to 100,
@@ -66,7 +66,7 @@ func (v *Vehicle) Location(ctx context.Context) (*LocationReading, error) {
 //
 // https://smartcar.com/docs/api-reference/get-fuel-tank
 func (v *Vehicle) Fuel(ctx context.Context) (*FuelReading, error) {
-	return readingAs[FuelReading](v.decoded(v.read(ctx, Fuel, nil, nil)))
+	return readingAs[FuelReading](v.decoded(ctx, Fuel, nil))
 }
 
 // Battery reads the state of charge, from 0 to 100, and the range, in km or
@@ -74,7 +74,7 @@ func (v *Vehicle) Fuel(ctx context.Context) (*FuelReading, error) {
 //
 // https://smartcar.com/docs/api-reference/evs/get-battery-level
 func (v *Vehicle) Battery(ctx context.Context) (*BatteryReading, error) {
-	return readingAs[BatteryReading](v.decoded(v.read(ctx, Battery, nil, nil)))
+	return readingAs[BatteryReading](v.decoded(ctx, Battery, nil))
 }
 
 // BatteryCapacity reads the battery's capacity, in kWh. Permission:
@@ -82,7 +82,7 @@ func (v *Vehicle) Battery(ctx context.Context) (*BatteryReading, error) {
 //
 // https://smartcar.com/docs/api-reference/evs/get-battery-capacity
 func (v *Vehicle) BatteryCapacity(ctx context.Context) (*BatteryCapacityReading, error) {
-	return readingAs[BatteryCapacityReading](v.decoded(v.read(ctx, BatteryCapacity, nil, nil)))
+	return readingAs[BatteryCapacityReading](v.decoded(ctx, BatteryCapacity, nil))
 }
 
 // NominalCapacity reads the rated capacity, in kWh; US and EU only. Permission:
@@ -90,7 +90,7 @@ func (v *Vehicle) BatteryCapacity(ctx context.Context) (*BatteryCapacityReading,
 //
 // https://smartcar.com/docs/api-reference/evs/get-nominal-capacity
 func (v *Vehicle) NominalCapacity(ctx context.Context) (*NominalCapacityReading, error) {
-	return readingAs[NominalCapacityReading](v.decoded(v.read(ctx, NominalCapacity, nil, nil)))
+	return readingAs[NominalCapacityReading](v.decoded(ctx, NominalCapacity, nil))
 }
 
 // Charge reads whether the car is plugged in and charging. Permission:
@@ -98,7 +98,7 @@ func (v *Vehicle) NominalCapacity(ctx context.Context) (*NominalCapacityReading,
 //
 // https://smartcar.com/docs/api-reference/evs/get-charge-status
 func (v *Vehicle) Charge(ctx context.Context) (*ChargeReading, error) {
-	return readingAs[ChargeReading](v.decoded(v.read(ctx, Charge, nil, nil)))
+	return readingAs[ChargeReading](v.decoded(ctx, Charge, nil))
 }
 
 // ChargeLimit reads how far the car will charge, from 0 to 100. Permission:
@@ -106,14 +106,14 @@ func (v *Vehicle) Charge(ctx context.Context) (*ChargeReading, error) {
 //
 // https://smartcar.com/docs/api-reference/evs/get-charge-limit
 func (v *Vehicle) ChargeLimit(ctx context.Context) (*ChargeLimitReading, error) {
-	return readingAs[ChargeLimitReading](v.decoded(v.read(ctx, ChargeLimit, nil, nil)))
+	return readingAs[ChargeLimitReading](v.decoded(ctx, ChargeLimit, nil))
 }
 
 // TirePressure reads the four tires, in kPa or psi. Permission: read_tires.
 //
 // https://smartcar.com/docs/api-reference/get-tire-pressure
 func (v *Vehicle) TirePressure(ctx context.Context) (*TirePressureReading, error) {
-	return readingAs[TirePressureReading](v.decoded(v.read(ctx, TirePressure, nil, nil)))
+	return readingAs[TirePressureReading](v.decoded(ctx, TirePressure, nil))
 }
 
 // EngineOil reads the oil's remaining life, from 0 to 100. Permission:
@@ -121,21 +121,21 @@ func (v *Vehicle) TirePressure(ctx context.Context) (*TirePressureReading, error
 //
 // https://smartcar.com/docs/api-reference/get-engine-oil-life
 func (v *Vehicle) EngineOil(ctx context.Context) (*EngineOilReading, error) {
-	return readingAs[EngineOilReading](v.decoded(v.read(ctx, EngineOil, nil, nil)))
+	return readingAs[EngineOilReading](v.decoded(ctx, EngineOil, nil))
 }
 
 // LockStatus reads what is locked and what is open. Permission: read_security.
 //
 // https://smartcar.com/docs/api-reference/get-lock-status
 func (v *Vehicle) LockStatus(ctx context.Context) (*LockStatusReading, error) {
-	return readingAs[LockStatusReading](v.decoded(v.read(ctx, LockStatus, nil, nil)))
+	return readingAs[LockStatusReading](v.decoded(ctx, LockStatus, nil))
 }
 
 // SystemStatus reads the car's own diagnosis. Permission: read_diagnostics.
 //
 // https://smartcar.com/docs/api-reference/get-system-status
 func (v *Vehicle) SystemStatus(ctx context.Context) (*SystemStatusReading, error) {
-	return readingAs[SystemStatusReading](v.decoded(v.read(ctx, SystemStatus, nil, nil)))
+	return readingAs[SystemStatusReading](v.decoded(ctx, SystemStatus, nil))
 }
 
 // TroubleCodes reads the active diagnostic trouble codes. Permission:
@@ -143,7 +143,7 @@ func (v *Vehicle) SystemStatus(ctx context.Context) (*SystemStatusReading, error
 //
 // https://smartcar.com/docs/api-reference/get-dtcs
 func (v *Vehicle) TroubleCodes(ctx context.Context) (*TroubleCodesReading, error) {
-	return readingAs[TroubleCodesReading](v.decoded(v.read(ctx, TroubleCodes, nil, nil)))
+	return readingAs[TroubleCodesReading](v.decoded(ctx, TroubleCodes, nil))
 }
 
 // TeslaStatus reads whether a Tesla sleeps, without waking it. Permission:
@@ -151,7 +151,7 @@ func (v *Vehicle) TroubleCodes(ctx context.Context) (*TroubleCodesReading, error
 //
 // https://smartcar.com/docs/api-reference/tesla/get-vehicle-status
 func (v *Vehicle) TeslaStatus(ctx context.Context) (*TeslaStatusReading, error) {
-	return readingAs[TeslaStatusReading](v.decoded(v.read(ctx, TeslaStatus, nil, nil)))
+	return readingAs[TeslaStatusReading](v.decoded(ctx, TeslaStatus, nil))
 }
 
 // TeslaAttributes reads a Tesla's build and software. Permission:
@@ -159,14 +159,14 @@ func (v *Vehicle) TeslaStatus(ctx context.Context) (*TeslaStatusReading, error) 
 //
 // https://smartcar.com/docs/api-reference/tesla/get-ext-vehicle-info
 func (v *Vehicle) TeslaAttributes(ctx context.Context) (*TeslaAttributesReading, error) {
-	return readingAs[TeslaAttributesReading](v.decoded(v.read(ctx, TeslaAttributes, nil, nil)))
+	return readingAs[TeslaAttributesReading](v.decoded(ctx, TeslaAttributes, nil))
 }
 
 // TeslaUserAccess reads what the connected Tesla account may do.
 //
 // https://smartcar.com/docs/api-reference/tesla/get-user-access
 func (v *Vehicle) TeslaUserAccess(ctx context.Context) (*TeslaUserAccessReading, error) {
-	return readingAs[TeslaUserAccessReading](v.decoded(v.read(ctx, TeslaUserAccess, nil, nil)))
+	return readingAs[TeslaUserAccessReading](v.decoded(ctx, TeslaUserAccess, nil))
 }
 
 // TeslaCharge reads how a Tesla charges: current, voltage, power, limit, energy
@@ -174,7 +174,7 @@ func (v *Vehicle) TeslaUserAccess(ctx context.Context) (*TeslaUserAccessReading,
 //
 // https://smartcar.com/docs/api-reference/tesla/get-charge
 func (v *Vehicle) TeslaCharge(ctx context.Context) (*TeslaChargeReading, error) {
-	return readingAs[TeslaChargeReading](v.decoded(v.read(ctx, TeslaCharge, nil, nil)))
+	return readingAs[TeslaChargeReading](v.decoded(ctx, TeslaCharge, nil))
 }
 
 // TeslaClimate reads whether a Tesla heats or cools its cabin, and the
@@ -183,7 +183,7 @@ func (v *Vehicle) TeslaCharge(ctx context.Context) (*TeslaChargeReading, error) 
 //
 // https://smartcar.com/docs/api-reference/signals/schema
 func (v *Vehicle) TeslaClimate(ctx context.Context) (*TeslaClimateReading, error) {
-	return readingAs[TeslaClimateReading](v.decoded(v.read(ctx, TeslaClimate, nil, nil)))
+	return readingAs[TeslaClimateReading](v.decoded(ctx, TeslaClimate, nil))
 }
 
 // Attributes returns what [Vehicle.Attributes] would.

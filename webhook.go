@@ -252,25 +252,25 @@ const verifyBytes = 4 << 10
 func (r *WebhookReceiver) receive(ctx context.Context, header http.Header, body []byte) ([]byte, error) {
 	now := r.core.opts.now()
 	if len(body) <= verifyBytes {
-		if e, err := ParseWebhookEvent(body, now); err == nil && e.Type == EventVerify {
-			return r.verify(e)
+		if w, err := openWebhook(body); err == nil && w.kind() == EventVerify {
+			return r.verify(&w)
 		}
 	}
 	if err := r.verifier.Verify(body, headerValue(header, headerSignature)); err != nil {
 		return nil, err
 	}
-	e, err := ParseWebhookEvent(body, now)
+	w, err := openWebhook(body)
 	if err != nil {
 		return nil, err
 	}
-	if e.Type == EventVerify {
-		return r.verify(e)
+	if w.kind() == EventVerify {
+		return r.verify(&w)
 	}
-	return []byte("{}"), r.once(ctx, e)
+	return []byte("{}"), r.once(ctx, w.key(body), func() *WebhookEvent { return w.event(body, now) })
 }
 
-func (r *WebhookReceiver) verify(e *WebhookEvent) ([]byte, error) {
-	proof, err := r.verifier.Challenge(e.challenge)
+func (r *WebhookReceiver) verify(w *webhookBody) ([]byte, error) {
+	proof, err := r.verifier.Challenge(w.challenge())
 	if err != nil {
 		return nil, err
 	}
@@ -291,22 +291,21 @@ var (
 	errWebhookBusy = errors.New("the event is being handled")
 )
 
-// webhookKey names an event in the store: by its id, or, since version 2.0 sends no
+// key names an event in the store: by its id, or, since version 2.0 sends no
 // id, by its bytes, which are the same in each delivery.
-func (e *WebhookEvent) webhookKey() string {
-	h := sha256.New()
-	h.Write([]byte(e.WebhookID + "\x00" + e.EventID + "\x00"))
-	if e.EventID == "" {
-		h.Write(e.raw())
+func (w *webhookBody) key(body []byte) string {
+	h, id := sha256.New(), w.id()
+	h.Write([]byte(w.webhook() + "\x00" + id + "\x00"))
+	if id == "" {
+		h.Write(body)
 	}
 	return "webhook/event/" + hex.EncodeToString(h.Sum(nil)[:16])
 }
 
-// once hands an event to the handler, unless that was done before. The event is
+// once reads an event and hands it to the handler, unless that was done before. The event is
 // marked as done only afterwards: if the process dies in the handler, the event is
 // handed over again.
-func (r *WebhookReceiver) once(ctx context.Context, e *WebhookEvent) error {
-	key := e.webhookKey()
+func (r *WebhookReceiver) once(ctx context.Context, key string, read func() *WebhookEvent) error {
 	claim, arrived, err := r.claim(ctx, key)
 	switch {
 	case errors.Is(err, errWebhookDone):
@@ -320,6 +319,7 @@ func (r *WebhookReceiver) once(ctx context.Context, e *WebhookEvent) error {
 			r.release(ctx, key, claim)
 		}
 	}()
+	e := read()
 	if err := r.core.learnEvent(ctx, e, arrived); err != nil {
 		return &WebhookError{Reason: WebhookStoreFailed, Err: err}
 	}

@@ -2,6 +2,7 @@ package smartcar
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -92,8 +93,7 @@ type WebhookEvent struct {
 	WebhookName   string
 	ApplicationID string
 
-	challenge string
-	raw       func() []byte // a function, so that no verb of fmt prints it
+	raw func() []byte // a function, so that no verb of fmt prints it
 }
 
 // Raw returns a copy of the body as it came, also of events of types that this
@@ -168,68 +168,96 @@ func (v WebhookVehicle) Format(f fmt.State, _ rune) {
 // the zero value; it fails only for what is no JSON object, with a
 // [*WebhookError] of [WebhookUnreadable] that quotes nothing.
 func ParseWebhookEvent(body []byte, receivedAt time.Time) (*WebhookEvent, error) {
-	w, err := decodeObject[webhookBody](body)
+	w, err := openWebhook(body)
 	if err != nil {
-		return nil, refusedWebhook(WebhookUnreadable)
+		return nil, err
 	}
-	e := &WebhookEvent{ReceivedAt: receivedAt.UTC()}
-	if w.EventName != "" && w.EventType == "" {
+	return w.event(body, receivedAt), nil
+}
+
+// webhookBody is an event that is still to be read, of either version.
+type webhookBody struct {
+	// Of version 4.0.
+	eventID, eventType, data, meta lenient.Value
+	vehicleID                      lenient.Value // as documented; real deliveries have none
+	triggers                       lenient.Value // as seen in real deliveries
+	// Of version 2.0.
+	version, webhookID, eventName, mode, payload lenient.Value
+}
+
+// openWebhook reads of an event what says what it is.
+func openWebhook(body []byte) (w webhookBody, err error) {
+	object, _ := lenient.Parse(body)
+	if !object.IsObject() {
+		return w, refusedWebhook(WebhookUnreadable)
+	}
+	object.Read(
+		lenient.Field{Name: "eventId", To: &w.eventID}, lenient.Field{Name: "eventType", To: &w.eventType},
+		lenient.Field{Name: "vehicleId", To: &w.vehicleID}, lenient.Field{Name: "triggers", To: &w.triggers},
+		lenient.Field{Name: "data", To: &w.data}, lenient.Field{Name: "meta", To: &w.meta},
+		lenient.Field{Name: "version", To: &w.version}, lenient.Field{Name: "webhookId", To: &w.webhookID},
+		lenient.Field{Name: "eventName", To: &w.eventName}, lenient.Field{Name: "mode", To: &w.mode}, lenient.Field{Name: "payload", To: &w.payload},
+	)
+	return w, nil
+}
+
+func (w *webhookBody) isV2() bool { return w.eventName.HasText() && !w.eventType.HasText() }
+
+// kind is the type of the event.
+func (w *webhookBody) kind() EventType {
+	switch based := w.payload.Get("eventType"); {
+	case !w.isV2():
+		return EventType(word(w.eventType))
+	case w.isScheduled():
+		return EventScheduled
+	case based.HasText(): // the type of an eventBased payload
+		return EventType(word(based))
+	}
+	return EventType(word(w.eventName))
+}
+
+// isScheduled: webhooks of version 2.0 spell [EventScheduled] otherwise.
+func (w *webhookBody) isScheduled() bool { return word(w.eventName) == "SCHEDULE" }
+
+// id is what tells the event from others, and is the same in each delivery. Webhooks
+// of version 2.0 send none with readings.
+func (w *webhookBody) id() string {
+	if w.isV2() {
+		return w.payload.Get("eventId").Text()
+	}
+	return w.eventID.Text()
+}
+
+func (w *webhookBody) webhook() string {
+	if w.isV2() {
+		return w.webhookID.Text()
+	}
+	return firstOf(w.meta.Get("webhookId"), w.webhookID)
+}
+
+func (w *webhookBody) challenge() string {
+	if w.isV2() {
+		return w.payload.Get("challenge").Text()
+	}
+	return w.data.Get("challenge").Text()
+}
+
+// event reads the whole event.
+func (w *webhookBody) event(body []byte, receivedAt time.Time) *WebhookEvent {
+	e := &WebhookEvent{
+		Type: w.kind(), EventID: w.id(), WebhookID: w.webhook(), ReceivedAt: receivedAt.UTC(),
+	}
+	if w.isV2() {
 		w.readV2(e)
 	} else {
 		w.readV4(e)
 	}
-	raw := append([]byte(nil), body...) // the caller's buffer may be used again
+	raw := bytes.Clone(body) // the caller's buffer may be used again
 	e.raw = func() []byte { return raw }
-	return e, nil
-}
-
-// webhookBody is the union of both versions.
-type webhookBody struct {
-	// Of version 4.0.
-	EventID   lenient.String              `json:"eventId"`
-	EventType lenient.String              `json:"eventType"`
-	VehicleID lenient.String              `json:"vehicleId"` // as documented; real deliveries have none
-	Triggers  json.RawMessage             `json:"triggers"`  // as seen in real deliveries
-	Data      lenient.Object[webhookData] `json:"data"`
-	Meta      lenient.Object[webhookMeta] `json:"meta"`
-	// Of version 2.0.
-	Version   lenient.String                 `json:"version"`
-	WebhookID lenient.String                 `json:"webhookId"`
-	EventName lenient.String                 `json:"eventName"`
-	Mode      lenient.String                 `json:"mode"`
-	Payload   lenient.Object[webhookPayload] `json:"payload"`
-}
-
-type webhookData struct {
-	Challenge lenient.String `json:"challenge"`
-	User      lenient.Object[struct {
-		ID         lenient.String `json:"id"`
-		ExternalID lenient.String `json:"externalId"`
-	}] `json:"user"`
-	Vehicle lenient.Object[struct {
-		ID lenient.String `json:"id"`
-		vehicleAttributesV3
-	}] `json:"vehicle"`
-	Signals  json.RawMessage               `json:"signals"`
-	Errors   lenient.List[json.RawMessage] `json:"errors"`
-	Triggers json.RawMessage               `json:"triggers"` // as documented
-}
-
-type webhookMeta struct {
-	Version       lenient.String `json:"version"`
-	WebhookID     lenient.String `json:"webhookId"`
-	WebhookName   lenient.String `json:"webhookName"`
-	ApplicationID lenient.String `json:"applicationId"`
-	DeliveryID    lenient.String `json:"deliveryId"`
-	DeliveredAt   lenient.Time   `json:"deliveredAt"`
-	Mode          lenient.String `json:"mode"`
-	SignalCount   lenient.Int    `json:"signalCount"`
-	Sequence      lenient.String `json:"sequence"`
+	return e
 }
 
 type webhookPayload struct {
-	Challenge lenient.String `json:"challenge"`
-	EventID   lenient.String `json:"eventId"`
 	VehicleID lenient.String `json:"vehicleId"`
 	EventType lenient.String `json:"eventType"`
 	EventTime lenient.Time   `json:"eventTime"`
@@ -242,29 +270,47 @@ type webhookPayload struct {
 }
 
 func (w *webhookBody) readV4(e *WebhookEvent) {
-	data, meta := w.Data.Value, w.Meta.Value
-	car := data.Vehicle.Value
-	e.Type, e.EventID, e.Version = EventType(enum(w.EventType)), string(w.EventID), firstOf(meta.Version, w.Version)
-	e.challenge = string(data.Challenge)
-	e.UserID, e.ExternalID = string(data.User.Value.ID), string(data.User.Value.ExternalID)
-	e.VehicleID = firstOf(car.ID, w.VehicleID)
-	e.Make, e.Model, e.Year, e.Powertrain = string(car.Make), string(car.Model), int(car.Year), string(car.Powertrain)
-	e.Mode = eventMode(strings.ToLower(string(car.Mode)), strings.ToLower(string(meta.Mode)))
-	e.WebhookID, e.WebhookName = firstOf(meta.WebhookID, w.WebhookID), string(meta.WebhookName)
-	e.ApplicationID, e.DeliveryID, e.DeliveredAt = string(meta.ApplicationID), string(meta.DeliveryID), meta.DeliveredAt.Time
-	e.Sequence = readSequence(meta.Sequence)
-	e.readTriggers(w.Triggers)
-	e.readTriggers(data.Triggers)
-	if len(data.Signals) > 0 && !isNull(data.Signals) {
-		e.Signals = decodeEventSignals(data.Signals, int(meta.SignalCount), e.ReceivedAt)
+	var user, car, signals, problems, triggers lenient.Value
+	w.data.Read(
+		lenient.Field{Name: "user", To: &user}, lenient.Field{Name: "vehicle", To: &car}, lenient.Field{Name: "signals", To: &signals},
+		lenient.Field{Name: "errors", To: &problems}, lenient.Field{Name: "triggers", To: &triggers}, // as documented
+	)
+	var version, webhookName, applicationID, deliveryID, deliveredAt, mode, signalCount, sequence lenient.Value
+	w.meta.Read(
+		lenient.Field{Name: "version", To: &version}, lenient.Field{Name: "webhookName", To: &webhookName},
+		lenient.Field{Name: "applicationId", To: &applicationID}, lenient.Field{Name: "deliveryId", To: &deliveryID},
+		lenient.Field{Name: "deliveredAt", To: &deliveredAt}, lenient.Field{Name: "mode", To: &mode},
+		lenient.Field{Name: "signalCount", To: &signalCount}, lenient.Field{Name: "sequence", To: &sequence},
+	)
+	e.Version, e.WebhookName = firstOf(version, w.version), webhookName.Text()
+	e.ApplicationID, e.DeliveryID, e.DeliveredAt = applicationID.Text(), deliveryID.Text(), deliveredAt.Time()
+	e.Sequence = readSequence(sequence.Text())
+	e.UserID, e.ExternalID = user.Get("id").Text(), user.Get("externalId").Text()
+	e.readCar(car, strings.ToLower(mode.Text()))
+	e.VehicleID = firstOf(car.Get("id"), w.vehicleID)
+	e.readTriggers(w.triggers)
+	e.readTriggers(triggers)
+	if !signals.IsNull() {
+		e.Signals = decodeEventSignals(signals, signalCount.Int(), e.ReceivedAt)
 		e.Signals.Meta.dateByNewest(e.Signals.content())
 		e.RecordedAt = e.Signals.RecordedAt
 	}
-	for _, raw := range data.Errors {
-		if isObject(raw) {
-			e.Errors = append(e.Errors, readEventError(raw, e.ReceivedAt))
+	for problem := range problems.Elements() {
+		if problem.IsObject() {
+			e.Errors = append(e.Errors, readEventError(problem, e.ReceivedAt))
 		}
 	}
+}
+
+// readCar takes data.vehicle; mode is that of the delivery.
+func (e *WebhookEvent) readCar(car lenient.Value, mode string) {
+	var maker, model, year, powertrain, own lenient.Value
+	car.Read(
+		lenient.Field{Name: "make", To: &maker}, lenient.Field{Name: "model", To: &model}, lenient.Field{Name: "year", To: &year},
+		lenient.Field{Name: "powertrainType", To: &powertrain}, lenient.Field{Name: "mode", To: &own},
+	)
+	e.Make, e.Model, e.Year, e.Powertrain = maker.Text(), model.Text(), year.Int(), powertrain.Text()
+	e.Mode = eventMode(strings.ToLower(own.Text()), mode)
 }
 
 // eventMode is the mode of the car, unless the delivery is a test: then it is test,
@@ -276,22 +322,22 @@ func eventMode(car, delivery string) string {
 	return car
 }
 
-func firstOf(texts ...lenient.String) string {
+func firstOf(texts ...lenient.Value) string {
 	for _, t := range texts {
-		if t != "" {
-			return string(t)
+		if t.HasText() {
+			return t.Text()
 		}
 	}
 	return ""
 }
 
 // readSequence takes whole numbers, however they are written.
-func readSequence(s lenient.String) int64 {
-	if n, err := strconv.ParseInt(string(s), 10, 64); err == nil {
+func readSequence(s string) int64 {
+	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
 		return max(n, 0)
 	}
 	const exact = 1 << 53 // above it, a float is no longer the number that was sent
-	if f, err := strconv.ParseFloat(string(s), 64); err == nil && f > 0 && f <= exact {
+	if f, err := strconv.ParseFloat(s, 64); err == nil && f > 0 && f <= exact {
 		return int64(f)
 	}
 	return 0
@@ -300,28 +346,16 @@ func readSequence(s lenient.String) int64 {
 const firstDelivery = "FIRST_DELIVERY"
 
 // readTriggers takes {type, signal: {code}} and {code}, or a bare text.
-func (e *WebhookEvent) readTriggers(raw json.RawMessage) {
-	var list lenient.List[json.RawMessage]
-	if len(raw) == 0 {
-		return
-	}
-	_ = list.UnmarshalJSON(raw)
-	for _, raw := range list {
-		var typed struct {
-			Type   lenient.String `json:"type"`
-			Signal signalRefV3    `json:"signal"`
-		}
-		var bare signalRefV3
-		_ = bare.UnmarshalJSON(raw)
-		if isObject(raw) {
-			_ = json.Unmarshal(raw, &typed)
-		}
-		code := typed.Signal.signalCode()
+func (e *WebhookEvent) readTriggers(list lenient.Value) {
+	for trigger := range list.Elements() {
+		var kind, signal lenient.Value
+		trigger.Read(lenient.Field{Name: "type", To: &kind}, lenient.Field{Name: "signal", To: &signal})
+		code := readSignalRef(signal).signalCode()
 		if code == "" {
-			code = bare.signalCode()
+			code = readSignalRef(trigger).signalCode()
 		}
 		switch {
-		case enum(typed.Type) == firstDelivery || strings.EqualFold(string(code), firstDelivery):
+		case word(kind) == firstDelivery || strings.EqualFold(string(code), firstDelivery):
 			e.FirstDelivery = true
 		case code != "":
 			e.Triggers = append(e.Triggers, code)
@@ -330,26 +364,27 @@ func (e *WebhookEvent) readTriggers(raw json.RawMessage) {
 }
 
 // readEventError reads an entry of data.errors, which keeps the names of v2.0.
-func readEventError(raw json.RawMessage, at time.Time) EventError {
-	var w struct {
-		State   lenient.String            `json:"state"`
-		Signals lenient.List[signalRefV3] `json:"signals"`
+func readEventError(problem lenient.Value, at time.Time) EventError {
+	e := EventError{
+		State: word(problem.Get("state")),
+		Err:   decodeError(opWebhookEvent, http.StatusOK, http.Header{}, problem, at),
 	}
-	_ = json.Unmarshal(raw, &w)
-	e := decodeError(opWebhookEvent, http.StatusOK, http.Header{}, raw, at)
-	return EventError{State: enum(w.State), Signals: signalCodes(w.Signals), Err: e}
+	for signal := range problem.Get("signals").Elements() {
+		if code := readSignalRef(signal).signalCode(); code != "" {
+			e.Signals = append(e.Signals, code)
+		}
+	}
+	return e
 }
 
 func (w *webhookBody) readV2(e *WebhookEvent) {
-	p := w.Payload.Value
-	e.Version, e.WebhookID, e.Mode = firstOf(w.Version, "2.0"), string(w.WebhookID), strings.ToLower(string(w.Mode))
-	e.Type, e.EventID, e.VehicleID = EventType(enum(w.EventName)), string(p.EventID), string(p.VehicleID)
-	e.challenge = string(p.Challenge)
-	switch {
-	case e.Type == "SCHEDULE":
-		e.Type = EventScheduled
-	case p.EventType != "": // the type of an eventBased payload
-		e.Type, e.OccurredAt, e.RecordedAt = EventType(enum(p.EventType)), p.EventTime.Time, p.EventTime.Time
+	var p webhookPayload
+	if w.payload.IsObject() {
+		_ = json.Unmarshal(w.payload, &p) // lenient: cannot fail
+	}
+	e.Version, e.Mode, e.VehicleID = cmp.Or(w.version.Text(), "2.0"), strings.ToLower(w.mode.Text()), string(p.VehicleID)
+	if p.EventType != "" && !w.isScheduled() {
+		e.OccurredAt, e.RecordedAt = p.EventTime.Time, p.EventTime.Time
 	}
 	for _, v := range p.Vehicles {
 		car := WebhookVehicle{VehicleID: string(v.VehicleID), RequestID: string(v.RequestID), Timestamp: v.Timestamp.Time}

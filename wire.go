@@ -2,6 +2,7 @@ package smartcar
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,7 +10,6 @@ import (
 	"math"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -73,8 +73,9 @@ type answer struct {
 	parts  []part         // of a read, in the order of its operations
 	result *CommandResult // of a typed command
 
-	observed observation // what a read showed beside what it was for
-	list     *signalSet  // of v3: the whole list of signals, nil if it is none
+	observed observation     // what a read showed beside what it was for
+	list     *signalSet      // of v3: the whole list of signals, nil if it is none
+	vehicle  json.RawMessage // of v3: the vehicle that the list includes, nil if none
 }
 
 // isNoContent reports that the answer is complete without a body.
@@ -84,9 +85,12 @@ func (a *answer) isNoContent() bool {
 
 // part is what an answer holds for one operation: a body or an error.
 type part struct {
-	op        *operation
-	body      json.RawMessage
-	value     reading // body decoded, with meta; nil for a kept part, which is decoded anew
+	op   *operation
+	body json.RawMessage
+	list *signalSet // of v3, in place of body: the signals that it is made of are in it
+	// value is decoded, with meta. That of a kept part is nil or an original that nobody
+	// else gets: callers get copies, see ownReading, or what is decoded anew.
+	value     reading
 	meta      Meta
 	err       *Error
 	callerErr error // what the caller gets: err explained, or why no request was sent
@@ -97,8 +101,17 @@ type part struct {
 	pushed   bool  // it came with a webhook event
 	sequence int64 // of that event, if it has one
 
-	connect uint64 // of a kept part: see answerRef
-	packed  []byte // of a kept part that is large: its body, see part.pack
+	connect uint64     // of a kept part: see answerRef
+	valueIn UnitSystem // of a kept part: the units of its value
+	packed  []byte     // of a kept part that is large: its body, see part.pack
+}
+
+// decode turns the part into its typed result.
+func (p *part) decode(w wire) (reading, error) {
+	if p.list != nil {
+		return p.op.decodeV3(nil, p.list, p.meta.UnitSystem)
+	}
+	return w.decode(p.op, p.body, p.meta.UnitSystem)
 }
 
 // UnitSystem of distances, volumes, pressures and temperatures.
@@ -258,34 +271,34 @@ const maxRetryAfter = 7 * 24 * time.Hour
 // errorBody is the union of every error shape: v2.0 flat, v1, OAuth, v3
 // errors[] entries, and per-signal errors.
 type errorBody struct {
-	Type        lenient.String  `json:"type"`
-	Code        lenient.String  `json:"code"`
-	Description lenient.String  `json:"description"`
-	Title       lenient.String  `json:"title"`
-	Message     lenient.String  `json:"message"`
-	DocURL      lenient.String  `json:"docURL"`
-	StatusCode  lenient.Int     `json:"statusCode"`
-	Status      lenient.Int     `json:"status"`
-	RequestID   lenient.String  `json:"requestId"`
-	Resolution  json.RawMessage `json:"resolution"`
-	UserMessage lenient.String  `json:"suggestedUserMessage"`
-	Detail      json.RawMessage `json:"detail"` // v2.0: a list of fields; v3: a text
-	Links       lenient.Object[struct {
-		About lenient.String `json:"about"`
-	}] `json:"links"`
+	kind, code, description, title, message, docURL, requestID, userMessage, links lenient.Value
+	statusCode, status, resolution                                                 lenient.Value
+	detail                                                                         lenient.Value // v2.0: a list of fields; v3: a text
 
-	Error            json.RawMessage               `json:"error"` // OAuth and v1: a text; v3: an object
-	ErrorDescription lenient.String                `json:"error_description"`
-	Errors           lenient.List[json.RawMessage] `json:"errors"`
+	problem      lenient.Value // OAuth and v1: a text; v3: an object
+	ofOAuth      lenient.Value // the description of an OAuth error
+	problemsOfV3 lenient.Value
+}
+
+func readError(v lenient.Value) (b errorBody) {
+	v.Read(
+		lenient.Field{Name: "type", To: &b.kind}, lenient.Field{Name: "code", To: &b.code}, lenient.Field{Name: "description", To: &b.description},
+		lenient.Field{Name: "title", To: &b.title}, lenient.Field{Name: "message", To: &b.message}, lenient.Field{Name: "docURL", To: &b.docURL},
+		lenient.Field{Name: "statusCode", To: &b.statusCode}, lenient.Field{Name: "status", To: &b.status}, lenient.Field{Name: "requestId", To: &b.requestID},
+		lenient.Field{Name: "resolution", To: &b.resolution}, lenient.Field{Name: "suggestedUserMessage", To: &b.userMessage},
+		lenient.Field{Name: "detail", To: &b.detail}, lenient.Field{Name: "links", To: &b.links}, lenient.Field{Name: "error", To: &b.problem},
+		lenient.Field{Name: "error_description", To: &b.ofOAuth}, lenient.Field{Name: "errors", To: &b.problemsOfV3},
+	)
+	return b
 }
 
 // decodeError reads an error answer of any shape. It always returns an error
 // with the status, even when the body says nothing.
 func decodeError(op Operation, status int, header http.Header, body []byte, now time.Time) *Error {
-	var parsed errorBody
 	var e *Error
-	if json.Unmarshal(body, &parsed) == nil {
-		e = parsed.innermost().toError()
+	if v, ok := lenient.Parse(body); ok && (v.IsObject() || v.IsNull()) {
+		b := readError(v)
+		e = b.innermost().toError()
 	} else {
 		e = &Error{Description: "the body is not JSON (" + mediaType(header) + ", " + strconv.Itoa(len(body)) + " bytes)"}
 	}
@@ -311,106 +324,94 @@ func errorInside(op Operation, status int, header http.Header, body []byte, now 
 	case !bytes.Contains(body, []byte(`"type"`)) && !bytes.Contains(body, []byte(`"error`)):
 		return nil
 	}
-	var beside struct {
-		Data       lenient.List[json.RawMessage]          `json:"data"`
-		Responses  lenient.List[json.RawMessage]          `json:"responses"`
-		Attributes lenient.Object[struct{}]               `json:"attributes"` // of a signal that stands alone
-		Body       lenient.Object[struct{}]               `json:"body"`       // the same
-		Error      json.RawMessage                        `json:"error"`
-		Errors     lenient.List[lenient.Object[struct{}]] `json:"errors"`
-	}
-	readable := json.Unmarshal(body, &beside) == nil
-	if !readable || len(beside.Data) > 0 || len(beside.Responses) > 0 || beside.Attributes.Present || beside.Body.Present {
+	v, _ := lenient.Parse(body)
+	// Attributes and body are those of a signal that stands alone.
+	var data, responses, attributes, content, problem, problems lenient.Value
+	v.Read(
+		lenient.Field{Name: "data", To: &data}, lenient.Field{Name: "responses", To: &responses}, lenient.Field{Name: "attributes", To: &attributes},
+		lenient.Field{Name: "body", To: &content}, lenient.Field{Name: "error", To: &problem}, lenient.Field{Name: "errors", To: &problems},
+	)
+	if v == nil || data.Len() > 0 || responses.Len() > 0 || attributes.IsObject() || content.IsObject() {
 		return nil
 	}
 	e := decodeError(op, status, header, body, now)
 	e.inside = true
 	said := e.Type != "" || e.Code != "" || e.Description != ""
-	listed := slices.ContainsFunc(beside.Errors, func(o lenient.Object[struct{}]) bool { return o.Present })
+	listed := firstObject(problems) != nil
 	typed := e.StatusCode >= 400 || e.notCarriedOut() || e.Type == typeServer || e.Type == typeUpstream
-	if said && (listed || isObject(beside.Error)) || e.Type != "" && typed || e.Type == "" && e.Code != "" && !isNull(beside.Error) {
+	if said && (listed || problem.IsObject()) || e.Type != "" && typed || e.Type == "" && e.Code != "" && !problem.IsNull() {
 		return e
+	}
+	return nil
+}
+
+// firstObject is the first element of a list that is an object.
+func firstObject(list lenient.Value) lenient.Value {
+	for element := range list.Elements() {
+		if element.IsObject() {
+			return element
+		}
 	}
 	return nil
 }
 
 // innermost steps into v3's {"errors":[...]} or {"error":{...}}, once: no
 // documented answer nests deeper.
-func (b errorBody) innermost() errorBody {
-	inner := b.Error
-	if i := slices.IndexFunc(b.Errors, isObject); i >= 0 {
-		inner = b.Errors[i]
+func (b *errorBody) innermost() *errorBody {
+	inner := b.problem
+	if first := firstObject(b.problemsOfV3); first != nil {
+		inner = first
 	}
-	var nested errorBody
-	if isObject(inner) && json.Unmarshal(inner, &nested) == nil {
-		return nested
+	if inner.IsObject() {
+		nested := readError(inner)
+		return &nested
 	}
 	return b
 }
 
-func (b errorBody) toError() *Error {
+func (b *errorBody) toError() *Error {
 	e := &Error{
-		StatusCode:           int(b.StatusCode),
-		Type:                 string(b.Type),
-		Code:                 string(b.Code),
-		DocURL:               string(b.DocURL),
-		RequestID:            string(b.RequestID),
-		SuggestedUserMessage: string(b.UserMessage),
+		StatusCode:           cmp.Or(b.statusCode.Int(), b.status.Int()),
+		Type:                 b.kind.Text(),
+		Code:                 b.code.Text(),
+		DocURL:               firstOf(b.docURL, b.links.Get("about")),
+		RequestID:            b.requestID.Text(),
+		SuggestedUserMessage: b.userMessage.Text(),
+		Resolution:           decodeResolution(b.resolution),
+		Detail:               decodeDetail(b.detail),
 	}
-	if e.StatusCode == 0 {
-		e.StatusCode = int(b.Status)
+	switch e.Description = b.description.Text(); {
+	case strings.Contains(strings.ToLower(e.Description), "deprecated"): // most likely the field itself
+		e.Description = firstOf(b.detail, b.ofOAuth, b.message, b.title, b.description)
+	case e.Description == "" || b.detail.HasText():
+		e.Description = firstOf(b.detail, b.description, b.ofOAuth, b.message, b.title)
 	}
-	if e.DocURL == "" {
-		e.DocURL = string(b.Links.Value.About)
-	}
-	e.Resolution = decodeResolution(b.Resolution)
-	e.Detail = decodeDetail(b.Detail)
-
-	var text lenient.String
-	_ = text.UnmarshalJSON(b.Detail)
-	said, late := b.Description, lenient.String("")
-	if strings.Contains(strings.ToLower(string(said)), "deprecated") { // most likely itself
-		said, late = "", said
-	}
-	for _, alternative := range []lenient.String{text, said, b.ErrorDescription, b.Message, b.Title, late} {
-		if e.Description == "" {
-			e.Description = string(alternative)
-		}
-	}
-	_ = text.UnmarshalJSON(b.Error)
-	if e.Type == "" && text != "" {
-		e.Code = string(text) // OAuth and v1 name the problem here
+	if e.Type == "" && b.problem.HasText() {
+		e.Code = b.problem.Text() // OAuth and v1 name the problem here
 	}
 	return e
 }
 
 // decodeResolution takes an object, a bare text or null.
-func decodeResolution(raw json.RawMessage) Resolution {
-	var o struct {
-		Type lenient.String `json:"type"`
-		URL  lenient.String `json:"url"`
+func decodeResolution(v lenient.Value) Resolution {
+	if !v.IsObject() {
+		return Resolution{Type: v.Text()}
 	}
-	if isObject(raw) {
-		_ = json.Unmarshal(raw, &o)
-		return Resolution{Type: string(o.Type), URL: string(o.URL)}
-	}
-	_ = o.Type.UnmarshalJSON(raw)
-	return Resolution{Type: string(o.Type)}
+	return Resolution{Type: v.Get("type").Text(), URL: v.Get("url").Text()}
 }
 
-func decodeDetail(raw json.RawMessage) []FieldProblem {
-	var list lenient.List[struct {
-		Field   lenient.List[lenient.String] `json:"field"`
-		Message lenient.String               `json:"message"`
-	}]
-	if len(raw) == 0 || raw[0] != '[' || json.Unmarshal(raw, &list) != nil {
+func decodeDetail(v lenient.Value) []FieldProblem {
+	if !v.IsList() {
 		return nil
 	}
-	problems := make([]FieldProblem, 0, len(list))
-	for _, d := range list {
-		p := FieldProblem{Message: string(d.Message)}
-		for _, f := range d.Field {
-			p.Field = append(p.Field, string(f))
+	problems := make([]FieldProblem, 0, v.Len())
+	for d := range v.Elements() {
+		if !d.IsObject() && !d.IsNull() {
+			continue
+		}
+		p := FieldProblem{Message: d.Get("message").Text()}
+		for f := range d.Get("field").Elements() {
+			p.Field = append(p.Field, f.Text())
 		}
 		problems = append(problems, p)
 	}
@@ -437,8 +438,10 @@ func parseRetryAfter(s string, now time.Time) time.Duration {
 	if s == "" {
 		return 0
 	}
-	if at, err := http.ParseTime(s); err == nil {
-		return clampRetryAfter(at.Sub(now))
+	if s[0] > '9' { // a date begins with a weekday; parsing what is none would cost errors
+		if at, err := http.ParseTime(s); err == nil {
+			return clampRetryAfter(at.Sub(now))
+		}
 	}
 	n, err := strconv.ParseFloat(s, 64)
 	if err != nil || math.IsNaN(n) || n <= 0 {

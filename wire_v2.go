@@ -181,17 +181,13 @@ func (g grantReach) listVehicles(ctx context.Context, userID, grant string) iter
 	return func(yield func(string, error) bool) {
 		seen := make(map[string]bool)
 		for offset := 0; ; {
-			page, err := getJSON[struct {
-				Paging   lenient.Object[pagingV2]     `json:"paging"`
-				Vehicles lenient.List[lenient.String] `json:"vehicles"`
-			}](ctx, g.sender, opVehicles, grantCredential{logins: g.accounts.logins, grant: grant, userID: userID}, "/vehicles", url.Values{"limit": {itoa(vehiclesPage)}, "offset": {itoa(offset)}}, "vehicles[text]")
+			page, err := getJSON[vehiclesV2](ctx, g.sender, opVehicles, grantCredential{logins: g.accounts.logins, grant: grant, userID: userID}, "/vehicles", url.Values{"limit": {itoa(vehiclesPage)}, "offset": {itoa(offset)}}, "vehicles[text]")
 			if err != nil {
 				yield("", err)
 				return
 			}
 			fresh := false
-			for _, text := range page.Vehicles {
-				id := string(text)
+			for _, id := range page.ids {
 				if id == "" || seen[id] {
 					continue
 				}
@@ -200,12 +196,30 @@ func (g grantReach) listVehicles(ctx context.Context, userID, grant string) iter
 					return
 				}
 			}
-			offset += len(page.Vehicles)
-			if !fresh || offset >= int(page.Paging.Value.Count) {
+			offset += len(page.ids)
+			if !fresh || offset >= page.count {
 				return
 			}
 		}
 	}
+}
+
+// vehiclesV2 is a page of the ids of cars.
+type vehiclesV2 struct {
+	ids   []string
+	count int // of all pages
+}
+
+// UnmarshalJSON copies the ids in one piece.
+func (w *vehiclesV2) UnmarshalJSON(b []byte) error {
+	var list, paging lenient.Value
+	lenient.Value(b).Read(lenient.Field{Name: "vehicles", To: &list}, lenient.Field{Name: "paging", To: &paging})
+	w.ids, w.count = make([]string, 0, list.Len()), paging.Get("count").Int()
+	copies := lenient.NewCopier(len(list))
+	for id := range list.Elements() {
+		w.ids = append(w.ids, copies.Text(id))
+	}
+	return nil
 }
 
 // getJSON asks for something that concerns a grant but no vehicle.

@@ -56,11 +56,10 @@ func (w wireV3) split(ops []operation, a *answer) ([]part, error) {
 	if len(ops) == 1 && ops[0].name == Attributes {
 		return []part{{op: &ops[0], body: a.body, meta: metaFrom(a.header, a.at)}}, nil
 	}
-	read, err := decodeSignals(a)
-	if err != nil {
+	var err error
+	if a.list, err = readSignals(a); err != nil {
 		return nil, err
 	}
-	a.list = read.content()
 	a.observed = a.list.observe()
 	parts, _ := w.within(ops, a)
 	return parts, nil
@@ -76,10 +75,10 @@ func (w wireV3) within(ops []operation, a *answer) ([]part, bool) {
 	for i := range ops {
 		switch {
 		case ops[i].name == AllSignals:
-			parts[i] = part{op: &ops[i], body: a.body, meta: meta}
+			parts[i] = part{op: &ops[i], body: a.body, list: a.list, meta: meta}
 			parts[i].meta.dateByNewest(a.list)
-		case ops[i].name == Attributes && a.list.vehicle != nil:
-			body := append(append([]byte(`{"data":`), a.list.vehicle...), '}')
+		case ops[i].name == Attributes && a.vehicle != nil:
+			body := append(append([]byte(`{"data":`), a.vehicle...), '}')
 			parts[i] = part{op: &ops[i], body: body, meta: meta}
 		default:
 			parts[i] = w.part(&ops[i], a.list, meta)
@@ -93,16 +92,17 @@ func (w wireV3) brought(a *answer) []part {
 	if a.list == nil || len(a.list.signals) == 0 {
 		return nil
 	}
+	const many = 24 // more than there are reads
 	meta := metaFrom(a.header, a.at)
-	var parts []part
+	parts := make([]part, 0, many)
 	for i := range operations {
 		switch op := &operations[i]; {
 		case op.name == AllSignals:
-			p := part{op: op, body: a.body, meta: meta}
+			p := part{op: op, body: a.body, list: a.list, meta: meta}
 			p.meta.dateByNewest(a.list)
 			parts = append(parts, p)
-		case len(op.signals) > 0:
-			if p := w.part(op, a.list, meta); p.err == nil {
+		default:
+			if p := (part{op: op, list: a.list, meta: meta}); p.dateBySignals() {
 				parts = append(parts, p)
 			}
 		}
@@ -118,11 +118,14 @@ func (w wireV3) holds(ops, asked []operation) bool {
 // keptIn: each signal names its unit.
 func (wireV3) keptIn(UnitSystem) UnitSystem { return "" }
 
-// entryV3 is how the body of a part holds a signal: as signalV3 reads it.
+// entryV3 is how the body of a part holds a signal: as readEntry reads it.
 type entryV3 struct {
-	Code signals.Code    `json:"code"`
-	Body json.RawMessage `json:"body"`
-	Meta struct {
+	Code   signals.Code    `json:"code"`
+	Name   string          `json:"name,omitempty"`
+	Group  string          `json:"group,omitempty"`
+	Status json.RawMessage `json:"status,omitempty"`
+	Body   json.RawMessage `json:"body"`
+	Meta   struct {
 		OEMUpdatedAt time.Time `json:"oemUpdatedAt,omitzero"`
 		RetrievedAt  time.Time `json:"retrievedAt,omitzero"`
 		IngestedAt   time.Time `json:"ingestedAt,omitzero"`
@@ -133,37 +136,64 @@ type entryV3 struct {
 // it fails only if none of them can be used: a stale body beside an ERROR
 // status is not data.
 func (wireV3) part(op *operation, set *signalSet, meta Meta) part {
-	p := part{op: op, meta: meta}
+	p := part{op: op, list: set, meta: meta}
+	if p.dateBySignals() {
+		return p
+	}
+	p.list = nil
+	for _, code := range op.signals {
+		if s, ok := set.find(code); ok {
+			p.err = new(*s.err)
+			p.err.Operation = op.name
+			return p
+		}
+	}
+	p.err = set.notFound("")
+	p.err.Operation = op.name
+	return p
+}
+
+// dateBySignals dates a part by those of its signals that can be used, and reports
+// whether there are any.
+func (p *part) dateBySignals() (usable bool) {
+	for _, code := range p.op.signals {
+		if s, ok := p.list.find(code); ok && s.err == nil {
+			usable = true
+			p.meta.dateBy(s.meta)
+		}
+	}
+	return usable
+}
+
+// json is the body of a part, for storing it.
+func (p *part) json() json.RawMessage {
+	if p.list == nil || p.body != nil {
+		return p.body
+	}
 	var list struct {
 		Data []entryV3 `json:"data"`
 	}
-	for _, code := range op.signals {
-		s, ok := set.find(code)
-		switch {
-		case !ok:
-			continue
-		case s.err == nil:
-			e := entryV3{Code: code, Body: s.body}
-			if !json.Valid(s.body) {
-				e.Body = nil
-			}
-			e.Meta.OEMUpdatedAt, e.Meta.RetrievedAt, e.Meta.IngestedAt = s.meta.OEMUpdatedAt, s.meta.RetrievedAt, s.meta.IngestedAt
-			list.Data = append(list.Data, e)
-			p.meta.dateBy(s.meta)
-		case p.err == nil:
-			p.err = new(*s.err)
-			p.err.Operation = op.name
+	for _, s := range p.list.signals {
+		if p.op.name == AllSignals || s.err == nil && slices.Contains(p.op.signals, s.meta.Code) {
+			list.Data = append(list.Data, s.entry(p.op.name == AllSignals))
 		}
 	}
-	switch {
-	case len(list.Data) > 0:
-		p.err = nil
-		p.body, _ = json.Marshal(list) // valid JSON throughout: cannot fail
-	case p.err == nil:
-		p.err = set.notFound("")
-		p.err.Operation = op.name
+	body, _ := json.Marshal(list) // valid JSON throughout: cannot fail
+	return body
+}
+
+// entry is a signal as readEntry reads it, whole or only what it says.
+func (s *storedSignal) entry(whole bool) entryV3 {
+	e := entryV3{Code: s.meta.Code, Body: json.RawMessage(s.body)}
+	e.Meta.OEMUpdatedAt, e.Meta.RetrievedAt, e.Meta.IngestedAt = s.meta.OEMUpdatedAt, s.meta.RetrievedAt, s.meta.IngestedAt
+	if !whole {
+		return e
 	}
-	return p
+	e.Name, e.Group, e.Status = s.name, s.group, json.RawMessage(s.status)
+	if s.err == nil && s.meta.Status != "" {
+		e.Status = json.RawMessage(`{"value":"` + SignalStatusSuccess + `"}`)
+	}
+	return e
 }
 
 // dateBy makes the times those of the oldest signal so far.
@@ -191,7 +221,7 @@ func (wireV3) decode(op *operation, body json.RawMessage, units UnitSystem) (rea
 	if op.decodeV3 == nil {
 		return nil, &NotSupportedError{Operation: op.name, API: string(V3)}
 	}
-	return op.decodeV3(body, units)
+	return op.decodeV3(body, nil, units)
 }
 
 // command wraps the arguments as API v3 wants them. Most commands have none.
@@ -316,14 +346,14 @@ func (wireV3) commandResult(op *operation, a *answer) (*CommandResult, error) {
 		return nil, err
 	}
 	attributes := body.Data.Value.Attributes.Value
-	switch status := readStatusV3(attributes.Status); {
-	case enum(status.Value) == SignalStatusSuccess:
+	switch status, failure := readStatus(lenient.Value(attributes.Status)); {
+	case strings.ToUpper(status) == SignalStatusSuccess:
 		return &CommandResult{
-			Status: string(status.Value), ExecutionID: string(body.Data.Value.ID), ScheduleID: string(attributes.ScheduleID),
+			Status: status, ExecutionID: string(body.Data.Value.ID), ScheduleID: string(attributes.ScheduleID),
 			Meta: metaFrom(a.header, a.at),
 		}, nil
-	case status.Value != "":
-		return nil, statusErrorV3(op.name, string(status.Value), status.Error, a)
+	case status != "":
+		return nil, statusErrorV3(op.name, status, json.RawMessage(failure), a)
 	}
 	return nil, errForeign
 }

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -197,9 +198,77 @@ func TestV3SignalFixtures(t *testing.T) {
 func decodedPart(t *testing.T, p part) any {
 	t.Helper()
 	require.Nil(t, p.err)
-	v, err := wireV3{}.decode(p.op, p.body, Metric)
+	p.meta.UnitSystem = Metric
+	v, err := p.decode(wireV3{})
 	require.NoError(t, err)
+	stored, err := wireV3{}.decode(p.op, p.json(), Metric)
+	require.NoError(t, err)
+	require.Equal(t, v, stored, "what is stored of it is read alike")
 	return v
+}
+
+// A reading is made of the signals of its row and of no other: what is stored of it
+// has no more than those.
+func TestV3ReadingsAreMadeOfTheirOwnSignals(t *testing.T) {
+	var list struct {
+		Data []json.RawMessage `json:"data"`
+	}
+	for name, f := range fixtureFiles(t, "v3/signals/*.json") {
+		var body struct{ Data json.RawMessage }
+		if !strings.Contains(name, ".") && json.Unmarshal(f.Response.Body, &body) == nil {
+			list.Data = append(list.Data, body.Data)
+		}
+	}
+	body, err := json.Marshal(list)
+	require.NoError(t, err)
+	a := &answer{status: http.StatusOK, header: http.Header{}, body: body}
+	a.list, err = readSignals(a)
+	require.NoError(t, err)
+	made := 0
+	for _, p := range (wireV3{}).brought(a) {
+		if p.op.name != AllSignals {
+			decodedPart(t, p)
+			made++
+		}
+	}
+	require.Greater(t, made, 15)
+}
+
+// The copy of a result that a caller gets is whole, and shares nothing with the
+// original. A result without a copy is decoded anew.
+func TestOwnReadings(t *testing.T) {
+	copied := 0
+	for i := range operations {
+		op := &operations[i]
+		if !op.isRead() || op.decodeV2 == nil {
+			continue
+		}
+		for name, f := range fixtureFiles(t, "v2/reads/"+string(op.name)+"*.json") {
+			original, err := wireV2{}.decode(op, f.answer().body, Metric)
+			if err != nil {
+				continue
+			}
+			original.setMeta(Meta{RequestID: "r", ReceivedAt: fuzzTime})
+			own := ownReading(original)
+			if own == nil {
+				continue
+			}
+			copied++
+			require.Equal(t, original, own, name)
+			is, was := reflect.ValueOf(own).Elem(), reflect.ValueOf(original).Elem()
+			require.NotSame(t, own, original)
+			for field := range is.NumField() {
+				switch is.Field(field).Kind() {
+				case reflect.Pointer:
+					require.True(t, is.Field(field).IsNil() || is.Field(field).Pointer() != was.Field(field).Pointer(), name)
+				case reflect.Slice, reflect.Map:
+					t.Fatalf("%s: %s may be shared", name, is.Type().Field(field).Name)
+				default: // copied with the struct
+				}
+			}
+		}
+	}
+	require.Greater(t, copied, 20)
 }
 
 // A reading that is made of several signals fails if not one of them can be

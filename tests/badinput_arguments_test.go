@@ -309,7 +309,7 @@ func TestEveryWrongClientOptionIsRefused(t *testing.T) {
 		"no attempts":        smartcar.WithRetry(smartcar.RetryPolicy{}),
 		"negative delay":     smartcar.WithRetry(smartcar.RetryPolicy{MaxAttempts: 2, BaseDelay: -1}),
 		"key domain":         smartcar.WithVirtualKeyDomain("https://example.com/"),
-		"negative cache":     smartcar.WithAnswerCache(-1),
+		"negative cache":     smartcar.WithCacheSize(-1),
 		"zero rules":         smartcar.WithRules(smartcar.Rules{}),
 		"unknown mode":       smartcar.WithMode("dream"),
 		"user agent":         smartcar.WithUserAgent("me\r\nX-Evil: 1"),

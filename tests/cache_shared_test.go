@@ -417,7 +417,7 @@ func TestForgetLeavesTheAnswersOfOthersInTheCache(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
 		db := newSpoiledStore()
-		client := apiClient(t, sim, smartcar.V3, smartcar.WithStore(db), smartcar.WithAnswerCache(2))
+		client := apiClient(t, sim, smartcar.V3, smartcar.WithStore(db), smartcar.WithCacheSize(2))
 		v := client.User(connect(t, sim, client).UserID).Vehicle(smartcartest.ModelS2018)
 		_, err := v.Odometer(t.Context())
 		require.NoError(t, err)

@@ -134,14 +134,14 @@ func TestCommandDiscardsTheAnswerInFlight(t *testing.T) {
 func TestWithoutAnswerCacheEveryReadIsSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
-		v := legacyCar(t, sim, smartcar.WithAnswerCache(0))
+		v := legacyCar(t, sim, smartcar.WithCacheSize(0))
 		for n := 2; n < 5; n++ {
 			again, err := v.Odometer(t.Context())
 			require.NoError(t, err)
 			require.Equal(t, smartcar.SourceLive, again.Source)
 			require.Equal(t, n, countedData(sim, smartcartest.ModelS2018))
 		}
-		_, user := connected(t, sim, smartcar.WithAnswerCache(0))
+		_, user := connected(t, sim, smartcar.WithCacheSize(0))
 		keyless := user.Vehicle(smartcartest.ModelY).With(smartcar.AllowStale())
 		_, err := keyless.Odometer(t.Context())
 		require.NoError(t, err)
@@ -156,7 +156,7 @@ func TestWithoutAnswerCacheEveryReadIsSent(t *testing.T) {
 func TestAnswerCacheOfOneVehicle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
-		_, user := connected(t, sim, smartcar.WithAnswerCache(1))
+		_, user := connected(t, sim, smartcar.WithCacheSize(1))
 		time.Sleep(time.Minute)
 		read := func(id string) *smartcar.OdometerReading {
 			r, err := user.Vehicle(id).Odometer(t.Context())

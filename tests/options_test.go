@@ -40,7 +40,7 @@ func TestWrongValuesNameTheArgument(t *testing.T) {
 		"WithLogger":           {smartcar.WithLogger(nil)},
 		"WithStore":            {smartcar.WithStore(nil)},
 		"WithClock":            {smartcar.WithClock(nil)},
-		"WithAnswerCache":      {smartcar.WithAnswerCache(-1)},
+		"WithCacheSize":        {smartcar.WithCacheSize(-1)},
 		"WithMode":             {smartcar.WithMode("dream")},
 		"WithVirtualKeyDomain": {smartcar.WithVirtualKeyDomain(""), smartcar.WithVirtualKeyDomain("https://x.app.car"), smartcar.WithVirtualKeyDomain("x.app.car/y")},
 		"WithUserAgent":        {smartcar.WithUserAgent(""), smartcar.WithUserAgent("a\r\nb"), smartcar.WithUserAgent("ä")},

@@ -147,7 +147,7 @@ func readMethods(reads []Read) ([]byte, error) {
 		if r.Page != "" {
 			fmt.Fprintf(&b, "//\n// https://smartcar.com/docs/api-reference/%s\n", r.Page)
 		}
-		fmt.Fprintf(&b, "func (v *Vehicle) %[1]s(ctx context.Context) (*%[1]sReading, error) { return readingAs[%[1]sReading](v.decoded(v.read(ctx, %[1]s, nil, nil))) }\n\n", r.Call)
+		fmt.Fprintf(&b, "func (v *Vehicle) %[1]s(ctx context.Context) (*%[1]sReading, error) { return readingAs[%[1]sReading](v.decoded(ctx, %[1]s, nil)) }\n\n", r.Call)
 	}
 	for _, r := range reads {
 		fmt.Fprintf(&b, "// %[1]s returns what [Vehicle.%[1]s] would.\n", r.Call)

@@ -17,10 +17,7 @@ type Float struct{ Value *float64 }
 
 // UnmarshalJSON implements [json.Unmarshaler]. It never fails.
 func (f *Float) UnmarshalJSON(b []byte) error {
-	f.Value = nil
-	if n, err := strconv.ParseFloat(text(b), 64); err == nil && !math.IsNaN(n) && !math.IsInf(n, 0) {
-		f.Value = &n
-	}
+	f.Value = Value(bytes.TrimSpace(b)).Float()
 	return nil
 }
 
@@ -29,10 +26,7 @@ type Int int
 
 // UnmarshalJSON implements [json.Unmarshaler]. It never fails.
 func (i *Int) UnmarshalJSON(b []byte) error {
-	*i = 0
-	if n, err := strconv.ParseFloat(text(b), 64); err == nil && math.Abs(n) <= 1<<31 {
-		*i = Int(n)
-	}
+	*i = Int(Value(bytes.TrimSpace(b)).Int())
 	return nil
 }
 
@@ -41,13 +35,7 @@ type Bool struct{ Value *bool }
 
 // UnmarshalJSON implements [json.Unmarshaler]. It never fails.
 func (v *Bool) UnmarshalJSON(b []byte) error {
-	v.Value = nil
-	switch strings.ToLower(text(b)) {
-	case "true":
-		v.Value = new(true)
-	case "false":
-		v.Value = new(false)
-	}
+	v.Value = Value(bytes.TrimSpace(b)).Bool()
 	return nil
 }
 
@@ -56,7 +44,7 @@ type String string
 
 // UnmarshalJSON implements [json.Unmarshaler]. It never fails.
 func (s *String) UnmarshalJSON(b []byte) error {
-	*s = String(text(b))
+	*s = String(Value(bytes.TrimSpace(b)).Text())
 	return nil
 }
 
@@ -67,7 +55,7 @@ type Time struct{ time.Time }
 
 // UnmarshalJSON implements [json.Unmarshaler]. It never fails.
 func (t *Time) UnmarshalJSON(b []byte) error {
-	t.Time = ParseTime(text(b))
+	t.Time = Value(bytes.TrimSpace(b)).Time()
 	return nil
 }
 
@@ -77,17 +65,22 @@ func ParseTime(s string) time.Time {
 	if s = strings.TrimSpace(s); s == "" {
 		return time.Time{}
 	}
-	at := parseTime(s).UTC()
+	var at time.Time
+	var err error
+	if len(s) > 4 && s[4] == '-' { // parsing what is no date would cost an error
+		at, err = time.Parse(time.RFC3339Nano, s)
+	}
+	if at.IsZero() || err != nil {
+		at = parseNumber(s)
+	}
+	at = at.UTC()
 	if at.Year() < 1 || at.Year() > 9999 {
 		return time.Time{}
 	}
 	return at
 }
 
-func parseTime(s string) time.Time {
-	if at, err := time.Parse(time.RFC3339Nano, s); err == nil {
-		return at
-	}
+func parseNumber(s string) time.Time {
 	n, err := strconv.ParseInt(s, 10, 64)
 	switch {
 	case err != nil:
@@ -128,18 +121,14 @@ type List[T any] []T
 
 // UnmarshalJSON implements [json.Unmarshaler]. It never fails.
 func (l *List[T]) UnmarshalJSON(b []byte) error {
-	*l = nil
-	b = bytes.TrimSpace(b)
-	if bytes.Equal(b, []byte("null")) {
+	v := Value(bytes.TrimSpace(b))
+	if *l = nil; v.IsList() && json.Unmarshal(v, (*[]T)(l)) == nil && len(*l) > 0 {
 		return nil
 	}
-	var raw []json.RawMessage
-	if json.Unmarshal(b, &raw) != nil {
-		raw = []json.RawMessage{b}
-	}
-	for _, r := range raw {
+	*l = nil
+	for element := range v.Elements() { // empty, or one of them is of the wrong type
 		var v T
-		if json.Unmarshal(r, &v) == nil {
+		if json.Unmarshal(element, &v) == nil {
 			*l = append(*l, v)
 		}
 	}
@@ -159,23 +148,4 @@ func (o *Object[T]) UnmarshalJSON(b []byte) error {
 		o.Present = true
 	}
 	return nil
-}
-
-// text returns a JSON scalar without its quotes, and "" for null, objects and arrays.
-func text(b []byte) string {
-	b = bytes.TrimSpace(b)
-	if len(b) == 0 {
-		return ""
-	}
-	switch b[0] {
-	case '"':
-		var s string
-		if json.Unmarshal(b, &s) != nil {
-			return ""
-		}
-		return s
-	case '{', '[', 'n':
-		return ""
-	}
-	return string(b)
 }

@@ -3,7 +3,6 @@ package lenient
 import (
 	"bytes"
 	"encoding/json"
-	"slices"
 	"strings"
 )
 
@@ -32,54 +31,43 @@ func HasShape(body []byte, shapes string) bool {
 	return false
 }
 
-func hasOne(body []byte, shape string) bool {
+func hasOne(body Value, shape string) bool {
 	switch {
 	case shape == "-" || len(body) == 0:
 		return shape == "-" && len(body) == 0
 	case shape == "[]":
-		return body[0] == '['
+		return body.IsList()
 	case body[0] != '{':
 		return false
 	case shape == "{}":
-		return len(bytes.TrimSpace(body[1:len(body)-1])) == 0
+		return body[nextToken(body, 1)] == '}'
 	case !strings.ContainsAny(shape, ".=["):
-		return HasField(body, shape)
+		var field Value
+		body.Read(Field{shape, &field})
+		return field != nil
 	}
 	if name, inner, listed := strings.Cut(shape, "[]."); listed {
-		return isListOf(field(body, name), func(entry []byte) bool { return hasOne(entry, inner) })
+		return isListOf(body.Get(name), func(entry Value) bool { return hasOne(entry, inner) })
 	}
 	if name, listed := strings.CutSuffix(shape, "[text]"); listed {
-		return isListOf(field(body, name), func(entry []byte) bool { return text(entry) != "" })
+		return isListOf(body.Get(name), Value.HasText)
 	}
 	if outer, inner, nested := strings.Cut(shape, "."); nested {
-		return hasOne(field(body, outer), inner)
+		return hasOne(body.Get(outer), inner)
 	}
 	name, word, _ := strings.Cut(shape, "=")
-	return word != "" && strings.EqualFold(text(field(body, name)), word)
+	return word != "" && strings.EqualFold(body.Get(name).Text(), word)
 }
 
 // isListOf reports whether a value is a list that is empty or has an entry of its kind.
-func isListOf(value []byte, isEntry func([]byte) bool) bool {
-	if len(value) == 0 || value[0] != '[' {
+func isListOf(value Value, isEntry func(Value) bool) bool {
+	if !value.IsList() {
 		return false
 	}
-	var entries []json.RawMessage
-	_ = json.Unmarshal(value, &entries)
-	return len(entries) == 0 || slices.ContainsFunc(entries, func(e json.RawMessage) bool { return isEntry(bytes.TrimSpace(e)) })
-}
-
-// field is the value of a field of a JSON object, as [json.Unmarshal] finds it; nil
-// if there is none.
-func field(object []byte, name string) []byte {
-	var fields map[string]json.RawMessage
-	_ = json.Unmarshal(object, &fields)
-	if value, ok := fields[name]; ok {
-		return bytes.TrimSpace(value)
-	}
-	for other, value := range fields {
-		if strings.EqualFold(other, name) {
-			return bytes.TrimSpace(value)
+	for entry := range value.Elements() {
+		if isEntry(entry) {
+			return true
 		}
 	}
-	return nil
+	return value.Len() == 0
 }

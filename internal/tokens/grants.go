@@ -98,15 +98,16 @@ type cachedGrant struct {
 	header []string
 }
 
-// NewGrants returns the grants in a store.
-func NewGrants(r records.Records, clock, steady records.Clock, u *users.Users, exchange Exchange, judge Judge, timing Timing) *Grants {
+// NewGrants returns the grants in a store. This process remembers so many of them, if
+// they are more than recentGrants.
+func NewGrants(r records.Records, clock, steady records.Clock, u *users.Users, exchange Exchange, judge Judge, timing Timing, grants int) *Grants {
 	return &Grants{
 		records: r, clock: clock, steady: steady, users: u, exchange: exchange, judge: judge, timing: timing,
 		leases: leases[grantRecord, *grantRecord]{
 			records: r, clock: clock, ttl: grantTTL, length: timing.Lease, poll: timing.Poll,
 			patience: refreshTries * timing.Lease, grace: timing.Grace, absent: ErrEnded,
 		},
-		cached:     lru.New[string, *cachedGrant](recentGrants),
+		cached:     lru.New[string, *cachedGrant](max(grants, recentGrants)),
 		void:       lru.New[string, string](recentGrants),
 		notCovered: lru.New[string, time.Time](recentUncovered),
 	}

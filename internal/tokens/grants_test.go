@@ -51,7 +51,7 @@ func newGrants(s store.Store, exchange Exchange) (*Grants, *users.Users) {
 	return NewGrants(r, clock{}, clock{}, u, exchange, judge, Timing{
 		Grace: time.Minute, Lease: 15 * time.Second, Poll: 200 * time.Millisecond,
 		Pause: 500 * time.Millisecond, StorePause: 500 * time.Millisecond, StorePauseMax: 10 * time.Second,
-	}), u
+	}, 100), u
 }
 
 // linked adds a grant whose access token has run out, and returns its id.

@@ -148,7 +148,7 @@ func newRunner() *runner {
 	r.grants = NewGrants(stored, r, r, r.users, r.exchange, judge, Timing{
 		Grace: graceUnits * unit, Lease: leaseUnits * unit, Poll: unit, Pause: 500 * time.Millisecond,
 		StorePause: 500 * time.Millisecond, StorePauseMax: 10 * time.Second,
-	})
+	}, 10)
 	return r
 }
 

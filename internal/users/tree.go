@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/seed-498a1bc4/smartcar/internal/lenient"
 	"github.com/seed-498a1bc4/smartcar/internal/lru"
 	"github.com/seed-498a1bc4/smartcar/internal/records"
 	"github.com/seed-498a1bc4/smartcar/store"
@@ -39,6 +40,36 @@ type node struct {
 	// Full stays set when cars are removed: there may be others below.
 	Full bool `json:"full,omitempty"`
 }
+
+// UnmarshalJSON reads what encoding/json would, and copies the texts in one piece: a
+// long list of cars goes through many nodes.
+func (n *node) UnmarshalJSON(b []byte) error {
+	*n = node{}
+	var cars, full lenient.Value
+	v := lenient.Value(b)
+	v.Read(lenient.Field{Name: "cars", To: &cars}, lenient.Field{Name: "full", To: &full})
+	if !v.IsObject() && !v.IsNull() || !cars.IsList() && !cars.IsNull() || !full.IsNull() && full[0] != 't' && full[0] != 'f' {
+		return errNotNode
+	}
+	n.Full = !full.IsNull() && full[0] == 't'
+	if cars.IsList() {
+		n.Cars = make([]Car, 0, cars.Len())
+	}
+	copies := lenient.NewCopier(len(cars))
+	for car := range cars.Elements() {
+		var id, grant lenient.Value
+		car.Read(lenient.Field{Name: "id", To: &id}, lenient.Field{Name: "grant", To: &grant})
+		if !car.IsObject() && !car.IsNull() || !isText(id) || !isText(grant) {
+			return errNotNode
+		}
+		n.Cars = append(n.Cars, Car{ID: copies.Text(id), Grant: copies.Text(grant)})
+	}
+	return nil
+}
+
+var errNotNode = errors.New("not a node of cars")
+
+func isText(v lenient.Value) bool { return v.IsNull() || v[0] == '"' }
 
 // nodeSize keeps a node at about 5 kB.
 const nodeSize = 64
@@ -81,6 +112,15 @@ func carsKey(user, path string) string { return "usercars/" + user + "/" + path 
 func pathOf(car string) string {
 	sum := sha256.Sum256([]byte(car))
 	return hex.EncodeToString(sum[:])
+}
+
+// digitAt is a digit of the path of a car.
+func digitAt(car string, depth int) byte {
+	sum := sha256.Sum256([]byte(car))
+	if depth%2 == 0 {
+		return digits[sum[depth/2]>>4]
+	}
+	return digits[sum[depth/2]&0xf]
 }
 
 const digits = "0123456789abcdef"
@@ -164,12 +204,12 @@ func (t *trees) insertAll(ctx context.Context, user, path string, cars []Car) (a
 			isNew := n.index(car.ID) < 0
 			here, changed := n.put(car)
 			write = write || changed
-			full := pathOf(car.ID)
 			switch {
 			case here && isNew:
 				added = append(added, placed{path, car.ID})
-			case !here && len(path) < len(full):
-				below[full[len(path)]] = append(below[full[len(path)]], car)
+			case !here && len(path) < 2*sha256.Size:
+				digit := digitAt(car.ID, len(path))
+				below[digit] = append(below[digit], car)
 			}
 		}
 		return write

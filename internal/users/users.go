@@ -121,7 +121,7 @@ type recent struct {
 }
 
 const (
-	// recentUsers is how many users this process remembers.
+	// recentUsers is how many users this process remembers at least.
 	recentUsers = 10_000
 	// recentNodes is how many full nodes of trees it remembers: 10,000 cars of one
 	// user have 17 of them.
@@ -132,11 +132,11 @@ const (
 )
 
 // New returns the users of a store. This process remembers which users have
-// which cars, for so many cars.
+// which cars, for so many cars, and as many users, if they are more than recentUsers.
 func New(r records.Records, steady records.Clock, cars int) *Users {
 	return &Users{
 		records: r, steady: steady,
-		recent: lru.New[string, recent](recentUsers),
+		recent: lru.New[string, recent](max(cars, recentUsers)),
 		cars:   lru.New[carKey, knownCar](cars),
 		trees:  trees{records: r, full: lru.New[nodeKey, fullNode](recentNodes)},
 	}

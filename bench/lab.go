@@ -1,4 +1,4 @@
-package bench
+package main
 
 import (
 	"context"
@@ -86,30 +86,43 @@ const (
 // a program that has been running for a while.
 func newCars(tb testing.TB, kept store.Store, kind string, n int, window time.Duration) []*smartcar.Vehicle {
 	tb.Helper()
-	rules := smartcar.DefaultRules()
-	rules.KeylessWindow = window
-	client, err := smartcar.New(smartcar.Config{
-		ClientID: "id", ClientSecret: "secret", RedirectURL: "https://example.com/callback",
-	}, smartcar.WithHTTPClient(&http.Client{Transport: answers{}}), smartcar.WithStore(kept), smartcar.WithRules(rules))
-	require.NoError(tb, err)
+	client := newClient(tb, kept, window)
 	cars := make([]*smartcar.Vehicle, n)
 	var owner *smartcar.User
 	for i := range cars {
 		if i%carsOfOwner == 0 {
-			grant, err := client.ImportTokens(tb.Context(), smartcar.Tokens{
-				AccessToken: rand.Text(), RefreshToken: "refresh", Expires: time.Now().Add(time.Hour),
-			})
-			require.NoError(tb, err)
-			owner = client.User(grant.UserID)
+			owner = newOwner(tb, client)
 		}
 		cars[i] = owner.Vehicle(kind + rand.Text())
-		_, err = cars[i].Battery(tb.Context())
+		_, err := cars[i].Battery(tb.Context())
 		require.NoError(tb, err)
 		access, err := cars[i].Access(tb.Context())
 		require.NoError(tb, err)
 		require.Equal(tb, kind != free, access.Key.State == smartcar.KeyMissing)
 	}
 	return cars
+}
+
+func newClient(tb testing.TB, kept store.Store, window time.Duration, opts ...smartcar.Option) *smartcar.Client {
+	tb.Helper()
+	rules := smartcar.DefaultRules()
+	rules.KeylessWindow = window
+	client, err := smartcar.New(smartcar.Config{
+		ClientID: "id", ClientSecret: "secret", RedirectURL: "https://example.com/callback",
+	}, append([]smartcar.Option{
+		smartcar.WithHTTPClient(&http.Client{Transport: answers{}}), smartcar.WithStore(kept), smartcar.WithRules(rules),
+	}, opts...)...)
+	require.NoError(tb, err)
+	return client
+}
+
+func newOwner(tb testing.TB, client *smartcar.Client) *smartcar.User {
+	tb.Helper()
+	grant, err := client.ImportTokens(tb.Context(), smartcar.Tokens{
+		AccessToken: rand.Text(), RefreshToken: "refresh", Expires: time.Now().Add(time.Hour),
+	})
+	require.NoError(tb, err)
+	return client.User(grant.UserID)
 }
 
 // A bench is a store, and what it is compared with.
