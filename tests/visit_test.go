@@ -210,7 +210,7 @@ func TestVisitNeedsStoredAnswers(t *testing.T) {
 		says   string
 	}{
 		"no answers":    {nil, []smartcar.Operation{smartcar.Battery}, handle, "WithStoredAnswers"},
-		"no cache":      {[]smartcar.Option{allPlaces, smartcar.WithAnswerCache(0)}, []smartcar.Operation{smartcar.Battery}, handle, "cache"},
+		"no cache":      {[]smartcar.Option{allPlaces, smartcar.WithCacheSize(0)}, []smartcar.Operation{smartcar.Battery}, handle, "cache"},
 		"no location":   {[]smartcar.Option{smartcar.WithStoredAnswers(smartcar.StoredAnswers{})}, []smartcar.Operation{smartcar.Location}, handle, "StoredAnswers.Location"},
 		"no reads":      {[]smartcar.Option{allPlaces}, nil, handle, "at least one"},
 		"a command":     {[]smartcar.Option{allPlaces}, []smartcar.Operation{smartcar.Lock}, handle, "command"},
