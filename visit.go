@@ -337,7 +337,7 @@ func (s *step) kept(ctx context.Context, r *request) *Snapshot {
 	if err != nil {
 		return nil
 	}
-	return &Snapshot{wire: s.vehicle.core.wire, parts: func() []part { return parts }}
+	return newSnapshot(s.vehicle.core.wire, parts)
 }
 
 // completed returns what was read with what is kept in the place of parts that were
@@ -352,7 +352,7 @@ func (s *step) completed(ctx context.Context, r *request, read *Snapshot) *Snaps
 			}
 		}
 	}
-	return &Snapshot{wire: read.wire, parts: func() []part { return parts }}
+	return newSnapshot(read.wire, parts)
 }
 
 // allFailed returns the first error of a snapshot in which nothing was read.
