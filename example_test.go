@@ -213,22 +213,21 @@ func ExampleVehicle_Request() {
 
 	// A POST counts as a command, a GET as a read of the car.
 	_, err := v.Request(ctx, smartcar.Request{
-		Method: http.MethodPost, Path: "tesla/climate/cabin",
-		Body: map[string]any{"action": "SET", "temperature": 21},
+		Method: http.MethodPost, Path: "tesla/security/trunk", Body: map[string]any{"action": "OPEN"},
 	})
 	if err != nil {
 		log.Fatal(err)
 	}
-	response, err := v.Request(ctx, smartcar.Request{Path: "tesla/climate/cabin"})
+	response, err := v.Request(ctx, smartcar.Request{Path: "tesla/thermometer/exterior"})
 	if err != nil {
 		log.Fatal(err)
 	}
-	var cabin struct{ Temperature float64 }
-	if err := response.Decode(&cabin); err != nil {
+	var outside struct{ Temperature *float64 }
+	if err := response.Decode(&outside); err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(cabin.Temperature, "degrees Celsius")
-	// Output: 21 degrees Celsius
+	fmt.Println(*outside.Temperature, "degrees Celsius")
+	// Output: 12.5 degrees Celsius
 }
 
 // The link arrives in the owner's browser, where anybody can change it. A

@@ -235,6 +235,8 @@ func validateOrigin(argument string, u *url.URL) error {
 // SMARTCAR_MANAGEMENT_API_ORIGIN; and for the hosts that those do not know
 // under SMARTCAR_IAM_ORIGIN, SMARTCAR_MANAGEMENT_API_V3_ORIGIN and
 // SMARTCAR_COMPATIBILITY_API_V3_ORIGIN. Unset ones keep what they were.
+// SMARTCAR_AUTH_ORIGIN may be the whole URL of the token endpoint, too, as
+// Smartcar's SDK for Python wants it.
 func WithEnvironment() Option {
 	return func(o *options) error {
 		var origins Origins
@@ -261,6 +263,9 @@ func WithEnvironment() Option {
 			}
 			if err := validateOrigin(e.name, u); err != nil {
 				return err
+			}
+			if e.to == &origins.Auth {
+				u.Path = strings.TrimSuffix(strings.TrimSuffix(u.Path, "/"), "/oauth/token")
 			}
 			*e.to = u
 		}

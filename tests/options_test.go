@@ -163,6 +163,8 @@ func everyEndpoint(t *testing.T, sim *smartcartest.Server, client *smartcar.Clie
 	require.NoError(t, err)
 	_, err = client.Compatibility(t.Context(), "5YJ3E1EA2NF000001", smartcar.CompatibilityOptions{Scope: []string{"read_odometer"}})
 	require.NoError(t, err)
+	_, err = client.CompatibleModels(t.Context(), smartcar.CompatibleFilter{})
+	require.NoError(t, err)
 	n := 0
 	for _, err := range client.Connections(t.Context(), smartcar.ConnectionFilter{}) {
 		require.NoError(t, err)
@@ -189,7 +191,7 @@ func TestOriginsWithABasePathWorkForEveryEndpoint(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				sim := smartcartest.New(smartcartest.WithBasePath("/a/b"))
 				u := mustParse(t, raw)
-				everyEndpoint(t, sim, newClient(t, sim, smartcar.WithOrigins(smartcar.Origins{Connect: u, Auth: u, API: u, APIv3: u, Management: u})))
+				everyEndpoint(t, sim, newClient(t, sim, smartcar.WithOrigins(smartcar.Origins{Connect: u, Auth: u, API: u, APIv3: u, Management: u, Compatibility: u})))
 			})
 		})
 	}
@@ -197,14 +199,20 @@ func TestOriginsWithABasePathWorkForEveryEndpoint(t *testing.T) {
 
 func TestOriginsFromTheEnvironment(t *testing.T) {
 	sim := smartcartest.New(smartcartest.WithBasePath("/base"))
-	for _, line := range sim.Environment("http://127.0.0.1:1/base") {
-		name, value, _ := strings.Cut(line, "=")
-		t.Setenv(name, value)
+	for name, environment := range map[string][]string{
+		"most SDKs": sim.Environment("http://127.0.0.1:1/base"), "the SDK for Python": sim.PythonEnvironment("http://127.0.0.1:1/base"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, line := range environment {
+				name, value, _ := strings.Cut(line, "=")
+				t.Setenv(name, value)
+			}
+			synctest.Test(t, func(t *testing.T) {
+				sim := smartcartest.New(smartcartest.WithBasePath("/base"))
+				everyEndpoint(t, sim, newClient(t, sim, smartcar.WithEnvironment()))
+			})
+		})
 	}
-	synctest.Test(t, func(t *testing.T) {
-		sim := smartcartest.New(smartcartest.WithBasePath("/base"))
-		everyEndpoint(t, sim, newClient(t, sim, smartcar.WithEnvironment()))
-	})
 }
 
 func TestEnvironmentKeepsWhatIsNotSet(t *testing.T) {

@@ -219,7 +219,7 @@ var documentedRequest = regexp.MustCompile("^\\| `([A-Z]+) (tesla/[^`]+)` \\| (\
 func TestDocumentedTeslaRequests(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(moduleRoot(t), "docs", "tesla.md"))
 	require.NoError(t, err)
-	readme, err := os.ReadFile(filepath.Join(moduleRoot(t), "README.md"))
+	operations, err := os.ReadFile(filepath.Join(moduleRoot(t), "docs", "operations.md"))
 	require.NoError(t, err)
 	rows := 0
 	for line := range strings.Lines(string(text)) {
@@ -230,7 +230,7 @@ func TestDocumentedTeslaRequests(t *testing.T) {
 		}
 		rows++
 		method, path, kind, permission := row[1], row[2], row[3], row[4]
-		require.NotContains(t, string(readme), "`"+method+" /"+path+"`", "it has a method of its own")
+		require.NotContains(t, string(operations), "`"+method+" /"+path+"`", "it has a method of its own")
 		t.Run(method+" "+path, func(t *testing.T) {
 			sim := smartcartest.New()
 			_, user := connected(t, sim)
