@@ -7,8 +7,8 @@ require (
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/redis/go-redis/v9 v9.23.0
 	github.com/seed-498a1bc4/smartcar v0.0.0
-	github.com/seed-498a1bc4/smartcar/redisstore v0.0.0
-	github.com/seed-498a1bc4/smartcar/sqlstore v0.0.0
+	github.com/seed-498a1bc4/smartcar/store/redisstore v0.0.0
+	github.com/seed-498a1bc4/smartcar/store/sqlstore v0.0.0
 	github.com/sethvargo/go-limiter v0.7.1
 	github.com/stretchr/testify v1.12.1
 )
@@ -36,7 +36,7 @@ require (
 )
 
 replace (
-	github.com/seed-498a1bc4/smartcar => ../
-	github.com/seed-498a1bc4/smartcar/redisstore => ../redisstore
-	github.com/seed-498a1bc4/smartcar/sqlstore => ../sqlstore
+	github.com/seed-498a1bc4/smartcar => ..
+	github.com/seed-498a1bc4/smartcar/store/redisstore => ../store/redisstore
+	github.com/seed-498a1bc4/smartcar/store/sqlstore => ../store/sqlstore
 )

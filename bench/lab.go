@@ -19,10 +19,10 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/internal/testserver"
-	"github.com/seed-498a1bc4/smartcar/redisstore"
-	"github.com/seed-498a1bc4/smartcar/sqlstore"
-	"github.com/seed-498a1bc4/smartcar/sqlstore/sqlite"
 	"github.com/seed-498a1bc4/smartcar/store"
+	"github.com/seed-498a1bc4/smartcar/store/redisstore"
+	"github.com/seed-498a1bc4/smartcar/store/sqlstore"
+	"github.com/seed-498a1bc4/smartcar/store/sqlstore/sqlite"
 	"github.com/stretchr/testify/require"
 )
 

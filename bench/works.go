@@ -9,8 +9,8 @@ import (
 
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/internal/testserver"
-	"github.com/seed-498a1bc4/smartcar/sqlstore/sqlite"
 	"github.com/seed-498a1bc4/smartcar/store"
+	"github.com/seed-498a1bc4/smartcar/store/sqlstore/sqlite"
 	"github.com/stretchr/testify/require"
 )
 

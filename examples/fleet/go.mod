@@ -8,9 +8,9 @@ require (
 	github.com/riverqueue/river v0.51.2
 	github.com/riverqueue/river/riverdriver/riverpgxv5 v0.51.2
 	github.com/seed-498a1bc4/smartcar v0.0.0
-	github.com/seed-498a1bc4/smartcar/redisstore v0.0.0
-	github.com/seed-498a1bc4/smartcar/riverfleet v0.0.0
-	github.com/seed-498a1bc4/smartcar/sqlstore v0.0.0
+	github.com/seed-498a1bc4/smartcar/fleet/riverfleet v0.0.0
+	github.com/seed-498a1bc4/smartcar/store/redisstore v0.0.0
+	github.com/seed-498a1bc4/smartcar/store/sqlstore v0.0.0
 	github.com/stretchr/testify v1.12.1
 )
 
@@ -45,7 +45,7 @@ require (
 
 replace (
 	github.com/seed-498a1bc4/smartcar => ../..
-	github.com/seed-498a1bc4/smartcar/redisstore => ../../redisstore
-	github.com/seed-498a1bc4/smartcar/riverfleet => ../../riverfleet
-	github.com/seed-498a1bc4/smartcar/sqlstore => ../../sqlstore
+	github.com/seed-498a1bc4/smartcar/fleet/riverfleet => ../../fleet/riverfleet
+	github.com/seed-498a1bc4/smartcar/store/redisstore => ../../store/redisstore
+	github.com/seed-498a1bc4/smartcar/store/sqlstore => ../../store/sqlstore
 )

@@ -12,7 +12,7 @@ import (
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"github.com/riverqueue/river/rivermigrate"
 	"github.com/seed-498a1bc4/smartcar/fleet"
-	"github.com/seed-498a1bc4/smartcar/riverfleet"
+	"github.com/seed-498a1bc4/smartcar/fleet/riverfleet"
 	"github.com/seed-498a1bc4/smartcar/store"
 )
 

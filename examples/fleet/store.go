@@ -6,10 +6,10 @@ import (
 
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
 	"github.com/redis/go-redis/v9"
-	"github.com/seed-498a1bc4/smartcar/redisstore"
-	"github.com/seed-498a1bc4/smartcar/sqlstore"
-	"github.com/seed-498a1bc4/smartcar/sqlstore/sqlite"
 	"github.com/seed-498a1bc4/smartcar/store"
+	"github.com/seed-498a1bc4/smartcar/store/redisstore"
+	"github.com/seed-498a1bc4/smartcar/store/sqlstore"
+	"github.com/seed-498a1bc4/smartcar/store/sqlstore/sqlite"
 )
 
 // stores says where the store is that all processes share: the address of a

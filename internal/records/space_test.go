@@ -4,7 +4,7 @@ import (
 	"testing"
 
 	"github.com/seed-498a1bc4/smartcar/store"
-	"github.com/seed-498a1bc4/smartcar/storetest"
+	"github.com/seed-498a1bc4/smartcar/store/storetest"
 	"github.com/stretchr/testify/require"
 )
 
