@@ -153,6 +153,8 @@ func TestVisitsAreEven(t *testing.T) {
 		time.Sleep(12 * time.Hour)
 		sum, most := s.between(time.Hour, 12*time.Hour)
 		mean := float64(sum) / (11 * 60 * 60)
+		mu.Lock()
+		defer mu.Unlock()
 		t.Logf("mean %.1f, most %d, latest %v", mean, most, latest)
 		require.LessOrEqual(t, float64(most), 2*mean)
 		require.Less(t, latest, time.Minute)

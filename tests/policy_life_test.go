@@ -237,24 +237,27 @@ func (l *life) happen() {
 	case 8:
 		l.sim.ClearFaults()
 	case 9:
-		l.step()
+		l.step()()
 	case 10:
-		l.wire.arm(l.step)
+		l.wire.arm(l.step())
 	}
 }
 
-// step sets one of the clocks forward or back.
-func (l *life) step() {
+// step draws by how much one of the clocks is set forward or back, and returns what
+// sets it.
+func (l *life) step() func() {
 	by := time.Duration(l.random.Int64N(int64(20*time.Hour))) - 10*time.Hour
 	if l.random.IntN(3) == 0 {
 		by /= 100
 	}
 	which := l.random.IntN(len(l.steps))
-	l.steps[which](by)
-	l.witness.mu.Lock()
-	defer l.witness.mu.Unlock()
-	l.witness.story = append(l.witness.story, fmt.Sprintf("clock %d of %d, 0 is the store's, is set by %v", which, len(l.steps), by))
 	l.stepped += by.Abs()
+	return func() {
+		l.steps[which](by)
+		l.witness.mu.Lock()
+		defer l.witness.mu.Unlock()
+		l.witness.story = append(l.witness.story, fmt.Sprintf("clock %d of %d, 0 is the store's, is set by %v", which, len(l.steps), by))
+	}
 }
 
 // fault is one that meets the next requests of the car.
