@@ -94,7 +94,7 @@ func (v *Vehicle) learned(ctx context.Context) (car, error) {
 
 // lookAt is when a loop that sleeps until the next read has to look again: an owner who
 // adds the key opens the window early.
-func (c car) lookAt(g *gate) time.Time {
+func (g *gate) lookAt(c car) time.Time {
 	at := g.opts.now().Add(lookAgain)
 	if c.state.MayNeedKey() && g.probe.keyIsFree {
 		at = earlier(at, c.ours(c.state.NextKeyLook()))
@@ -348,7 +348,7 @@ func (v *Vehicle) Wait(ctx context.Context) error {
 		if !next.After(now) {
 			return nil
 		}
-		if err := v.core.opts.clock.Sleep(ctx, max(earlier(next, c.lookAt(v.core.gate)).Sub(now), time.Second)); err != nil {
+		if err := v.core.opts.clock.Sleep(ctx, max(earlier(next, v.core.gate.lookAt(c)).Sub(now), time.Second)); err != nil {
 			return err
 		}
 	}

@@ -36,7 +36,6 @@ func accountKey(vehicleID string) string { return "budget/car/" + vehicleID }
 type budgets struct {
 	opts    *options
 	budget  Budget
-	log     func(context.Context, *request, Rule, time.Time) // a refusal
 	records records.Records
 	taking  records.Flights
 
@@ -79,11 +78,11 @@ type storedReset struct {
 	Reset uint64 `json:"reset"`
 }
 
-func newBudgets(o *options, r records.Records, log func(context.Context, *request, Rule, time.Time)) *budgets {
+func newBudgets(o *options, r records.Records) *budgets {
 	if o.budget == nil {
 		return nil
 	}
-	return &budgets{opts: o, log: log, budget: *o.budget, records: r, cars: lru.New[string, block](max(o.cacheSize, leastUserCars))}
+	return &budgets{opts: o, budget: *o.budget, records: r, cars: lru.New[string, block](max(o.cacheSize, leastUserCars))}
 }
 
 // cost is how many calls of a car's month a request takes.
@@ -162,7 +161,7 @@ func (b *budgets) nextMonth(car carRef) time.Time {
 }
 
 func (b *budgets) refused(ctx context.Context, r *request, rule Rule, next time.Time) error {
-	b.log(ctx, r, rule, next)
+	logRefusal(ctx, b.opts, r, rule, next)
 	limit := &RateLimitError{Operation: r.op, VehicleID: r.car.id, NextAllowed: next, Rule: rule, Local: true}
 	if rule == RuleApplication {
 		limit.VehicleID = ""

@@ -163,10 +163,10 @@ func newCore(config Config, o *options) *core {
 	c.cars = newCars(o, stored, c.users)
 	c.visits, c.wakers = &visits{o, stored, c.users}, new(wakers)
 	c.gate = &gate{
-		opts: o, pause: c.pause, cars: c.cars, links: c.links, answers: c.answers, allowances: newAllowances(o), underway: underway.New[shared](maxDetached),
+		opts: o, pause: c.pause, cars: c.cars, links: c.links, answers: c.answers,
+		allowances: newAllowances(o), budgets: newBudgets(o, stored), underway: underway.New[shared](maxDetached),
 		reserve: o.reserveLease(), lease: o.lease(),
 	}
-	c.gate.budgets = newBudgets(o, stored, c.gate.logRefusal)
 	c.send = newPipeline(c.gate, wire, hidden)
 
 	endpoints := newTokenEndpoints(config, o, c.pause, c.secrets)

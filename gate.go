@@ -64,7 +64,7 @@ func (g *gate) guarding(next layer) layer {
 		}
 		if g.allowances.any.Load() {
 			if err := g.allowances.refuse(r); err != nil {
-				g.logRefusal(ctx, r, RuleBudget, g.allowances.next(r.car.id))
+				logRefusal(ctx, g.opts, r, RuleBudget, g.allowances.next(r.car.id))
 				return attempt{}, err
 			}
 		}
@@ -277,7 +277,7 @@ func (g *gate) refuse(ctx context.Context, r *request, ref carRef, c car, state 
 		_, _, _ = g.cars.swap(ctx, ref, c, state)
 	}
 	rule, next := publicRules[d.Rule], c.ours(d.Next)
-	g.logRefusal(ctx, r, rule, next)
+	logRefusal(ctx, g.opts, r, rule, next)
 	r.refusal = RateLimitError{
 		Operation: r.op, VehicleID: ref.id, NextAllowed: next, Rule: rule, Local: true, InFlight: d.InFlight,
 		lastAsked: c.ours(c.state.LastAsked()),
@@ -286,15 +286,15 @@ func (g *gate) refuse(ctx context.Context, r *request, ref carRef, c car, state 
 }
 
 // logRefusal notes a request that was not sent, and why.
-func (g *gate) logRefusal(ctx context.Context, r *request, rule Rule, next time.Time) {
-	if !g.opts.logger.Enabled(ctx, slog.LevelInfo) {
+func logRefusal(ctx context.Context, o *options, r *request, rule Rule, next time.Time) {
+	if !o.logger.Enabled(ctx, slog.LevelInfo) {
 		return
 	}
 	attrs := []slog.Attr{slog.String("operation", string(r.op)), slog.String("vehicle", r.car.id), slog.String("rule", string(rule))}
 	if !next.IsZero() {
 		attrs = append(attrs, slog.Time("next_allowed", next))
 	}
-	g.opts.logger.LogAttrs(ctx, slog.LevelInfo, "smartcar refused locally", attrs...)
+	o.logger.LogAttrs(ctx, slog.LevelInfo, "smartcar refused locally", attrs...)
 }
 
 // withoutStore decides about a data request while the store is away. If the car may

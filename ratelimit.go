@@ -1,6 +1,7 @@
 package smartcar
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"strconv"
@@ -72,35 +73,7 @@ const (
 )
 
 // String says the rule for people. The text may change.
-func (r Rule) String() string {
-	switch r {
-	case "":
-		return "no rule"
-	case RuleKeyless:
-		return "one data request per window while the virtual key is missing"
-	case RuleLegacy:
-		return "nothing new before the next refresh of a 2020-or-earlier Model S or X"
-	case RuleServer:
-		return "Smartcar limits this vehicle"
-	case RuleAsleep:
-		return "nothing new while the vehicle sleeps"
-	case RuleNothingStored:
-		return "Smartcar has stored no data of this vehicle yet"
-	case RuleApplication:
-		return "Smartcar limits this application"
-	case RuleBudget:
-		return "the plan's calls of the month for this vehicle are used up"
-	case RulePaused:
-		return "reads of this vehicle are paused"
-	case RulePace:
-		return "the vehicle was read lately, and is to be read no more often"
-	case RuleWebhook:
-		return "webhooks bring the data of this vehicle"
-	case RuleStore:
-		return "the store cannot be reached, so the window of a car without the virtual key is not known"
-	}
-	return string(r)
-}
+func (r Rule) String() string { return cmp.Or(policy.RuleWords(string(r)), string(r)) }
 
 // A RateLimitError says that a request was not allowed now, by which rule and
 // until when. Local errors cost nothing: no request was made.

@@ -194,7 +194,7 @@ func (w *watch) untilNext(ctx context.Context, err error) time.Duration {
 		return watchBackOff
 	case accessErr != nil:
 	case dated:
-		lookAt = c.lookAt(w.vehicle.core.gate)
+		lookAt = w.vehicle.core.gate.lookAt(c)
 	default:
 		w.toStore = c.now().Sub(now)
 		var readAt time.Time
@@ -203,7 +203,7 @@ func (w *watch) untilNext(ctx context.Context, err error) time.Duration {
 		}
 		next = c.ours(w.next(ctx, c, readAt).Next)
 		if c.state.MayNeedKey() {
-			lookAt = c.lookAt(w.vehicle.core.gate)
+			lookAt = w.vehicle.core.gate.lookAt(c)
 			break
 		}
 		return max(next.Sub(now), time.Second)
