@@ -54,7 +54,7 @@ func decodeAllSignals(body json.RawMessage, list *signalSet, _ UnitSystem) (read
 	if err != nil {
 		return nil, err
 	}
-	return list.asSignals(Meta{}), nil
+	return newSignals(Meta{}, list), nil
 }
 
 // fromSignals is the decoder of a reading that is made of signals. It fails if

@@ -230,7 +230,7 @@ func evidenceOfEvent(e *WebhookEvent, arrived, keyAt time.Time, tellers keyTelle
 // evidenceOfSignals is what the signals of a webhook event show. A webhook sends
 // the signals that it is set up for, so a missing signal shows nothing.
 func evidenceOfSignals(set *signalSet, arrived, keyAt time.Time, tellers keyTellers) []policy.Event {
-	o := set.observe()
+	o := observe(set)
 	needsKey := o.needsKey(!tellers.signal) != nil
 	_, listed := set.find(signals.ConnectivityStatusIsDigitalKeyPaired)
 	switch {
@@ -382,7 +382,7 @@ func (o observation) outcome(wanted policy.Outcome) policy.Outcome {
 }
 
 // observe takes out of a list of signals what the policy learns from it.
-func (set *signalSet) observe() observation {
+func observe(set *signalSet) observation {
 	o := observation{wasChecked: true, nothing: len(set.signals) == 0 && !set.incomplete}
 	whole := !set.incomplete && len(set.signals) > 1
 	switch number, err := textSignal(set, signals.VehicleIdentificationVIN); {

@@ -70,7 +70,7 @@ func (s *Signals) content() *signalSet {
 // setMeta dates the signals, and names the request in their errors.
 func (s *Signals) setMeta(m Meta) {
 	s.Meta = m
-	s.content().requestID = m.RequestID // their own set: see asSignals
+	s.content().requestID = m.RequestID // their own set: see newSignals
 }
 
 // LastKnown returns a view of the same signals for programs that prefer an old

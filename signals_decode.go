@@ -137,11 +137,11 @@ func decodeSignals(a *answer) (*Signals, error) {
 	if err != nil {
 		return nil, err
 	}
-	return set.asSignals(metaFrom(a.header, a.at)), nil
+	return newSignals(metaFrom(a.header, a.at), set), nil
 }
 
-// asSignals are signals of their own.
-func (set *signalSet) asSignals(m Meta) *Signals {
+// newSignals are signals with a set of their own.
+func newSignals(m Meta, set *signalSet) *Signals {
 	own := *set
 	return &Signals{Meta: m, set: func() *signalSet { return &own }}
 }

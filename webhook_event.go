@@ -292,7 +292,7 @@ func (w *webhookBody) readV4(e *WebhookEvent) {
 	e.readTriggers(triggers)
 	if !signals.IsNull() {
 		e.Signals = decodeEventSignals(signals, signalCount.Int(), e.ReceivedAt)
-		e.Signals.Meta.dateByNewest(e.Signals.content())
+		e.Signals.Meta.dateByNewest(e.Signals.content().signals)
 		e.RecordedAt = e.Signals.RecordedAt
 	}
 	for problem := range problems.Elements() {

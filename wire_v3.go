@@ -60,7 +60,7 @@ func (w wireV3) split(ops []operation, a *answer) ([]part, error) {
 	if a.list, err = readSignals(a); err != nil {
 		return nil, err
 	}
-	a.observed = a.list.observe()
+	a.observed = observe(a.list)
 	parts, _ := w.within(ops, a)
 	return parts, nil
 }
@@ -76,7 +76,7 @@ func (w wireV3) within(ops []operation, a *answer) ([]part, bool) {
 		switch {
 		case ops[i].name == AllSignals:
 			parts[i] = part{op: &ops[i], body: a.body, list: a.list, meta: meta}
-			parts[i].meta.dateByNewest(a.list)
+			parts[i].meta.dateByNewest(a.list.signals)
 		case ops[i].name == Attributes && a.vehicle != nil:
 			body := append(append([]byte(`{"data":`), a.vehicle...), '}')
 			parts[i] = part{op: &ops[i], body: body, meta: meta}
@@ -99,7 +99,7 @@ func (w wireV3) brought(a *answer) []part {
 		switch op := &operations[i]; {
 		case op.name == AllSignals:
 			p := part{op: op, body: a.body, list: a.list, meta: meta}
-			p.meta.dateByNewest(a.list)
+			p.meta.dateByNewest(a.list.signals)
 			parts = append(parts, p)
 		default:
 			if p := (part{op: op, list: a.list, meta: meta}); p.dateBySignals() {
@@ -208,8 +208,8 @@ func (m *Meta) dateBy(s SignalMeta) {
 
 // dateByNewest dates a whole list by its newest signal. The oldest would say
 // nothing: some signals, such as the VIN, are recorded once in a car's life.
-func (m *Meta) dateByNewest(set *signalSet) {
-	for _, s := range set.signals {
+func (m *Meta) dateByNewest(stored []storedSignal) {
+	for _, s := range stored {
 		if s.err == nil {
 			m.RecordedAt = later(m.RecordedAt, s.meta.OEMUpdatedAt)
 			m.FetchedAt = later(m.FetchedAt, s.meta.RetrievedAt)
