@@ -130,6 +130,26 @@ func (s *Signals) Format(f fmt.State, _ rune) {
 	_, _ = io.WriteString(f, "]")
 }
 
+// MarshalJSON gives every signal by its code: the body as Smartcar sent it, when the
+// car recorded it, and the text of its error. Where the car is stands in it if that
+// is among the signals.
+func (s *Signals) MarshalJSON() ([]byte, error) {
+	type signal struct {
+		Body         json.RawMessage `json:"body,omitempty"`
+		OEMUpdatedAt time.Time       `json:"oemUpdatedAt,omitzero"`
+		Error        string          `json:"error,omitempty"`
+	}
+	out := make(map[signals.Code]signal, s.Len())
+	for code, raw := range s.All() {
+		one := signal{Body: raw.Body(), OEMUpdatedAt: raw.OEMUpdatedAt}
+		if raw.Err != nil {
+			one.Error = raw.Err.Error()
+		}
+		out[code] = one
+	}
+	return json.Marshal(out)
+}
+
 // A RawSignal is a signal as Smartcar sent it. It prints without its body.
 type RawSignal struct {
 	SignalMeta
@@ -425,89 +445,3 @@ const (
 	// ChargeRuleChargingType is what newer answers call ChargeRuleConnector.
 	ChargeRuleChargingType = "CHARGING_TYPE"
 )
-
-// ChargeLimitsSignal is how far the car will charge.
-type ChargeLimitsSignal struct {
-	SignalMeta
-	Limits []ChargeLimitRule
-	Active *float64 // the limit in force; nil while the car is not plugged in
-	Unit   Unit     // percent, 0 to 100
-}
-
-// A ChargeLimitRule is a limit and when it applies.
-type ChargeLimitRule struct {
-	Type      string           // ChargeRuleGlobal, ...
-	Limit     *float64         // in the Unit of the signal: percent, 0 to 100
-	Condition *ChargeCondition // nil for one that always applies
-}
-
-// A ChargeCondition says where, or with which connector, a rule applies.
-type ChargeCondition struct {
-	ChargePlace
-	ConnectorType string // empty if not known
-}
-
-// A ChargePlace is where cars are charged.
-type ChargePlace struct {
-	Name      *string
-	Address   *string
-	Latitude  *float64 // degrees, -90 to 90
-	Longitude *float64 // degrees, -180 to 180
-}
-
-// ChargeRecordsSignal lists past charging.
-type ChargeRecordsSignal struct {
-	SignalMeta
-	Records []ChargeRecord
-}
-
-// A ChargeRecord is one time that the car was charged.
-type ChargeRecord struct {
-	ID            string
-	StartTime     time.Time    // zero if not known
-	EndTime       time.Time    // zero if not known, or not over
-	EnergyAdded   *float64     // kWh
-	StartPercent  *float64     // 0 to 100
-	EndPercent    *float64     // 0 to 100
-	ConnectorType string       // empty if not known
-	PublicCharger *bool        // whether anybody can charge there
-	Cost          *ChargeCost  // nil if not known
-	Location      *ChargePlace // nil if not known
-}
-
-// ChargeCost is what charging cost.
-type ChargeCost struct {
-	Currency string   // such as EUR
-	Energy   *float64 // in Currency, for the energy
-	Other    *float64 // in Currency, for anything else
-}
-
-// ChargeTimersSignal lists when the car is to charge.
-type ChargeTimersSignal struct {
-	SignalMeta
-	Timers []ChargeTimer
-}
-
-// A ChargeTimer is when the car is to charge or to be ready.
-type ChargeTimer struct {
-	Type            string // ChargeRuleGlobal, ...
-	ScheduleType    string // DAILY, WEEKLY, WORKWEEK; empty if not known
-	ScheduleID      string // empty if not known
-	Condition       *ChargeCondition
-	Schedules       []ChargeWindow
-	DepartureTimers []DepartureTimer
-	OEMOptimized    *bool // whether the make moves charging to when it is cheaper
-}
-
-// A ChargeWindow is a time of day in which the car may charge.
-type ChargeWindow struct {
-	Start string   // "HH:MM:SS", the car's local time
-	End   string   // the same; before Start it is on the next day
-	Days  []string // MONDAY, ...; none means not known
-}
-
-// A DepartureTimer is when the car is to be ready.
-type DepartureTimer struct {
-	Time string   // "HH:MM:SS", the car's local time
-	Days []string // MONDAY, ...; none means not known
-}

@@ -344,3 +344,89 @@ func fromKilopascals(kPa float64, u Unit) float64 {
 	}
 	return kPa
 }
+
+// ChargeLimitsSignal is how far the car will charge.
+type ChargeLimitsSignal struct {
+	SignalMeta
+	Limits []ChargeLimitRule
+	Active *float64 // the limit in force; nil while the car is not plugged in
+	Unit   Unit     // percent, 0 to 100
+}
+
+// A ChargeLimitRule is a limit and when it applies.
+type ChargeLimitRule struct {
+	Type      string           // ChargeRuleGlobal, ...
+	Limit     *float64         // in the Unit of the signal: percent, 0 to 100
+	Condition *ChargeCondition // nil for one that always applies
+}
+
+// A ChargeCondition says where, or with which connector, a rule applies.
+type ChargeCondition struct {
+	ChargePlace
+	ConnectorType string // empty if not known
+}
+
+// A ChargePlace is where cars are charged.
+type ChargePlace struct {
+	Name      *string
+	Address   *string
+	Latitude  *float64 // degrees, -90 to 90
+	Longitude *float64 // degrees, -180 to 180
+}
+
+// ChargeRecordsSignal lists past charging.
+type ChargeRecordsSignal struct {
+	SignalMeta
+	Records []ChargeRecord
+}
+
+// A ChargeRecord is one time that the car was charged.
+type ChargeRecord struct {
+	ID            string
+	StartTime     time.Time    // zero if not known
+	EndTime       time.Time    // zero if not known, or not over
+	EnergyAdded   *float64     // kWh
+	StartPercent  *float64     // 0 to 100
+	EndPercent    *float64     // 0 to 100
+	ConnectorType string       // empty if not known
+	PublicCharger *bool        // whether anybody can charge there
+	Cost          *ChargeCost  // nil if not known
+	Location      *ChargePlace // nil if not known
+}
+
+// ChargeCost is what charging cost.
+type ChargeCost struct {
+	Currency string   // such as EUR
+	Energy   *float64 // in Currency, for the energy
+	Other    *float64 // in Currency, for anything else
+}
+
+// ChargeTimersSignal lists when the car is to charge.
+type ChargeTimersSignal struct {
+	SignalMeta
+	Timers []ChargeTimer
+}
+
+// A ChargeTimer is when the car is to charge or to be ready.
+type ChargeTimer struct {
+	Type            string // ChargeRuleGlobal, ...
+	ScheduleType    string // DAILY, WEEKLY, WORKWEEK; empty if not known
+	ScheduleID      string // empty if not known
+	Condition       *ChargeCondition
+	Schedules       []ChargeWindow
+	DepartureTimers []DepartureTimer
+	OEMOptimized    *bool // whether the make moves charging to when it is cheaper
+}
+
+// A ChargeWindow is a time of day in which the car may charge.
+type ChargeWindow struct {
+	Start string   // "HH:MM:SS", the car's local time
+	End   string   // the same; before Start it is on the next day
+	Days  []string // MONDAY, ...; none means not known
+}
+
+// A DepartureTimer is when the car is to be ready.
+type DepartureTimer struct {
+	Time string   // "HH:MM:SS", the car's local time
+	Days []string // MONDAY, ...; none means not known
+}
