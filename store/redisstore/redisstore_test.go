@@ -151,7 +151,8 @@ func TestLostReplyIsAnErrorAndNoRepetition(t *testing.T) {
 		_, err = db.CompareAndSwap(ctx, "warm", "", nil, 0)
 		require.NoError(t, err)
 		require.NoError(t, db.Delete(ctx, "absent", ""))
-		// lose makes sure of a connection, so that the reply lost is not the one
+		// Records with a ttl are not in the index, so that a swap is one command. lose makes
+		// sure of a connection, so that the reply lost is not the one
 		// that would have made one.
 		lose := func() {
 			_, err := db.Load(ctx, "warm")
@@ -161,7 +162,7 @@ func TestLostReplyIsAnErrorAndNoRepetition(t *testing.T) {
 
 		lose()
 		before := calls(t, direct)
-		_, err = db.CompareAndSwap(ctx, "key", "", []byte("secret 1"), 0)
+		_, err = db.CompareAndSwap(ctx, "key", "", []byte("secret 1"), time.Hour)
 		plain(t, err)
 		require.Equal(t, before+1, calls(t, direct), "the swap was repeated")
 		landed, err := db.Load(ctx, "key")
@@ -169,7 +170,7 @@ func TestLostReplyIsAnErrorAndNoRepetition(t *testing.T) {
 		require.Equal(t, "secret 1", string(landed.Value))
 
 		lose()
-		_, err = db.CompareAndSwap(ctx, "key", "", []byte("secret 2"), 0)
+		_, err = db.CompareAndSwap(ctx, "key", "", []byte("secret 2"), time.Hour)
 		plain(t, err)
 		lose()
 		_, err = db.Load(ctx, "key")
@@ -202,7 +203,7 @@ func TestLostReplyOfACluster(t *testing.T) {
 		require.NoError(t, err)
 		before := calls(t, direct)
 		network.lose.Store(1)
-		_, err = db.CompareAndSwap(ctx, "key", "", []byte("secret"), 0)
+		_, err = db.CompareAndSwap(ctx, "key", "", []byte("secret"), time.Hour)
 		plain(t, err)
 		require.Equal(t, before+1, calls(t, direct), "the swap was repeated")
 	})
@@ -346,7 +347,7 @@ func TestCommandsPrintWithoutValues(t *testing.T) {
 		var log commandLog
 		client.AddHook(&log)
 		db := newStore(t, client)
-		_, err := db.CompareAndSwap(t.Context(), "key", "", []byte("secret"), 0)
+		_, err := db.CompareAndSwap(t.Context(), "key", "", []byte("secret"), time.Hour)
 		require.NoError(t, err)
 		_, err = db.Load(t.Context(), "key")
 		require.NoError(t, err)
