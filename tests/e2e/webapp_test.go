@@ -31,7 +31,7 @@ var program = sync.OnceValues(func() (string, error) {
 	}
 	path := filepath.Join(dir, "webapp")
 	build := exec.Command("go", "build", "-o", path, "./examples/webapp")
-	build.Dir = ".." // the module it belongs to
+	build.Dir = "../.." // the module it belongs to
 	out, err := build.CombinedOutput()
 	if err != nil {
 		_, _ = os.Stderr.Write(out)
