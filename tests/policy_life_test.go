@@ -36,9 +36,13 @@ type witness struct {
 	// told is since when the newest word that has reached the client about the key is
 	// that it is missing; zero while it is another one.
 	told       time.Time
-	proved     time.Time // by the last command that worked, which outranks a status for a day
-	seen       int       // of the broken windows
+	proved     time.Time     // by the last command that worked, which outranks a status for a day
+	since      time.Time     // when told turned so, or the last trial after that
+	readable   bool          // the status of the key can be read
+	stepped    time.Duration // the sum of the steps of all clocks
+	seen       int           // of the broken windows
 	broken     []string
+	trials     int
 	undetected int      // the second request left before anything had told
 	story      []string // what went over the wire until the first broken window
 }
@@ -79,9 +83,14 @@ func (w *witness) RoundTrip(r *http.Request) (*http.Response, error) {
 	goesOn := len(w.broken) == 0
 	if all := w.sim.BrokenWindows(w.car); len(all) > w.seen {
 		w.seen = len(all)
-		if toldBefore {
+		switch {
+		case toldBefore && !w.readable && time.Since(w.since) >= 7*day-w.stepped:
+			// Nothing else can show that the owner has added the key: one read a week
+			// is a trial. By a clock that was set, a week is as much longer or shorter.
+			w.trials, w.since = w.trials+1, time.Now()
+		case toldBefore:
 			w.broken = append(w.broken, fmt.Sprintf("%+v", all[len(all)-1]))
-		} else {
+		default:
 			w.undetected++
 		}
 	}
@@ -108,9 +117,12 @@ func (w *witness) hear(r *http.Request, resp *http.Response, answer []byte) {
 	command := r.Method == http.MethodPost && !strings.HasSuffix(r.URL.Path, "/batch")
 	switch {
 	case strings.Contains(body, "VIRTUAL_KEY_REQUIRED"),
-		status && strings.Contains(body, `"isPaired":false`) && time.Since(w.proved) >= day,
+		status && strings.Contains(body, `"isPaired":false`) && time.Since(w.proved) >= day+w.stepped,
 		signaled && !paired,
 		resp.StatusCode == http.StatusTooManyRequests && retryAfter >= 2*60*60:
+		if w.told.IsZero() {
+			w.since = time.Now()
+		}
 		w.told, w.proved = time.Now(), time.Time{}
 	case command && resp.StatusCode == http.StatusOK && succeeded.Match(answer):
 		w.told, w.proved = time.Time{}, time.Now()
@@ -131,7 +143,6 @@ type life struct {
 	wire    *midway
 	paired  bool
 	asleep  bool
-	stepped time.Duration // the sum of the steps
 }
 
 // lives is how many lives TestWindowsHoldForLife draws on each API; a full run of CI
@@ -154,22 +165,24 @@ func lives(t *testing.T) uint64 {
 // answers that are lost, late, foreign or refused, permissions that are missing, clocks
 // of the machines and of the store that are set, also during a request. No
 // second request may leave inside of a window once anything has told the client that
-// the rule holds, and the car may not be locked.
+// the rule holds, but for the weekly trial of a car whose status cannot be read, and the
+// car may not be locked.
 func TestWindowsHoldForLife(t *testing.T) {
 	const workers = 2
 	for _, api := range []smartcar.API{smartcar.V2, smartcar.V3} {
 		for worker := range uint64(workers) {
 			t.Run(fmt.Sprint(api, " ", worker), func(t *testing.T) {
 				t.Parallel()
-				drawn, asked, undetected := 0, 0, 0
+				drawn, asked, trials, undetected := 0, 0, 0, 0
 				for seed := worker; seed < lives(t); seed += workers {
 					synctest.Test(t, func(t *testing.T) {
 						w := liveOnce(t, api, seed)
 						require.Empty(t, w.broken, "seed %d: %s", seed, strings.Join(w.story[max(0, len(w.story)-30):], "\n"))
-						drawn, asked, undetected = drawn+1, asked+countedData(w.sim, w.car), undetected+w.undetected
+						drawn, asked = drawn+1, asked+countedData(w.sim, w.car)
+						trials, undetected = trials+w.trials, undetected+w.undetected
 					})
 				}
-				t.Logf("%s: %d lives, %d data requests counted, 0 windows broken, %d undetected", api, drawn, asked, undetected)
+				t.Logf("%s: %d lives, %d data requests counted, 0 windows broken, %d weekly trials, %d undetected", api, drawn, asked, trials, undetected)
 				require.Greater(t, asked, 10*drawn, "the cars were hardly asked: the test proves nothing")
 			})
 		}
@@ -188,7 +201,7 @@ func liveOnce(t *testing.T, api smartcar.API, seed uint64) *witness {
 				c.Permissions = []string{"read_battery", "read_odometer", "control_security"}
 			}
 		}))
-	l := &life{t: t, sim: sim, random: random, witness: &witness{RoundTripper: sim.Transport(), sim: sim, car: id}}
+	l := &life{t: t, sim: sim, random: random, witness: &witness{RoundTripper: sim.Transport(), sim: sim, car: id, readable: readable}}
 	l.wire = &midway{RoundTripper: l.witness}
 	db := newSteppingStore(store.NewMemory())
 	l.steps = append(l.steps, db.step)
@@ -251,11 +264,11 @@ func (l *life) step() func() {
 		by /= 100
 	}
 	which := l.random.IntN(len(l.steps))
-	l.stepped += by.Abs()
 	return func() {
 		l.steps[which](by)
 		l.witness.mu.Lock()
 		defer l.witness.mu.Unlock()
+		l.witness.stepped += by.Abs()
 		l.witness.story = append(l.witness.story, fmt.Sprintf("clock %d of %d, 0 is the store's, is set by %v", which, len(l.steps), by))
 	}
 }
@@ -319,7 +332,7 @@ func (l *life) one(ctx context.Context, v *smartcar.Vehicle, which int) {
 // the steps of the clocks.
 func (l *life) readable() {
 	var err error
-	for end := time.Now().Add(maxBlocked + time.Hour + l.stepped); time.Now().Before(end); time.Sleep(10 * time.Minute) {
+	for end := time.Now().Add(maxBlocked + time.Hour + l.witness.stepped); time.Now().Before(end); time.Sleep(10 * time.Minute) {
 		if _, err = l.cars[0].Battery(l.t.Context()); err == nil {
 			return
 		}
