@@ -254,3 +254,31 @@ func TestCommandOutranksAStatus(t *testing.T) {
 		})
 	})
 }
+
+// A read that was made while the key was believed to be there counts once the key turns
+// out to be gone, also one of which nothing was stored, as another had just been. On API
+// v3 each answer tells by itself.
+func TestReadsBeforeARemovedKeyIsNoticedCount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		_, user := connected(t, sim)
+		v := user.Vehicle(smartcartest.Model3)
+		_, err := v.Battery(t.Context())
+		require.NoError(t, err)
+		first := time.Now()
+		time.Sleep(time.Minute)
+		require.NoError(t, sim.Unpair(v.ID()))
+		time.Sleep(2 * time.Minute)
+		_, err = v.Battery(t.Context())
+		require.NoError(t, err, "the first one that counts")
+		_, err = v.KeyStatus(t.Context())
+		require.NoError(t, err)
+		refusedLocally(t, v)
+		time.Sleep(time.Until(first.Add(window + time.Minute)))
+		refusedLocally(t, v)
+		time.Sleep(5 * time.Minute)
+		_, err = v.Battery(t.Context())
+		require.NoError(t, err, "at most 5 minutes later than the rule")
+		require.Empty(t, sim.BrokenWindows(v.ID()))
+	})
+}
