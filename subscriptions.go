@@ -238,7 +238,7 @@ func (c *Client) Webhooks(ctx context.Context, filter WebhookFilter) iter.Seq2[W
 //
 // https://smartcar.com/docs/api-reference/get-webhook
 func (c *Client) Webhook(ctx context.Context, id string) (*Webhook, error) {
-	w, err := oneV3(ctx, c, opWebhooks, "webhook id", "/webhooks/", id, func(w *webhookV3) lenient.String { return w.ID })
+	w, err := oneV3(ctx, c.core, opWebhooks, "webhook id", "/webhooks/", id, func(w *webhookV3) lenient.String { return w.ID })
 	if err != nil {
 		return nil, err
 	}
@@ -264,7 +264,7 @@ func (c *Client) Subscriptions(ctx context.Context, filter SubscriptionFilter) i
 //
 // https://smartcar.com/docs/api-reference/get-subscription
 func (c *Client) Subscription(ctx context.Context, id string) (*Subscription, error) {
-	w, err := oneV3(ctx, c, opSubscriptions, "subscription id", "/subscriptions/", id, func(w *subscriptionV3) lenient.String { return w.ID })
+	w, err := oneV3(ctx, c.core, opSubscriptions, "subscription id", "/subscriptions/", id, func(w *subscriptionV3) lenient.String { return w.ID })
 	if err != nil {
 		return nil, err
 	}
@@ -287,8 +287,8 @@ func (c *Client) DeleteSubscription(ctx context.Context, id string) error {
 }
 
 // oneV3 reads one resource of the management API.
-func oneV3[T any](ctx context.Context, c *Client, op Operation, argument, above, id string, found func(*T) lenient.String) (*T, error) {
-	a, err := c.core.v3(op)
+func oneV3[T any](ctx context.Context, c *core, op Operation, argument, above, id string, found func(*T) lenient.String) (*T, error) {
+	a, err := c.v3(op)
 	if err != nil {
 		return nil, err
 	}
