@@ -158,7 +158,13 @@ func TestJobsOfAFleet(t *testing.T) {
 			for i := range 20 {
 				id := fmt.Sprintf("car-%d", i)
 				eventually(t, func() bool { return got.of(id) == 1 }, id)
-				require.Len(t, w.sim.Ledger(id), 2)
+				read := 0
+				for _, e := range w.sim.Ledger(id) { // the stop may have met the read of what the car is
+					if e.Kind == smartcartest.Data {
+						read++
+					}
+				}
+				require.Equal(t, 1, read, id)
 			}
 		},
 		"a forgotten user's jobs end": func(t *testing.T, w *world) {
