@@ -138,7 +138,9 @@ func TestJobsOfAFleet(t *testing.T) {
 		},
 		"a stop loses no attempt": func(t *testing.T, w *world) {
 			inside := make(chan struct{}, 100)
-			r := w.replica(t, func(ctx context.Context, _ *smartcar.Vehicle, _ *smartcar.Snapshot) error {
+			var begun counter
+			r := w.replica(t, func(ctx context.Context, v *smartcar.Vehicle, news *smartcar.Snapshot) error {
+				_ = begun.handle(ctx, v, news)
 				inside <- struct{}{}
 				<-ctx.Done()
 				return ctx.Err()
@@ -158,8 +160,11 @@ func TestJobsOfAFleet(t *testing.T) {
 			for i := range 20 {
 				id := fmt.Sprintf("car-%d", i)
 				eventually(t, func() bool { return got.of(id) == 1 }, id)
+				if begun.of(id) == 0 {
+					continue // the stop may have met its requests
+				}
 				read := 0
-				for _, e := range w.sim.Ledger(id) { // the stop may have met the read of what the car is
+				for _, e := range w.sim.Ledger(id) {
 					if e.Kind == smartcartest.Data {
 						read++
 					}
