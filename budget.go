@@ -12,7 +12,6 @@ import (
 
 	"github.com/seed-498a1bc4/smartcar/internal/lru"
 	"github.com/seed-498a1bc4/smartcar/internal/policy"
-
 	"github.com/seed-498a1bc4/smartcar/internal/randid"
 	"github.com/seed-498a1bc4/smartcar/internal/records"
 )
@@ -109,6 +108,67 @@ func (c *Client) ResetBudget(ctx context.Context) error {
 	defer b.mu.Unlock()
 	b.reset, b.resetAt = reset.Reset, max(b.opts.clock.Elapsed(), 1)
 	return nil
+}
+
+// bareApplicationPause answers an application-wide 429 that names no time: the
+// documented bucket refills one request each 30 s.
+const bareApplicationPause = 30 * time.Second
+
+// A pause is the application-wide limit, from Smartcar's 429 until it ends. Everything
+// of a client that sends requests shares one.
+type pause struct {
+	opts  *options
+	until atomic.Int64 // when the limit opens again, by the time that has passed; 0 if there was none
+}
+
+// end is when the limit ends, by the present wall clock; zero if there is none. The
+// limit lasts for a length of time, whatever the wall clock does meanwhile.
+func (p *pause) end() time.Time {
+	if rest := time.Duration(p.until.Load()) - p.opts.clock.Elapsed(); rest > 0 {
+		return p.opts.now().Add(rest)
+	}
+	return time.Time{}
+}
+
+// begin starts the pause after an application-wide 429. If the 429 has no type, it may
+// be a proxy's, so the pause lasts for a minute at most.
+func (p *pause) begin(op Operation, e *Error) error {
+	wait := e.RetryAfter
+	if wait == 0 {
+		wait = bareApplicationPause
+	}
+	if e.Type == "" {
+		wait = min(wait, policy.BareLimitPause)
+	}
+	p.until.Store(int64(p.opts.clock.Elapsed() + wait))
+	return &RateLimitError{Operation: op, NextAllowed: p.opts.now().Add(wait), Rule: RuleApplication, Err: e}
+}
+
+// refuse returns an error for a request that the limit does not allow now.
+func (p *pause) refuse(r *request) error {
+	if p.until.Load() == 0 || r.override {
+		return nil
+	}
+	end := p.end()
+	if end.IsZero() {
+		return nil
+	}
+	return &RateLimitError{Operation: r.op, NextAllowed: end, Rule: RuleApplication, Local: true}
+}
+
+// pausing is the application-wide limit as a layer of its own, for requests that
+// pass no gate.
+func (p *pause) pausing(next layer) layer {
+	return func(ctx context.Context, r *request, t *turn) (attempt, error) {
+		if err := p.refuse(r); err != nil {
+			return attempt{}, err
+		}
+		a, err := next(ctx, r, t)
+		if e := a.failure; err != nil && e != nil && e.isApplicationLimit() {
+			err = p.begin(r.op, e)
+		}
+		return a, err
+	}
 }
 
 // allowances remember of which cars Smartcar has said that no call of their month is
