@@ -402,7 +402,7 @@ func (g *gate) land(ctx context.Context, f *flight) {
 			slog.String("vehicle", f.Value.car.id), slog.String("stack", string(debug.Stack())))
 	}
 	g.linger(f)
-	g.underway.End(f)
+	g.underway.EndThen(f, func() { g.opts.emitter.tellRest(ctx) })
 }
 
 // linger keeps a flight open a moment if its answer came as quickly as no Smartcar

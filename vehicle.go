@@ -359,6 +359,9 @@ func (v *Vehicle) decoded(ctx context.Context, op Operation, query url.Values) (
 	if h.core != nil && ctx != nil && query == nil {
 		if k, ok := h.core.answers.vehicles.Get(h.car.id); ok && (h.opts.maxAge > 0 || !k.plain.Load()) {
 			if p, ok := h.keptReading(k, op); ok {
+				if seen := h.core.opts.emitter; seen != nil {
+					seen.cached(ctx, h.car, []part{p})
+				}
 				return p, nil
 			}
 		}
@@ -418,7 +421,11 @@ func (h *handle) read(ctx context.Context, op Operation, ops []operation, query 
 	r.query = query
 	repeated, missing := []part(nil), ops
 	if r.kept != nil && (!r.kept.plain.Load() || h.opts.maxAge > 0) {
-		if repeated, missing = h.current(ctx, r, ops); len(missing) == 0 {
+		repeated, missing = h.current(ctx, r, ops)
+		if seen := h.core.opts.emitter; seen != nil {
+			seen.cached(ctx, h.car, repeated)
+		}
+		if len(missing) == 0 {
 			return repeated, nil
 		}
 	}
@@ -435,6 +442,9 @@ func (h *handle) read(ctx context.Context, op Operation, ops []operation, query 
 		}
 	} else if fetched, err = h.instead(ctx, r, err); err != nil {
 		return nil, err
+	}
+	if seen := h.core.opts.emitter; seen != nil {
+		seen.cached(ctx, h.car, fetched)
 	}
 	if len(repeated) == 0 {
 		return fetched, nil
