@@ -94,7 +94,9 @@ func authorizing(seen *emitter, next exchange) layer {
 				continue
 			}
 			refused := a.unauthorized(err)
-			r.auth.afterReplace(header, !refused)
+			if err == nil || a.failure != nil && a.failure.StatusCode != 0 {
+				r.auth.afterReplace(header, !refused)
+			}
 			if refused {
 				a.explainRefusal(r)
 			}

@@ -291,11 +291,12 @@ func (cs *cars) forget(ctx context.Context, ref carRef) error {
 		}
 		cs.cached.Delete(ref.key)
 		now := c.now() // the lower bound: the record must not go before its window is over
+		c.state = c.state.OpenWindow()
 		rest := cs.nextData(c).Next.Sub(now)
 		if rest <= 0 {
 			err = cs.records.Delete(ctx, ref.key, c.revision)
 		} else {
-			_, err = cs.records.Swap(ctx, ref.key, c.revision, policy.Encode(c.state.OpenWindow(), randid.New()), rest)
+			_, err = cs.records.Swap(ctx, ref.key, c.revision, policy.Encode(c.state, randid.New()), rest)
 		}
 		if !errors.Is(err, store.ErrConflict) {
 			return err

@@ -261,7 +261,7 @@ func (g *gate) data(ctx context.Context, r *request, ref carRef, next layer) (at
 			return g.fly(ctx, r, f, t, next)
 		}
 		g.underway.Withdraw(f)
-		if err != nil && (ready || contexts.IsEnd(err)) && !g.opts.storePolicy.SendKeyless {
+		if err != nil && (contexts.IsEnd(err) || ready && !g.opts.storePolicy.SendKeyless) {
 			g.cars.giveBack(ctx, ref, nonce)
 		}
 	}

@@ -190,7 +190,10 @@ func (a appReach) resume(ctx context.Context, grantID string) (*Grant, error) {
 	if err != nil {
 		return nil, err
 	}
-	return a.links.newGrant(pending.ClaimedUser, pending), a.accounts.grants.Forget(ctx, grantID)
+	if err := a.accounts.grants.Forget(ctx, grantID); err != nil {
+		return nil, err // asked again, it is confirmed again
+	}
+	return a.links.newGrant(pending.ClaimedUser, pending), nil
 }
 
 func (a appReach) confirm(ctx context.Context, p tokens.Pending) error {

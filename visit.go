@@ -235,11 +235,11 @@ func (s *step) look(ctx context.Context) error {
 	g := s.through.core.gate
 	r, err := s.through.newRequest(ctx, opVisit)
 	if err != nil {
-		return err
+		return s.unable(err)
 	}
 	c, err := g.learned(ctx, r)
 	if err != nil {
-		return s.readFailed(err)
+		return s.unable(err)
 	}
 	news := s.kept(ctx, r)
 	readAt := s.seen(news)
@@ -268,19 +268,26 @@ func (s *step) look(ctx context.Context) error {
 	}
 	next := s.next(ctx, c, readAt)
 	s.until(next.Next, publicRules[next.Rule])
-	if limit, ok := errors.AsType[*RateLimitError](err); ok {
-		s.limited(limit)
-		if limit.Local && limit.Rule != RuleStore {
-			err = nil // Next and Rule say it
-		}
-	}
+	err = s.limited(err)
 	s.handled = s.deliver(ctx, news)
 	return err
 }
 
-// limited puts off the visit until a limit ends. That of the application ends for all
+// unable is a look that could not find out whether the car is to be read. The visit has
+// a Next all the same: else an engine takes the car for one that is gone.
+func (s *step) unable(err error) error {
+	s.until(s.stored().Add(visitBackOff), RuleNone)
+	return s.limited(s.readFailed(err))
+}
+
+// limited puts off the visit until a limit ends, if err is one, and returns what the
+// visit has to say beside its Next and Rule. The limit of the application ends for all
 // cars at once, so they are spread over as long as it lasts.
-func (s *step) limited(limit *RateLimitError) {
+func (s *step) limited(err error) error {
+	limit, ok := errors.AsType[*RateLimitError](err)
+	if !ok {
+		return err
+	}
 	next, now := limit.NextAllowed, s.now()
 	if limit.Rule == RuleApplication && next.After(now) {
 		s.visit.HeldUntil = next
@@ -289,6 +296,10 @@ func (s *step) limited(limit *RateLimitError) {
 	if next.After(s.visit.Next) {
 		s.visit.Next, s.visit.Rule = earlier(next, now.Add(longestVisit)), limit.Rule
 	}
+	if limit.Local && limit.Rule != RuleStore {
+		return nil
+	}
+	return err
 }
 
 // next derives when the car is to be visited, by the store's clock.

@@ -228,11 +228,17 @@ func (s State) outdatedByAnswer(r Result, now time.Time, rules Rules) bool {
 }
 
 // OpenWindow is what must stay of a car that is forgotten: its turn, and why it has to
-// wait. When the key was learned, and from which source, is dropped.
+// wait. When the key was learned, and from which source, is dropped. So a key that does
+// not count as installed because only its signal has shown it is one that was not asked
+// for: else the window would be open without its source.
 func (s State) OpenWindow() State {
+	key := s.key.is
+	if s.Keyless() && key == KeyInstalled {
+		key = KeyNotAsked
+	}
 	return State{
 		class: classKnown{is: s.class.is, proven: s.class.proven},
-		key:   keyKnown{is: s.key.is},
+		key:   keyKnown{is: key},
 		turn:  s.turn, limit: s.limit, said: s.said,
 	}
 }
