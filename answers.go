@@ -84,8 +84,9 @@ type permissionsOf struct {
 	list    []string
 }
 
-// cover reports whether the permissions allow an answer of before. The list of all
-// signals may hold more than any one of them tells.
+// cover reports whether an answer that was kept before the last run of Connect may still
+// be handed out. The list of all signals never may: it may hold signals of permissions
+// that were withdrawn.
 func (g permissionsOf) cover(op *operation) bool {
 	return op.name != AllSignals && (op.permission == "" || slices.Contains(g.list, op.permission))
 }

@@ -199,7 +199,7 @@ type spentCar struct {
 }
 
 func newAllowances(o *options) *allowances {
-	return &allowances{opts: o, cars: lru.New[string, spentCar](max(o.cacheSize, leastUserCars))}
+	return &allowances{opts: o, cars: lru.New[string, spentCar](max(o.cacheSize, leastCachedCars))}
 }
 
 // isRequestLimit: the plan's calls of the month for this car are used up.

@@ -107,7 +107,8 @@ func (g *gate) guarding(next layer) layer {
 }
 
 // conclude learns from the end of a request about a car, and explains its errors.
-// Before is the car as it was when the request left; nil if it was not looked up.
+// Before is the car as it was when a request for the status of its key left. An empty
+// car, like nil, means that it was not looked up.
 func (g *gate) conclude(ctx context.Context, r *request, ref carRef, before *car, a attempt, err error) (attempt, error) {
 	if err != nil {
 		g.cars.unregisterUnknown(ctx, ref, err)
@@ -257,7 +258,7 @@ func (g *gate) data(ctx context.Context, r *request, ref carRef, next layer) (at
 		}
 		if taken {
 			g.underway.Announce(f, true)
-			t := &turn{cars: g.cars, car: ref, op: r.op, nonce: nonce, record: c, left: ready}
+			t := &turn{cars: g.cars, car: ref, op: r.op, nonce: nonce, record: c, sentStored: ready}
 			return g.fly(ctx, r, f, t, next)
 		}
 		g.underway.Withdraw(f)
@@ -433,7 +434,7 @@ func (g *gate) settle(ctx context.Context, r *request, ref carRef, c car, t *tur
 		if len(shown) > 1 { // the end of the request alone has no date
 			shown = knowing(c, a.redated(g.opts, shown))
 		}
-		booked = c.state.OutdatedBy(c.now(), g.cars.rules, shown...)
+		booked = c.state.WorthStoring(c.now(), g.cars.rules, shown...)
 	}
 	if !booked && c.state.Class() == policy.ClassStreaming && a.outcome == policy.OutcomeOK {
 		// The key may have been removed while the request was under way.

@@ -16,8 +16,8 @@ import (
 
 // A request is one HTTP request as its maker describes it. The layers of the
 // pipeline read it and return what they find as an attempt. They change nothing in it
-// but carRef.registered, which the gate sets for all tries of the request, refusal and
-// named.
+// but car.registered and connect, which the gate sets, and refusal and named, which stand
+// here to save an allocation.
 type request struct {
 	op      Operation
 	kind    Kind
@@ -40,7 +40,7 @@ type request struct {
 	scope    string       // whose answers these are: the user's
 	override bool         // the caller asked to ignore the policy
 
-	connect     uint64 // the user's last run of Connect when the request was made; see answerRef
+	connect     uint64 // the user's last run of Connect, as the gate knew it at the last try; see answerRef
 	withoutTurn bool   // the caller does not want the car to be asked
 
 	refusal RateLimitError // of the gate; it stands here to save an allocation

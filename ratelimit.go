@@ -81,8 +81,10 @@ func (r Rule) String() string { return cmp.Or(policy.RuleWords(string(r)), strin
 // A RateLimitError says that a request was not allowed now, by which rule and
 // until when. Local errors cost nothing: no request was made.
 type RateLimitError struct {
-	Operation   Operation
-	VehicleID   string // empty for RuleApplication
+	Operation Operation
+	VehicleID string // empty for RuleApplication
+	// NextAllowed is the earliest time at which the same request may be allowed, by this
+	// machine's clock. It is zero if no time is known, as with RuleStore.
 	NextAllowed time.Time
 	Rule        Rule
 	Local       bool // decided here, without asking Smartcar

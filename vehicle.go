@@ -106,8 +106,9 @@ func InUnits(units UnitSystem) CallOption {
 	}
 }
 
-// IgnorePolicy sends the request whatever the policy says. The answer says so
-// in [Meta.PolicyOverridden], and what it cost is booked all the same.
+// IgnorePolicy sends the request whatever the policy, a limit of the application or
+// [WithBudget] says. What it costs is counted all the same, and the answer has
+// [Meta.PolicyOverridden]. [WithoutTurn] outweighs it.
 func IgnorePolicy() CallOption { return func(o *callOptions) { o.override = true } }
 
 // Every sets the pace of [Vehicle.Watch] for cars without a rule of their own:

@@ -65,16 +65,16 @@ type Visit struct {
 //
 // What is new is handed over at least once, also if the process dies after it was read:
 // the answer is in the store by then, and the next visit, in whatever process, hands it
-// over. So the client has to store answers: see [Client.CanVisit]. It is passed over when
-// newer data comes first. If handle fails or panics, it is called again, with the newest
+// over. So the client has to store answers: see [Client.CanVisit]. An answer that was not
+// handed over yet is dropped when a newer one comes. If handle fails or panics, it is called again, with the newest
 // that there is, after 1, 5, 15 and then 60 minutes, and nothing is read before. Handle is
 // called in Visit; two visits to one car at the same time may both hand over the same.
 //
-// Visit has a Next beside nearly every error. Errors that may pass are those of
-// [Vehicle.Snapshot], of handle, and [ErrStore]; reads that fail are repeated with the
-// same back-off. [Visit.Retired] says of the others that the car is out. The error is an
-// [*ArgumentError] without a Next if the call can never work, and that of ctx when it
-// ends.
+// Errors that may pass (those of [Vehicle.Snapshot], of handle, and [ErrStore]) come with
+// a Next; reads that fail are repeated with the same back-off. If the car cannot be
+// reached, [Visit.Retired] is true. If the user is not stored, Retired is true and Next
+// is zero. The error is an [*ArgumentError] without a Next if the call can never work,
+// and that of ctx when it ends.
 func (v *Vehicle) Visit(ctx context.Context, handle func(context.Context, *Snapshot) error, want ...Operation) (Visit, error) {
 	if _, err := v.calls().unauthorized(ctx, opVisit); err != nil {
 		return Visit{}, err
