@@ -129,8 +129,8 @@ func addTheKey(t *testing.T, s *site, b *tab) {
 	app.visit(b.attribute(".extra a", "href"))
 	app.show("09-tesla-app")
 	app.accessible(t, "tesla-app")
-	app.click(`button[aria-label="Add the key to TESLA Model Y 2023"]`)
-	app.wait(`button[aria-label="Remove the key of TESLA Model Y 2023"]`)
+	app.click(`button[aria-label="Add the key to Tesla Model Y 2023"]`)
+	app.wait(`button[aria-label="Remove the key of Tesla Model Y 2023"]`)
 
 	b.wait("#page[data-done]")
 	b.show("10-key-added")
