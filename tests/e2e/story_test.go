@@ -117,11 +117,11 @@ func addTheKey(t *testing.T, s *site, b *tab) {
 	b.accessible(t, "key-page-of-one-car")
 	require.Equal(t, "Key needed", b.text(".badge"))
 	if b.device.mobile {
-		require.Equal(t, keyLink, b.attribute(".car > p > a.button", "href"))
-		find(b, chromedp.Evaluate[bool](`document.querySelector(".car details").open = true`))
+		require.Equal(t, keyLink, b.attribute(".ask .how > p > a.button", "href"))
+		find(b, chromedp.Evaluate[bool](`document.querySelector(".ask details").open = true`))
 	} else {
-		require.Contains(t, b.text(".car"), "Scan this code")
-		require.Equal(t, keyLink, b.attribute(".car details a.button", "href"))
+		require.Contains(t, b.text(".ask"), "Scan this code")
+		require.Equal(t, keyLink, b.attribute(".ask details a.button", "href"))
 	}
 	require.Equal(t, keyLink, scan(b, "svg.qr"))
 
