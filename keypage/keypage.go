@@ -30,7 +30,8 @@ type Config struct {
 	// path of the same site only, and anything else is answered with 400.
 	AllowReturn bool
 	// VINInLink puts the VIN into the link, which spares an owner of several
-	// cars from choosing the right one in the Tesla app. A VIN is personal data:
+	// cars from choosing the right one in the Tesla app. Each car then has a link and
+	// a code of its own. A VIN is personal data:
 	// it then stands in the page, the QR code and the history of the browser.
 	// See [smartcar.VirtualKeyURL.WithVIN]. Permission read_vin.
 	VINInLink bool

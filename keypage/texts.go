@@ -95,7 +95,7 @@ func English() Texts {
 		ReasonFailed:     "This could not be read just now.",
 		RestOne:          "1 car needs nothing",
 		RestMany:         "{n} cars need nothing",
-		LegacyHint:       "A Model S or Model X from before the refresh can send its data more often: on its screen, under Controls, then Safety, switch on “Allow Third-Party App Data Streaming” if it is there.",
+		LegacyHint:       "An old Model S or Model X may send its data more often: switch on “Allow Third-Party App Data Streaming” on its screen, under Controls, then Safety, if it is there.",
 
 		Open:         "Open the Tesla app",
 		OpenHint:     "If you have several cars, choose this one in the Tesla app first. Then confirm there.",

@@ -164,12 +164,9 @@ func (b *tab) resize(width, height int64) {
 	})
 }
 
-// fits says that nobody has to scroll sideways on a narrow phone.
+// fits says that nobody has to scroll sideways on a narrow phone, or in such a window.
 func (b *tab) fits() {
 	b.t.Helper()
-	if !b.device.mobile {
-		return
-	}
 	b.resize(360, 640)
 	require.LessOrEqual(b.t, find(b, chromedp.Evaluate[int](`document.documentElement.scrollWidth`)), 360, b.address())
 	b.resize(b.device.width, b.device.height)

@@ -74,7 +74,7 @@ func startSiteOn(t *testing.T, api smartcar.API, cars ...smartcartest.Car) *site
 	t.Cleanup(func() {
 		_ = cmd.Process.Signal(os.Interrupt)
 		require.NoError(t, cmd.Wait(), "it ends gracefully")
-		for _, secret := range []string{"code=", "state=", s.sim.ClientSecret(), "52.5163", "Bearer"} {
+		for _, secret := range []string{"code=", "state=", s.sim.ClientSecret(), "52.5163", "openstreetmap", "7SAYGDEE5PA000002", "Bearer"} {
 			require.NotContains(t, logs.String(), secret)
 		}
 		if t.Failed() {
