@@ -52,15 +52,25 @@ type exchange func(ctx context.Context, r *request, auth tokens.Authorization, t
 // request sent once more: a request that got a 401 was not carried out. If the
 // other token is one that another replica has stored, Smartcar may have refused
 // it, too. Then it is renewed here, and the request is sent a third time.
-func authorizing(next exchange) layer {
+func authorizing(seen *emitter, next exchange) layer {
 	send := func(ctx context.Context, r *request, t *turn) (header []string, a attempt, err error) {
 		a.outcome = policy.OutcomeReleased
 		auth, err := r.auth.authorization(ctx)
-		if err == nil && t != nil {
+		if err != nil {
+			return auth.Header, a, err
+		}
+		var observed *observedAttempt
+		if seen != nil { // before the turn counts: an observer may be slow
+			ctx, observed = seen.begin(ctx, r, t != nil)
+		}
+		if t != nil {
 			err = t.leave(ctx)
 		}
 		if err == nil {
 			a, err = next(ctx, r, auth, t != nil)
+		}
+		if observed != nil {
+			seen.end(ctx, r, observed, a, err)
 		}
 		return auth.Header, a, err
 	}

@@ -148,7 +148,7 @@ func New(config Config, opts ...Option) (*Client, error) {
 // newCore puts the parts of a client together, from the store up to the pipeline
 // and the ways to users and cars.
 func newCore(config Config, o *options) *core {
-	o.steady = o.clock.Steady()
+	o.steady, o.emitter = o.clock.Steady(), newEmitter(o)
 	hidden := secrets{config.ClientSecret, config.APIClientSecret, config.ManagementToken, slices.Clone(config.StateKey)}
 	wire := wireOf(o.api)
 	c := &core{

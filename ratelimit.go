@@ -70,6 +70,9 @@ const (
 	RuleWebhook Rule = "webhook"
 	// RuleStore: the store is away, and with it what is known of the car's window.
 	RuleStore Rule = "store-away"
+	// RuleVirtualKey: the command needs the virtual key, which is missing. It stands in
+	// [Refused] and in the log; the error is a [*VirtualKeyRequiredError].
+	RuleVirtualKey Rule = "virtual-key"
 )
 
 // String says the rule for people. The text may change.

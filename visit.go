@@ -76,20 +76,20 @@ type Visit struct {
 // [*ArgumentError] without a Next if the call can never work, and that of ctx when it
 // ends.
 func (v *Vehicle) Visit(ctx context.Context, handle func(context.Context, *Snapshot) error, want ...Operation) (Visit, error) {
-	if _, err := v.unauthorized(ctx, opVisit); err != nil {
+	if _, err := v.calls().unauthorized(ctx, opVisit); err != nil {
 		return Visit{}, err
 	}
-	ops, err := v.core.visited(want)
+	ops, err := v.handle.core.visited(want)
 	switch {
 	case err != nil:
 		return Visit{}, err
 	case handle == nil:
 		return Visit{}, argumentError("Visit handle", "is nil")
 	}
-	known := *v
+	known := v.handle
 	known.car.registered = true // who is not stored is not made known by a visit
 	known.opts.allowStale, known.opts.withoutTurn, known.opts.maxAge = false, false, 0
-	s := &step{vehicle: &known, visits: v.core.visits, ops: ops, want: want, handle: handle}
+	s := &step{through: &known, visits: v.handle.core.visits, ops: ops, want: want, handle: handle}
 	return s.run(ctx)
 }
 
@@ -131,7 +131,7 @@ func (c *core) visited(want []Operation) ([]operation, error) {
 
 // step is one visit.
 type step struct {
-	vehicle *Vehicle
+	through *handle
 	visits  *visits
 	ops     []operation
 	want    []Operation
@@ -144,17 +144,17 @@ type step struct {
 	visit   Visit
 }
 
-func (s *step) now() time.Time { return s.vehicle.core.opts.now() }
+func (s *step) now() time.Time { return s.through.core.opts.now() }
 
 // stored is the present by the store's clock.
 func (s *step) stored() time.Time { return s.now().Add(s.toStore) }
 
 func (s *step) run(ctx context.Context) (Visit, error) {
-	user, err := s.vehicle.core.accounts.stored(ctx, s.vehicle.car.user)
+	user, err := s.through.core.accounts.stored(ctx, s.through.car.user)
 	if err == nil {
 		asked := s.now()
 		var now time.Time
-		s.mark, now, err = s.visits.load(ctx, s.vehicle.car)
+		s.mark, now, err = s.visits.load(ctx, s.through.car)
 		s.toStore, s.before = now.Sub(asked), s.mark
 	}
 	switch {
@@ -214,7 +214,7 @@ func (s *step) save(ctx context.Context) error {
 	if s.mark.equal(s.before) {
 		return nil
 	}
-	return s.visits.change(ctx, s.vehicle.car, func(m *visitMark) { *m = s.mark })
+	return s.visits.change(ctx, s.through.car, func(m *visitMark) { *m = s.mark })
 }
 
 func (m visitMark) equal(o visitMark) bool {
@@ -232,8 +232,8 @@ func (m visitMark) equal(o visitMark) bool {
 
 // look reads the car if that is due, and hands over what is new.
 func (s *step) look(ctx context.Context) error {
-	g := s.vehicle.core.gate
-	r, err := s.vehicle.newRequest(ctx, opVisit)
+	g := s.through.core.gate
+	r, err := s.through.newRequest(ctx, opVisit)
 	if err != nil {
 		return err
 	}
@@ -246,7 +246,7 @@ func (s *step) look(ctx context.Context) error {
 	if next := s.next(ctx, c, readAt); !next.Next.After(s.stored()) {
 		began := s.now()
 		var read *Snapshot
-		read, err = s.vehicle.Snapshot(ctx, s.want...)
+		read, err = s.through.snapshot(ctx, s.want)
 		s.visit.Asked = wasAsked(read, err, began)
 		if ctx.Err() != nil {
 			return err
@@ -262,7 +262,7 @@ func (s *step) look(ctx context.Context) error {
 		if err != nil && s.visit.Asked {
 			s.mark.AskedAt = readAt
 		}
-		if latest, _, lookErr := g.cars.lookUp(ctx, s.vehicle.car); lookErr == nil {
+		if latest, _, lookErr := g.cars.lookUp(ctx, s.through.car); lookErr == nil {
 			c = latest
 		}
 	}
@@ -293,11 +293,11 @@ func (s *step) limited(limit *RateLimitError) {
 
 // next derives when the car is to be visited, by the store's clock.
 func (s *step) next(ctx context.Context, c car, readAt time.Time) policy.Decision {
-	g := s.vehicle.core.gate
-	cost, left := g.budgets.forReads(ctx, s.vehicle.car.id, s.ops)
+	g := s.through.core.gate
+	cost, left := g.budgets.forReads(ctx, s.through.car.id, s.ops)
 	d := c.state.NextVisit(policy.Pace{
-		Every: s.vehicle.opts.every, Cost: cost, Left: left, ReadAt: later(readAt, s.mark.AskedAt), PushedAt: s.pushedAt(),
-		Car: hashOf(s.vehicle.car.user, s.vehicle.car.id), KeyIsFree: g.probe.keyIsFree,
+		Every: s.through.opts.every, Cost: cost, Left: left, ReadAt: later(readAt, s.mark.AskedAt), PushedAt: s.pushedAt(),
+		Car: hashOf(s.through.car.user, s.through.car.id), KeyIsFree: g.probe.keyIsFree,
 	}, c.now(), g.cars.rules)
 	if s.mark.Reading.Until.After(d.Next) && s.mark.Reading.Until.After(s.stored()) {
 		d = policy.Decision{Next: s.mark.Reading.Until}
@@ -333,11 +333,13 @@ func (s *step) readFailed(err error) error {
 func (s *step) kept(ctx context.Context, r *request) *Snapshot {
 	asked := *r
 	asked.op, asked.reads = opSnapshot, s.ops
-	parts, err := s.vehicle.With(WithoutTurn()).instead(ctx, &asked, ErrTakesTurn)
+	known := *s.through
+	known.opts.withoutTurn = true
+	parts, err := known.instead(ctx, &asked, ErrTakesTurn)
 	if err != nil {
 		return nil
 	}
-	return newSnapshot(s.vehicle.core.wire, parts)
+	return newSnapshot(s.through.core.wire, parts)
 }
 
 // completed returns what was read with what is kept in the place of parts that were
@@ -444,8 +446,8 @@ func (s *step) call(ctx context.Context, news *Snapshot) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("%w: %T", ErrHandlerPanicked, p)
-			s.vehicle.core.opts.logger.LogAttrs(ctx, slog.LevelError, "smartcar: the handler of a visit panicked",
-				slog.String("vehicle", s.vehicle.car.id), slog.String("stack", string(debug.Stack())))
+			s.through.core.opts.logger.LogAttrs(ctx, slog.LevelError, "smartcar: the handler of a visit panicked",
+				slog.String("vehicle", s.through.car.id), slog.String("stack", string(debug.Stack())))
 		}
 	}()
 	return s.handle(ctx, news)
