@@ -239,7 +239,10 @@ func knownKey(s policy.State) KeyStatus {
 	case policy.KeyInstalled:
 		k.State, k.Reason = KeyInstalled, "the key is on the car"
 	case policy.KeyMissing:
-		k.State, k.Reason = KeyMissing, "the owner has not added the key, or has removed it"
+		k.State, k.Reason, k.Removed = KeyMissing, "the owner has not added the key, or has removed it", s.KeyRemoved()
+		if k.Removed {
+			k.Reason = "the key was on the car, and is not there any more"
+		}
 	case policy.KeyUnavailable:
 		k.Reason = "the status cannot be read: the connected account is not the owner's, a permission is missing, or the integration is Tesla's retired one"
 	default:

@@ -447,5 +447,8 @@ type KeyStatus struct {
 	Source KeySource
 	At     time.Time // when it was learned
 	Since  time.Time // when it was first seen to be so
-	Reason string    // why nothing is known, or what was seen
+	// Removed is true of a missing key that was seen on the car before: Since is when
+	// it was first seen gone.
+	Removed bool
+	Reason  string // why nothing is known, or what was seen
 }

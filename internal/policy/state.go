@@ -38,6 +38,9 @@ func (s State) KeyAt() time.Time { return s.key.at }
 // KeySince is when the key was first seen there, or gone, as it is now.
 func (s State) KeySince() time.Time { return s.key.since }
 
+// KeyRemoved reports that the key is missing, and was seen on the car before.
+func (s State) KeyRemoved() bool { return s.key.is == KeyMissing && s.key.had }
+
 // NeedsProof reports whether a command that worked tells something new of the key.
 func (s State) NeedsProof(now time.Time) bool {
 	return !s.TakesNoKey() && (s.key.is != KeyInstalled || s.said.holds() || s.key.doubted || now.Sub(s.key.at).Abs() >= proofEvery)
