@@ -1,12 +1,8 @@
 package fleet_test
 
 import (
-	"cmp"
 	"context"
-	"math/rand/v2"
-	"os"
 	"slices"
-	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -182,83 +178,4 @@ func TestAWeekWithWebhooks(t *testing.T) {
 			require.GreaterOrEqual(t, v.since(car.ID, silent), 2*72*9/10, car.ID)
 		}
 	})
-}
-
-// A month in which cars fall asleep, get the key and lose it, owners leave and come
-// back, the store and Smartcar fail, and the fleet is restarted: no window is broken, no
-// car is stuck and nothing is missed for longer than a pace and the back-off in force.
-// FLEET_SEEDS is how many months there are on either API: one on v3 takes ten seconds.
-func TestAMonthOfChanges(t *testing.T) {
-	seeds, err := strconv.ParseUint(cmp.Or(os.Getenv("FLEET_SEEDS"), "1"), 10, 32)
-	require.NoError(t, err)
-	for seed := range seeds {
-		for _, api := range []smartcar.API{smartcar.V2, smartcar.V3} {
-			synctest.Test(t, func(t *testing.T) { month(t, api, seed) })
-		}
-	}
-}
-
-func month(t *testing.T, api smartcar.API, seed uint64) {
-	r := rand.New(rand.NewPCG(seed, 13))
-	cars := slices.Concat(garage(2, "paired", paired()), garage(3, "keyless", keyless()), garage(1, "legacy", legacy()), garage(1, "other", other()))
-	sim := smartcartest.New(smartcartest.WithCars(cars...), smartcartest.WithSeed(seed))
-	db := newFlaky(seed)
-	options := func() *smartcar.Client { return newClient(t, sim, api, smartcar.WithStore(db)) }
-	client := options()
-	user := connect(t, sim, client, "")
-	b := newInbox()
-	every := func(c *fleet.Config) { c.Every = 2 * time.Hour }
-	f := run(t, client, b, every)
-	car := func() string { return cars[r.IntN(len(cars))].ID }
-	for end := time.Now().Add(30 * day); time.Now().Before(end); {
-		time.Sleep(time.Duration(r.Int64N(int64(12 * time.Hour))))
-		id := car()
-		switch r.IntN(12) {
-		case 0:
-			_ = sim.Sleep(id)
-		case 1:
-			_ = sim.Wake(id)
-		case 2:
-			_ = sim.Pair(id)
-			f.Wake(user.Vehicle(id))
-		case 3:
-			if sim.Unpair(id) == nil { // and an event of a webhook says so
-				_ = user.Vehicle(id).SetKeyState(t.Context(), smartcar.KeyMissing)
-			}
-		case 4:
-			sim.Disconnect(id)
-		case 5, 6:
-			connect(t, sim, client, "")
-		case 7:
-			sim.Inject(smartcartest.Fault{Path: "/vehicles/", Status: 503, Probability: 0.5, Times: 20})
-		case 8:
-			db.fail(0.2)
-			time.Sleep(time.Hour)
-			db.fail(0)
-		case 9:
-			require.NoError(t, user.Vehicle(id).Pause(t.Context(), time.Now().Add(6*time.Hour)))
-		case 10:
-			_ = f.stop()
-			client = options()
-			user = client.User(user.ID())
-			f = run(t, client, b, every)
-		case 11:
-			_, _ = user.Vehicle(id).Battery(t.Context()) // somebody else is faster
-		}
-	}
-	// What has failed is over, and all are back.
-	sim.ClearFaults()
-	for _, c := range cars {
-		_ = sim.Wake(c.ID)
-	}
-	connect(t, sim, client, "")
-	before := time.Now()
-	time.Sleep(32 * time.Hour) // a window after a day of RetiredUntil or a pause
-	for _, c := range cars {
-		require.Empty(t, sim.BrokenWindows(c.ID), "seed %d %s: %s", seed, api, c.ID)
-		at := b.of(c.ID)
-		require.NotEmpty(t, at, "seed %d %s: %s", seed, api, c.ID)
-		require.True(t, at[len(at)-1].After(before), "seed %d %s: %s is stuck: %s", seed, api, c.ID, f.Stats())
-	}
-	require.NoError(t, f.stop())
 }
