@@ -322,7 +322,8 @@ func storeAway(r *request, cause error) error {
 func (g *gate) wants(c car) bool { return c.state.Unlearned(c.now(), g.probe.keyIsFree) }
 
 // learned loads the record of a car, after learning what can be learned without
-// taking a turn.
+// taking a turn. With a [*RateLimitError] comes the record as it was: a limit leaves no
+// request now.
 func (g *gate) learned(ctx context.Context, r *request) (car, error) {
 	c, err := g.cars.load(ctx, r.car)
 	if err == nil && g.wants(c) {
@@ -336,7 +337,7 @@ func (g *gate) learned(ctx context.Context, r *request) (car, error) {
 // keyless car no turn. R is any request for the car; its credentials are used.
 //
 // It returns an error only if asking for data would fail for the same reason: the
-// car is not this user's, or the connection has ended.
+// car is not this user's, the connection has ended, or a limit leaves no request.
 func (g *gate) learn(ctx context.Context, r *request, ref carRef, c car, fresh bool) (car, bool, error) {
 	var err error
 	if !fresh { // another replica may have learned it
@@ -382,7 +383,9 @@ func (g *gate) learnNow(ctx context.Context, r *request, ref carRef) error {
 		}
 	}
 	if c.state.WantsKey(c.now()) && g.probe.keyIsFree {
-		_ = g.learnKey(ctx, r, ref) // stored as evidence, too
+		if err = g.learnKey(ctx, r, ref); notAsked(err) { // other errors are stored as evidence
+			return err
+		}
 	}
 	return nil
 }
@@ -416,7 +419,9 @@ func (g *gate) askKey(ctx context.Context, r *request) error {
 func (g *gate) learnKey(ctx context.Context, r *request, ref carRef) error {
 	before, _, _ := g.cars.lookUp(ctx, ref)
 	events, err := g.probe.key(ctx, r)
-	_, _ = g.cars.apply(ctx, ref, car{}, knowing(before, events)...)
+	if len(events) > 0 {
+		_, _ = g.cars.apply(ctx, ref, car{}, knowing(before, events)...)
+	}
 	return err
 }
 

@@ -175,11 +175,11 @@ func newProbe(o *options, w wire, send layer) *probe {
 // class asks for the attributes, and for the VIN where they leave the class open
 // or are not granted, and the VIN takes no turn. Found is false if neither showed
 // it: then the events say that it was asked for. An error says that this user
-// cannot reach the car at all.
+// cannot reach the car at all, or that a limit lets nobody ask now.
 func (p *probe) class(ctx context.Context, r *request) (events []policy.Event, found bool, err error) {
 	var identity VehicleIdentity
 	answered, _, err := p.read(ctx, r, Attributes)
-	if notReachable(err) {
+	if notReachable(err) || notAsked(err) {
 		return nil, false, err
 	}
 	if attributes, ok := answered.value.(*AttributesReading); ok {
@@ -192,6 +192,9 @@ func (p *probe) class(ctx context.Context, r *request) (events []policy.Event, f
 		if number, ok := answered.value.(*VINReading); ok {
 			identity.VIN = number.VIN
 		}
+		if notAsked(err) {
+			return nil, false, err
+		}
 	}
 	events, found = evidenceOfIdentity(identity)
 	if !found {
@@ -201,12 +204,15 @@ func (p *probe) class(ctx context.Context, r *request) (events []policy.Event, f
 }
 
 // key asks for the status of the key. The error says why it could not be read;
-// the events say so, too.
+// the events say so, too, unless a limit lets nobody ask now.
 func (p *probe) key(ctx context.Context, r *request) ([]policy.Event, error) {
 	if p.opts.ignoreKeyEndpoint {
 		return []policy.Event{policy.LearnKey(policy.KeyUnavailable, policy.FromEndpoint, p.opts.now())}, nil
 	}
 	answered, a, err := p.read(ctx, r, opKeyStatus)
+	if notAsked(err) {
+		return nil, err
+	}
 	if err != nil {
 		return evidenceOfKeyCheck(err, p.opts.now()), err
 	}
@@ -412,4 +418,11 @@ func (e *emitter) retried(ctx context.Context, r *request, try int, wait time.Du
 		event.StatusCode = failed.StatusCode
 	}
 	e.emit(ctx, event)
+}
+
+// notAsked: the limit of the application, or the plan, leaves no request now, which says
+// nothing of the car. The car's data would be refused for the same reason.
+func notAsked(err error) bool {
+	limit, ok := errors.AsType[*RateLimitError](err)
+	return ok && (limit.Local || limit.Rule == RuleApplication)
 }

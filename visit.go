@@ -238,12 +238,13 @@ func (s *step) look(ctx context.Context) error {
 		return s.unable(err)
 	}
 	c, err := g.learned(ctx, r)
-	if err != nil {
+	refused := notAsked(err)
+	if err != nil && !refused {
 		return s.unable(err)
 	}
 	news := s.kept(ctx, r)
 	readAt := s.seen(news)
-	if next := s.next(ctx, c, readAt); !next.Next.After(s.stored()) {
+	if next := s.next(ctx, c, readAt); !refused && !next.Next.After(s.stored()) {
 		began := s.now()
 		var read *Snapshot
 		read, err = s.through.snapshot(ctx, s.want)
