@@ -68,6 +68,9 @@ func calls(sim *smartcartest.Server, id string, from time.Time) (data, all int) 
 // A week without a budget: no window is broken, nearly all that the rules permit is
 // read, and hardly a call brings nothing. The week begins when the cars are known.
 func TestAWeekOfManyCars(t *testing.T) {
+	if testing.Short() {
+		t.Skip("follows 28 cars for twelve days")
+	}
 	synctest.Test(t, func(t *testing.T) {
 		cars := slices.Concat(garage(4, "paired", paired()), garage(20, "keyless", keyless()), garage(4, "legacy", legacy()))
 		sim := smartcartest.New(smartcartest.WithCars(cars...))
@@ -142,6 +145,9 @@ func TestAWeekWithinABudget(t *testing.T) {
 // Webhooks carry the data of legacy cars: hardly anything is read, and nothing missed.
 // When they fall silent, the cars are read.
 func TestAWeekWithWebhooks(t *testing.T) {
+	if testing.Short() {
+		t.Skip("follows three cars through thirteen days of events")
+	}
 	synctest.Test(t, func(t *testing.T) {
 		cars := garage(3, "legacy", legacy())
 		sim := smartcartest.New(smartcartest.WithCars(cars...))
@@ -189,6 +195,9 @@ func TestAWeekWithWebhooks(t *testing.T) {
 // car is stuck and nothing is missed for longer than a pace and the back-off in force.
 // FLEET_SEEDS is how many months there are on either API: one on v3 takes ten seconds.
 func TestAMonthOfChanges(t *testing.T) {
+	if testing.Short() {
+		t.Skip("follows seven cars for a month, on both APIs")
+	}
 	seeds, err := strconv.ParseUint(cmp.Or(os.Getenv("FLEET_SEEDS"), "1"), 10, 32)
 	require.NoError(t, err)
 	for seed := range seeds {
