@@ -180,36 +180,6 @@ func compileOutside(t *testing.T, files []string) {
 	}
 }
 
-// Every link of the manual within this repository leads somewhere.
-func TestREADMELinks(t *testing.T) {
-	for _, page := range manualPages(t) {
-		for _, m := range regexp.MustCompile(`\]\(([^)]+)\)`).FindAllStringSubmatch(readPage(t, page), -1) {
-			if strings.HasPrefix(m[1], "https://") {
-				continue
-			}
-			path, section, _ := strings.Cut(m[1], "#")
-			target := page
-			if path != "" {
-				target = filepath.Join(filepath.Dir(page), path)
-			}
-			_, err := os.Stat("../" + target)
-			require.NoError(t, err, "a link of %s", page)
-			if section != "" {
-				require.Contains(t, sectionsOf(readPage(t, target)), section, "a link of %s", page)
-			}
-		}
-	}
-}
-
-// sectionsOf returns the headings of a page as GitHub names them in links.
-func sectionsOf(text string) (sections []string) {
-	for _, m := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(text, -1) {
-		name := regexp.MustCompile(`[^a-z0-9 -]`).ReplaceAllString(strings.ToLower(m[1]), "")
-		sections = append(sections, strings.ReplaceAll(name, " ", "-"))
-	}
-	return sections
-}
-
 // The package documentation names every sentinel, and every type and code of
 // Smartcar's errors that there is a fixture for.
 func TestManualNamesEveryError(t *testing.T) {
