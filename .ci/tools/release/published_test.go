@@ -38,14 +38,28 @@ func TestPublished(t *testing.T) {
 
 	t.Run("README", func(t *testing.T) { readme(t, u) })
 
+	programs := make(map[string]map[string]string) // the files of each page
 	for page, block := range u.blocks(t, "package main\n") {
+		if programs[page] == nil {
+			programs[page] = make(map[string]string)
+		}
+		if strings.Contains(block, "\nfunc Test") {
+			programs[page]["main_test.go"] = block
+		} else {
+			programs[page]["main.go"] = block
+		}
+	}
+	require.Contains(t, programs, "docs/first-program.md")
+	for page, files := range programs {
 		t.Run("program of "+page, func(t *testing.T) {
 			dir := u.module(t)
-			write(t, dir, "main.go", block)
+			for name, text := range files {
+				write(t, dir, name, text)
+			}
 			u.run(t, dir, "go", "mod", "tidy")
-			u.run(t, dir, "go", "build", ".")
+			u.run(t, dir, "go", "test", ".") // compiles it, at least
 			if page == "docs/first-program.md" {
-				firstProgram(t, u, dir, block)
+				firstProgram(t, u, dir, files["main.go"])
 			}
 		})
 	}
