@@ -200,6 +200,9 @@ func (cs *cars) swap(ctx context.Context, ref carRef, c car, state policy.State)
 			return c, false, err
 		}
 	}
+	if err == nil {
+		cs.opts.emitter.changed(ctx, ref, c.state, state)
+	}
 	return cs.carFrom(ref, record, asked), err == nil, nil
 }
 

@@ -247,13 +247,12 @@ type virtualKeyReading struct {
 	Meta
 }
 
-// about fills in what an event is about.
-func (e *emitter) about(op Operation, ref carRef, user string) About {
-	return About{At: e.opts.now(), API: e.opts.api, Operation: op, VehicleID: ref.id, UserID: cmp.Or(ref.user, user)}
-}
-
-func (e *emitter) startOf(r *request) OperationStart {
-	return OperationStart{About: e.about(r.op, r.car, cmp.Or(r.user, r.grant.userID)), Kind: r.kind}
+// gatherFor is gather for what a request needs to know before it is made.
+func (e *emitter) gatherFor(ctx context.Context, r *request) (context.Context, *gathered) {
+	if e == nil {
+		return ctx, nil
+	}
+	return e.gather(ctx, e.startOf(r).About)
 }
 
 // observing is the layer of an operation.
@@ -262,17 +261,18 @@ func (e *emitter) observing(next layer) layer {
 		return next
 	}
 	return func(ctx context.Context, r *request, t *turn) (a attempt, err error) {
-		ctx, gathered := e.gather(ctx)
+		start := e.startOf(r)
+		ctx, gathered := e.gather(ctx, start.About)
 		defer gathered.tell()
-		s := &scope{events: scopeOf(ctx).events, start: e.startOf(r)}
+		s := &scope{events: scopeOf(ctx).events, about: start.About}
 		ctx = context.WithValue(ctx, scopeKey{}, s)
 		for i := range e.opts.observers {
 			if f := e.opts.observers[i].StartOperation; f != nil {
-				e.calling(ctx, func() { ctx = cmp.Or(f(ctx, s.start), ctx) })
+				e.calling(ctx, func() { ctx = cmp.Or(f(ctx, start), ctx) })
 			}
 		}
 		began := e.opts.clock.Elapsed()
-		end := OperationEnded{OperationStart: s.start, Outcome: OutcomeFailed, Failure: FailureOther} // if the transport panics
+		end := OperationEnded{OperationStart: start, Outcome: OutcomeFailed, Failure: FailureOther} // if the transport panics
 		defer func() {
 			end.Duration, end.Attempts = e.opts.clock.Elapsed()-began, int(s.attempts.Load())
 			e.emit(ctx, end)
@@ -290,22 +290,6 @@ func (e *emitter) observing(next layer) layer {
 			}
 		}
 		return a, err
-	}
-}
-
-// cached tells of the parts of an answer that were kept, or that another caller had
-// asked for.
-func (e *emitter) cached(ctx context.Context, ref carRef, parts []part) {
-	for i := range parts {
-		p := &parts[i]
-		if p.callerErr != nil || p.meta.Source == SourceLive || p.meta.Source == "" {
-			continue
-		}
-		event := CachedAnswer{About: e.about(p.op.name, ref, ""), Source: p.meta.Source, RecordedAt: p.meta.RecordedAt, Stale: p.meta.Stale}
-		if at := firstKnown(p.meta.RecordedAt, p.meta.FetchedAt); !at.IsZero() {
-			event.Age = max(event.At.Sub(at), 0)
-		}
-		e.emit(ctx, event)
 	}
 }
 
@@ -391,25 +375,4 @@ func outcomeFor(ctx context.Context, err error) Outcome {
 		return OutcomeLeft
 	}
 	return OutcomeFailed
-}
-
-func (e *emitter) refused(ctx context.Context, r *request, limit *RateLimitError, repetition bool) {
-	if e == nil {
-		return
-	}
-	e.emit(ctx, Refused{
-		OperationStart: e.startOf(r), Rule: limit.Rule, NextAllowed: limit.NextAllowed, Local: limit.Local,
-		InFlight: limit.InFlight, Repetition: repetition,
-	})
-}
-
-func (e *emitter) retried(ctx context.Context, r *request, try int, wait time.Duration, err error) {
-	if e == nil {
-		return
-	}
-	event := Retried{OperationStart: e.startOf(r), Attempt: try, Wait: wait, Failure: failureOf(err)}
-	if failed, ok := errors.AsType[*Error](err); ok {
-		event.StatusCode = failed.StatusCode
-	}
-	e.emit(ctx, event)
 }

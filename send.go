@@ -7,10 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/contexts"
 	"github.com/seed-498a1bc4/smartcar/internal/lenient"
@@ -75,14 +73,10 @@ func transmitting(o *options, own secrets) exchange {
 			if req.NotSent(err) {
 				e.reach = reachedNever
 			}
-			logRequest(ctx, o, r, 0, "", sent.left)
 			return sent, e
 		}
 		resp.Header = hidden.Header(resp.Header)
 		body, err := roundtrip.Body(resp, cmp.Or(r.maxBody, maxBody), maxErrorBody)
-		if o.logger.Enabled(ctx, slog.LevelDebug) {
-			logRequest(ctx, o, r, resp.StatusCode, resp.Header.Get(headerRequestID), sent.left)
-		}
 		if err != nil {
 			e := &Error{
 				Operation: r.op, StatusCode: resp.StatusCode, Err: hidden.Cause(causeOf(ctx, err)),
@@ -107,18 +101,6 @@ func causeOf(ctx context.Context, err error) error {
 		return err
 	}
 	return contexts.EndOf(ctx)
-}
-
-func logRequest(ctx context.Context, o *options, r *request, status int, requestID string, left time.Duration) {
-	if !o.logger.Enabled(ctx, slog.LevelDebug) {
-		return
-	}
-	o.logger.LogAttrs(ctx, slog.LevelDebug, "smartcar request",
-		slog.String("operation", string(r.op)),
-		slog.String("vehicle", r.car.id),
-		slog.Int("status", status),
-		slog.Duration("took", o.clock.Elapsed()-left),
-		slog.String("request_id", printable(requestID, 64)))
 }
 
 // classifying turns what came back into results or typed errors, and says what

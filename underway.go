@@ -173,7 +173,8 @@ func (g *gate) share(ctx context.Context, r *request, ref carRef, f *flight) (at
 // Drain waits for the reads whose callers have left: a read that has taken the
 // turn of a car and was sent goes on without its caller, see "When a caller
 // leaves" in the package documentation. Call it when a program ends, after its
-// last call, and at the end of tests. It returns nil, or the error of ctx when
+// last call, and at the end of tests. What the log has counted and not said is written
+// then, too. It returns nil, or the error of ctx when
 // that ends first.
 func (c *Client) Drain(ctx context.Context) error {
 	if c == nil || c.core == nil {
@@ -182,7 +183,11 @@ func (c *Client) Drain(ctx context.Context) error {
 	if err := checkContext(ctx); err != nil {
 		return err
 	}
-	return errors.Join(c.core.gate.underway.Drain(ctx), c.core.gate.budgets.giveBack(ctx))
+	err := errors.Join(c.core.gate.underway.Drain(ctx), c.core.gate.budgets.giveBack(ctx))
+	if seen := c.core.opts.emitter; seen != nil {
+		seen.log.rest(ctx)
+	}
+	return err
 }
 
 // WithoutDetachedReads is for programs that cannot have a goroutine which goes on

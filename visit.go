@@ -90,7 +90,10 @@ func (v *Vehicle) Visit(ctx context.Context, handle func(context.Context, *Snaps
 	known.car.registered = true // who is not stored is not made known by a visit
 	known.opts.allowStale, known.opts.withoutTurn, known.opts.maxAge = false, false, 0
 	s := &step{through: &known, visits: v.handle.core.visits, ops: ops, want: want, handle: handle}
-	return s.run(ctx)
+	began := s.through.core.opts.clock.Elapsed()
+	visit, err := s.run(ctx)
+	s.through.core.opts.emitter.visited(ctx, s, began, visit, err)
+	return visit, err
 }
 
 // CanVisit returns nil if [Vehicle.Visit] can keep its promise with this client for
@@ -142,6 +145,7 @@ type step struct {
 	before  visitMark     // as it was loaded
 	toStore time.Duration // from our clock to the store's
 	visit   Visit
+	seen    Visited // as far as next knows it
 }
 
 func (s *step) now() time.Time { return s.through.core.opts.now() }
@@ -242,7 +246,7 @@ func (s *step) look(ctx context.Context) error {
 		return s.readFailed(err)
 	}
 	news := s.kept(ctx, r)
-	readAt := s.seen(news)
+	readAt := s.received(news)
 	if next := s.next(ctx, c, readAt); !next.Next.After(s.stored()) {
 		began := s.now()
 		var read *Snapshot
@@ -295,6 +299,7 @@ func (s *step) limited(limit *RateLimitError) {
 func (s *step) next(ctx context.Context, c car, readAt time.Time) policy.Decision {
 	g := s.through.core.gate
 	cost, left := g.budgets.forReads(ctx, s.through.car.id, s.ops)
+	s.seen = Visited{Class: publicClass(c.state.Class()), Key: keyStatus(c.state).State, Left: left, Counted: cost > 0}
 	d := c.state.NextVisit(policy.Pace{
 		Every: s.through.opts.every, Cost: cost, Left: left, ReadAt: later(readAt, s.mark.AskedAt), PushedAt: s.pushedAt(),
 		Car: hashOf(s.through.car.user, s.through.car.id), KeyIsFree: g.probe.keyIsFree,
@@ -386,9 +391,9 @@ func wasAsked(read *Snapshot, err error, began time.Time) bool {
 	return false
 }
 
-// seen notes what webhooks have brought, and returns when the car was read last, by the
+// received notes what webhooks have brought, and returns when the car was read last, by the
 // store's clock.
-func (s *step) seen(kept *Snapshot) (readAt time.Time) {
+func (s *step) received(kept *Snapshot) (readAt time.Time) {
 	pushed := make(map[Operation]time.Time, len(s.ops))
 	for op, at := range s.mark.Pushed {
 		pushed[op] = at
