@@ -181,7 +181,7 @@ const (
 // String says the need for people. The text may change.
 func (n KeyNeed) String() string {
 	if n == KeyNotRequired {
-		return "not required"
+		return "not needed"
 	}
 	return string(n)
 }
