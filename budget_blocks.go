@@ -82,15 +82,28 @@ func newBudgets(o *options, r records.Records) *budgets {
 	if o.budget == nil {
 		return nil
 	}
-	return &budgets{opts: o, budget: *o.budget, records: r, cars: lru.New[string, block](max(o.cacheSize, leastUserCars))}
+	return &budgets{opts: o, budget: *o.budget, records: r, cars: lru.New[string, block](max(o.cacheSize, leastCachedCars))}
 }
 
 // cost is how many calls of a car's month a request takes.
 func (b *budgets) cost(r *request) int {
-	switch {
-	case r.car.id == "" || b.budget.PerVehicle == 0 || r.kind == KindMetadata && b.budget.FreeMetadata:
+	if b.budget.PerVehicle == 0 {
 		return 0
-	case b.opts.api == V2 && !b.budget.BatchOnce && r.kind == KindData:
+	}
+	return b.opts.calls(r)
+}
+
+// calls is how many calls a request counts as, by the rules of the budget or, without
+// one, by those of the zero Budget.
+func (o *options) calls(r *request) int {
+	var rules Budget
+	if o.budget != nil {
+		rules = *o.budget
+	}
+	switch {
+	case r.car.id == "" || r.kind == KindMetadata && rules.FreeMetadata:
+		return 0
+	case o.api == V2 && !rules.BatchOnce && r.kind == KindData:
 		return max(len(r.reads), 1)
 	}
 	return 1

@@ -23,8 +23,12 @@ type options struct {
 	origins Origins
 	units   UnitSystem
 	logger  *slog.Logger
-	retry   RetryPolicy
-	store   store.Store
+	// observers are those of WithObserver. The emitter is nil if nobody listens.
+	observers []Observer
+	logs      bool // WithLogger was used
+	emitter   *emitter
+	retry     RetryPolicy
+	store     store.Store
 	// sharedStore: keys begin with the application and the mode.
 	sharedStore bool
 
@@ -301,7 +305,7 @@ func WithLogger(logger *slog.Logger) Option {
 		if logger == nil {
 			return argumentError("WithLogger", "the logger is nil; leave the option out for no logs")
 		}
-		o.logger = logger
+		o.logger, o.logs = logger, true
 		return nil
 	}
 }

@@ -65,31 +65,31 @@ type Visit struct {
 //
 // What is new is handed over at least once, also if the process dies after it was read:
 // the answer is in the store by then, and the next visit, in whatever process, hands it
-// over. So the client has to store answers: see [Client.CanVisit]. It is passed over when
-// newer data comes first. If handle fails or panics, it is called again, with the newest
+// over. So the client has to store answers: see [Client.CanVisit]. An answer that was not
+// handed over yet is dropped when a newer one comes. If handle fails or panics, it is called again, with the newest
 // that there is, after 1, 5, 15 and then 60 minutes, and nothing is read before. Handle is
 // called in Visit; two visits to one car at the same time may both hand over the same.
 //
-// Visit has a Next beside nearly every error. Errors that may pass are those of
-// [Vehicle.Snapshot], of handle, and [ErrStore]; reads that fail are repeated with the
-// same back-off. [Visit.Retired] says of the others that the car is out. The error is an
-// [*ArgumentError] without a Next if the call can never work, and that of ctx when it
-// ends.
+// Errors that may pass (those of [Vehicle.Snapshot], of handle, and [ErrStore]) come with
+// a Next; reads that fail are repeated with the same back-off. If the car cannot be
+// reached, [Visit.Retired] is true. If the user is not stored, Retired is true and Next
+// is zero. The error is an [*ArgumentError] without a Next if the call can never work,
+// and that of ctx when it ends.
 func (v *Vehicle) Visit(ctx context.Context, handle func(context.Context, *Snapshot) error, want ...Operation) (Visit, error) {
-	if _, err := v.unauthorized(ctx, opVisit); err != nil {
+	if _, err := v.calls().unauthorized(ctx, opVisit); err != nil {
 		return Visit{}, err
 	}
-	ops, err := v.core.visited(want)
+	ops, err := v.handle.core.visited(want)
 	switch {
 	case err != nil:
 		return Visit{}, err
 	case handle == nil:
 		return Visit{}, argumentError("Visit handle", "is nil")
 	}
-	known := *v
+	known := v.handle
 	known.car.registered = true // who is not stored is not made known by a visit
 	known.opts.allowStale, known.opts.withoutTurn, known.opts.maxAge = false, false, 0
-	s := &step{vehicle: &known, visits: v.core.visits, ops: ops, want: want, handle: handle}
+	s := &step{through: &known, visits: v.handle.core.visits, ops: ops, want: want, handle: handle}
 	return s.run(ctx)
 }
 
@@ -131,7 +131,7 @@ func (c *core) visited(want []Operation) ([]operation, error) {
 
 // step is one visit.
 type step struct {
-	vehicle *Vehicle
+	through *handle
 	visits  *visits
 	ops     []operation
 	want    []Operation
@@ -144,17 +144,17 @@ type step struct {
 	visit   Visit
 }
 
-func (s *step) now() time.Time { return s.vehicle.core.opts.now() }
+func (s *step) now() time.Time { return s.through.core.opts.now() }
 
 // stored is the present by the store's clock.
 func (s *step) stored() time.Time { return s.now().Add(s.toStore) }
 
 func (s *step) run(ctx context.Context) (Visit, error) {
-	user, err := s.vehicle.core.accounts.stored(ctx, s.vehicle.car.user)
+	user, err := s.through.core.accounts.stored(ctx, s.through.car.user)
 	if err == nil {
 		asked := s.now()
 		var now time.Time
-		s.mark, now, err = s.visits.load(ctx, s.vehicle.car)
+		s.mark, now, err = s.visits.load(ctx, s.through.car)
 		s.toStore, s.before = now.Sub(asked), s.mark
 	}
 	switch {
@@ -214,7 +214,7 @@ func (s *step) save(ctx context.Context) error {
 	if s.mark.equal(s.before) {
 		return nil
 	}
-	return s.visits.change(ctx, s.vehicle.car, func(m *visitMark) { *m = s.mark })
+	return s.visits.change(ctx, s.through.car, func(m *visitMark) { *m = s.mark })
 }
 
 func (m visitMark) equal(o visitMark) bool {
@@ -232,21 +232,22 @@ func (m visitMark) equal(o visitMark) bool {
 
 // look reads the car if that is due, and hands over what is new.
 func (s *step) look(ctx context.Context) error {
-	g := s.vehicle.core.gate
-	r, err := s.vehicle.newRequest(ctx, opVisit)
+	g := s.through.core.gate
+	r, err := s.through.newRequest(ctx, opVisit)
 	if err != nil {
-		return err
+		return s.unable(err)
 	}
 	c, err := g.learned(ctx, r)
-	if err != nil {
-		return s.readFailed(err)
+	refused := notAsked(err)
+	if err != nil && !refused {
+		return s.unable(err)
 	}
 	news := s.kept(ctx, r)
 	readAt := s.seen(news)
-	if next := s.next(ctx, c, readAt); !next.Next.After(s.stored()) {
+	if next := s.next(ctx, c, readAt); !refused && !next.Next.After(s.stored()) {
 		began := s.now()
 		var read *Snapshot
-		read, err = s.vehicle.Snapshot(ctx, s.want...)
+		read, err = s.through.snapshot(ctx, s.want)
 		s.visit.Asked = wasAsked(read, err, began)
 		if ctx.Err() != nil {
 			return err
@@ -262,25 +263,32 @@ func (s *step) look(ctx context.Context) error {
 		if err != nil && s.visit.Asked {
 			s.mark.AskedAt = readAt
 		}
-		if latest, _, lookErr := g.cars.lookUp(ctx, s.vehicle.car); lookErr == nil {
+		if latest, _, lookErr := g.cars.lookUp(ctx, s.through.car); lookErr == nil {
 			c = latest
 		}
 	}
 	next := s.next(ctx, c, readAt)
 	s.until(next.Next, publicRules[next.Rule])
-	if limit, ok := errors.AsType[*RateLimitError](err); ok {
-		s.limited(limit)
-		if limit.Local && limit.Rule != RuleStore {
-			err = nil // Next and Rule say it
-		}
-	}
+	err = s.limited(err)
 	s.handled = s.deliver(ctx, news)
 	return err
 }
 
-// limited puts off the visit until a limit ends. That of the application ends for all
+// unable is a look that could not find out whether the car is to be read. The visit has
+// a Next all the same: else an engine takes the car for one that is gone.
+func (s *step) unable(err error) error {
+	s.until(s.stored().Add(visitBackOff), RuleNone)
+	return s.limited(s.readFailed(err))
+}
+
+// limited puts off the visit until a limit ends, if err is one, and returns what the
+// visit has to say beside its Next and Rule. The limit of the application ends for all
 // cars at once, so they are spread over as long as it lasts.
-func (s *step) limited(limit *RateLimitError) {
+func (s *step) limited(err error) error {
+	limit, ok := errors.AsType[*RateLimitError](err)
+	if !ok {
+		return err
+	}
 	next, now := limit.NextAllowed, s.now()
 	if limit.Rule == RuleApplication && next.After(now) {
 		s.visit.HeldUntil = next
@@ -289,15 +297,19 @@ func (s *step) limited(limit *RateLimitError) {
 	if next.After(s.visit.Next) {
 		s.visit.Next, s.visit.Rule = earlier(next, now.Add(longestVisit)), limit.Rule
 	}
+	if limit.Local && limit.Rule != RuleStore {
+		return nil
+	}
+	return err
 }
 
 // next derives when the car is to be visited, by the store's clock.
 func (s *step) next(ctx context.Context, c car, readAt time.Time) policy.Decision {
-	g := s.vehicle.core.gate
-	cost, left := g.budgets.forReads(ctx, s.vehicle.car.id, s.ops)
+	g := s.through.core.gate
+	cost, left := g.budgets.forReads(ctx, s.through.car.id, s.ops)
 	d := c.state.NextVisit(policy.Pace{
-		Every: s.vehicle.opts.every, Cost: cost, Left: left, ReadAt: later(readAt, s.mark.AskedAt), PushedAt: s.pushedAt(),
-		Car: hashOf(s.vehicle.car.user, s.vehicle.car.id), KeyIsFree: g.probe.keyIsFree,
+		Every: s.through.opts.every, Cost: cost, Left: left, ReadAt: later(readAt, s.mark.AskedAt), PushedAt: s.pushedAt(),
+		Car: hashOf(s.through.car.user, s.through.car.id), KeyIsFree: g.probe.keyIsFree,
 	}, c.now(), g.cars.rules)
 	if s.mark.Reading.Until.After(d.Next) && s.mark.Reading.Until.After(s.stored()) {
 		d = policy.Decision{Next: s.mark.Reading.Until}
@@ -333,11 +345,13 @@ func (s *step) readFailed(err error) error {
 func (s *step) kept(ctx context.Context, r *request) *Snapshot {
 	asked := *r
 	asked.op, asked.reads = opSnapshot, s.ops
-	parts, err := s.vehicle.With(WithoutTurn()).instead(ctx, &asked, ErrTakesTurn)
+	known := *s.through
+	known.opts.withoutTurn = true
+	parts, err := known.instead(ctx, &asked, ErrTakesTurn)
 	if err != nil {
 		return nil
 	}
-	return newSnapshot(s.vehicle.core.wire, parts)
+	return newSnapshot(s.through.core.wire, parts)
 }
 
 // completed returns what was read with what is kept in the place of parts that were
@@ -444,8 +458,8 @@ func (s *step) call(ctx context.Context, news *Snapshot) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("%w: %T", ErrHandlerPanicked, p)
-			s.vehicle.core.opts.logger.LogAttrs(ctx, slog.LevelError, "smartcar: the handler of a visit panicked",
-				slog.String("vehicle", s.vehicle.car.id), slog.String("stack", string(debug.Stack())))
+			s.through.core.opts.logger.LogAttrs(ctx, slog.LevelError, "smartcar: the handler of a visit panicked",
+				slog.String("vehicle", s.through.car.id), slog.String("stack", string(debug.Stack())))
 		}
 	}()
 	return s.handle(ctx, news)
