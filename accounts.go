@@ -278,6 +278,8 @@ func (a *accounts) forgetCar(ctx context.Context, userID, car string, scopes []s
 
 // renew refreshes a grant whose refresh token has less than within to live.
 func (a *accounts) renew(ctx context.Context, userID, grant string, within time.Duration) error {
+	ctx, gathered := a.opts.emitter.gather(ctx, About{Operation: opRefresh, UserID: userID})
+	defer gathered.tell()
 	if err := a.grants.Renew(ctx, grant, within); err != nil {
 		return a.logins.afterFailure(ctx, grant, userID, err)
 	}

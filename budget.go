@@ -260,7 +260,7 @@ func (l *allowances) guarding(next layer) layer {
 		a, err := next(ctx, r, t)
 		failed := err != nil || a.failure != nil || slices.ContainsFunc(a.answer.parts, func(p part) bool { return p.err != nil })
 		if failed || l.any.Load() {
-			l.settle(r, a, err)
+			l.settle(ctx, r, a, err)
 		}
 		return a, err
 	}
@@ -284,15 +284,22 @@ func (l *allowances) leave(r *request) error {
 }
 
 // settle takes what came back.
-func (l *allowances) settle(r *request, a attempt, err error) {
+func (l *allowances) settle(ctx context.Context, r *request, a attempt, err error) {
 	said := requestLimitIn(a)
+	if first := l.learn(r, said, err); first {
+		tellSpent(ctx, l.opts.emitter, r.car, l.next(r.car.id), true)
+	}
+}
+
+// learn reports whether Smartcar has said for the first time that the month is used up.
+func (l *allowances) learn(r *request, said *Error, err error) (first bool) {
 	metadata := r.kind == KindMetadata
 	if _, ok := l.cars.Get(r.car.id); !ok && said == nil {
-		return
+		return false
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	spent, _ := l.cars.Get(r.car.id)
+	spent, known := l.cars.Get(r.car.id)
 	switch {
 	case said != nil:
 		spent = spentCar{spent.Refuse(l.opts.now(), metadata, rand.N(24*time.Hour)), said}
@@ -305,6 +312,7 @@ func (l *allowances) settle(r *request, a attempt, err error) {
 	} else {
 		l.cars.Delete(r.car.id)
 	}
+	return !known && spent.Known()
 }
 
 // requestLimitIn finds the refusal of a request, or of an item of a batch.

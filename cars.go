@@ -200,6 +200,9 @@ func (cs *cars) swap(ctx context.Context, ref carRef, c car, state policy.State)
 			return c, false, err
 		}
 	}
+	if err == nil {
+		tellChange(ctx, cs.opts.emitter, ref, c.state, state)
+	}
 	return cs.carFrom(ref, record, asked), err == nil, nil
 }
 

@@ -3,11 +3,8 @@ package smartcar
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"runtime/debug"
-	"sync"
-	"sync/atomic"
+	"net/http"
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/contexts"
@@ -261,7 +258,8 @@ type CachedAnswer struct {
 }
 
 // TokenRefreshed is one request to a token endpoint: for a new pair of a user's grant on
-// API v2.0, for a token of the application on v3.
+// API v2.0, for a token of the application on v3. Of those that another process makes,
+// this one only sees the result: that process tells its own observers.
 type TokenRefreshed struct {
 	About
 	Application bool // the token of the application
@@ -329,122 +327,12 @@ type Visited struct {
 	Counted bool
 }
 
-// BudgetSpent says that a vehicle's month leaves no calls for reads.
+// BudgetSpent says that a vehicle's month leaves too few calls for a read. It is told
+// once a month by each process that meets it.
 type BudgetSpent struct {
 	About
 	BySmartcar bool // Smartcar has said so; else they were counted here
 	Until      time.Time
-}
-
-// An emitter tells observers and the log what happens. It is nil if nobody listens, and
-// then costs nothing.
-//
-// Events from below an operation are gathered and told when the operation returns to its
-// caller: see Observer. If a caller has left a request that goes on, what happens later
-// is told when the request has ended.
-type emitter struct {
-	opts   *options
-	panics atomic.Int64
-}
-
-func newEmitter(o *options) *emitter {
-	if len(o.observers) == 0 && !o.logs {
-		return nil
-	}
-	return &emitter{opts: o}
-}
-
-// scope stands in the context of an operation, and of what gathers events outside of one.
-type scope struct {
-	events   *gathered
-	start    OperationStart // zero outside of an operation
-	attempts atomic.Int32
-}
-
-type scopeKey struct{}
-
-func scopeOf(ctx context.Context) *scope {
-	s, _ := ctx.Value(scopeKey{}).(*scope)
-	return s
-}
-
-// gathered are the events that are still to be told.
-type gathered struct {
-	by   *emitter
-	mu   sync.Mutex
-	list []emission
-}
-
-type emission struct {
-	ctx   context.Context //nolint:containedctx // that of the event, for the observer
-	event Event
-}
-
-// tell tells what was gathered so far. A nil one has nothing to tell.
-func (g *gathered) tell() {
-	if g == nil {
-		return
-	}
-	g.mu.Lock()
-	list := g.list
-	g.list = nil
-	g.mu.Unlock()
-	for _, e := range list {
-		g.by.tell(e.ctx, e.event)
-	}
-}
-
-// gather has the events under the context that it returns told by gathered.tell, which
-// the caller calls in the end. Within an operation, the operation does that, and gathered
-// is nil.
-func (e *emitter) gather(ctx context.Context) (context.Context, *gathered) {
-	if e == nil || scopeOf(ctx) != nil {
-		return ctx, nil
-	}
-	s := &scope{events: &gathered{by: e}}
-	return context.WithValue(ctx, scopeKey{}, s), s.events
-}
-
-// tellRest tells what was gathered under ctx since the caller of its operation has left.
-func (e *emitter) tellRest(ctx context.Context) {
-	if s := scopeOf(ctx); e != nil && s != nil {
-		s.events.tell()
-	}
-}
-
-// emit has an event told: by the operation under which it happens, or else now.
-func (e *emitter) emit(ctx context.Context, event Event) {
-	if e == nil {
-		return
-	}
-	s := scopeOf(ctx)
-	if s == nil {
-		e.tell(ctx, event)
-		return
-	}
-	s.events.mu.Lock()
-	defer s.events.mu.Unlock()
-	s.events.list = append(s.events.list, emission{ctx, event})
-}
-
-func (e *emitter) tell(ctx context.Context, event Event) {
-	for i := range e.opts.observers {
-		if f := e.opts.observers[i].Event; f != nil {
-			e.calling(ctx, func() { f(ctx, event) })
-		}
-	}
-}
-
-// calling calls a function of an observer. What a panic says may hold anything, and is
-// not logged.
-func (e *emitter) calling(ctx context.Context, f func()) {
-	defer func() {
-		if p := recover(); p != nil && e.panics.Add(1) == 1 {
-			e.opts.logger.LogAttrs(ctx, slog.LevelError, "smartcar: an observer panicked; this is logged once",
-				slog.String("kind", fmt.Sprintf("%T", p)), slog.String("stack", string(debug.Stack())))
-		}
-	}()
-	f()
 }
 
 // ObserverPanics is how often an observer has panicked.
@@ -453,4 +341,144 @@ func (c *Client) ObserverPanics() int64 {
 		return 0
 	}
 	return c.core.opts.emitter.panics.Load()
+}
+
+// headOf is the level and the message of an event in the log.
+func headOf(event Event) (slog.Level, string) {
+	switch e := event.(type) {
+	case OperationEnded:
+		return slog.LevelDebug, "smartcar operation"
+	case AttemptEnded:
+		return slog.LevelDebug, "smartcar request"
+	case Refused:
+		return slog.LevelInfo, "smartcar refused"
+	case Retried:
+		return slog.LevelDebug, "smartcar repeats a request"
+	case CachedAnswer:
+		return slog.LevelDebug, "smartcar kept answer"
+	case TokenRefreshed:
+		if e.Outcome != OutcomeOK {
+			return slog.LevelWarn, "smartcar token"
+		}
+		return slog.LevelDebug, "smartcar token"
+	case KeyChanged:
+		return slog.LevelInfo, "smartcar key"
+	case ClassChanged:
+		return slog.LevelInfo, "smartcar class"
+	case WebhookReceived:
+		switch {
+		case e.Verdict != VerdictRefused:
+			return slog.LevelDebug, "smartcar webhook"
+		case e.StatusCode >= http.StatusInternalServerError:
+			return slog.LevelWarn, "smartcar refused a webhook"
+		}
+		return slog.LevelInfo, "smartcar refused a webhook" // anybody can cause it
+	case Visited:
+		return slog.LevelDebug, "smartcar visit"
+	case BudgetSpent:
+		return slog.LevelWarn, "smartcar budget"
+	}
+	return slog.LevelDebug, "smartcar"
+}
+
+// logAttrs are the attributes of a line. What has no value is left out.
+type logAttrs []slog.Attr
+
+func (l *logAttrs) text(key, value string) {
+	if value != "" {
+		*l = append(*l, slog.String(key, value))
+	}
+}
+
+func (l *logAttrs) number(key string, value int) {
+	if value != 0 {
+		*l = append(*l, slog.Int(key, value))
+	}
+}
+
+func (l *logAttrs) flag(key string, value bool) {
+	if value {
+		*l = append(*l, slog.Bool(key, true))
+	}
+}
+
+func (l *logAttrs) time(key string, value time.Time) {
+	if !value.IsZero() {
+		*l = append(*l, slog.Time(key, value))
+	}
+}
+
+func (l *logAttrs) span(key string, value time.Duration) {
+	if value != 0 {
+		*l = append(*l, slog.Duration(key, value))
+	}
+}
+
+// of adds what an event says.
+func (l *logAttrs) of(event Event) {
+	about := event.Subject()
+	l.text("operation", string(about.Operation))
+	l.text("vehicle", about.VehicleID)
+	switch e := event.(type) {
+	case OperationEnded:
+		l.text("outcome", string(e.Outcome))
+		l.text("failure", string(e.Failure))
+		l.number("attempts", e.Attempts)
+		l.span("took", e.Duration)
+	case AttemptEnded:
+		l.number("attempt", e.Number)
+		l.number("status", e.StatusCode)
+		l.text("failure", string(e.Failure))
+		l.text("type", e.Type)
+		l.text("code", e.Code)
+		l.flag("turn", e.TakesTurn)
+		l.span("took", e.Duration)
+		l.text("request_id", e.RequestID)
+	case Refused:
+		l.text("rule", string(e.Rule))
+		l.time("next_allowed", e.NextAllowed)
+		l.flag("local", e.Local)
+		l.flag("in_flight", e.InFlight)
+		l.flag("repetition", e.Repetition)
+	case Retried:
+		l.number("attempt", e.Attempt)
+		l.number("status", e.StatusCode)
+		l.text("failure", string(e.Failure))
+		l.span("wait", e.Wait)
+	case CachedAnswer:
+		l.text("source", string(e.Source))
+		l.span("age", e.Age)
+		l.flag("stale", e.Stale)
+	case TokenRefreshed:
+		l.text("user", about.UserID)
+		l.text("outcome", string(e.Outcome))
+		l.text("failure", string(e.Failure))
+		l.number("status", e.StatusCode)
+		l.span("took", e.Duration)
+	case KeyChanged:
+		l.text("from", e.From.String())
+		l.text("to", e.To.String())
+		l.text("source", string(e.Source))
+	case ClassChanged:
+		l.text("from", string(e.From))
+		l.text("to", string(e.To))
+	case WebhookReceived:
+		l.text("type", string(e.Type))
+		l.text("verdict", string(e.Verdict))
+		l.text("reason", string(e.Reason))
+		l.number("status", e.StatusCode)
+		l.span("delay", e.Delay)
+		l.span("took", e.Duration)
+	case Visited:
+		l.flag("asked", e.Asked)
+		l.flag("news", e.News)
+		l.flag("retired", e.Retired)
+		l.text("failure", string(e.Failure))
+		l.time("next", e.Next)
+		l.text("rule", string(e.Rule))
+		l.span("took", e.Duration)
+	case BudgetSpent:
+		l.flag("by_smartcar", e.BySmartcar)
+		l.time("next_allowed", e.Until)
+	}
 }

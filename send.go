@@ -78,14 +78,10 @@ func transmitting(o *options, own secrets) exchange {
 			if req.NotSent(err) {
 				e.reach = reachedNever
 			}
-			logRequest(ctx, o, r, 0, "", sent.left)
 			return sent, e
 		}
 		resp.Header = hidden.Header(resp.Header)
 		body, err := roundtrip.Body(resp, cmp.Or(r.maxBody, maxBody), maxErrorBody)
-		if o.logger.Enabled(ctx, slog.LevelDebug) {
-			logRequest(ctx, o, r, resp.StatusCode, resp.Header.Get(headerRequestID), sent.left)
-		}
 		if err != nil {
 			e := &Error{
 				Operation: r.op, StatusCode: resp.StatusCode, Err: hidden.Cause(causeOf(ctx, err)),
@@ -110,18 +106,6 @@ func causeOf(ctx context.Context, err error) error {
 		return err
 	}
 	return contexts.EndOf(ctx)
-}
-
-func logRequest(ctx context.Context, o *options, r *request, status int, requestID string, left time.Duration) {
-	if !o.logger.Enabled(ctx, slog.LevelDebug) {
-		return
-	}
-	o.logger.LogAttrs(ctx, slog.LevelDebug, "smartcar request",
-		slog.String("operation", string(r.op)),
-		slog.String("vehicle", r.car.id),
-		slog.Int("status", status),
-		slog.Duration("took", o.clock.Elapsed()-left),
-		slog.String("request_id", printable(requestID, 64)))
 }
 
 // classifying turns what came back into results or typed errors, and says what
@@ -453,7 +437,8 @@ func (g *gate) share(ctx context.Context, r *request, ref carRef, f *flight) (at
 // turn of a car and was sent goes on without its caller, see "When a caller
 // leaves" in the package documentation. Then it gives the calls that this process has
 // reserved from [WithBudget], and not used, back to the store. Call it when a program
-// ends, after its last call, and at the end of tests. Errors: that of ctx when it ends
+// ends, after its last call, and at the end of tests. What the log has counted and not
+// said is written then, too. Errors: that of ctx when it ends
 // first, and [ErrStore].
 func (c *Client) Drain(ctx context.Context) error {
 	if c == nil || c.core == nil {
@@ -462,7 +447,11 @@ func (c *Client) Drain(ctx context.Context) error {
 	if err := checkContext(ctx); err != nil {
 		return err
 	}
-	return errors.Join(c.core.gate.underway.Drain(ctx), c.core.gate.budgets.giveBack(ctx))
+	err := errors.Join(c.core.gate.underway.Drain(ctx), c.core.gate.budgets.giveBack(ctx))
+	if seen := c.core.opts.emitter; seen != nil {
+		seen.log.rest(ctx)
+	}
+	return err
 }
 
 // WithoutDetachedReads is for programs that cannot have a goroutine which goes on

@@ -90,7 +90,10 @@ func (v *Vehicle) Visit(ctx context.Context, handle func(context.Context, *Snaps
 	known.car.registered = true // who is not stored is not made known by a visit
 	known.opts.allowStale, known.opts.withoutTurn, known.opts.maxAge = false, false, 0
 	s := &step{through: &known, visits: v.handle.core.visits, ops: ops, want: want, handle: handle}
-	return s.run(ctx)
+	began := s.through.core.opts.clock.Elapsed()
+	visit, err := s.run(ctx)
+	tellVisit(ctx, s.through.core.opts.emitter, s, began, visit, err)
+	return visit, err
 }
 
 // CanVisit returns nil if [Vehicle.Visit] can keep its promise with this client for
@@ -142,6 +145,7 @@ type step struct {
 	before  visitMark     // as it was loaded
 	toStore time.Duration // from our clock to the store's
 	visit   Visit
+	seen    Visited // as far as next knows it
 }
 
 func (s *step) now() time.Time { return s.through.core.opts.now() }
@@ -243,7 +247,7 @@ func (s *step) look(ctx context.Context) error {
 		return s.unable(err)
 	}
 	news := s.kept(ctx, r)
-	readAt := s.seen(news)
+	readAt := s.received(news)
 	if next := s.next(ctx, c, readAt); !refused && !next.Next.After(s.stored()) {
 		began := s.now()
 		var read *Snapshot
@@ -307,6 +311,7 @@ func (s *step) limited(err error) error {
 func (s *step) next(ctx context.Context, c car, readAt time.Time) policy.Decision {
 	g := s.through.core.gate
 	cost, left := g.budgets.forReads(ctx, s.through.car.id, s.ops)
+	s.seen = Visited{Class: publicClass(c.state.Class()), Key: keyStatus(c.state).State, Left: left, Counted: cost > 0}
 	d := c.state.NextVisit(policy.Pace{
 		Every: s.through.opts.every, Cost: cost, Left: left, ReadAt: later(readAt, s.mark.AskedAt), PushedAt: s.pushedAt(),
 		Car: hashOf(s.through.car.user, s.through.car.id), KeyIsFree: g.probe.keyIsFree,
@@ -369,20 +374,6 @@ func (s *step) completed(ctx context.Context, r *request, read *Snapshot) *Snaps
 	return newSnapshot(read.wire, parts)
 }
 
-// allFailed returns the first error of a snapshot in which nothing was read.
-func (s *Snapshot) allFailed() error {
-	var first error
-	for _, p := range s.all() {
-		if p.callerErr == nil {
-			return nil
-		}
-		if first == nil {
-			first = p.callerErr
-		}
-	}
-	return first
-}
-
 // wasAsked reports whether a read has sent a request for data that was not refused for
 // the whole application.
 func wasAsked(read *Snapshot, err error, began time.Time) bool {
@@ -398,9 +389,9 @@ func wasAsked(read *Snapshot, err error, began time.Time) bool {
 	return false
 }
 
-// seen notes what webhooks have brought, and returns when the car was read last, by the
+// received notes what webhooks have brought, and returns when the car was read last, by the
 // store's clock.
-func (s *step) seen(kept *Snapshot) (readAt time.Time) {
+func (s *step) received(kept *Snapshot) (readAt time.Time) {
 	pushed := make(map[Operation]time.Time, len(s.ops))
 	for op, at := range s.mark.Pushed {
 		pushed[op] = at
@@ -468,29 +459,3 @@ func (s *step) call(ctx context.Context, news *Snapshot) (err error) {
 // ErrHandlerPanicked says that a function of the application has panicked. Where is
 // logged; what it said may be a secret and is not.
 var ErrHandlerPanicked = errors.New("smartcar: the handler panicked")
-
-// fingerprint names what is in a snapshot: when it was recorded or, if that is not known,
-// by which request it came. It is zero if nothing was read.
-func (s *Snapshot) fingerprint() uint64 {
-	h := fnv.New64a()
-	found := false
-	for _, p := range s.all() {
-		if p.callerErr != nil {
-			continue
-		}
-		found = true
-		_, _ = fmt.Fprint(h, p.op.name, "\x00")
-		switch {
-		case !p.meta.RecordedAt.IsZero():
-			_, _ = fmt.Fprint(h, p.meta.RecordedAt.UnixMilli())
-		case p.meta.RequestID != "":
-			_, _ = fmt.Fprint(h, p.meta.RequestID)
-		default:
-			_, _ = fmt.Fprint(h, p.meta.ReceivedAt.Unix()/60)
-		}
-	}
-	if !found {
-		return 0
-	}
-	return max(h.Sum64(), 1)
-}

@@ -103,7 +103,7 @@ func (w *watch) look(ctx context.Context, due bool) (*Snapshot, error) {
 		return nil, err
 	}
 	news := w.kept(ctx, r)
-	w.seen(news)
+	w.received(news)
 	if _, dated := news.recordedAt(); !dated {
 		return nil, nil //nolint:nilnil // nothing has come
 	}
