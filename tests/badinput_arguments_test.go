@@ -9,8 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/seed-498a1bc4/smartcar"
 	"github.com/stretchr/testify/require"
+
+	"github.com/seed-498a1bc4/smartcar"
 )
 
 // vehicleCalls are all calls of a Vehicle that take a context.

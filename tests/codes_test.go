@@ -4,8 +4,9 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/seed-498a1bc4/smartcar"
 	"github.com/stretchr/testify/require"
+
+	"github.com/seed-498a1bc4/smartcar"
 )
 
 // Codes are what programs store, count and compare: they are short and stay as

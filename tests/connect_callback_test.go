@@ -8,8 +8,9 @@ import (
 	"testing"
 	"unicode"
 
-	"github.com/seed-498a1bc4/smartcar"
 	"github.com/stretchr/testify/require"
+
+	"github.com/seed-498a1bc4/smartcar"
 )
 
 // The longest secrets, and the longest of all other values, that a callback may

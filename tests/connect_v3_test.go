@@ -8,10 +8,11 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
 	"github.com/seed-498a1bc4/smartcar/store"
-	"github.com/stretchr/testify/require"
 )
 
 func externalIDs(t *testing.T, client *smartcar.Client, user string) map[string]bool {

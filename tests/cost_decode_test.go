@@ -4,8 +4,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/seed-498a1bc4/smartcar/tests/costs"
 	"github.com/stretchr/testify/require"
+
+	"github.com/seed-498a1bc4/smartcar/tests/costs"
 )
 
 func BenchmarkCosts(b *testing.B) {

@@ -12,8 +12,9 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/seed-498a1bc4/smartcar"
 	"github.com/stretchr/testify/require"
+
+	"github.com/seed-498a1bc4/smartcar"
 )
 
 func TestErrorFixtures(t *testing.T) {

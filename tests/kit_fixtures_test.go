@@ -13,8 +13,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/seed-498a1bc4/smartcar"
 	"github.com/stretchr/testify/require"
+
+	"github.com/seed-498a1bc4/smartcar"
 )
 
 // A fixture is one file of testdata; testdata/README.md explains the format.

@@ -13,8 +13,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/stretchr/testify/require"
+
+	"github.com/seed-498a1bc4/smartcar/store"
 )
 
 var errStoreDown = errors.New("connection refused")

@@ -18,11 +18,12 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/signals"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
 	"github.com/seed-498a1bc4/smartcar/store"
-	"github.com/stretchr/testify/require"
 )
 
 // witness is a transport that notes what the answers have told the client of the

@@ -12,9 +12,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/signals"
-	"github.com/stretchr/testify/require"
 )
 
 // metaOf is what a client must make of the headers of a fixture.

@@ -8,8 +8,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/seed-498a1bc4/smartcar/signals"
 	"github.com/stretchr/testify/require"
+
+	"github.com/seed-498a1bc4/smartcar/signals"
 )
 
 var (

@@ -6,8 +6,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/seed-498a1bc4/smartcar"
 	"github.com/stretchr/testify/require"
+
+	"github.com/seed-498a1bc4/smartcar"
 )
 
 const (
