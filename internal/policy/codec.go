@@ -37,7 +37,9 @@ const (
 	flagSilent        = 1 << 7
 
 	moreDataSilent = 1 << 0
-	moreKnown      = moreDataSilent
+	moreGave       = 7 << moreGaveAt // what the last turn gave
+	moreGaveAt     = 1
+	moreKnown      = moreDataSilent | moreGave
 )
 
 var errRecord = errors.New("the stored policy record was written by another version")
@@ -94,7 +96,7 @@ func Encode(s State, writeID uint64) []byte {
 	}
 	b := append(make([]byte, 0, size),
 		max(recordVersion, s.carried.version), byte(s.class.is), byte(s.key.is), byte(s.key.source), s.key.looks,
-		byte(s.data.wake), byte(s.turn.phase), s.flags(), s.carried.more|flagIf(s.class.dataSilent, moreDataSilent),
+		byte(s.data.wake), byte(s.turn.phase), s.flags(), s.carried.more|flagIf(s.class.dataSilent, moreDataSilent)|byte(s.gave)<<moreGaveAt,
 		s.data.asleep|s.data.quiet.times<<4, s.data.streaming.looks|s.data.streaming.refreshes<<4)
 	b = binary.BigEndian.AppendUint64(b, writeID)
 	binary.BigEndian.PutUint32(present[:], bits)
@@ -172,6 +174,9 @@ func (s *State) readFields(b []byte) {
 func (s *State) read(b []byte) (rest []byte, ok bool) {
 	s.readFields(b)
 	s.class.silent, s.class.dataSilent = b[7]&flagSilent != 0, b[8]&moreDataSilent != 0
+	if gave := Outcome(b[8] & moreGave >> moreGaveAt); gave <= OutcomeOK {
+		s.gave = gave
+	}
 	s.key.unreadable, s.key.doubted = b[7]&flagUnreadableKey != 0, b[7]&flagDoubtedKey != 0
 	s.limit.bare = b[7]&flagBareLimit != 0
 	s.data.asleep, s.data.quiet.times = b[9]&0xf, b[9]>>4
