@@ -15,10 +15,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/seed-498a1bc4/smartcar/internal/catalog"
 	"github.com/seed-498a1bc4/smartcar/internal/lenient"
+	"github.com/stretchr/testify/require"
 )
 
 // Everything that a row needs is there. All that is missing is named in one run.

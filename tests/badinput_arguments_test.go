@@ -9,9 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/seed-498a1bc4/smartcar"
+	"github.com/stretchr/testify/require"
 )
 
 // vehicleCalls are all calls of a Vehicle that take a context.
@@ -331,6 +330,8 @@ func TestEveryWrongClientOptionIsRefused(t *testing.T) {
 func TestEmptyHandlesAreArgumentErrors(t *testing.T) {
 	ctx := t.Context()
 	for name, v := range map[string]*smartcar.Vehicle{"nil": nil, "zero": {}} {
+		require.Empty(t, v.ID())
+		require.Empty(t, v.UserID())
 		for what, call := range map[string]func() error{
 			"read":         func() error { _, err := v.Odometer(ctx); return err },
 			"command":      func() error { _, err := v.Lock(ctx); return err },

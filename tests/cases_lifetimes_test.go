@@ -9,10 +9,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
+	"github.com/stretchr/testify/require"
 )
 
 // keylessAnswers are what Smartcar may answer to a second read inside a window. How
@@ -223,6 +222,7 @@ func TestCases3OldEvidenceIsNone(t *testing.T) {
 			require.NoError(t, err)
 			require.WithinDuration(t, began.Add(25*time.Hour), access.Key.Since, time.Second)
 			require.True(t, access.Key.At.After(access.Key.Since))
+			require.True(t, access.Key.Removed)
 		})
 	})
 }

@@ -4,9 +4,8 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/seed-498a1bc4/smartcar"
+	"github.com/stretchr/testify/require"
 )
 
 // Codes are what programs store, count and compare: they are short and stay as

@@ -8,9 +8,8 @@ import (
 	"testing"
 	"unicode"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/seed-498a1bc4/smartcar"
+	"github.com/stretchr/testify/require"
 )
 
 // The longest secrets, and the longest of all other values, that a callback may

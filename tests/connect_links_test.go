@@ -6,10 +6,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/internal/connectstate"
+	"github.com/stretchr/testify/require"
 )
 
 const connectTestState = "STATE234567"

@@ -4,9 +4,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/seed-498a1bc4/smartcar/tests/costs"
+	"github.com/stretchr/testify/require"
 )
 
 func BenchmarkCosts(b *testing.B) {

@@ -12,9 +12,8 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/seed-498a1bc4/smartcar"
+	"github.com/stretchr/testify/require"
 )
 
 func TestErrorFixtures(t *testing.T) {

@@ -13,9 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/seed-498a1bc4/smartcar"
+	"github.com/stretchr/testify/require"
 )
 
 // A fixture is one file of testdata; testdata/README.md explains the format.

@@ -5,17 +5,15 @@ import (
 	"context"
 	"log/slog"
 	"strings"
-
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
 	"github.com/seed-498a1bc4/smartcar/store"
+	"github.com/stretchr/testify/require"
 )
 
 // An observer that takes an hour over each event holds up its own caller alone: the turn

@@ -15,10 +15,9 @@ import (
 	"time"
 
 	"github.com/jarcoal/httpmock"
-	"github.com/stretchr/testify/require"
-
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
+	"github.com/stretchr/testify/require"
 )
 
 var plainConfig = smartcar.Config{ClientID: "id", ClientSecret: "a-secret", RedirectURL: "https://example.com/callback"}

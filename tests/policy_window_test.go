@@ -15,11 +15,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
 	"github.com/seed-498a1bc4/smartcar/store"
+	"github.com/stretchr/testify/require"
 )
 
 // crashingTransport ends the goroutine in the middle of a request, as a killed
@@ -402,6 +401,9 @@ func TestIgnoredPolicyOfACommand(t *testing.T) {
 		result, err := v.With(smartcar.IgnorePolicy()).Lock(t.Context())
 		require.NoError(t, err)
 		require.True(t, result.PolicyOverridden)
+		result, err = v.With(smartcar.IgnorePolicy(), smartcar.WithoutTurn()).Lock(t.Context())
+		require.NoError(t, err)
+		require.False(t, result.PolicyOverridden, "who wants no turn asks the policy")
 		_, err = v.Odometer(t.Context())
 		require.NoError(t, err, "a command that worked proves the key")
 	})

@@ -9,11 +9,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
 	"github.com/seed-498a1bc4/smartcar/store"
+	"github.com/stretchr/testify/require"
 )
 
 func TestTokenThatIsStillGoodIsUsedWhileTheEndpointIsDown(t *testing.T) {

@@ -8,9 +8,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/stretchr/testify/require"
-
 	"github.com/seed-498a1bc4/smartcar/signals"
+	"github.com/stretchr/testify/require"
 )
 
 var (
