@@ -58,38 +58,43 @@ type Access struct {
 // when the car can no longer be reached. What Smartcar does not tell for the
 // moment is no error: the Class is ClassUnknown, or the key's state KeyUnknown.
 func (v *Vehicle) Access(ctx context.Context) (*Access, error) {
-	c, err := v.learned(ctx)
+	c, err := v.calls().learned(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return v.core.gate.describe(ctx, v.car, c), nil
+	return v.handle.core.gate.describe(ctx, v.handle.car, c), nil
 }
 
 // KnownAccess is [Vehicle.Access] without asking Smartcar for anything: it says what
 // the store knows, for pages that list many cars. What nobody has looked at yet is
 // unknown. Errors: [ErrStore].
 func (v *Vehicle) KnownAccess(ctx context.Context) (*Access, error) {
-	if _, err := v.unauthorized(ctx, opAccess); err != nil {
+	if _, err := v.calls().unauthorized(ctx, opAccess); err != nil {
 		return nil, err
 	}
-	c, err := v.core.cars.load(ctx, v.car)
+	c, err := v.handle.core.cars.load(ctx, v.handle.car)
 	if err != nil {
 		return nil, err
 	}
-	a := v.core.gate.describe(ctx, v.car, c)
+	a := v.handle.core.gate.describe(ctx, v.handle.car, c)
 	if c.revision == "" {
 		a.Why = "nobody has asked about this car yet: treated as if the key were missing"
 	}
 	return a, nil
 }
 
-// learned loads the record of the car, after learning what can be learned without a turn.
-func (v *Vehicle) learned(ctx context.Context) (car, error) {
-	r, err := v.newRequest(ctx, opAccess)
+// learned loads the record of the car, after learning what can be learned without a turn
+// and as far as limits let anybody ask.
+func (h *handle) learned(ctx context.Context) (car, error) {
+	r, err := h.newRequest(ctx, opAccess)
 	if err != nil {
 		return car{}, err
 	}
-	return v.core.gate.learned(ctx, r)
+	c, err := h.core.gate.learned(ctx, r)
+	if notAsked(err) {
+		err = nil
+	}
+	return c, err
 }
 
 // lookAt is when a loop that sleeps until the next read has to look again: an owner who
@@ -239,7 +244,10 @@ func knownKey(s policy.State) KeyStatus {
 	case policy.KeyInstalled:
 		k.State, k.Reason = KeyInstalled, "the key is on the car"
 	case policy.KeyMissing:
-		k.State, k.Reason = KeyMissing, "the owner has not added the key, or has removed it"
+		k.State, k.Reason, k.Removed = KeyMissing, "the owner has not added the key, or has removed it", s.KeyRemoved()
+		if k.Removed {
+			k.Reason = "the key was on the car, and is not there any more"
+		}
 	case policy.KeyUnavailable:
 		k.Reason = "the status cannot be read: the connected account is not the owner's, a permission is missing, or the integration is Tesla's retired one"
 	default:
@@ -258,11 +266,11 @@ func knownKey(s policy.State) KeyStatus {
 //
 // https://smartcar.com/docs/api-reference/tesla/get-virtual-key-status
 func (v *Vehicle) KeyStatus(ctx context.Context) (KeyStatus, error) {
-	r, err := v.newRequest(ctx, opKeyStatus)
+	r, err := v.calls().newRequest(ctx, opKeyStatus)
 	if err != nil {
 		return KeyStatus{}, err
 	}
-	g := v.core.gate
+	g := v.handle.core.gate
 	if g.probe.keyIsFree && !g.opts.ignoreKeyEndpoint {
 		if err := v.askKeyStatus(ctx, r); err != nil {
 			return KeyStatus{}, err
@@ -270,7 +278,9 @@ func (v *Vehicle) KeyStatus(ctx context.Context) (KeyStatus, error) {
 	}
 	c, err := g.cars.load(ctx, r.car)
 	if err == nil && c.state.WantsClass(c.now()) {
-		c, _, err = g.learn(ctx, r, r.car, c, true)
+		if c, _, err = g.learn(ctx, r, r.car, c, true); notAsked(err) {
+			err = nil
+		}
 	}
 	return keyStatus(c.state), err
 }
@@ -282,7 +292,7 @@ func (v *Vehicle) askKeyStatus(ctx context.Context, r *request) error {
 	if err == nil || !keyStatusNeverHad(err) {
 		return err
 	}
-	_, err = v.core.cars.apply(ctx, r.car, car{}, evidenceOfKeyCheck(err, v.core.opts.now())...)
+	_, err = v.handle.core.cars.apply(ctx, r.car, car{}, evidenceOfKeyCheck(err, v.handle.core.opts.now())...)
 	return err
 }
 
@@ -290,14 +300,14 @@ func (v *Vehicle) askKeyStatus(ctx context.Context, r *request) error {
 // pressing "done". The policy takes it at once; later evidence beats it. It takes
 // KeyInstalled and KeyMissing; errors are an [*ArgumentError] and [ErrStore].
 func (v *Vehicle) SetKeyState(ctx context.Context, state KeyState) error {
-	if _, err := v.newRequest(ctx, opKeyStatus); err != nil {
+	if _, err := v.calls().newRequest(ctx, opKeyStatus); err != nil {
 		return err
 	}
-	events := evidenceOfApplication(state, v.core.opts.now())
+	events := evidenceOfApplication(state, v.handle.core.opts.now())
 	if len(events) == 0 {
 		return argumentError("SetKeyState", "takes smartcar.KeyInstalled or smartcar.KeyMissing")
 	}
-	_, err := v.core.cars.apply(ctx, v.car, car{}, events...)
+	_, err := v.handle.core.cars.apply(ctx, v.handle.car, car{}, events...)
 	return err
 }
 
@@ -306,28 +316,28 @@ func (v *Vehicle) SetKeyState(ctx context.Context, state KeyState) error {
 // again. What protects the car stays: its open window, Smartcar's own limits, and a
 // pause. Errors: [ErrStore].
 func (v *Vehicle) ResetCar(ctx context.Context) error {
-	if _, err := v.newRequest(ctx, opKeyStatus); err != nil {
+	if _, err := v.calls().newRequest(ctx, opKeyStatus); err != nil {
 		return err
 	}
-	v.core.gate.allowances.forget(v.car.id)
-	return v.tell(ctx, policy.Reset())
+	v.handle.core.gate.allowances.forget(v.handle.car.id)
+	return v.calls().tell(ctx, policy.Reset())
 }
 
 // Pause refuses reads of the car's data until the given time, in all processes that
 // share the store, as [RulePaused]; a [Vehicle.Watch] sleeps as long. The zero time ends
 // it. Commands are sent all the same, and kept answers handed out. Errors: [ErrStore].
 func (v *Vehicle) Pause(ctx context.Context, until time.Time) error {
-	if _, err := v.newRequest(ctx, opKeyStatus); err != nil {
+	if _, err := v.calls().newRequest(ctx, opKeyStatus); err != nil {
 		return err
 	}
-	return v.tell(ctx, policy.Paused(until))
+	return v.calls().tell(ctx, policy.Paused(until))
 }
 
 // tell applies what the operator says of the car.
-func (v *Vehicle) tell(ctx context.Context, e policy.Event) error {
-	c, err := v.core.cars.apply(ctx, v.car, car{}, e)
+func (h *handle) tell(ctx context.Context, e policy.Event) error {
+	c, err := h.core.cars.apply(ctx, h.car, car{}, e)
 	if err == nil {
-		v.core.answers.of(v.car.id).setClass(c.state)
+		h.core.answers.of(h.car.id).setClass(c.state)
 	}
 	return err
 }
@@ -340,15 +350,15 @@ func (v *Vehicle) tell(ctx context.Context, e policy.Event) error {
 // Errors: that of ctx when it ends, and those of [Vehicle.Access].
 func (v *Vehicle) Wait(ctx context.Context) error {
 	for {
-		c, err := v.learned(ctx)
+		c, err := v.calls().learned(ctx)
 		if err != nil {
 			return err
 		}
-		next, now := v.core.gate.describe(ctx, v.car, c).NextRead, v.core.opts.now()
+		next, now := v.handle.core.gate.describe(ctx, v.handle.car, c).NextRead, v.handle.core.opts.now()
 		if !next.After(now) {
 			return nil
 		}
-		if err := v.core.opts.clock.Sleep(ctx, max(earlier(next, v.core.gate.lookAt(c)).Sub(now), time.Second)); err != nil {
+		if err := v.handle.core.opts.clock.Sleep(ctx, max(earlier(next, v.handle.core.gate.lookAt(c)).Sub(now), time.Second)); err != nil {
 			return err
 		}
 	}

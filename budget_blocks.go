@@ -82,15 +82,23 @@ func newBudgets(o *options, r records.Records) *budgets {
 	if o.budget == nil {
 		return nil
 	}
-	return &budgets{opts: o, budget: *o.budget, records: r, cars: lru.New[string, block](max(o.cacheSize, leastUserCars))}
+	return &budgets{opts: o, budget: *o.budget, records: r, cars: lru.New[string, block](max(o.cacheSize, leastCachedCars))}
 }
 
 // cost is how many calls of a car's month a request takes.
 func (b *budgets) cost(r *request) int {
-	switch {
-	case r.car.id == "" || b.budget.PerVehicle == 0 || r.kind == KindMetadata && b.budget.FreeMetadata:
+	if b.budget.PerVehicle == 0 {
 		return 0
-	case b.opts.api == V2 && !b.budget.BatchOnce && r.kind == KindData:
+	}
+	return r.calls(b.opts.api, b.budget)
+}
+
+// calls is how many calls a request counts as, by the rules of a budget.
+func (r *request) calls(api API, rules Budget) int {
+	switch {
+	case r.car.id == "" || r.kind == KindMetadata && rules.FreeMetadata:
+		return 0
+	case api == V2 && !rules.BatchOnce && r.kind == KindData:
 		return max(len(r.reads), 1)
 	}
 	return 1
@@ -134,7 +142,7 @@ func (b *budgets) unsend(vehicleID string, cost int) {
 
 // refuse returns an error for a read of which this process knows, without the store, that
 // it may not go. It spares the car's turn.
-func (b *budgets) refuse(ctx context.Context, r *request) error {
+func (b *budgets) refuse(r *request) error {
 	if !r.isRefusable() {
 		return nil
 	}
@@ -142,12 +150,12 @@ func (b *budgets) refuse(ctx context.Context, r *request) error {
 	defer b.mu.Unlock()
 	now, elapsed := b.opts.now(), b.opts.clock.Elapsed()
 	if b.bucket.left <= 0 && b.bucket.next > elapsed+bucketPause {
-		return b.refused(ctx, r, RuleApplication, now.Add(b.bucket.next-elapsed))
+		return b.refused(r, RuleApplication, now.Add(b.bucket.next-elapsed))
 	}
 	blk, _ := b.cars.Get(r.car.id)
 	thisMonth := blk.account.IsOf(now.Add(blk.toStore), b.reset) && b.resetAt > 0 && elapsed-b.resetAt < resetTrust
 	if cost := b.cost(r); thisMonth && cost > blk.left && blk.full > 0 && cost >= blk.full {
-		return b.refused(ctx, r, RuleBudget, b.nextMonth(r.car))
+		return b.refused(r, RuleBudget, b.nextMonth(r.car))
 	}
 	return nil
 }
@@ -160,8 +168,7 @@ func (b *budgets) nextMonth(car carRef) time.Time {
 	return policy.NextMonth(hashOf(car.user, car.id), b.opts.now())
 }
 
-func (b *budgets) refused(ctx context.Context, r *request, rule Rule, next time.Time) error {
-	logRefusal(ctx, b.opts, r, rule, next)
+func (b *budgets) refused(r *request, rule Rule, next time.Time) error {
 	limit := &RateLimitError{Operation: r.op, VehicleID: r.car.id, NextAllowed: next, Rule: rule, Local: true}
 	if rule == RuleApplication {
 		limit.VehicleID = ""
@@ -189,10 +196,10 @@ func (b *budgets) spendCalls(ctx context.Context, r *request, cost int) error {
 		if must {
 			flight = "must/" + flight
 		}
-		err := b.taking.Do(ctx, flight, func() error { return b.take(ctx, r.car.id, cost, must) })
+		err := b.taking.Do(ctx, flight, func() error { return b.take(ctx, r.car, cost, must) })
 		switch {
 		case errors.Is(err, errNothingLeft) && r.isRefusable():
-			return b.refused(ctx, r, RuleBudget, b.nextMonth(r.car))
+			return b.refused(r, RuleBudget, b.nextMonth(r.car))
 		case contexts.IsEnd(err):
 			return err
 		case err != nil:
@@ -207,13 +214,13 @@ var errNothingLeft = errors.New("no call of the month is left")
 
 // take takes a block of a car's calls from the store; one that must is taken whatever is
 // left, since Smartcar decides about a command.
-func (b *budgets) take(ctx context.Context, vehicleID string, cost int, must bool) error {
+func (b *budgets) take(ctx context.Context, car carRef, cost int, must bool) error {
 	reset, err := b.lastReset(ctx)
 	if err != nil {
 		return err
 	}
-	taken := 0
-	err = b.change(ctx, vehicleID, reset, func(blk *block) (write bool) {
+	taken, first := 0, false
+	err = b.change(ctx, car.id, reset, func(blk *block) (write bool) {
 		had := blk.left
 		blk.account.Spent -= had // they go back, and are taken again
 		if must {
@@ -221,7 +228,7 @@ func (b *budgets) take(ctx context.Context, vehicleID string, cost int, must boo
 			blk.account.Spent += taken
 		} else if blk.account, taken = blk.account.Take(cost, b.budget.PerVehicle-b.budget.Reserve); taken == 0 {
 			blk.account.Spent += had
-			blk.full = cost
+			first, blk.full = blk.full == 0, cost
 			return false
 		}
 		blk.left, blk.full = taken, 0
@@ -229,6 +236,9 @@ func (b *budgets) take(ctx context.Context, vehicleID string, cost int, must boo
 	})
 	if err == nil && taken == 0 {
 		err = errNothingLeft
+		if first {
+			tellSpent(ctx, b.opts.emitter, car, b.nextMonth(car), false)
+		}
 	}
 	return err
 }
@@ -329,7 +339,7 @@ func (b *budgets) spendRequest(ctx context.Context, r *request) error {
 		case ready:
 			return nil
 		case wait > 0 && r.isRefusable():
-			return b.refused(ctx, r, RuleApplication, b.opts.now().Add(wait))
+			return b.refused(r, RuleApplication, b.opts.now().Add(wait))
 		case wait > 0:
 			return nil // Smartcar decides
 		}

@@ -13,9 +13,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/seed-498a1bc4/smartcar/internal/catalog"
 	"github.com/seed-498a1bc4/smartcar/internal/lenient"
-	"github.com/stretchr/testify/require"
 )
 
 // Everything that a row needs is there. All that is missing is named in one run.

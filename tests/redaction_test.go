@@ -168,7 +168,10 @@ func TestNoLogLineShowsASecret(t *testing.T) {
 	lines := strings.Split(strings.TrimSpace(run.logs.String()), "\n")
 	require.Greater(t, len(lines), 5)
 	allowed := map[string]bool{}
-	for _, key := range []string{"time", "level", "msg", "operation", "vehicle", "status", "took", "request_id", "rule", "next_allowed", "error", "api", "version"} {
+	for _, key := range []string{"time", "level", "msg", "operation", "vehicle", "status", "took", "request_id", "rule", "next_allowed", "error", "api", "version",
+		"user", "outcome", "failure", "attempts", "attempt", "type", "code", "turn", "local", "in_flight", "repetition", "count", "wait",
+		"source", "age", "stale", "from", "to",
+	} {
 		allowed[key] = true
 	}
 	for _, line := range lines {

@@ -397,7 +397,7 @@ func (w *world) settle(i int, result policy.Result, evidence ...dated) {
 	events := append(evidence, undated(policy.Settle(used, minutes(lease), result)))
 	r.stage, r.due = idle, never
 	plain := result.Outcome == policy.OutcomeOK || result.Outcome == policy.OutcomeReleased
-	if !r.turn && plain && !slices.ContainsFunc(events, func(e dated) bool { return w.state().OutdatedBy(w.storeTime(i), checkRules, e()) }) {
+	if !r.turn && plain && !slices.ContainsFunc(events, func(e dated) bool { return w.state().WorthStoring(w.storeTime(i), checkRules, e()) }) {
 		if w.contact(i); !w.state().Keyless() {
 			return
 		}
