@@ -46,17 +46,17 @@ func newEmitter(o *options) *emitter {
 	return e
 }
 
-// scope stands in the context of an operation, and of what gathers events outside of one.
-type scope struct {
+// report stands in the context of an operation, and of what gathers events outside of one.
+type report struct {
 	events   *gathered
 	about    About
 	attempts atomic.Int32
 }
 
-type scopeKey struct{}
+type reportKey struct{}
 
-func scopeOf(ctx context.Context) *scope {
-	s, _ := ctx.Value(scopeKey{}).(*scope)
+func reportOf(ctx context.Context) *report {
+	s, _ := ctx.Value(reportKey{}).(*report)
 	return s
 }
 
@@ -90,16 +90,16 @@ func (g *gathered) tell() {
 // the caller calls in the end. Within an operation, the operation does that, and gathered
 // is nil.
 func (e *emitter) gather(ctx context.Context, about About) (context.Context, *gathered) {
-	if e == nil || scopeOf(ctx) != nil {
+	if e == nil || reportOf(ctx) != nil {
 		return ctx, nil
 	}
-	s := &scope{events: &gathered{by: e}, about: about}
-	return context.WithValue(ctx, scopeKey{}, s), s.events
+	s := &report{events: &gathered{by: e}, about: about}
+	return context.WithValue(ctx, reportKey{}, s), s.events
 }
 
 // tellRest tells what was gathered under ctx since the caller of its operation has left.
 func (e *emitter) tellRest(ctx context.Context) {
-	if s := scopeOf(ctx); e != nil && s != nil {
+	if s := reportOf(ctx); e != nil && s != nil {
 		s.events.tell()
 	}
 }
@@ -109,7 +109,7 @@ func (e *emitter) emit(ctx context.Context, event Event) {
 	if e == nil {
 		return
 	}
-	s := scopeOf(ctx)
+	s := reportOf(ctx)
 	if s == nil {
 		e.tell(ctx, event)
 		return
@@ -230,7 +230,7 @@ func tellChange(ctx context.Context, seen *emitter, ref carRef, before, after po
 
 // operationIn is the operation under which something happens; empty if there is none.
 func operationIn(ctx context.Context) Operation {
-	if s := scopeOf(ctx); s != nil {
+	if s := reportOf(ctx); s != nil {
 		return s.about.Operation
 	}
 	return ""
@@ -252,7 +252,7 @@ func tellToken(ctx context.Context, seen *emitter, op Operation, began time.Dura
 		Application: op == opAppToken, Duration: seen.clock.Elapsed() - began, Outcome: OutcomeOK, Failure: failureOf(err), StatusCode: statusIn(err),
 	}
 	event.About = seen.about(op, "", "", event.Duration)
-	if s := scopeOf(ctx); s != nil && !event.Application {
+	if s := reportOf(ctx); s != nil && !event.Application {
 		event.UserID = s.about.UserID
 	}
 	if err != nil {

@@ -269,8 +269,8 @@ func observing(seen *emitter, next layer) layer {
 		start := r.start(seen)
 		ctx, gathered := seen.gather(ctx, start.About)
 		defer gathered.tell()
-		s := &scope{events: scopeOf(ctx).events, about: start.About}
-		ctx = seen.start(context.WithValue(ctx, scopeKey{}, s), start)
+		s := &report{events: reportOf(ctx).events, about: start.About}
+		ctx = seen.start(context.WithValue(ctx, reportKey{}, s), start)
 		began := seen.clock.Elapsed()
 		end := OperationEnded{OperationStart: start, Outcome: OutcomeFailed, Failure: FailureOther} // if the transport panics
 		defer func() {
@@ -305,7 +305,7 @@ func begin(ctx context.Context, seen *emitter, r *request, takesTurn bool) (cont
 		OperationStart: r.start(seen), Number: 1, Method: r.wire.method, TakesTurn: takesTurn,
 	}}
 	o.start.Server, o.start.Template = r.template()
-	if s := scopeOf(ctx); s != nil {
+	if s := reportOf(ctx); s != nil {
 		o.start.Number = int(s.attempts.Add(1))
 	}
 	ctx = seen.startAttempt(ctx, o.start)

@@ -182,6 +182,7 @@ func (s *step) run(ctx context.Context) (Visit, error) {
 	case err != nil && isOut(err):
 		retired := !s.before.RetiredUntil.IsZero() && s.before.Connect == user.Connect
 		s.mark.RetiredUntil, s.mark.Connect = s.stored().Add(retiredFor), user.Connect
+		s.mark.FailedAt, s.mark.Failure = s.stored(), failureOf(err)
 		s.mark.Reading, s.mark.AskedAt = backOff{}, time.Time{}
 		s.visit.Retired = true
 		s.until(s.mark.RetiredUntil, RuleNone)
@@ -218,7 +219,7 @@ func (s *step) save(ctx context.Context) error {
 	if s.mark.equal(s.before) {
 		return nil
 	}
-	return s.visits.change(ctx, s.through.car, func(m *visitMark) { *m = s.mark })
+	return s.visits.save(ctx, s.through.car, s.mark)
 }
 
 func (m visitMark) equal(o visitMark) bool {
@@ -231,7 +232,7 @@ func (m visitMark) equal(o visitMark) bool {
 		}
 	}
 	return m.Delivered == o.Delivered && m.AskedAt.Equal(o.AskedAt) && m.Handling == o.Handling && m.Reading == o.Reading &&
-		m.RetiredUntil.Equal(o.RetiredUntil) && m.Connect == o.Connect
+		m.RetiredUntil.Equal(o.RetiredUntil) && m.Connect == o.Connect && m.FailedAt.Equal(o.FailedAt) && m.Failure == o.Failure
 }
 
 // look reads the car if that is due, and hands over what is new.
@@ -340,6 +341,7 @@ func (s *step) readFailed(err error) error {
 		s.mark.Reading = backOff{}
 	case !limited:
 		s.mark.Reading = s.mark.Reading.again(s.stored())
+		s.mark.FailedAt, s.mark.Failure = s.stored(), failureOf(err)
 		s.until(s.mark.Reading.Until, RuleNone)
 	}
 	return err
@@ -436,6 +438,7 @@ func (s *step) deliver(ctx context.Context, news *Snapshot) error {
 			return err // not the handler's fault
 		}
 		s.mark.Handling = s.mark.Handling.again(s.stored())
+		s.mark.FailedAt, s.mark.Failure = s.stored(), FailureHandler
 		s.until(s.mark.Handling.Until, RuleNone)
 		return err
 	}

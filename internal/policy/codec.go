@@ -38,7 +38,9 @@ const (
 
 	moreDataSilent = 1 << 0
 	moreHadKey     = 1 << 1
-	moreKnown      = moreDataSilent | moreHadKey
+	moreGave       = 7 << moreGaveAt // what the last turn gave
+	moreGaveAt     = 2
+	moreKnown      = moreDataSilent | moreHadKey | moreGave
 )
 
 var errRecord = errors.New("the stored policy record was written by another version")
@@ -127,7 +129,7 @@ func (s *State) flags() uint8 {
 }
 
 func (s *State) moreFlags() uint8 {
-	return flagIf(s.class.dataSilent, moreDataSilent) | flagIf(s.key.had, moreHadKey)
+	return flagIf(s.class.dataSilent, moreDataSilent) | flagIf(s.key.had, moreHadKey) | byte(s.gave)<<moreGaveAt
 }
 
 // Decode reads what Encode has written, in this version, the one before, or a later
@@ -177,6 +179,9 @@ func (s *State) readFields(b []byte) {
 func (s *State) read(b []byte) (rest []byte, ok bool) {
 	s.readFields(b)
 	s.class.silent, s.class.dataSilent = b[7]&flagSilent != 0, b[8]&moreDataSilent != 0
+	if gave := Outcome(b[8] & moreGave >> moreGaveAt); gave <= OutcomeOK {
+		s.gave = gave
+	}
 	s.key.unreadable, s.key.doubted, s.key.had = b[7]&flagUnreadableKey != 0, b[7]&flagDoubtedKey != 0, b[8]&moreHadKey != 0
 	s.limit.bare = b[7]&flagBareLimit != 0
 	s.data.asleep, s.data.quiet.times = b[9]&0xf, b[9]>>4

@@ -13,6 +13,7 @@ type State struct {
 	said  said
 	data  dataKnown
 
+	gave     Outcome   // what came back for the last turn; no rule goes by it
 	pausedTo time.Time // by the operator: no data before
 
 	doubt   doubt   // how much other clocks disagree; set by Doubted, and not stored
@@ -63,6 +64,18 @@ func (s State) Quiet() bool { return s.data.quiet.times > 0 || s.data.asleep > 0
 
 // SaidKeyless reports that Smartcar's limits have shown the rule of keyless cars.
 func (s State) SaidKeyless() bool { return s.said.holds() }
+
+// LastTurn is the latest instant at which the server may have counted a data request,
+// and what the last turn of the car gave: OutcomeNone if it has taken none since this was
+// noted.
+func (s State) LastTurn() (at time.Time, gave Outcome) { return s.turn.countedAt(), s.gave }
+
+// ClassByVIN and ClassProven say what the class was learned from, if not from make, model
+// and year: from the VIN, or from what the server answered.
+func (s State) ClassByVIN() bool { return s.class.byVIN }
+
+// ClassProven: see ClassByVIN.
+func (s State) ClassProven() bool { return s.class.proven }
 
 // Wake says whether the car is awake.
 func (s State) Wake() Wake { return s.data.wake }

@@ -149,7 +149,7 @@ func (s State) charge(a attempt, r Result, now time.Time, rules Rules) State {
 	if owner {
 		end = s.turn.leaseEnd
 		s = s.endTrial(r, now, rules)
-		s.turn = s.turn.idle()
+		s.turn, s.gave = s.turn.idle(), r.Outcome
 	}
 	counts := owner || s.Keyless() || s.mustBookRead(r.Outcome, now)
 	switch r.Outcome {
