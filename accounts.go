@@ -228,7 +228,7 @@ func (a *accounts) forget(ctx context.Context, userID string) error {
 	if err != nil {
 		return err
 	}
-	scopes := []string{userID} // of API v3; the others are grants of v2.0, to which an earlier version kept answers
+	scopes := []string{userID} // the others are grants of v2.0, under which an earlier version kept answers
 	seen := make(map[string]bool)
 	addGrant := func(id string) {
 		if id != "" && !seen[id] {
@@ -278,6 +278,8 @@ func (a *accounts) forgetCar(ctx context.Context, userID, car string, scopes []s
 
 // renew refreshes a grant whose refresh token has less than within to live.
 func (a *accounts) renew(ctx context.Context, userID, grant string, within time.Duration) error {
+	ctx, gathered := a.opts.emitter.gather(ctx, About{Operation: opRefresh, UserID: userID})
+	defer gathered.tell()
 	if err := a.grants.Renew(ctx, grant, within); err != nil {
 		return a.logins.afterFailure(ctx, grant, userID, err)
 	}

@@ -52,22 +52,32 @@ type exchange func(ctx context.Context, r *request, auth tokens.Authorization, t
 // request sent once more: a request that got a 401 was not carried out. If the
 // other token is one that another replica has stored, Smartcar may have refused
 // it, too. Then it is renewed here, and the request is sent a third time.
-func authorizing(next exchange) layer {
+func authorizing(seen *emitter, next exchange) layer {
 	send := func(ctx context.Context, r *request, t *turn) (header []string, a attempt, err error) {
 		a.outcome = policy.OutcomeReleased
 		auth, err := r.auth.authorization(ctx)
-		if err == nil && t != nil {
+		if err != nil {
+			return auth.Header, a, err
+		}
+		var observed *observedAttempt
+		if seen != nil { // before the turn counts: an observer may be slow
+			ctx, observed = begin(ctx, seen, r, t != nil)
+		}
+		if t != nil {
 			err = t.leave(ctx)
 		}
 		if err == nil {
 			a, err = next(ctx, r, auth, t != nil)
+		}
+		if observed != nil {
+			observed.end(ctx, seen, r, a, err)
 		}
 		return auth.Header, a, err
 	}
 	return func(ctx context.Context, r *request, t *turn) (attempt, error) {
 		header, a, err := send(ctx, r, t)
 		for range 2 {
-			if err == nil || !a.unauthorized(err) || t.alone() {
+			if err == nil || !a.unauthorized(err) || t.callerLeft() {
 				break
 			}
 			t.reserveAgain(ctx)
@@ -84,7 +94,9 @@ func authorizing(next exchange) layer {
 				continue
 			}
 			refused := a.unauthorized(err)
-			r.auth.afterReplace(header, !refused)
+			if err == nil || a.failure != nil && a.failure.StatusCode != 0 {
+				r.auth.afterReplace(header, !refused)
+			}
 			if refused {
 				a.explainRefusal(r)
 			}
@@ -97,15 +109,18 @@ func authorizing(next exchange) layer {
 // explainRefusal replaces Smartcar's text, that the header is malformed or expired,
 // where the header is known to be neither.
 func (a attempt) explainRefusal(r *request) {
-	a.failure.gone = r.coversCar()
+	a.failure.gone = r.refusalMeansNoAccess()
 	if why := r.auth.whyRefused(); why != "" {
 		a.failure.Description = why
 	}
 }
 
-// coversCar reports whether a good token that is refused is one which does not reach
-// the car: those of API v2.0 are of one owner's cars.
-func (r *request) coversCar() bool { return r.car.id != "" && r.auth == credential(&r.grant) }
+// refusalMeansNoAccess reports whether a 401 for a fresh token means that the token does
+// not reach the car. A token of API v2.0 belongs to one owner; the token of v3 belongs to
+// the application.
+func (r *request) refusalMeansNoAccess() bool {
+	return r.car.id != "" && r.auth == credential(&r.grant)
+}
 
 // unauthorized reports whether the request as a whole was refused for its token.
 // A 401 for one item of a batch is another thing: the batch was carried out, and
@@ -236,8 +251,9 @@ func takenError(err error) error { return &Error{Operation: opRefresh, reach: re
 // with it ends it again. end returns false if another process has stored tokens
 // meanwhile that may work.
 //
-// The user's record is read before the tokens go and changed after that. Whoever files
-// the grant again in between changes its entry there, which then stays.
+// The user's record is read before the tokens go, and changed after that. If another
+// process files the grant again in between, the entry in the user's record differs from
+// the one that was read, and stays.
 //
 // The work goes on when the caller has left. Each step has its own time limit,
 // since a user may have thousands of cars.

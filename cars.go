@@ -168,7 +168,8 @@ func (cs *cars) carFrom(ref carRef, record store.Record, asked time.Duration) ca
 	}
 	if cs.jumps != nil {
 		cs.jumps.Observe(c.answered, c.asked, c.replied)
-		c.state = cs.doubted(c.state, c)
+		seen, _ := cs.cached.Get(ref.key)
+		c.state = cs.doubted(c.state, c, seen)
 	}
 	cs.cached.Put(ref.key, c)
 	return c
@@ -199,6 +200,9 @@ func (cs *cars) swap(ctx context.Context, ref carRef, c car, state policy.State)
 		if err := cs.checkNew(ctx, ref, record.Revision); err != nil {
 			return c, false, err
 		}
+	}
+	if err == nil {
+		tellChange(ctx, cs.opts.emitter, ref, c.state, state)
 	}
 	return cs.carFrom(ref, record, asked), err == nil, nil
 }
@@ -291,11 +295,12 @@ func (cs *cars) forget(ctx context.Context, ref carRef) error {
 		}
 		cs.cached.Delete(ref.key)
 		now := c.now() // the lower bound: the record must not go before its window is over
+		c.state = c.state.OpenWindow()
 		rest := cs.nextData(c).Next.Sub(now)
 		if rest <= 0 {
 			err = cs.records.Delete(ctx, ref.key, c.revision)
 		} else {
-			_, err = cs.records.Swap(ctx, ref.key, c.revision, policy.Encode(c.state.OpenWindow(), randid.New()), rest)
+			_, err = cs.records.Swap(ctx, ref.key, c.revision, policy.Encode(c.state, randid.New()), rest)
 		}
 		if !errors.Is(err, store.ErrConflict) {
 			return err
@@ -337,7 +342,7 @@ type turn struct {
 	record car
 	// left says that the last write has stored the phase sent, for a request that
 	// leaves right after it.
-	left bool
+	sentStored bool
 
 	mu        sync.Mutex
 	onWire    bool // the request has been given to the transport
@@ -385,8 +390,8 @@ func (t *turn) abandon() bool {
 	return t.onWire
 }
 
-// alone reports whether the caller has left: nothing more may be sent.
-func (t *turn) alone() bool {
+// callerLeft reports whether the caller has left: nothing more may be sent.
+func (t *turn) callerLeft() bool {
 	if t == nil {
 		return false
 	}
@@ -398,8 +403,8 @@ func (t *turn) alone() bool {
 // noteLeaving stores that the request leaves now, unless the turn was taken with
 // that.
 func (t *turn) noteLeaving(ctx context.Context) error {
-	if t.left && t.covered() {
-		t.left = false
+	if t.sentStored && t.covered() {
+		t.sentStored = false
 		return nil
 	}
 	var err error
@@ -436,7 +441,7 @@ func (t *turn) reserveAgain(ctx context.Context) {
 	if t == nil {
 		return
 	}
-	t.left = false
+	t.sentStored = false
 	t.mu.Lock()
 	t.onWire = false
 	t.mu.Unlock()

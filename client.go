@@ -106,11 +106,12 @@ type secrets struct {
 	stateKey                                       []byte
 }
 
-// leastUserCars is of how many cars this process remembers whose they are, also
-// where it keeps no answers.
-const leastUserCars = 10_000
+// leastCachedCars is the smallest number of cars about which this process remembers
+// small facts (whose they are, a month that is used up, a budget), also with
+// WithCacheSize(0).
+const leastCachedCars = 10_000
 
-// made reports a zero value that somebody has declared.
+// made returns an error for a Client that did not come from New.
 func (c *core) made() error {
 	if c == nil {
 		return argumentError("Client", "must come from smartcar.New")
@@ -148,7 +149,7 @@ func New(config Config, opts ...Option) (*Client, error) {
 // newCore puts the parts of a client together, from the store up to the pipeline
 // and the ways to users and cars.
 func newCore(config Config, o *options) *core {
-	o.steady = o.clock.Steady()
+	o.steady, o.emitter = o.clock.Steady(), newEmitter(o)
 	hidden := secrets{config.ClientSecret, config.APIClientSecret, config.ManagementToken, slices.Clone(config.StateKey)}
 	wire := wireOf(o.api)
 	c := &core{
@@ -157,7 +158,7 @@ func newCore(config Config, o *options) *core {
 		compatible: newCompatibleModels(),
 	}
 	stored := records.New(o.storeOf(config.application()), o.clock)
-	c.users = users.New(stored, o.steady, max(o.cacheSize, leastUserCars))
+	c.users = users.New(stored, o.steady, max(o.cacheSize, leastCachedCars))
 	c.answers = newAnswerCache(o, stored, c.users)
 	c.links = &keyLinks{o, c.users}
 	c.cars = newCars(o, stored, c.users)

@@ -34,24 +34,24 @@ type CommandResult struct {
 //
 // https://smartcar.com/docs/api-reference/control-lock-unlock
 func (v *Vehicle) Lock(ctx context.Context) (*CommandResult, error) {
-	return v.command(ctx, Lock, nil)
+	return v.calls().command(ctx, Lock, nil)
 }
 
 // Unlock unlocks the doors; see [Vehicle.Lock]. Permission control_security.
 func (v *Vehicle) Unlock(ctx context.Context) (*CommandResult, error) {
-	return v.command(ctx, Unlock, nil)
+	return v.calls().command(ctx, Unlock, nil)
 }
 
 // StartCharge starts charging; see [Vehicle.Lock]. Permission control_charge.
 //
 // https://smartcar.com/docs/api-reference/evs/control-charge
 func (v *Vehicle) StartCharge(ctx context.Context) (*CommandResult, error) {
-	return v.command(ctx, StartCharge, nil)
+	return v.calls().command(ctx, StartCharge, nil)
 }
 
 // StopCharge stops charging; see [Vehicle.Lock]. Permission control_charge.
 func (v *Vehicle) StopCharge(ctx context.Context) (*CommandResult, error) {
-	return v.command(ctx, StopCharge, nil)
+	return v.calls().command(ctx, StopCharge, nil)
 }
 
 // SetChargeLimit sets how far the car charges, in percent: 50 to 100. See
@@ -62,7 +62,7 @@ func (v *Vehicle) SetChargeLimit(ctx context.Context, percent float64) (*Command
 	if math.IsNaN(percent) || percent < 50 || percent > 100 {
 		return nil, argumentError("SetChargeLimit percent", "must be 50 to 100 percent, such as 80, not a fraction such as 0.8")
 	}
-	return v.command(ctx, SetChargeLimit, percent)
+	return v.calls().command(ctx, SetChargeLimit, percent)
 }
 
 // SendDestination sends a place to the car's navigation, in degrees: latitude
@@ -73,7 +73,7 @@ func (v *Vehicle) SendDestination(ctx context.Context, latitude, longitude float
 	if err := checkPlace("SendDestination", latitude, longitude); err != nil {
 		return nil, err
 	}
-	return v.command(ctx, SendDestination, destination{Latitude: latitude, Longitude: longitude})
+	return v.calls().command(ctx, SendDestination, destination{Latitude: latitude, Longitude: longitude})
 }
 
 func checkPlace(what string, latitude, longitude float64) error {
@@ -91,12 +91,12 @@ func checkPlace(what string, latitude, longitude float64) error {
 //
 // https://smartcar.com/docs/api-reference/commands/overview
 func (v *Vehicle) OpenChargePort(ctx context.Context) (*CommandResult, error) {
-	return v.command(ctx, OpenChargePort, nil)
+	return v.calls().command(ctx, OpenChargePort, nil)
 }
 
 // CloseChargePort closes it; see [Vehicle.OpenChargePort].
 func (v *Vehicle) CloseChargePort(ctx context.Context) (*CommandResult, error) {
-	return v.command(ctx, CloseChargePort, nil)
+	return v.calls().command(ctx, CloseChargePort, nil)
 }
 
 // SetChargeCurrent sets the current that a Tesla charges with, in amperes: 1 to 80,
@@ -108,19 +108,19 @@ func (v *Vehicle) SetChargeCurrent(ctx context.Context, amperes int) (*CommandRe
 	if amperes < 1 || amperes > 80 {
 		return nil, argumentError("SetChargeCurrent amperes", "must be 1 to 80")
 	}
-	return v.command(ctx, SetChargeCurrent, amperes)
+	return v.calls().command(ctx, SetChargeCurrent, amperes)
 }
 
 // StartClimate heats or cools the cabin of a Tesla to the temperature that is set.
 // [CommandResult.Status] is then ON. See [Vehicle.Lock]. API v2.0 only. Permission
 // control_climate.
 func (v *Vehicle) StartClimate(ctx context.Context) (*CommandResult, error) {
-	return v.command(ctx, StartClimate, nil)
+	return v.calls().command(ctx, StartClimate, nil)
 }
 
 // StopClimate ends it; see [Vehicle.StartClimate].
 func (v *Vehicle) StopClimate(ctx context.Context) (*CommandResult, error) {
-	return v.command(ctx, StopClimate, nil)
+	return v.calls().command(ctx, StopClimate, nil)
 }
 
 // SetClimate sets the temperature of the cabin, in degrees Celsius whatever the
@@ -131,7 +131,7 @@ func (v *Vehicle) SetClimate(ctx context.Context, celsius float64) (*CommandResu
 	if !(celsius > 0 && celsius < 50) { // also true for NaN
 		return nil, argumentError("SetClimate celsius", "must be degrees Celsius, such as 20.5, not Fahrenheit")
 	}
-	return v.command(ctx, SetClimate, celsius)
+	return v.calls().command(ctx, SetClimate, celsius)
 }
 
 // A ChargeSchedule says when a car charges at a place. Exactly one plan is set:
@@ -163,7 +163,7 @@ func (v *Vehicle) SetChargeSchedule(ctx context.Context, s ChargeSchedule) (*Com
 	if err := s.validate(); err != nil {
 		return nil, err
 	}
-	return v.command(ctx, SetChargeSchedule, s)
+	return v.calls().command(ctx, SetChargeSchedule, s)
 }
 
 // DeleteChargeSchedule removes a schedule by its id. See
@@ -172,7 +172,7 @@ func (v *Vehicle) DeleteChargeSchedule(ctx context.Context, id string) (*Command
 	if err := validateID("schedule id", id); err != nil {
 		return nil, err
 	}
-	return v.command(ctx, DeleteChargeSchedule, scheduleID(id))
+	return v.calls().command(ctx, DeleteChargeSchedule, scheduleID(id))
 }
 
 // Disconnect revokes the application's access to this vehicle for this user
@@ -180,35 +180,35 @@ func (v *Vehicle) DeleteChargeSchedule(ctx context.Context, id string) (*Command
 //
 // https://smartcar.com/docs/api-reference/delete-disconnect
 func (v *Vehicle) Disconnect(ctx context.Context) error {
-	r, err := v.newRequest(ctx, opDisconnect)
+	r, err := v.calls().newRequest(ctx, opDisconnect)
 	if err != nil {
 		return err
 	}
-	return v.core.reach.disconnect(ctx, r)
+	return v.handle.core.reach.disconnect(ctx, r)
 }
 
-func (v *Vehicle) command(ctx context.Context, name Operation, args any) (*CommandResult, error) {
-	r, err := v.unauthorized(ctx, name)
+func (h *handle) command(ctx context.Context, name Operation, args any) (*CommandResult, error) {
+	r, err := h.unauthorized(ctx, name)
 	if err != nil {
 		return nil, err
 	}
 	op := &lookup(name)[0]
-	if !v.core.wire.supports(op) {
-		return nil, &NotSupportedError{Operation: op.name, API: v.core.wire.version()}
+	if !h.core.wire.supports(op) {
+		return nil, &NotSupportedError{Operation: op.name, API: h.core.wire.version()}
 	}
-	if err := v.core.reach.authorize(ctx, r, v.grantID); err != nil {
+	if err := h.core.reach.authorize(ctx, r, h.grantID); err != nil {
 		return nil, err
 	}
 	r.kind, r.command, r.units = op.kind, op, ""
-	if r.wire, err = v.core.wire.command(op, args); err != nil {
+	if r.wire, err = h.core.wire.command(op, args); err != nil {
 		return nil, err
 	}
-	a, err := v.core.send(ctx, r, nil)
+	a, err := h.core.send(ctx, r, nil)
 	if err != nil {
 		return nil, err
 	}
 	result := a.answer.result
-	result.PolicyOverridden = v.opts.override
+	result.PolicyOverridden = r.override
 	return result, nil
 }
 
@@ -270,7 +270,6 @@ func (g *gate) allowCommand(ctx context.Context, r *request, ref carRef) error {
 	case verdict() != policy.VerdictKey:
 		return nil
 	}
-	logRefusal(ctx, g.opts, r, "virtual-key", time.Time{})
 	return &VirtualKeyRequiredError{
 		Operation: r.op, VehicleID: ref.id, Local: true, URL: g.links.forCar(ctx, ref.user, ""),
 	}

@@ -89,9 +89,9 @@ func (c *Connect) StartReauth(w http.ResponseWriter, r *http.Request, v *Vehicle
 	if o.Hosted {
 		return argumentError("ReauthOptions.Hosted", "means that nobody comes back; use ReauthURL for it")
 	}
-	o.VehicleID = v.car.id
+	o.VehicleID = v.handle.car.id
 	f := connectstate.Flow{
-		Purpose: connectstate.Reauth, UserID: v.car.user, VehicleID: v.car.id,
+		Purpose: connectstate.Reauth, UserID: v.handle.car.user, VehicleID: v.handle.car.id,
 		ExternalID: o.ExternalID, RedirectURL: c.redirectURL(o.RedirectURL),
 	}
 	return c.start(w, r, f, func(state string) (string, error) { return c.ReauthURL(o, state) })

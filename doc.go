@@ -55,8 +55,8 @@
 // While make and model cannot be read for the moment, its data is treated as
 // that of a car without its key, and they are tried again after 5 minutes; when
 // that has lasted for a day, the class cannot be told. On API v3 the first data,
-// which has the VIN, may tell what make and model leave open: until then, too,
-// there is one request at a time.
+// which has the VIN, may tell what make and model leave open: until then the car
+// counts as one without its key.
 //
 // A make that says nothing, such as "UNKNOWN", is not another make. On API v2.0
 // the VIN is read, too, where the attributes are not granted: it takes no turn.
@@ -378,20 +378,18 @@
 // which Smartcar ends, has tokens of each owner, and an endpoint for each thing.
 // API v3 has one token of the application, minted once for all replicas that
 // share a store, and gives everything that is stored of a car as signals, in one
-// answer: the typed reads are made of them, with the same results in the same
-// units, and [Vehicle.Signals] has them all. Whatever is read of a car on v3 is
-// one data request for all of its data, the VIN included. See [Config] for the
-// credentials.
+// answer: the typed reads are made of them, with the same results in the same units,
+// and [Vehicle.Signals] has them all. Whatever is read of a car on v3 is one data request
+// for all of its data, the VIN included. See [Config] for the credentials.
 //
 // Three things are different by nature. The user whom the browser names after
 // Connect is confirmed by the external id of the run: give
 // [ConnectOptions.ExternalID], or a random one is used. The status of the
-// virtual key comes with the data, so that [Vehicle.KeyStatus] asks nobody and
-// the first read of a Tesla is the one that shows it; a list without it leaves
-// the car open until Smartcar says otherwise, see [WithoutKeySignal] and
-// [WithoutKeyEndpoint], too. And v3
-// answers with what Smartcar has stored: it is as old as [Meta.RecordedAt] says,
-// and nothing until the car is subscribed to a webhook ([Access.NothingStored]).
+// virtual key comes with the data, so that [Vehicle.KeyStatus] asks nobody and the first
+// read of a Tesla is the one that shows it; a list without it leaves the car open until
+// Smartcar says otherwise, see [WithoutKeySignal] and [WithoutKeyEndpoint], too. And v3
+// answers with what Smartcar has stored: it is as old as [Meta.RecordedAt] says, and
+// nothing until the car is subscribed to a webhook ([Access.NothingStored]).
 //
 // What one of them cannot do is a [*NotSupportedError] before any request.
 // Moving over, [Client.MoveToV3] pairs v3's connections with the users known
@@ -442,13 +440,35 @@
 // API v2.0 by unit system, so that a car with two owners leaks nothing between
 // them: see [WithCacheSize]. On API v3 that is the whole list of signals, some
 // 45 kB of memory for a car that has everything. A command that may have been carried out
-// discards the answers of its car, the end of the last grant those of its user. Besides, it keeps
-// the tokens of 10,000 grants, what is stored about 10,000 users for a minute
-// and, with a store other than a [store.Memory], what is known of as many cars
-// as answers. All of it can be lost without harm. A client starts a goroutine for
-// each read that takes a car's turn, which ends with the read, and needs no
-// closing but [Client.Drain]. [WithStoredAnswers] keeps answers in the store as well,
-// for all replicas and beyond a restart, but for those that tell where a car is.
+// discards the answers of its car. When the last grant of a user ends, the answers about
+// that user's cars are discarded. The client also keeps the tokens of 10,000 grants, what is stored about 10,000 users for a minute and,
+// with a store other than a [store.Memory], what is known of as many cars as answers. All
+// of it can be lost without harm. A client starts a goroutine for each read that takes a
+// car's turn, which ends with the read, and needs no closing but [Client.Drain].
+// [WithStoredAnswers] keeps answers in the store as well, for all replicas and beyond a
+// restart, but for those that tell where a car is.
+//
+// # Logs and observers
+//
+// [WithObserver] tells a program what happens: operations, HTTP requests, refusals, tokens,
+// keys, webhooks, visits. [OperationFromContext] names the operation to a transport of its
+// own. [WithLogger] logs the same, each event in a line with its message, level and keys,
+// which stay as they are; a key without a value is left out. A refusal that is repeated is
+// one line, and then one a minute, with the count of those that it stands for.
+//
+//	smartcar operation          debug      operation vehicle outcome failure attempts took
+//	smartcar request            debug      operation vehicle attempt status failure type code turn took request_id
+//	smartcar refused            info       operation vehicle rule next_allowed local in_flight repetition count
+//	smartcar repeats a request  debug      operation vehicle attempt status failure wait
+//	smartcar kept answer        debug      operation vehicle source age stale
+//	smartcar token              debug      operation user outcome failure status took; a failure: warn
+//	smartcar key                info       operation vehicle from to source
+//	smartcar class              info       operation vehicle from to
+//	smartcar webhook            debug      operation vehicle type verdict status delay took
+//	smartcar refused a webhook  info       operation vehicle type verdict reason status delay took count; status 5xx: warn
+//	smartcar visit              debug      operation vehicle asked news retired failure next rule took
+//	smartcar budget             warn       operation vehicle by_smartcar next_allowed
+//	smartcar client             info       api version
 //
 // # Units
 //
@@ -461,9 +481,7 @@
 // # Privacy
 //
 // This package puts no token, code, secret or state into an error, a log line or
-// what package fmt prints of its types. [WithLogger] logs an allow-list:
-// operation, status, duration, vehicle id, request id, rule and time. Errors
-// repeat Smartcar's English description, never a URL or a body. Readings print
+// what package fmt prints of its types. Errors repeat Smartcar's English description, never a URL or a body. Readings print
 // their numbers as pointers, which keeps where a car is out of logs; a
 // [VINReading] prints its VIN, which is personal data, and so does the vehicle
 // of a [ConnectError] when you print its fields.
@@ -471,7 +489,7 @@
 // # Stability
 //
 // Before version 1.0.0 a new minor version may break programs; the changelog
-// says how to mend them. Texts of errors and logs, the length of pauses between
+// says how to mend them. Texts of errors, the length of pauses between
 // retries and the format of stored records may change at any time. Type, Code
 // and other texts that are enumerations at Smartcar are open: expect new ones.
 //

@@ -14,12 +14,13 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/seed-498a1bc4/smartcar/internal/catalog"
 	"github.com/seed-498a1bc4/smartcar/internal/lenient"
 	"github.com/seed-498a1bc4/smartcar/internal/policy"
 	"github.com/seed-498a1bc4/smartcar/internal/randid"
 	"github.com/seed-498a1bc4/smartcar/signals"
-	"github.com/stretchr/testify/require"
 )
 
 var fuzzTime = time.Date(2026, 11, 23, 9, 15, 4, 0, time.UTC)

@@ -64,12 +64,11 @@ func (g *gate) guarding(next layer) layer {
 		}
 		if g.allowances.any.Load() {
 			if err := g.allowances.refuse(r); err != nil {
-				logRefusal(ctx, g.opts, r, RuleBudget, g.allowances.next(r.car.id))
 				return attempt{}, err
 			}
 		}
 		if g.budgets != nil {
-			if err := g.budgets.refuse(ctx, r); err != nil {
+			if err := g.budgets.refuse(r); err != nil {
 				return attempt{}, err
 			}
 		}
@@ -107,7 +106,8 @@ func (g *gate) guarding(next layer) layer {
 }
 
 // conclude learns from the end of a request about a car, and explains its errors.
-// Before is the car as it was when the request left; nil if it was not looked up.
+// Before is the car as it was when a request for the status of its key left. An empty
+// car, like nil, means that it was not looked up.
 func (g *gate) conclude(ctx context.Context, r *request, ref carRef, before *car, a attempt, err error) (attempt, error) {
 	if err != nil {
 		g.cars.unregisterUnknown(ctx, ref, err)
@@ -257,11 +257,11 @@ func (g *gate) data(ctx context.Context, r *request, ref carRef, next layer) (at
 		}
 		if taken {
 			g.underway.Announce(f, true)
-			t := &turn{cars: g.cars, car: ref, op: r.op, nonce: nonce, record: c, left: ready}
+			t := &turn{cars: g.cars, car: ref, op: r.op, nonce: nonce, record: c, sentStored: ready}
 			return g.fly(ctx, r, f, t, next)
 		}
 		g.underway.Withdraw(f)
-		if err != nil && (ready || contexts.IsEnd(err)) && !g.opts.storePolicy.SendKeyless {
+		if err != nil && (contexts.IsEnd(err) || ready && !g.opts.storePolicy.SendKeyless) {
 			g.cars.giveBack(ctx, ref, nonce)
 		}
 	}
@@ -277,24 +277,11 @@ func (g *gate) refuse(ctx context.Context, r *request, ref carRef, c car, state 
 		_, _, _ = g.cars.swap(ctx, ref, c, state)
 	}
 	rule, next := publicRules[d.Rule], c.ours(d.Next)
-	logRefusal(ctx, g.opts, r, rule, next)
 	r.refusal = RateLimitError{
 		Operation: r.op, VehicleID: ref.id, NextAllowed: next, Rule: rule, Local: true, InFlight: d.InFlight,
 		lastAsked: c.ours(c.state.LastAsked()),
 	}
 	return &r.refusal
-}
-
-// logRefusal notes a request that was not sent, and why.
-func logRefusal(ctx context.Context, o *options, r *request, rule Rule, next time.Time) {
-	if !o.logger.Enabled(ctx, slog.LevelInfo) {
-		return
-	}
-	attrs := []slog.Attr{slog.String("operation", string(r.op)), slog.String("vehicle", r.car.id), slog.String("rule", string(rule))}
-	if !next.IsZero() {
-		attrs = append(attrs, slog.Time("next_allowed", next))
-	}
-	o.logger.LogAttrs(ctx, slog.LevelInfo, "smartcar refused locally", attrs...)
 }
 
 // withoutStore decides about a data request while the store is away. If the car may
@@ -338,6 +325,8 @@ func (g *gate) learned(ctx context.Context, r *request) (car, error) {
 // It returns an error only if asking for data would fail for the same reason: the
 // car is not this user's, the connection has ended, or a limit leaves no request.
 func (g *gate) learn(ctx context.Context, r *request, ref carRef, c car, fresh bool) (car, bool, error) {
+	ctx, gathered := gatherFor(ctx, g.opts.emitter, r)
+	defer gathered.tell()
 	var err error
 	if !fresh { // another replica may have learned it
 		if c, err = g.cars.load(ctx, ref); err != nil || !g.wants(c) {
@@ -410,6 +399,8 @@ func (g *gate) learnClass(ctx context.Context, r *request, ref carRef) (car, err
 // askKey is learnKey, done once for all callers of this process who ask at the same
 // time.
 func (g *gate) askKey(ctx context.Context, r *request) error {
+	ctx, gathered := gatherFor(ctx, g.opts.emitter, r)
+	defer gathered.tell()
 	return g.learning.Do(ctx, "wait/"+r.car.user+"\x00"+r.car.key, func() error { return g.learnKey(ctx, r, r.car) })
 }
 
@@ -438,7 +429,7 @@ func (g *gate) settle(ctx context.Context, r *request, ref carRef, c car, t *tur
 		if len(shown) > 1 { // the end of the request alone has no date
 			shown = knowing(c, a.redated(g.opts, shown))
 		}
-		booked = c.state.OutdatedBy(c.now(), g.cars.rules, shown...)
+		booked = c.state.WorthStoring(c.now(), g.cars.rules, shown...)
 	}
 	if !booked && c.state.Class() == policy.ClassStreaming && a.outcome == policy.OutcomeOK {
 		// The key may have been removed while the request was under way.

@@ -33,11 +33,10 @@ func MaxAge(d time.Duration) CallOption {
 	}
 }
 
-// WithoutTurn keeps a read from asking the car, for a page or a status that
-// nobody has asked the car for: a read that is a data request is answered with
-// what is kept, marked [Meta.Stale] unless it is current, or fails with
-// [ErrTakesTurn]. What Smartcar answers by itself is asked for as ever; a VIN is
-// such on API v2.0, and data on v3.
+// WithoutTurn never takes a turn: use it for pages that only show what is known. A read
+// of the car's data is answered with what is kept, marked [Meta.Stale] unless it is
+// current, or fails with [ErrTakesTurn]. Metadata, which Smartcar answers without the
+// car, is still asked for. A VIN is metadata on API v2.0, and data on v3.
 func WithoutTurn() CallOption { return func(o *callOptions) { o.withoutTurn = true } }
 
 // handedOut is a kept answer as a caller gets it.
@@ -56,26 +55,26 @@ func (p part) handedOut(units UnitSystem, stale bool) part {
 // current returns the kept answers that do as well as a request, and what is left
 // to be asked for: answers that Smartcar would only repeat, and those that are
 // young enough for the caller.
-func (v *Vehicle) current(ctx context.Context, r *request, ops []operation) (known []part, missing []operation) {
+func (h *handle) current(ctx context.Context, r *request, ops []operation) (known []part, missing []operation) {
 	if r.override || r.query != nil || r.kept == nil {
 		return nil, ops
 	}
-	answers := v.core.answers
+	answers := h.core.answers
 	if answers.stored != nil && r.kept.lacksClass() { // another replica may know the car
-		if c, _, err := v.core.cars.lookUp(ctx, r.car); err == nil {
+		if c, _, err := h.core.cars.lookUp(ctx, r.car); err == nil {
 			r.kept.setClass(c.state)
 		}
 	}
 	repeats := r.kept.repeats()
-	if !repeats && v.opts.maxAge == 0 {
+	if !repeats && h.opts.maxAge == 0 {
 		return nil, ops
 	}
 	answers.stored.sync(ctx, r.answerRef())
 	for i := range ops {
-		p, ok := v.lastAnswer(ctx, r, &ops[i])
-		if ok && v.opts.maxAge > 0 && p.youngerThan(v.opts.maxAge, v.core.opts) || ok && repeats && v.repeated(r, p) {
+		p, ok := h.lastAnswer(ctx, r, &ops[i])
+		if ok && h.opts.maxAge > 0 && p.youngerThan(h.opts.maxAge, h.core.opts) || ok && repeats && h.repeated(r, p) {
 			known = append(known, p.handedOut(r.units, false))
-		} else if p, ok = v.notInList(ctx, r, &ops[i]); ok && repeats {
+		} else if p, ok = h.notInList(ctx, r, &ops[i]); ok && repeats {
 			known = append(known, p)
 		} else {
 			missing = append(missing, ops[i])
@@ -86,21 +85,21 @@ func (v *Vehicle) current(ctx context.Context, r *request, ops []operation) (kno
 
 // keptReading hands out what current would, at the least cost: where all that it takes is
 // at hand in this process. Otherwise it reports false.
-func (v *Vehicle) keptReading(k *vehicleKept, op Operation) (part, bool) {
-	c := v.core
-	user, fresh := c.users.Recent(v.car.user)
+func (h *handle) keptReading(k *vehicleKept, op Operation) (part, bool) {
+	c := h.core
+	user, fresh := c.users.Recent(h.car.user)
 	switch {
-	case v.wrong != nil, v.opts.err != nil, v.opts.override && !v.opts.withoutTurn, c.answers.stored != nil, !fresh:
+	case h.wrong != nil, h.opts.err != nil, h.opts.override && !h.opts.withoutTurn, c.answers.stored != nil, !fresh:
 		return part{}, false
 	case c.opts.api == V2 && len(user.Grants) == 0:
 		return part{}, false
 	}
-	units := cmp.Or(v.opts.units, c.opts.units)
-	key := answerKey{scope: v.car.user, op: op, units: c.wire.keptIn(units)}
+	units := cmp.Or(h.opts.units, c.opts.units)
+	key := answerKey{scope: h.car.user, op: op, units: c.wire.keptIn(units)}
 	k.mu.Lock()
 	p, ok := k.answers[key]
 	k.mu.Unlock()
-	current := v.opts.maxAge > 0 && p.youngerThan(v.opts.maxAge, c.opts) || k.repeats() && k.stillRepeats(p, c.opts.clock.Elapsed(), c.opts.policyRules())
+	current := h.opts.maxAge > 0 && p.youngerThan(h.opts.maxAge, c.opts) || k.repeats() && k.stillRepeats(p, c.opts.clock.Elapsed(), c.opts.policyRules())
 	if !ok || p.connect != user.Connect || !current {
 		return part{}, false
 	}
@@ -132,8 +131,8 @@ func (k *vehicleKept) keepOriginal(key answerKey, of part, original reading, uni
 }
 
 // repeated reports whether Smartcar would give an answer again.
-func (v *Vehicle) repeated(r *request, p part) bool {
-	return r.kept.stillRepeats(p, v.core.opts.clock.Elapsed(), v.core.opts.policyRules())
+func (h *handle) repeated(r *request, p part) bool {
+	return r.kept.stillRepeats(p, h.core.opts.clock.Elapsed(), h.core.opts.policyRules())
 }
 
 // clockTolerance is how far a car's clock or Smartcar's may be ahead of ours to be
@@ -154,13 +153,13 @@ func (p part) youngerThan(d time.Duration, o *options) bool {
 
 // lastAnswer returns the kept answer to one operation, if it can be read, and the
 // user's last run of Connect allows it.
-func (v *Vehicle) lastAnswer(ctx context.Context, r *request, op *operation) (part, bool) {
+func (h *handle) lastAnswer(ctx context.Context, r *request, op *operation) (part, bool) {
 	p, ok := r.kept.get(r.answerRef().key(op.name))
-	if !ok || !v.permitted(ctx, r, p) {
+	if !ok || !h.permitted(ctx, r, p) {
 		return part{}, false
 	}
 	p.meta.UnitSystem = cmp.Or(p.meta.UnitSystem, r.units)
-	p, err := decoded(v.core.wire, p)
+	p, err := decoded(h.core.wire, p)
 	return p, err == nil
 }
 
@@ -168,8 +167,8 @@ func (v *Vehicle) lastAnswer(ctx context.Context, r *request, op *operation) (pa
 // given before the last run of Connect, the permissions of that run are asked for,
 // once for the car, which takes no turn. What cannot be told is not handed out.
 // While the store is away, what this process has seen has to do.
-func (v *Vehicle) permitted(ctx context.Context, r *request, p part) bool {
-	user, err := v.core.accounts.recent(ctx, r.car.user)
+func (h *handle) permitted(ctx context.Context, r *request, p part) bool {
+	user, err := h.core.accounts.recent(ctx, r.car.user)
 	switch {
 	case errors.Is(err, ErrStore):
 		return true
@@ -182,21 +181,21 @@ func (v *Vehicle) permitted(ctx context.Context, r *request, p part) bool {
 	if !ok {
 		asked := *r
 		asked.kind, asked.reads = KindMetadata, nil
-		list, err := v.core.reach.permissions(ctx, &asked)
+		list, err := h.core.reach.permissions(ctx, &asked)
 		if err != nil {
 			return false
 		}
 		granted = permissionsOf{user.Connect, list}
-		v.core.answers.restrict(ctx, r.car.id, r.scope, granted)
+		h.core.answers.restrict(ctx, r.car.id, r.scope, granted)
 	}
 	return granted.cover(p.op)
 }
 
 // notInList is the error for what the last list of signals of API v3 does not
 // hold, while the next list would be the same.
-func (v *Vehicle) notInList(ctx context.Context, r *request, op *operation) (part, bool) {
-	list, ok := v.lastAnswer(ctx, r, &lookup(AllSignals)[0])
-	if !ok || v.core.wire.kind(op) != KindData || !v.repeated(r, list) {
+func (h *handle) notInList(ctx context.Context, r *request, op *operation) (part, bool) {
+	list, ok := h.lastAnswer(ctx, r, &lookup(AllSignals)[0])
+	if !ok || h.core.wire.kind(op) != KindData || !h.repeated(r, list) {
 		return part{}, false
 	}
 	signals, err := listOf(list.body, list.list)
@@ -224,19 +223,19 @@ func inOrder(ops []operation, repeated, fetched []part) []part {
 // instead answers a refused read by other means: by what a webhook has brought
 // since, and by what the caller allows. An operation without an answer fails by
 // itself; if none has one, the read does.
-func (v *Vehicle) instead(ctx context.Context, r *request, refused error) ([]part, error) {
+func (h *handle) instead(ctx context.Context, r *request, refused error) ([]part, error) {
 	if r.query != nil || r.kept == nil || !mayBeReplaced(refused) {
 		return nil, refused
 	}
-	v.core.answers.stored.sync(ctx, r.answerRef())
-	if !v.mayHand(r, refused) {
+	h.core.answers.stored.sync(ctx, r.answerRef())
+	if !h.mayHand(r, refused) {
 		return nil, refused
 	}
 	parts := make([]part, len(r.reads))
 	found := false
 	for i := range r.reads {
 		op := &r.reads[i]
-		p, ok := v.insteadOf(ctx, r, op, refused)
+		p, ok := h.insteadOf(ctx, r, op, refused)
 		if !ok {
 			p = part{op: op, callerErr: namedFor(op.name, refused)}
 		}
@@ -249,18 +248,18 @@ func (v *Vehicle) instead(ctx context.Context, r *request, refused error) ([]par
 }
 
 // insteadOfParts is instead for the parts of an answer that were refused.
-func (v *Vehicle) insteadOfParts(ctx context.Context, r *request, parts []part) []part {
+func (h *handle) insteadOfParts(ctx context.Context, r *request, parts []part) []part {
 	if r.query != nil || r.kept == nil ||
 		!slices.ContainsFunc(parts, func(p part) bool { return mayBeReplaced(p.callerErr) }) {
 		return parts
 	}
-	v.core.answers.stored.sync(ctx, r.answerRef())
+	h.core.answers.stored.sync(ctx, r.answerRef())
 	parts = slices.Clone(parts) // others may have the answer, too
 	for i, p := range parts {
 		if !mayBeReplaced(p.callerErr) {
 			continue
 		}
-		if kept, ok := v.insteadOf(ctx, r, p.op, p.callerErr); ok {
+		if kept, ok := h.insteadOf(ctx, r, p.op, p.callerErr); ok {
 			parts[i] = kept
 		}
 	}
@@ -268,9 +267,9 @@ func (v *Vehicle) insteadOfParts(ctx context.Context, r *request, parts []part) 
 }
 
 // mayHand reports, at little cost, whether any answer is kept that may stand in.
-func (v *Vehicle) mayHand(r *request, refused error) bool {
+func (h *handle) mayHand(r *request, refused error) bool {
 	for i := range r.reads {
-		if p, ok := r.kept.get(r.answerRef().key(r.reads[i].name)); ok && v.standsIn(p, refused) {
+		if p, ok := r.kept.get(r.answerRef().key(r.reads[i].name)); ok && h.standsIn(p, refused) {
 			return true
 		}
 	}
@@ -279,8 +278,8 @@ func (v *Vehicle) mayHand(r *request, refused error) bool {
 
 // standsIn reports whether a kept answer may stand in for a refused one: as
 // current, or as the caller allows.
-func (v *Vehicle) standsIn(p part, refused error) bool {
-	return v.opts.allowStale || v.opts.withoutTurn || p.isNews(refused, v.core.opts)
+func (h *handle) standsIn(p part, refused error) bool {
+	return h.opts.allowStale || h.opts.withoutTurn || p.isNews(refused, h.core.opts)
 }
 
 // isNews: a webhook has brought it since the car was last asked, as far as the
@@ -301,12 +300,12 @@ func mayBeReplaced(refused error) bool {
 }
 
 // insteadOf is the kept answer that stands in for one that was refused.
-func (v *Vehicle) insteadOf(ctx context.Context, r *request, op *operation, refused error) (part, bool) {
-	p, ok := v.lastAnswer(ctx, r, op)
-	if !ok || !v.standsIn(p, refused) {
+func (h *handle) insteadOf(ctx context.Context, r *request, op *operation, refused error) (part, bool) {
+	p, ok := h.lastAnswer(ctx, r, op)
+	if !ok || !h.standsIn(p, refused) {
 		return part{}, false
 	}
-	return p.handedOut(r.units, !p.isNews(refused, v.core.opts)), true
+	return p.handedOut(r.units, !p.isNews(refused, h.core.opts)), true
 }
 
 // namedFor is the refusal of several operations as one of them shows it.

@@ -2,6 +2,7 @@ package smartcar
 
 import (
 	"encoding/json"
+	"strconv"
 
 	"github.com/seed-498a1bc4/smartcar/internal/lenient"
 	"github.com/seed-498a1bc4/smartcar/signals"
@@ -93,6 +94,14 @@ const (
 	// KindCommand changes the vehicle.
 	KindCommand
 )
+
+// String is a short code that does not change: default, metadata, data or command.
+func (k Kind) String() string {
+	if k > KindCommand {
+		return "kind-" + strconv.Itoa(int(k))
+	}
+	return [...]string{KindDefault: "default", KindMetadata: "metadata", KindData: "data", KindCommand: "command"}[k]
+}
 
 // operation is a row of the one table that everything derives from: routing,
 // decoding, kind, permission, the methods of Vehicle and Snapshot, the table of

@@ -23,8 +23,12 @@ type options struct {
 	origins Origins
 	units   UnitSystem
 	logger  *slog.Logger
-	retry   RetryPolicy
-	store   store.Store
+	// observers are those of WithObserver. The emitter is nil if nobody listens.
+	observers []Observer
+	logs      bool // WithLogger was used
+	emitter   *emitter
+	retry     RetryPolicy
+	store     store.Store
 	// sharedStore: keys begin with the application and the mode.
 	sharedStore bool
 
@@ -292,16 +296,18 @@ func validateUnits(argument string, units UnitSystem) error {
 	return nil
 }
 
-// WithLogger logs the version of the API when the client is made, every HTTP request
-// at debug level, every refusal of the policy at info level, and a turn that could not
-// be booked as a warning. What is logged is an allow-list: operation, status, duration,
-// vehicle id, request id, rule and time; never a URL, body, token or location.
+// WithLogger logs what happens, at the levels and with the keys that the package
+// documentation lists under "Logs and observers": refusals and changes of keys at info,
+// HTTP requests at debug, failures of tokens as warnings. What is logged is an allow-list:
+// codes, numbers, times, and the ids of vehicles, users and requests; never a URL, body,
+// token or location. What the list lacks says that something is wrong in this process: a
+// turn that could not be booked, a function of the program that has panicked.
 func WithLogger(logger *slog.Logger) Option {
 	return func(o *options) error {
 		if logger == nil {
 			return argumentError("WithLogger", "the logger is nil; leave the option out for no logs")
 		}
-		o.logger = logger
+		o.logger, o.logs = logger, true
 		return nil
 	}
 }

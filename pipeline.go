@@ -6,18 +6,17 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/url"
-	"slices"
-	"sync"
-	"sync/atomic"
+	"strings"
 	"time"
 
-	"github.com/seed-498a1bc4/smartcar/internal/lru"
+	"github.com/seed-498a1bc4/smartcar/internal/contexts"
 	"github.com/seed-498a1bc4/smartcar/internal/policy"
 )
 
 // A request is one HTTP request as its maker describes it. The layers of the
 // pipeline read it and return what they find as an attempt. They change nothing in it
-// but carRef.registered, which the gate sets for all tries of the request, and refusal.
+// but car.registered and connect, which the gate sets, and refusal and named, which stand
+// here to save an allocation.
 type request struct {
 	op      Operation
 	kind    Kind
@@ -40,10 +39,11 @@ type request struct {
 	scope    string       // whose answers these are: the user's
 	override bool         // the caller asked to ignore the policy
 
-	connect     uint64 // the user's last run of Connect when the request was made; see answerRef
+	connect     uint64 // the user's last run of Connect, as the gate knew it at the last try; see answerRef
 	withoutTurn bool   // the caller does not want the car to be asked
 
 	refusal RateLimitError // of the gate; it stands here to save an allocation
+	named   contexts.Named // the context of all tries, for OperationFromContext; likewise
 }
 
 // An attempt is what one layer of the pipeline found out about a request.
@@ -64,6 +64,8 @@ type layer func(ctx context.Context, r *request, t *turn) (attempt, error)
 // newPipeline puts the layers into the order in which every request passes them
 // on its way down:
 //
+//	observe    tells observers and the log of the operation, when its turn is settled.
+//	           Without any of them it is left out.
 //	retry      repeats what is safe to repeat. It is above the gate, because each
 //	           repetition costs and has to be allowed.
 //	gate       refuses what the policy does not allow now, takes the turn of a
@@ -75,7 +77,8 @@ type layer func(ctx context.Context, r *request, t *turn) (attempt, error)
 //	           the gate for the same reason, and next to what is sent.
 //	authorize  adds the token. It is below the gate, because a refused request
 //	           must not spend a token refresh; a token that is refused is
-//	           replaced and the request sent once more.
+//	           replaced and the request sent once more. Each sending is an attempt, of
+//	           which observers are told.
 //	classify   turns what came back into results or typed errors, so that the
 //	           layers above see types and not statuses.
 //	transmit   makes the HTTP request and reads the whole answer.
@@ -84,15 +87,18 @@ type layer func(ctx context.Context, r *request, t *turn) (attempt, error)
 // and pass the same layers without the gate, but for the pause of the whole
 // application.
 func newPipeline(g *gate, w wire, own secrets) layer {
-	sending := g.allowances.guarding(g.budgets.guarding(authorizing(classifying(g.opts, w, transmitting(g.opts, own)))))
-	g.probe = newProbe(g.opts, w, retrying(g.opts, g.pause.pausing(sending)))
-	return retrying(g.opts, g.guarding(sending))
+	seen := g.opts.emitter
+	sending := g.allowances.guarding(g.budgets.guarding(authorizing(seen, classifying(g.opts, w, transmitting(g.opts, own)))))
+	g.probe = newProbe(g.opts, w, observing(seen, retrying(g.opts, g.pause.pausing(sending))))
+	return observing(seen, retrying(g.opts, g.guarding(sending)))
 }
 
 // retrying repeats what is safe to repeat. When the gate refuses a repetition,
 // the error of the attempt before is returned and says when to come back.
 func retrying(o *options, next layer) layer {
 	return func(ctx context.Context, r *request, t *turn) (attempt, error) {
+		r.named = contexts.Named{Context: ctx, Name: string(r.op)}
+		ctx = &r.named
 		var first error
 		for try := 1; ; try++ {
 			a, err := next(ctx, r, t)
@@ -100,6 +106,7 @@ func retrying(o *options, next layer) layer {
 				return a, nil
 			}
 			if refused, ok := errors.AsType[*RateLimitError](err); ok && refused.Local && first != nil {
+				tellRefused(ctx, o.emitter, r, refused, true)
 				return a, withNextAllowed(first, refused.NextAllowed)
 			}
 			wait, ok := retryDelay(o, err, try)
@@ -110,6 +117,7 @@ func retrying(o *options, next layer) layer {
 			if ended := o.clock.Sleep(ctx, wait); ended != nil {
 				return a, fmt.Errorf("%w (stopped waiting to retry: %w)", err, ended)
 			}
+			tellRetried(ctx, o.emitter, r, try, wait, err)
 		}
 	}
 }
@@ -141,208 +149,6 @@ func retryDelay(o *options, err error, try int) (time.Duration, bool) {
 		wait = max(wait, e.RetryAfter)
 	}
 	return wait, wait <= o.retry.MaxDelay
-}
-
-// bareApplicationPause answers an application-wide 429 that names no time: the
-// documented bucket refills one request each 30 s.
-const bareApplicationPause = 30 * time.Second
-
-// A pause is the application-wide limit, from Smartcar's 429 until it ends. Everything
-// of a client that sends requests shares one.
-type pause struct {
-	opts  *options
-	until atomic.Int64 // when the limit opens again, by the time that has passed; 0 if there was none
-}
-
-// end is when the limit ends, by the present wall clock; zero if there is none. The
-// limit lasts for a length of time, whatever the wall clock does meanwhile.
-func (p *pause) end() time.Time {
-	if rest := time.Duration(p.until.Load()) - p.opts.clock.Elapsed(); rest > 0 {
-		return p.opts.now().Add(rest)
-	}
-	return time.Time{}
-}
-
-// begin starts the pause after an application-wide 429. If the 429 has no type, it may
-// be a proxy's, so the pause lasts for a minute at most.
-func (p *pause) begin(op Operation, e *Error) error {
-	wait := e.RetryAfter
-	if wait == 0 {
-		wait = bareApplicationPause
-	}
-	if e.Type == "" {
-		wait = min(wait, policy.BareLimitPause)
-	}
-	p.until.Store(int64(p.opts.clock.Elapsed() + wait))
-	return &RateLimitError{Operation: op, NextAllowed: p.opts.now().Add(wait), Rule: RuleApplication, Err: e}
-}
-
-// refuse returns an error for a request that the limit does not allow now.
-func (p *pause) refuse(r *request) error {
-	if p.until.Load() == 0 || r.override {
-		return nil
-	}
-	end := p.end()
-	if end.IsZero() {
-		return nil
-	}
-	return &RateLimitError{Operation: r.op, NextAllowed: end, Rule: RuleApplication, Local: true}
-}
-
-// pausing is the application-wide limit as a layer of its own, for requests that
-// pass no gate.
-func (p *pause) pausing(next layer) layer {
-	return func(ctx context.Context, r *request, t *turn) (attempt, error) {
-		if err := p.refuse(r); err != nil {
-			return attempt{}, err
-		}
-		a, err := next(ctx, r, t)
-		if e := a.failure; err != nil && e != nil && e.isApplicationLimit() {
-			err = p.begin(r.op, e)
-		}
-		return a, err
-	}
-}
-
-// allowances remember of which cars Smartcar has said that no call of their month is
-// left (430, VEHICLE_REQUEST_LIMIT): asking again does not bring it back. It is known
-// to this process alone; another one learns it from a request of its own. Commands are
-// never refused for it.
-type allowances struct {
-	opts *options
-	mu   sync.Mutex // makes a look and the change that follows one step
-	cars *lru.Cache[string, spentCar]
-	any  atomic.Bool // there is a car, or was one: else nothing needs to be looked up
-}
-
-type spentCar struct {
-	policy.Spent
-	said *Error // Smartcar's own words
-}
-
-func newAllowances(o *options) *allowances {
-	return &allowances{opts: o, cars: lru.New[string, spentCar](max(o.cacheSize, leastUserCars))}
-}
-
-// isRequestLimit: the plan's calls of the month for this car are used up.
-func (e *Error) isRequestLimit() bool {
-	return e.Type == typeBilling && e.Code == "VEHICLE_REQUEST_LIMIT"
-}
-
-// isRefusable reports whether a request is a read that can wait for another month.
-func (r *request) isRefusable() bool {
-	return r.car.id != "" && !r.override && (r.kind == KindData || r.kind == KindMetadata && r.reads != nil)
-}
-
-// refuse returns an error for a read of a car whose month is used up.
-func (l *allowances) refuse(r *request) error {
-	if !r.isRefusable() {
-		return nil
-	}
-	spent, ok := l.cars.Get(r.car.id)
-	if !ok {
-		return nil
-	}
-	next := spent.Next(l.opts.now(), r.kind == KindMetadata)
-	if next.IsZero() {
-		return nil
-	}
-	return &RateLimitError{Operation: r.op, VehicleID: r.car.id, NextAllowed: next, Rule: RuleBudget, Local: true, Err: spent.said}
-}
-
-// next is when data of a car may be read again as far as its month is concerned.
-func (l *allowances) next(vehicleID string) time.Time {
-	spent, ok := l.cars.Get(vehicleID)
-	if !ok {
-		return time.Time{}
-	}
-	return spent.Next(l.opts.now(), false)
-}
-
-func (l *allowances) forget(vehicleID string) { l.cars.Delete(vehicleID) }
-
-func (l *allowances) forgetAll() {
-	for _, id := range l.cars.Keys() {
-		l.forget(id)
-	}
-}
-
-// guarding is the layer right above those that send: it meets the requests that pass
-// the gate and those of the probe.
-func (l *allowances) guarding(next layer) layer {
-	return func(ctx context.Context, r *request, t *turn) (attempt, error) {
-		if r.car.id == "" {
-			return next(ctx, r, t)
-		}
-		if l.any.Load() {
-			if err := l.leave(r); err != nil {
-				return attempt{outcome: policy.OutcomeReleased}, err
-			}
-		}
-		a, err := next(ctx, r, t)
-		failed := err != nil || a.failure != nil || slices.ContainsFunc(a.answer.parts, func(p part) bool { return p.err != nil })
-		if failed || l.any.Load() {
-			l.settle(r, a, err)
-		}
-		return a, err
-	}
-}
-
-// leave lets one of several reads find out whether there are calls again.
-func (l *allowances) leave(r *request) error {
-	if _, ok := l.cars.Get(r.car.id); !ok || !r.isRefusable() {
-		return nil
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if err := l.refuse(r); err != nil {
-		return err
-	}
-	if spent, ok := l.cars.Get(r.car.id); ok && spent.Covers(r.kind == KindMetadata) {
-		spent.Spent = spent.Probe(l.opts.now())
-		l.cars.Put(r.car.id, spent)
-	}
-	return nil
-}
-
-// settle takes what came back.
-func (l *allowances) settle(r *request, a attempt, err error) {
-	said := requestLimitIn(a)
-	metadata := r.kind == KindMetadata
-	if _, ok := l.cars.Get(r.car.id); !ok && said == nil {
-		return
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	spent, _ := l.cars.Get(r.car.id)
-	switch {
-	case said != nil:
-		spent = spentCar{spent.Refuse(l.opts.now(), metadata, rand.N(24*time.Hour)), said}
-	case err == nil:
-		spent.Spent = spent.Allow(l.opts.now(), metadata)
-	}
-	if spent.Known() {
-		l.any.Store(true)
-		l.cars.Put(r.car.id, spent)
-	} else {
-		l.cars.Delete(r.car.id)
-	}
-}
-
-// requestLimitIn finds the refusal of a request, or of an item of a batch.
-func requestLimitIn(a attempt) *Error {
-	if a.failure != nil && a.failure.isRequestLimit() {
-		return a.failure
-	}
-	if a.answer == nil {
-		return nil
-	}
-	for i := range a.answer.parts {
-		if e := a.answer.parts[i].err; e != nil && e.isRequestLimit() {
-			return e
-		}
-	}
-	return nil
 }
 
 // A probe asks Smartcar what a car is and whether its key is there, where that
@@ -444,6 +250,125 @@ func notReachable(err error) bool {
 type virtualKeyReading struct {
 	Paired *bool
 	Meta
+}
+
+// gatherFor is emitter.gather for what a request needs to know before it is made.
+func gatherFor(ctx context.Context, seen *emitter, r *request) (context.Context, *gathered) {
+	if seen == nil {
+		return ctx, nil
+	}
+	return seen.gather(ctx, r.start(seen).About)
+}
+
+// observing is the layer of an operation.
+func observing(seen *emitter, next layer) layer {
+	if seen == nil {
+		return next
+	}
+	return func(ctx context.Context, r *request, t *turn) (a attempt, err error) {
+		start := r.start(seen)
+		ctx, gathered := seen.gather(ctx, start.About)
+		defer gathered.tell()
+		s := &report{events: reportOf(ctx).events, about: start.About}
+		ctx = seen.start(context.WithValue(ctx, reportKey{}, s), start)
+		began := seen.clock.Elapsed()
+		end := OperationEnded{OperationStart: start, Outcome: OutcomeFailed, Failure: FailureOther} // if the transport panics
+		defer func() {
+			end.Duration, end.Attempts = seen.clock.Elapsed()-began, int(s.attempts.Load())
+			seen.emit(ctx, end)
+		}()
+		a, err = next(ctx, r, t)
+		end.Outcome, end.Failure = outcomeFor(ctx, err), failureOf(err)
+		if limit, ok := errors.AsType[*RateLimitError](err); ok {
+			tellRefused(ctx, seen, r, limit, false)
+		} else if key, ok := errors.AsType[*VirtualKeyRequiredError](err); ok {
+			seen.emit(ctx, Refused{OperationStart: r.start(seen), Rule: RuleVirtualKey, Local: key.Local})
+		}
+		if a.answer != nil {
+			for i := range a.answer.parts {
+				end.RecordedAt = later(end.RecordedAt, a.answer.parts[i].meta.RecordedAt)
+			}
+		}
+		return a, err
+	}
+}
+
+// observedAttempt is an attempt that observers were told of.
+type observedAttempt struct {
+	start AttemptStart
+	began time.Duration // by the time that has passed
+}
+
+// begin tells of an attempt that is about to be sent.
+func begin(ctx context.Context, seen *emitter, r *request, takesTurn bool) (context.Context, *observedAttempt) {
+	o := &observedAttempt{start: AttemptStart{
+		OperationStart: r.start(seen), Number: 1, Method: r.wire.method, TakesTurn: takesTurn,
+	}}
+	o.start.Server, o.start.Template = r.template()
+	if s := reportOf(ctx); s != nil {
+		o.start.Number = int(s.attempts.Add(1))
+	}
+	ctx = seen.startAttempt(ctx, o.start)
+	o.start.At, o.began = seen.clock.Now().UTC(), seen.clock.Elapsed()
+	return ctx, o
+}
+
+// end tells of the end of an attempt.
+func (o *observedAttempt) end(ctx context.Context, seen *emitter, r *request, a attempt, err error) {
+	end := AttemptEnded{AttemptStart: o.start, Duration: seen.clock.Elapsed() - o.began, Failure: failureOf(err), Sent: true}
+	failed, ok := errors.AsType[*Error](err)
+	switch {
+	case ok:
+		end.StatusCode, end.Type, end.Code = failed.StatusCode, printable(failed.Type, 64), printable(failed.Code, 64)
+		end.RequestID, end.Sent = printable(failed.RequestID, 64), failed.reach != reachedNever
+	case err != nil:
+		end.Sent = false
+	case a.answer != nil:
+		end.StatusCode, end.RequestID = a.answer.status, printable(a.answer.header.Get(headerRequestID), 64)
+	}
+	if end.Sent {
+		end.Calls = r.calls(seen.api, seen.plan)
+	}
+	seen.emit(ctx, end)
+}
+
+// template is the host of the request, and its path without anything that its maker put in.
+func (r *request) template() (host, path string) {
+	u, err := url.Parse(r.base)
+	if err != nil {
+		return "", ""
+	}
+	path = u.EscapedPath()
+	if r.car.id != "" {
+		path = strings.TrimSuffix(path, url.PathEscape(r.car.id)) + "{vehicle}"
+	}
+	words := strings.Split(strings.Trim(r.wire.path, "/"), "/")
+	switch {
+	case r.op == opRequest:
+		words = []string{"{path}"}
+	case r.alone || r.op == DeleteChargeSchedule:
+		words[len(words)-1] = "{id}"
+	case r.reads == nil && r.command == nil:
+		for i := 1; i < len(words); i++ {
+			words[i] = "{id}"
+		}
+	}
+	return u.Host, strings.TrimSuffix(path+"/"+strings.Join(words, "/"), "/")
+}
+
+// outcomeFor is how an operation has ended for its caller.
+func outcomeFor(ctx context.Context, err error) Outcome {
+	limit, limited := errors.AsType[*RateLimitError](err)
+	key, keyless := errors.AsType[*VirtualKeyRequiredError](err)
+	switch {
+	case err == nil:
+		return OutcomeOK
+	case limited && limit.Local, keyless && key.Local, errors.Is(err, ErrTakesTurn):
+		return OutcomeRefused
+	case ctx.Err() != nil && contexts.IsEnd(err):
+		return OutcomeLeft
+	}
+	return OutcomeFailed
 }
 
 // notAsked: the limit of the application, or the plan, leaves no request now, which says

@@ -70,6 +70,9 @@ const (
 	RuleWebhook Rule = "webhook"
 	// RuleStore: the store is away, and with it what is known of the car's window.
 	RuleStore Rule = "store-away"
+	// RuleVirtualKey: the command needs the virtual key, which is missing. It stands in
+	// [Refused] and in the log; the error is a [*VirtualKeyRequiredError].
+	RuleVirtualKey Rule = "virtual-key"
 )
 
 // String says the rule for people. The text may change.
@@ -78,8 +81,10 @@ func (r Rule) String() string { return cmp.Or(policy.RuleWords(string(r)), strin
 // A RateLimitError says that a request was not allowed now, by which rule and
 // until when. Local errors cost nothing: no request was made.
 type RateLimitError struct {
-	Operation   Operation
-	VehicleID   string // empty for RuleApplication
+	Operation Operation
+	VehicleID string // empty for RuleApplication
+	// NextAllowed is the earliest time at which the same request may be allowed, by this
+	// machine's clock. It is zero if no time is known, as with RuleStore.
 	NextAllowed time.Time
 	Rule        Rule
 	Local       bool // decided here, without asking Smartcar
@@ -181,7 +186,7 @@ const (
 // String says the need for people. The text may change.
 func (n KeyNeed) String() string {
 	if n == KeyNotRequired {
-		return "not required"
+		return "not needed"
 	}
 	return string(n)
 }
@@ -440,7 +445,10 @@ func (s KeySource) String() string {
 type KeyStatus struct {
 	State  KeyState
 	Source KeySource
-	At     time.Time // when it was learned
-	Since  time.Time // when it was first seen to be so
-	Reason string    // why nothing is known, or what was seen
+	At     time.Time `json:",omitzero"` // when it was learned
+	Since  time.Time `json:",omitzero"` // when it was first seen to be so
+	// Removed is true of a missing key that was seen on the car before: Since is when
+	// it was first seen gone.
+	Removed bool
+	Reason  string // why nothing is known, or what was seen
 }

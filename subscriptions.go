@@ -85,18 +85,19 @@ func (v *Vehicle) Subscribe(ctx context.Context, webhookID string) error {
 	if err := validateID("webhook id", webhookID); err != nil {
 		return err
 	}
-	r, err := v.newRequest(ctx, opSubscribe)
+	r, err := v.calls().newRequest(ctx, opSubscribe)
 	if err != nil {
 		return err
 	}
-	if err := v.core.reach.subscribe(ctx, r, webhookID); err != nil {
+	if err := v.handle.core.reach.subscribe(ctx, r, webhookID); err != nil {
 		return err
 	}
 	// The policy need not wait any more for data to be stored. If this write fails, it
 	// waits for one pause more.
-	if c, err := v.core.cars.load(ctx, v.car); err == nil && c.state.NothingStored() {
-		_, _ = v.core.cars.apply(ctx, v.car, c, evidenceOfSubscription()...)
+	if c, err := v.handle.core.cars.load(ctx, v.handle.car); err == nil && c.state.NothingStored() {
+		_, _ = v.handle.core.cars.apply(ctx, v.handle.car, c, evidenceOfSubscription()...)
 	}
+	_ = v.handle.core.visits.change(ctx, v.handle.car, func(m *visitMark, _ time.Time) { m.Webhook = webhookID }) // for Diagnosis alone
 	return nil
 }
 
@@ -109,11 +110,19 @@ func (v *Vehicle) Unsubscribe(ctx context.Context, webhookID string) error {
 	if err := validateID("webhook id", webhookID); err != nil {
 		return err
 	}
-	r, err := v.unauthorized(ctx, opUnsubscribe)
+	r, err := v.calls().unauthorized(ctx, opUnsubscribe)
 	if err != nil {
 		return err
 	}
-	return v.core.reach.unsubscribe(ctx, r, webhookID)
+	err = v.handle.core.reach.unsubscribe(ctx, r, webhookID)
+	if err == nil {
+		_ = v.handle.core.visits.change(ctx, v.handle.car, func(m *visitMark, _ time.Time) {
+			if m.Webhook == webhookID {
+				m.Webhook = ""
+			}
+		})
+	}
+	return err
 }
 
 func (g grantReach) subscribe(ctx context.Context, r *request, webhookID string) error {

@@ -33,7 +33,7 @@ func (u *User) ID() string {
 // an id that is not valid, or not the user's, shows at the first call.
 func (u *User) Vehicle(id string) *Vehicle {
 	if u == nil || u.core == nil {
-		return &Vehicle{car: carRef{id: id}} // each call returns an error that says why
+		return &Vehicle{handle{car: carRef{id: id}}} // each call returns an error that says why
 	}
 	return u.vehicle(id, "")
 }
@@ -51,10 +51,10 @@ func (u *User) vehicle(id, grant string) *Vehicle {
 	// are parts of one text: a list of cars is long.
 	text := u.core.api + "/vehicles/" + url.PathEscape(id) + carKeyPrefix + id
 	base, key := text[:len(text)-len(carKeyPrefix)-len(id)], text[len(text)-len(carKeyPrefix)-len(id):]
-	return &Vehicle{
+	return &Vehicle{handle{
 		core: u.core, car: carRef{user: u.id, id: key[len(carKeyPrefix):], key: key}, base: base,
 		grantID: grant, wrong: validateID("vehicle id", id),
-	}
+	}}
 }
 
 // Vehicles yields the user's cars, each once, asking for page after page as the

@@ -21,7 +21,11 @@ import (
 // Reads that the policy refuses return a [*RateLimitError] with the time of
 // the next useful request. All other failures are an [*Error] or one of the
 // types beside it.
-type Vehicle struct {
+type Vehicle struct{ handle handle }
+
+// handle is a car with the connection that reaches it and the options of calls: what the
+// calls of a Vehicle, its visits and its watches go through.
+type handle struct {
 	core    *core
 	car     carRef
 	base    string // its URL
@@ -30,11 +34,34 @@ type Vehicle struct {
 	opts    callOptions
 }
 
+func noVehicle() error {
+	return argumentError("Vehicle", "must come from User.Vehicle or User.Vehicles")
+}
+
+// calls returns what the calls go through. It is nil for a Vehicle that is nil: each call
+// returns an error that says so.
+func (v *Vehicle) calls() *handle {
+	if v == nil {
+		return nil
+	}
+	return &v.handle
+}
+
 // ID is Smartcar's id of the vehicle: opaque, mostly a UUID.
-func (v *Vehicle) ID() string { return v.car.id }
+func (v *Vehicle) ID() string {
+	if v == nil {
+		return ""
+	}
+	return v.handle.car.id
+}
 
 // UserID is the user whose connection reaches the vehicle.
-func (v *Vehicle) UserID() string { return v.car.user }
+func (v *Vehicle) UserID() string {
+	if v == nil {
+		return ""
+	}
+	return v.handle.car.user
+}
 
 // With returns the same vehicle with options for the calls made through it:
 //
@@ -48,10 +75,10 @@ func (v *Vehicle) With(opts ...CallOption) *Vehicle {
 	changed := *v
 	for _, opt := range opts {
 		if opt == nil {
-			changed.opts.err = argumentError("CallOption", "is nil; leave it out")
+			changed.handle.opts.err = argumentError("CallOption", "is nil; leave it out")
 			continue
 		}
-		opt(&changed.opts)
+		opt(&changed.handle.opts)
 	}
 	return &changed
 }
@@ -79,13 +106,15 @@ func InUnits(units UnitSystem) CallOption {
 	}
 }
 
-// IgnorePolicy sends the request whatever the policy says. The answer says so
-// in [Meta.PolicyOverridden], and what it cost is booked all the same.
+// IgnorePolicy sends the request whatever the policy, a limit of the application or
+// [WithBudget] says. What it costs is counted all the same, and the answer has
+// [Meta.PolicyOverridden]. [WithoutTurn] outweighs it.
 func IgnorePolicy() CallOption { return func(o *callOptions) { o.override = true } }
 
-// Every sets the pace of [Vehicle.Watch] for cars without a rule of their own:
-// paired streaming Teslas (default 3 minutes) and other makes (default 30). A Model S
-// or X of 2020 and earlier is asked no more often than its refreshes either.
+// Every sets how far apart [Vehicle.Watch] and [Vehicle.Visit] read a car, at least a
+// second. Without it, a streaming Tesla with its key is read every 3 minutes, a car of
+// another make every 30. A car with a rule is read by its rule, or by Every where that is
+// slower.
 func Every(d time.Duration) CallOption {
 	return func(o *callOptions) {
 		if d < time.Second {
@@ -100,10 +129,10 @@ func Every(d time.Duration) CallOption {
 // Smartcar, which gives the last year on API v2.0 and all it has on v3. A from
 // after to is an [*ArgumentError]. Permission read_service_history.
 func (v *Vehicle) ServiceHistory(ctx context.Context, from, to time.Time) (*ServiceHistoryReading, error) {
-	if !from.IsZero() && !to.IsZero() && to.Before(from) {
+	if !from.IsZero() && !to.IsZero() && from.Format(time.DateOnly) > to.Format(time.DateOnly) {
 		return nil, argumentError("ServiceHistory to", "lies before from")
 	}
-	if v != nil && v.core != nil && v.core.opts.api == V3 { // v3 takes no period: the records are filtered here
+	if v != nil && v.handle.core != nil && v.handle.core.opts.api == V3 { // v3 takes no period: the records are filtered here
 		r, err := readingAs[ServiceHistoryReading](v.decoded(ctx, ServiceHistory, nil))
 		if err == nil {
 			r.Records = slices.DeleteFunc(r.Records, func(s ServiceRecord) bool {
@@ -125,11 +154,11 @@ func (v *Vehicle) ServiceHistory(ctx context.Context, from, to time.Time) (*Serv
 
 // Permissions lists what the owner granted to the application for this car.
 func (v *Vehicle) Permissions(ctx context.Context) ([]string, error) {
-	r, err := v.newRequest(ctx, Permissions)
+	r, err := v.calls().newRequest(ctx, Permissions)
 	if err != nil {
 		return nil, err
 	}
-	return v.core.reach.permissions(ctx, r)
+	return v.handle.core.reach.permissions(ctx, r)
 }
 
 // Signals reads everything that Smartcar has stored of the car, in one request
@@ -152,20 +181,20 @@ func (v *Vehicle) Signal(ctx context.Context, code signals.Code) (*Signals, erro
 		return nil, err
 	}
 	op := lookup(AllSignals)
-	if v != nil && v.core != nil && !v.core.wire.supports(&op[0]) {
-		return nil, &NotSupportedError{Operation: AllSignals, API: v.core.wire.version()}
+	if v != nil && v.handle.core != nil && !v.handle.core.wire.supports(&op[0]) {
+		return nil, &NotSupportedError{Operation: AllSignals, API: v.handle.core.wire.version()}
 	}
-	r, err := v.newRequest(ctx, AllSignals)
+	r, err := v.calls().newRequest(ctx, AllSignals)
 	if err != nil {
 		return nil, err
 	}
 	r.kind, r.reads, r.alone = KindData, op, true
 	r.wire = wireRequest{method: http.MethodGet, path: signalsPath + "/" + url.PathEscape(string(code))}
-	a, err := v.core.send(ctx, r, nil)
+	a, err := v.handle.core.send(ctx, r, nil)
 	if err != nil {
 		return nil, err
 	}
-	return readingAs[Signals](decoded(v.core.wire, a.answer.parts[0]))
+	return readingAs[Signals](decoded(v.handle.core.wire, a.answer.parts[0]))
 }
 
 // Snapshot reads several things in one request, which is one turn of a keyless
@@ -175,15 +204,19 @@ func (v *Vehicle) Signal(ctx context.Context, code signals.Code) (*Signals, erro
 //
 // https://smartcar.com/docs/api-reference/batch
 func (v *Vehicle) Snapshot(ctx context.Context, want ...Operation) (*Snapshot, error) {
+	return v.calls().snapshot(ctx, want)
+}
+
+func (h *handle) snapshot(ctx context.Context, want []Operation) (*Snapshot, error) {
 	ops, err := readsOf("Snapshot", want)
 	if err != nil {
 		return nil, err
 	}
-	parts, err := v.read(ctx, opSnapshot, ops, nil)
+	parts, err := h.read(ctx, opSnapshot, ops, nil)
 	if err != nil {
 		return nil, err
 	}
-	return newSnapshot(v.core.wire, parts), nil
+	return newSnapshot(h.core.wire, parts), nil
 }
 
 // readsOf returns the rows of reads, each once.
@@ -247,7 +280,7 @@ func (v *Vehicle) Request(ctx context.Context, r Request) (*Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	req, err := v.newRequest(ctx, opRequest)
+	req, err := v.calls().newRequest(ctx, opRequest)
 	if err != nil {
 		return nil, err
 	}
@@ -274,13 +307,13 @@ func (v *Vehicle) Request(ctx context.Context, r Request) (*Response, error) {
 			return nil, argumentError("Request.Body", "cannot be written as JSON")
 		}
 	}
-	sent, err := v.core.send(ctx, req, nil)
+	sent, err := v.handle.core.send(ctx, req, nil)
 	if err != nil {
 		return nil, err
 	}
 	a := sent.answer
 	meta := metaFrom(a.header, a.at)
-	meta.PolicyOverridden = v.opts.override && req.kind != KindMetadata
+	meta.PolicyOverridden = req.override && req.kind != KindMetadata
 	return &Response{StatusCode: a.status, Meta: meta, body: func() []byte { return a.body }}, nil
 }
 
@@ -297,52 +330,59 @@ func requestPath(path string) (string, error) {
 }
 
 // newRequest fills in what every request to the vehicle has.
-func (v *Vehicle) newRequest(ctx context.Context, op Operation) (*request, error) {
-	r, err := v.unauthorized(ctx, op)
+func (h *handle) newRequest(ctx context.Context, op Operation) (*request, error) {
+	r, err := h.unauthorized(ctx, op)
 	if err != nil {
 		return nil, err
 	}
-	return r, v.core.reach.authorize(ctx, r, v.grantID)
+	return r, h.core.reach.authorize(ctx, r, h.grantID)
 }
 
 // unauthorized makes a request without a credential.
-func (v *Vehicle) unauthorized(ctx context.Context, op Operation) (*request, error) {
+func (h *handle) unauthorized(ctx context.Context, op Operation) (*request, error) {
 	switch {
-	case v == nil || v.core == nil:
-		return nil, argumentError("Vehicle", "must come from User.Vehicle or User.Vehicles")
+	case h == nil || h.core == nil:
+		return nil, noVehicle()
 	case ctx == nil:
 		return nil, checkContext(ctx)
-	case v.opts.err != nil:
-		return nil, v.opts.err
-	case v.wrong != nil:
-		return nil, v.wrong
+	case h.opts.err != nil:
+		return nil, h.opts.err
+	case h.wrong != nil:
+		return nil, h.wrong
 	}
-	kept, ok := v.core.answers.vehicles.Get(v.car.id)
+	kept, ok := h.core.answers.vehicles.Get(h.car.id)
 	if !ok {
-		kept = v.core.answers.of(v.car.id)
+		kept = h.core.answers.of(h.car.id)
 	}
-	units := cmp.Or(v.opts.units, v.core.opts.units)
+	units := cmp.Or(h.opts.units, h.core.opts.units)
 	return &request{
-		op: op, kind: KindMetadata, car: v.car, base: v.base, units: units,
-		override: v.opts.override && !v.opts.withoutTurn, withoutTurn: v.opts.withoutTurn,
+		op: op, kind: KindMetadata, car: h.car, base: h.base, units: units,
+		override: h.opts.override && !h.opts.withoutTurn, withoutTurn: h.opts.withoutTurn,
 		kept: kept,
 	}, nil
 }
 
 // decoded reads one operation and returns the answer with its typed result.
 func (v *Vehicle) decoded(ctx context.Context, op Operation, query url.Values) (part, error) {
-	if v != nil && v.core != nil && ctx != nil && query == nil {
-		if k, ok := v.core.answers.vehicles.Get(v.car.id); ok && (v.opts.maxAge > 0 || !k.plain.Load()) {
-			if p, ok := v.keptReading(k, op); ok {
+	if v == nil {
+		return part{}, noVehicle()
+	}
+	h := &v.handle
+	if h.core != nil && ctx != nil && query == nil {
+		if k, ok := h.core.answers.vehicles.Get(h.car.id); ok && (h.opts.maxAge > 0 || !k.plain.Load()) {
+			if p, ok := h.keptReading(k, op); ok {
+				if seen := h.core.opts.emitter; seen != nil {
+					tellKept(ctx, seen, h.car, []part{p})
+				}
 				return p, nil
 			}
 		}
 	}
-	parts, err := v.read(ctx, op, nil, query)
+	parts, err := h.read(ctx, op, nil, query)
 	if err != nil {
 		return part{}, err
 	}
-	return decoded(v.core.wire, parts[0])
+	return decoded(h.core.wire, parts[0])
 }
 
 // decoded returns a part with its typed result. A kept part is decoded anew each
@@ -379,37 +419,44 @@ func readingAs[T any, P readingOf[T]](p part, err error) (*T, error) {
 // read asks for all ops, or for op itself if ops is empty, in one request and returns a
 // part for each, in order. If Smartcar would only repeat a kept answer, read takes that
 // one and does not ask.
-func (v *Vehicle) read(ctx context.Context, op Operation, ops []operation, query url.Values) ([]part, error) {
-	r, err := v.unauthorized(ctx, op)
+func (h *handle) read(ctx context.Context, op Operation, ops []operation, query url.Values) ([]part, error) {
+	r, err := h.unauthorized(ctx, op)
 	if err == nil {
-		err = v.core.reach.authorize(ctx, r, v.grantID)
+		err = h.core.reach.authorize(ctx, r, h.grantID)
 	}
 	if err != nil {
 		return nil, err
 	}
 	if ops == nil {
-		ops = v.core.rows[op]
+		ops = h.core.rows[op]
 	}
 	r.query = query
 	repeated, missing := []part(nil), ops
-	if r.kept != nil && (!r.kept.plain.Load() || v.opts.maxAge > 0) {
-		if repeated, missing = v.current(ctx, r, ops); len(missing) == 0 {
+	if r.kept != nil && (!r.kept.plain.Load() || h.opts.maxAge > 0) {
+		repeated, missing = h.current(ctx, r, ops)
+		if seen := h.core.opts.emitter; seen != nil {
+			tellKept(ctx, seen, h.car, repeated)
+		}
+		if len(missing) == 0 {
 			return repeated, nil
 		}
 	}
 	r.reads = missing
-	if r.wire, r.kind, err = v.core.wire.read(missing); err != nil {
+	if r.wire, r.kind, err = h.core.wire.read(missing); err != nil {
 		return nil, err
 	}
 	var fetched []part
-	a, err := v.core.send(ctx, r, nil)
+	a, err := h.core.send(ctx, r, nil)
 	if err == nil {
 		fetched = a.answer.parts
-		if v.opts.allowStale {
-			fetched = v.insteadOfParts(ctx, r, fetched)
+		if h.opts.allowStale {
+			fetched = h.insteadOfParts(ctx, r, fetched)
 		}
-	} else if fetched, err = v.instead(ctx, r, err); err != nil {
+	} else if fetched, err = h.instead(ctx, r, err); err != nil {
 		return nil, err
+	}
+	if seen := h.core.opts.emitter; seen != nil {
+		tellKept(ctx, seen, h.car, fetched)
 	}
 	if len(repeated) == 0 {
 		return fetched, nil

@@ -65,32 +65,35 @@ type Visit struct {
 //
 // What is new is handed over at least once, also if the process dies after it was read:
 // the answer is in the store by then, and the next visit, in whatever process, hands it
-// over. So the client has to store answers: see [Client.CanVisit]. It is passed over when
-// newer data comes first. If handle fails or panics, it is called again, with the newest
+// over. So the client has to store answers: see [Client.CanVisit]. An answer that was not
+// handed over yet is dropped when a newer one comes. If handle fails or panics, it is called again, with the newest
 // that there is, after 1, 5, 15 and then 60 minutes, and nothing is read before. Handle is
 // called in Visit; two visits to one car at the same time may both hand over the same.
 //
-// Visit has a Next beside nearly every error. Errors that may pass are those of
-// [Vehicle.Snapshot], of handle, and [ErrStore]; reads that fail are repeated with the
-// same back-off. [Visit.Retired] says of the others that the car is out. The error is an
-// [*ArgumentError] without a Next if the call can never work, and that of ctx when it
-// ends.
+// Errors that may pass (those of [Vehicle.Snapshot], of handle, and [ErrStore]) come with
+// a Next; reads that fail are repeated with the same back-off. If the car cannot be
+// reached, [Visit.Retired] is true. If the user is not stored, Retired is true and Next
+// is zero. The error is an [*ArgumentError] without a Next if the call can never work,
+// and that of ctx when it ends.
 func (v *Vehicle) Visit(ctx context.Context, handle func(context.Context, *Snapshot) error, want ...Operation) (Visit, error) {
-	if _, err := v.unauthorized(ctx, opVisit); err != nil {
+	if _, err := v.calls().unauthorized(ctx, opVisit); err != nil {
 		return Visit{}, err
 	}
-	ops, err := v.core.visited(want)
+	ops, err := v.handle.core.visited(want)
 	switch {
 	case err != nil:
 		return Visit{}, err
 	case handle == nil:
 		return Visit{}, argumentError("Visit handle", "is nil")
 	}
-	known := *v
+	known := v.handle
 	known.car.registered = true // who is not stored is not made known by a visit
 	known.opts.allowStale, known.opts.withoutTurn, known.opts.maxAge = false, false, 0
-	s := &step{vehicle: &known, visits: v.core.visits, ops: ops, want: want, handle: handle}
-	return s.run(ctx)
+	s := &step{through: &known, visits: v.handle.core.visits, ops: ops, want: want, handle: handle}
+	began := s.through.core.opts.clock.Elapsed()
+	visit, err := s.run(ctx)
+	tellVisit(ctx, s.through.core.opts.emitter, s, began, visit, err)
+	return visit, err
 }
 
 // CanVisit returns nil if [Vehicle.Visit] can keep its promise with this client for
@@ -131,7 +134,7 @@ func (c *core) visited(want []Operation) ([]operation, error) {
 
 // step is one visit.
 type step struct {
-	vehicle *Vehicle
+	through *handle
 	visits  *visits
 	ops     []operation
 	want    []Operation
@@ -142,19 +145,20 @@ type step struct {
 	before  visitMark     // as it was loaded
 	toStore time.Duration // from our clock to the store's
 	visit   Visit
+	seen    Visited // as far as next knows it
 }
 
-func (s *step) now() time.Time { return s.vehicle.core.opts.now() }
+func (s *step) now() time.Time { return s.through.core.opts.now() }
 
 // stored is the present by the store's clock.
 func (s *step) stored() time.Time { return s.now().Add(s.toStore) }
 
 func (s *step) run(ctx context.Context) (Visit, error) {
-	user, err := s.vehicle.core.accounts.stored(ctx, s.vehicle.car.user)
+	user, err := s.through.core.accounts.stored(ctx, s.through.car.user)
 	if err == nil {
 		asked := s.now()
 		var now time.Time
-		s.mark, now, err = s.visits.load(ctx, s.vehicle.car)
+		s.mark, now, err = s.visits.load(ctx, s.through.car)
 		s.toStore, s.before = now.Sub(asked), s.mark
 	}
 	switch {
@@ -178,6 +182,7 @@ func (s *step) run(ctx context.Context) (Visit, error) {
 	case err != nil && isOut(err):
 		retired := !s.before.RetiredUntil.IsZero() && s.before.Connect == user.Connect
 		s.mark.RetiredUntil, s.mark.Connect = s.stored().Add(retiredFor), user.Connect
+		s.mark.FailedAt, s.mark.Failure = s.stored(), failureOf(err)
 		s.mark.Reading, s.mark.AskedAt = backOff{}, time.Time{}
 		s.visit.Retired = true
 		s.until(s.mark.RetiredUntil, RuleNone)
@@ -214,7 +219,7 @@ func (s *step) save(ctx context.Context) error {
 	if s.mark.equal(s.before) {
 		return nil
 	}
-	return s.visits.change(ctx, s.vehicle.car, func(m *visitMark) { *m = s.mark })
+	return s.visits.save(ctx, s.through.car, s.mark)
 }
 
 func (m visitMark) equal(o visitMark) bool {
@@ -227,27 +232,27 @@ func (m visitMark) equal(o visitMark) bool {
 		}
 	}
 	return m.Delivered == o.Delivered && m.AskedAt.Equal(o.AskedAt) && m.Handling == o.Handling && m.Reading == o.Reading &&
-		m.RetiredUntil.Equal(o.RetiredUntil) && m.Connect == o.Connect
+		m.RetiredUntil.Equal(o.RetiredUntil) && m.Connect == o.Connect && m.FailedAt.Equal(o.FailedAt) && m.Failure == o.Failure
 }
 
 // look reads the car if that is due, and hands over what is new.
 func (s *step) look(ctx context.Context) error {
-	g := s.vehicle.core.gate
-	r, err := s.vehicle.newRequest(ctx, opVisit)
+	g := s.through.core.gate
+	r, err := s.through.newRequest(ctx, opVisit)
 	if err != nil {
-		return err
+		return s.unable(err)
 	}
 	c, err := g.learned(ctx, r)
 	refused := notAsked(err)
 	if err != nil && !refused {
-		return s.readFailed(err)
+		return s.unable(err)
 	}
 	news := s.kept(ctx, r)
-	readAt := s.seen(news)
+	readAt := s.received(news)
 	if next := s.next(ctx, c, readAt); !refused && !next.Next.After(s.stored()) {
 		began := s.now()
 		var read *Snapshot
-		read, err = s.vehicle.Snapshot(ctx, s.want...)
+		read, err = s.through.snapshot(ctx, s.want)
 		s.visit.Asked = wasAsked(read, err, began)
 		if ctx.Err() != nil {
 			return err
@@ -263,25 +268,32 @@ func (s *step) look(ctx context.Context) error {
 		if err != nil && s.visit.Asked {
 			s.mark.AskedAt = readAt
 		}
-		if latest, _, lookErr := g.cars.lookUp(ctx, s.vehicle.car); lookErr == nil {
+		if latest, _, lookErr := g.cars.lookUp(ctx, s.through.car); lookErr == nil {
 			c = latest
 		}
 	}
 	next := s.next(ctx, c, readAt)
 	s.until(next.Next, publicRules[next.Rule])
-	if limit, ok := errors.AsType[*RateLimitError](err); ok {
-		s.limited(limit)
-		if limit.Local && limit.Rule != RuleStore {
-			err = nil // Next and Rule say it
-		}
-	}
+	err = s.limited(err)
 	s.handled = s.deliver(ctx, news)
 	return err
 }
 
-// limited puts off the visit until a limit ends. That of the application ends for all
+// unable is a look that could not find out whether the car is to be read. The visit has
+// a Next all the same: else an engine takes the car for one that is gone.
+func (s *step) unable(err error) error {
+	s.until(s.stored().Add(visitBackOff), RuleNone)
+	return s.limited(s.readFailed(err))
+}
+
+// limited puts off the visit until a limit ends, if err is one, and returns what the
+// visit has to say beside its Next and Rule. The limit of the application ends for all
 // cars at once, so they are spread over as long as it lasts.
-func (s *step) limited(limit *RateLimitError) {
+func (s *step) limited(err error) error {
+	limit, ok := errors.AsType[*RateLimitError](err)
+	if !ok {
+		return err
+	}
 	next, now := limit.NextAllowed, s.now()
 	if limit.Rule == RuleApplication && next.After(now) {
 		s.visit.HeldUntil = next
@@ -290,15 +302,20 @@ func (s *step) limited(limit *RateLimitError) {
 	if next.After(s.visit.Next) {
 		s.visit.Next, s.visit.Rule = earlier(next, now.Add(longestVisit)), limit.Rule
 	}
+	if limit.Local && limit.Rule != RuleStore {
+		return nil
+	}
+	return err
 }
 
 // next derives when the car is to be visited, by the store's clock.
 func (s *step) next(ctx context.Context, c car, readAt time.Time) policy.Decision {
-	g := s.vehicle.core.gate
-	cost, left := g.budgets.forReads(ctx, s.vehicle.car.id, s.ops)
+	g := s.through.core.gate
+	cost, left := g.budgets.forReads(ctx, s.through.car.id, s.ops)
+	s.seen = Visited{Class: publicClass(c.state.Class()), Key: keyStatus(c.state).State, Left: left, Counted: cost > 0}
 	d := c.state.NextVisit(policy.Pace{
-		Every: s.vehicle.opts.every, Cost: cost, Left: left, ReadAt: later(readAt, s.mark.AskedAt), PushedAt: s.pushedAt(),
-		Car: hashOf(s.vehicle.car.user, s.vehicle.car.id), KeyIsFree: g.probe.keyIsFree,
+		Every: s.through.opts.every, Cost: cost, Left: left, ReadAt: later(readAt, s.mark.AskedAt), PushedAt: s.pushedAt(),
+		Car: hashOf(s.through.car.user, s.through.car.id), KeyIsFree: g.probe.keyIsFree,
 	}, c.now(), g.cars.rules)
 	if s.mark.Reading.Until.After(d.Next) && s.mark.Reading.Until.After(s.stored()) {
 		d = policy.Decision{Next: s.mark.Reading.Until}
@@ -324,6 +341,7 @@ func (s *step) readFailed(err error) error {
 		s.mark.Reading = backOff{}
 	case !limited:
 		s.mark.Reading = s.mark.Reading.again(s.stored())
+		s.mark.FailedAt, s.mark.Failure = s.stored(), failureOf(err)
 		s.until(s.mark.Reading.Until, RuleNone)
 	}
 	return err
@@ -334,11 +352,13 @@ func (s *step) readFailed(err error) error {
 func (s *step) kept(ctx context.Context, r *request) *Snapshot {
 	asked := *r
 	asked.op, asked.reads = opSnapshot, s.ops
-	parts, err := s.vehicle.With(WithoutTurn()).instead(ctx, &asked, ErrTakesTurn)
+	known := *s.through
+	known.opts.withoutTurn = true
+	parts, err := known.instead(ctx, &asked, ErrTakesTurn)
 	if err != nil {
 		return nil
 	}
-	return newSnapshot(s.vehicle.core.wire, parts)
+	return newSnapshot(s.through.core.wire, parts)
 }
 
 // completed returns what was read with what is kept in the place of parts that were
@@ -356,20 +376,6 @@ func (s *step) completed(ctx context.Context, r *request, read *Snapshot) *Snaps
 	return newSnapshot(read.wire, parts)
 }
 
-// allFailed returns the first error of a snapshot in which nothing was read.
-func (s *Snapshot) allFailed() error {
-	var first error
-	for _, p := range s.all() {
-		if p.callerErr == nil {
-			return nil
-		}
-		if first == nil {
-			first = p.callerErr
-		}
-	}
-	return first
-}
-
 // wasAsked reports whether a read has sent a request for data that was not refused for
 // the whole application.
 func wasAsked(read *Snapshot, err error, began time.Time) bool {
@@ -385,9 +391,9 @@ func wasAsked(read *Snapshot, err error, began time.Time) bool {
 	return false
 }
 
-// seen notes what webhooks have brought, and returns when the car was read last, by the
+// received notes what webhooks have brought, and returns when the car was read last, by the
 // store's clock.
-func (s *step) seen(kept *Snapshot) (readAt time.Time) {
+func (s *step) received(kept *Snapshot) (readAt time.Time) {
 	pushed := make(map[Operation]time.Time, len(s.ops))
 	for op, at := range s.mark.Pushed {
 		pushed[op] = at
@@ -432,6 +438,7 @@ func (s *step) deliver(ctx context.Context, news *Snapshot) error {
 			return err // not the handler's fault
 		}
 		s.mark.Handling = s.mark.Handling.again(s.stored())
+		s.mark.FailedAt, s.mark.Failure = s.stored(), FailureHandler
 		s.until(s.mark.Handling.Until, RuleNone)
 		return err
 	}
@@ -445,8 +452,8 @@ func (s *step) call(ctx context.Context, news *Snapshot) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("%w: %T", ErrHandlerPanicked, p)
-			s.vehicle.core.opts.logger.LogAttrs(ctx, slog.LevelError, "smartcar: the handler of a visit panicked",
-				slog.String("vehicle", s.vehicle.car.id), slog.String("stack", string(debug.Stack())))
+			s.through.core.opts.logger.LogAttrs(ctx, slog.LevelError, "smartcar: the handler of a visit panicked",
+				slog.String("vehicle", s.through.car.id), slog.String("stack", string(debug.Stack())))
 		}
 	}()
 	return s.handle(ctx, news)
@@ -455,29 +462,3 @@ func (s *step) call(ctx context.Context, news *Snapshot) (err error) {
 // ErrHandlerPanicked says that a function of the application has panicked. Where is
 // logged; what it said may be a secret and is not.
 var ErrHandlerPanicked = errors.New("smartcar: the handler panicked")
-
-// fingerprint names what is in a snapshot: when it was recorded or, if that is not known,
-// by which request it came. It is zero if nothing was read.
-func (s *Snapshot) fingerprint() uint64 {
-	h := fnv.New64a()
-	found := false
-	for _, p := range s.all() {
-		if p.callerErr != nil {
-			continue
-		}
-		found = true
-		_, _ = fmt.Fprint(h, p.op.name, "\x00")
-		switch {
-		case !p.meta.RecordedAt.IsZero():
-			_, _ = fmt.Fprint(h, p.meta.RecordedAt.UnixMilli())
-		case p.meta.RequestID != "":
-			_, _ = fmt.Fprint(h, p.meta.RequestID)
-		default:
-			_, _ = fmt.Fprint(h, p.meta.ReceivedAt.Unix()/60)
-		}
-	}
-	if !found {
-		return 0
-	}
-	return max(h.Sum64(), 1)
-}

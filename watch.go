@@ -37,14 +37,14 @@ func (v *Vehicle) Watch(ctx context.Context, want ...Operation) iter.Seq2[*Snaps
 			yield(nil, err)
 			return
 		}
-		if v == nil || v.core == nil { // the read says why
+		if v == nil || v.handle.core == nil { // the read says why
 			_, err := v.Snapshot(ctx, want...)
 			yield(nil, err)
 			return
 		}
-		w := watch{step: step{vehicle: v, want: want}}
+		w := watch{step: step{through: &v.handle, want: want}}
 		w.ops, _ = readsOf("Watch", want) // the read says why
-		woken, leave := v.core.wakers.join(v.car.id)
+		woken, leave := v.handle.core.wakers.join(v.handle.car.id)
 		defer leave()
 		var last time.Time
 		var slept, spent bool // that it sleeps, or that its month is used up, was said
@@ -92,18 +92,18 @@ type watch struct {
 // be nothing.
 func (w *watch) look(ctx context.Context, due bool) (*Snapshot, error) {
 	if due {
-		snapshot, err := w.vehicle.Snapshot(ctx, w.want...)
+		snapshot, err := w.through.snapshot(ctx, w.want)
 		if limit, ok := errors.AsType[*RateLimitError](err); !ok || !limit.Local {
-			w.reads, w.read = w.reads+1, w.vehicle.core.opts.clock.Elapsed()
+			w.reads, w.read = w.reads+1, w.through.core.opts.clock.Elapsed()
 		}
 		return snapshot, err
 	}
-	r, err := w.vehicle.newRequest(ctx, opSnapshot)
+	r, err := w.through.newRequest(ctx, opSnapshot)
 	if err != nil {
 		return nil, err
 	}
 	news := w.kept(ctx, r)
-	w.seen(news)
+	w.received(news)
 	if _, dated := news.recordedAt(); !dated {
 		return nil, nil //nolint:nilnil // nothing has come
 	}
@@ -127,7 +127,7 @@ func (w *watch) sleep(ctx context.Context, d time.Duration, woken <-chan struct{
 		case <-done:
 		}
 	}()
-	err = w.vehicle.core.opts.clock.Sleep(sleeping, d)
+	err = w.through.core.opts.clock.Sleep(sleeping, d)
 	if err != nil && ctx.Err() == nil && errors.Is(context.Cause(sleeping), errWokenUp) {
 		return false, nil
 	}
@@ -187,23 +187,23 @@ func (w *watch) untilNext(ctx context.Context, err error) time.Duration {
 	if err != nil && !dated && !errors.Is(err, ErrAsleep) {
 		return watchBackOff
 	}
-	c, accessErr := w.vehicle.learned(ctx)
+	c, accessErr := w.through.learned(ctx)
 	lookAt := now.Add(lookAgain)
 	switch {
 	case accessErr != nil && !dated:
 		return watchBackOff
 	case accessErr != nil:
 	case dated:
-		lookAt = w.vehicle.core.gate.lookAt(c)
+		lookAt = w.through.core.gate.lookAt(c)
 	default:
 		w.toStore = c.now().Sub(now)
 		var readAt time.Time
 		if w.reads > 0 {
-			readAt = c.now().Add(w.read - w.vehicle.core.opts.clock.Elapsed())
+			readAt = c.now().Add(w.read - w.through.core.opts.clock.Elapsed())
 		}
 		next = c.ours(w.next(ctx, c, readAt).Next)
 		if c.state.MayNeedKey() {
-			lookAt = w.vehicle.core.gate.lookAt(c)
+			lookAt = w.through.core.gate.lookAt(c)
 			break
 		}
 		return max(next.Sub(now), time.Second)
@@ -290,11 +290,11 @@ func (e *KeyNotNeededError) Is(target error) bool { return target == ErrKeyNotNe
 //
 // https://smartcar.com/docs/help/oem-integrations/tesla/virtual-key-tesla
 func (v *Vehicle) WaitForKey(ctx context.Context) (KeyStatus, error) {
-	r, err := v.newRequest(ctx, opKeyStatus)
+	r, err := v.calls().newRequest(ctx, opKeyStatus)
 	if err != nil {
 		return KeyStatus{}, err
 	}
-	w := keyWait{gate: v.core.gate, reach: v.core.reach, car: v.car, request: *r, grant: v.grantID}
+	w := keyWait{gate: v.handle.core.gate, reach: v.handle.core.reach, car: v.handle.car, request: *r, grant: v.handle.grantID}
 	for {
 		status, err := w.look(ctx)
 		switch {
@@ -305,7 +305,7 @@ func (v *Vehicle) WaitForKey(ctx context.Context) (KeyStatus, error) {
 		case err != nil && terminal(err):
 			return KeyStatus{}, err
 		}
-		if err := v.core.opts.clock.Sleep(ctx, keyWaitLook); err != nil {
+		if err := v.handle.core.opts.clock.Sleep(ctx, keyWaitLook); err != nil {
 			return KeyStatus{}, err
 		}
 	}

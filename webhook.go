@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"time"
 
@@ -136,15 +135,17 @@ func (r *WebhookReceiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
-	ctx, cancel := context.WithTimeoutCause(req.Context(), r.options.Timeout, errWebhookTime)
+	ctx, gathered := r.core.opts.emitter.gather(req.Context(), About{Operation: opWebhookEvent})
+	defer gathered.tell()
+	ctx, cancel := context.WithTimeoutCause(ctx, r.options.Timeout, errWebhookTime)
 	defer cancel()
+	d := delivery{began: r.core.opts.clock.Elapsed()}
 	body, release, err := r.read(w, req)
 	defer release()
-	var answer []byte
 	if err == nil {
-		answer, err = r.receive(ctx, req.Header, body)
+		err = r.receive(ctx, req.Header, body, &d)
 	}
-	status, answer := r.conclude(ctx, answer, err)
+	status, answer := r.conclude(ctx, &d, err)
 	if status == http.StatusMethodNotAllowed {
 		w.Header().Set("Allow", http.MethodPost)
 	}
@@ -212,33 +213,41 @@ func (r *WebhookReceiver) Receive(ctx context.Context, header http.Header, body 
 	if err := errors.Join(r.ready(), checkContext(ctx)); err != nil {
 		return http.StatusInternalServerError, nil, err
 	}
+	ctx, gathered := r.core.opts.emitter.gather(ctx, About{Operation: opWebhookEvent})
+	defer gathered.tell()
 	ctx, cancel := context.WithTimeoutCause(ctx, r.options.Timeout, errWebhookTime)
 	defer cancel()
+	d := delivery{began: r.core.opts.clock.Elapsed()}
 	switch {
 	case compressed(header):
 		err = refusedWebhook(WebhookCompressed)
 	case int64(len(body)) > r.options.MaxBytes:
 		err = refusedWebhook(WebhookTooLarge)
 	default:
-		answer, err = r.receive(ctx, header, body)
+		err = r.receive(ctx, header, body, &d)
 	}
-	status, answer = r.conclude(ctx, answer, err)
+	status, answer = r.conclude(ctx, &d, err)
 	return status, answer, err
+}
+
+// A delivery is what a receiver finds out about what was sent to it.
+type delivery struct {
+	began   time.Duration // by the time that has passed
+	verdict WebhookVerdict
+	answer  []byte
+	event   *WebhookEvent // nil unless it was read: it is signed, and no VERIFY
 }
 
 // conclude turns the outcome into the answer to Smartcar. It names the reason of a
 // refusal, and nothing that the application's handler said.
-func (r *WebhookReceiver) conclude(ctx context.Context, answer []byte, err error) (int, []byte) {
+func (r *WebhookReceiver) conclude(ctx context.Context, d *delivery, err error) (status int, answer []byte) {
 	refused, ok := errors.AsType[*WebhookError](err)
 	if !ok {
-		return http.StatusOK, answer
+		tellDelivery(ctx, r.core.opts.emitter, d, http.StatusOK, "")
+		return http.StatusOK, d.answer
 	}
-	level := slog.LevelInfo // anybody can cause it
-	if refused.StatusCode() >= http.StatusInternalServerError {
-		level = slog.LevelWarn
-	}
-	r.core.opts.logger.LogAttrs(ctx, level, "smartcar refused a webhook",
-		slog.String("reason", string(refused.Reason)), slog.Int("status", refused.StatusCode()))
+	d.verdict = VerdictRefused
+	tellDelivery(ctx, r.core.opts.emitter, d, refused.StatusCode(), refused.Reason)
 	answer, _ = json.Marshal(map[string]string{"error": (&WebhookError{Reason: refused.Reason}).Error()}) // a text: cannot fail
 	return refused.StatusCode(), answer
 }
@@ -249,33 +258,66 @@ const verifyBytes = 4 << 10
 
 // receive answers VERIFY, which is not signed, and takes everything else only if it
 // is signed.
-func (r *WebhookReceiver) receive(ctx context.Context, header http.Header, body []byte) ([]byte, error) {
+func (r *WebhookReceiver) receive(ctx context.Context, header http.Header, body []byte, d *delivery) error {
 	now := r.core.opts.now()
 	if len(body) <= verifyBytes {
 		if w, err := openWebhook(body); err == nil && w.kind() == EventVerify {
-			return r.verify(&w)
+			return r.verify(&w, d)
 		}
 	}
 	if err := r.verifier.Verify(body, headerValue(header, headerSignature)); err != nil {
-		return nil, err
+		return err
 	}
 	w, err := openWebhook(body)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if w.kind() == EventVerify {
-		return r.verify(&w)
+		return r.verify(&w, d)
 	}
-	return []byte("{}"), r.once(ctx, w.key(body), func() *WebhookEvent { return w.event(body, now) })
+	d.answer, d.verdict = []byte("{}"), VerdictAccepted
+	read := func() *WebhookEvent {
+		d.event = w.event(body, now)
+		return d.event
+	}
+	if err = r.once(ctx, w.key(body), read); errors.Is(err, errWebhookDone) {
+		d.verdict, err = VerdictRepeated, nil
+		if r.core.opts.emitter != nil {
+			read()
+		}
+		return nil
+	}
+	r.note(ctx, d.event, err)
+	return err
 }
 
-func (r *WebhookReceiver) verify(w *webhookBody) ([]byte, error) {
+// note stores of a car when a webhook last told of it, and how that was answered. It is for
+// Diagnosis alone: that the store fails does not matter.
+func (r *WebhookReceiver) note(ctx context.Context, e *WebhookEvent, err error) {
+	if e == nil || e.Mode == string(modeTest) || !isID(e.UserID) || !isID(e.VehicleID) {
+		return
+	}
+	heard := heardMark{Type: EventType(printable(string(e.Type), 64)), Verdict: VerdictAccepted}
+	if refused, ok := errors.AsType[*WebhookError](err); ok {
+		heard.Verdict, heard.Reason = VerdictRefused, refused.Reason
+	}
+	if heard.Reason == WebhookStoreFailed {
+		return
+	}
+	_ = r.core.visits.change(ctx, newCarRef(e.UserID, e.VehicleID), func(m *visitMark, now time.Time) {
+		heard.At = now
+		m.Heard = heard
+	})
+}
+
+func (r *WebhookReceiver) verify(w *webhookBody, d *delivery) error {
 	proof, err := r.verifier.Challenge(w.challenge())
 	if err != nil {
-		return nil, err
+		return err
 	}
-	answer, _ := json.Marshal(map[string]string{"challenge": proof}) // a text: cannot fail
-	return answer, nil
+	d.verdict = VerdictVerified
+	d.answer, _ = json.Marshal(map[string]string{"challenge": proof}) // a text: cannot fail
+	return nil
 }
 
 // webhookRecord is what is stored of an event. Its times are the store's.
@@ -302,15 +344,12 @@ func (w *webhookBody) key(body []byte) string {
 	return "webhook/event/" + hex.EncodeToString(h.Sum(nil)[:16])
 }
 
-// once reads an event and hands it to the handler, unless that was done before. The event is
-// marked as done only afterwards: if the process dies in the handler, the event is
-// handed over again.
+// once reads an event and hands it to the handler. If that was done before, it returns
+// errWebhookDone. The event is marked as done only afterwards: if the process dies in the
+// handler, the event is handed over again.
 func (r *WebhookReceiver) once(ctx context.Context, key string, read func() *WebhookEvent) error {
 	claim, arrived, err := r.claim(ctx, key)
-	switch {
-	case errors.Is(err, errWebhookDone):
-		return nil
-	case err != nil:
+	if err != nil {
 		return err
 	}
 	done := false

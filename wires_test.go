@@ -11,8 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/seed-498a1bc4/smartcar/internal/lenient"
 	"github.com/stretchr/testify/require"
+
+	"github.com/seed-498a1bc4/smartcar/internal/lenient"
 )
 
 // row is the row of an operation in the table, rows are those of several.

@@ -9,10 +9,10 @@ require (
 	github.com/riverqueue/river v0.51.2
 	github.com/riverqueue/river/riverdriver/riverpgxv5 v0.51.2
 	github.com/riverqueue/river/rivertype v0.51.2
-	github.com/seed-498a1bc4/smartcar v0.0.0
-	github.com/seed-498a1bc4/smartcar/fleet/riverfleet v0.0.0
-	github.com/seed-498a1bc4/smartcar/store/redisstore v0.0.0
-	github.com/seed-498a1bc4/smartcar/store/sqlstore v0.0.0
+	github.com/seed-498a1bc4/smartcar v0.1.0
+	github.com/seed-498a1bc4/smartcar/fleet/riverfleet v0.1.0
+	github.com/seed-498a1bc4/smartcar/store/redisstore v0.1.0
+	github.com/seed-498a1bc4/smartcar/store/sqlstore v0.1.0
 	github.com/sethvargo/go-limiter v0.7.1
 	github.com/stretchr/testify v1.12.1
 )

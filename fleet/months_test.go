@@ -26,6 +26,9 @@ import (
 // pace and the back-off in force. FLEET_SEEDS is how many months there are on either API:
 // one on v3 takes some ten seconds.
 func TestAMonthOfChanges(t *testing.T) {
+	if testing.Short() {
+		t.Skip("follows seven cars for a month, on both APIs")
+	}
 	seeds, err := strconv.ParseUint(cmp.Or(os.Getenv("FLEET_SEEDS"), "1"), 10, 32)
 	require.NoError(t, err)
 	for seed := range seeds {

@@ -123,6 +123,9 @@ func (r *rush) count() (mean float64, most int) {
 // requests of the mean, though a month begins. The week begins when the cars are known.
 // With FLEET_CARS=2000 it takes half an hour and 4 GB.
 func TestAWeekOfManyCars(t *testing.T) {
+	if testing.Short() {
+		t.Skip("follows ten cars for twelve days")
+	}
 	synctest.Test(t, func(t *testing.T) {
 		untilTheLastDays()
 		cars := mixed(fleetOf(t, 10))
@@ -237,6 +240,9 @@ func TestAWeekWithinABudget(t *testing.T) {
 // limit allows. On v2.0 the key of a paired car is looked for before a read that comes
 // after more than a day, so that each read takes two requests.
 func TestAWeekOfALargeFleet(t *testing.T) {
+	if testing.Short() {
+		t.Skip("follows a hundred cars for a week, on both APIs")
+	}
 	const once = 1000 * time.Minute // all cars at the limit below
 	for api, within := range map[smartcar.API]time.Duration{smartcar.V2: 2 * once, smartcar.V3: once} {
 		t.Run(string(api), func(t *testing.T) {
@@ -286,6 +292,9 @@ func TestAWeekOfALargeFleet(t *testing.T) {
 // Webhooks carry the data of legacy cars: hardly anything is read, and nothing missed.
 // When they fall silent, the cars are read.
 func TestAWeekWithWebhooks(t *testing.T) {
+	if testing.Short() {
+		t.Skip("follows three cars through thirteen days of events")
+	}
 	synctest.Test(t, func(t *testing.T) {
 		cars := garage(3, "legacy", legacy())
 		sim := smartcartest.New(smartcartest.WithCars(cars...))

@@ -243,7 +243,7 @@ func TestArgumentsThatMakeNoSenseAreNeverSent(t *testing.T) {
 		"no units":   func(ctx context.Context) error { _, err := v.With(smartcar.InUnits("")).Odometer(ctx); return err },
 		"nil option": func(ctx context.Context) error { _, err := v.With(nil).Odometer(ctx); return err },
 		"history backwards": func(ctx context.Context) error {
-			_, err := v.ServiceHistory(ctx, fixtureTime, fixtureTime.Add(-time.Hour))
+			_, err := v.ServiceHistory(ctx, fixtureTime, fixtureTime.AddDate(0, 0, -1))
 			return err
 		},
 		"unknown kind": func(ctx context.Context) error {
@@ -330,6 +330,8 @@ func TestEveryWrongClientOptionIsRefused(t *testing.T) {
 func TestEmptyHandlesAreArgumentErrors(t *testing.T) {
 	ctx := t.Context()
 	for name, v := range map[string]*smartcar.Vehicle{"nil": nil, "zero": {}} {
+		require.Empty(t, v.ID())
+		require.Empty(t, v.UserID())
 		for what, call := range map[string]func() error{
 			"read":         func() error { _, err := v.Odometer(ctx); return err },
 			"command":      func() error { _, err := v.Lock(ctx); return err },

@@ -7,10 +7,10 @@ require (
 	github.com/redis/go-redis/v9 v9.23.0
 	github.com/riverqueue/river v0.51.2
 	github.com/riverqueue/river/riverdriver/riverpgxv5 v0.51.2
-	github.com/seed-498a1bc4/smartcar v0.0.0
-	github.com/seed-498a1bc4/smartcar/fleet/riverfleet v0.0.0
-	github.com/seed-498a1bc4/smartcar/store/redisstore v0.0.0
-	github.com/seed-498a1bc4/smartcar/store/sqlstore v0.0.0
+	github.com/seed-498a1bc4/smartcar v0.1.0
+	github.com/seed-498a1bc4/smartcar/fleet/riverfleet v0.1.0
+	github.com/seed-498a1bc4/smartcar/store/redisstore v0.1.0
+	github.com/seed-498a1bc4/smartcar/store/sqlstore v0.1.0
 	github.com/stretchr/testify v1.12.1
 )
 

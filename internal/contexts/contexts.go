@@ -32,3 +32,28 @@ func EndOf(ctx context.Context) error {
 func IsEnd(err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
+
+// A Named context says what is done under it. It is a struct, so that a caller can keep
+// it where it costs no allocation.
+type Named struct {
+	context.Context //nolint:containedctx // this is a context
+	Name            string
+}
+
+type nameKey struct{}
+
+// Value knows the name, and all that the context below knows.
+func (n *Named) Value(key any) any {
+	if _, ok := key.(nameKey); ok {
+		return n
+	}
+	return n.Context.Value(key)
+}
+
+// NameOf is the name of the innermost [Named] context; empty if there is none.
+func NameOf(ctx context.Context) string {
+	if n, ok := ctx.Value(nameKey{}).(*Named); ok {
+		return n.Name
+	}
+	return ""
+}

@@ -27,6 +27,8 @@ func RuleWords(code string) string {
 		return "the vehicle was read lately, and is to be read no more often"
 	case "webhook":
 		return "webhooks bring the data of this vehicle"
+	case "virtual-key":
+		return "the command needs the virtual key, which is missing"
 	case "store-away":
 		return "the store cannot be reached, so the window of a car without the virtual key is not known"
 	}

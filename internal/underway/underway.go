@@ -186,19 +186,40 @@ func (s *Set[T]) callersOf(f *Flight[T]) int {
 
 // End gives the outcome of a flight to all who wait for it.
 func (s *Set[T]) End(f *Flight[T]) {
+	if s.end(f) {
+		s.release()
+	}
+}
+
+// EndThen is End. If the caller of the flight has left, it runs then, for which Drain
+// waits and those who share the flight do not.
+func (s *Set[T]) EndThen(f *Flight[T], then func()) {
+	if s.end(f) {
+		defer s.release()
+		then()
+	}
+}
+
+// end reports whether the caller of the flight has left.
+func (s *Set[T]) end(f *Flight[T]) (alone bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f.ended = true
 	close(f.Done)
-	if f.alone {
-		<-s.detached
-		if s.left--; s.left == 0 && s.idle != nil {
-			close(s.idle)
-			s.idle = nil
-		}
-	}
 	f.before = nil
 	s.tidy(f.car)
+	return f.alone
+}
+
+// release follows the end of a flight whose caller has left.
+func (s *Set[T]) release() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	<-s.detached
+	if s.left--; s.left == 0 && s.idle != nil {
+		close(s.idle)
+		s.idle = nil
+	}
 }
 
 // Drain waits until no flight is without its caller.
