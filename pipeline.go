@@ -308,7 +308,7 @@ func (e *emitter) begin(ctx context.Context, r *request, takesTurn bool) (contex
 		o.start.Number = int(s.attempts.Add(1))
 	}
 	if u, err := url.Parse(r.base); err == nil {
-		o.start.Server = u.Host
+		o.start.Scheme, o.start.Server = u.Scheme, u.Host
 	}
 	for i := range e.opts.observers {
 		if f := e.opts.observers[i].StartAttempt; f != nil {
