@@ -7,8 +7,8 @@ import (
 	"go.opentelemetry.io/otel/metric"
 )
 
-// most is how many sets of attributes one instrument keeps ready. The SDK counts no more
-// than 2,000 of them apart.
+// most is how many sets of attributes are kept ready for one instrument. The SDK counts
+// no more than 2,000 of them apart.
 const most = 2000
 
 // labels are the attributes of one series, in the form that each kind of instrument takes.
@@ -22,30 +22,37 @@ func newLabels(attributes []attribute.KeyValue) *labels {
 	return &labels{add: []metric.AddOption{set}, record: []metric.RecordOption{set}}
 }
 
-// series makes the labels of each key once, because making them takes longer than counting.
-type series[K comparable] struct {
-	attributes func(K) []attribute.KeyValue
+// ready has the values of keys, each made once: making them takes longer than counting.
+type ready[K comparable, V any] struct {
+	make func(K) V
 
 	mu    sync.RWMutex
-	known map[K]*labels
+	known map[K]V
 }
+
+func newReady[K comparable, V any](value func(K) V) *ready[K, V] {
+	return &ready[K, V]{make: value, known: make(map[K]V)}
+}
+
+func (r *ready[K, V]) of(k K) V {
+	r.mu.RLock()
+	v, ok := r.known[k]
+	r.mu.RUnlock()
+	if ok {
+		return v
+	}
+	v = r.make(k)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.known) < most {
+		r.known[k] = v
+	}
+	return v
+}
+
+// series are the labels of what one instrument counts apart.
+type series[K comparable] = ready[K, *labels]
 
 func newSeries[K comparable](attributes func(K) []attribute.KeyValue) *series[K] {
-	return &series[K]{attributes: attributes, known: make(map[K]*labels)}
-}
-
-func (s *series[K]) of(k K) *labels {
-	s.mu.RLock()
-	l, ok := s.known[k]
-	s.mu.RUnlock()
-	if ok {
-		return l
-	}
-	l = newLabels(s.attributes(k))
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.known) < most {
-		s.known[k] = l
-	}
-	return l
+	return newReady(func(k K) *labels { return newLabels(attributes(k)) })
 }

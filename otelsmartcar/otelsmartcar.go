@@ -79,7 +79,7 @@ func New(opts ...Option) (smartcar.Observer, error) {
 	if !c.spans {
 		return smartcar.Observer{Event: m.event}, nil
 	}
-	s := &spans{tracer: c.tracer(), ids: c.ids}
+	s := newSpans(c.tracer(), c.ids)
 	observer := smartcar.Observer{
 		StartOperation: s.startOperation,
 		Event: func(ctx context.Context, e smartcar.Event) {

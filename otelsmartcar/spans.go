@@ -17,8 +17,14 @@ import (
 // an event of the span in whose context it happens: of an operation, or of what the
 // program has begun itself.
 type spans struct {
-	tracer trace.Tracer
-	ids    bool
+	tracer     trace.Tracer
+	ids        bool
+	operations *ready[operationStart, beginning]
+	attempts   *ready[attemptStart, beginning]
+}
+
+func newSpans(tracer trace.Tracer, ids bool) *spans {
+	return &spans{tracer, ids, newReady(operationStart.beginning), newReady(attemptStart.beginning)}
 }
 
 // The keys of the spans in a context. The context may hold the span of another observer
@@ -28,29 +34,83 @@ type (
 	attemptKey   struct{ by *spans }
 )
 
+// A beginning is what spans that begin alike have in common.
+type beginning struct {
+	name    string
+	options [2]trace.SpanStartOption // the kind and the attributes
+}
+
+func begin(name string, kind trace.SpanKind, attributes ...attribute.KeyValue) beginning {
+	return beginning{name, [...]trace.SpanStartOption{trace.WithSpanKind(kind), trace.WithAttributes(attributes...)}}
+}
+
+type operationStart struct {
+	api       smartcar.API
+	operation smartcar.Operation
+	kind      smartcar.Kind
+}
+
+func (o operationStart) beginning() beginning {
+	return begin("smartcar "+string(o.operation), trace.SpanKindInternal,
+		keyOperation.String(string(o.operation)), keyKind.String(o.kind.String()), keyAPI.String(string(o.api)))
+}
+
+type attemptStart struct {
+	method, scheme, server, template string
+	operation                        smartcar.Operation
+	takesTurn                        bool
+}
+
+func (a attemptStart) beginning() beginning {
+	host, port := address(a.scheme, a.server)
+	name := a.method
+	if name == other {
+		name = "HTTP"
+	}
+	return begin(name+" "+a.template, trace.SpanKindClient, semconv.HTTPRequestMethodKey.String(a.method),
+		semconv.ServerAddress(host), semconv.ServerPort(port), semconv.URLFull(a.url("")), semconv.URLTemplate(a.template),
+		keyOperation.String(string(a.operation)), keyTakesTurn.Bool(a.takesTurn))
+}
+
+// url is the URL of a request without what its maker put in, which the conventions want
+// redacted so. The id of the vehicle may stand in it.
+func (a attemptStart) url(vehicle string) string {
+	words := strings.Split(a.template, "/")
+	for i, word := range words {
+		switch {
+		case word == "{vehicle}" && vehicle != "":
+			words[i] = url.PathEscape(vehicle)
+		case strings.HasPrefix(word, "{"):
+			words[i] = "REDACTED"
+		}
+	}
+	return a.scheme + "://" + a.server + strings.Join(words, "/")
+}
+
 func (s *spans) startOperation(ctx context.Context, o smartcar.OperationStart) context.Context {
-	ctx, span := s.tracer.Start(ctx, "smartcar "+string(o.Operation), trace.WithTimestamp(o.At), trace.WithSpanKind(trace.SpanKindInternal),
-		trace.WithAttributes(s.of(o.About, keyOperation.String(string(o.Operation)), keyKind.String(o.Kind.String()), keyAPI.String(string(o.API)))...))
+	begin := s.operations.of(operationStart{o.API, o.Operation, o.Kind})
+	ctx, span := s.tracer.Start(ctx, begin.name, begin.options[0], begin.options[1], trace.WithTimestamp(o.At))
 	if !span.IsRecording() {
 		return ctx
+	}
+	if s.ids {
+		span.SetAttributes(s.of(o.About)...)
 	}
 	return context.WithValue(ctx, operationKey{s}, span)
 }
 
 func (s *spans) startAttempt(ctx context.Context, a smartcar.AttemptStart) context.Context {
-	host, port := address(a.Scheme, a.Server)
-	attributes := s.of(a.About, semconv.HTTPRequestMethodKey.String(method(a.Method)), semconv.ServerAddress(host), semconv.ServerPort(port),
-		semconv.URLFull(s.address(&a)), semconv.URLTemplate(a.Template), keyOperation.String(string(a.Operation)), keyTakesTurn.Bool(a.TakesTurn))
-	if a.Number > 1 {
-		attributes = append(attributes, semconv.HTTPRequestResendCount(a.Number-1))
-	}
-	name := a.Method
-	if method(a.Method) == other {
-		name = "HTTP"
-	}
-	ctx, span := s.tracer.Start(ctx, name+" "+a.Template, trace.WithTimestamp(a.At), trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(attributes...))
+	key := attemptStart{method(a.Method), a.Scheme, a.Server, a.Template, a.Operation, a.TakesTurn}
+	begin := s.attempts.of(key)
+	ctx, span := s.tracer.Start(ctx, begin.name, begin.options[0], begin.options[1], trace.WithTimestamp(a.At))
 	if !span.IsRecording() {
 		return ctx
+	}
+	if a.Number > 1 {
+		span.SetAttributes(semconv.HTTPRequestResendCount(a.Number - 1))
+	}
+	if s.ids {
+		span.SetAttributes(s.of(a.About, semconv.URLFull(key.url(a.VehicleID)))...)
 	}
 	return context.WithValue(ctx, attemptKey{s}, span)
 }
@@ -67,21 +127,6 @@ func (s *spans) of(about smartcar.About, attributes ...attribute.KeyValue) []att
 		attributes = append(attributes, keyUser.String(about.UserID))
 	}
 	return attributes
-}
-
-// address is the URL of a request without what its maker put in: the conventions want it
-// redacted so.
-func (s *spans) address(a *smartcar.AttemptStart) string {
-	words := strings.Split(a.Template, "/")
-	for i, word := range words {
-		switch {
-		case word == "{vehicle}" && s.ids && a.VehicleID != "":
-			words[i] = url.PathEscape(a.VehicleID)
-		case strings.HasPrefix(word, "{"):
-			words[i] = "REDACTED"
-		}
-	}
-	return a.Scheme + "://" + a.Server + strings.Join(words, "/")
 }
 
 func (s *spans) event(ctx context.Context, event smartcar.Event) {
