@@ -61,7 +61,7 @@ func authorizing(seen *emitter, next exchange) layer {
 		}
 		var observed *observedAttempt
 		if seen != nil { // before the turn counts: an observer may be slow
-			ctx, observed = seen.begin(ctx, r, t != nil)
+			ctx, observed = begin(ctx, seen, r, t != nil)
 		}
 		if t != nil {
 			err = t.leave(ctx)
@@ -70,7 +70,7 @@ func authorizing(seen *emitter, next exchange) layer {
 			a, err = next(ctx, r, auth, t != nil)
 		}
 		if observed != nil {
-			seen.end(ctx, r, observed, a, err)
+			observed.end(ctx, seen, r, a, err)
 		}
 		return auth.Header, a, err
 	}

@@ -276,7 +276,7 @@ func (l *allowances) leave(r *request) error {
 func (l *allowances) settle(ctx context.Context, r *request, a attempt, err error) {
 	said := requestLimitIn(a)
 	if first := l.learn(r, said, err); first {
-		l.opts.emitter.spent(ctx, r.car, l.next(r.car.id), true)
+		tellSpent(ctx, l.opts.emitter, r.car, l.next(r.car.id), true)
 	}
 }
 

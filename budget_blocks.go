@@ -90,20 +90,15 @@ func (b *budgets) cost(r *request) int {
 	if b.budget.PerVehicle == 0 {
 		return 0
 	}
-	return b.opts.calls(r)
+	return r.calls(b.opts.api, b.budget)
 }
 
-// calls is how many calls a request counts as, by the rules of the budget or, without
-// one, by those of the zero Budget.
-func (o *options) calls(r *request) int {
-	var rules Budget
-	if o.budget != nil {
-		rules = *o.budget
-	}
+// calls is how many calls a request counts as, by the rules of a budget.
+func (r *request) calls(api API, rules Budget) int {
 	switch {
 	case r.car.id == "" || r.kind == KindMetadata && rules.FreeMetadata:
 		return 0
-	case o.api == V2 && !rules.BatchOnce && r.kind == KindData:
+	case api == V2 && !rules.BatchOnce && r.kind == KindData:
 		return max(len(r.reads), 1)
 	}
 	return 1
@@ -242,7 +237,7 @@ func (b *budgets) take(ctx context.Context, car carRef, cost int, must bool) err
 	if err == nil && taken == 0 {
 		err = errNothingLeft
 		if first {
-			b.opts.emitter.spent(ctx, car, b.nextMonth(car), false)
+			tellSpent(ctx, b.opts.emitter, car, b.nextMonth(car), false)
 		}
 	}
 	return err

@@ -201,7 +201,7 @@ func (cs *cars) swap(ctx context.Context, ref carRef, c car, state policy.State)
 		}
 	}
 	if err == nil {
-		cs.opts.emitter.changed(ctx, ref, c.state, state)
+		tellChange(ctx, cs.opts.emitter, ref, c.state, state)
 	}
 	return cs.carFrom(ref, record, asked), err == nil, nil
 }

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/seed-498a1bc4/smartcar/internal/clocks"
 	"github.com/seed-498a1bc4/smartcar/internal/policy"
 	"github.com/seed-498a1bc4/smartcar/internal/repeats"
 )
@@ -22,18 +23,25 @@ import (
 // caller: see Observer. If a caller has left a request that goes on, what happens later
 // is told when the request has ended.
 type emitter struct {
-	opts   *options
-	log    *logbook // nil without WithLogger
-	panics atomic.Int64
+	observers []Observer
+	logger    *slog.Logger
+	log       *logbook // nil without WithLogger
+	clock     *clocks.Clock
+	api       API
+	plan      Budget // by whose rules calls are counted
+	panics    atomic.Int64
 }
 
 func newEmitter(o *options) *emitter {
 	if len(o.observers) == 0 && !o.logs {
 		return nil
 	}
-	e := &emitter{opts: o}
+	e := &emitter{observers: o.observers, logger: o.logger, clock: o.clock, api: o.api}
+	if o.budget != nil {
+		e.plan = *o.budget
+	}
 	if o.logs {
-		e.log = newLogbook(o)
+		e.log = &logbook{o.logger, repeats.New[refusalKey, Event](repeatedEvery, mostRepeated)}
 	}
 	return e
 }
@@ -113,10 +121,10 @@ func (e *emitter) emit(ctx context.Context, event Event) {
 
 func (e *emitter) tell(ctx context.Context, event Event) {
 	if e.log != nil {
-		e.log.write(ctx, event)
+		e.log.write(ctx, event, e.clock.Elapsed())
 	}
-	for i := range e.opts.observers {
-		if f := e.opts.observers[i].Event; f != nil {
+	for i := range e.observers {
+		if f := e.observers[i].Event; f != nil {
 			e.calling(ctx, func() { f(ctx, event) })
 		}
 	}
@@ -127,131 +135,155 @@ func (e *emitter) tell(ctx context.Context, event Event) {
 func (e *emitter) calling(ctx context.Context, f func()) {
 	defer func() {
 		if p := recover(); p != nil && e.panics.Add(1) == 1 {
-			e.opts.logger.LogAttrs(ctx, slog.LevelError, "smartcar: an observer panicked; this is logged once",
+			e.logger.LogAttrs(ctx, slog.LevelError, "smartcar: an observer panicked; this is logged once",
 				slog.String("kind", fmt.Sprintf("%T", p)), slog.String("stack", string(debug.Stack())))
 		}
 	}()
 	f()
 }
 
-// about fills in what an event is about.
-func (e *emitter) about(op Operation, ref carRef, user string) About {
-	return About{At: e.opts.now(), API: e.opts.api, Operation: op, VehicleID: ref.id, UserID: cmp.Or(ref.user, user)}
+// about fills in what an event is about. Took is how long ago it began.
+func (e *emitter) about(op Operation, vehicle, user string, took time.Duration) About {
+	return About{At: e.clock.Now().UTC().Add(-took), API: e.api, Operation: op, VehicleID: vehicle, UserID: user}
 }
 
-func (e *emitter) startOf(r *request) OperationStart {
-	return OperationStart{About: e.about(r.op, r.car, cmp.Or(r.user, r.grant.userID)), Kind: r.kind}
-}
-
-func (e *emitter) refused(ctx context.Context, r *request, limit *RateLimitError, repetition bool) {
-	if e == nil {
-		return
+// start tells observers that an operation begins.
+func (e *emitter) start(ctx context.Context, o OperationStart) context.Context {
+	for i := range e.observers {
+		if f := e.observers[i].StartOperation; f != nil {
+			e.calling(ctx, func() { ctx = cmp.Or(f(ctx, o), ctx) })
+		}
 	}
-	e.emit(ctx, Refused{
-		OperationStart: e.startOf(r), Rule: limit.Rule, NextAllowed: limit.NextAllowed, Local: limit.Local,
-		InFlight: limit.InFlight, Repetition: repetition,
-	})
+	return ctx
 }
 
-func (e *emitter) retried(ctx context.Context, r *request, try int, wait time.Duration, err error) {
-	if e == nil {
-		return
+// startAttempt tells observers that a request is about to be sent.
+func (e *emitter) startAttempt(ctx context.Context, a AttemptStart) context.Context {
+	for i := range e.observers {
+		if f := e.observers[i].StartAttempt; f != nil {
+			e.calling(ctx, func() { ctx = cmp.Or(f(ctx, a), ctx) })
+		}
 	}
-	event := Retried{OperationStart: e.startOf(r), Attempt: try, Wait: wait, Failure: failureOf(err)}
+	return ctx
+}
+
+// The functions below make events of what happens. With a nil emitter they do nothing.
+
+func (r *request) start(seen *emitter) OperationStart {
+	return OperationStart{About: seen.about(r.op, r.car.id, cmp.Or(r.car.user, r.user, r.grant.userID), 0), Kind: r.kind}
+}
+
+func tellRefused(ctx context.Context, seen *emitter, r *request, limit *RateLimitError, repetition bool) {
+	if seen != nil {
+		seen.emit(ctx, Refused{
+			OperationStart: r.start(seen), Rule: limit.Rule, NextAllowed: limit.NextAllowed, Local: limit.Local,
+			InFlight: limit.InFlight, Repetition: repetition,
+		})
+	}
+}
+
+func tellRetried(ctx context.Context, seen *emitter, r *request, try int, wait time.Duration, err error) {
+	if seen != nil {
+		seen.emit(ctx, Retried{OperationStart: r.start(seen), Attempt: try, Wait: wait, StatusCode: statusIn(err), Failure: failureOf(err)})
+	}
+}
+
+// statusIn is the HTTP status of an error of Smartcar's, 0 for others.
+func statusIn(err error) int {
 	if failed, ok := errors.AsType[*Error](err); ok {
-		event.StatusCode = failed.StatusCode
+		return failed.StatusCode
 	}
-	e.emit(ctx, event)
+	return 0
 }
 
-// cached tells of the parts of an answer that were kept, or that another caller had
+// tellKept tells of the parts of an answer that were kept, or that another caller had
 // asked for.
-func (e *emitter) cached(ctx context.Context, ref carRef, parts []part) {
+func tellKept(ctx context.Context, seen *emitter, ref carRef, parts []part) {
 	for i := range parts {
 		p := &parts[i]
-		if p.callerErr != nil || p.meta.Source == SourceLive || p.meta.Source == "" {
+		if seen == nil || p.callerErr != nil || p.meta.Source == SourceLive || p.meta.Source == "" {
 			continue
 		}
-		event := CachedAnswer{About: e.about(p.op.name, ref, ""), Source: p.meta.Source, RecordedAt: p.meta.RecordedAt, Stale: p.meta.Stale}
+		event := CachedAnswer{
+			About: seen.about(p.op.name, ref.id, ref.user, 0), Source: p.meta.Source, RecordedAt: p.meta.RecordedAt, Stale: p.meta.Stale,
+		}
 		if at := firstKnown(p.meta.RecordedAt, p.meta.FetchedAt); !at.IsZero() {
 			event.Age = max(event.At.Sub(at), 0)
 		}
-		e.emit(ctx, event)
+		seen.emit(ctx, event)
 	}
 }
 
-// changed tells how what is stored of a car differs from what was stored before.
-func (e *emitter) changed(ctx context.Context, ref carRef, before, after policy.State) {
-	if e == nil {
+// tellChange tells how what is stored of a car differs from what was stored before.
+func tellChange(ctx context.Context, seen *emitter, ref carRef, before, after policy.State) {
+	if seen == nil {
 		return
 	}
-	of := e.about("", ref, "")
-	if s := scopeOf(ctx); s != nil {
-		of.Operation = s.about.Operation
-	}
+	of := seen.about(operationIn(ctx), ref.id, ref.user, 0)
 	if from, to := publicClass(before.Class()), publicClass(after.Class()); from != to {
-		e.emit(ctx, ClassChanged{About: of, From: from, To: to})
+		seen.emit(ctx, ClassChanged{About: of, From: from, To: to})
 	}
 	if from, to := keyStatus(before), keyStatus(after); from.State != to.State {
-		e.emit(ctx, KeyChanged{About: of, From: from.State, To: to.State, Source: to.Source})
+		seen.emit(ctx, KeyChanged{About: of, From: from.State, To: to.State, Source: to.Source})
 	}
 }
 
-// spent tells that a car's month leaves nothing for reads.
-func (e *emitter) spent(ctx context.Context, ref carRef, until time.Time, bySmartcar bool) {
-	if e != nil {
-		e.emit(ctx, BudgetSpent{About: e.about("", ref, ""), Until: until, BySmartcar: bySmartcar})
+// operationIn is the operation under which something happens; empty if there is none.
+func operationIn(ctx context.Context) Operation {
+	if s := scopeOf(ctx); s != nil {
+		return s.about.Operation
+	}
+	return ""
+}
+
+// tellSpent tells that a car's month leaves too little for a read.
+func tellSpent(ctx context.Context, seen *emitter, ref carRef, until time.Time, bySmartcar bool) {
+	if seen != nil {
+		seen.emit(ctx, BudgetSpent{About: seen.about(operationIn(ctx), ref.id, ref.user, 0), Until: until, BySmartcar: bySmartcar})
 	}
 }
 
-// refreshed tells of a request to a token endpoint. Its user is that of the operation.
-func (e *emitter) refreshed(ctx context.Context, op Operation, began time.Duration, err error) {
-	if e == nil {
+// tellToken tells of a request to a token endpoint. Its user is that of the operation.
+func tellToken(ctx context.Context, seen *emitter, op Operation, began time.Duration, err error) {
+	if seen == nil {
 		return
 	}
-	took := e.opts.clock.Elapsed() - began
 	event := TokenRefreshed{
-		About: e.about(op, carRef{}, ""), Application: op == opAppToken, Duration: took, Outcome: OutcomeOK, Failure: failureOf(err),
+		Application: op == opAppToken, Duration: seen.clock.Elapsed() - began, Outcome: OutcomeOK, Failure: failureOf(err), StatusCode: statusIn(err),
 	}
-	event.At = event.At.Add(-took)
+	event.About = seen.about(op, "", "", event.Duration)
 	if s := scopeOf(ctx); s != nil && !event.Application {
 		event.UserID = s.about.UserID
 	}
 	if err != nil {
 		event.Outcome = OutcomeFailed
 	}
-	if failed, ok := errors.AsType[*Error](err); ok {
-		event.StatusCode = failed.StatusCode
-	}
-	e.emit(ctx, event)
+	seen.emit(ctx, event)
 }
 
-// visited tells of a visit that has ended.
-func (e *emitter) visited(ctx context.Context, s *step, began time.Duration, visit Visit, err error) {
-	if e == nil {
+// tellVisit tells of a visit that has ended.
+func tellVisit(ctx context.Context, seen *emitter, s *step, began time.Duration, visit Visit, err error) {
+	if seen == nil {
 		return
 	}
 	event := s.seen
-	event.About, event.Duration = e.about(opVisit, s.through.car, ""), e.opts.clock.Elapsed()-began
-	event.At = event.At.Add(-event.Duration)
+	event.Duration = seen.clock.Elapsed() - began
+	event.About = seen.about(opVisit, s.through.car.id, s.through.car.user, event.Duration)
 	event.Next, event.Rule, event.Asked = visit.Next, visit.Rule, visit.Asked
 	event.News, event.Retired, event.Failure = visit.Snapshot != nil, visit.Retired, failureOf(err)
 	if s.handled != nil && ctx.Err() == nil {
 		event.Failure = FailureHandler
 	}
-	e.emit(ctx, event)
+	seen.emit(ctx, event)
 }
 
-// delivered tells of a delivery of a webhook, and how it was answered.
-func (e *emitter) delivered(ctx context.Context, d *delivery, status int, reason WebhookReason) {
-	if e == nil {
+// tellDelivery tells of a delivery of a webhook, and how it was answered.
+func tellDelivery(ctx context.Context, seen *emitter, d *delivery, status int, reason WebhookReason) {
+	if seen == nil {
 		return
 	}
-	took := e.opts.clock.Elapsed() - d.began
-	event := WebhookReceived{
-		About: e.about(opWebhookEvent, carRef{}, ""), Verdict: d.verdict, Reason: reason, StatusCode: status, Duration: took,
-	}
-	event.At = event.At.Add(-took)
+	event := WebhookReceived{Verdict: d.verdict, Reason: reason, StatusCode: status, Duration: seen.clock.Elapsed() - d.began}
+	event.About = seen.about(opWebhookEvent, "", "", event.Duration)
 	if got := d.event; got != nil {
 		event.Type = EventType(printable(string(got.Type), 64))
 		event.VehicleID, event.UserID = printable(got.VehicleID, 64), printable(got.UserID, 64)
@@ -261,7 +293,7 @@ func (e *emitter) delivered(ctx context.Context, d *delivery, status int, reason
 	} else if d.verdict == VerdictVerified {
 		event.Type = EventVerify
 	}
-	e.emit(ctx, event)
+	seen.emit(ctx, event)
 }
 
 const (
@@ -274,7 +306,7 @@ const (
 // A logbook writes events to the log of WithLogger. Refusals that are repeated are
 // counted, and said once a minute.
 type logbook struct {
-	opts    *options
+	logger  *slog.Logger
 	refused *repeats.Counter[refusalKey, Event]
 }
 
@@ -285,11 +317,8 @@ type refusalKey struct {
 	reason  WebhookReason // of a webhook, which has no rule
 }
 
-func newLogbook(o *options) *logbook {
-	return &logbook{o, repeats.New[refusalKey, Event](repeatedEvery, mostRepeated)}
-}
-
-func (l *logbook) write(ctx context.Context, event Event) {
+// write writes an event that came when so much time had passed.
+func (l *logbook) write(ctx context.Context, event Event, passed time.Duration) {
 	var key refusalKey
 	switch e := event.(type) {
 	case Refused:
@@ -301,7 +330,7 @@ func (l *logbook) write(ctx context.Context, event Event) {
 		l.line(ctx, event, 0)
 		return
 	}
-	for _, due := range l.refused.Add(key, event, l.opts.clock.Elapsed()) {
+	for _, due := range l.refused.Add(key, event, passed) {
 		l.line(ctx, due.Value, due.Count)
 	}
 }
@@ -319,11 +348,11 @@ func (l *logbook) rest(ctx context.Context) {
 // line writes one line. Count is how many refusals it stands for; 0 for other events.
 func (l *logbook) line(ctx context.Context, event Event, count int) {
 	level, message := headOf(event)
-	if !l.opts.logger.Enabled(ctx, level) {
+	if !l.logger.Enabled(ctx, level) {
 		return
 	}
 	attrs := make(logAttrs, 0, 12)
 	attrs.of(event)
 	attrs.number("count", count)
-	l.opts.logger.LogAttrs(ctx, level, message, attrs...)
+	l.logger.LogAttrs(ctx, level, message, attrs...)
 }

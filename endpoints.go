@@ -89,7 +89,7 @@ func (t *tokenEndpoints) exchangeCode(ctx context.Context, code, redirectURL str
 func (t *tokenEndpoints) exchangeRefresh(ctx context.Context, refreshToken string) (tokens.Pair, error) {
 	began := t.opts.clock.Elapsed()
 	pair, err := t.refresh(&contexts.Named{Context: ctx, Name: string(opRefresh)}, refreshToken)
-	t.opts.emitter.refreshed(ctx, opRefresh, began, err)
+	tellToken(ctx, t.opts.emitter, opRefresh, began, err)
 	return pair, err
 }
 
@@ -157,7 +157,7 @@ var errTokenAnswer = errors.New("the token endpoint's answer cannot be read")
 func (t *tokenEndpoints) mintAppToken(ctx context.Context, _ string) (tokens.Pair, error) {
 	began := t.opts.clock.Elapsed()
 	pair, err := t.mint(&contexts.Named{Context: ctx, Name: string(opAppToken)})
-	t.opts.emitter.refreshed(ctx, opAppToken, began, err)
+	tellToken(ctx, t.opts.emitter, opAppToken, began, err)
 	return pair, err
 }
 

@@ -323,7 +323,7 @@ func (g *gate) learned(ctx context.Context, r *request) (car, error) {
 // It returns an error only if asking for data would fail for the same reason: the
 // car is not this user's, or the connection has ended.
 func (g *gate) learn(ctx context.Context, r *request, ref carRef, c car, fresh bool) (car, bool, error) {
-	ctx, gathered := g.opts.emitter.gatherFor(ctx, r)
+	ctx, gathered := gatherFor(ctx, g.opts.emitter, r)
 	defer gathered.tell()
 	var err error
 	if !fresh { // another replica may have learned it
@@ -395,7 +395,7 @@ func (g *gate) learnClass(ctx context.Context, r *request, ref carRef) (car, err
 // askKey is learnKey, done once for all callers of this process who ask at the same
 // time.
 func (g *gate) askKey(ctx context.Context, r *request) error {
-	ctx, gathered := g.opts.emitter.gatherFor(ctx, r)
+	ctx, gathered := gatherFor(ctx, g.opts.emitter, r)
 	defer gathered.tell()
 	return g.learning.Do(ctx, "wait/"+r.car.user+"\x00"+r.car.key, func() error { return g.learnKey(ctx, r, r.car) })
 }

@@ -1,7 +1,6 @@
 package smartcar
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -90,8 +89,8 @@ type layer func(ctx context.Context, r *request, t *turn) (attempt, error)
 func newPipeline(g *gate, w wire, own secrets) layer {
 	seen := g.opts.emitter
 	sending := g.allowances.guarding(g.budgets.guarding(authorizing(seen, classifying(g.opts, w, transmitting(g.opts, own)))))
-	g.probe = newProbe(g.opts, w, seen.observing(retrying(g.opts, g.pause.pausing(sending))))
-	return seen.observing(retrying(g.opts, g.guarding(sending)))
+	g.probe = newProbe(g.opts, w, observing(seen, retrying(g.opts, g.pause.pausing(sending))))
+	return observing(seen, retrying(g.opts, g.guarding(sending)))
 }
 
 // retrying repeats what is safe to repeat. When the gate refuses a repetition,
@@ -107,7 +106,7 @@ func retrying(o *options, next layer) layer {
 				return a, nil
 			}
 			if refused, ok := errors.AsType[*RateLimitError](err); ok && refused.Local && first != nil {
-				o.emitter.refused(ctx, r, refused, true)
+				tellRefused(ctx, o.emitter, r, refused, true)
 				return a, withNextAllowed(first, refused.NextAllowed)
 			}
 			wait, ok := retryDelay(o, err, try)
@@ -118,7 +117,7 @@ func retrying(o *options, next layer) layer {
 			if ended := o.clock.Sleep(ctx, wait); ended != nil {
 				return a, fmt.Errorf("%w (stopped waiting to retry: %w)", err, ended)
 			}
-			o.emitter.retried(ctx, r, try, wait, err)
+			tellRetried(ctx, o.emitter, r, try, wait, err)
 		}
 	}
 }
@@ -247,42 +246,37 @@ type virtualKeyReading struct {
 	Meta
 }
 
-// gatherFor is gather for what a request needs to know before it is made.
-func (e *emitter) gatherFor(ctx context.Context, r *request) (context.Context, *gathered) {
-	if e == nil {
+// gatherFor is emitter.gather for what a request needs to know before it is made.
+func gatherFor(ctx context.Context, seen *emitter, r *request) (context.Context, *gathered) {
+	if seen == nil {
 		return ctx, nil
 	}
-	return e.gather(ctx, e.startOf(r).About)
+	return seen.gather(ctx, r.start(seen).About)
 }
 
 // observing is the layer of an operation.
-func (e *emitter) observing(next layer) layer {
-	if e == nil {
+func observing(seen *emitter, next layer) layer {
+	if seen == nil {
 		return next
 	}
 	return func(ctx context.Context, r *request, t *turn) (a attempt, err error) {
-		start := e.startOf(r)
-		ctx, gathered := e.gather(ctx, start.About)
+		start := r.start(seen)
+		ctx, gathered := seen.gather(ctx, start.About)
 		defer gathered.tell()
 		s := &scope{events: scopeOf(ctx).events, about: start.About}
-		ctx = context.WithValue(ctx, scopeKey{}, s)
-		for i := range e.opts.observers {
-			if f := e.opts.observers[i].StartOperation; f != nil {
-				e.calling(ctx, func() { ctx = cmp.Or(f(ctx, start), ctx) })
-			}
-		}
-		began := e.opts.clock.Elapsed()
+		ctx = seen.start(context.WithValue(ctx, scopeKey{}, s), start)
+		began := seen.clock.Elapsed()
 		end := OperationEnded{OperationStart: start, Outcome: OutcomeFailed, Failure: FailureOther} // if the transport panics
 		defer func() {
-			end.Duration, end.Attempts = e.opts.clock.Elapsed()-began, int(s.attempts.Load())
-			e.emit(ctx, end)
+			end.Duration, end.Attempts = seen.clock.Elapsed()-began, int(s.attempts.Load())
+			seen.emit(ctx, end)
 		}()
 		a, err = next(ctx, r, t)
 		end.Outcome, end.Failure = outcomeFor(ctx, err), failureOf(err)
 		if limit, ok := errors.AsType[*RateLimitError](err); ok {
-			e.refused(ctx, r, limit, false)
+			tellRefused(ctx, seen, r, limit, false)
 		} else if key, ok := errors.AsType[*VirtualKeyRequiredError](err); ok {
-			e.emit(ctx, Refused{OperationStart: e.startOf(r), Rule: RuleVirtualKey, Local: key.Local})
+			seen.emit(ctx, Refused{OperationStart: r.start(seen), Rule: RuleVirtualKey, Local: key.Local})
 		}
 		if a.answer != nil {
 			for i := range a.answer.parts {
@@ -300,28 +294,22 @@ type observedAttempt struct {
 }
 
 // begin tells of an attempt that is about to be sent.
-func (e *emitter) begin(ctx context.Context, r *request, takesTurn bool) (context.Context, *observedAttempt) {
+func begin(ctx context.Context, seen *emitter, r *request, takesTurn bool) (context.Context, *observedAttempt) {
 	o := &observedAttempt{start: AttemptStart{
-		OperationStart: e.startOf(r), Number: 1, Method: r.wire.method, Template: r.template(), TakesTurn: takesTurn,
+		OperationStart: r.start(seen), Number: 1, Method: r.wire.method, TakesTurn: takesTurn,
 	}}
+	o.start.Scheme, o.start.Server, o.start.Template = r.template()
 	if s := scopeOf(ctx); s != nil {
 		o.start.Number = int(s.attempts.Add(1))
 	}
-	if u, err := url.Parse(r.base); err == nil {
-		o.start.Scheme, o.start.Server = u.Scheme, u.Host
-	}
-	for i := range e.opts.observers {
-		if f := e.opts.observers[i].StartAttempt; f != nil {
-			e.calling(ctx, func() { ctx = cmp.Or(f(ctx, o.start), ctx) })
-		}
-	}
-	o.start.At, o.began = e.opts.now(), e.opts.clock.Elapsed()
+	ctx = seen.startAttempt(ctx, o.start)
+	o.start.At, o.began = seen.clock.Now().UTC(), seen.clock.Elapsed()
 	return ctx, o
 }
 
 // end tells of the end of an attempt.
-func (e *emitter) end(ctx context.Context, r *request, o *observedAttempt, a attempt, err error) {
-	end := AttemptEnded{AttemptStart: o.start, Duration: e.opts.clock.Elapsed() - o.began, Failure: failureOf(err), Sent: true}
+func (o *observedAttempt) end(ctx context.Context, seen *emitter, r *request, a attempt, err error) {
+	end := AttemptEnded{AttemptStart: o.start, Duration: seen.clock.Elapsed() - o.began, Failure: failureOf(err), Sent: true}
 	failed, ok := errors.AsType[*Error](err)
 	switch {
 	case ok:
@@ -333,18 +321,19 @@ func (e *emitter) end(ctx context.Context, r *request, o *observedAttempt, a att
 		end.StatusCode, end.RequestID = a.answer.status, printable(a.answer.header.Get(headerRequestID), 64)
 	}
 	if end.Sent {
-		end.Calls = e.opts.calls(r)
+		end.Calls = r.calls(seen.api, seen.plan)
 	}
-	e.emit(ctx, end)
+	seen.emit(ctx, end)
 }
 
-// template is the path of the request without anything that its maker put in.
-func (r *request) template() string {
+// template is the scheme and the host of the request, and its path without anything that
+// its maker put in.
+func (r *request) template() (scheme, host, path string) {
 	u, err := url.Parse(r.base)
 	if err != nil {
-		return ""
+		return "", "", ""
 	}
-	path := u.EscapedPath()
+	path = u.EscapedPath()
 	if r.car.id != "" {
 		path = strings.TrimSuffix(path, url.PathEscape(r.car.id)) + "{vehicle}"
 	}
@@ -359,7 +348,7 @@ func (r *request) template() string {
 			words[i] = "{id}"
 		}
 	}
-	return strings.TrimSuffix(path+"/"+strings.Join(words, "/"), "/")
+	return u.Scheme, u.Host, strings.TrimSuffix(path+"/"+strings.Join(words, "/"), "/")
 }
 
 // outcomeFor is how an operation has ended for its caller.

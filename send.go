@@ -7,14 +7,19 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
+	"runtime"
+	"runtime/debug"
 	"strings"
+	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/contexts"
 	"github.com/seed-498a1bc4/smartcar/internal/lenient"
 	"github.com/seed-498a1bc4/smartcar/internal/policy"
 	"github.com/seed-498a1bc4/smartcar/internal/roundtrip"
 	"github.com/seed-498a1bc4/smartcar/internal/tokens"
+	"github.com/seed-498a1bc4/smartcar/internal/underway"
 )
 
 // Bodies are bounded: the largest documented answer is a batch of some 30 kB.
@@ -267,4 +272,190 @@ func outcomeOf(e *Error) policy.Outcome {
 	default:
 		return policy.OutcomeAnswered
 	}
+}
+
+// maxDetached is how many reads may go on at once whose callers have left.
+const maxDetached = 1000
+
+// lingerBelow is how quickly an answer has to come for its flight to linger.
+const lingerBelow = time.Millisecond
+
+// A flight is a request that holds the turn of a car, as those see it who may
+// share its answer.
+type flight = underway.Flight[shared]
+
+type shared struct {
+	car          carRef
+	scope, grant string // whose answer it will be
+	connect      uint64
+	units        UnitSystem
+	reads        []operation // what it asks for; nil for what nobody can share
+
+	// Set before the flight ends:
+	attempt  attempt
+	err      error
+	panicked any  // what a panic of the transport was called with
+	died     bool // the goroutine ended in the middle of it
+}
+
+// shares reports whether a read may take an answer that somebody else asked for,
+// and give others its own.
+func (r *request) shares() bool { return r.reads != nil && r.query == nil && !r.alone && !r.override }
+
+// newFlight describes the request to those who may share it.
+func newFlight(r *request, ref carRef) *flight {
+	v := shared{car: ref, scope: r.scope, grant: r.grant.grant, connect: r.connect, units: r.keptIn}
+	if r.shares() {
+		v.reads = r.reads
+	}
+	return underway.NewFlight(ref.key, v)
+}
+
+// flightFor returns the flight of a car, if a caller who came after past had ended
+// can share it.
+func (g *gate) flightFor(r *request, past *flight) *flight {
+	if !r.shares() {
+		return nil
+	}
+	return g.underway.Shared(r.car.key, past, func(v *shared, ended bool) bool {
+		return !(ended && v.attempt.answer == nil) && v.reads != nil && v.scope == r.scope && v.connect == r.connect &&
+			v.grant == r.grant.grant && v.units == r.keptIn && g.probe.wire.holds(r.reads, v.reads)
+	})
+}
+
+// fly sends a request that has taken its car's turn. If the caller's context can
+// end, the request is sent by a goroutine of its own: once it is on the wire it goes
+// on when its caller leaves, so that neither the turn nor the answer is lost. A
+// caller who leaves before that takes the turn back.
+//
+//  1. the caller's context ends
+//  2. not sent: the goroutine is canceled, the turn is given back, the caller
+//     returns when that is stored
+//     sent: the caller returns at once; the goroutine waits for the answer, within
+//     the time of one attempt, sends nothing more, books the turn and keeps what
+//     the answer brought
+//
+// A panic of the transport is logged with its stack, and raised again in the
+// caller. If the caller has left, the process goes on. Nothing is booked, so that
+// the turn counts as used when its lease ends.
+func (g *gate) fly(ctx context.Context, r *request, f *flight, t *turn, next layer) (attempt, error) {
+	if g.opts.neverDetached || ctx.Done() == nil {
+		defer g.underway.End(f)
+		f.Value.attempt, f.Value.err = g.carryOut(ctx, r, f.Value.car, t, next)
+		g.linger(f)
+		return f.Value.attempt, f.Value.err
+	}
+	flying, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	go func() {
+		defer cancel(nil)
+		f.Value.died = true
+		defer g.land(flying, f)
+		f.Value.attempt, f.Value.err = g.carryOut(flying, r, f.Value.car, t, next)
+		f.Value.died = false
+	}()
+	select {
+	case <-f.Done:
+	case <-ctx.Done():
+		ended := &Error{Operation: r.op, reach: reachedUnsure, Err: contexts.EndOf(ctx)}
+		if !t.abandon() {
+			cancel(ended.Err)
+			<-f.Done
+			ended.reach = reachedNever
+			return attempt{outcome: f.Value.attempt.outcome}, ended
+		}
+		if g.underway.Leave(f) {
+			return attempt{}, ended
+		}
+	}
+	switch {
+	case f.Value.panicked != nil:
+		panic(f.Value.panicked)
+	case f.Value.died:
+		runtime.Goexit()
+	}
+	return f.Value.attempt, f.Value.err
+}
+
+// land ends a flight, and catches a panic of the transport.
+func (g *gate) land(ctx context.Context, f *flight) {
+	if f.Value.died {
+		f.Value.panicked = recover() // nil where the transport has ended the goroutine
+	}
+	if f.Value.panicked != nil {
+		g.opts.logger.LogAttrs(ctx, slog.LevelError, "smartcar: the transport has panicked; the vehicle's turn counts as used",
+			slog.String("vehicle", f.Value.car.id), slog.String("stack", string(debug.Stack())))
+	}
+	g.linger(f)
+	g.underway.EndThen(f, func() { g.opts.emitter.tellRest(ctx) })
+}
+
+// linger keeps a flight open a moment if its answer came as quickly as no Smartcar
+// answers.
+func (g *gate) linger(f *flight) {
+	if a := f.Value.attempt.answer; a != nil && a.at.Sub(f.Value.attempt.began) < lingerBelow {
+		g.underway.Linger(f)
+	}
+}
+
+// carryOut sends a request that has a turn, books what came back, keeps what it
+// brought, and makes of it what the caller gets.
+func (g *gate) carryOut(ctx context.Context, r *request, ref carRef, t *turn, next layer) (attempt, error) {
+	a, err := next(ctx, r, t)
+	g.settle(ctx, r, ref, t.record, t, a)
+	return g.conclude(ctx, r, ref, nil, a, err)
+}
+
+// share waits for the answer of somebody else's request. It reports false if that
+// has brought none, and its turn may have been given back.
+func (g *gate) share(ctx context.Context, r *request, ref carRef, f *flight) (attempt, bool, error) {
+	select {
+	case <-f.Done:
+	case <-ctx.Done():
+		return attempt{}, false, &Error{Operation: r.op, reach: reachedNever, Err: contexts.EndOf(ctx)}
+	}
+	if f.Value.attempt.answer == nil {
+		return attempt{}, false, nil
+	}
+	theirs := *f.Value.attempt.answer
+	parts, ok := g.probe.wire.within(r.reads, &theirs)
+	if !ok {
+		return attempt{}, false, nil
+	}
+	for i := range parts {
+		parts[i].value = nil // each caller has its own
+		parts[i] = parts[i].handedOut(r.units, false)
+	}
+	theirs.parts = parts
+	a := f.Value.attempt
+	a.answer, a.failure = &theirs, nil
+	a, err := g.conclude(ctx, r, ref, nil, a, nil)
+	return a, true, err
+}
+
+// Drain waits for the reads whose callers have left: a read that has taken the
+// turn of a car and was sent goes on without its caller, see "When a caller
+// leaves" in the package documentation. Call it when a program ends, after its
+// last call, and at the end of tests. What the log has counted and not said is written
+// then, too. It returns nil, or the error of ctx when
+// that ends first.
+func (c *Client) Drain(ctx context.Context) error {
+	if c == nil || c.core == nil {
+		return argumentError("Client", "must come from New")
+	}
+	if err := checkContext(ctx); err != nil {
+		return err
+	}
+	err := errors.Join(c.core.gate.underway.Drain(ctx), c.core.gate.budgets.giveBack(ctx))
+	if seen := c.core.opts.emitter; seen != nil {
+		seen.log.rest(ctx)
+	}
+	return err
+}
+
+// WithoutDetachedReads is for programs that cannot have a goroutine which goes on
+// after a call, such as those that are frozen between two requests. A read then
+// ends with its caller, and where it had been sent, the turn of the car is spent
+// and its answer lost.
+func WithoutDetachedReads() Option {
+	return func(o *options) error { o.neverDetached = true; return nil }
 }

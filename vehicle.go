@@ -360,7 +360,7 @@ func (v *Vehicle) decoded(ctx context.Context, op Operation, query url.Values) (
 		if k, ok := h.core.answers.vehicles.Get(h.car.id); ok && (h.opts.maxAge > 0 || !k.plain.Load()) {
 			if p, ok := h.keptReading(k, op); ok {
 				if seen := h.core.opts.emitter; seen != nil {
-					seen.cached(ctx, h.car, []part{p})
+					tellKept(ctx, seen, h.car, []part{p})
 				}
 				return p, nil
 			}
@@ -423,7 +423,7 @@ func (h *handle) read(ctx context.Context, op Operation, ops []operation, query 
 	if r.kept != nil && (!r.kept.plain.Load() || h.opts.maxAge > 0) {
 		repeated, missing = h.current(ctx, r, ops)
 		if seen := h.core.opts.emitter; seen != nil {
-			seen.cached(ctx, h.car, repeated)
+			tellKept(ctx, seen, h.car, repeated)
 		}
 		if len(missing) == 0 {
 			return repeated, nil
@@ -444,7 +444,7 @@ func (h *handle) read(ctx context.Context, op Operation, ops []operation, query 
 		return nil, err
 	}
 	if seen := h.core.opts.emitter; seen != nil {
-		seen.cached(ctx, h.car, fetched)
+		tellKept(ctx, seen, h.car, fetched)
 	}
 	if len(repeated) == 0 {
 		return fetched, nil

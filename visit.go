@@ -92,7 +92,7 @@ func (v *Vehicle) Visit(ctx context.Context, handle func(context.Context, *Snaps
 	s := &step{through: &known, visits: v.handle.core.visits, ops: ops, want: want, handle: handle}
 	began := s.through.core.opts.clock.Elapsed()
 	visit, err := s.run(ctx)
-	s.through.core.opts.emitter.visited(ctx, s, began, visit, err)
+	tellVisit(ctx, s.through.core.opts.emitter, s, began, visit, err)
 	return visit, err
 }
 

@@ -243,11 +243,11 @@ type delivery struct {
 func (r *WebhookReceiver) conclude(ctx context.Context, d *delivery, err error) (status int, answer []byte) {
 	refused, ok := errors.AsType[*WebhookError](err)
 	if !ok {
-		r.core.opts.emitter.delivered(ctx, d, http.StatusOK, "")
+		tellDelivery(ctx, r.core.opts.emitter, d, http.StatusOK, "")
 		return http.StatusOK, d.answer
 	}
 	d.verdict = VerdictRefused
-	r.core.opts.emitter.delivered(ctx, d, refused.StatusCode(), refused.Reason)
+	tellDelivery(ctx, r.core.opts.emitter, d, refused.StatusCode(), refused.Reason)
 	answer, _ = json.Marshal(map[string]string{"error": (&WebhookError{Reason: refused.Reason}).Error()}) // a text: cannot fail
 	return refused.StatusCode(), answer
 }

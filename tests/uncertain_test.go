@@ -44,7 +44,7 @@ func testFunctions(t *testing.T) map[string]bool {
 func TestDocumentsNameTestsThatExist(t *testing.T) {
 	t.Parallel()
 	exists := testFunctions(t)
-	for _, document := range []string{"docs/uncertain.md", "CONTRIBUTING.md"} {
+	for _, document := range []string{"docs/uncertain.md", "docs/CONTRIBUTING.md"} {
 		text, err := os.ReadFile(filepath.Join(moduleRoot(t), document))
 		require.NoError(t, err)
 		named := testName.FindAllStringSubmatch(string(text), -1)

@@ -37,7 +37,7 @@ const (
 	walkEnd   = "<!-- /walk -->\n"
 )
 
-var updateWalk = flag.Bool("walk", false, "rewrite the walk in CONTRIBUTING.md")
+var updateWalk = flag.Bool("walk", false, "rewrite the walk in docs/CONTRIBUTING.md")
 
 // The way of one read is short enough to be followed, and CONTRIBUTING lists the
 // functions that it passes.
@@ -50,14 +50,14 @@ func TestTheWalkOfOneRead(t *testing.T) {
 	require.LessOrEqual(t, len(root), mostOfRoot, "the way of one read has become longer:\n%s", strings.Join(root, "\n"))
 	require.LessOrEqual(t, len(internal), mostOfInternal, "the way of one read has become longer:\n%s", strings.Join(internal, "\n"))
 
-	text, err := os.ReadFile("../CONTRIBUTING.md")
+	text, err := os.ReadFile("../docs/CONTRIBUTING.md")
 	require.NoError(t, err)
 	before, rest, ok := strings.Cut(string(text), walkBegin)
 	require.True(t, ok, "the mark %q is missing", walkBegin)
 	listed, after, ok := strings.Cut(rest, walkEnd)
 	require.True(t, ok, "the mark %q is missing", walkEnd)
 	if *updateWalk {
-		require.NoError(t, os.WriteFile("../CONTRIBUTING.md", []byte(before+walkBegin+walkTable(root)+walkEnd+after), 0o600))
+		require.NoError(t, os.WriteFile("../docs/CONTRIBUTING.md", []byte(before+walkBegin+walkTable(root)+walkEnd+after), 0o600))
 		return
 	}
 	require.Equal(t, walkTable(root), listed, "run go test ./tests -run TestTheWalkOfOneRead -walk")
