@@ -48,7 +48,7 @@
 //
 // The values are the short codes of package smartcar, such as keyless-window of
 // smartcar.Rule, and error.type is a smartcar.Failure. An empty code is "none", and a word
-// that is on no list is "_OTHER".
+// that is on no list is "_OTHER". Of what alerts look at, the counters begin with 0.
 //
 // # Spans
 //

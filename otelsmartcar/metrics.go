@@ -126,7 +126,37 @@ func newMetrics(meter metric.Meter, attempts bool) (*metrics, error) {
 		m.requests, err = httpconv.NewClientRequestDuration(meter, metric.WithExplicitBucketBoundaries(requestSeconds[:]...))
 		i.err = errors.Join(i.err, err)
 	}
+	m.begin(context.Background())
 	return m, i.err
+}
+
+// begin has the counters that alerts look at begin with 0: Prometheus takes the first
+// count that it sees of a series for where it has begun, and no increase.
+func (m *metrics) begin(ctx context.Context) {
+	for _, by := range []bool{false, true} {
+		m.spent.Add(ctx, 0, m.spentOf.of(by).add...)
+	}
+	for _, source := range []smartcar.KeySource{
+		smartcar.KeyFromEndpoint, smartcar.KeyFromSignal, smartcar.KeyFromError, smartcar.KeyFromCommand, smartcar.KeyFromWebhook,
+	} {
+		for _, to := range []smartcar.KeyState{smartcar.KeyInstalled, smartcar.KeyMissing} {
+			for _, from := range []smartcar.KeyState{smartcar.KeyUnknown, smartcar.KeyInstalled, smartcar.KeyMissing} {
+				if from != to {
+					m.keys.Add(ctx, 0, m.keyOf.of(keySeries{from, to, source}).add...)
+				}
+			}
+		}
+	}
+	for _, failure := range []smartcar.Failure{
+		smartcar.FailureReconnect, smartcar.FailureUnauthorized, smartcar.FailureUnavailable, smartcar.FailureTimeout, smartcar.FailureAnswer,
+	} {
+		for _, application := range []bool{false, true} {
+			m.refreshes.Add(ctx, 0, m.refreshOf.of(refreshSeries{application, smartcar.OutcomeFailed, failure}).add...)
+		}
+	}
+	for _, reason := range []smartcar.WebhookReason{smartcar.WebhookUnsigned, smartcar.WebhookMalformedSignature, smartcar.WebhookWrongSignature} {
+		m.deliveries.Add(ctx, 0, m.deliveryOf.of(deliverySeries{none, smartcar.VerdictRefused, reason}).add...)
+	}
 }
 
 // event counts what it is told, once.
