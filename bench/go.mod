@@ -7,7 +7,7 @@ require (
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/redis/go-redis/v9 v9.23.0
 	github.com/seed-498a1bc4/smartcar v0.0.0
-	github.com/seed-498a1bc4/smartcar/otelsmartcar v0.0.0-00010101000000-000000000000
+	github.com/seed-498a1bc4/smartcar/otelsmartcar v0.0.0
 	github.com/seed-498a1bc4/smartcar/store/redisstore v0.0.0
 	github.com/seed-498a1bc4/smartcar/store/sqlstore v0.0.0
 	github.com/sethvargo/go-limiter v0.7.1
