@@ -83,13 +83,18 @@ func (v *Vehicle) KnownAccess(ctx context.Context) (*Access, error) {
 	return a, nil
 }
 
-// learned loads the record of the car, after learning what can be learned without a turn.
+// learned loads the record of the car, after learning what can be learned without a turn
+// and as far as limits let anybody ask.
 func (h *handle) learned(ctx context.Context) (car, error) {
 	r, err := h.newRequest(ctx, opAccess)
 	if err != nil {
 		return car{}, err
 	}
-	return h.core.gate.learned(ctx, r)
+	c, err := h.core.gate.learned(ctx, r)
+	if notAsked(err) {
+		err = nil
+	}
+	return c, err
 }
 
 // lookAt is when a loop that sleeps until the next read has to look again: an owner who
@@ -239,7 +244,10 @@ func knownKey(s policy.State) KeyStatus {
 	case policy.KeyInstalled:
 		k.State, k.Reason = KeyInstalled, "the key is on the car"
 	case policy.KeyMissing:
-		k.State, k.Reason = KeyMissing, "the owner has not added the key, or has removed it"
+		k.State, k.Reason, k.Removed = KeyMissing, "the owner has not added the key, or has removed it", s.KeyRemoved()
+		if k.Removed {
+			k.Reason = "the key was on the car, and is not there any more"
+		}
 	case policy.KeyUnavailable:
 		k.Reason = "the status cannot be read: the connected account is not the owner's, a permission is missing, or the integration is Tesla's retired one"
 	default:
@@ -270,7 +278,9 @@ func (v *Vehicle) KeyStatus(ctx context.Context) (KeyStatus, error) {
 	}
 	c, err := g.cars.load(ctx, r.car)
 	if err == nil && c.state.WantsClass(c.now()) {
-		c, _, err = g.learn(ctx, r, r.car, c, true)
+		if c, _, err = g.learn(ctx, r, r.car, c, true); notAsked(err) {
+			err = nil
+		}
 	}
 	return keyStatus(c.state), err
 }

@@ -228,7 +228,7 @@ func (a *accounts) forget(ctx context.Context, userID string) error {
 	if err != nil {
 		return err
 	}
-	scopes := []string{userID} // of API v3; the others are grants of v2.0, to which an earlier version kept answers
+	scopes := []string{userID} // the others are grants of v2.0, under which an earlier version kept answers
 	seen := make(map[string]bool)
 	addGrant := func(id string) {
 		if id != "" && !seen[id] {

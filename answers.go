@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"io"
 	"iter"
 	"log/slog"
@@ -84,8 +85,9 @@ type permissionsOf struct {
 	list    []string
 }
 
-// cover reports whether the permissions allow an answer of before. The list of all
-// signals may hold more than any one of them tells.
+// cover reports whether an answer that was kept before the last run of Connect may still
+// be handed out. The list of all signals never may: it may hold signals of permissions
+// that were withdrawn.
 func (g permissionsOf) cover(op *operation) bool {
 	return op.name != AllSignals && (op.permission == "" || slices.Contains(g.list, op.permission))
 }
@@ -449,4 +451,44 @@ func notARead(op Operation) string {
 		return "takes reads such as smartcar.Battery, and one of the operations is unknown"
 	}
 	return "takes reads such as smartcar.Battery; " + string(op) + " is a command and has a method of its own"
+}
+
+// allFailed returns the first error of a snapshot in which nothing was read.
+func (s *Snapshot) allFailed() error {
+	var first error
+	for _, p := range s.all() {
+		if p.callerErr == nil {
+			return nil
+		}
+		if first == nil {
+			first = p.callerErr
+		}
+	}
+	return first
+}
+
+// fingerprint names what is in a snapshot: when it was recorded or, if that is not known,
+// by which request it came. It is zero if nothing was read.
+func (s *Snapshot) fingerprint() uint64 {
+	h := fnv.New64a()
+	found := false
+	for _, p := range s.all() {
+		if p.callerErr != nil {
+			continue
+		}
+		found = true
+		_, _ = fmt.Fprint(h, p.op.name, "\x00")
+		switch {
+		case !p.meta.RecordedAt.IsZero():
+			_, _ = fmt.Fprint(h, p.meta.RecordedAt.UnixMilli())
+		case p.meta.RequestID != "":
+			_, _ = fmt.Fprint(h, p.meta.RequestID)
+		default:
+			_, _ = fmt.Fprint(h, p.meta.ReceivedAt.Unix()/60)
+		}
+	}
+	if !found {
+		return 0
+	}
+	return max(h.Sum64(), 1)
 }

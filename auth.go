@@ -77,7 +77,7 @@ func authorizing(seen *emitter, next exchange) layer {
 	return func(ctx context.Context, r *request, t *turn) (attempt, error) {
 		header, a, err := send(ctx, r, t)
 		for range 2 {
-			if err == nil || !a.unauthorized(err) || t.alone() {
+			if err == nil || !a.unauthorized(err) || t.callerLeft() {
 				break
 			}
 			t.reserveAgain(ctx)
@@ -94,7 +94,9 @@ func authorizing(seen *emitter, next exchange) layer {
 				continue
 			}
 			refused := a.unauthorized(err)
-			r.auth.afterReplace(header, !refused)
+			if err == nil || a.failure != nil && a.failure.StatusCode != 0 {
+				r.auth.afterReplace(header, !refused)
+			}
 			if refused {
 				a.explainRefusal(r)
 			}
@@ -107,15 +109,18 @@ func authorizing(seen *emitter, next exchange) layer {
 // explainRefusal replaces Smartcar's text, that the header is malformed or expired,
 // where the header is known to be neither.
 func (a attempt) explainRefusal(r *request) {
-	a.failure.gone = r.coversCar()
+	a.failure.gone = r.refusalMeansNoAccess()
 	if why := r.auth.whyRefused(); why != "" {
 		a.failure.Description = why
 	}
 }
 
-// coversCar reports whether a good token that is refused is one which does not reach
-// the car: those of API v2.0 are of one owner's cars.
-func (r *request) coversCar() bool { return r.car.id != "" && r.auth == credential(&r.grant) }
+// refusalMeansNoAccess reports whether a 401 for a fresh token means that the token does
+// not reach the car. A token of API v2.0 belongs to one owner; the token of v3 belongs to
+// the application.
+func (r *request) refusalMeansNoAccess() bool {
+	return r.car.id != "" && r.auth == credential(&r.grant)
+}
 
 // unauthorized reports whether the request as a whole was refused for its token.
 // A 401 for one item of a batch is another thing: the batch was carried out, and
@@ -246,8 +251,9 @@ func takenError(err error) error { return &Error{Operation: opRefresh, reach: re
 // with it ends it again. end returns false if another process has stored tokens
 // meanwhile that may work.
 //
-// The user's record is read before the tokens go and changed after that. Whoever files
-// the grant again in between changes its entry there, which then stays.
+// The user's record is read before the tokens go, and changed after that. If another
+// process files the grant again in between, the entry in the user's record differs from
+// the one that was read, and stays.
 //
 // The work goes on when the caller has left. Each step has its own time limit,
 // since a user may have thousands of cars.

@@ -140,8 +140,19 @@ func (p *pause) begin(op Operation, e *Error) error {
 	if e.Type == "" {
 		wait = min(wait, policy.BareLimitPause)
 	}
-	p.until.Store(int64(p.opts.clock.Elapsed() + wait))
+	p.extend(int64(p.opts.clock.Elapsed() + wait))
 	return &RateLimitError{Operation: op, NextAllowed: p.opts.now().Add(wait), Rule: RuleApplication, Err: e}
+}
+
+// extend sets the end of the pause, unless it ends later already: requests that were
+// under way when it began may bring a shorter one.
+func (p *pause) extend(until int64) {
+	for {
+		old := p.until.Load()
+		if old >= until || p.until.CompareAndSwap(old, until) {
+			return
+		}
+	}
 }
 
 // refuse returns an error for a request that the limit does not allow now.
@@ -188,7 +199,7 @@ type spentCar struct {
 }
 
 func newAllowances(o *options) *allowances {
-	return &allowances{opts: o, cars: lru.New[string, spentCar](max(o.cacheSize, leastUserCars))}
+	return &allowances{opts: o, cars: lru.New[string, spentCar](max(o.cacheSize, leastCachedCars))}
 }
 
 // isRequestLimit: the plan's calls of the month for this car are used up.

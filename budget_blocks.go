@@ -82,7 +82,7 @@ func newBudgets(o *options, r records.Records) *budgets {
 	if o.budget == nil {
 		return nil
 	}
-	return &budgets{opts: o, budget: *o.budget, records: r, cars: lru.New[string, block](max(o.cacheSize, leastUserCars))}
+	return &budgets{opts: o, budget: *o.budget, records: r, cars: lru.New[string, block](max(o.cacheSize, leastCachedCars))}
 }
 
 // cost is how many calls of a car's month a request takes.

@@ -294,11 +294,12 @@ func (cs *cars) forget(ctx context.Context, ref carRef) error {
 		}
 		cs.cached.Delete(ref.key)
 		now := c.now() // the lower bound: the record must not go before its window is over
+		c.state = c.state.OpenWindow()
 		rest := cs.nextData(c).Next.Sub(now)
 		if rest <= 0 {
 			err = cs.records.Delete(ctx, ref.key, c.revision)
 		} else {
-			_, err = cs.records.Swap(ctx, ref.key, c.revision, policy.Encode(c.state.OpenWindow(), randid.New()), rest)
+			_, err = cs.records.Swap(ctx, ref.key, c.revision, policy.Encode(c.state, randid.New()), rest)
 		}
 		if !errors.Is(err, store.ErrConflict) {
 			return err
@@ -340,7 +341,7 @@ type turn struct {
 	record car
 	// left says that the last write has stored the phase sent, for a request that
 	// leaves right after it.
-	left bool
+	sentStored bool
 
 	mu        sync.Mutex
 	onWire    bool // the request has been given to the transport
@@ -388,8 +389,8 @@ func (t *turn) abandon() bool {
 	return t.onWire
 }
 
-// alone reports whether the caller has left: nothing more may be sent.
-func (t *turn) alone() bool {
+// callerLeft reports whether the caller has left: nothing more may be sent.
+func (t *turn) callerLeft() bool {
 	if t == nil {
 		return false
 	}
@@ -401,8 +402,8 @@ func (t *turn) alone() bool {
 // noteLeaving stores that the request leaves now, unless the turn was taken with
 // that.
 func (t *turn) noteLeaving(ctx context.Context) error {
-	if t.left && t.covered() {
-		t.left = false
+	if t.sentStored && t.covered() {
+		t.sentStored = false
 		return nil
 	}
 	var err error
@@ -439,7 +440,7 @@ func (t *turn) reserveAgain(ctx context.Context) {
 	if t == nil {
 		return
 	}
-	t.left = false
+	t.sentStored = false
 	t.mu.Lock()
 	t.onWire = false
 	t.mu.Unlock()

@@ -106,11 +106,12 @@ type secrets struct {
 	stateKey                                       []byte
 }
 
-// leastUserCars is of how many cars this process remembers whose they are, also
-// where it keeps no answers.
-const leastUserCars = 10_000
+// leastCachedCars is the smallest number of cars about which this process remembers
+// small facts (whose they are, a month that is used up, a budget), also with
+// WithCacheSize(0).
+const leastCachedCars = 10_000
 
-// made reports a zero value that somebody has declared.
+// made returns an error for a Client that did not come from New.
 func (c *core) made() error {
 	if c == nil {
 		return argumentError("Client", "must come from smartcar.New")
@@ -157,7 +158,7 @@ func newCore(config Config, o *options) *core {
 		compatible: newCompatibleModels(),
 	}
 	stored := records.New(o.storeOf(config.application()), o.clock)
-	c.users = users.New(stored, o.steady, max(o.cacheSize, leastUserCars))
+	c.users = users.New(stored, o.steady, max(o.cacheSize, leastCachedCars))
 	c.answers = newAnswerCache(o, stored, c.users)
 	c.links = &keyLinks{o, c.users}
 	c.cars = newCars(o, stored, c.users)

@@ -208,7 +208,7 @@ func (h *handle) command(ctx context.Context, name Operation, args any) (*Comman
 		return nil, err
 	}
 	result := a.answer.result
-	result.PolicyOverridden = h.opts.override
+	result.PolicyOverridden = r.override
 	return result, nil
 }
 

@@ -9,14 +9,15 @@ import (
 	"net/http"
 	"os"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/stretchr/testify/require"
+	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/catalog"
 	"github.com/seed-498a1bc4/smartcar/internal/lenient"
+	"github.com/stretchr/testify/require"
 )
 
 // Everything that a row needs is there. All that is missing is named in one run.
@@ -391,4 +392,71 @@ func placeOnV3(op *operation) string {
 		return "–"
 	}
 	return "of the connection"
+}
+
+// filled sets every field of a value to something, those of embedded structs included.
+func filled(v reflect.Value) {
+	for i := range v.NumField() {
+		switch f := v.Field(i); f.Kind() {
+		case reflect.Struct:
+			if f.Type() == reflect.TypeFor[time.Time]() {
+				f.Set(reflect.ValueOf(time.Unix(1, 0)))
+				continue
+			}
+			filled(f)
+		case reflect.String:
+			f.SetString("x")
+		case reflect.Bool:
+			f.SetBool(true)
+		case reflect.Uint8:
+			f.SetUint(1)
+		default:
+			f.SetInt(1)
+		}
+	}
+}
+
+// The package documentation lists the lines of the log: what every event is logged as,
+// with all of its keys.
+func TestDocumentationListsTheLog(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("doc.go")
+	require.NoError(t, err)
+	type line struct{ level, keys string }
+	listed := map[string]line{}
+	for _, m := range regexp.MustCompile(`(?m)^//\t(smartcar [a-z ]+?)  +(debug|info|warn) +([a-z_ ]+?)(?:;.*)?$`).FindAllStringSubmatch(string(text), -1) {
+		listed[m[1]] = line{m[2], m[3]}
+	}
+	delete(listed, "smartcar client") // no event
+	logged := map[string]line{}
+	for _, event := range []Event{
+		OperationEnded{}, AttemptEnded{}, Refused{}, Retried{}, CachedAnswer{}, TokenRefreshed{}, KeyChanged{}, ClassChanged{},
+		WebhookReceived{Verdict: VerdictAccepted}, WebhookReceived{Verdict: VerdictRefused}, Visited{}, BudgetSpent{},
+	} {
+		full := reflect.New(reflect.TypeOf(event)).Elem()
+		full.Set(reflect.ValueOf(event))
+		filled(full)
+		if w, ok := event.(WebhookReceived); ok {
+			full.FieldByName("Verdict").SetString(string(w.Verdict))
+		}
+		if token, ok := full.Addr().Interface().(*TokenRefreshed); ok {
+			token.Outcome, token.VehicleID = OutcomeOK, "" // it is of no vehicle
+		}
+		event = full.Interface().(Event)
+		level, message := headOf(event)
+		var attrs logAttrs
+		attrs.of(event)
+		var keys []string
+		for _, a := range attrs {
+			keys = append(keys, a.Key)
+		}
+		if message == "smartcar webhook" { // has no reason
+			keys = slices.DeleteFunc(keys, func(k string) bool { return k == "reason" })
+		}
+		if strings.HasPrefix(message, "smartcar refused") {
+			keys = append(keys, "count")
+		}
+		logged[message] = line{strings.ToLower(level.String()), strings.Join(keys, " ")}
+	}
+	require.Equal(t, logged, listed)
 }

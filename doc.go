@@ -55,8 +55,8 @@
 // While make and model cannot be read for the moment, its data is treated as
 // that of a car without its key, and they are tried again after 5 minutes; when
 // that has lasted for a day, the class cannot be told. On API v3 the first data,
-// which has the VIN, may tell what make and model leave open: until then, too,
-// there is one request at a time.
+// which has the VIN, may tell what make and model leave open: until then the car
+// counts as one without its key.
 //
 // A make that says nothing, such as "UNKNOWN", is not another make. On API v2.0
 // the VIN is read, too, where the attributes are not granted: it takes no turn.
@@ -440,8 +440,8 @@
 // API v2.0 by unit system, so that a car with two owners leaks nothing between
 // them: see [WithCacheSize]. On API v3 that is the whole list of signals, some
 // 45 kB of memory for a car that has everything. A command that may have been carried out
-// discards the answers of its car, the end of the last grant those of its user. Besides, it
-// keeps the tokens of 10,000 grants, what is stored about 10,000 users for a minute and,
+// discards the answers of its car. When the last grant of a user ends, the answers about
+// that user's cars are discarded. The client also keeps the tokens of 10,000 grants, what is stored about 10,000 users for a minute and,
 // with a store other than a [store.Memory], what is known of as many cars as answers. All
 // of it can be lost without harm. A client starts a goroutine for each read that takes a
 // car's turn, which ends with the read, and needs no closing but [Client.Drain].

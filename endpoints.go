@@ -14,13 +14,12 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/oauth2"
-
 	"github.com/seed-498a1bc4/smartcar/internal/contexts"
 	"github.com/seed-498a1bc4/smartcar/internal/echo"
 	"github.com/seed-498a1bc4/smartcar/internal/lenient"
 	"github.com/seed-498a1bc4/smartcar/internal/roundtrip"
 	"github.com/seed-498a1bc4/smartcar/internal/tokens"
+	"golang.org/x/oauth2"
 )
 
 // tokenEndpoints ask for tokens: a pair for a code, a pair for a refresh token,

@@ -46,8 +46,9 @@ import (
 //	the owner ran Connect again                 AccessChanged                   accounts.accessChanged
 //	the car was subscribed to a webhook         Subscribed                      Vehicle.Subscribe
 //
-// The other events of package policy concern the car's turn: AskData, AskCommand,
-// Leave and ReserveAgain are made in gate.go and cars.go.
+// The other events of package policy concern the car's turn: AskData, AskCommand, Leave
+// and ReserveAgain are made in gate.go, command.go and cars.go. cars.giveBack makes a
+// Settle, too.
 
 // keyTellers are the sources from which this client learns of a car's key, beside
 // errors and commands.

@@ -24,7 +24,7 @@ func Example_cars() {
 	// Output:
 	// 80 %
 	// on the phone with the Tesla app, open https://www.tesla.com/_ak/smartcar.com
-	// next read 2026-11-23 17:00:00 +0000 UTC: a streaming-capable Tesla without the virtual key: one data request per window, which does not wake it; commands need the key
+	// a streaming-capable Tesla without the virtual key: one data request per window, which does not wake it; commands need the key
 }
 
 func exampleShow(ctx context.Context, client *smartcar.Client, grant *smartcar.Grant) error {
@@ -46,7 +46,7 @@ func exampleShow(ctx context.Context, client *smartcar.Client, grant *smartcar.G
 		if err != nil {
 			return err
 		}
-		fmt.Printf("next read %v: %s\n", access.NextRead, access.Why)
+		fmt.Println(access.Why) // access.NextRead says until when
 	}
 	return nil
 }

@@ -106,7 +106,8 @@ func (g *gate) guarding(next layer) layer {
 }
 
 // conclude learns from the end of a request about a car, and explains its errors.
-// Before is the car as it was when the request left; nil if it was not looked up.
+// Before is the car as it was when a request for the status of its key left. An empty
+// car, like nil, means that it was not looked up.
 func (g *gate) conclude(ctx context.Context, r *request, ref carRef, before *car, a attempt, err error) (attempt, error) {
 	if err != nil {
 		g.cars.unregisterUnknown(ctx, ref, err)
@@ -256,11 +257,11 @@ func (g *gate) data(ctx context.Context, r *request, ref carRef, next layer) (at
 		}
 		if taken {
 			g.underway.Announce(f, true)
-			t := &turn{cars: g.cars, car: ref, op: r.op, nonce: nonce, record: c, left: ready}
+			t := &turn{cars: g.cars, car: ref, op: r.op, nonce: nonce, record: c, sentStored: ready}
 			return g.fly(ctx, r, f, t, next)
 		}
 		g.underway.Withdraw(f)
-		if err != nil && (ready || contexts.IsEnd(err)) && !g.opts.storePolicy.SendKeyless {
+		if err != nil && (contexts.IsEnd(err) || ready && !g.opts.storePolicy.SendKeyless) {
 			g.cars.giveBack(ctx, ref, nonce)
 		}
 	}
@@ -307,7 +308,8 @@ func storeAway(r *request, cause error) error {
 func (g *gate) wants(c car) bool { return c.state.Unlearned(c.now(), g.probe.keyIsFree) }
 
 // learned loads the record of a car, after learning what can be learned without
-// taking a turn.
+// taking a turn. With a [*RateLimitError] comes the record as it was: a limit leaves no
+// request now.
 func (g *gate) learned(ctx context.Context, r *request) (car, error) {
 	c, err := g.cars.load(ctx, r.car)
 	if err == nil && g.wants(c) {
@@ -321,7 +323,7 @@ func (g *gate) learned(ctx context.Context, r *request) (car, error) {
 // keyless car no turn. R is any request for the car; its credentials are used.
 //
 // It returns an error only if asking for data would fail for the same reason: the
-// car is not this user's, or the connection has ended.
+// car is not this user's, the connection has ended, or a limit leaves no request.
 func (g *gate) learn(ctx context.Context, r *request, ref carRef, c car, fresh bool) (car, bool, error) {
 	ctx, gathered := gatherFor(ctx, g.opts.emitter, r)
 	defer gathered.tell()
@@ -369,7 +371,9 @@ func (g *gate) learnNow(ctx context.Context, r *request, ref carRef) error {
 		}
 	}
 	if c.state.WantsKey(c.now()) && g.probe.keyIsFree {
-		_ = g.learnKey(ctx, r, ref) // stored as evidence, too
+		if err = g.learnKey(ctx, r, ref); notAsked(err) { // other errors are stored as evidence
+			return err
+		}
 	}
 	return nil
 }
@@ -405,7 +409,9 @@ func (g *gate) askKey(ctx context.Context, r *request) error {
 func (g *gate) learnKey(ctx context.Context, r *request, ref carRef) error {
 	before, _, _ := g.cars.lookUp(ctx, ref)
 	events, err := g.probe.key(ctx, r)
-	_, _ = g.cars.apply(ctx, ref, car{}, knowing(before, events)...)
+	if len(events) > 0 {
+		_, _ = g.cars.apply(ctx, ref, car{}, knowing(before, events)...)
+	}
 	return err
 }
 
@@ -423,7 +429,7 @@ func (g *gate) settle(ctx context.Context, r *request, ref carRef, c car, t *tur
 		if len(shown) > 1 { // the end of the request alone has no date
 			shown = knowing(c, a.redated(g.opts, shown))
 		}
-		booked = c.state.OutdatedBy(c.now(), g.cars.rules, shown...)
+		booked = c.state.WorthStoring(c.now(), g.cars.rules, shown...)
 	}
 	if !booked && c.state.Class() == policy.ClassStreaming && a.outcome == policy.OutcomeOK {
 		// The key may have been removed while the request was under way.

@@ -33,11 +33,10 @@ func MaxAge(d time.Duration) CallOption {
 	}
 }
 
-// WithoutTurn keeps a read from asking the car, for a page or a status that
-// nobody has asked the car for: a read that is a data request is answered with
-// what is kept, marked [Meta.Stale] unless it is current, or fails with
-// [ErrTakesTurn]. What Smartcar answers by itself is asked for as ever; a VIN is
-// such on API v2.0, and data on v3.
+// WithoutTurn never takes a turn: use it for pages that only show what is known. A read
+// of the car's data is answered with what is kept, marked [Meta.Stale] unless it is
+// current, or fails with [ErrTakesTurn]. Metadata, which Smartcar answers without the
+// car, is still asked for. A VIN is metadata on API v2.0, and data on v3.
 func WithoutTurn() CallOption { return func(o *callOptions) { o.withoutTurn = true } }
 
 // handedOut is a kept answer as a caller gets it.

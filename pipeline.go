@@ -15,8 +15,8 @@ import (
 
 // A request is one HTTP request as its maker describes it. The layers of the
 // pipeline read it and return what they find as an attempt. They change nothing in it
-// but carRef.registered, which the gate sets for all tries of the request, refusal and
-// named.
+// but car.registered and connect, which the gate sets, and refusal and named, which stand
+// here to save an allocation.
 type request struct {
 	op      Operation
 	kind    Kind
@@ -39,7 +39,7 @@ type request struct {
 	scope    string       // whose answers these are: the user's
 	override bool         // the caller asked to ignore the policy
 
-	connect     uint64 // the user's last run of Connect when the request was made; see answerRef
+	connect     uint64 // the user's last run of Connect, as the gate knew it at the last try; see answerRef
 	withoutTurn bool   // the caller does not want the car to be asked
 
 	refusal RateLimitError // of the gate; it stands here to save an allocation
@@ -174,11 +174,11 @@ func newProbe(o *options, w wire, send layer) *probe {
 // class asks for the attributes, and for the VIN where they leave the class open
 // or are not granted, and the VIN takes no turn. Found is false if neither showed
 // it: then the events say that it was asked for. An error says that this user
-// cannot reach the car at all.
+// cannot reach the car at all, or that a limit lets nobody ask now.
 func (p *probe) class(ctx context.Context, r *request) (events []policy.Event, found bool, err error) {
 	var identity VehicleIdentity
 	answered, _, err := p.read(ctx, r, Attributes)
-	if notReachable(err) {
+	if notReachable(err) || notAsked(err) {
 		return nil, false, err
 	}
 	if attributes, ok := answered.value.(*AttributesReading); ok {
@@ -191,6 +191,9 @@ func (p *probe) class(ctx context.Context, r *request) (events []policy.Event, f
 		if number, ok := answered.value.(*VINReading); ok {
 			identity.VIN = number.VIN
 		}
+		if notAsked(err) {
+			return nil, false, err
+		}
 	}
 	events, found = evidenceOfIdentity(identity)
 	if !found {
@@ -200,12 +203,15 @@ func (p *probe) class(ctx context.Context, r *request) (events []policy.Event, f
 }
 
 // key asks for the status of the key. The error says why it could not be read;
-// the events say so, too.
+// the events say so, too, unless a limit lets nobody ask now.
 func (p *probe) key(ctx context.Context, r *request) ([]policy.Event, error) {
 	if p.opts.ignoreKeyEndpoint {
 		return []policy.Event{policy.LearnKey(policy.KeyUnavailable, policy.FromEndpoint, p.opts.now())}, nil
 	}
 	answered, a, err := p.read(ctx, r, opKeyStatus)
+	if notAsked(err) {
+		return nil, err
+	}
 	if err != nil {
 		return evidenceOfKeyCheck(err, p.opts.now()), err
 	}
@@ -364,4 +370,11 @@ func outcomeFor(ctx context.Context, err error) Outcome {
 		return OutcomeLeft
 	}
 	return OutcomeFailed
+}
+
+// notAsked: the limit of the application, or the plan, leaves no request now, which says
+// nothing of the car. The car's data would be refused for the same reason.
+func notAsked(err error) bool {
+	limit, ok := errors.AsType[*RateLimitError](err)
+	return ok && (limit.Local || limit.Rule == RuleApplication)
 }

@@ -81,8 +81,10 @@ func (r Rule) String() string { return cmp.Or(policy.RuleWords(string(r)), strin
 // A RateLimitError says that a request was not allowed now, by which rule and
 // until when. Local errors cost nothing: no request was made.
 type RateLimitError struct {
-	Operation   Operation
-	VehicleID   string // empty for RuleApplication
+	Operation Operation
+	VehicleID string // empty for RuleApplication
+	// NextAllowed is the earliest time at which the same request may be allowed, by this
+	// machine's clock. It is zero if no time is known, as with RuleStore.
 	NextAllowed time.Time
 	Rule        Rule
 	Local       bool // decided here, without asking Smartcar
@@ -445,5 +447,8 @@ type KeyStatus struct {
 	Source KeySource
 	At     time.Time // when it was learned
 	Since  time.Time // when it was first seen to be so
-	Reason string    // why nothing is known, or what was seen
+	// Removed is true of a missing key that was seen on the car before: Since is when
+	// it was first seen gone.
+	Removed bool
+	Reason  string // why nothing is known, or what was seen
 }

@@ -30,8 +30,8 @@ func (a appReach) authorize(_ context.Context, r *request, _ string) error {
 	return validateID("user id", r.car.user)
 }
 
-// connected knows of users who are being forgotten only: anybody may be connected
-// who is not stored.
+// connected refuses only users who are being forgotten: on v3 a user may be connected
+// without being stored here.
 func (a appReach) connected(ctx context.Context, userID string) error {
 	u, err := a.accounts.users.Stored(ctx, userID)
 	switch {
@@ -55,8 +55,9 @@ func (a appReach) modes(chosen ConnectMode) []ConnectMode {
 	return []ConnectMode{ModeLive, ModeSimulated}
 }
 
-// search yields what matches in the first of the modes where anything does,
-// whatever else Smartcar lets through.
+// search tries the modes one after the other, and yields the matching connections of the
+// first mode that has any. It applies the filter itself as well, since Smartcar may
+// ignore a parameter.
 func (a appReach) search(ctx context.Context, filter ConnectionFilter) iter.Seq2[Connection, error] {
 	return func(yield func(Connection, error) bool) {
 		for _, mode := range a.modes(filter.Mode) {
@@ -190,7 +191,10 @@ func (a appReach) resume(ctx context.Context, grantID string) (*Grant, error) {
 	if err != nil {
 		return nil, err
 	}
-	return a.links.newGrant(pending.ClaimedUser, pending), a.accounts.grants.Forget(ctx, grantID)
+	if err := a.accounts.grants.Forget(ctx, grantID); err != nil {
+		return nil, err // asked again, it is confirmed again
+	}
+	return a.links.newGrant(pending.ClaimedUser, pending), nil
 }
 
 func (a appReach) confirm(ctx context.Context, p tokens.Pending) error {
@@ -227,8 +231,8 @@ func (a appReach) confirmNow(ctx context.Context, p tokens.Pending) error {
 	return err
 }
 
-// deleteConnections looks in all modes: who is removed must not live on as a
-// simulated user.
+// deleteConnections looks in every mode that the filter and WithMode allow: a user who is
+// removed as a live one must not stay as a simulated one.
 func (a appReach) deleteConnections(ctx context.Context, filter ConnectionFilter) ([]Connection, error) {
 	var found, removed []Connection
 	seen := make(map[string]bool)

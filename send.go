@@ -274,10 +274,11 @@ func outcomeOf(e *Error) policy.Outcome {
 	}
 }
 
-// maxDetached is how many reads may go on at once whose callers have left.
+// maxDetached limits how many reads may be under way whose callers have left.
 const maxDetached = 1000
 
-// lingerBelow is how quickly an answer has to come for its flight to linger.
+// lingerBelow is the time of an answer below which its flight lingers. No answer of
+// Smartcar's is that quick; those of a mock are.
 const lingerBelow = time.Millisecond
 
 // A flight is a request that holds the turn of a car, as those see it who may
@@ -311,8 +312,8 @@ func newFlight(r *request, ref carRef) *flight {
 	return underway.NewFlight(ref.key, v)
 }
 
-// flightFor returns the flight of a car, if a caller who came after past had ended
-// can share it.
+// flightFor returns the flight of the car if r may share its answer. Past is the flight
+// that had ended when r came: it is never shared.
 func (g *gate) flightFor(r *request, past *flight) *flight {
 	if !r.shares() {
 		return nil
@@ -389,8 +390,8 @@ func (g *gate) land(ctx context.Context, f *flight) {
 	g.underway.EndThen(f, func() { g.opts.emitter.tellRest(ctx) })
 }
 
-// linger keeps a flight open a moment if its answer came as quickly as no Smartcar
-// answers.
+// linger keeps a flight open for a moment if its answer came at once, as from a mock:
+// callers who came at the same time can then still share it.
 func (g *gate) linger(f *flight) {
 	if a := f.Value.attempt.answer; a != nil && a.at.Sub(f.Value.attempt.began) < lingerBelow {
 		g.underway.Linger(f)
@@ -434,10 +435,11 @@ func (g *gate) share(ctx context.Context, r *request, ref carRef, f *flight) (at
 
 // Drain waits for the reads whose callers have left: a read that has taken the
 // turn of a car and was sent goes on without its caller, see "When a caller
-// leaves" in the package documentation. Call it when a program ends, after its
-// last call, and at the end of tests. What the log has counted and not said is written
-// then, too. It returns nil, or the error of ctx when
-// that ends first.
+// leaves" in the package documentation. Then it gives the calls that this process has
+// reserved from [WithBudget], and not used, back to the store. Call it when a program
+// ends, after its last call, and at the end of tests. What the log has counted and not
+// said is written then, too. Errors: that of ctx when it ends
+// first, and [ErrStore].
 func (c *Client) Drain(ctx context.Context) error {
 	if c == nil || c.core == nil {
 		return argumentError("Client", "must come from New")

@@ -295,6 +295,21 @@ type visitMark struct {
 	// the run of Connect under which it could not.
 	RetiredUntil time.Time `json:"retired_until,omitzero"`
 	Connect      uint64    `json:"connect,omitempty"`
+	// FailedAt and Failure are when a visit last failed, and why.
+	FailedAt time.Time `json:"failed_at,omitzero"`
+	Failure  Failure   `json:"failure,omitempty"`
+	// Heard is the last delivery of a webhook about the car, Webhook the one that it was
+	// subscribed to. They are not of visits, see visits.save.
+	Heard   heardMark `json:"heard,omitzero"`
+	Webhook string    `json:"webhook,omitempty"`
+}
+
+// heardMark is a delivery of a webhook, and how it was answered.
+type heardMark struct {
+	At      time.Time      `json:"at"`
+	Type    EventType      `json:"type"`
+	Verdict WebhookVerdict `json:"verdict"`
+	Reason  WebhookReason  `json:"reason,omitempty"`
 }
 
 // RecordID is by what a mark is found again in a record of a later version.
@@ -340,22 +355,30 @@ func (r *visitsRecord) index(user string) int {
 	return slices.IndexFunc(r.Marks, func(m visitMark) bool { return m.User == user })
 }
 
+// save stores what a visit has changed of the mark.
+func (s *visits) save(ctx context.Context, car carRef, mark visitMark) error {
+	return s.change(ctx, car, func(m *visitMark, _ time.Time) {
+		mark.Heard, mark.Webhook = m.Heard, m.Webhook
+		*m = mark
+	})
+}
+
 // change edits the mark of a user who is still stored. It is done when the caller has
 // left, too. A crash of the store may take it back: something is handed over again then.
-func (s *visits) change(ctx context.Context, car carRef, edit func(m *visitMark)) error {
+func (s *visits) change(ctx context.Context, car carRef, edit func(m *visitMark, now time.Time)) error {
 	ctx, cancel := contexts.Detached(ctx)
 	defer cancel()
 	if !s.users.AddCar(ctx, car.user, car.id, false) {
 		return ErrNotConnected
 	}
 	first := false
-	_, err := records.Repair(losable.Mark(ctx), s.records, visitsKey(car.id), carRecordTTL, visitsRecord{}, func(r *visitsRecord, _ bool, _ time.Time) error {
+	_, err := records.Repair(losable.Mark(ctx), s.records, visitsKey(car.id), carRecordTTL, visitsRecord{}, func(r *visitsRecord, _ bool, now time.Time) error {
 		i := r.index(car.user)
 		if first = i < 0; first {
 			i = len(r.Marks)
 			r.Marks = append(r.Marks, visitMark{User: car.user})
 		}
-		edit(&r.Marks[i])
+		edit(&r.Marks[i], now)
 		r.Write = randid.New()
 		return nil
 	})

@@ -97,6 +97,7 @@ func (v *Vehicle) Subscribe(ctx context.Context, webhookID string) error {
 	if c, err := v.handle.core.cars.load(ctx, v.handle.car); err == nil && c.state.NothingStored() {
 		_, _ = v.handle.core.cars.apply(ctx, v.handle.car, c, evidenceOfSubscription()...)
 	}
+	_ = v.handle.core.visits.change(ctx, v.handle.car, func(m *visitMark, _ time.Time) { m.Webhook = webhookID }) // for Diagnosis alone
 	return nil
 }
 
@@ -113,7 +114,15 @@ func (v *Vehicle) Unsubscribe(ctx context.Context, webhookID string) error {
 	if err != nil {
 		return err
 	}
-	return v.handle.core.reach.unsubscribe(ctx, r, webhookID)
+	err = v.handle.core.reach.unsubscribe(ctx, r, webhookID)
+	if err == nil {
+		_ = v.handle.core.visits.change(ctx, v.handle.car, func(m *visitMark, _ time.Time) {
+			if m.Webhook == webhookID {
+				m.Webhook = ""
+			}
+		})
+	}
+	return err
 }
 
 func (g grantReach) subscribe(ctx context.Context, r *request, webhookID string) error {

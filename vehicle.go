@@ -48,10 +48,20 @@ func (v *Vehicle) calls() *handle {
 }
 
 // ID is Smartcar's id of the vehicle: opaque, mostly a UUID.
-func (v *Vehicle) ID() string { return v.handle.car.id }
+func (v *Vehicle) ID() string {
+	if v == nil {
+		return ""
+	}
+	return v.handle.car.id
+}
 
 // UserID is the user whose connection reaches the vehicle.
-func (v *Vehicle) UserID() string { return v.handle.car.user }
+func (v *Vehicle) UserID() string {
+	if v == nil {
+		return ""
+	}
+	return v.handle.car.user
+}
 
 // With returns the same vehicle with options for the calls made through it:
 //
@@ -96,8 +106,9 @@ func InUnits(units UnitSystem) CallOption {
 	}
 }
 
-// IgnorePolicy sends the request whatever the policy says. The answer says so
-// in [Meta.PolicyOverridden], and what it cost is booked all the same.
+// IgnorePolicy sends the request whatever the policy, a limit of the application or
+// [WithBudget] says. What it costs is counted all the same, and the answer has
+// [Meta.PolicyOverridden]. [WithoutTurn] outweighs it.
 func IgnorePolicy() CallOption { return func(o *callOptions) { o.override = true } }
 
 // Every sets the pace of [Vehicle.Watch] for cars without a rule of their own:
@@ -117,7 +128,7 @@ func Every(d time.Duration) CallOption {
 // Smartcar, which gives the last year on API v2.0 and all it has on v3. A from
 // after to is an [*ArgumentError]. Permission read_service_history.
 func (v *Vehicle) ServiceHistory(ctx context.Context, from, to time.Time) (*ServiceHistoryReading, error) {
-	if !from.IsZero() && !to.IsZero() && to.Before(from) {
+	if !from.IsZero() && !to.IsZero() && from.Format(time.DateOnly) > to.Format(time.DateOnly) {
 		return nil, argumentError("ServiceHistory to", "lies before from")
 	}
 	if v != nil && v.handle.core != nil && v.handle.core.opts.api == V3 { // v3 takes no period: the records are filtered here
@@ -301,7 +312,7 @@ func (v *Vehicle) Request(ctx context.Context, r Request) (*Response, error) {
 	}
 	a := sent.answer
 	meta := metaFrom(a.header, a.at)
-	meta.PolicyOverridden = v.handle.opts.override && req.kind != KindMetadata
+	meta.PolicyOverridden = req.override && req.kind != KindMetadata
 	return &Response{StatusCode: a.status, Meta: meta, body: func() []byte { return a.body }}, nil
 }
 

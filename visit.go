@@ -65,16 +65,16 @@ type Visit struct {
 //
 // What is new is handed over at least once, also if the process dies after it was read:
 // the answer is in the store by then, and the next visit, in whatever process, hands it
-// over. So the client has to store answers: see [Client.CanVisit]. It is passed over when
-// newer data comes first. If handle fails or panics, it is called again, with the newest
+// over. So the client has to store answers: see [Client.CanVisit]. An answer that was not
+// handed over yet is dropped when a newer one comes. If handle fails or panics, it is called again, with the newest
 // that there is, after 1, 5, 15 and then 60 minutes, and nothing is read before. Handle is
 // called in Visit; two visits to one car at the same time may both hand over the same.
 //
-// Visit has a Next beside nearly every error. Errors that may pass are those of
-// [Vehicle.Snapshot], of handle, and [ErrStore]; reads that fail are repeated with the
-// same back-off. [Visit.Retired] says of the others that the car is out. The error is an
-// [*ArgumentError] without a Next if the call can never work, and that of ctx when it
-// ends.
+// Errors that may pass (those of [Vehicle.Snapshot], of handle, and [ErrStore]) come with
+// a Next; reads that fail are repeated with the same back-off. If the car cannot be
+// reached, [Visit.Retired] is true. If the user is not stored, Retired is true and Next
+// is zero. The error is an [*ArgumentError] without a Next if the call can never work,
+// and that of ctx when it ends.
 func (v *Vehicle) Visit(ctx context.Context, handle func(context.Context, *Snapshot) error, want ...Operation) (Visit, error) {
 	if _, err := v.calls().unauthorized(ctx, opVisit); err != nil {
 		return Visit{}, err
@@ -182,6 +182,7 @@ func (s *step) run(ctx context.Context) (Visit, error) {
 	case err != nil && isOut(err):
 		retired := !s.before.RetiredUntil.IsZero() && s.before.Connect == user.Connect
 		s.mark.RetiredUntil, s.mark.Connect = s.stored().Add(retiredFor), user.Connect
+		s.mark.FailedAt, s.mark.Failure = s.stored(), failureOf(err)
 		s.mark.Reading, s.mark.AskedAt = backOff{}, time.Time{}
 		s.visit.Retired = true
 		s.until(s.mark.RetiredUntil, RuleNone)
@@ -218,7 +219,7 @@ func (s *step) save(ctx context.Context) error {
 	if s.mark.equal(s.before) {
 		return nil
 	}
-	return s.visits.change(ctx, s.through.car, func(m *visitMark) { *m = s.mark })
+	return s.visits.save(ctx, s.through.car, s.mark)
 }
 
 func (m visitMark) equal(o visitMark) bool {
@@ -231,7 +232,7 @@ func (m visitMark) equal(o visitMark) bool {
 		}
 	}
 	return m.Delivered == o.Delivered && m.AskedAt.Equal(o.AskedAt) && m.Handling == o.Handling && m.Reading == o.Reading &&
-		m.RetiredUntil.Equal(o.RetiredUntil) && m.Connect == o.Connect
+		m.RetiredUntil.Equal(o.RetiredUntil) && m.Connect == o.Connect && m.FailedAt.Equal(o.FailedAt) && m.Failure == o.Failure
 }
 
 // look reads the car if that is due, and hands over what is new.
@@ -239,15 +240,16 @@ func (s *step) look(ctx context.Context) error {
 	g := s.through.core.gate
 	r, err := s.through.newRequest(ctx, opVisit)
 	if err != nil {
-		return err
+		return s.unable(err)
 	}
 	c, err := g.learned(ctx, r)
-	if err != nil {
-		return s.readFailed(err)
+	refused := notAsked(err)
+	if err != nil && !refused {
+		return s.unable(err)
 	}
 	news := s.kept(ctx, r)
 	readAt := s.received(news)
-	if next := s.next(ctx, c, readAt); !next.Next.After(s.stored()) {
+	if next := s.next(ctx, c, readAt); !refused && !next.Next.After(s.stored()) {
 		began := s.now()
 		var read *Snapshot
 		read, err = s.through.snapshot(ctx, s.want)
@@ -272,19 +274,26 @@ func (s *step) look(ctx context.Context) error {
 	}
 	next := s.next(ctx, c, readAt)
 	s.until(next.Next, publicRules[next.Rule])
-	if limit, ok := errors.AsType[*RateLimitError](err); ok {
-		s.limited(limit)
-		if limit.Local && limit.Rule != RuleStore {
-			err = nil // Next and Rule say it
-		}
-	}
+	err = s.limited(err)
 	s.handled = s.deliver(ctx, news)
 	return err
 }
 
-// limited puts off the visit until a limit ends. That of the application ends for all
+// unable is a look that could not find out whether the car is to be read. The visit has
+// a Next all the same: else an engine takes the car for one that is gone.
+func (s *step) unable(err error) error {
+	s.until(s.stored().Add(visitBackOff), RuleNone)
+	return s.limited(s.readFailed(err))
+}
+
+// limited puts off the visit until a limit ends, if err is one, and returns what the
+// visit has to say beside its Next and Rule. The limit of the application ends for all
 // cars at once, so they are spread over as long as it lasts.
-func (s *step) limited(limit *RateLimitError) {
+func (s *step) limited(err error) error {
+	limit, ok := errors.AsType[*RateLimitError](err)
+	if !ok {
+		return err
+	}
 	next, now := limit.NextAllowed, s.now()
 	if limit.Rule == RuleApplication && next.After(now) {
 		s.visit.HeldUntil = next
@@ -293,6 +302,10 @@ func (s *step) limited(limit *RateLimitError) {
 	if next.After(s.visit.Next) {
 		s.visit.Next, s.visit.Rule = earlier(next, now.Add(longestVisit)), limit.Rule
 	}
+	if limit.Local && limit.Rule != RuleStore {
+		return nil
+	}
+	return err
 }
 
 // next derives when the car is to be visited, by the store's clock.
@@ -328,6 +341,7 @@ func (s *step) readFailed(err error) error {
 		s.mark.Reading = backOff{}
 	case !limited:
 		s.mark.Reading = s.mark.Reading.again(s.stored())
+		s.mark.FailedAt, s.mark.Failure = s.stored(), failureOf(err)
 		s.until(s.mark.Reading.Until, RuleNone)
 	}
 	return err
@@ -360,20 +374,6 @@ func (s *step) completed(ctx context.Context, r *request, read *Snapshot) *Snaps
 		}
 	}
 	return newSnapshot(read.wire, parts)
-}
-
-// allFailed returns the first error of a snapshot in which nothing was read.
-func (s *Snapshot) allFailed() error {
-	var first error
-	for _, p := range s.all() {
-		if p.callerErr == nil {
-			return nil
-		}
-		if first == nil {
-			first = p.callerErr
-		}
-	}
-	return first
 }
 
 // wasAsked reports whether a read has sent a request for data that was not refused for
@@ -438,6 +438,7 @@ func (s *step) deliver(ctx context.Context, news *Snapshot) error {
 			return err // not the handler's fault
 		}
 		s.mark.Handling = s.mark.Handling.again(s.stored())
+		s.mark.FailedAt, s.mark.Failure = s.stored(), FailureHandler
 		s.until(s.mark.Handling.Until, RuleNone)
 		return err
 	}
@@ -461,29 +462,3 @@ func (s *step) call(ctx context.Context, news *Snapshot) (err error) {
 // ErrHandlerPanicked says that a function of the application has panicked. Where is
 // logged; what it said may be a secret and is not.
 var ErrHandlerPanicked = errors.New("smartcar: the handler panicked")
-
-// fingerprint names what is in a snapshot: when it was recorded or, if that is not known,
-// by which request it came. It is zero if nothing was read.
-func (s *Snapshot) fingerprint() uint64 {
-	h := fnv.New64a()
-	found := false
-	for _, p := range s.all() {
-		if p.callerErr != nil {
-			continue
-		}
-		found = true
-		_, _ = fmt.Fprint(h, p.op.name, "\x00")
-		switch {
-		case !p.meta.RecordedAt.IsZero():
-			_, _ = fmt.Fprint(h, p.meta.RecordedAt.UnixMilli())
-		case p.meta.RequestID != "":
-			_, _ = fmt.Fprint(h, p.meta.RequestID)
-		default:
-			_, _ = fmt.Fprint(h, p.meta.ReceivedAt.Unix()/60)
-		}
-	}
-	if !found {
-		return 0
-	}
-	return max(h.Sum64(), 1)
-}

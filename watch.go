@@ -333,8 +333,11 @@ func (w *keyWait) look(ctx context.Context) (KeyStatus, error) {
 	}
 	c, err := w.gate.cars.load(ctx, w.car)
 	if err == nil && c.state.WantsClass(c.now()) && w.reads < keyWaitReads {
-		w.count()
-		c, err = w.learned(ctx)
+		if c, err = w.learned(ctx); notAsked(err) {
+			err = nil
+		} else {
+			w.count()
+		}
 		w.newest = c.state.KeyAt()
 	}
 	if err != nil {
@@ -407,6 +410,9 @@ func (w *keyWait) ask(ctx context.Context) (car, error) {
 	r, err := w.authorized(ctx)
 	if err == nil {
 		err = w.gate.askKey(ctx, r)
+	}
+	if notAsked(err) {
+		return car{}, err
 	}
 	w.count()
 	if err != nil && !keyStatusNeverHad(err) {

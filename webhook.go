@@ -285,8 +285,29 @@ func (r *WebhookReceiver) receive(ctx context.Context, header http.Header, body 
 		if r.core.opts.emitter != nil {
 			read()
 		}
+		return nil
 	}
+	r.note(ctx, d.event, err)
 	return err
+}
+
+// note stores of a car when a webhook last told of it, and how that was answered. It is for
+// Diagnosis alone: that the store fails does not matter.
+func (r *WebhookReceiver) note(ctx context.Context, e *WebhookEvent, err error) {
+	if e == nil || e.Mode == string(modeTest) || !isID(e.UserID) || !isID(e.VehicleID) {
+		return
+	}
+	heard := heardMark{Type: EventType(printable(string(e.Type), 64)), Verdict: VerdictAccepted}
+	if refused, ok := errors.AsType[*WebhookError](err); ok {
+		heard.Verdict, heard.Reason = VerdictRefused, refused.Reason
+	}
+	if heard.Reason == WebhookStoreFailed {
+		return
+	}
+	_ = r.core.visits.change(ctx, newCarRef(e.UserID, e.VehicleID), func(m *visitMark, now time.Time) {
+		heard.At = now
+		m.Heard = heard
+	})
 }
 
 func (r *WebhookReceiver) verify(w *webhookBody, d *delivery) error {

@@ -6,10 +6,10 @@ require (
 	github.com/go-redis/redis_rate/v10 v10.0.1
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/redis/go-redis/v9 v9.23.0
-	github.com/seed-498a1bc4/smartcar v0.0.0
-	github.com/seed-498a1bc4/smartcar/otelsmartcar v0.0.0
-	github.com/seed-498a1bc4/smartcar/store/redisstore v0.0.0
-	github.com/seed-498a1bc4/smartcar/store/sqlstore v0.0.0
+	github.com/seed-498a1bc4/smartcar v0.1.0
+	github.com/seed-498a1bc4/smartcar/otelsmartcar v0.1.0
+	github.com/seed-498a1bc4/smartcar/store/redisstore v0.1.0
+	github.com/seed-498a1bc4/smartcar/store/sqlstore v0.1.0
 	github.com/sethvargo/go-limiter v0.7.1
 	github.com/stretchr/testify v1.12.1
 	go.opentelemetry.io/otel/sdk v1.47.0

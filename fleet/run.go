@@ -33,7 +33,7 @@ const (
 	logEvery = time.Hour
 )
 
-// engine is the schedule of Run: a heap of the cars by when they are due, and one timer.
+// engine is the schedule of Run: the cars by when they are due, and one timer.
 // A sleeping car has no goroutine.
 type engine struct {
 	fleet *Fleet
@@ -60,7 +60,7 @@ type engine struct {
 
 func (g *engine) init(f *Fleet) {
 	g.fleet, g.do, g.epoch = f, f.visitIDs, time.Now()
-	g.nudge, g.cars = make(chan struct{}, 1), make(map[string]*entry)
+	g.nudge, g.cars, g.queue = make(chan struct{}, 1), make(map[string]*entry), newQueue()
 	g.ruleIndex(smartcar.RuleNone)
 }
 
@@ -68,9 +68,10 @@ func (g *engine) init(f *Fleet) {
 func (g *engine) since() time.Duration { return time.Since(g.epoch) }
 
 // Run visits the cars until ctx ends. It visits each when it is due, as evenly over time
-// as their pace allows, and the one that has waited longest first. Before its first visit
-// a car waits for at most 10 minutes or what [Config.Rate] makes necessary: what is known
-// of it is in the store, so a restart asks nobody too early.
+// as their pace allows. While more are due than may be visited, the one comes first whose
+// last visit is longest ago: so each has its turn as often as the others. Before its first
+// visit a car waits for at most 10 minutes or what [Config.Rate] makes necessary: what is
+// known of it is in the store, so a restart asks nobody too early.
 //
 // Cars is listed when Run begins, and again each [Config.Relist]: cars that come twice
 // count once, and one that is not listed again stays. Nil lists none; then all come by
@@ -161,13 +162,14 @@ func (g *engine) begin(ctx context.Context) time.Duration {
 		g.running++
 		g.visits.Go(func() { g.visit(ctx, e) })
 	}
+	next, ok := g.queue.next(now)
 	switch {
-	case g.running >= g.fleet.config.Concurrency || len(g.woken) == 0 && len(g.queue) == 0:
+	case g.running >= g.fleet.config.Concurrency || len(g.woken) == 0 && !ok:
 		return logEvery // until a visit has ended, or a car comes
 	case len(g.woken) > 0:
 		return max(g.ready-now, 0)
 	}
-	return max(max(g.queue[0].due, g.held, g.ready)-now, 0)
+	return max(max(next, g.held, g.ready)-now, 0)
 }
 
 // take returns the next car that may be visited now; nil if there is none. Woken cars
@@ -183,13 +185,15 @@ func (g *engine) take(now time.Duration) *entry {
 		g.ready = now + perSecond(g.fleet.config.Rate)
 		return e
 	}
-	if len(g.queue) == 0 || now < max(g.queue[0].due, g.held) {
+	if now < g.held {
 		return nil
 	}
-	late := now - g.queue[0].due
-	e := g.queue[0]
+	e := g.queue.first(now)
+	if e == nil {
+		return nil
+	}
 	g.queue.remove(e)
-	g.ready = now + perSecond(g.rate(late))
+	g.ready = now + perSecond(g.rate(now-e.due))
 	return e
 }
 
@@ -428,9 +432,7 @@ func (g *engine) stats() Stats {
 			s.Waiting[g.rules[i]] = n
 		}
 	}
-	if len(g.queue) > 0 {
-		s.Late = max(now-g.queue[0].due, 0)
-	}
+	s.Late = g.queue.late(now)
 	s.Pace = g.pace()
 	if g.held > now {
 		s.HeldUntil = time.Now().Add(g.held - now)

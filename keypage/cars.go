@@ -5,11 +5,8 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
-	"unicode"
 
 	"github.com/seed-498a1bc4/smartcar"
 )
@@ -41,6 +38,7 @@ type carState string
 
 const (
 	needed    carState = "needed"
+	removed   carState = "removed" // needed again
 	added     carState = "added"
 	notNeeded carState = "none"
 	notKnown  carState = "unknown"
@@ -63,6 +61,8 @@ type car struct {
 	Name    string
 	State   carState
 	Reason  string
+	Gone    time.Time // when the key was first seen to be removed
+	Legacy  bool
 	Link    smartcar.VirtualKeyURL // zero: nothing to add
 	waiting bool
 	failed  bool // asking again may help
@@ -102,12 +102,14 @@ func (h *Handler) cars(ctx context.Context, user *smartcar.User, only string, op
 		})
 	}
 	asking.Wait()
-	slices.SortStableFunc(cars, func(a, b car) int { return cmp.Compare(rank(a), rank(b)) })
+	slices.SortFunc(cars, func(a, b car) int { // the API keeps no order
+		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a.Name, b.Name), cmp.Compare(a.vehicle.ID(), b.vehicle.ID()))
+	})
 	return cars, nil
 }
 
 func rank(c car) int {
-	return slices.Index([]carState{needed, notKnown, added, notNeeded}, c.State)
+	return slices.Index([]carState{removed, needed, notKnown, added, notNeeded}, c.State)
 }
 
 // garage lists the ids of the user's cars.
@@ -144,6 +146,10 @@ func (h *Handler) describe(ctx context.Context, v *smartcar.Vehicle) car {
 		return c
 	}
 	c.State, c.Reason = h.state(access)
+	c.Legacy = access.Class == smartcar.ClassLegacy
+	if c.State == removed {
+		c.Gone = access.Key.Since
+	}
 	if !access.VirtualKeyURL.IsZero() {
 		c.waiting, c.Link = true, access.VirtualKeyURL
 		if withVIN, err := c.Link.WithVIN(known.vin); err == nil && h.config.VINInLink {
@@ -179,8 +185,10 @@ func (h *Handler) state(a *smartcar.Access) (carState, string) {
 		return notKnown, t.ReasonUnknownCar
 	case a.Key.State == smartcar.KeyInstalled:
 		return added, t.ReasonAdded
+	case a.Key.Removed:
+		return removed, t.ReasonRemoved
 	case a.Key.State == smartcar.KeyMissing:
-		return needed, t.ReasonMissing
+		return needed, "" // the badge says it all
 	case a.NeedsKey:
 		return notKnown, t.ReasonFailed
 	case !a.VirtualKeyURL.IsZero():
@@ -204,7 +212,7 @@ func (h *Handler) name(ctx context.Context, v *smartcar.Vehicle) name {
 	n = name{text: h.config.Texts.Car, at: time.Now()}
 	attributes, err := v.Attributes(ctx)
 	if err == nil {
-		if text := nameOf(attributes); text != "" {
+		if text := CarName(attributes); text != "" {
 			n.text = text
 		}
 		if h.config.VINInLink {
@@ -230,22 +238,4 @@ func (n *name) addVIN(ctx context.Context, v *smartcar.Vehicle) error {
 		n.vin = vin.VIN
 	}
 	return err
-}
-
-// nameOf is the name of a car, such as "Tesla Model Y 2023". A text that is too long
-// for a name is cut.
-func nameOf(a *smartcar.AttributesReading) string {
-	const longest = 60
-	brand := a.Make
-	if len(brand) > 3 && strings.ToUpper(brand) == brand {
-		brand = brand[:1] + strings.ToLower(brand[1:]) // TESLA, but BMW
-	}
-	words := strings.FieldsFunc(brand+" "+a.Model, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) })
-	if a.Year > 0 {
-		words = append(words, strconv.Itoa(a.Year))
-	}
-	if text := []rune(strings.Join(words, " ")); len(text) > longest {
-		return string(text[:longest]) + "…"
-	}
-	return strings.Join(words, " ")
 }

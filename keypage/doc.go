@@ -4,16 +4,19 @@
 //
 //	page, err := keypage.New(keypage.Config{
 //		Who:  func(r *http.Request) (*smartcar.User, error) { return client.User(userIDOf(r)), nil },
-//		Done: "/dashboard",
+//		Done: "/dashboard", AppName: "Carport",
 //	})
 //	mux.Handle("/key/", http.StripPrefix("/key", page))
 //
-// The page shows the owner's cars one by one, and for each whether it needs the
-// key, has it, or needs none, as [smartcar.Vehicle.Access] knows it. Below
-// /key/?vehicle=<id> it shows one car. On a phone the link is a button that
-// opens the Tesla app, on a desktop a QR code; the other one is a click away.
-// When the key is there the page says so by itself and sends the owner on to
-// [Config].Done.
+// The page shows for each of the owner's cars whether it needs the key, has it, had it
+// until it was removed, or needs none, as [smartcar.Vehicle.Access] knows it. Below
+// /key/?vehicle=<id> it shows one car. Those that need the key come first, with one
+// link for all of them: on a phone a button that opens the Tesla app, on a desktop a
+// QR code; the other one is a click away. Cars that need nothing are folded into one
+// line. The Tesla app names Smartcar only, so the page names your application:
+// [Config].AppName. When the key is there the page says so by itself and sends the
+// owner on to [Config].Done. A day is written in the time zone and the way of the
+// owner's browser; without JavaScript, in those of the server and of [Texts].
 //
 // # What it costs
 //

@@ -17,7 +17,7 @@ func ExampleNew() {
 
 	page, err := keypage.New(keypage.Config{
 		Who:  func(r *http.Request) (*smartcar.User, error) { return client.User(userOf(r)), nil }, // who is signed in
-		Done: "/dashboard",
+		Done: "/dashboard", AppName: "Carport",
 	})
 	if err != nil {
 		panic(err)

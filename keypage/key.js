@@ -15,10 +15,20 @@
     source = null;
   }
 
-  // nameOf tells what is unfolded from one page to the next.
+  // nameOf tells what is unfolded from one page to the next. The line that cars are
+  // folded into has their number in it, which changes.
   function nameOf(details) {
-    var car = details.closest(".car");
-    return (car ? car.querySelector("h2").textContent : "") + "\n" + details.querySelector("summary").textContent;
+    var ask = details.closest(".ask");
+    return ask ? ask.querySelector("a.button").href : "rest";
+  }
+
+  // The day is the owner's, in the language of the page.
+  function writeDates() {
+    document.querySelectorAll("time").forEach(function (t) {
+      try {
+        t.textContent = new Date(t.dateTime).toLocaleDateString(document.documentElement.lang, { dateStyle: "long" });
+      } catch (_) { /* a language that the browser does not know: the server's date stays */ }
+    });
   }
 
   function show(shown, fresh) {
@@ -28,6 +38,8 @@
     var unfolded = Array.from(old.querySelectorAll("details[open]"), nameOf);
     document.title = shown.title;
     old.replaceWith(document.importNode(fresh, true));
+    document.getElementById("bar").replaceWith(document.importNode(shown.getElementById("bar"), true));
+    writeDates();
     page().querySelectorAll("details").forEach(function (d) { d.open = unfolded.includes(nameOf(d)); });
     if (focused) { page().querySelector("h1").focus(); }
     if (!page().dataset.events) {
@@ -123,5 +135,6 @@
       listen();
     }
   });
+  writeDates();
   listen();
 })();

@@ -30,10 +30,15 @@ type Config struct {
 	// path of the same site only, and anything else is answered with 400.
 	AllowReturn bool
 	// VINInLink puts the VIN into the link, which spares an owner of several
-	// cars from choosing the right one in the Tesla app. A VIN is personal data:
+	// cars from choosing the right one in the Tesla app. Each car then has a link and
+	// a code of its own. A VIN is personal data:
 	// it then stands in the page, the QR code and the history of the browser.
 	// See [smartcar.VirtualKeyURL.WithVIN]. Permission read_vin.
 	VINInLink bool
+	// AppName is what owners know your application by. It stands at the top of the
+	// page and in its words, so that they know whom they give the key to: the Tesla
+	// app names Smartcar only. Empty for "this app".
+	AppName string
 	// Texts are the words of the page; empty ones are those of [English].
 	Texts Texts
 	// CSS is appended to the style sheet, mostly to set its variables.
@@ -79,11 +84,11 @@ func New(config Config) (*Handler, error) {
 	case !validDone(config.Done):
 		return nil, &smartcar.ArgumentError{Argument: "keypage.Config.Done", Problem: `must be a path of your site such as "/dashboard", or an https URL`}
 	}
-	config.Texts = config.Texts.orEnglish()
+	config.Texts = config.Texts.orEnglish().named(config.AppName)
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
-	page, err := template.New("page.html").Funcs(template.FuncMap{"pair": pair}).ParseFS(files, "page.html")
+	page, err := template.New("page.html").ParseFS(files, "page.html")
 	if err != nil {
 		return nil, err
 	}
@@ -202,7 +207,7 @@ func (h *Handler) statusOf(ctx context.Context, err error) int {
 
 func (h *Handler) problem(w http.ResponseWriter, r *http.Request, status int) {
 	t := h.config.Texts
-	v := view{Texts: t, Problem: t.TryLater, Again: again(r)}
+	v := view{App: h.config.AppName, Texts: t, Problem: t.TryLater, Again: again(r)}
 	switch status {
 	case http.StatusBadRequest:
 		v.Problem, v.Again, v.Done = t.BadReturn, "", h.config.Done

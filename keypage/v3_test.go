@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -42,11 +43,13 @@ func TestV3ShowsTheLinkBeforeTheKeyIsKnown(t *testing.T) {
 		require.NotContains(t, get(page, "/?vehicle="+smartcartest.MachE, iPhone).Body.String(), keyLink)
 
 		began := time.Now()
-		go func() {
+		var reading sync.WaitGroup
+		defer reading.Wait()
+		reading.Go(func() {
 			time.Sleep(10 * time.Minute)
 			_ = sim.Pair(smartcartest.ModelY)
 			_, _ = user.Vehicle(smartcartest.ModelY).Battery(t.Context())
-		}()
+		})
 		w := listen(t.Context(), page, "/events?vehicle="+smartcartest.ModelY)
 		require.Equal(t, []string{"added", "end"}, w.events)
 		require.Less(t, time.Since(began), 11*time.Minute)

@@ -190,5 +190,5 @@ func (c *Car) reachedBy(account string) (ok, driver bool) {
 
 // displayName is the car as the pages show it.
 func displayName(v *vehicle) string {
-	return v.Make + " " + v.Model + " " + strconv.Itoa(v.Year)
+	return displayMake(v.Make) + " " + v.Model + " " + strconv.Itoa(v.Year)
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 // v3Compatible answers GET /v3/compatible-vehicles, which needs no
@@ -92,7 +93,8 @@ func displayMake(name string) string {
 	words := strings.FieldsFunc(name, func(r rune) bool { return r == ' ' || r == '-' })
 	for _, w := range words {
 		if len(w) > 3 {
-			name = strings.Replace(name, w, w[:1]+strings.ToLower(w[1:]), 1)
+			_, first := utf8.DecodeRuneInString(w)
+			name = strings.Replace(name, w, w[:first]+strings.ToLower(w[first:]), 1)
 		}
 	}
 	return name

@@ -330,6 +330,8 @@ func TestEveryWrongClientOptionIsRefused(t *testing.T) {
 func TestEmptyHandlesAreArgumentErrors(t *testing.T) {
 	ctx := t.Context()
 	for name, v := range map[string]*smartcar.Vehicle{"nil": nil, "zero": {}} {
+		require.Empty(t, v.ID())
+		require.Empty(t, v.UserID())
 		for what, call := range map[string]func() error{
 			"read":         func() error { _, err := v.Odometer(ctx); return err },
 			"command":      func() error { _, err := v.Lock(ctx); return err },

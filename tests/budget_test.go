@@ -2,6 +2,8 @@ package smartcar_test
 
 import (
 	"errors"
+	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -192,6 +194,38 @@ func TestLimitOfTheApplicationHere(t *testing.T) {
 			require.False(t, errors.Is(err, smartcar.ErrRateLimited) && errors.As(err, new(*smartcar.RateLimitError)) && sim.Requests()[len(sim.Requests())-1].Status != 429)
 		}
 	})
+}
+
+// While a limit of the application lets nobody ask what a car is, the car does not become
+// one of which it cannot be told, and its window stays closed.
+func TestALimitTeachesNothingOfACar(t *testing.T) {
+	for _, api := range []smartcar.API{smartcar.V2, smartcar.V3} {
+		t.Run(string(api), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				sim := smartcartest.New()
+				client := apiClient(t, sim, api)
+				v := client.User(connect(t, sim, client).UserID).Vehicle(smartcartest.ModelY)
+				sim.Inject(smartcartest.Fault{
+					Match: func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/vehicles/"+smartcartest.ModelY) },
+					Times: -1, ErrorType: "RATE_LIMIT", ErrorCode: "SMARTCAR_API", Header: http.Header{"Retry-After": {"1"}},
+				})
+				for range 6 * 30 {
+					_, err := v.Battery(t.Context())
+					requireRule(t, err, smartcar.RuleApplication)
+					access, err := v.Access(t.Context())
+					require.NoError(t, err)
+					require.Equal(t, smartcar.ClassUnknown, access.Class)
+					time.Sleep(10 * time.Minute)
+				}
+				sim.ClearFaults()
+				_, err := v.Battery(t.Context())
+				require.NoError(t, err)
+				_, err = v.Battery(t.Context())
+				requireRule(t, err, smartcar.RuleKeyless)
+				require.Empty(t, sim.BrokenWindows(smartcartest.ModelY))
+			})
+		})
+	}
 }
 
 // Counting costs a call of the store in ten reads.

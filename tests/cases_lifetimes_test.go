@@ -222,6 +222,7 @@ func TestCases3OldEvidenceIsNone(t *testing.T) {
 			require.NoError(t, err)
 			require.WithinDuration(t, began.Add(25*time.Hour), access.Key.Since, time.Second)
 			require.True(t, access.Key.At.After(access.Key.Since))
+			require.True(t, access.Key.Removed)
 		})
 	})
 }

@@ -10,7 +10,6 @@ import (
 
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
-	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/stretchr/testify/require"
 )
 
@@ -199,7 +198,7 @@ func TestConnectionsThatLag(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				sim := smartcartest.New(smartcartest.WithConnectionLag(tt.lag))
-				db := store.NewMemory()
+				db := newSpoiledStore()
 				client := apiClient(t, sim, smartcar.V3, smartcar.WithStore(db))
 				link, cookies := begin(t, client, smartcar.ConnectOptions{ExternalID: "acct_42"})
 				callback, err := sim.Grant(link)
@@ -218,6 +217,11 @@ func TestConnectionsThatLag(t *testing.T) {
 				_, err = other.Connect().Resume(t.Context(), pending.GrantID)
 				require.ErrorIs(t, err, smartcar.ErrMalformedCallback, "not yet")
 				time.Sleep(tt.lag)
+				db.deletes = func(string) error { return errStoreDown }
+				grant, err = other.Connect().Resume(t.Context(), pending.GrantID)
+				require.ErrorIs(t, err, errStoreDown)
+				require.Nil(t, grant, "a grant or an error")
+				db.deletes = nil
 				grant, err = other.Connect().Resume(t.Context(), pending.GrantID)
 				require.NoError(t, err)
 				require.Equal(t, sim.UserID(), grant.UserID)

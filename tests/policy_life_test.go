@@ -25,6 +25,16 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// heard is what the answers have told the client of the key of one car.
+type heard struct {
+	// told is since when the newest word that has reached the client about the key is
+	// that it is missing; zero while it is another one.
+	told    time.Time
+	proved  time.Time     // by the last command that worked, which outranks a status for a day
+	since   time.Time     // when told turned so, or the last trial after that
+	stepped time.Duration // the sum of the steps of all clocks
+}
+
 // witness is a transport that notes what the answers have told the client of the
 // key of one car, and which windows are broken by which request.
 type witness struct {
@@ -33,14 +43,9 @@ type witness struct {
 	car string
 
 	mu sync.Mutex
-	// told is since when the newest word that has reached the client about the key is
-	// that it is missing; zero while it is another one.
-	told       time.Time
-	proved     time.Time     // by the last command that worked, which outranks a status for a day
-	since      time.Time     // when told turned so, or the last trial after that
-	readable   bool          // the status of the key can be read
-	stepped    time.Duration // the sum of the steps of all clocks
-	seen       int           // of the broken windows
+	heard
+	readable   bool // the status of the key can be read
+	seen       int  // of the broken windows
 	broken     []string
 	trials     int
 	undetected int      // the second request left before anything had told
@@ -98,7 +103,7 @@ func (w *witness) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err == nil {
 		said = fmt.Sprintf("%d %.120s", resp.StatusCode, body)
 		if strings.Contains(r.URL.Path, w.car) && json.Valid(body) {
-			w.hear(r, resp, body)
+			w.note(r, resp, body)
 		}
 	}
 	if goesOn {
@@ -109,25 +114,25 @@ func (w *witness) RoundTrip(r *http.Request) (*http.Response, error) {
 
 var succeeded = regexp.MustCompile(`(?i)"status":(\{"value":)?"success"`)
 
-// hear notes what an answer says of the key, if it is Smartcar's.
-func (w *witness) hear(r *http.Request, resp *http.Response, answer []byte) {
+// note takes what an answer says of the key, if it is Smartcar's.
+func (h *heard) note(r *http.Request, resp *http.Response, answer []byte) {
 	retryAfter, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
 	body, status := string(answer), strings.HasSuffix(r.URL.Path, "/tesla/virtual_key")
 	paired, signaled := keySignal(answer)
 	command := r.Method == http.MethodPost && !strings.HasSuffix(r.URL.Path, "/batch")
 	switch {
 	case strings.Contains(body, "VIRTUAL_KEY_REQUIRED"),
-		status && strings.Contains(body, `"isPaired":false`) && time.Since(w.proved) >= day+w.stepped,
+		status && strings.Contains(body, `"isPaired":false`) && time.Since(h.proved) >= day+h.stepped,
 		signaled && !paired,
 		resp.StatusCode == http.StatusTooManyRequests && retryAfter >= 2*60*60:
-		if w.told.IsZero() {
-			w.since = time.Now()
+		if h.told.IsZero() {
+			h.since = time.Now()
 		}
-		w.told, w.proved = time.Now(), time.Time{}
+		h.told, h.proved = time.Now(), time.Time{}
 	case command && resp.StatusCode == http.StatusOK && succeeded.Match(answer):
-		w.told, w.proved = time.Time{}, time.Now()
+		h.told, h.proved = time.Time{}, time.Now()
 	case status && strings.Contains(body, `"isPaired":true`), signaled:
-		w.told = time.Time{}
+		h.told = time.Time{}
 	}
 }
 

@@ -91,14 +91,17 @@ func readExamples(t *testing.T) string {
 // block is a part of one of the exampleFiles.
 func TestREADMESnippets(t *testing.T) {
 	examples := unindented(readExamples(t))
-	var files []string
+	files := make(map[string]string)
 	for _, page := range manualPages(t) {
-		for _, block := range blocks(readPage(t, page), "go") {
+		for i, block := range blocks(readPage(t, page), "go") {
+			dir := strings.TrimSuffix(filepath.Base(page), ".md")
 			switch {
-			case strings.HasPrefix(block, "package "):
-				files = append(files, block)
+			case strings.HasPrefix(block, "package main") && strings.Contains(block, "\nfunc Test"):
+				files[dir+"/main_test.go"] = block
+			case strings.HasPrefix(block, "package main"):
+				files[dir+"/main.go"] = block
 			case strings.HasPrefix(block, "func Test"):
-				files = append(files, "package app_test\n\n"+importsOf(block)+block)
+				files[fmt.Sprintf("%s%d/app_test.go", dir, i)] = "package app_test\n\n" + importsOf(block) + block
 			default:
 				require.Contains(t, examples, unindented(block), "%s shows what is not in %v", page, exampleFiles)
 			}
@@ -141,7 +144,7 @@ func unindented(code string) string {
 	return regexp.MustCompile(`(?m)^\t+`).ReplaceAllString(code, "")
 }
 
-func compileOutside(t *testing.T, files []string) {
+func compileOutside(t *testing.T, files map[string]string) {
 	t.Helper()
 	root, err := filepath.Abs("..")
 	require.NoError(t, err)
@@ -160,16 +163,8 @@ func compileOutside(t *testing.T, files []string) {
 	write("go.mod", strings.Replace(string(goMod), "module "+module, "module example.com/app", 1)+
 		fmt.Sprintf("\nrequire %s v0.0.0\n\nreplace %s => %s\n", module, module, root))
 	write("go.sum", string(goSum))
-	for i, file := range files {
-		if strings.Contains(file, "github.com/jarcoal/httpmock") && !bytes.Contains(goMod, []byte("github.com/jarcoal/httpmock")) {
-			t.Log("httpmock is not among the requirements of go.mod: its snippet is not compiled")
-			continue
-		}
-		name := "main.go"
-		if strings.Contains(file, "func Test") {
-			name = "app_test.go"
-		}
-		write(fmt.Sprintf("block%d/%s", i+1, name), file)
+	for name, file := range files {
+		write(name, file)
 	}
 	for _, args := range [][]string{{"vet", "./..."}, {"test", "./..."}} {
 		cmd := exec.CommandContext(t.Context(), "go", args...)
@@ -178,36 +173,6 @@ func compileOutside(t *testing.T, files []string) {
 		out, err := cmd.CombinedOutput()
 		require.NoError(t, err, "%s", out)
 	}
-}
-
-// Every link of the manual within this repository leads somewhere.
-func TestREADMELinks(t *testing.T) {
-	for _, page := range manualPages(t) {
-		for _, m := range regexp.MustCompile(`\]\(([^)]+)\)`).FindAllStringSubmatch(readPage(t, page), -1) {
-			if strings.HasPrefix(m[1], "https://") {
-				continue
-			}
-			path, section, _ := strings.Cut(m[1], "#")
-			target := page
-			if path != "" {
-				target = filepath.Join(filepath.Dir(page), path)
-			}
-			_, err := os.Stat("../" + target)
-			require.NoError(t, err, "a link of %s", page)
-			if section != "" {
-				require.Contains(t, sectionsOf(readPage(t, target)), section, "a link of %s", page)
-			}
-		}
-	}
-}
-
-// sectionsOf returns the headings of a page as GitHub names them in links.
-func sectionsOf(text string) (sections []string) {
-	for _, m := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(text, -1) {
-		name := regexp.MustCompile(`[^a-z0-9 -]`).ReplaceAllString(strings.ToLower(m[1]), "")
-		sections = append(sections, strings.ReplaceAll(name, " ", "-"))
-	}
-	return sections
 }
 
 // The package documentation names every sentinel, and every type and code of

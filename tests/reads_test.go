@@ -157,7 +157,7 @@ func TestServiceHistoryIsCutOutOnV3(t *testing.T) {
 			count    int
 		}{
 			"all": {time.Time{}, time.Time{}, 3}, "from": {day(2), time.Time{}, 2}, "to": {time.Time{}, day(2), 2},
-			"both": {day(3), day(3), 1}, "none": {day(4), day(5), 0},
+			"both": {day(3), day(3), 1}, "the same day": {day(3), day(3).Add(-time.Hour), 1}, "none": {day(4), day(5), 0},
 			"midnight in the east": {east, time.Time{}, 2}, // in UTC the day before, but v2.0 is sent this date, too
 		} {
 			history, err := m.ServiceHistory(t.Context(), tt.from, tt.to)

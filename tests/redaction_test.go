@@ -10,9 +10,11 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
@@ -56,6 +58,7 @@ func secretive(t *testing.T) *canned {
 // redacted is everything a whole run of the library hands out.
 type redacted struct {
 	logs   bytes.Buffer
+	told   watcher
 	state  string
 	values map[string]any
 	client *smartcar.Client
@@ -73,7 +76,7 @@ func runRedacted(t *testing.T) *redacted {
 	clock := &standingClock{now: fixtureTime}
 	logger := slog.New(slog.NewJSONHandler(&run.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	client, err := smartcar.New(config, smartcar.WithHTTPClient(&http.Client{Transport: transport}), smartcar.WithClock(clock),
-		smartcar.WithLogger(logger), smartcar.WithRetry(smartcar.RetryPolicy{MaxAttempts: 1}))
+		smartcar.WithLogger(logger), run.told.option(), smartcar.WithRetry(smartcar.RetryPolicy{MaxAttempts: 1}))
 	require.NoError(t, err)
 	run.client = client
 
@@ -179,6 +182,68 @@ func TestNoLogLineShowsASecret(t *testing.T) {
 		require.NoError(t, json.Unmarshal([]byte(line), &entry))
 		for key := range entry {
 			require.True(t, allowed[key], "%s is not on the list of what may be logged", key)
+		}
+	}
+}
+
+// What observers are told shows no secret, and no id but in the fields for ids.
+func TestNoEventShowsASecret(t *testing.T) {
+	run := runRedacted(t)
+	require.Greater(t, len(run.told.events), 30)
+	requireNothingPersonal(t, &run.told, secrets(run.state))
+}
+
+// Whatever the simulator knows of a car and its owner, observers and the log are not told.
+func TestNoEventShowsACarOrItsPlace(t *testing.T) {
+	onEitherAPI(t, func(t *testing.T, sim *smartcartest.Server, api smartcar.API) {
+		var book bookkeeper
+		client := borderClient(t, sim, api, sim.Transport(), book.options()...)
+		user := client.User(connect(t, sim, client).UserID)
+		ctx, car := t.Context(), user.Vehicle(smartcartest.MachE)
+		require.NoError(t, car.Subscribe(ctx, hookUp(t, sim, receiverOf(t, client, nil), smartcartest.Webhook{})))
+		deliver(t, sim)
+		place, err := car.Location(ctx)
+		require.NoError(t, err)
+		number, err := car.VIN(ctx)
+		require.NoError(t, err)
+		_, err = car.With(smartcar.MaxAge(time.Hour)).Location(ctx)
+		require.NoError(t, err)
+		_, err = car.Request(ctx, smartcar.Request{Path: "a-private-path/" + number.VIN})
+		require.Error(t, err)
+		_, err = car.SendDestination(ctx, *place.Latitude, *place.Longitude)
+		require.NoError(t, err)
+		require.NotEmpty(t, seen[smartcar.CachedAnswer](&book.watcher))
+		hidden := []string{
+			number.VIN, "a-private-path", strconv.FormatFloat(*place.Latitude, 'f', -1, 64), strconv.FormatFloat(*place.Longitude, 'f', -1, 64),
+			sim.ClientSecret(), sim.APIClientSecret(), sim.ManagementToken(),
+		}
+		requireNothingPersonal(t, &book.watcher, hidden)
+		requireNoSecret(t, "the log", book.logs.String(), hidden)
+	})
+}
+
+// requireNothingPersonal looks at all that an observer was told.
+func requireNothingPersonal(t *testing.T, w *watcher, hidden []string) {
+	t.Helper()
+	told := []any{w.begun, w.attempts}
+	for _, e := range w.events {
+		told = append(told, e)
+	}
+	for _, event := range told {
+		text, err := json.Marshal(event)
+		require.NoError(t, err)
+		for _, form := range []string{string(text), fmt.Sprintf("%+v", event), fmt.Sprintf("%#v", event)} {
+			requireNoSecret(t, fmt.Sprintf("%T", event), form, hidden)
+		}
+		if e, ok := event.(smartcar.Event); ok {
+			about := e.Subject()
+			rest := string(text)
+			for _, field := range []string{`"VehicleID":"` + about.VehicleID + `"`, `"UserID":"` + about.UserID + `"`} {
+				rest = strings.Replace(rest, field, "", 1)
+			}
+			for _, id := range []string{about.VehicleID, about.UserID} {
+				require.False(t, id != "" && strings.Contains(rest, id), "%T tells an id beside the fields for ids: %s", event, text)
+			}
 		}
 	}
 }

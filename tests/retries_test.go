@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -312,5 +314,38 @@ func TestTheApplicationsLimitOnV3(t *testing.T) {
 		time.Sleep(time.Until(limit.NextAllowed))
 		_, err = v.Odometer(t.Context())
 		require.NoError(t, err)
+	})
+}
+
+// A limit of the application is not cut short by an answer to a request that was under
+// way when it began.
+func TestAnApplicationLimitNeverEndsEarlier(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		var n atomic.Int32
+		transport := roundTripFunc(func(r *http.Request) (*http.Response, error) {
+			if !strings.Contains(r.URL.Path, "/vehicles/"+smartcartest.MachE) {
+				return sim.Transport().RoundTrip(r)
+			}
+			if n.Add(1) == 1 {
+				long := jsonReply(429, `{"type":"RATE_LIMIT","code":"SMARTCAR_API"}`)
+				long.headers = map[string]string{"Content-Type": "application/json", "Retry-After": "600"}
+				time.Sleep(time.Second)
+				return long.response(r)
+			}
+			time.Sleep(2 * time.Second)
+			return jsonReply(429, `{}`).response(r)
+		})
+		client := newClientOver(t, sim, transport, smartcar.WithRetry(smartcar.RetryPolicy{MaxAttempts: 1}))
+		v := client.User(connect(t, sim, client).UserID).Vehicle(smartcartest.MachE)
+		began := time.Now()
+		allOf(2, func(int) error { _, err := v.Permissions(t.Context()); return err })
+		require.EqualValues(t, 2, n.Load())
+		time.Sleep(5 * time.Minute)
+		_, err := v.Permissions(t.Context())
+		var limit *smartcar.RateLimitError
+		require.ErrorAs(t, err, &limit)
+		require.True(t, limit.Local)
+		require.WithinDuration(t, began.Add(10*time.Minute), limit.NextAllowed, 2*time.Second)
 	})
 }

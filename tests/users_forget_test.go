@@ -20,6 +20,11 @@ func TestForgetLeavesNothing(t *testing.T) {
 			require.NoError(t, err)
 		},
 		"never listed": func(*testing.T, *smartcartest.Server, *smartcar.User) {},
+		"paused": func(t *testing.T, _ *smartcartest.Server, user *smartcar.User) {
+			for _, id := range []string{smartcartest.MachE, smartcartest.Model3, smartcartest.ModelS2018} {
+				require.NoError(t, user.Vehicle(id).Pause(t.Context(), time.Now().AddDate(1, 0, 0)))
+			}
+		},
 		"listed in part": func(t *testing.T, _ *smartcartest.Server, user *smartcar.User) {
 			for _, err := range user.Vehicles(t.Context()) {
 				require.NoError(t, err)

@@ -3,6 +3,7 @@ package smartcar_test
 import (
 	"context"
 	"errors"
+	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -65,6 +66,9 @@ func TestVisitsKeepThePaceOfTheCar(t *testing.T) {
 	} {
 		for _, api := range []smartcar.API{smartcar.V2, smartcar.V3} {
 			t.Run(name+" "+string(api), func(t *testing.T) {
+				if testing.Short() && api == smartcar.V3 && tt.least >= 200 {
+					t.Skip("a day of a car that is read every few minutes: API v2.0 alone is enough here")
+				}
 				synctest.Test(t, func(t *testing.T) {
 					sim := smartcartest.New()
 					client := apiClient(t, sim, api, allPlaces)
@@ -233,4 +237,46 @@ func TestVisitNeedsStoredAnswers(t *testing.T) {
 	require.ErrorIs(t, new(smartcar.Client).CanVisit(smartcar.Battery), smartcar.ErrInvalidArgument)
 	_, err := new(smartcar.Vehicle).Visit(t.Context(), handle, smartcar.Battery)
 	require.ErrorIs(t, err, smartcar.ErrInvalidArgument)
+}
+
+// An engine takes a car without a next time for one that is gone: so there is one
+// whatever fails, as long as the user is stored.
+func TestVisitHasATimeWhateverFails(t *testing.T) {
+	for name, answer := range map[string]reply{
+		"unavailable": jsonReply(503, `{"type":"SERVER","code":"INTERNAL"}`),
+		"limited":     jsonReply(429, `{"type":"RATE_LIMIT","code":"SMARTCAR_API"}`),
+		"lost":        {err: errors.New("reset by peer")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onEitherAPI(t, func(t *testing.T, sim *smartcartest.Server, api smartcar.API) {
+				broken := false
+				transport := roundTripFunc(func(r *http.Request) (*http.Response, error) {
+					if broken {
+						return answer.response(r)
+					}
+					return sim.Transport().RoundTrip(r)
+				})
+				client := apiClient(t, sim, api, allPlaces, smartcar.WithHTTPClient(&http.Client{Transport: transport}))
+				connectAs(t, sim, client, "", smartcartest.MachE)
+				userID := connectAs(t, sim, client, "", smartcartest.Model3).UserID
+				// Which of the two grants reaches the car has to be asked.
+				v := client.User(userID).Vehicle(smartcartest.MachE)
+				broken = true
+				var k taken
+				for range 3 {
+					visit, _ := v.Visit(t.Context(), k.handle, smartcar.Battery)
+					require.False(t, visit.Retired)
+					require.True(t, visit.Next.After(time.Now()), "%v", visit.Next)
+					time.Sleep(time.Until(visit.Next))
+				}
+				broken = false
+				for range 3 {
+					visit, err := v.Visit(t.Context(), k.handle, smartcar.Battery)
+					require.NoError(t, err)
+					time.Sleep(time.Until(visit.Next))
+				}
+				require.NotEmpty(t, k.at)
+			})
+		})
+	}
 }

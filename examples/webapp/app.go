@@ -18,8 +18,11 @@ import (
 	"github.com/seed-498a1bc4/smartcar/keypage"
 )
 
-//go:embed pages.html app.css
+//go:embed pages.html app.css app.js
 var files embed.FS
+
+// appName is what owners know the application by.
+const appName = "Carport"
 
 type app struct {
 	client   *smartcar.Client
@@ -65,7 +68,8 @@ func newApp(client *smartcar.Client, logger *slog.Logger, s setup) (*app, error)
 	a.key, err = keypage.New(keypage.Config{
 		Who:  func(r *http.Request) (*smartcar.User, error) { return a.user(r), nil },
 		Done: "/", AllowReturn: true, Extra: teslaAppOf(connect.ResolveReference(&url.URL{Path: "../"})), Logger: logger,
-		CSS: ":root { --key-accent: #0f766e } @media (prefers-color-scheme: dark) { :root { --key-accent: #5eead4 } }",
+		AppName: appName,
+		CSS:     ":root { --key-accent: #0f766e } @media (prefers-color-scheme: dark) { :root { --key-accent: #5eead4 } }",
 	})
 	return a, err
 }
@@ -81,7 +85,8 @@ func (a *app) user(r *http.Request) *smartcar.User {
 func (a *app) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", a.home)
-	mux.HandleFunc("GET /app.css", a.css)
+	mux.HandleFunc("GET /app.css", file("app.css"))
+	mux.HandleFunc("GET /app.js", file("app.js"))
 	mux.HandleFunc("POST /signin", a.signIn)
 	mux.HandleFunc("POST /signout", a.signOut)
 	mux.HandleFunc("POST /connect", a.startConnect)
@@ -112,7 +117,7 @@ func (a *app) known(next http.Handler) http.Handler {
 
 func (a *app) headers(next http.Handler) http.Handler {
 	// Browsers hold a form to this even where it is redirected to.
-	policy := "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self' " + a.connect
+	policy := "default-src 'none'; script-src 'self'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self' " + a.connect
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Security-Policy", policy)
 		w.Header().Set("X-Frame-Options", "DENY")
@@ -150,8 +155,8 @@ func (s *status) WriteHeader(code int) {
 
 func (s *status) Unwrap() http.ResponseWriter { return s.ResponseWriter }
 
-func (a *app) css(w http.ResponseWriter, r *http.Request) {
-	http.ServeFileFS(w, r, files, "app.css")
+func file(name string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) { http.ServeFileFS(w, r, files, name) }
 }
 
 func (a *app) render(w http.ResponseWriter, r *http.Request, code int, name string, data any) {
@@ -168,7 +173,7 @@ func (a *app) render(w http.ResponseWriter, r *http.Request, code int, name stri
 
 // titled gives the head of a page what it shows.
 func titled(data map[string]any, title string) map[string]any {
-	return map[string]any{"Title": title, "Account": data["Account"]}
+	return map[string]any{"Title": title, "App": appName, "Account": data["Account"]}
 }
 
 func (a *app) signIn(w http.ResponseWriter, r *http.Request) {
@@ -311,7 +316,7 @@ func (a *app) act(w http.ResponseWriter, r *http.Request) {
 	case "location":
 		var where *smartcar.LocationReading
 		if where, err = v.With(smartcar.AllowStale()).Location(ctx); err == nil {
-			said.Text = describeLocation(name, where)
+			said = describeLocation(name, where)
 		}
 	}
 	if err != nil {

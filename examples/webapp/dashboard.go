@@ -1,18 +1,17 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
-	"strings"
+	"slices"
 	"sync"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/seed-498a1bc4/smartcar"
+	"github.com/seed-498a1bc4/smartcar/keypage"
 )
 
 // shownCar is a car as the dashboard shows it.
@@ -24,9 +23,21 @@ type shownCar struct {
 	Doors    string
 	Age      string
 	Kept     bool // the last answer, because asking is not allowed or brings nothing new
-	Next     string
+	Next     *moment
 	NeedsKey bool
+	Removed  *moment // when the key was first seen gone
 	Problem  string
+}
+
+// moment is a time, as text without a clock, which the browser completes in the time
+// zone of its owner.
+type moment struct {
+	Machine string
+	Text    string
+}
+
+func momentOf(t time.Time, text string) *moment {
+	return &moment{t.UTC().Format(time.RFC3339), text}
 }
 
 func (a *app) home(w http.ResponseWriter, r *http.Request) {
@@ -67,7 +78,18 @@ func (a *app) cars(ctx context.Context, user *smartcar.User) ([]*shownCar, error
 		})
 	}
 	reading.Wait()
+	// What the owner can do something about comes first. The API keeps no order.
+	slices.SortFunc(cars, func(a, b *shownCar) int {
+		return cmp.Or(cmp.Compare(a.rank(), b.rank()), cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID))
+	})
 	return cars, nil
+}
+
+func (c *shownCar) rank() int {
+	if c.NeedsKey {
+		return 0
+	}
+	return 1
 }
 
 // read asks for everything in one request, which is one turn of a car without
@@ -97,8 +119,11 @@ func (a *app) read(ctx context.Context, v *smartcar.Vehicle, c *shownCar) {
 		return
 	}
 	c.NeedsKey = access.NeedsKey
+	if access.Key.Removed {
+		c.Removed = momentOf(access.Key.Since, access.Key.Since.Local().Format("January 2, 2006"))
+	}
 	if at := access.NextRead; at.After(time.Now()) {
-		c.Next = fmt.Sprintf("%s UTC, in %s", at.UTC().Format("15:04"), roughly(time.Until(at)))
+		c.Next = momentOf(at, "in "+roughly(time.Until(at)))
 	}
 }
 
@@ -125,62 +150,12 @@ func (c *shownCar) show(s *smartcar.Snapshot) {
 	}
 }
 
-func chargingText(state string, plugged *bool) string {
-	text := strings.ToLower(strings.ReplaceAll(state, "_", " "))
-	switch {
-	case plugged == nil || !*plugged:
-		return text
-	case text == "":
-		return "plugged in"
-	}
-	return text + ", plugged in"
-}
-
-// sentence begins with a capital letter, which a name need not.
-func sentence(name, rest string) string {
-	first, size := utf8.DecodeRuneInString(name)
-	return string(unicode.ToUpper(first)) + name[size:] + rest
-}
-
 func (c *shownCar) problem(err error) {
 	said := explain("this car", c.ID, err)
 	c.Problem = said.Text
 }
 
-// explain says to the owner what the program knows about a failure. It never
-// shows them the error itself, which is written for developers.
-func explain(name, id string, err error) notice {
-	var key *smartcar.VirtualKeyRequiredError
-	switch at, known := smartcar.NextAllowed(err); {
-	case errors.As(err, &key):
-		return notice{Text: "Commands to " + name + " need the virtual key.", KeyLink: "/key/?" + url.Values{"vehicle": {id}}.Encode()}
-	case errors.Is(err, smartcar.ErrReauthenticate):
-		return notice{Text: "Log in to the account of " + name + " again: connect it once more.", Bad: true}
-	case errors.Is(err, smartcar.ErrReconnectRequired), errors.Is(err, smartcar.ErrNotConnected):
-		return notice{Text: "The connection has ended: connect your cars again.", Bad: true}
-	case errors.Is(err, smartcar.ErrPermission):
-		return notice{Text: "You have not allowed this for " + name + ". Connect it again and allow it.", Bad: true}
-	case errors.Is(err, smartcar.ErrNotSupported):
-		return notice{Text: "That cannot be done with " + name + ".", Bad: true}
-	case errors.Is(err, smartcar.ErrAsleep):
-		return notice{Text: sentence(name, " is asleep. Try again later.")}
-	case known:
-		return notice{Text: fmt.Sprintf("Nothing new from %s before %s UTC.", name, at.UTC().Format("15:04"))}
-	case smartcar.MayHaveSucceeded(err):
-		return notice{Text: "It is not certain whether " + name + " has got the command: look before you send it again.", Bad: true}
-	}
-	return notice{Text: "That did not work with " + name + ". Try again in a minute.", Bad: true}
-}
-
-func describeLocation(name string, where *smartcar.LocationReading) string {
-	if where.Latitude == nil || where.Longitude == nil {
-		return sentence(name, " did not say where it is.")
-	}
-	return sentence(name, fmt.Sprintf(" was at %.5f, %.5f %s.", *where.Latitude, *where.Longitude, age(where.RecordedAt)))
-}
-
-// nameOf is make, model and year, which never change; what Smartcar sends is
-// shown as text.
+// nameOf is make, model and year, as the key page writes them.
 func (a *app) nameOf(ctx context.Context, v *smartcar.Vehicle) string {
 	if name, ok := a.names.Load(v.ID()); ok {
 		return name.(string)
@@ -189,37 +164,10 @@ func (a *app) nameOf(ctx context.Context, v *smartcar.Vehicle) string {
 	if err != nil {
 		return "your car"
 	}
-	name := strings.TrimSpace(car.Make + " " + car.Model)
-	if car.Year > 0 {
-		name = strings.TrimSpace(fmt.Sprintf("%s %d", name, car.Year))
-	}
+	name := keypage.CarName(car)
 	if name == "" {
 		return "your car"
 	}
 	a.names.Store(v.ID(), name)
 	return name
-}
-
-func age(recorded time.Time) string {
-	if recorded.IsZero() {
-		return "at a time that is not known"
-	}
-	if d := time.Since(recorded); d >= time.Minute {
-		return roughly(d) + " ago"
-	}
-	return "less than a minute ago"
-}
-
-func roughly(d time.Duration) string {
-	d = d.Round(time.Minute)
-	switch hours, minutes := int(d.Hours()), int(d.Minutes())%60; {
-	case hours >= 48:
-		return fmt.Sprintf("%d days", hours/24)
-	case hours > 0:
-		return fmt.Sprintf("%d h %d min", hours, minutes)
-	case minutes <= 1:
-		return "a minute"
-	default:
-		return fmt.Sprintf("%d minutes", minutes)
-	}
 }

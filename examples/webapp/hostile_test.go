@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/stretchr/testify/require"
@@ -37,7 +38,7 @@ func TestEveryPageIsProtected(t *testing.T) {
 	home, stop := start(t, io.Discard)
 	defer stop()
 	for path, referrer := range map[string]string{
-		"": "same-origin", "app.css": "same-origin", "nowhere": "same-origin", "cars/x/lock": "same-origin", "key/": "no-referrer",
+		"": "same-origin", "app.css": "same-origin", "app.js": "same-origin", "nowhere": "same-origin", "cars/x/lock": "same-origin", "key/": "no-referrer",
 	} {
 		resp, err := http.Get(home + path)
 		require.NoError(t, err)
@@ -76,6 +77,13 @@ func TestWordsOfTheDashboard(t *testing.T) {
 	require.Equal(t, "not charging, plugged in", chargingText("NOT_CHARGING", new(true)))
 	require.Empty(t, chargingText("", nil))
 	require.Equal(t, "Öse 1 is asleep.", sentence("öse 1", " is asleep."))
+	for d, want := range map[time.Duration]string{
+		8*time.Hour - time.Second: "8 h", 7*time.Hour + 20*time.Minute: "7 h 20 min", 4 * time.Minute: "4 minutes", 20 * time.Second: "a minute", 50 * time.Hour: "2 days",
+	} {
+		require.Equal(t, want, roughly(d))
+	}
+	later := explain("this car", "x", &smartcar.RateLimitError{NextAllowed: time.Now().Add(8 * time.Hour)})
+	require.Equal(t, "Nothing new from this car for 8 h.", later.Text, "no clock, whose time zone nobody knows here")
 	said := explain("this car", "a&b=c", &smartcar.VirtualKeyRequiredError{})
 	require.Equal(t, "/key/?vehicle=a%26b%3Dc", said.KeyLink)
 }

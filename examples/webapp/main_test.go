@@ -152,7 +152,13 @@ func wholeStory(t *testing.T, api string) {
 	page = b.get("/")
 	keyless := section(t, page, smartcartest.ModelY)
 	require.Contains(t, keyless, "80 %")
-	require.Regexp(t, `Next data</dt><dd class="next">\d\d:\d\d UTC, in 8 h 0 min`, keyless)
+	require.Regexp(t, `Next data</dt><dd class="next"><time datetime="[-0-9]+T[:0-9]+Z">in 8 h</time>`, keyless)
+	require.NotContains(t, page, "UTC", "an owner's clock shows another time")
+	require.Contains(t, keyless, "Add the key</a>")
+	require.NotContains(t, keyless, "/lock", "which would be refused")
+	require.Less(t, strings.Index(page, "Model Y"), strings.Index(page, "Model 3"), "what can be acted on comes first")
+	require.NotContains(t, page, "TESLA", "one spelling, here and on the key page")
+	require.NotContains(t, page, "FORD")
 	require.NotContains(t, keyless, "last values")
 	page = b.get("/")
 	require.Contains(t, section(t, page, smartcartest.ModelY), "80 %", "the last answer")
@@ -161,10 +167,11 @@ func wholeStory(t *testing.T, api string) {
 	require.NotContains(t, page, "52.5", "nobody has asked where the car is")
 
 	page, _ = b.post("/cars/"+smartcartest.ModelY+"/location", nil)
-	require.Contains(t, page, "was at 52.51630, 13.37770")
+	require.Contains(t, page, "Tesla Model Y 2023 was at 52.51630, 13.37770")
+	require.Contains(t, page, `href="https://www.openstreetmap.org/?mlat=52.51630&amp;mlon=13.37770#map=17/52.51630/13.37770" target="_blank" rel="noopener noreferrer"`)
 	require.Contains(t, b.get("/cars/"+smartcartest.ModelY+"/lock"), "Lock the doors?")
 	page, _ = b.post("/cars/"+smartcartest.ModelY+"/lock", nil)
-	require.Contains(t, page, "need the virtual key")
+	require.Contains(t, page, `<p class="notice refused" role="status">Not sent: commands to Tesla Model Y 2023 need the virtual key.`)
 	require.Contains(t, page, `href="/key/?vehicle=`+smartcartest.ModelY+`"`)
 
 	b.post(app, url.Values{"vehicle": {smartcartest.ModelY}, "key": {"add"}})
@@ -181,7 +188,7 @@ func wholeStory(t *testing.T, api string) {
 	require.Equal(t, http.StatusNotFound, status)
 
 	stop()
-	for _, secret := range []string{"code=", "state=", "simulated-client-secret", "52.5163", "7SAYGDEE5PA000002", "Bearer", "Ann"} {
+	for _, secret := range []string{"code=", "state=", "simulated-client-secret", "52.5163", "openstreetmap", "7SAYGDEE5PA000002", "Bearer", "Ann"} {
 		require.NotContains(t, logs.String(), secret)
 	}
 	require.Contains(t, logs.String(), `pattern="POST /cars/{id}/{action}"`)

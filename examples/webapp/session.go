@@ -26,6 +26,7 @@ type notice struct {
 	Text    string
 	Bad     bool
 	KeyLink string // where the key is added, if that is what is missing
+	MapLink string // where the car is, on a map
 }
 
 const (

@@ -7,7 +7,7 @@ require (
 	github.com/riverqueue/river v0.51.2
 	github.com/riverqueue/river/riverdriver/riverpgxv5 v0.51.2
 	github.com/riverqueue/river/rivertype v0.51.2
-	github.com/seed-498a1bc4/smartcar v0.0.0
+	github.com/seed-498a1bc4/smartcar v0.1.0
 	github.com/stretchr/testify v1.12.1
 )
 

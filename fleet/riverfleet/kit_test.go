@@ -43,6 +43,13 @@ func startPostgres(t testing.TB) *pgxpool.Pool {
 	return pool
 }
 
+// empty removes all jobs.
+func empty(t testing.TB, pool *pgxpool.Pool) {
+	t.Helper()
+	_, err := pool.Exec(t.Context(), "TRUNCATE river_job, river_leader")
+	require.NoError(t, err)
+}
+
 // world is a simulated Smartcar with cars and a store that replicas share.
 type world struct {
 	sim  *smartcartest.Server
@@ -54,7 +61,16 @@ type world struct {
 
 func newWorld(t testing.TB, pool *pgxpool.Pool, cars ...smartcartest.Car) *world {
 	t.Helper()
-	w := &world{sim: smartcartest.New(smartcartest.WithCars(cars...)), db: store.NewMemory(), pool: pool}
+	return newScaledWorld(t, pool, smartcar.DefaultRules(), cars...)
+}
+
+// newScaledWorld is newWorld with other windows than those of eight hours.
+func newScaledWorld(t testing.TB, pool *pgxpool.Pool, rules smartcar.Rules, cars ...smartcartest.Car) *world {
+	t.Helper()
+	w := &world{
+		sim: smartcartest.New(smartcartest.WithCars(cars...), smartcartest.WithKeylessWindow(rules.KeylessWindow)),
+		db:  store.NewMemory(), pool: pool, opts: []smartcar.Option{smartcar.WithRules(rules)},
+	}
 	client := w.client(t)
 	rec := httptest.NewRecorder()
 	require.NoError(t, client.Connect().Start(rec, httptest.NewRequest(http.MethodGet, "/connect", nil), smartcar.ConnectOptions{}))

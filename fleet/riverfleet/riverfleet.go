@@ -280,8 +280,7 @@ func (j *Jobs[TTx]) woken(ctx context.Context, args Args) (store.Revision, error
 }
 
 // Remove ends the job of a car. A visit under way is cut off. If the store still knows the
-// car, the next reconciliation brings it back: smartcar.User.Forget ends that, and needs
-// no Remove, since the job ends by itself with its next visit, a day later at most.
+// car, the next reconciliation brings it back: [Jobs.Forget] ends that.
 func (j *Jobs[TTx]) Remove(ctx context.Context, rc *river.Client[TTx], car *smartcar.Vehicle) error {
 	if err := j.ready(); err != nil {
 		return err

@@ -198,8 +198,7 @@ func TestJobsOfAFleet(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := pool.Exec(t.Context(), "TRUNCATE river_job, river_leader")
-			require.NoError(t, err)
+			empty(t, pool)
 			var cars []smartcartest.Car
 			for i := range 20 {
 				cars = append(cars, other(fmt.Sprintf("car-%d", i)))

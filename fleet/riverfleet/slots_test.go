@@ -1,6 +1,7 @@
 package riverfleet
 
 import (
+	"math"
 	"testing"
 	"time"
 
@@ -24,4 +25,15 @@ func TestNoSecondWave(t *testing.T) {
 	}
 	later := held.Add(100 * time.Hour)
 	require.Less(t, s.take(later, 2).Sub(later), time.Minute, "the next limit begins anew")
+}
+
+// Whatever time a visit names, the job neither runs all the time nor sleeps for ever.
+func TestSnoozes(t *testing.T) {
+	for _, next := range []time.Time{{}, time.Unix(0, 0), time.Now().Add(-time.Hour), time.Now()} {
+		require.Equal(t, leastSnooze, snoozeUntil(next))
+	}
+	for _, next := range []time.Time{time.Now().AddDate(900, 0, 0), time.Unix(math.MaxInt32<<20, 0)} {
+		require.Equal(t, mostSnooze, snoozeUntil(next))
+	}
+	require.InDelta(t, float64(time.Hour), float64(snoozeUntil(time.Now().Add(time.Hour))), float64(time.Minute))
 }

@@ -67,7 +67,12 @@ func (w *visitWorker[TTx]) Work(ctx context.Context, job *river.Job[Args]) (err 
 	if !visit.HeldUntil.IsZero() {
 		next = j.held.take(visit.HeldUntil, j.perMinute())
 	}
-	return river.JobSnooze(min(max(time.Until(next), leastSnooze), mostSnooze))
+	return river.JobSnooze(snoozeUntil(next))
+}
+
+// snoozeUntil is how long a job sleeps, whatever the time is that it waits for.
+func snoozeUntil(next time.Time) time.Duration {
+	return min(max(time.Until(next), leastSnooze), mostSnooze)
 }
 
 // perMinute is how many requests the application may send in a minute.

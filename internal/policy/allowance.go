@@ -2,87 +2,55 @@ package policy
 
 import "time"
 
-// An Account counts the calls of one car in one calendar month, UTC. Whoever takes calls
-// from it takes a block of them, and counts those by itself.
-type Account struct {
-	Month time.Time `json:"month,omitzero"` // when it began
-	Spent int       `json:"spent,omitempty"`
-	// Reset is the operator's last word that all accounts begin anew, as of when the
-	// account was counted.
-	Reset uint64 `json:"reset,omitempty"`
+// Spent is what is known of a car of which Smartcar has said that no call of its
+// month is left. The zero value is a car of which it has not. When a month begins and
+// a plan changes is not published: one read a day finds out.
+type Spent struct {
+	next time.Time // when a read may find out again
+	all  bool      // what Smartcar answers by itself is refused, too, and not data alone
 }
 
-// At is the account in the month of that time; reset is the operator's last word.
-func (a Account) At(now time.Time, reset uint64) Account {
-	if !a.IsOf(now, reset) {
-		return Account{Month: monthOf(now), Reset: reset}
+const (
+	spentProbe  = 24 * time.Hour
+	probeFlight = time.Minute // how long others wait for a read that finds out
+)
+
+// Refuse: Smartcar has refused a call for the month, of data or of metadata. Spread
+// is up to a day, so that cars are not all asked in the first minute of a month.
+func (s Spent) Refuse(now time.Time, metadata bool, spread time.Duration) Spent {
+	y, m, _ := now.UTC().Date()
+	month := time.Date(y, m+1, 1, 0, 0, 0, 0, time.UTC).Add(spread)
+	return Spent{next: earlier(now.Add(spentProbe), month), all: s.all || metadata}
+}
+
+// Next is when a read of data, or of metadata, is useful again; zero means now.
+func (s Spent) Next(now time.Time, metadata bool) time.Time {
+	if !s.Covers(metadata) || !s.next.After(now) {
+		return time.Time{}
 	}
-	return a
+	return s.next
 }
 
-// IsOf reports whether the account is of the month of that time, as At has it.
-func (a Account) IsOf(now time.Time, reset uint64) bool {
-	return a.Month.Equal(monthOf(now)) && a.Reset == reset
+// Covers reports whether reads of data, or of metadata, have been refused.
+func (s Spent) Covers(metadata bool) bool { return s.Known() && (!metadata || s.all) }
+
+// Probe lets one read find out; the others wait for it.
+func (s Spent) Probe(now time.Time) Spent {
+	s.next = now.Add(probeFlight)
+	return s
 }
 
-// blockReads is how many reads a block is for. The last reads of a month are taken
-// in smaller ones, so that replicas leave few to each other.
-const blockReads = 10
-
-// Take takes a block for calls of that cost, within a limit: as many as it says, and the
-// account afterwards. It takes none if the limit leaves none.
-func (a Account) Take(cost, limit int) (Account, int) {
-	left := limit - a.Spent
-	if left < cost {
-		return a, 0
+// Allow: a call was answered. Metadata may not count at all: what it means for data, a
+// read of data finds out now.
+func (s Spent) Allow(now time.Time, metadata bool) Spent {
+	switch {
+	case !metadata || !s.Known():
+		return Spent{}
+	case s.all:
+		return Spent{next: now}
 	}
-	block := min(max(blockReads*cost, cost), max(left/4, cost))
-	a.Spent += block
-	return a, block
+	return s
 }
 
-// A Bucket holds the calls of the whole application: it is filled steadily, up to a size.
-type Bucket struct {
-	Calls float64   `json:"calls"`
-	AsOf  time.Time `json:"as_of,omitzero"` // when it held as many
-}
-
-// At is the bucket at that time. A bucket that nobody has used is full, and a clock that
-// was set back adds nothing.
-func (b Bucket) At(now time.Time, size int, perMinute float64) Bucket {
-	switch passed := now.Sub(b.AsOf); {
-	case b.AsOf.IsZero():
-		b.Calls = float64(size)
-	case passed > 0:
-		b.Calls = min(b.Calls+passed.Minutes()*perMinute, float64(size))
-	}
-	b.AsOf = now
-	return b
-}
-
-// Take takes up to so many whole calls.
-func (b Bucket) Take(most int) (Bucket, int) {
-	n := min(most, max(int(b.Calls), 0))
-	b.Calls -= float64(n)
-	return b, n
-}
-
-// Next is how long it takes until the bucket holds a call.
-func (b Bucket) Next(perMinute float64) time.Duration {
-	if b.Calls >= 1 {
-		return 0
-	}
-	return time.Duration((1 - b.Calls) / perMinute * float64(time.Minute))
-}
-
-// NextMonth is when a car's reads begin again that have to wait for the next month. They
-// are spread over its first day.
-func NextMonth(car uint64, now time.Time) time.Time {
-	month := MonthAfter(now)
-	return month.Add(Pace{Car: car}.jitter(month, monthSpread))
-}
-
-func monthOf(at time.Time) time.Time {
-	y, m, _ := at.UTC().Date()
-	return time.Date(y, m, 1, 0, 0, 0, 0, time.UTC)
-}
+// Known reports that a call was refused for the month, and none was answered since.
+func (s Spent) Known() bool { return !s.next.IsZero() }

@@ -45,7 +45,7 @@ func (c classKnown) infer(is Class, byVIN bool, now time.Time) classKnown {
 	return classKnown{is: is, byVIN: byVIN}
 }
 
-// notTold takes that one of the two sources has answered without telling the class. If
+// notTold books that one of the two sources has answered without telling the class. If
 // both have, the class cannot be told.
 func (c classKnown) notTold(byData bool, now time.Time) classKnown {
 	if c.is > ClassUnknown {
@@ -62,7 +62,7 @@ func (c classKnown) notTold(byData bool, now time.Time) classKnown {
 	return c
 }
 
-// failed takes that the sources of the class could not be read for the moment. If that
+// failed books that the sources of the class could not be read for the moment. If that
 // has lasted for a day, the class cannot be told.
 func (c classKnown) failed(now time.Time) classKnown {
 	if c.is > ClassUnknown {

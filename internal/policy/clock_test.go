@@ -58,7 +58,7 @@ func TestEvidenceFromTheFuture(t *testing.T) {
 	late, _ := Step(s, LearnKey(KeyMissing, FromWebhook, policyNow.Add(-time.Hour)), policyNow, testRules)
 	require.Equal(t, s, late, "older than a lease")
 	missing := LearnKey(KeyMissing, FromEndpoint, policyNow.Add(-time.Second))
-	require.True(t, s.OutdatedBy(policyNow, testRules, missing))
+	require.True(t, s.WorthStoring(policyNow, testRules, missing))
 	s, _ = Step(s, missing, policyNow, testRules)
 	require.Equal(t, KeyMissing, s.Key())
 

@@ -37,7 +37,10 @@ const (
 	flagSilent        = 1 << 7
 
 	moreDataSilent = 1 << 0
-	moreKnown      = moreDataSilent
+	moreHadKey     = 1 << 1
+	moreGave       = 7 << moreGaveAt // what the last turn gave
+	moreGaveAt     = 2
+	moreKnown      = moreDataSilent | moreHadKey | moreGave
 )
 
 var errRecord = errors.New("the stored policy record was written by another version")
@@ -94,7 +97,7 @@ func Encode(s State, writeID uint64) []byte {
 	}
 	b := append(make([]byte, 0, size),
 		max(recordVersion, s.carried.version), byte(s.class.is), byte(s.key.is), byte(s.key.source), s.key.looks,
-		byte(s.data.wake), byte(s.turn.phase), s.flags(), s.carried.more|flagIf(s.class.dataSilent, moreDataSilent),
+		byte(s.data.wake), byte(s.turn.phase), s.flags(), s.carried.more|s.moreFlags(),
 		s.data.asleep|s.data.quiet.times<<4, s.data.streaming.looks|s.data.streaming.refreshes<<4)
 	b = binary.BigEndian.AppendUint64(b, writeID)
 	binary.BigEndian.PutUint32(present[:], bits)
@@ -123,6 +126,10 @@ func (s *State) flags() uint8 {
 	return flagIf(s.data.streaming.on, flagStreams) | flagIf(s.class.proven, flagProven) | flagIf(s.class.byVIN, flagByVIN) |
 		flagIf(s.data.nothing, flagNothing) | flagIf(s.limit.bare, flagBareLimit) |
 		flagIf(s.key.unreadable, flagUnreadableKey) | flagIf(s.key.doubted, flagDoubtedKey) | flagIf(s.class.silent, flagSilent)
+}
+
+func (s *State) moreFlags() uint8 {
+	return flagIf(s.class.dataSilent, moreDataSilent) | flagIf(s.key.had, moreHadKey) | byte(s.gave)<<moreGaveAt
 }
 
 // Decode reads what Encode has written, in this version, the one before, or a later
@@ -172,7 +179,10 @@ func (s *State) readFields(b []byte) {
 func (s *State) read(b []byte) (rest []byte, ok bool) {
 	s.readFields(b)
 	s.class.silent, s.class.dataSilent = b[7]&flagSilent != 0, b[8]&moreDataSilent != 0
-	s.key.unreadable, s.key.doubted = b[7]&flagUnreadableKey != 0, b[7]&flagDoubtedKey != 0
+	if gave := Outcome(b[8] & moreGave >> moreGaveAt); gave <= OutcomeOK {
+		s.gave = gave
+	}
+	s.key.unreadable, s.key.doubted, s.key.had = b[7]&flagUnreadableKey != 0, b[7]&flagDoubtedKey != 0, b[8]&moreHadKey != 0
 	s.limit.bare = b[7]&flagBareLimit != 0
 	s.data.asleep, s.data.quiet.times = b[9]&0xf, b[9]>>4
 	s.data.streaming.looks, s.data.streaming.refreshes = b[10]&0xf, b[10]>>4

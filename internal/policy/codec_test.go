@@ -75,7 +75,7 @@ func everything() State {
 	at := func() time.Time { n++; return fuzzTime.Add(time.Duration(n) * time.Second) }
 	s := State{
 		class: classKnown{is: ClassUnknown, proven: true, byVIN: true, silent: true, dataSilent: true},
-		key:   keyKnown{is: KeyMissing, source: FromError, looks: 5, unreadable: true, doubted: true},
+		key:   keyKnown{is: KeyMissing, source: FromError, looks: 5, unreadable: true, doubted: true, had: true},
 		turn:  turn{phase: phaseSent, nonce: 7},
 		limit: limit{bare: true},
 		data: dataKnown{
@@ -97,6 +97,13 @@ func clocksApart() State {
 	return s
 }
 
+// withoutHad is s as a program wrote it that did not tell a key that was removed from
+// one that was never there.
+func withoutHad(s State) State {
+	s.key.had = false
+	return s
+}
+
 // Their bytes stay as they are, from version 2 on.
 func TestRecordsStayReadable(t *testing.T) {
 	t.Parallel()
@@ -107,11 +114,14 @@ func TestRecordsStayReadable(t *testing.T) {
 		"nothing known": {"0200000000000000000000000000000000002a000000", State{}},
 		"everything known": {
 			"02010203050202ff013221000000000000002a1fffff000000000000000701a207b001a801a207b0059001a207b0097801a207b00d6001a207b0114801a207b0153001a207b0191801a207b01d0001a207b020e801a207b024d001a207b028b801a207b02ca001a207b0308801a207b0347001a207b0385801a207b03c4001a207b0402801a207b0441001a207b047f801a207b04be0",
-			everything(),
+			withoutHad(everything()),
 		},
 		"clocks apart": {
 			"02010203050202ff013221000000000000002a3fffff000000000000000701a207b001a801a207b0059001a207b0097801a207b00d6001a207b0114801a207b0153001a207b0191801a207b01d0001a207b020e801a207b024d001a207b028b801a207b02ca001a207b0308801a207b0347001a207b0385801a207b03c4001a207b0402801a207b0441001a207b047f801a207b04be0ffffffc9118700000000000700000036ee87",
-			clocksApart(),
+			withoutHad(clocksApart()),
+		},
+		"the key was there before": {
+			"0200020000000000020000000000000000002a000000", State{key: keyKnown{is: KeyMissing, had: true}},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -41,12 +41,15 @@ type keyKnown struct {
 	unreadable bool
 	// doubted: the server has limited the car since the key was seen.
 	doubted bool
+	// had: the key was seen on the car, and is not there as far as is known now.
+	had bool
 }
 
 // learn takes evidence that is not older than what is known.
 func (k keyKnown) learn(is Key, source KeySource, at, now time.Time) keyKnown {
 	if is != k.is {
 		k.since, k.looks = at, 0
+		k.had = is != KeyInstalled && (k.had || k.is == KeyInstalled)
 	}
 	k.is, k.source, k.at, k.lookedAt, k.doubted = is, source, at, time.Time{}, false
 	if source == FromEndpoint || source == FromSignal {
@@ -117,8 +120,8 @@ func (k keyKnown) overrule(now time.Time) keyKnown {
 	return k
 }
 
-// forget lets the status be learned anew.
-func (k keyKnown) forget() keyKnown { return keyKnown{at: k.at} }
+// forget lets the status be learned anew. That the key was there stays true.
+func (k keyKnown) forget() keyKnown { return keyKnown{at: k.at, had: k.had} }
 
 // wanted reports whether it is time to look at the status.
 func (k keyKnown) wanted(d dataKnown, now time.Time) bool {

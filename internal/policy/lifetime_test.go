@@ -105,6 +105,31 @@ func TestLooksThatFail(t *testing.T) {
 	require.Equal(t, 5*time.Minute, l.NextKeyLook().Sub(l.now), "they count as none where it was not known")
 }
 
+// A key that was removed is told from one that was never there, until it is back.
+func TestKeyThatWasRemoved(t *testing.T) {
+	l := newLife(ClassStreaming, KeyNotAsked)
+	show := func(is Key, source KeySource) { l.pass(time.Hour); l.step(LearnKey(is, source, l.now)) }
+	show(KeyMissing, FromEndpoint)
+	require.False(t, l.KeyRemoved(), "nobody has seen it")
+	show(KeyInstalled, FromCommand)
+	require.False(t, l.KeyRemoved())
+	show(KeyMissing, FromError)
+	require.True(t, l.KeyRemoved())
+	gone := l.now
+	show(KeyMissing, FromEndpoint)
+	require.True(t, l.KeyRemoved())
+	require.Equal(t, gone, l.KeySince(), "seen again, not removed again")
+	stored, err := Decode(Encode(l.State, 1))
+	require.NoError(t, err)
+	require.True(t, stored.KeyRemoved())
+	show(KeyInstalled, FromWebhook)
+	require.False(t, l.KeyRemoved())
+	show(KeyUnavailable, FromEndpoint)
+	require.False(t, l.KeyRemoved(), "nobody can tell")
+	show(KeyMissing, FromError)
+	require.True(t, l.KeyRemoved(), "it was there before it could not be read")
+}
+
 func TestCommandAndStatus(t *testing.T) {
 	status := func(l *life) Key { l.step(LearnKey(KeyMissing, FromEndpoint, l.now)); return l.Key() }
 	start := func() *life {

@@ -379,7 +379,7 @@ func (w *world) settle(i int, result policy.Result, evidence ...dated) {
 	}
 	events := append(evidence, undated(policy.Settle(nonce, minutes(lease), result)))
 	plain := result.Outcome == policy.OutcomeOK || result.Outcome == policy.OutcomeReleased
-	if !r.turn && plain && !slices.ContainsFunc(events, func(e dated) bool { return w.record.OutdatedBy(w.storeTime(i), checkRules, e()) }) {
+	if !r.turn && plain && !slices.ContainsFunc(events, func(e dated) bool { return w.record.WorthStoring(w.storeTime(i), checkRules, e()) }) {
 		if w.contact(i); !w.record.Keyless() {
 			r.stage = idle
 			return

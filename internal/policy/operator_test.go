@@ -46,3 +46,18 @@ func TestResetKeepsTheWindow(t *testing.T) {
 	require.Zero(t, other.NextData(at, rules).Next)
 	require.Zero(t, s.data)
 }
+
+// A car whose class is not known has a window although its key's signal has shown a key.
+// Forgetting where the key was seen must not end the window.
+func TestOpenWindowStaysWithoutItsSource(t *testing.T) {
+	for _, class := range []Class{ClassUnresolved, ClassUnknown, ClassStreaming, ClassLegacy, ClassOther} {
+		for _, key := range []Key{KeyNotAsked, KeyMissing, KeyInstalled, KeyUnavailable} {
+			for _, source := range []KeySource{FromNowhere, FromEndpoint, FromSignal, FromCommand} {
+				s := State{class: classKnown{is: class}, key: keyKnown{is: key, source: source}}
+				if s.Keyless() {
+					require.True(t, s.OpenWindow().Keyless(), "%v %v %v", class, key, source)
+				}
+			}
+		}
+	}
+}

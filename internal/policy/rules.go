@@ -76,7 +76,7 @@ const (
 	keyFreshWithData = 15 * time.Minute
 
 	// readGrain is how exactly it is stored when a car was read that needs no turn for
-	// it; see State.readLately.
+	// it; see State.mustBookRead.
 	readGrain = 5 * time.Minute
 
 	// commandOutranks is how long a command that worked counts for more than a

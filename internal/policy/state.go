@@ -13,10 +13,11 @@ type State struct {
 	said  said
 	data  dataKnown
 
+	gave     Outcome   // what came back for the last turn; no rule goes by it
 	pausedTo time.Time // by the operator: no data before
 
-	doubt   doubt // not stored: see Doubted
-	carried carried
+	doubt   doubt   // how much other clocks disagree; set by Doubted, and not stored
+	carried carried // fields of a later version, which are written back as they came
 }
 
 // Closed is a car that was asked at that time and of which nothing else is
@@ -32,11 +33,14 @@ func (s State) Key() Key { return s.key.is }
 // KeySource is what Key was learned from.
 func (s State) KeySource() KeySource { return s.key.source }
 
-// KeyAt is how old what Key says may be: see LearnKey.
+// KeyAt is the time of the evidence for Key: see LearnKey.
 func (s State) KeyAt() time.Time { return s.key.at }
 
 // KeySince is when the key was first seen there, or gone, as it is now.
 func (s State) KeySince() time.Time { return s.key.since }
+
+// KeyRemoved reports that the key is missing, and was seen on the car before.
+func (s State) KeyRemoved() bool { return s.key.is == KeyMissing && s.key.had }
 
 // NeedsProof reports whether a command that worked tells something new of the key.
 func (s State) NeedsProof(now time.Time) bool {
@@ -60,6 +64,18 @@ func (s State) Quiet() bool { return s.data.quiet.times > 0 || s.data.asleep > 0
 
 // SaidKeyless reports that Smartcar's limits have shown the rule of keyless cars.
 func (s State) SaidKeyless() bool { return s.said.holds() }
+
+// LastTurn is the latest instant at which the server may have counted a data request,
+// and what the last turn of the car gave: OutcomeNone if it has taken none since this was
+// noted.
+func (s State) LastTurn() (at time.Time, gave Outcome) { return s.turn.countedAt(), s.gave }
+
+// ClassByVIN and ClassProven say what the class was learned from, if not from make, model
+// and year: from the VIN, or from what the server answered.
+func (s State) ClassByVIN() bool { return s.class.byVIN }
+
+// ClassProven: see ClassByVIN.
+func (s State) ClassProven() bool { return s.class.proven }
 
 // Wake says whether the car is awake.
 func (s State) Wake() Wake { return s.data.wake }
@@ -191,8 +207,9 @@ func (s State) NextUseful(now time.Time, rules Rules) Decision {
 	return d
 }
 
-// OutdatedBy reports whether an event contradicts the state.
-func (s State) OutdatedBy(now time.Time, rules Rules, events ...Event) bool {
+// WorthStoring reports whether the events change what the policy goes by, so that they
+// are worth a write.
+func (s State) WorthStoring(now time.Time, rules Rules, events ...Event) bool {
 	for _, e := range events {
 		switch e.kind {
 		case settle:
@@ -217,7 +234,7 @@ func (s State) OutdatedBy(now time.Time, rules Rules, events ...Event) bool {
 }
 
 func (s State) outdatedByAnswer(r Result, now time.Time, rules Rules) bool {
-	if s.data.outdatedBy(r.Data) || s.readLately(r.Outcome, now) {
+	if s.data.outdatedBy(r.Data) || s.mustBookRead(r.Outcome, now) {
 		return true
 	}
 	if r.Outcome != OutcomeOK {
@@ -228,11 +245,17 @@ func (s State) outdatedByAnswer(r Result, now time.Time, rules Rules) bool {
 }
 
 // OpenWindow is what must stay of a car that is forgotten: its turn, and why it has to
-// wait. When the key was learned, and from which source, is dropped.
+// wait. When the key was learned, and from which source, is dropped. So a key that does
+// not count as installed because only its signal has shown it is one that was not asked
+// for: else the window would be open without its source.
 func (s State) OpenWindow() State {
+	key := s.key.is
+	if s.Keyless() && key == KeyInstalled {
+		key = KeyNotAsked
+	}
 	return State{
 		class: classKnown{is: s.class.is, proven: s.class.proven},
-		key:   keyKnown{is: s.key.is},
+		key:   keyKnown{is: key},
 		turn:  s.turn, limit: s.limit, said: s.said,
 	}
 }

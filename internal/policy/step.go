@@ -72,8 +72,8 @@ func (s State) step(e Event, now time.Time, rules Rules) (State, Decision) {
 	return s, Decision{}
 }
 
-// bridgeFuture deals with times that lie in the future, as a clock writes them that
-// is set back later: no car may be refused for longer than the rule and one lease.
+// bridgeFuture deals with times that lie in the future: a clock that has since been set
+// back has written them. No car may be refused for longer than the rule and one lease.
 // A time written a moment ago may lie ahead by the grain of the record. The times of
 // the turn and of the limit stay: see clock.go. The others set a pace only, and are
 // replaced. When the key was learned stays, too: see keyKnown.newerThan.
@@ -101,11 +101,11 @@ func (s State) decideData(a attempt, now time.Time, rules Rules) (State, Decisio
 	return s, Decision{Verdict: VerdictTake}
 }
 
-// readLately reports whether a read that took no turn is worth booking: if the car
-// turns out to be keyless, since before the read, then the server may have counted it,
-// and the window of that read has to be known. It is booked with the grain of
-// readGrain, so that a car which is read every second costs hardly any writes.
-func (s State) readLately(o Outcome, now time.Time) bool {
+// mustBookRead reports whether a read that took no turn must be stored. If the car
+// proves later to have been keyless at the time, the server may have counted the read,
+// and its window has to be known. At most one read in readGrain is stored, so that a car
+// which is read every second costs hardly any writes.
+func (s State) mustBookRead(o Outcome, now time.Time) bool {
 	mayCount := o == OutcomeOK || o == OutcomeAnswered || o == OutcomeUnclear
 	mayTurnOut := s.class.is == ClassStreaming && s.key.is == KeyInstalled || s.untold()
 	return mayCount && mayTurnOut && now.Add(s.turn.behind).Sub(s.turn.usedAt).Abs() >= readGrain
@@ -149,9 +149,9 @@ func (s State) charge(a attempt, r Result, now time.Time, rules Rules) State {
 	if owner {
 		end = s.turn.leaseEnd
 		s = s.endTrial(r, now, rules)
-		s.turn = s.turn.idle()
+		s.turn, s.gave = s.turn.idle(), r.Outcome
 	}
-	counts := owner || s.Keyless() || s.readLately(r.Outcome, now)
+	counts := owner || s.Keyless() || s.mustBookRead(r.Outcome, now)
 	switch r.Outcome {
 	case OutcomeOK, OutcomeAnswered:
 		if counts {
@@ -268,7 +268,7 @@ func (s State) applyKey(e Event, now time.Time, rules Rules) State {
 	return s
 }
 
-// applyAccess takes that the owner connected again, and may have added the key on the
+// applyAccess books that the owner connected again, and may have added the key on the
 // way. What the server's limits have shown counts until the open window ends.
 func (s State) applyAccess(rules Rules) State {
 	if s.class.is <= ClassUnknown {

@@ -21,8 +21,8 @@ type flight struct {
 	err  error // what the leader met; read after done is closed
 }
 
-// errAbandoned: the leader panicked or exited before it was done.
-var errAbandoned = errors.New("the caller that did this for all has died")
+// errLeaderDied: the leader panicked or exited before it was done.
+var errLeaderDied = errors.New("the caller that did this for all has died")
 
 // Do runs fn. If another caller is running it for the same key, Do waits for that
 // caller and returns the same error. If that caller dies, or leaves on its own
@@ -41,14 +41,14 @@ func (f *Flights) Do(ctx context.Context, key string, fn func() error) error {
 		if err := wait(ctx, current.done); err != nil {
 			return err
 		}
-		if current.err != errAbandoned { //nolint:errorlint // set here, never wrapped
+		if current.err != errLeaderDied { //nolint:errorlint // set here, never wrapped
 			return current.err
 		}
 	}
 }
 
 func (f *Flights) lead(ctx context.Context, key string, fn func() error) error {
-	shared := errAbandoned
+	shared := errLeaderDied
 	defer func() { f.finish(key, shared) }()
 	err := fn()
 	if ctx.Err() == nil || !contexts.IsEnd(err) { // if the leader left early, a waiter takes over

@@ -18,8 +18,8 @@ import (
 // ErrStore is smartcar.ErrStore.
 var ErrStore = errors.New("smartcar: store failed")
 
-// A Clock is the time of this process. Its wall clock may be stepped; where only
-// lengths of time count, a clock that is not is given.
+// A Clock is the time of this process. Its wall clock may be stepped; where only lengths
+// of time count, callers pass a clock that is never stepped.
 type Clock interface {
 	Now() time.Time
 	// Sleep returns nil after d, or the cause of ctx's end.

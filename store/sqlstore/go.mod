@@ -4,7 +4,7 @@ go 1.26.0
 
 require (
 	github.com/jackc/pgx/v5 v5.12.0
-	github.com/seed-498a1bc4/smartcar v0.0.0
+	github.com/seed-498a1bc4/smartcar v0.1.0
 	modernc.org/sqlite v1.62.0
 )
 

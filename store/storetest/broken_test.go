@@ -315,13 +315,15 @@ func (f *fake) List(ctx context.Context, prefix, cursor string) (keys []string, 
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	place, _ := strconv.Atoi(cursor)
-	for _, key := range slices.Sorted(maps.Keys(f.records)) {
-		if strings.HasPrefix(key, prefix) && (f.listsByPlace || key > cursor) || f.listsAnyPrefix {
+	candidates := slices.Collect(maps.Keys(f.records))
+	if f.listsDeleted {
+		candidates = append(candidates, f.deleted...)
+	}
+	slices.Sort(candidates)
+	for _, key := range candidates {
+		if (f.listsAnyPrefix || strings.HasPrefix(key, prefix)) && (f.listsByPlace || key > cursor) {
 			keys = append(keys, key)
 		}
-	}
-	if f.listsDeleted {
-		keys = append(keys, f.deleted...)
 	}
 	if f.listsByPlace {
 		keys = keys[min(place, len(keys)):]

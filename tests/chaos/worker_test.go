@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"os"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -59,7 +60,8 @@ type job struct {
 	Origin string
 	Store  string // redis://host:port or postgres://...
 	Mode   mode
-	Behind time.Duration // the worker's clock
+	Off    time.Duration // of the worker's clock, when it begins
+	Steps  bool          // and it is stepped from then on
 	Cars   []target
 	// Begin is when the first car is read for the first time. The others follow
 	// within a window: in step, they would all be under way at the same kill.
@@ -98,12 +100,15 @@ func work() error {
 	if j.Mode == torn {
 		kept = tornStore{kept}
 	}
-	clock := clockBehind(j.Behind)
+	clock := newSteppedClock(j.Off)
 	client, err := newClient(j.Origin, kept, smartcar.WithClock(clock), smartcar.WithUserAgent(j.Name))
 	if err != nil {
 		return err
 	}
 	var cars sync.WaitGroup
+	if j.Steps {
+		cars.Go(func() { clock.run(ctx) })
+	}
 	if j.Mode != limiter {
 		cars.Go(func() { renew(ctx, client, j.Cars) })
 	}
@@ -185,7 +190,7 @@ func openSQL(ctx context.Context, db *sql.DB) (store.Store, error) {
 		if err == nil {
 			return kept, nil
 		}
-		if clockBehind(0).Sleep(ctx, 50*time.Millisecond) != nil {
+		if sleep(ctx, 50*time.Millisecond) != nil {
 			return nil, errors.Join(err, db.Close())
 		}
 	}
@@ -210,12 +215,39 @@ func (s tornStore) CompareAndSwap(ctx context.Context, key string, old store.Rev
 	}
 }
 
-// clockBehind is a clock that is off.
-type clockBehind time.Duration
+// steppedClock is the wall clock of a machine: it is off, and is set again and again.
+type steppedClock struct {
+	usual time.Duration
+	off   atomic.Int64
+}
 
-func (c clockBehind) Now() time.Time { return time.Now().Add(-time.Duration(c)) }
+func newSteppedClock(off time.Duration) *steppedClock {
+	c := &steppedClock{usual: off}
+	c.off.Store(int64(off))
+	return c
+}
 
-func (clockBehind) Sleep(ctx context.Context, d time.Duration) error {
+// run sets the clock forward and back until the context ends, by less than a window and
+// by so much that all tokens seem to have run out, and sets it right in between.
+func (c *steppedClock) run(ctx context.Context) {
+	by := []time.Duration{window / 3, 2 * window, 90 * time.Second, 3 * time.Hour, 61 * 24 * time.Hour}
+	for sleep(ctx, 200*time.Millisecond+rand.N(2*time.Second)) == nil {
+		off := c.usual
+		switch rand.IntN(4) {
+		case 0, 1:
+			off += by[rand.IntN(len(by))]
+		case 2:
+			off -= by[rand.IntN(len(by))]
+		}
+		c.off.Store(int64(off))
+	}
+}
+
+func (c *steppedClock) Now() time.Time { return time.Now().Add(time.Duration(c.off.Load())) }
+
+func (c *steppedClock) Sleep(ctx context.Context, d time.Duration) error { return sleep(ctx, d) }
+
+func sleep(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {

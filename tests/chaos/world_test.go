@@ -97,7 +97,7 @@ func newWorld(t *testing.T, db database, mode mode) *world {
 	for i := range workers {
 		w.workers = append(w.workers, &worker{world: w, job: job{
 			Name: fmt.Sprint("chaos/w", i), Origin: w.origin, Store: db.address(), Mode: mode, Cars: w.cars,
-			Behind: []time.Duration{0, 90 * time.Second, -90 * time.Second, 0}[i],
+			Off: []time.Duration{0, -90 * time.Second, 90 * time.Second, 0}[i], Steps: i > 0,
 		}})
 	}
 	return w
@@ -205,7 +205,7 @@ func (w *world) storm(d time.Duration, restarts int) span {
 	var all errgroup.Group
 	all.Go(func() error { return w.killWorkers(ctx) })
 	all.Go(func() error {
-		for clockBehind(0).Sleep(ctx, 7*time.Second) == nil {
+		for sleep(ctx, 7*time.Second) == nil {
 			w.sim.ExpireAccessTokens()
 		}
 		return nil
@@ -213,7 +213,7 @@ func (w *world) storm(d time.Duration, restarts int) span {
 	for i := range restarts {
 		// Evenly, and not at the very end.
 		next := whole.from.Add(d * time.Duration(i+1) / time.Duration(restarts+1))
-		if clockBehind(0).Sleep(ctx, time.Until(next)) == nil {
+		if sleep(ctx, time.Until(next)) == nil {
 			w.restart()
 		}
 	}
@@ -228,7 +228,7 @@ func (w *world) storm(d time.Duration, restarts int) span {
 
 func (w *world) killWorkers(ctx context.Context) error {
 	client := w.client()
-	for clockBehind(0).Sleep(ctx, 300*time.Millisecond+rand.N(time.Second)) == nil {
+	for sleep(ctx, 300*time.Millisecond+rand.N(time.Second)) == nil {
 		victim := w.workers[rand.IntN(len(w.workers))]
 		w.note(victim.kill())
 		w.kills++
@@ -272,7 +272,7 @@ func (w *world) restart() {
 	w.history.outages = append(w.history.outages, span{down, down.Add(time.Hour)})
 	w.history.mu.Unlock()
 	w.db.kill()
-	_ = clockBehind(0).Sleep(w.t.Context(), rand.N(500*time.Millisecond))
+	_ = sleep(w.t.Context(), rand.N(500*time.Millisecond))
 	w.db.Start(w.t)
 	w.history.mu.Lock()
 	w.history.outages[i].to = time.Now()

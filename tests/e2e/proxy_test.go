@@ -67,7 +67,7 @@ func TestBehindAProxyThatRefusesTheStream(t *testing.T) {
 
 			b := open(t, phone)
 			b.visit(proxy.URL + "/folder/key/?vehicle=" + smartcartest.ModelY)
-			b.wait(".car a.button")
+			b.wait(".ask a.button")
 			b.accessible(t, "key-page")
 			b.show("1-key-page")
 			call(b, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: 320, Height: 700, DeviceScaleFactor: 1, Mobile: true})

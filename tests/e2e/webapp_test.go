@@ -10,7 +10,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
 	"github.com/stretchr/testify/require"
 )
@@ -41,6 +43,12 @@ var program = sync.OnceValues(func() (string, error) {
 
 func startSite(t *testing.T, cars ...smartcartest.Car) *site {
 	t.Helper()
+	return startSiteOn(t, smartcar.V2, cars...)
+}
+
+// startSiteOn starts it on an API. On v3 the simulator sends webhooks, as Smartcar does.
+func startSiteOn(t *testing.T, api smartcar.API, cars ...smartcartest.Car) *site {
+	t.Helper()
 	if _, err := exec.LookPath("chromium"); err != nil {
 		missing(t, "chromium")
 	}
@@ -55,7 +63,7 @@ func startSite(t *testing.T, cars ...smartcartest.Car) *site {
 	t.Cleanup(stop)
 	s.maps, s.home = origin, "http://localhost:"+freePort(t)+"/"
 
-	cmd := exec.Command(path, "-api", "v2.0") // ended below, gracefully
+	cmd := exec.Command(path, "-api", string(api)) // ended below, gracefully
 	cmd.Env = append(os.Environ(), s.sim.Environment(origin)...)
 	cmd.Env = append(cmd.Env, "SMARTCAR_REDIRECT_URI="+s.home+"callback")
 	logs := &strings.Builder{}
@@ -66,7 +74,7 @@ func startSite(t *testing.T, cars ...smartcartest.Car) *site {
 	t.Cleanup(func() {
 		_ = cmd.Process.Signal(os.Interrupt)
 		require.NoError(t, cmd.Wait(), "it ends gracefully")
-		for _, secret := range []string{"code=", "state=", s.sim.ClientSecret(), "52.5163", "Bearer"} {
+		for _, secret := range []string{"code=", "state=", s.sim.ClientSecret(), "52.5163", "openstreetmap", "7SAYGDEE5PA000002", "Bearer"} {
 			require.NotContains(t, logs.String(), secret)
 		}
 		if t.Failed() {
@@ -76,6 +84,11 @@ func startSite(t *testing.T, cars ...smartcartest.Car) *site {
 	line, err := bufio.NewReader(out).ReadString('\n')
 	require.NoError(t, err)
 	require.Contains(t, line, s.home)
+	if api == smartcar.V3 {
+		_, err := s.sim.AddWebhook(t.Context(), smartcartest.Webhook{CallbackURL: s.home + "webhooks/smartcar", AutoSubscribe: true})
+		require.NoError(t, err)
+		go func() { _ = s.sim.RunWebhooks(t.Context(), time.Second) }()
+	}
 	return s
 }
 

@@ -23,7 +23,7 @@ func TestSimulatedIsWhatTheREADMEShows(t *testing.T) {
 	require.NoError(t, simulated(t.Context(), &out, smartcar.V2))
 	require.NoError(t, simulated(t.Context(), &v3, smartcar.V3))
 	require.Equal(t, out.String(), v3.String(), "the same story on both APIs")
-	readme, err := os.ReadFile("../../README.md")
+	readme, err := os.ReadFile("../../../README.md")
 	require.NoError(t, err)
 	require.Contains(t, string(readme), "```text\n"+out.String()+"```\n", "copy the output of go run ./examples/quickstart to the README")
 }

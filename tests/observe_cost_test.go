@@ -1,0 +1,156 @@
+package smartcar_test
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/seed-498a1bc4/smartcar"
+	"github.com/seed-498a1bc4/smartcar/smartcartest"
+	"github.com/seed-498a1bc4/smartcar/store"
+	"github.com/stretchr/testify/require"
+)
+
+// An observer that takes an hour over each event holds up its own caller alone: the turn
+// is settled, the tokens are stored, and those who share the answer have it, before it is
+// told.
+func TestSlowObserverHoldsUpItsOwnCallerAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		db := store.NewMemory()
+		var slow atomic.Bool
+		var told atomic.Int64
+		client, user := connected(t, sim, smartcar.WithStore(db), smartcar.WithObserver(smartcar.Observer{
+			Event: func(context.Context, smartcar.Event) {
+				if told.Add(1); slow.Load() {
+					time.Sleep(time.Hour)
+				}
+			},
+		}))
+		other := newClient(t, sim, smartcar.WithStore(db))
+		car := user.Vehicle(smartcartest.ModelY)
+		time.Sleep(3 * time.Hour) // the token has run out
+		slow.Store(true)
+		sim.Inject(smartcartest.Fault{Path: "/odometer", LatencyAfter: time.Minute})
+		before := told.Load()
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		began := time.Now()
+		done := make(chan time.Duration, 2)
+		go func() {
+			_, err := car.Odometer(ctx)
+			require.NoError(t, err)
+			done <- time.Since(began)
+		}()
+		time.Sleep(30 * time.Second) // the request is under way
+		synctest.Wait()
+		require.Equal(t, before, told.Load(), "nothing is told while the turn is held")
+		go func() { // shares the answer, and is told of that
+			_, err := car.Odometer(ctx)
+			require.NoError(t, err)
+			done <- time.Since(began)
+		}()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		require.Greater(t, told.Load(), before, "the answer is there, and the observers are busy")
+		require.Empty(t, done)
+
+		// Another process meets a settled turn, and the new tokens.
+		requests := sim.TokenRequests()
+		_, err := other.User(user.ID()).Vehicle(car.ID()).Odometer(t.Context())
+		refusal := requireKeyless(t, err)
+		require.False(t, refusal.InFlight)
+		require.WithinDuration(t, began.Add(time.Minute+window), refusal.NextAllowed, time.Second)
+		_, err = other.User(user.ID()).Vehicle(smartcartest.MachE).Odometer(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, requests, sim.TokenRequests())
+
+		shared, asked := <-done, <-done
+		require.Equal(t, time.Minute+2*time.Hour, shared, "is told of its operation and of a kept answer")
+		require.Greater(t, asked, shared, "who asked is told more")
+		require.NoError(t, client.Drain(t.Context()))
+	})
+}
+
+// A panic of an observer is recovered wherever it happens, counted, and logged once
+// without what it said.
+func TestPanicOfAnObserverIsRecoveredAndCounted(t *testing.T) {
+	var logs bytes.Buffer
+	sim := smartcartest.New()
+	client, user := connected(t, sim, smartcar.WithLogger(slog.New(slog.NewTextHandler(&logs, nil))), smartcar.WithObserver(smartcar.Observer{
+		StartOperation: func(context.Context, smartcar.OperationStart) context.Context { panic(secretAccess) },
+		StartAttempt:   func(context.Context, smartcar.AttemptStart) context.Context { panic(secretAccess) },
+		Event:          func(context.Context, smartcar.Event) { panic(secretAccess) },
+	}))
+	before := client.ObserverPanics()
+	_, err := user.Vehicle(smartcartest.MachE).Odometer(t.Context())
+	require.NoError(t, err)
+	require.EqualValues(t, 2*4+1, client.ObserverPanics()-before, "of attributes and odometer each two starts and two ends; of the class its change")
+	require.Equal(t, 1, strings.Count(logs.String(), "an observer panicked"))
+	require.NotContains(t, logs.String(), secretAccess)
+	require.Contains(t, logs.String(), "observe_cost_test.go", "where it was is logged")
+	require.Zero(t, newClient(t, sim).ObserverPanics())
+	require.Zero(t, new(smartcar.Client).ObserverPanics())
+}
+
+// An observer that returns no context, or is made of one function alone, does no harm; and
+// one without any is an error.
+func TestObserverMayLackFunctions(t *testing.T) {
+	sim := smartcartest.New()
+	_, err := smartcar.New(bothConfig(), smartcar.WithAPI(smartcar.V2), smartcar.WithObserver(smartcar.Observer{}))
+	requireArgumentError(t, err, "WithObserver")
+	type key struct{}
+	var derived atomic.Int64
+	_, user := connected(t, sim,
+		smartcar.WithObserver(smartcar.Observer{StartOperation: func(context.Context, smartcar.OperationStart) context.Context { return nil }}),
+		smartcar.WithObserver(smartcar.Observer{
+			StartOperation: func(ctx context.Context, o smartcar.OperationStart) context.Context {
+				return context.WithValue(ctx, key{}, o.Operation)
+			},
+			StartAttempt: func(ctx context.Context, a smartcar.AttemptStart) context.Context {
+				if ctx.Value(key{}) == a.Operation && smartcar.OperationFromContext(ctx) == a.Operation {
+					derived.Add(1)
+				}
+				return ctx
+			},
+			Event: func(ctx context.Context, e smartcar.Event) {
+				if _, ok := e.(smartcar.AttemptEnded); ok && ctx.Value(key{}) == e.Subject().Operation {
+					derived.Add(1)
+				}
+			},
+		}))
+	before := derived.Load()
+	_, err = user.Vehicle(smartcartest.MachE).Odometer(t.Context())
+	require.NoError(t, err)
+	require.EqualValues(t, 4, derived.Load()-before, "attributes and odometer, the start and the end of each attempt")
+	require.Empty(t, smartcar.OperationFromContext(t.Context()))
+	require.Empty(t, smartcar.OperationFromContext(noContext()))
+}
+
+// The transport knows what each request is for, those for tokens included.
+func TestTransportKnowsTheOperation(t *testing.T) {
+	for api, want := range map[smartcar.API][]smartcar.Operation{
+		smartcar.V2: {"code-exchange", "user", "attributes", "odometer", "token-refresh", "odometer"},
+		smartcar.V3: {"application-token", "connections", "attributes", "odometer", "application-token", "odometer"},
+	} {
+		t.Run(string(api), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				sim := smartcartest.New()
+				names := &namedTransport{RoundTripper: sim.Transport()}
+				client := borderClient(t, sim, api, names)
+				user := client.User(connect(t, sim, client).UserID)
+				for range 2 {
+					_, err := user.Vehicle(smartcartest.MachE).Odometer(t.Context())
+					require.NoError(t, err)
+					time.Sleep(3 * time.Hour)
+				}
+				require.Equal(t, want, names.names)
+			})
+		})
+	}
+}
