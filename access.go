@@ -1,8 +1,11 @@
 package smartcar
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/policy"
@@ -81,6 +84,185 @@ func (v *Vehicle) KnownAccess(ctx context.Context) (*Access, error) {
 		a.Why = "nobody has asked about this car yet: treated as if the key were missing"
 	}
 	return a, nil
+}
+
+// A Diagnosis answers, for the person on call, why a car is silent. It holds no secret and
+// says nothing of where the car is. See [Vehicle.Diagnosis].
+type Diagnosis struct {
+	VehicleID, UserID string
+	At                time.Time // of the diagnosis
+	// Connected says that the user is stored. Without that, nothing of the user's cars can
+	// be read.
+	Connected bool
+	// Access has the class, the key and since when, the next useful read and the rule for
+	// it, and what is left of the month.
+	Access      Access
+	ClassSource ClassSource
+	// LastTurn is when the car was last asked as far as a rule counts it, and Gave what the
+	// last turn of a car without its key brought.
+	LastTurn time.Time
+	Gave     TurnResult
+	// RecordedAt and ReceivedAt are of the newest answer that is kept: when the car
+	// recorded it, and when this client, or with [WithStoredAnswers] any, had it.
+	RecordedAt, ReceivedAt time.Time
+	// Webhook is the webhook that [Vehicle.Subscribe] has last subscribed the car to; empty
+	// after [Vehicle.Unsubscribe], and if another program did it.
+	Webhook string
+	// Delivery is the last event of a webhook of version 4.0 about the car, and how it was
+	// answered. It is zero if none came within 90 days.
+	Delivery Delivery
+	// Failure is why a visit last failed, see [Vehicle.Visit], and FailedAt when. Retired
+	// says that visits have given the car up until its owner connects again.
+	Failure  Failure
+	FailedAt time.Time
+	Retired  bool
+}
+
+// A Delivery is how an event of a webhook was answered.
+type Delivery struct {
+	At      time.Time
+	Type    EventType
+	Verdict WebhookVerdict
+	Reason  WebhookReason // of VerdictRefused
+}
+
+// A ClassSource says what a [VehicleClass] was learned from. It is a short code that does
+// not change.
+type ClassSource string
+
+// The sources of a class.
+const (
+	ClassSourceNone     ClassSource = ""
+	ClassFromAttributes ClassSource = "attributes" // make, model and year
+	ClassFromVIN        ClassSource = "vin"
+	ClassFromAnswers    ClassSource = "answers" // what Smartcar answered proves it
+)
+
+// A TurnResult says what a turn has brought. It is a short code that does not change.
+type TurnResult string
+
+// The results of a turn.
+const (
+	TurnNone      TurnResult = ""
+	TurnData      TurnResult = "data"
+	TurnError     TurnResult = "error"   // an error that may have been counted as a read
+	TurnUnclear   TurnResult = "unclear" // it was sent, and no answer came
+	TurnLimited   TurnResult = "limited" // Smartcar's own limit
+	TurnAsleep    TurnResult = "asleep"
+	TurnGivenBack TurnResult = "given-back" // it was not sent, or refused before the car was asked
+)
+
+// Diagnosis says all that is stored of the car and explains its silence. It makes no
+// request. Errors: [ErrStore].
+func (v *Vehicle) Diagnosis(ctx context.Context) (*Diagnosis, error) {
+	access, err := v.KnownAccess(ctx)
+	if err != nil {
+		return nil, err
+	}
+	h := &v.handle
+	c, err := h.core.cars.load(ctx, h.car)
+	if err != nil {
+		return nil, err
+	}
+	mark, stored, err := h.core.visits.load(ctx, h.car)
+	if err != nil {
+		return nil, err
+	}
+	_, known := h.core.accounts.stored(ctx, h.car.user)
+	if errors.Is(known, ErrStore) {
+		return nil, known
+	}
+	now := h.core.opts.now()
+	ours := func(at time.Time) time.Time {
+		if at.IsZero() {
+			return at
+		}
+		return at.Add(now.Sub(stored)).UTC()
+	}
+	at, gave := c.state.LastTurn()
+	d := &Diagnosis{
+		VehicleID: h.car.id, UserID: h.car.user, At: now, Connected: known == nil, Access: *access, ClassSource: classSource(c.state),
+		LastTurn: c.ours(at), Gave: turnResults[gave], Webhook: mark.Webhook,
+		Delivery: Delivery{ours(mark.Heard.At), mark.Heard.Type, mark.Heard.Verdict, mark.Heard.Reason},
+		Failure:  mark.Failure, FailedAt: ours(mark.FailedAt), Retired: mark.RetiredUntil.After(stored),
+	}
+	d.RecordedAt, d.ReceivedAt = h.core.answers.newest(ctx, h.car)
+	return d, nil
+}
+
+// String says the diagnosis for people, a line for each thing. The text may change.
+func (d *Diagnosis) String() string {
+	if d == nil {
+		return "no diagnosis"
+	}
+	var b strings.Builder
+	line := func(name, text string) {
+		if text != "" {
+			fmt.Fprintf(&b, "%-13s %s\n", name, text)
+		}
+	}
+	at := func(t time.Time) string {
+		if t.IsZero() {
+			return ""
+		}
+		return t.UTC().Format(time.RFC3339)
+	}
+	code := func(what string, more ...string) string {
+		for _, m := range more {
+			if m != "" && what != "" {
+				what += ", " + m
+			}
+		}
+		return what
+	}
+	a := &d.Access
+	line("vehicle", d.VehicleID)
+	if !d.Connected {
+		line("user", d.UserID+" is not connected: nothing can be read")
+	} else {
+		line("user", d.UserID)
+	}
+	line("why", a.Why)
+	line("class", code(a.Class.String(), string(d.ClassSource)))
+	if a.KeyNeed != KeyNotRequired {
+		line("key", code(a.Key.State.String(), a.Key.Source.String(), at(a.Key.Since)))
+	}
+	next := at(a.NextRead)
+	if next == "" {
+		next = "now"
+	}
+	line("next read", code(next, string(a.Rule)))
+	line("last turn", code(at(d.LastTurn), string(d.Gave)))
+	if !d.ReceivedAt.IsZero() {
+		line("last answer", code(at(d.ReceivedAt), "recorded "+cmp.Or(at(d.RecordedAt), "at an unknown time")))
+	}
+	if a.Spent != 0 || a.Left != 0 {
+		line("budget", fmt.Sprintf("%d calls spent, %d left", a.Spent, a.Left))
+	}
+	line("webhook", d.Webhook)
+	line("last event", code(at(d.Delivery.At), string(d.Delivery.Type), string(d.Delivery.Verdict), string(d.Delivery.Reason)))
+	line("last failure", code(at(d.FailedAt), string(d.Failure)))
+	if d.Retired {
+		line("visits", "have given the car up until its owner connects again")
+	}
+	return b.String()
+}
+
+var turnResults = [...]TurnResult{
+	policy.OutcomeNone: TurnNone, policy.OutcomeReleased: TurnGivenBack, policy.OutcomeAsleep: TurnAsleep, policy.OutcomeLimited: TurnLimited,
+	policy.OutcomeUnclear: TurnUnclear, policy.OutcomeAnswered: TurnError, policy.OutcomeOK: TurnData,
+}
+
+func classSource(s policy.State) ClassSource {
+	switch {
+	case publicClass(s.Class()) == ClassUnknown:
+		return ClassSourceNone
+	case s.ClassProven():
+		return ClassFromAnswers
+	case s.ClassByVIN():
+		return ClassFromVIN
+	}
+	return ClassFromAttributes
 }
 
 // learned loads the record of the car, after learning what can be learned without a turn
@@ -218,97 +400,6 @@ func publicWake(w policy.Wake) Wakefulness {
 		return Asleep
 	}
 	return WakeUnknown
-}
-
-var keySources = [...]KeySource{
-	policy.FromNowhere: KeySourceNone, policy.FromEndpoint: KeyFromEndpoint, policy.FromSignal: KeyFromSignal, policy.FromError: KeyFromError,
-	policy.FromCommand: KeyFromCommand, policy.FromWebhook: KeyFromWebhook, policy.FromApplication: KeyFromApplication,
-}
-
-// keyStatus is the status of the key as callers see it. For a car that needs no key it
-// is unknown, so that nobody asks its owner to add one.
-func keyStatus(s policy.State) KeyStatus {
-	if s.Class() != policy.ClassStreaming {
-		return KeyStatus{Reason: "the virtual key plays no role for this car, or that is not known yet"}
-	}
-	return knownKey(s)
-}
-
-// knownKey is what is known of the key, whatever the class of the car.
-func knownKey(s policy.State) KeyStatus {
-	k := KeyStatus{At: s.KeyAt(), Since: s.KeySince()}
-	if int(s.KeySource()) < len(keySources) {
-		k.Source = keySources[s.KeySource()]
-	}
-	switch s.Key() {
-	case policy.KeyInstalled:
-		k.State, k.Reason = KeyInstalled, "the key is on the car"
-	case policy.KeyMissing:
-		k.State, k.Reason, k.Removed = KeyMissing, "the owner has not added the key, or has removed it", s.KeyRemoved()
-		if k.Removed {
-			k.Reason = "the key was on the car, and is not there any more"
-		}
-	case policy.KeyUnavailable:
-		k.Reason = "the status cannot be read: the connected account is not the owner's, a permission is missing, or the integration is Tesla's retired one"
-	default:
-		k.Reason = "the status is not known for the moment: it could not be read, or, on API v3, comes with the next data"
-	}
-	return k
-}
-
-// KeyStatus asks Smartcar whether the virtual key is on the car, which takes no
-// turn of it, and tells the policy. When the status can never be had with this
-// connection, State is [KeyUnknown] and Reason says why. Permission
-// read_vehicle_info.
-//
-// API v3 tells it with the car's data only: there it is what the policy has
-// learned, from the last read, a webhook or another source, and nobody is asked.
-//
-// https://smartcar.com/docs/api-reference/tesla/get-virtual-key-status
-func (v *Vehicle) KeyStatus(ctx context.Context) (KeyStatus, error) {
-	r, err := v.calls().newRequest(ctx, opKeyStatus)
-	if err != nil {
-		return KeyStatus{}, err
-	}
-	g := v.handle.core.gate
-	if g.probe.keyIsFree && !g.opts.ignoreKeyEndpoint {
-		if err := v.askKeyStatus(ctx, r); err != nil {
-			return KeyStatus{}, err
-		}
-	}
-	c, err := g.cars.load(ctx, r.car)
-	if err == nil && c.state.WantsClass(c.now()) {
-		if c, _, err = g.learn(ctx, r, r.car, c, true); notAsked(err) {
-			err = nil
-		}
-	}
-	return keyStatus(c.state), err
-}
-
-// askKeyStatus reads the status through the pipeline, which tells the policy. It is no
-// error if the status can never be read: the policy is told that, too.
-func (v *Vehicle) askKeyStatus(ctx context.Context, r *request) error {
-	_, err := v.decoded(ctx, opKeyStatus, nil)
-	if err == nil || !keyStatusNeverHad(err) {
-		return err
-	}
-	_, err = v.handle.core.cars.apply(ctx, r.car, car{}, evidenceOfKeyCheck(err, v.handle.core.opts.now())...)
-	return err
-}
-
-// SetKeyState is the application's own word about the key, such as an owner
-// pressing "done". The policy takes it at once; later evidence beats it. It takes
-// KeyInstalled and KeyMissing; errors are an [*ArgumentError] and [ErrStore].
-func (v *Vehicle) SetKeyState(ctx context.Context, state KeyState) error {
-	if _, err := v.calls().newRequest(ctx, opKeyStatus); err != nil {
-		return err
-	}
-	events := evidenceOfApplication(state, v.handle.core.opts.now())
-	if len(events) == 0 {
-		return argumentError("SetKeyState", "takes smartcar.KeyInstalled or smartcar.KeyMissing")
-	}
-	_, err := v.handle.core.cars.apply(ctx, v.handle.car, car{}, events...)
-	return err
 }
 
 // ResetCar is the operator's way out when what is known of the car is wrong: its class,

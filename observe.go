@@ -191,8 +191,8 @@ func failureOf(err error) Failure {
 		{ErrHandlerPanicked, FailureHandler},
 		{context.DeadlineExceeded, FailureTimeout},
 		{context.Canceled, FailureCanceled},
-		{ErrUnexpectedAnswer, FailureAnswer},
 		{ErrUnavailable, FailureUnavailable},
+		{ErrUnexpectedAnswer, FailureAnswer},
 	} {
 		if errors.Is(err, f.sentinel) {
 			return f.failure

@@ -215,6 +215,24 @@ func (s *storedAnswers) sync(ctx context.Context, ref answerRef) {
 	}
 }
 
+// newest says of the answers that a user's car has given when the newest was recorded, and
+// when it was received.
+func (c *answerCache) newest(ctx context.Context, car carRef) (recorded, received time.Time) {
+	k := c.of(car.id)
+	if k == nil {
+		return recorded, received
+	}
+	c.stored.sync(ctx, answerRef{kept: k, car: car, scope: car.user})
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for key, p := range k.answers {
+		if key.scope == car.user {
+			recorded, received = later(recorded, p.meta.RecordedAt), later(received, p.meta.ReceivedAt)
+		}
+	}
+	return recorded, received
+}
+
 // discard deletes the answers of all owners, also those that have not arrived yet.
 func (s *storedAnswers) discard(ctx context.Context, vehicleID string) error {
 	if s == nil {

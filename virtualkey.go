@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/seed-498a1bc4/smartcar/internal/policy"
 	"github.com/seed-498a1bc4/smartcar/internal/users"
 	"github.com/seed-498a1bc4/smartcar/internal/vin"
 )
@@ -264,4 +265,95 @@ func (l *keyLinks) forCar(ctx context.Context, userID, fromError string) Virtual
 		}
 	}
 	return virtualKeyURLFor(l.opts.keyDomain)
+}
+
+var keySources = [...]KeySource{
+	policy.FromNowhere: KeySourceNone, policy.FromEndpoint: KeyFromEndpoint, policy.FromSignal: KeyFromSignal, policy.FromError: KeyFromError,
+	policy.FromCommand: KeyFromCommand, policy.FromWebhook: KeyFromWebhook, policy.FromApplication: KeyFromApplication,
+}
+
+// keyStatus is the status of the key as callers see it. For a car that needs no key it
+// is unknown, so that nobody asks its owner to add one.
+func keyStatus(s policy.State) KeyStatus {
+	if s.Class() != policy.ClassStreaming {
+		return KeyStatus{Reason: "the virtual key plays no role for this car, or that is not known yet"}
+	}
+	return knownKey(s)
+}
+
+// knownKey is what is known of the key, whatever the class of the car.
+func knownKey(s policy.State) KeyStatus {
+	k := KeyStatus{At: s.KeyAt(), Since: s.KeySince()}
+	if int(s.KeySource()) < len(keySources) {
+		k.Source = keySources[s.KeySource()]
+	}
+	switch s.Key() {
+	case policy.KeyInstalled:
+		k.State, k.Reason = KeyInstalled, "the key is on the car"
+	case policy.KeyMissing:
+		k.State, k.Reason, k.Removed = KeyMissing, "the owner has not added the key, or has removed it", s.KeyRemoved()
+		if k.Removed {
+			k.Reason = "the key was on the car, and is not there any more"
+		}
+	case policy.KeyUnavailable:
+		k.Reason = "the status cannot be read: the connected account is not the owner's, a permission is missing, or the integration is Tesla's retired one"
+	default:
+		k.Reason = "the status is not known for the moment: it could not be read, or, on API v3, comes with the next data"
+	}
+	return k
+}
+
+// KeyStatus asks Smartcar whether the virtual key is on the car, which takes no
+// turn of it, and tells the policy. When the status can never be had with this
+// connection, State is [KeyUnknown] and Reason says why. Permission
+// read_vehicle_info.
+//
+// API v3 tells it with the car's data only: there it is what the policy has
+// learned, from the last read, a webhook or another source, and nobody is asked.
+//
+// https://smartcar.com/docs/api-reference/tesla/get-virtual-key-status
+func (v *Vehicle) KeyStatus(ctx context.Context) (KeyStatus, error) {
+	r, err := v.calls().newRequest(ctx, opKeyStatus)
+	if err != nil {
+		return KeyStatus{}, err
+	}
+	g := v.handle.core.gate
+	if g.probe.keyIsFree && !g.opts.ignoreKeyEndpoint {
+		if err := v.askKeyStatus(ctx, r); err != nil {
+			return KeyStatus{}, err
+		}
+	}
+	c, err := g.cars.load(ctx, r.car)
+	if err == nil && c.state.WantsClass(c.now()) {
+		if c, _, err = g.learn(ctx, r, r.car, c, true); notAsked(err) {
+			err = nil
+		}
+	}
+	return keyStatus(c.state), err
+}
+
+// askKeyStatus reads the status through the pipeline, which tells the policy. It is no
+// error if the status can never be read: the policy is told that, too.
+func (v *Vehicle) askKeyStatus(ctx context.Context, r *request) error {
+	_, err := v.decoded(ctx, opKeyStatus, nil)
+	if err == nil || !keyStatusNeverHad(err) {
+		return err
+	}
+	_, err = v.handle.core.cars.apply(ctx, r.car, car{}, evidenceOfKeyCheck(err, v.handle.core.opts.now())...)
+	return err
+}
+
+// SetKeyState is the application's own word about the key, such as an owner
+// pressing "done". The policy takes it at once; later evidence beats it. It takes
+// KeyInstalled and KeyMissing; errors are an [*ArgumentError] and [ErrStore].
+func (v *Vehicle) SetKeyState(ctx context.Context, state KeyState) error {
+	if _, err := v.calls().newRequest(ctx, opKeyStatus); err != nil {
+		return err
+	}
+	events := evidenceOfApplication(state, v.handle.core.opts.now())
+	if len(events) == 0 {
+		return argumentError("SetKeyState", "takes smartcar.KeyInstalled or smartcar.KeyMissing")
+	}
+	_, err := v.handle.core.cars.apply(ctx, v.handle.car, car{}, events...)
+	return err
 }

@@ -35,7 +35,7 @@ var zeroValues = map[string][]any{
 		smartcar.Request{}, smartcar.Response{}, smartcar.Signals{}, smartcar.Snapshot{}, smartcar.Tokens{}, smartcar.User{}, smartcar.Vehicle{},
 		smartcar.VehicleIdentity{}, smartcar.VirtualKeyRequiredError{}, smartcar.VirtualKeyURL{}, smartcar.VirtualKeyURLError{},
 		smartcar.WebhookError{}, smartcar.WebhookEvent{}, smartcar.WebhookReceiver{}, smartcar.WebhookVehicle{}, smartcar.WebhookVerifier{},
-		smartcar.API(""), smartcar.Rule(""), smartcar.KeySource(""), smartcar.VehicleClass(""), smartcar.KeyNeed(""), smartcar.WebhookReason(""), smartcar.Meta{}, smartcar.Operation(""), smartcar.WebhookOptions{}, smartcar.CompatibilityOptions{}, smartcar.CompatibleModel{}, smartcar.VINReading{}, smartcar.Webhook{}, smartcar.About{},
+		smartcar.API(""), smartcar.Rule(""), smartcar.KeySource(""), smartcar.VehicleClass(""), smartcar.KeyNeed(""), smartcar.WebhookReason(""), smartcar.Meta{}, smartcar.Operation(""), smartcar.WebhookOptions{}, smartcar.CompatibilityOptions{}, smartcar.CompatibleModel{}, smartcar.VINReading{}, smartcar.Webhook{}, smartcar.About{}, smartcar.Diagnosis{},
 	},
 	"store":   {store.Memory{}, store.Sealed{}, store.Record{}},
 	"keypage": {keypage.Handler{}, keypage.Texts{}},
