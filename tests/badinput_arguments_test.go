@@ -243,7 +243,7 @@ func TestArgumentsThatMakeNoSenseAreNeverSent(t *testing.T) {
 		"no units":   func(ctx context.Context) error { _, err := v.With(smartcar.InUnits("")).Odometer(ctx); return err },
 		"nil option": func(ctx context.Context) error { _, err := v.With(nil).Odometer(ctx); return err },
 		"history backwards": func(ctx context.Context) error {
-			_, err := v.ServiceHistory(ctx, fixtureTime, fixtureTime.Add(-time.Hour))
+			_, err := v.ServiceHistory(ctx, fixtureTime, fixtureTime.AddDate(0, 0, -1))
 			return err
 		},
 		"unknown kind": func(ctx context.Context) error {

@@ -29,7 +29,7 @@ func allPages(t *testing.T) []string {
 		}
 		return nil
 	}))
-	for _, page := range []string{"README.md", "CONTRIBUTING.md", "docs/testing.md", ".github/CODE_OF_CONDUCT.md"} {
+	for _, page := range []string{"README.md", "docs/CONTRIBUTING.md", "docs/testing.md", ".github/CODE_OF_CONDUCT.md"} {
 		require.Contains(t, pages, page)
 	}
 	return pages

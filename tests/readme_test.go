@@ -72,7 +72,7 @@ func TestREADMEQuickStart(t *testing.T) {
 // exampleFiles are tests, of the root package and of modules that have what this
 // one must not require, which compile and run what the manual shows in parts.
 var exampleFiles = [...]string{
-	"example_test.go", "example_more_test.go", "example_docs_test.go",
+	"example_test.go", "example_more_test.go", "docs/examples_test.go",
 	"keypage/example_test.go", "store/example_test.go", "examples/fleet/stores_test.go",
 	"examples/fleet/core.go",
 }

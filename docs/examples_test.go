@@ -1,4 +1,6 @@
-package smartcar_test
+// Package docs_test compiles and runs what the README and the pages of this folder show in
+// parts.
+package docs_test
 
 import (
 	"context"
@@ -6,14 +8,12 @@ import (
 	"fmt"
 	"log"
 	"net/http"
+	"net/http/httptest"
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
 )
-
-// What the README and docs/ show in parts stands here, so that it compiles and
-// runs: tests/readme_test.go looks for their snippets.
 
 // A read, a command, and what the policy knows of each car.
 func Example_cars() {
@@ -186,111 +186,51 @@ func Example_requestOfTheirOwn() {
 	// Output: 12.5 degrees Celsius
 }
 
-// A program that moves from API v2.0 to v3: one option is the difference, and the
-// credentials of both may stand beside each other.
-func ExampleWithAPI() {
-	client, err := smartcar.New(smartcar.Config{
-		ApplicationID: "8229df9f-91a0-4ff0-a1ae-a1f38ee24d07", RedirectURL: "https://example.com/callback",
-		ClientSecret: "secret of v2.0",                                // Legacy credentials
-		APIClientID:  "client_01ABC", APIClientSecret: "secret of v3", // API credentials
-	}, smartcar.WithAPI(smartcar.V3)) // needed because the credentials of both are there
-	if err != nil {
-		log.Fatal(err)
-	}
-	link, err := client.Connect().AuthorizeURL(smartcar.ConnectOptions{ExternalID: "acct_42"}, "state-of-this-session")
-	fmt.Println(link, err)
-	// Output: https://connect.smartcar.com/oauth/authorize?application_id=8229df9f-91a0-4ff0-a1ae-a1f38ee24d07&external_id=acct_42&redirect_uri=https%3A%2F%2Fexample.com%2Fcallback&response_type=none&state=state-of-this-session <nil>
-}
+func exampleMorning() time.Time { return time.Date(2026, time.November, 23, 9, 0, 0, 0, time.UTC) }
 
-// Everything API v3 has stored of a car, in one request: typed accessors, and
-// the last known value only where it is asked for.
-func ExampleVehicle_Signals() {
-	sim := smartcartest.New()
-	client, err := smartcar.New(smartcar.Config{
-		ApplicationID: sim.ApplicationID(), APIClientID: sim.APIClientID(), APIClientSecret: sim.APIClientSecret(),
-		RedirectURL: sim.RedirectURL(), StateKey: []byte("at least 32 bytes, random outside of a test"),
-	}, smartcar.WithHTTPClient(&http.Client{Transport: sim.Transport()}))
-	if err != nil {
-		log.Fatal(err)
-	}
-	var grant *smartcar.Grant
-	start := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_ = client.Connect().Start(w, r, smartcar.ConnectOptions{})
-	})
-	callback := client.Connect().CallbackHandler(func(_ http.ResponseWriter, _ *http.Request, g *smartcar.Grant, _ error) { grant = g })
-	if _, err := sim.Walk(start, callback); err != nil {
-		log.Fatal(err)
-	}
-	read, err := client.User(grant.UserID).Vehicle(smartcartest.Model3).Signals(context.Background())
-	if err != nil {
-		log.Fatal(err)
-	}
-	charge, err := read.TractionBatteryStateOfCharge()
-	fmt.Println(*charge.Value, charge.Unit, err)
-	_, err = read.ChargeChargeRate()
-	fmt.Println(errors.Is(err, smartcar.ErrVehicleState))
-	rate, err := read.LastKnown().ChargeChargeRate()
-	fmt.Println(*rate.Value, rate.Unit, rate.Stale, err)
-	// Output:
-	// 80 percent <nil>
-	// true
-	// 30 km/h true <nil>
-}
-
-// A receiver of webhooks: the policy learns from each event, and the
-// application gets it typed.
-func ExampleClient_WebhookReceiver() {
-	ctx, mux := context.Background(), http.NewServeMux()
+// exampleClient is a client of API v3 for a Smartcar of its own.
+func exampleClient() (*smartcartest.Server, *smartcar.Client) {
 	sim := smartcartest.New(smartcartest.WithClock(exampleMorning))
 	client, err := smartcar.New(smartcar.Config{
 		ApplicationID: sim.ApplicationID(), APIClientID: sim.APIClientID(), APIClientSecret: sim.APIClientSecret(),
-		RedirectURL: sim.RedirectURL(), ManagementToken: sim.ManagementToken(), // the secret of the webhooks
+		RedirectURL: sim.RedirectURL(), StateKey: []byte("32 random bytes or more, kept secret"),
+		ManagementToken: sim.ManagementToken(),
 	}, smartcar.WithHTTPClient(&http.Client{Transport: sim.Transport()}), smartcar.WithClock(sim.Clock()))
 	if err != nil {
 		log.Fatal(err)
 	}
-	car := client.User(exampleConnect(client, sim)).Vehicle(smartcartest.ModelY)
+	return sim, client
+}
 
-	receiver, err := client.WebhookReceiver(smartcar.WebhookOptions{}, func(_ context.Context, e *smartcar.WebhookEvent) error {
-		switch e.Type {
-		case smartcar.EventVehicleState:
-			if charge, err := e.Signals.TractionBatteryStateOfCharge(); err == nil && charge.Value != nil {
-				fmt.Println("battery:", *charge.Value, "%")
-			}
-		case smartcar.EventVehicleError:
-			for _, problem := range e.Errors {
-				fmt.Println(problem.Err.Code, "resolved:", problem.Resolved())
-			}
-		}
-		return nil // an error makes Smartcar send the event again
-	})
+func exampleOwnerOnV2() (*smartcartest.Server, *smartcar.User) {
+	sim := smartcartest.New(smartcartest.WithClock(exampleMorning))
+	client, err := smartcar.New(smartcar.Config{
+		ClientID: sim.ClientID(), ClientSecret: sim.ClientSecret(), RedirectURL: sim.RedirectURL(),
+	}, smartcar.WithHTTPClient(&http.Client{Transport: sim.Transport()}), smartcar.WithClock(sim.Clock()))
 	if err != nil {
 		log.Fatal(err)
 	}
-	mux.Handle("POST /webhooks/smartcar", receiver)
+	return sim, client.User(exampleConnect(client, sim))
+}
 
-	// In Smartcar's dashboard, and in its own time:
-	id, err := sim.AddWebhook(ctx, smartcartest.Webhook{CallbackURL: "https://example.com/webhooks/smartcar", Handler: mux})
+// exampleConnect runs Connect for the owner of the simulator.
+func exampleConnect(client *smartcar.Client, sim *smartcartest.Server) (userID string) {
+	const state = "once, and not to be guessed"
+	authorizeURL, err := client.Connect().AuthorizeURL(smartcar.ConnectOptions{ExternalID: "owner-42"}, state)
 	if err != nil {
 		log.Fatal(err)
 	}
-	if err := car.Subscribe(ctx, id); err != nil {
-		log.Fatal(err)
-	}
-	for range 2 {
-		if _, err := sim.Deliver(ctx); err != nil {
-			log.Fatal(err)
-		}
-		_ = sim.Pair(car.ID()) // the owner adds the key
-	}
-	access, err := car.Access(ctx)
+	callbackURL, err := sim.Grant(authorizeURL)
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println("key:", access.Key.State, "from a", access.Key.Source)
-	// Output:
-	// VIRTUAL_KEY_REQUIRED resolved: false
-	// VIRTUAL_KEY_REQUIRED resolved: true
-	// battery: 80 %
-	// key: installed from a webhook event
+	callback, err := smartcar.ParseCallback(httptest.NewRequest(http.MethodGet, callbackURL, nil).URL.Query())
+	if err != nil {
+		log.Fatal(err)
+	}
+	grant, err := client.Connect().Exchange(context.Background(), callback, smartcar.Expected{State: state, ExternalID: "owner-42"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	return grant.UserID
 }
