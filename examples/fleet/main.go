@@ -15,6 +15,9 @@
 // With -metrics 127.0.0.1:9464 each process serves /metrics for Prometheus, and /healthz; see
 // docs/grafana-dashboard.json and docs/alerts.md.
 //
+// Why is a car silent? With the store in a file that stays (-dsn cars.db), or in a server,
+// go run . why -dsn cars.db [car] says what is known of one car, or lists them.
+//
 // What an application needs of this is in core.go, for several processes in river.go, and
 // to be observed in observe.go.
 package main
@@ -84,6 +87,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) 
 			cancel()
 		}()
 		return replica(ctx, stdout)
+	}
+	if len(args) > 0 && args[0] == "why" {
+		return why(ctx, args[1:], stdout)
 	}
 	flags := flag.NewFlagSet("fleet", flag.ContinueOnError)
 	duration := flags.Duration("duration", 15*time.Second, "how long to poll")
