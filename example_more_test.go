@@ -237,6 +237,46 @@ func ExampleClient_Connections() {
 	// TESLA Model 3 2022 owner-42
 }
 
+// An observer sees each request and each refusal, and a diagnosis says why a car is silent.
+func ExampleWithObserver() {
+	ctx := context.Background()
+	observer := smartcar.Observer{Event: func(_ context.Context, e smartcar.Event) {
+		switch e := e.(type) {
+		case smartcar.AttemptEnded:
+			fmt.Println(e.Operation, "was answered with", e.StatusCode)
+		case smartcar.Refused:
+			fmt.Println(e.Operation, "was refused by", e.Rule)
+		case smartcar.KeyChanged:
+			fmt.Println("the key is", e.To)
+		}
+	}}
+	sim, client := exampleClient(smartcar.WithObserver(observer))
+	v := client.User(exampleConnect(client, sim)).Vehicle(smartcartest.ModelY)
+	for range 2 {
+		_, _ = v.Battery(ctx)
+	}
+
+	d, err := v.Diagnosis(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Print(d)
+	// Output:
+	// connections was answered with 200
+	// attributes was answered with 200
+	// battery was answered with 200
+	// the key is missing
+	// battery was refused by one data request per window while the virtual key is missing
+	// vehicle       00000002-2023-4000-8000-000000000002
+	// user          e0514ef4-5226-41e8-8c13-8f6e8f02e27e
+	// why           a streaming-capable Tesla without the virtual key: one data request per window, which does not wake it; commands need the key
+	// class         streaming Tesla, vin
+	// key           missing, key signal, 2026-11-23T09:00:00Z
+	// next read     2026-11-23T17:00:00Z, keyless-window
+	// last turn     2026-11-23T09:00:00Z, data
+	// last answer   2026-11-23T09:00:00Z, recorded 2026-11-23T09:00:00Z
+}
+
 // A server ends in this order: it takes no more requests, then the reads whose
 // callers have left come back, so that no turn of a car is lost.
 func ExampleClient_Drain() {
@@ -317,13 +357,13 @@ func ExampleClient_MoveToV3() {
 }
 
 // exampleClient is an application with webhooks, at nine o'clock.
-func exampleClient() (*smartcartest.Server, *smartcar.Client) {
+func exampleClient(opts ...smartcar.Option) (*smartcartest.Server, *smartcar.Client) {
 	sim := smartcartest.New(smartcartest.WithClock(exampleMorning))
 	client, err := smartcar.New(smartcar.Config{
 		ApplicationID: sim.ApplicationID(), APIClientID: sim.APIClientID(), APIClientSecret: sim.APIClientSecret(),
 		RedirectURL: sim.RedirectURL(), StateKey: []byte("32 random bytes or more, kept secret"),
 		ManagementToken: sim.ManagementToken(),
-	}, smartcar.WithHTTPClient(&http.Client{Transport: sim.Transport()}), smartcar.WithClock(sim.Clock()))
+	}, append(opts, smartcar.WithHTTPClient(&http.Client{Transport: sim.Transport()}), smartcar.WithClock(sim.Clock()))...)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package smartcar_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"strings"
 	"sync/atomic"
@@ -153,4 +154,51 @@ func TestTransportKnowsTheOperation(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A month that is used up is told once, whoever says so, and each visit.
+func TestObserverIsToldOfVisitsAndOfASpentMonth(t *testing.T) {
+	onEitherAPI(t, func(t *testing.T, sim *smartcartest.Server, api smartcar.API) {
+		var w watcher
+		client := borderClient(t, sim, api, sim.Transport(), w.option(),
+			smartcar.WithStoredAnswers(smartcar.StoredAnswers{}), smartcar.WithBudget(smartcar.Budget{PerVehicle: 4, FreeMetadata: true}))
+		user := client.User(connect(t, sim, client).UserID)
+		ctx, car := t.Context(), user.Vehicle(smartcartest.MachE)
+		for range 2 {
+			_, err := car.Visit(ctx, func(context.Context, *smartcar.Snapshot) error { return nil }, smartcar.Battery)
+			require.NoError(t, err)
+			time.Sleep(24 * time.Hour)
+		}
+		visits := seen[smartcar.Visited](&w)
+		require.Len(t, visits, 2)
+		require.True(t, visits[0].Asked)
+		require.True(t, visits[0].News)
+		require.True(t, visits[0].Counted)
+		require.Equal(t, smartcar.ClassOther, visits[0].Class)
+		require.Equal(t, 3, visits[0].Left)
+		require.False(t, visits[1].Asked, "its month is spread over all of it")
+		for i := range 6 {
+			_, err := car.Battery(ctx)
+			require.Equal(t, i >= 3, errors.Is(err, smartcar.ErrRateLimited), "%d: %v", i, err)
+		}
+		spent := seen[smartcar.BudgetSpent](&w)
+		require.Len(t, spent, 1)
+		require.Equal(t, car.ID(), spent[0].VehicleID)
+		require.False(t, spent[0].BySmartcar)
+		require.NotZero(t, spent[0].Until)
+
+		other := user.Vehicle(smartcartest.ModelS2018)
+		w.forget()
+		sim.Inject(smartcartest.Fault{Path: dataPath(api), ErrorType: "BILLING", ErrorCode: "VEHICLE_REQUEST_LIMIT", Times: -1})
+		for range 3 {
+			_, err := other.Battery(ctx)
+			require.ErrorIs(t, err, smartcar.ErrRateLimited)
+		}
+		spent = seen[smartcar.BudgetSpent](&w)
+		require.Len(t, spent, 1)
+		require.True(t, spent[0].BySmartcar)
+		refused := seen[smartcar.Refused](&w)
+		require.Len(t, refused, 3)
+		require.Equal(t, []bool{false, true, true}, []bool{refused[0].Local, refused[1].Local, refused[2].Local})
+	})
 }

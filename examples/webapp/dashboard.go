@@ -27,6 +27,7 @@ type shownCar struct {
 	NeedsKey bool
 	Removed  *moment // when the key was first seen gone
 	Problem  string
+	Why      string // the diagnosis
 }
 
 // moment is a time, as text without a clock, which the browser completes in the time
@@ -97,6 +98,11 @@ func (c *shownCar) rank() int {
 // for a dashboard.
 func (a *app) read(ctx context.Context, v *smartcar.Vehicle, c *shownCar) {
 	c.Name = a.nameOf(ctx, v)
+	defer func() {
+		if d, err := v.Diagnosis(ctx); err == nil {
+			c.Why = d.String()
+		}
+	}()
 	access, err := v.Access(ctx)
 	if err != nil {
 		c.problem(err)
