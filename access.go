@@ -37,8 +37,8 @@ type Access struct {
 	VirtualKeyURL VirtualKeyURL
 	// NextRead is when a data request is allowed and brings something new;
 	// zero means now.
-	NextRead time.Time
-	Rule     Rule // what NextRead follows from; RuleNone for now
+	NextRead time.Time `json:",omitzero"`
+	Rule     Rule      // what NextRead follows from; RuleNone for now
 	// Wake is inferred from the age of the newest data, or from an answer that
 	// the car sleeps.
 	Wake Wakefulness

@@ -10,9 +10,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/seed-498a1bc4/smartcar/internal/budget"
 	"github.com/seed-498a1bc4/smartcar/internal/lru"
 	"github.com/seed-498a1bc4/smartcar/internal/policy"
-	"github.com/seed-498a1bc4/smartcar/internal/randid"
 	"github.com/seed-498a1bc4/smartcar/internal/records"
 )
 
@@ -96,18 +96,127 @@ func (c *Client) ResetBudget(ctx context.Context) error {
 	if b == nil {
 		return nil
 	}
-	reset := storedReset{Reset: randid.New()}
-	_, err := records.Repair(ctx, b.records, resetKey, 0, reset, func(r *storedReset, _ bool, _ time.Time) error {
-		*r = reset
+	return b.blocks.Reset(ctx)
+}
+
+// budgets apply what package budget counts to requests. A nil one counts none.
+type budgets struct {
+	opts   *options
+	budget Budget
+	blocks *budget.Blocks
+}
+
+func newBudgets(o *options, r records.Records) *budgets {
+	if o.budget == nil {
 		return nil
-	})
-	if err != nil {
-		return err
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.reset, b.resetAt = reset.Reset, max(b.opts.clock.Elapsed(), 1)
-	return nil
+	limits := budget.Limits{
+		PerVehicle: o.budget.PerVehicle, Reserve: o.budget.Reserve,
+		Requests: o.budget.ApplicationLimit.Requests, PerMinute: o.budget.ApplicationLimit.PerMinute,
+	}
+	return &budgets{opts: o, budget: *o.budget, blocks: budget.New(limits, o.clock, r, max(o.cacheSize, leastCachedCars))}
+}
+
+// call is what a request costs.
+func (b *budgets) call(r *request) budget.Call {
+	c := budget.Call{Car: r.car.id, Refusable: r.isRefusable(), Unlimited: r.override}
+	if b.budget.PerVehicle > 0 {
+		c.Cost = r.calls(b.opts.api, b.budget)
+	}
+	return c
+}
+
+// calls is how many calls a request counts as, by the rules of a budget.
+func (r *request) calls(api API, rules Budget) int {
+	switch {
+	case r.car.id == "" || r.kind == KindMetadata && rules.FreeMetadata:
+		return 0
+	case api == V2 && !rules.BatchOnce && r.kind == KindData:
+		return max(len(r.reads), 1)
+	}
+	return 1
+}
+
+// guarding is the layer below that of the allowances: it counts what is about to be sent,
+// and gives back what certainly was not.
+func (b *budgets) guarding(next layer) layer {
+	if b == nil {
+		return next
+	}
+	return func(ctx context.Context, r *request, t *turn) (attempt, error) {
+		c := b.call(r)
+		refused, err := b.blocks.Spend(ctx, c)
+		if err == nil {
+			err = b.refusal(r, refused)
+		}
+		if refused.First {
+			tellSpent(ctx, b.opts.emitter, r.car, b.nextMonth(r.car), false)
+		}
+		if err != nil {
+			return attempt{outcome: policy.OutcomeReleased}, err
+		}
+		a, err := next(ctx, r, t)
+		if e, ok := errors.AsType[*Error](err); ok && e.reach == reachedNever {
+			b.blocks.Unsend(c)
+		}
+		return a, err
+	}
+}
+
+// refuse returns an error for a read of which this process knows, without the store, that
+// it may not go. It spares the car's turn.
+func (b *budgets) refuse(r *request) error {
+	if !r.isRefusable() {
+		return nil
+	}
+	return b.refusal(r, b.blocks.Known(b.call(r)))
+}
+
+func (b *budgets) refusal(r *request, refused budget.Refusal) error {
+	switch refused.Limit {
+	case budget.MonthLimit:
+		return &RateLimitError{Operation: r.op, VehicleID: r.car.id, NextAllowed: b.nextMonth(r.car), Rule: RuleBudget, Local: true}
+	case budget.ApplicationLimit:
+		return &RateLimitError{Operation: r.op, NextAllowed: b.opts.now().Add(refused.Wait), Rule: RuleApplication, Local: true}
+	default:
+		return nil
+	}
+}
+
+// nextMonth is when the reads of a car begin again that the month leaves none.
+func (b *budgets) nextMonth(car carRef) time.Time {
+	if b == nil {
+		return time.Time{}
+	}
+	return policy.NextMonth(hashOf(car.user, car.id), b.opts.now())
+}
+
+// spent returns how many calls of a car's month are spent, and how many are left, the
+// reserve included. Ok is false if calls are not counted, or the store is away.
+func (b *budgets) spent(ctx context.Context, vehicleID string) (spent, left int, ok bool) {
+	if b == nil {
+		return 0, 0, false
+	}
+	return b.blocks.Spent(ctx, vehicleID)
+}
+
+// forReads is what a read of several operations costs, and how many calls are left for
+// reads; no cost means that they are not counted.
+func (b *budgets) forReads(ctx context.Context, vehicleID string, ops []operation) (cost, left int) {
+	_, left, ok := b.spent(ctx, vehicleID)
+	if !ok {
+		return 0, 0
+	}
+	cost = b.call(&request{car: carRef{id: vehicleID}, kind: KindData, reads: ops}).Cost
+	return cost, max(left-b.budget.Reserve, 0)
+}
+
+// giveBack returns all blocks to the store.
+func (b *budgets) giveBack(ctx context.Context) error {
+	if b == nil {
+		return nil
+	}
+	return b.blocks.GiveBack(ctx)
 }
 
 // bareApplicationPause answers an application-wide 429 that names no time: the

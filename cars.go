@@ -168,7 +168,8 @@ func (cs *cars) carFrom(ref carRef, record store.Record, asked time.Duration) ca
 	}
 	if cs.jumps != nil {
 		cs.jumps.Observe(c.answered, c.asked, c.replied)
-		c.state = cs.doubted(c.state, c)
+		seen, _ := cs.cached.Get(ref.key)
+		c.state = cs.doubted(c.state, c, seen)
 	}
 	cs.cached.Put(ref.key, c)
 	return c

@@ -58,13 +58,18 @@ func (c car) setSince(before car) bool {
 }
 
 // doubted is a state as this process judges it while the clock of c shows what it
-// does, by all other clocks that the process knows of.
-func (cs *cars) doubted(s policy.State, c car) policy.State {
+// does, by all other clocks that the process knows of. Seen is the car as it was seen
+// last; not loaded if it was not.
+func (cs *cars) doubted(s policy.State, c, seen car) policy.State {
 	now, passed := c.now(), c.clock.Elapsed()
-	return s.Doubted(now, policy.Witness{
+	w := policy.Witness{
 		Machine: cs.opts.steady.Now(),
 		Jumped:  func(since time.Time) time.Duration { return cs.jumps.Since(since, passed) },
-	}, cs.rules)
+	}
+	if seen.loaded() {
+		w.Seen, w.Ago = &seen.state, passed-seen.asked
+	}
+	return s.Doubted(now, w, cs.rules)
 }
 
 // witnessed notes what the clock of this machine shows beside that of the record.
@@ -81,7 +86,7 @@ func (cs *cars) stillOpen(before, taken car) bool {
 	if taken.setSince(before) {
 		return false // what was stored is dated by a clock that shows another time now
 	}
-	taken.state = cs.doubted(before.state, taken)
+	taken.state = cs.doubted(before.state, taken, before)
 	return cs.nextData(taken).Next.IsZero()
 }
 

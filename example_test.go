@@ -266,10 +266,10 @@ func ExampleVehicleIdentity_KeyRequirement() {
 	}
 	// Output:
 	// required
-	// not required
+	// not needed
 	// unknown
-	// not required
-	// not required
+	// not needed
+	// not needed
 }
 
 // Where a read would be refused, the last answer may do. It says how old it is.

@@ -186,7 +186,7 @@ const (
 // String says the need for people. The text may change.
 func (n KeyNeed) String() string {
 	if n == KeyNotRequired {
-		return "not required"
+		return "not needed"
 	}
 	return string(n)
 }
@@ -445,8 +445,8 @@ func (s KeySource) String() string {
 type KeyStatus struct {
 	State  KeyState
 	Source KeySource
-	At     time.Time // when it was learned
-	Since  time.Time // when it was first seen to be so
+	At     time.Time `json:",omitzero"` // when it was learned
+	Since  time.Time `json:",omitzero"` // when it was first seen to be so
 	// Removed is true of a missing key that was seen on the car before: Since is when
 	// it was first seen gone.
 	Removed bool

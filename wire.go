@@ -135,18 +135,19 @@ const (
 	SourceWebhook Source = "webhook"
 )
 
-// Meta stands beside every result. Its zero times mean "not known".
+// Meta stands beside every result. Its zero times mean "not known", and are not
+// written to JSON.
 //
 // https://smartcar.com/docs/api-reference/headers
 type Meta struct {
 	RequestID string
 	// RecordedAt is when the vehicle recorded the data (SC-Data-Age). Judge
 	// freshness by it, not by when you asked.
-	RecordedAt time.Time
+	RecordedAt time.Time `json:",omitzero"`
 	// FetchedAt is when Smartcar fetched the data from the car's maker.
-	FetchedAt time.Time
+	FetchedAt time.Time `json:",omitzero"`
 	// ReceivedAt is when this client had the answer, by its own clock.
-	ReceivedAt time.Time
+	ReceivedAt time.Time `json:",omitzero"`
 	UnitSystem UnitSystem
 	Source     Source
 	// Stale marks a cached answer handed out because the policy did not allow

@@ -45,6 +45,7 @@ func TestAccessSaysWhichCarsTakeNoKey(t *testing.T) {
 			text, err := json.Marshal(access)
 			require.NoError(t, err)
 			require.Contains(t, string(text), `"KeyNeed":"not-required","Key":{"State":"unknown"`)
+			require.NotContains(t, string(text), "0001-01-01", "what is not known is not a time")
 			var back smartcar.Access
 			require.NoError(t, json.Unmarshal([]byte(`{"Key":{"State":"unknown"}}`), &back))
 			require.Equal(t, smartcar.KeyUnknown, back.Key.State)

@@ -124,3 +124,29 @@ func TestClockThatIsSetRightWhileATurnIsTaken(t *testing.T) {
 		w.opensBy(t, w.car, used, 18*time.Hour)
 	})
 }
+
+// Two processes on one machine share a store that has no clock, such as SQLite. The
+// machine's clock is set back, a process begins, reads the car, and the clock is set right:
+// by any clock, the turn was used long ago. The older process has not asked meanwhile, but
+// it has seen the car before, and the turn was not used then.
+func TestTurnThatWasUsedSinceTheCarWasSeen(t *testing.T) {
+	onEitherAPI(t, func(t *testing.T, sim *smartcartest.Server, api smartcar.API) {
+		clock, db := new(steppingClock), undatedStore{store.NewMemory()}
+		w := newWrongClock(t, sim, api, clock, db)
+		_, err := w.car.Access(t.Context())
+		require.NoError(t, err)
+		time.Sleep(time.Minute)
+		clock.step(-9 * time.Hour)
+		young, _ := machine(t, sim, api, clock, db)
+		_, err = w.on(young).Battery(t.Context())
+		require.NoError(t, err)
+		used := time.Now()
+		clock.step(9 * time.Hour)
+		for range 7 {
+			closed(t, w.car)
+			time.Sleep(time.Hour)
+		}
+		w.counted(t, 1)
+		w.opensBy(t, w.car, used, 18*time.Hour)
+	})
+}

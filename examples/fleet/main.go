@@ -43,11 +43,12 @@ const (
 	envSQLite   = "FLEET_SQLITE"
 	envPostgres = "FLEET_POSTGRES"
 	envRedis    = "FLEET_REDIS"
+	envWindow   = "FLEET_WINDOW"
 )
 
 // Hours are seconds here. Nothing but tests and simulations needs that.
 const (
-	keylessWindow = 3 * time.Second
+	shortWindow   = 3 * time.Second // of a Tesla without its key, unless -window says otherwise
 	legacyRefresh = 2 * time.Second
 	answerTime    = 30 * time.Millisecond // what the simulated cars take
 	requestTime   = 2 * time.Second       // ends a request, and bounds how long a killed replica keeps a turn
@@ -58,9 +59,9 @@ const (
 	endTime     = 20 * time.Second // a replica that takes longer to end is killed
 )
 
-func scaled() []smartcar.Option {
+func scaled(window time.Duration) []smartcar.Option {
 	return []smartcar.Option{
-		smartcar.WithRules(smartcar.Rules{KeylessWindow: keylessWindow, LegacyRefresh: legacyRefresh}),
+		smartcar.WithRules(smartcar.Rules{KeylessWindow: window, LegacyRefresh: legacyRefresh}),
 		smartcar.WithTimeout(requestTime),
 	}
 }
@@ -96,6 +97,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) 
 	replicas := flags.Int("replicas", 0, "how many processes; 0 is 3 with -postgres, and else 1")
 	keyless := flags.Int("keyless", 20, "how many owners of a Tesla without its key")
 	legacy := flags.Int("legacy", 5, "how many owners of a Tesla that needs none")
+	window := flags.Duration("window", shortWindow, "how long a Tesla without its key is closed after a read")
+	kills := flags.Duration("kill", killEvery, "how often a process is killed; 0 is never")
 	path := flags.String("dsn", "", "the `file` of SQLite; empty is one that is removed afterwards")
 	postgres := flags.String("postgres", os.Getenv(envPostgres), "`URL` of a PostgreSQL to use instead")
 	redis := flags.String("redis", os.Getenv(envRedis), "`address` of a Redis or Valkey to use instead")
@@ -122,7 +125,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) 
 		defer func() { _ = os.RemoveAll(dir) }()
 		*path = filepath.Join(dir, "cars.db")
 	}
-	w := newWorld(*keyless, *legacy)
+	w := newWorld(*keyless, *legacy, *window)
+	w.killEvery = *kills
 	w.store = stores{sqlite: *path, postgres: *postgres, redis: *redis}
 	return w.run(ctx, *replicas, *duration, stdout)
 }

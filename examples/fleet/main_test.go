@@ -53,21 +53,21 @@ func requireKept(t *testing.T, out *bytes.Buffer) {
 
 // The judge must see what the replicas are kept from.
 func TestFleetSeesBrokenWindowsAndLostLogins(t *testing.T) {
-	f := newWorld(1, 0)
+	f := newWorld(1, 0, shortWindow)
 	client, err := f.client(store.NewMemory())
 	require.NoError(t, err)
 	require.NoError(t, f.connect(client))
-	require.ErrorContains(t, f.judge(t.Context(), client, 0, io.Discard), "no car was read")
+	require.ErrorContains(t, f.judge(t.Context(), client, io.Discard), "no car was read")
 
 	car := client.User(f.owners[0]).Vehicle(f.cars[0]).With(smartcar.IgnorePolicy())
 	_, err = car.Battery(t.Context())
 	require.NoError(t, err)
-	require.NoError(t, f.judge(t.Context(), client, 0, io.Discard))
+	require.NoError(t, f.judge(t.Context(), client, io.Discard))
 	f.sim.RevokeRefreshTokens()
-	require.ErrorContains(t, f.judge(t.Context(), client, 0, io.Discard), "1 logins were lost")
+	require.ErrorContains(t, f.judge(t.Context(), client, io.Discard), "1 logins were lost")
 
 	require.NoError(t, f.connect(client))
 	_, err = car.Odometer(t.Context())
 	require.ErrorIs(t, err, smartcar.ErrRateLimited)
-	require.ErrorContains(t, f.judge(t.Context(), client, 0, io.Discard), "1 windows were broken")
+	require.ErrorContains(t, f.judge(t.Context(), client, io.Discard), "1 windows were broken")
 }

@@ -13,9 +13,8 @@ import (
 	"time"
 )
 
-// supervise keeps the replicas running until ctx ends, whatever befalls them,
-// and returns how many were killed.
-func (w *world) supervise(ctx context.Context, replicas int, environment []string, out io.Writer) (deaths int, err error) {
+// supervise keeps the replicas running until ctx ends, whatever befalls them.
+func (w *world) supervise(ctx context.Context, replicas int, environment []string, out io.Writer) (err error) {
 	running := make([]*process, replicas)
 	defer func() {
 		for _, p := range running {
@@ -26,28 +25,42 @@ func (w *world) supervise(ctx context.Context, replicas int, environment []strin
 	}()
 	for i := range running {
 		if running[i], err = w.start(ctx, environment); err != nil {
-			return 0, err
+			return err
 		}
 	}
 	began := time.Now()
-	lines, kills, expiries := time.NewTicker(time.Second), time.NewTicker(killEvery), time.NewTicker(expireEvery)
+	end, _ := ctx.Deadline()
+	var kills <-chan time.Time
+	if w.killEvery > 0 {
+		ticker := time.NewTicker(w.killEvery)
+		defer ticker.Stop()
+		kills = ticker.C
+	}
+	lines, expiries := time.NewTicker(time.Second), time.NewTicker(expireEvery)
 	defer lines.Stop()
-	defer kills.Stop()
 	defer expiries.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return deaths, nil
+			return nil
 		case <-lines.C:
-			fmt.Fprintf(out, "%3.0f s  killed %[3]d  %[2]s\n", time.Since(began).Seconds(), w, deaths)
+			fmt.Fprintf(out, "%3.0f s  killed %[3]d  %[2]s\n", time.Since(began).Seconds(), w, len(w.killed))
 		case <-expiries.C:
 			w.sim.ExpireAccessTokens()
-		case <-kills.C:
+		case <-kills:
+			if time.Until(end) < w.calm {
+				kills = nil
+				continue
+			}
 			i := rand.IntN(replicas)
+			if w.trouble != nil {
+				w.trouble(running[i])
+				continue
+			}
 			running[i].kill()
-			deaths++
+			w.killed = append(w.killed, time.Now())
 			if running[i], err = w.start(ctx, environment); err != nil && ctx.Err() == nil {
-				return deaths, err
+				return err
 			}
 		}
 	}

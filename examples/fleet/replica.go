@@ -24,6 +24,10 @@ func replica(ctx context.Context, report io.Writer) error {
 		return err
 	}
 	where := stores{redis: os.Getenv(envRedis), postgres: os.Getenv(envPostgres), sqlite: os.Getenv(envSQLite)}
+	window, err := time.ParseDuration(os.Getenv(envWindow))
+	if err != nil {
+		return err
+	}
 	kept, closeStore, err := where.open(ctx)
 	if err != nil {
 		return err
@@ -33,11 +37,12 @@ func replica(ctx context.Context, report io.Writer) error {
 		ClientID:     os.Getenv("SMARTCAR_CLIENT_ID"),
 		ClientSecret: os.Getenv("SMARTCAR_CLIENT_SECRET"),
 		RedirectURL:  os.Getenv("SMARTCAR_REDIRECT_URI"),
-	}, kept, append(scaled(), smartcar.WithEnvironment(), observed)...)
+	}, kept, append(scaled(window), smartcar.WithEnvironment(), observed)...)
 	if err != nil {
 		return err
 	}
-	f, err := newFleet(client, func(context.Context, *smartcar.Vehicle, *smartcar.Snapshot) error { return nil })
+	reports := &reporting{out: json.NewEncoder(report)}
+	f, err := newFleet(client, reports.save)
 	if err != nil {
 		return err
 	}
@@ -46,32 +51,55 @@ func replica(ctx context.Context, report io.Writer) error {
 		return err
 	}
 	defer stopServing()
-	reporting, stop := context.WithCancel(context.WithoutCancel(ctx))
-	var reports sync.WaitGroup
-	reports.Go(func() { reportStats(reporting, f, report) })
+	untilEnd, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var last sync.WaitGroup
+	last.Go(func() { reports.stats(untilEnd, f) })
 	if where.postgres != "" {
 		err = shareWork(ctx, where.postgres, f, kept)
 	} else {
 		err = keepFresh(ctx, client, f)
 	}
 	stop()
-	reports.Wait()
+	last.Wait()
 	return err
 }
 
-// A report is what a replica says of itself, since it began.
+// A report is what a replica tells its parent: what it has saved, or how it is doing since
+// it began.
 type report struct {
-	Delivered, Failed int64
-	Status            string
+	Car        string    `json:",omitempty"` // whose value was saved
+	RecordedAt time.Time `json:",omitzero"`
+	Failed     int64     `json:",omitempty"`
+	Status     string    `json:",omitempty"`
 }
 
-// reportStats writes the status of the fleet, as JSON, until ctx ends, and at the end.
-func reportStats(ctx context.Context, f *fleet.Fleet, to io.Writer) {
-	out := json.NewEncoder(to)
+// reporting writes reports, as JSON.
+type reporting struct {
+	mu  sync.Mutex
+	out *json.Encoder
+}
+
+func (r *reporting) write(what report) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.out.Encode(what)
+}
+
+// save gets what is new of a car. The parent stands for the database of an application.
+func (r *reporting) save(_ context.Context, v *smartcar.Vehicle, s *smartcar.Snapshot) error {
+	battery, err := s.Battery()
+	if err != nil {
+		return err
+	}
+	return r.write(report{Car: v.ID(), RecordedAt: battery.RecordedAt})
+}
+
+// stats writes the status of the fleet until ctx ends, and at the end.
+func (r *reporting) stats(ctx context.Context, f *fleet.Fleet) {
 	for going := true; going; {
 		going = every(ctx, reportEvery)
 		stats := f.Stats()
-		if out.Encode(report{stats.Delivered, stats.Failed, stats.String()}) != nil {
+		if r.write(report{Failed: stats.Failed, Status: stats.String()}) != nil {
 			return
 		}
 	}
@@ -79,24 +107,36 @@ func reportStats(ctx context.Context, f *fleet.Fleet, to io.Writer) {
 
 // tally adds up what processes have reported, those that were killed included.
 type tally struct {
-	mu                sync.Mutex
-	delivered, failed int64
-	status            string // of the last one that has said something
+	mu        sync.Mutex
+	delivered int
+	saved     map[string]map[time.Time]int // how often a value of a car was handed over
+	failed    int64
+	status    string // of the last one that has said something
 }
 
 // reporter takes the reports of one process.
 func (t *tally) reporter() func(report) {
-	var before report
+	var failed int64
 	return func(r report) {
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		t.delivered += r.Delivered - before.Delivered
-		t.failed += r.Failed - before.Failed
-		t.status, before = r.Status, r
+		if r.Car == "" {
+			t.failed += r.Failed - failed
+			t.status, failed = r.Status, r.Failed
+			return
+		}
+		t.delivered++
+		if t.saved == nil {
+			t.saved = make(map[string]map[time.Time]int)
+		}
+		if t.saved[r.Car] == nil {
+			t.saved[r.Car] = make(map[time.Time]int)
+		}
+		t.saved[r.Car][r.RecordedAt.UTC()]++
 	}
 }
 
-func (t *tally) sum() (delivered, failed int64, status string) {
+func (t *tally) sum() (delivered int, failed int64, status string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.delivered, t.failed, t.status

@@ -30,7 +30,7 @@ func why(ctx context.Context, args []string, out io.Writer) error {
 	flags.StringVar(&where.redis, "redis", os.Getenv(envRedis), "`address` of a Redis or Valkey")
 	user := flags.String("user", "", "the `id` of the owner; empty looks through all of them")
 	id := flags.String("client-id", cmp.Or(os.Getenv("SMARTCAR_CLIENT_ID"), smartcartest.New().ClientID()), "the `id` of the application, with which its records begin")
-	window := flags.Duration("window", keylessWindow, "for how long a Tesla without its key is closed after a read, as in the processes that read it")
+	window := flags.Duration("window", shortWindow, "for how long a Tesla without its key is closed after a read, as in the processes that read it")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}

@@ -20,14 +20,20 @@ type world struct {
 	sim      *smartcartest.Server
 	accounts []string // whose owners go through Connect
 	cars     []string // their ids
+	window   time.Duration
 	store    stores
 
-	owners []string // the users that Connect gave us
-	done   tally    // what the replicas reported
+	killEvery time.Duration  // 0 is never
+	calm      time.Duration  // nobody is killed at the end
+	trouble   func(*process) // what happens to a process instead of its death
+
+	owners []string    // the users that Connect gave us
+	done   tally       // what the replicas reported
+	killed []time.Time // when a process died
 }
 
-func newWorld(keyless, legacy int) *world {
-	w := &world{}
+func newWorld(keyless, legacy int, window time.Duration) *world {
+	w := &world{window: window}
 	cars := make([]smartcartest.Car, 0, keyless+legacy)
 	name := rand.Text() // a store that outlives the program must not mix up its runs
 	for i := range keyless + legacy {
@@ -42,7 +48,7 @@ func newWorld(keyless, legacy int) *world {
 		w.cars = append(w.cars, car.ID)
 	}
 	w.sim = smartcartest.New(smartcartest.WithCars(cars...),
-		smartcartest.WithKeylessWindow(keylessWindow), smartcartest.WithLegacyRefresh(legacyRefresh))
+		smartcartest.WithKeylessWindow(window), smartcartest.WithLegacyRefresh(legacyRefresh))
 	// Answers take their time, so that replicas die with requests under way.
 	w.sim.Inject(smartcartest.Fault{Path: "/batch", Times: -1, LatencyAfter: answerTime})
 	return w
@@ -76,11 +82,15 @@ func (w *world) run(ctx context.Context, replicas int, duration time.Duration, o
 
 	polling, cancel := context.WithTimeout(ctx, duration)
 	defer cancel()
-	deaths, err := w.supervise(polling, replicas, append(w.sim.Environment(origin), w.store.environment()...), out)
-	if err != nil {
+	if err := w.supervise(polling, replicas, w.environment(origin), out); err != nil {
 		return err
 	}
-	return w.judge(context.WithoutCancel(ctx), client, deaths, out)
+	return w.judge(context.WithoutCancel(ctx), client, out)
+}
+
+// environment is that of a replica.
+func (w *world) environment(origin string) []string {
+	return append(append(w.sim.Environment(origin), w.store.environment()...), envWindow+"="+w.window.String())
 }
 
 // client is the one of this process.
@@ -88,7 +98,7 @@ func (w *world) client(kept store.Store) (*smartcar.Client, error) {
 	return newClient(smartcar.Config{
 		ClientID: w.sim.ClientID(), ClientSecret: w.sim.ClientSecret(), RedirectURL: w.sim.RedirectURL(),
 		StateKey: []byte(rand.Text() + rand.Text()), // at least 32 bytes, which all processes share that serve Connect
-	}, kept, append(scaled(), smartcar.WithHTTPClient(&http.Client{Transport: w.sim.Transport()}))...)
+	}, kept, append(scaled(w.window), smartcar.WithHTTPClient(&http.Client{Transport: w.sim.Transport()}))...)
 }
 
 // connect takes each owner through Connect.
@@ -150,7 +160,7 @@ func (w *world) broken() (n int) {
 }
 
 // judge looks whether every owner is still connected, and says how it went.
-func (w *world) judge(ctx context.Context, client *smartcar.Client, deaths int, out io.Writer) error {
+func (w *world) judge(ctx context.Context, client *smartcar.Client, out io.Writer) error {
 	w.sim.ExpireAccessTokens() // a login that lives can be renewed
 	lost := 0
 	for i, owner := range w.owners {
@@ -166,7 +176,7 @@ func (w *world) judge(ctx context.Context, client *smartcar.Client, deaths int, 
 		}
 	}
 	fmt.Fprintf(out, "\nReads sent:        %d\nHanded over:       %d\nCars not read:     %d\nVisits failed:     %d\nProcesses killed:  %d\nLogins lost:       %d\nWindows broken:    %d\n",
-		w.sent(), delivered, unread, failed, deaths, lost, w.broken())
+		w.sent(), delivered, unread, failed, len(w.killed), lost, w.broken())
 	switch {
 	case w.broken() > 0:
 		return fmt.Errorf("%d windows were broken", w.broken())

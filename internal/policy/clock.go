@@ -19,9 +19,10 @@ import "time"
 //     the window ends on Wednesday at 2:00, as it has to.
 //
 // A clock that jumped forward is doubted by whoever knows better: by a process that
-// has seen the jump, as its monotonic clock shows less time; and by a machine whose
-// clock shows less time since that of the machine that used the turn. How much less
-// time has passed is added to the window.
+// has seen the jump, as its monotonic clock shows less time; by a machine whose
+// clock shows less time since that of the machine that used the turn; and by a process
+// that has seen the car later than the turn was used, as the clock says, and without it.
+// How much less time has passed is added to the window.
 
 // bridged is how far the clock that shows now is behind a record whose newest
 // time is newest, or up to slack more than it.
@@ -83,7 +84,13 @@ func (t turn) witnessed(a attempt) turn {
 
 // doubt is how much less time has passed than the clock says that State is judged
 // by, as other clocks have it.
-type doubt struct{ turn, limit time.Duration }
+type doubt struct {
+	turn, limit time.Duration
+
+	// How much of that follows from how the car was seen before. It stays for as long as
+	// the turn or the limit does.
+	unseenTurn, unseenLimit time.Duration
+}
 
 // A Witness is what a process knows of the clock of the records beside what that
 // clock itself says.
@@ -94,6 +101,26 @@ type Witness struct {
 	// Jumped tells by how much that clock has jumped forward since it showed a time,
 	// as far as the process has seen it.
 	Jumped func(since time.Time) time.Duration
+	// Seen is the car as the process saw it last, and Ago how long ago that was; nil if it
+	// has not seen it.
+	Seen *State
+	Ago  time.Duration
+}
+
+// unseen is by how much less time has passed since at than the clock says, if at was not
+// known when the car was seen last: then it is not longer ago. Before is what was known
+// in its place, and doubted by then.
+//
+//  1. Monday 10:00   this process sees a car that was never read.
+//  2. The clock is set back by 9 hours. Another process begins, and reads the car: on
+//     Monday at 1:00, as it is written.
+//  3. The clock is set right. On Monday at 10:01 this process finds a turn that was used
+//     9 hours ago. But 1 minute ago it was not there.
+func (w Witness) unseen(passed time.Duration, at, before time.Time, then time.Duration) time.Duration {
+	if at.After(before) {
+		return max(0, passed-w.Ago)
+	}
+	return then
 }
 
 // Doubted returns s as a process judges it while the clock of the records shows now.
@@ -110,10 +137,18 @@ func (s State) Doubted(now time.Time, w Witness, rules Rules) State {
 		if less > witnessGrain && !comes {
 			s.doubt.turn = max(s.doubt.turn, less)
 		}
+		if w.Seen != nil {
+			s.doubt.unseenTurn = w.unseen(t.written(now).Sub(counted), counted, w.Seen.turn.countedAt(), w.Seen.doubt.unseenTurn)
+			s.doubt.turn = max(s.doubt.turn, s.doubt.unseenTurn)
+		}
 	}
 	if !s.limit.at.IsZero() {
 		l := s.limit.bridge(now, rules)
 		s.doubt.limit = max(0, w.Jumped(s.limit.at.Add(-s.limit.behind))-max(0, s.limit.behind-l.behind))
+		if w.Seen != nil {
+			s.doubt.unseenLimit = w.unseen(l.written(now).Sub(s.limit.at), s.limit.at, w.Seen.limit.at, w.Seen.doubt.unseenLimit)
+			s.doubt.limit = max(s.doubt.limit, s.doubt.unseenLimit)
+		}
 	}
 	return s
 }

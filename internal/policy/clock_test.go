@@ -119,3 +119,31 @@ func TestDoubts(t *testing.T) {
 	require.NoError(t, err)
 	require.Zero(t, after.doubt, "is of one process, and not stored")
 }
+
+// A turn, or a limit, that was not there when the car was seen last is not longer ago
+// than that, whatever the clock says.
+func TestDoubtsOfWhoHasSeenTheCarWithout(t *testing.T) {
+	noJump := func(time.Time) time.Duration { return 0 }
+	judge := func(s, seen State, ago time.Duration) State {
+		return s.Doubted(policyNow, Witness{Machine: policyNow, Jumped: noJump, Seen: &seen, Ago: ago}, testRules)
+	}
+	next := func(s State) time.Time { return s.NextData(policyNow, testRules).Next }
+	used := policyNow.Add(-9 * time.Hour) // by the clock of the record
+	for name, tt := range map[string]struct {
+		state  State
+		lasts  time.Duration
+		before State
+	}{
+		"a turn":       {keylessState(used), 8 * time.Hour, keylessState(used.Add(-9 * time.Hour))},
+		"a first turn": {keylessState(used), 8 * time.Hour, State{}},
+		"a limit":      {State{limit: limit{at: used, to: used.Add(2 * time.Hour)}}, 2 * time.Hour, State{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			doubted := judge(tt.state, tt.before, time.Minute)
+			require.Equal(t, policyNow.Add(tt.lasts-time.Minute), next(doubted))
+			require.Equal(t, next(doubted), next(judge(tt.state, doubted, 0)), "as long as it is the same one")
+			require.Zero(t, next(judge(tt.state, tt.state, time.Minute)), "it was there")
+			require.Zero(t, next(judge(tt.state, tt.before, 9*time.Hour)), "it may be as old as it looks")
+		})
+	}
+}

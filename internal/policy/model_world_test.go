@@ -7,56 +7,80 @@ import (
 	"github.com/seed-498a1bc4/smartcar/internal/policy"
 )
 
-// Time is counted in minutes.
+// Time is counted in minutes, and passes by a lease or by a quarter of the window.
 const (
-	lease   = 10
+	lease   = 60
 	quarter = 120
 	window  = 4 * quarter
+
+	never = -30_000 // long ago, or not at all
 )
 
+// The pauses of a car that sleeps are a lease, three of them and then a window and a half.
 var (
-	checkRules = policy.Rules{KeylessWindow: window * time.Minute, LegacyRefresh: 5 * time.Minute, MaxLease: lease * time.Minute}
+	checkRules = policy.Rules{KeylessWindow: window * time.Minute, LegacyRefresh: lease * time.Minute, MaxLease: lease * time.Minute}
 	checkStart = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 )
 
-func minutes[T int | int16](n T) time.Duration  { return time.Duration(n) * time.Minute }
-func instant[T int | int16](minute T) time.Time { return checkStart.Add(minutes(minute)) }
+func minutes[T int | int16](n T) time.Duration { return time.Duration(n) * time.Minute }
+
+// instant is a minute by some clock; the zero time is never.
+func instant(minute int16) time.Time {
+	if minute == never {
+		return time.Time{}
+	}
+	return checkStart.Add(minutes(minute))
+}
+
+func minuteOf(t time.Time) int16 {
+	if t.IsZero() {
+		return never
+	}
+	return int16(t.Sub(checkStart) / time.Minute)
+}
 
 // A world is everything at one moment. It is compared and hashed as a value. Every
-// method is one step of it: what a process does in one go, or what happens to it.
+// method is one step of it: what a process does in one go, or what happens to it. Between
+// two steps it is canonical: see canonical.
 type world struct {
-	now  int16 // true time
+	m    *model
+	now  int16 // true time; zero between two steps
 	left counts
 
-	record  policy.State
+	record  int32 // the number of the stored state
 	version int8  // of the record
-	storeBy int16 // how far the store's clock is off
+	storeBy int16 // how far the store's clock is off; zero between two steps
 
 	hasKey    bool
 	changedAt int16 // when the key was added or removed last
 	told      bool  // the client was told that the key is missing, and it is
-	counted   int16 // when the server counted the last data request; -1 for none
-	bound     int16 // when it counted the last one that left after the client was told; -1 for none
-	ended     int16 // when it counted the last one that has ended; -1 for none
-	excused   bool  // that one, or another one that left after it: nobody could know better
-	sent      int16 // when the last data request left, or came to its end
+	counted   int16 // when the server counted the last data request
+	bound     int16 // when it counted the last one that left after the client was told
+	ended     int16 // when it counted the last one that has ended
+	bookedBy  int16 // how far the store's clock was off when a turn was taken, kept or used last
+	due       int16 // when the car has to be open at the latest, by all requests that have ended
+	limitTo   int16 // until when the server has refused the car, as the client was told
+	limitAt   int16 // when the client was told so, unless it has seen since that the key is there
+	limitBy   int16 // how far the store's clock was off then
+	asleepTo  int16 // until when the car is not to be asked, since it said that it sleeps
 
-	stepped                  int16 // the sum of all steps of clocks
-	wrongStore, wrongMachine bool  // which clocks were stepped
-	replicas                 [2]replica
-	orphans                  [2]orphan
-	broken, tooLong          string // what is wrong with this world
+	stepped        int16 // the sum of all steps of clocks
+	machineStepped bool  // the clock of a machine was one of them
+	replicas       [2]replica
+	orphans        [2]orphan
+	wrong          failure // what is wrong with this world
 }
 
 // counts are how often things may still happen.
-type counts struct{ apart, leases, crashes, steps, keys, looks int8 }
+type counts struct{ apart, crashes, steps, keys int8 }
 
 // orphan is a request whose sender has given up or died. It may be processed all
 // the same.
 type orphan struct {
-	until int16 // 0 for none
-	told  bool  // see replica
-	ended int16 // the same
+	until     int16 // never for none
+	told      bool  // see replica
+	ended     int16 // the same
+	heedLimit bool  // the same
 }
 
 type stage int8
@@ -71,25 +95,26 @@ const (
 
 // replica is one process.
 type replica struct {
-	boot   int16      // true time at which it began
 	bootBy int16      // how far the clock of its machine was off then: from there it counts the time that passes
 	by     int16      // and is off now
-	again  bool       // it has died before
 	seen   [3]segment // what it has seen of the store's clock
 	known  int8       // the version of the record at the last contact with the store
 	wasBy  int16      // how far the store's clock was off at the last contact
 
-	stage   stage
-	direct  bool      // loaded: the request leaves with the swap
-	turn    bool      // the request has taken a turn
-	told    bool      // the client had been told, when it was decided on
-	ended   int16     // world.ended then
-	until   int16     // until when the server may process it
-	at      int16     // loaded, processed: when
-	keyThen bool      // processed: what the answer says of the key
-	counted bool      // processed: the server has counted it
-	wait    int16     // and for how long the server refuses the car; 0 if it did not
-	knew    knowledge // from loaded on
+	stage     stage
+	direct    bool      // loaded: the request leaves with the swap
+	outrun    bool      // loaded: somebody has written meanwhile
+	turn      bool      // the request has taken a turn
+	told      bool      // the client had been told that the key is missing, when it was decided on
+	heedLimit bool      // and that the server refuses the car
+	ended     int16     // world.ended then
+	until     int16     // reserved: when the lease ends; from then on: until when the server may process it
+	due       int16     // when the car has to be open, should nobody hear of this request again
+	at        int16     // loaded, processed: when
+	keyThen   bool      // processed: what the answer says of the key
+	counted   bool      // processed: the server has counted it
+	wait      int16     // and for how long the server refuses the car; 0 if it did not
+	knew      knowledge // from loaded on
 
 	looking  bool  // a status read is under way
 	lookAt   int16 // since then
@@ -106,12 +131,15 @@ type segment struct {
 	by    int16
 }
 
-func (r *replica) nonce(i int) uint64 {
-	if r.again {
-		return uint64(2*i + 2)
-	}
-	return uint64(2*i + 1)
+// saw reports whether the replica has asked the store while its clock was off by that.
+func (r *replica) saw(by int16) bool {
+	return slices.ContainsFunc(r.seen[:], func(s segment) bool { return s.used && s.by == by })
 }
+
+// nonce numbers the attempts of a replica. A process that has died had nonce dead.
+func nonce(i int) uint64 { return uint64(i + 1) }
+
+const dead = 3
 
 // contact reads the store's clock, and which record it holds.
 func (w *world) contact(i int) {
@@ -131,6 +159,8 @@ func (w *world) contact(i int) {
 	panic("the store's clock was stepped more often than a run allows")
 }
 
+func (w *world) state() policy.State { return w.m.states[w.record] }
+
 // storeTime is the store's present as a replica reckons it from the last contact.
 func (w *world) storeTime(i int) time.Time { return instant(w.now + w.replicas[i].wasBy) }
 
@@ -147,14 +177,22 @@ func (w *world) nextData(i int, state policy.State) policy.Decision {
 	return w.judged(i, state).NextData(w.storeTime(i), checkRules)
 }
 
-// write stores a state, as it will be read.
-func (w *world) write(i int, state policy.State) {
+// stored is a state as it will be read.
+func (w *world) stored(state policy.State) int32 {
 	stored, err := policy.Decode(policy.Encode(state, 0))
 	if err != nil {
 		panic(err)
 	}
-	w.record = stored
+	return w.m.number(stored)
+}
+
+// write stores a state.
+func (w *world) write(i int, state policy.State) {
+	w.record = w.stored(state)
 	w.version++
+	for k := range w.replicas {
+		w.replicas[k].outrun = w.replicas[k].stage == loaded
+	}
 	w.contact(i)
 }
 
@@ -170,23 +208,21 @@ func (w *world) apply(i int, events ...dated) {
 	if w.replicas[i].known != w.version {
 		w.contact(i)
 	}
-	state := w.record
+	before := w.state()
+	state := before
 	for _, e := range events {
 		state, _ = w.step(i, state, e())
 	}
-	if state == w.record {
+	if w.stored(state) == w.record {
 		return
 	}
-	if state.Keyless() && !w.record.Keyless() {
-		w.sent = w.now // what was sent until now, without a turn, may be counted
-	}
-	by, keyAt := w.replicas[i].wasBy, w.record.KeyAt()
+	by := w.replicas[i].wasBy
 	if w.write(i, state); by == w.replicas[i].wasBy {
 		return
 	}
-	if !w.record.KeyAt().Equal(keyAt) { // they hold
+	if after := w.state().KeyAt(); !after.Equal(before.KeyAt()) { // they hold
 		for k, e := range events {
-			events[k] = known(e, w.record.KeyAt(), w.storeTime(i))
+			events[k] = known(e, minuteOf(after), minuteOf(w.storeTime(i)))
 		}
 	}
 	w.apply(i, events...)
@@ -194,9 +230,11 @@ func (w *world) apply(i int, events ...dated) {
 
 // knowledge is what a replica knew when a request began.
 type knowledge struct {
-	keyAt time.Time // as of when the key was known
-	by    int16     // how far the store's clock was off
+	keyAt int16 // as of when the key was known, by the store's clock
+	by    int16 // how far that was off
 }
+
+func (w *world) knowledge() knowledge { return knowledge{minuteOf(w.state().KeyAt()), w.storeBy} }
 
 // evidence is how the key was at true time since.
 func (w *world) evidence(i int, hasKey, demanded bool, since int16, knew knowledge) dated {
@@ -209,40 +247,52 @@ func (w *world) evidence(i int, hasKey, demanded bool, since int16, knew knowled
 		if demanded {
 			e = policy.LearnKeyRequired(policy.FromError, asOf)
 		}
-		return knowing(e, knew.keyAt, instant(w.now+knew.by))
+		return e.Knowing(instant(knew.keyAt), instant(w.now+knew.by))
 	}
 }
 
-// learned: the client has evidence now of how the key was at true time since.
-func (w *world) learned(hasKey bool, since int16) {
-	if !hasKey && !w.hasKey && since >= w.changedAt {
+func known(e dated, keyAt, now int16) dated {
+	return func() policy.Event { return e().Knowing(instant(keyAt), instant(now)) }
+}
+
+// learned: the client has evidence now of how the key was at true time since. Before is
+// what it knew until now.
+func (w *world) learned(before policy.Key, hasKey bool, since int16) {
+	switch {
+	case since < w.changedAt || hasKey != w.hasKey:
+	case !hasKey:
 		w.told = true
+	case before != policy.KeyInstalled && since > w.limitAt:
+		w.limitAt = never
 	}
 }
 
 // load is the first half of gate.data: the car is looked up and the machine asked.
-func (w *world) load(i int, direct bool) policy.Verdict {
+func (w *world) load(i int, direct bool) {
 	w.contact(i)
 	r := &w.replicas[i]
-	r.knew = knowledge{w.record.KeyAt(), w.storeBy}
 	state, d := w.ask(i, direct)
-	switch d.Verdict {
-	case policy.VerdictRefuse:
+	if d.Verdict == policy.VerdictRefuse {
 		w.refused(i, d)
-		if state != w.record { // gate.refuse
+		if w.stored(state) != w.record { // gate.refuse
 			w.write(i, state)
 		}
-	case policy.VerdictSend:
-		r.stage, r.turn, r.told, r.ended, r.until = flying, false, w.told, w.ended, w.now+lease
-		w.sent = w.now
-	case policy.VerdictTake:
-		r.stage, r.at, r.direct, r.turn, r.told, r.ended = loaded, w.now, direct, true, w.told, w.ended
+		return
 	}
-	if r.again && w.wrongStore && w.wrongMachine && d.Verdict == policy.VerdictTake {
-		// All clocks that a replica can ask which is younger than the turn were stepped.
-		r.told, w.excused = false, true
+	if w.now < w.asleepTo && w.stepped == 0 {
+		w.wrong = woken
 	}
-	return d.Verdict
+	r.knew, r.ended, r.told, r.heedLimit = w.knowledge(), w.ended, w.told, w.now < w.limitTo
+	if w.machineStepped && !r.saw(w.bookedBy) { // nobody can tell
+		r.told = false
+	}
+	r.heedLimit = r.heedLimit && r.saw(w.limitBy)
+	r.turn, r.due = d.Verdict == policy.VerdictTake, never
+	if r.turn {
+		r.stage, r.at, r.direct = loaded, w.now, direct
+	} else {
+		r.stage, r.until = flying, w.now+lease
+	}
 }
 
 // loadAndSwap is gate.data, with nothing in between.
@@ -254,49 +304,38 @@ func (w *world) loadAndSwap(i int, direct bool) {
 
 // ask asks the machine whether a data request may go.
 func (w *world) ask(i int, direct bool) (policy.State, policy.Decision) {
-	nonce := w.replicas[i].nonce(i)
 	if direct {
-		return w.step(i, w.record, policy.AskDataAndLeave(nonce, minutes(lease)))
+		return w.step(i, w.state(), policy.AskDataAndLeave(nonce(i), minutes(lease)))
 	}
-	return w.step(i, w.record, policy.AskData(nonce, minutes(lease)))
-}
-
-// refused checks that a car is not locked for too long.
-func (w *world) refused(i int, d policy.Decision) {
-	longest := window + lease + w.stepped
-	if locked := w.now - max(w.sent, 0); locked > longest && !d.InFlight {
-		w.tooLong = "the car is refused longer than the rule, a lease and the steps of the clocks allow"
-	}
-	if d.Next.Sub(w.storeTime(i)) > minutes(longest) {
-		w.tooLong = "the car is to wait longer than the rule, a lease and the steps of the clocks allow"
-	}
+	return w.step(i, w.state(), policy.AskData(nonce(i), minutes(lease)))
 }
 
 // swap is the second half of gate.data: the turn is taken if nobody was faster, and
 // given back if the store's clock says that the window is not open.
 func (w *world) swap(i int) {
 	r := &w.replicas[i]
-	if r.known != w.version {
+	if r.outrun {
 		w.contact(i)
 		r.stage = idle
 		return
 	}
 	// The record is as it was loaded; what is written was made then.
-	before, now := w.record, w.now
+	before, now := w.state(), w.now
 	w.now = r.at
 	taken, _ := w.ask(i, r.direct)
 	w.now = now
 	by := r.wasBy
 	w.write(i, taken)
+	w.bookedBy = w.storeBy
+	r.until, r.due = r.at+lease, w.now+lease
 	if r.direct { // from here on the turn counts as used, whatever happens
-		w.sent = w.now
+		r.due += window
 	}
 	switch {
 	case by != w.storeBy || !w.nextData(i, before).Next.IsZero():
 		w.settle(i, policy.Result{Outcome: policy.OutcomeReleased})
-	case r.direct && w.record.LeaseCovers(w.storeTime(i).Add(minutes(lease))):
+	case r.direct && w.state().LeaseCovers(w.storeTime(i).Add(minutes(lease))):
 		r.stage, r.until = flying, w.now+lease
-		w.sent = w.now
 	default: // turn.leave takes another write
 		r.stage = reserved
 	}
@@ -304,15 +343,19 @@ func (w *world) swap(i int) {
 
 // hold is turn.leave and turn.holdBack.
 func (w *world) hold(i int, e policy.Event) (mine bool) {
-	if w.replicas[i].known != w.version {
+	r := &w.replicas[i]
+	if r.known != w.version {
 		w.contact(i)
 	}
-	state, d := w.step(i, w.record, e)
+	state, d := w.step(i, w.state(), e)
 	if d.Verdict == policy.VerdictLost {
+		if w.now < r.until && w.stepped == 0 {
+			w.wrong = stolen
+		}
 		return false
 	}
-	by := w.replicas[i].wasBy
-	if w.write(i, state); by != w.replicas[i].wasBy {
+	by := r.wasBy
+	if w.write(i, state); by != r.wasBy {
 		return w.hold(i, e)
 	}
 	return true
@@ -320,105 +363,75 @@ func (w *world) hold(i int, e policy.Event) (mine bool) {
 
 func (w *world) leave(i int) {
 	r := &w.replicas[i]
-	if !w.hold(i, policy.Leave(r.nonce(i), minutes(lease))) {
-		r.stage = idle
+	if !w.hold(i, policy.Leave(nonce(i), minutes(lease))) {
+		r.stage, r.due = idle, never
 		return
 	}
-	r.stage, r.until, w.sent = flying, w.now+lease, w.now
+	w.bookedBy = w.storeBy
+	r.stage, r.until, r.due = flying, w.now+lease, w.now+lease+window
 }
 
 // holdBack: the token was refused, so that the request was not counted.
 func (w *world) holdBack(i int) {
 	r := &w.replicas[i]
-	r.stage = reserved
-	if !w.hold(i, policy.ReserveAgain(r.nonce(i), minutes(lease))) {
+	if !w.hold(i, policy.ReserveAgain(nonce(i), minutes(lease))) {
 		w.settle(i, policy.Result{Outcome: policy.OutcomeReleased})
+		return
 	}
-}
-
-// process: the server has the request of a replica.
-func (w *world) process(i int) {
-	r := &w.replicas[i]
-	r.stage, r.at, r.keyThen = processed, w.now, w.hasKey
-	r.wait = w.count(r.told, r.ended)
-	r.counted = !w.hasKey && r.wait == 0
-}
-
-// count: the server counts a data request, and refuses the car for as long as it
-// returns.
-func (w *world) count(told bool, ended int16) (wait int16) {
-	if w.hasKey {
-		return 0
-	}
-	if w.counted >= 0 && w.now-w.counted < window {
-		if known := max(w.bound, ended); told && !w.excused && known >= 0 && w.now-known < window {
-			w.broken = "two data requests were counted inside a window"
-		}
-		return window - (w.now - w.counted)
-	}
-	w.counted = w.now
-	if told {
-		w.bound = w.now
-	}
-	return 0
+	w.bookedBy = w.storeBy
+	r.stage, r.until, r.due = reserved, w.now+lease, w.now+lease
 }
 
 // settle is gate.settle: what came back is booked, with the evidence it brought.
 // What a request without a turn says is stored only where that is news.
 func (w *world) settle(i int, result policy.Result, evidence ...dated) {
 	r := &w.replicas[i]
-	if result.Outcome >= policy.OutcomeUnclear {
-		w.sent = w.now
-		if r.counted && r.at >= w.changedAt { // whoever books it knows of it
-			w.ended = max(w.ended, r.at)
-		}
+	if result.Outcome >= policy.OutcomeUnclear && r.counted && r.at >= w.changedAt { // whoever books it knows of it
+		w.ended = max(w.ended, r.at)
 	}
-	nonce := uint64(0)
+	w.expect(result)
+	used := uint64(0)
 	if r.turn {
-		nonce = r.nonce(i)
+		used = nonce(i)
 	}
-	events := append(evidence, undated(policy.Settle(nonce, minutes(lease), result)))
+	events := append(evidence, undated(policy.Settle(used, minutes(lease), result)))
+	r.stage, r.due = idle, never
 	plain := result.Outcome == policy.OutcomeOK || result.Outcome == policy.OutcomeReleased
-	if !r.turn && plain && !slices.ContainsFunc(events, func(e dated) bool { return w.record.WorthStoring(w.storeTime(i), checkRules, e()) }) {
-		if w.contact(i); !w.record.Keyless() {
-			r.stage = idle
+	if !r.turn && plain && !slices.ContainsFunc(events, func(e dated) bool { return w.state().WorthStoring(w.storeTime(i), checkRules, e()) }) {
+		if w.contact(i); !w.state().Keyless() {
 			return
 		}
 	}
 	w.apply(i, events...)
-	r.stage = idle
 }
 
 // answer is the end of a request that was processed. With signals, as on API v3, the
 // answer says whether the key is there.
-func (w *world) answer(i int, o policy.Outcome, signals bool) {
+func (w *world) answer(i int, result policy.Result, signals bool) {
 	r := &w.replicas[i]
-	result := policy.Result{Outcome: o}
-	if o == policy.OutcomeLimited {
-		result.RetryAfter = minutes(r.wait)
-	}
 	if !signals {
 		w.settle(i, result)
 		return
 	}
-	hasKey, at := r.keyThen, r.at
+	hasKey, at, before := r.keyThen, r.at, w.state().Key()
 	w.settle(i, result, w.evidence(i, hasKey, false, at, r.knew))
-	w.learned(hasKey, at)
+	w.learned(before, hasKey, at)
 }
 
 // demand: the server answers that it wants the key.
 func (w *world) demand(i int) {
-	at := w.replicas[i].at
-	w.settle(i, policy.Result{Outcome: policy.OutcomeAnswered}, w.evidence(i, false, true, at, w.replicas[i].knew))
-	w.learned(false, at)
+	r := &w.replicas[i]
+	at, before := r.at, w.state().Key()
+	w.settle(i, policy.Result{Outcome: policy.OutcomeAnswered}, w.evidence(i, false, true, at, r.knew))
+	w.learned(before, false, at)
 }
 
 // abandon leaves a request on its way; false if more are there than a run allows.
 func (w *world) abandon(i int) bool {
 	r := &w.replicas[i]
 	for k := range w.orphans {
-		if w.orphans[k].until == 0 {
-			w.orphans[k] = orphan{r.until, r.told, r.ended}
+		if w.orphans[k].until == never {
+			w.orphans[k] = orphan{r.until, r.told, r.ended, r.heedLimit}
 			return true
 		}
 	}
@@ -431,61 +444,29 @@ func (w *world) die(i int) bool {
 	if r.stage == flying && w.now < r.until && !w.abandon(i) {
 		return false
 	}
-	*r = replica{boot: w.now, bootBy: r.by, by: r.by, again: true}
+	w.due = max(w.due, r.due)
+	w.rename(func(n uint64) uint64 {
+		if n == nonce(i) {
+			return dead
+		}
+		return n
+	})
+	*r = replica{bootBy: r.by, by: r.by, due: never}
 	w.contact(i)
 	return true
 }
 
-// lookUp ends a status read.
+// look begins a status read.
+func (w *world) look(i int) {
+	r := &w.replicas[i]
+	r.looking, r.lookAt, r.lookKey, r.lookKnew = true, w.now, w.hasKey, w.knowledge()
+}
+
+// lookUp ends it.
 func (w *world) lookUp(i int) {
 	r := &w.replicas[i]
 	r.looking = false
-	hasKey, at := r.lookKey, r.lookAt
+	hasKey, at, before := r.lookKey, r.lookAt, w.state().Key()
 	w.apply(i, w.evidence(i, hasKey, false, at, r.lookKnew))
-	w.learned(hasKey, at)
-}
-
-// tidy makes worlds equal that go on alike.
-func (w *world) tidy() {
-	for i := range w.replicas {
-		r := &w.replicas[i]
-		if r.stage == idle {
-			r.direct, r.turn, r.told, r.ended, r.until, r.knew = false, false, false, 0, 0, knowledge{}
-		}
-		if r.stage != processed {
-			r.keyThen, r.counted, r.wait = false, false, 0
-		}
-		if r.stage != loaded {
-			r.direct = false
-			if r.stage != processed {
-				r.at = 0
-			}
-		}
-		if !r.looking {
-			r.lookAt, r.lookKey, r.lookKnew = 0, false, knowledge{}
-		}
-		// A replica that does nothing begins with a contact. Of the versions it counts
-		// only whether the record is still the one that was seen.
-		switch {
-		case r.stage == idle && !r.looking:
-			r.known, r.wasBy = 0, 0
-		case r.known == w.version:
-			r.known = 0
-		default:
-			r.known = -1
-		}
-	}
-	w.version = 0
-	for k := range w.orphans {
-		if w.orphans[k].until <= w.now {
-			w.orphans[k] = orphan{}
-		}
-	}
-	if w.orphans[1].until != 0 && w.orphans[0].until == 0 {
-		w.orphans[0], w.orphans[1] = w.orphans[1], orphan{}
-	}
-}
-
-func known(e dated, keyAt, now time.Time) dated {
-	return func() policy.Event { return knowing(e(), keyAt, now) }
+	w.learned(before, hasKey, at)
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"time"
@@ -16,6 +17,9 @@ import (
 )
 
 const changelog = "CHANGELOG.md"
+
+// versionInSource is how the root package says its version, for the User-Agent.
+var versionInSource = regexp.MustCompile(`(?m)^const Version = "(.*)"$`)
 
 // untilFirstRelease is what pages say as long as nothing is published.
 var untilFirstRelease = regexp.MustCompile(`(?s)\n?<!-- until the first release -->\n.*?<!-- /until the first release -->\n`)
@@ -35,6 +39,16 @@ func (t *tree) prepare(ctx context.Context, out io.Writer, version string, now t
 		if err := t.requireVersion(m, version); err != nil {
 			return err
 		}
+	}
+	source, _, err := t.sourceVersion()
+	if err != nil {
+		return err
+	}
+	err = t.edit(source, func(text string) (string, error) {
+		return versionInSource.ReplaceAllString(text, fmt.Sprintf("const Version = %q", strings.TrimPrefix(version, "v"))), nil
+	})
+	if err != nil {
+		return err
 	}
 	if err := t.edit(changelog, func(text string) (string, error) { return begunSection(text, version, now) }); err != nil {
 		return err
@@ -67,6 +81,24 @@ func (t *tree) requireVersion(m *module, version string) error {
 	m.file.Cleanup()
 	text := modfile.Format(m.file.Syntax)
 	return os.WriteFile(t.file(path.Join(m.dir, "go.mod")), text, 0o644)
+}
+
+// sourceVersion is the version that the root package says, and the file where it does.
+func (t *tree) sourceVersion() (name, version string, err error) {
+	sources, err := filepath.Glob(filepath.Join(t.root, "*.go"))
+	if err != nil {
+		return "", "", err
+	}
+	for _, path := range sources {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return "", "", err
+		}
+		if m := versionInSource.FindSubmatch(text); m != nil {
+			return filepath.Base(path), "v" + string(m[1]), nil
+		}
+	}
+	return "", "", errors.New("no file of the root package has the line: const Version = ...")
 }
 
 // begunSection makes what is not released yet the section of a version.
@@ -128,6 +160,11 @@ func (t *tree) check(ctx context.Context, out io.Writer, version string) error {
 		if err := t.checkZips(ctx); err != nil {
 			problem("%w", err)
 		}
+	}
+	if name, said, err := t.sourceVersion(); err != nil {
+		problem("%w", err)
+	} else if said != version {
+		problem("%s says that this is %s", name, said)
 	}
 	if changes, err := git(ctx, t.root, "status", "--porcelain"); err != nil {
 		return err

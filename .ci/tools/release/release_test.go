@@ -32,6 +32,7 @@ func newRepository(t *testing.T) repository {
 	r.write("go.mod", "module example.com/cars\n\ngo 1.26.0\n")
 	r.write("LICENSE", "as you like\n")
 	r.write("cars.go", "package cars\n\nfunc Lock(id string) error { return nil }\n")
+	r.write("version.go", "package cars\n\nconst Version = \"0.1.0\"\n")
 	r.write("internal/wheels/wheels.go", "package wheels\n\nfunc Turn() {}\n")
 	r.write("a/go.mod", "module example.com/cars/a\n\ngo 1.26.0\n\nrequire (\n\texample.com/cars v0.1.0\n\texample.com/cars/sql v0.1.0\n)\n\n"+
 		"replace (\n\texample.com/cars => ..\n\texample.com/cars/sql => ../sql\n)\n")
@@ -95,6 +96,7 @@ func TestPrepareWritesTheVersion(t *testing.T) {
 	require.NoError(t, r.tree().prepare(t.Context(), new(bytes.Buffer), "v0.2.0", releaseDay))
 	require.Equal(t, "# Changelog\n\n## [Unreleased]\n\n## [0.2.0] - 2026-11-28\n\nThe first version.\n", r.read("CHANGELOG.md"))
 	require.Equal(t, "Get it.\n\nUse it.\n", r.read("README.md"))
+	require.Equal(t, "package cars\n\nconst Version = \"0.2.0\"\n", r.read("version.go"))
 	for _, name := range []string{"a/go.mod", "sql/go.mod", "examples/go.mod"} {
 		file, err := modfile.Parse(name, []byte(r.read(name)), nil)
 		require.NoError(t, err)
@@ -150,7 +152,7 @@ func TestCheckNamesEverythingThatIsWrong(t *testing.T) {
 	r.write("new.go", "package cars\n")
 	err := r.tree().check(t.Context(), new(bytes.Buffer), "v0.2.0")
 	for _, want := range []string{
-		"name v0.1.0 of each other", "not everything is committed", "new.go", "the tag sql/v0.2.0 is there already",
+		"name v0.1.0 of each other", "version.go says that this is v0.1.0", "not everything is committed", "new.go", "the tag sql/v0.2.0 is there already",
 		"CHANGELOG.md has nothing under the version", "README.md says that nothing is released yet",
 	} {
 		require.ErrorContains(t, err, want)
@@ -239,6 +241,6 @@ func TestZips(t *testing.T) {
 		}
 		return names
 	}
-	require.Equal(t, []string{"CHANGELOG.md", "LICENSE", "README.md", "cars.go", "go.mod", "internal/wheels/wheels.go"}, zipped(tree.modules[0]))
+	require.Equal(t, []string{"CHANGELOG.md", "LICENSE", "README.md", "cars.go", "go.mod", "internal/wheels/wheels.go", "version.go"}, zipped(tree.modules[0]))
 	require.Equal(t, []string{"go.mod", "sql.go", "LICENSE"}, zipped(tree.modules[1]))
 }

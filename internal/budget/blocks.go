@@ -1,4 +1,7 @@
-package smartcar
+// Package budget counts the calls of each car's month and the requests of the application,
+// in blocks: a process takes some of them from the store and counts those by itself. What is
+// permitted is decided by package policy.
+package budget
 
 import (
 	"context"
@@ -7,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/seed-498a1bc4/smartcar/internal/clocks"
 	"github.com/seed-498a1bc4/smartcar/internal/contexts"
 	"github.com/seed-498a1bc4/smartcar/internal/lru"
 	"github.com/seed-498a1bc4/smartcar/internal/policy"
@@ -17,10 +21,10 @@ import (
 
 const (
 	accountTTL = 40 * 24 * time.Hour // outlasts its month
-	// bucketBlock is how many requests of the application a process takes at once, and
+	// bucketSize is how many requests of the application a process takes at once, and
 	// bucketTime for how long it has them. Between two writes of the bucket it waits for
 	// bucketPause.
-	bucketBlock = 20
+	bucketSize  = 20
 	bucketTime  = time.Minute
 	bucketPause = time.Second
 	// resetTrust is how long a process may go on without having seen ResetBudget.
@@ -32,18 +36,56 @@ const (
 
 func accountKey(vehicleID string) string { return "budget/car/" + vehicleID }
 
-// budgets count calls. A nil one counts none.
-type budgets struct {
-	opts    *options
-	budget  Budget
+// Limits are what a plan allows.
+type Limits struct {
+	PerVehicle int // calls of a car in a month; 0 counts none
+	Reserve    int // how many of them reads leave
+	Requests   int // of the application, at once; below 0 counts none
+	PerMinute  float64
+}
+
+// A Call is a request that is about to be sent.
+type Call struct {
+	Car       string // empty if it concerns none
+	Cost      int    // calls of the car's month
+	Refusable bool   // a read: Smartcar decides about everything else
+	Unlimited bool   // it is not one of the application's requests
+}
+
+// A Refusal says which limit leaves nothing.
+type Refusal struct {
+	Limit Limit
+	Wait  time.Duration // of ApplicationLimit: until the next request
+	First bool          // of MonthLimit: this process did not know it before
+}
+
+// A Limit is one of those that are counted.
+type Limit uint8
+
+// The limits.
+const (
+	NoLimit Limit = iota
+	ApplicationLimit
+	MonthLimit
+)
+
+// Blocks are what one process has taken. They are safe for concurrent use.
+type Blocks struct {
+	limits  Limits
+	clock   *clocks.Clock
 	records records.Records
 	taking  records.Flights
 
 	mu      sync.Mutex
 	cars    *lru.Cache[string, block]
-	bucket  bucketBlockOf
+	bucket  bucketBlock
 	reset   uint64        // the operator's last word
 	resetAt time.Duration // when it was asked for, by the time that has passed; 0 is never
+}
+
+// New makes blocks of which those of that many cars are remembered.
+func New(limits Limits, clock *clocks.Clock, r records.Records, cars int) *Blocks {
+	return &Blocks{limits: limits, clock: clock, records: r, cars: lru.New[string, block](cars)}
 }
 
 // block is what this process has taken of a car's calls.
@@ -56,8 +98,8 @@ type block struct {
 	full     int // a read of that cost found too little left in this month; 0 if none did
 }
 
-// bucketBlockOf is what this process has taken of the application's requests.
-type bucketBlockOf struct {
+// bucketBlock is what this process has taken of the application's requests.
+type bucketBlock struct {
 	left  int
 	until time.Duration // when what is left goes back, by the time that has passed
 	next  time.Duration // when the bucket may be asked again, by the same
@@ -78,155 +120,103 @@ type storedReset struct {
 	Reset uint64 `json:"reset"`
 }
 
-func newBudgets(o *options, r records.Records) *budgets {
-	if o.budget == nil {
-		return nil
-	}
-	return &budgets{opts: o, budget: *o.budget, records: r, cars: lru.New[string, block](max(o.cacheSize, leastCachedCars))}
-}
-
-// cost is how many calls of a car's month a request takes.
-func (b *budgets) cost(r *request) int {
-	if b.budget.PerVehicle == 0 {
-		return 0
-	}
-	return r.calls(b.opts.api, b.budget)
-}
-
-// calls is how many calls a request counts as, by the rules of a budget.
-func (r *request) calls(api API, rules Budget) int {
-	switch {
-	case r.car.id == "" || r.kind == KindMetadata && rules.FreeMetadata:
-		return 0
-	case api == V2 && !rules.BatchOnce && r.kind == KindData:
-		return max(len(r.reads), 1)
-	}
-	return 1
-}
-
-// guarding is the layer below that of the allowances: it counts what is about to be sent,
-// and gives back what certainly was not.
-func (b *budgets) guarding(next layer) layer {
-	if b == nil {
-		return next
-	}
-	return func(ctx context.Context, r *request, t *turn) (attempt, error) {
-		if err := b.spendRequest(ctx, r); err != nil {
-			return attempt{outcome: policy.OutcomeReleased}, err
-		}
-		cost := b.cost(r)
-		if err := b.spendCalls(ctx, r, cost); err != nil {
-			b.unsend(r.car.id, 0)
-			return attempt{outcome: policy.OutcomeReleased}, err
-		}
-		a, err := next(ctx, r, t)
-		if e, ok := errors.AsType[*Error](err); ok && e.reach == reachedNever {
-			b.unsend(r.car.id, cost)
-		}
-		return a, err
-	}
-}
-
-// unsend gives back what was counted for a request that was not sent.
-func (b *budgets) unsend(vehicleID string, cost int) {
+// Unsend gives back what was counted for a request that was not sent.
+func (b *Blocks) Unsend(c Call) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.bucket.left >= 0 {
 		b.bucket.left++
 	}
-	if blk, ok := b.cars.Get(vehicleID); ok && cost > 0 {
-		blk.left += cost
-		b.cars.Put(vehicleID, blk)
+	if blk, ok := b.cars.Get(c.Car); ok && c.Cost > 0 {
+		blk.left += c.Cost
+		b.cars.Put(c.Car, blk)
 	}
 }
 
-// refuse returns an error for a read of which this process knows, without the store, that
-// it may not go. It spares the car's turn.
-func (b *budgets) refuse(r *request) error {
-	if !r.isRefusable() {
-		return nil
-	}
+// Known reports what this process knows, without the store, that a read may not be sent for.
+func (b *Blocks) Known(c Call) Refusal {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	now, elapsed := b.opts.now(), b.opts.clock.Elapsed()
+	elapsed := b.clock.Elapsed()
 	if b.bucket.left <= 0 && b.bucket.next > elapsed+bucketPause {
-		return b.refused(r, RuleApplication, now.Add(b.bucket.next-elapsed))
+		return Refusal{Limit: ApplicationLimit, Wait: b.bucket.next - elapsed}
 	}
-	blk, _ := b.cars.Get(r.car.id)
-	thisMonth := blk.account.IsOf(now.Add(blk.toStore), b.reset) && b.resetAt > 0 && elapsed-b.resetAt < resetTrust
-	if cost := b.cost(r); thisMonth && cost > blk.left && blk.full > 0 && cost >= blk.full {
-		return b.refused(r, RuleBudget, b.nextMonth(r.car))
+	blk, _ := b.cars.Get(c.Car)
+	thisMonth := blk.account.IsOf(b.now().Add(blk.toStore), b.reset) && b.resetAt > 0 && elapsed-b.resetAt < resetTrust
+	if thisMonth && c.Cost > blk.left && blk.full > 0 && c.Cost >= blk.full {
+		return Refusal{Limit: MonthLimit}
 	}
-	return nil
+	return Refusal{}
 }
 
-// nextMonth is when the reads of a car begin again that the month leaves none.
-func (b *budgets) nextMonth(car carRef) time.Time {
-	if b == nil {
-		return time.Time{}
+// Spend counts a call. Only a read is refused; one that is refused is not counted. While the
+// store is away, nothing is counted and nothing refused. The error is that of ctx.
+func (b *Blocks) Spend(ctx context.Context, c Call) (Refusal, error) {
+	refused, err := b.spendRequest(ctx, c)
+	if err != nil || refused.Limit != NoLimit {
+		return refused, err
 	}
-	return policy.NextMonth(hashOf(car.user, car.id), b.opts.now())
-}
-
-func (b *budgets) refused(r *request, rule Rule, next time.Time) error {
-	limit := &RateLimitError{Operation: r.op, VehicleID: r.car.id, NextAllowed: next, Rule: rule, Local: true}
-	if rule == RuleApplication {
-		limit.VehicleID = ""
+	refused, err = b.spendCalls(ctx, c)
+	if err != nil || refused.Limit != NoLimit {
+		b.Unsend(Call{Car: c.Car})
 	}
-	return limit
+	return refused, err
 }
 
 // spendCalls takes a request's calls from this process's block, after taking a new block
 // if need be.
-func (b *budgets) spendCalls(ctx context.Context, r *request, cost int) error {
-	for cost > 0 {
+func (b *Blocks) spendCalls(ctx context.Context, c Call) (Refusal, error) {
+	for c.Cost > 0 {
 		b.mu.Lock()
-		blk, _ := b.cars.Get(r.car.id)
-		now := b.opts.now()
-		ready := blk.left >= cost && blk.account.IsOf(now.Add(blk.toStore), b.reset)
+		blk, _ := b.cars.Get(c.Car)
+		ready := blk.left >= c.Cost && blk.account.IsOf(b.now().Add(blk.toStore), b.reset)
 		if ready {
-			blk.left -= cost
-			b.cars.Put(r.car.id, blk)
+			blk.left -= c.Cost
+			b.cars.Put(c.Car, blk)
 		}
 		b.mu.Unlock()
 		if ready {
-			return nil
+			return Refusal{}, nil
 		}
-		flight, must := r.car.id, !r.isRefusable()
+		flight, must, first := c.Car, !c.Refusable, false
 		if must {
 			flight = "must/" + flight
 		}
-		err := b.taking.Do(ctx, flight, func() error { return b.take(ctx, r.car, cost, must) })
-		switch {
-		case errors.Is(err, errNothingLeft) && r.isRefusable():
-			return b.refused(r, RuleBudget, b.nextMonth(r.car))
-		case contexts.IsEnd(err):
+		err := b.taking.Do(ctx, flight, func() (err error) {
+			first, err = b.take(ctx, c.Car, c.Cost, must)
 			return err
+		})
+		switch {
+		case errors.Is(err, errNothingLeft) && c.Refusable:
+			return Refusal{Limit: MonthLimit, First: first}, nil
+		case contexts.IsEnd(err):
+			return Refusal{}, err
 		case err != nil:
-			return nil //nolint:nilerr // a command goes whatever is left; and while the store is away nothing is counted
+			return Refusal{}, nil //nolint:nilerr // a command goes whatever is left; and while the store is away nothing is counted
 		}
 	}
-	return nil
+	return Refusal{}, nil
 }
 
 // errNothingLeft: the month leaves no calls.
 var errNothingLeft = errors.New("no call of the month is left")
 
 // take takes a block of a car's calls from the store; one that must is taken whatever is
-// left, since Smartcar decides about a command.
-func (b *budgets) take(ctx context.Context, car carRef, cost int, must bool) error {
+// left, since Smartcar decides about a command. First reports that nothing is left, and that
+// this process did not know it.
+func (b *Blocks) take(ctx context.Context, car string, cost int, must bool) (first bool, err error) {
 	reset, err := b.lastReset(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
-	taken, first := 0, false
-	err = b.change(ctx, car.id, reset, func(blk *block) (write bool) {
+	taken := 0
+	err = b.change(ctx, car, reset, func(blk *block) (write bool) {
 		had := blk.left
 		blk.account.Spent -= had // they go back, and are taken again
 		if must {
 			taken = max(cost, had)
 			blk.account.Spent += taken
-		} else if blk.account, taken = blk.account.Take(cost, b.budget.PerVehicle-b.budget.Reserve); taken == 0 {
+		} else if blk.account, taken = blk.account.Take(cost, b.limits.PerVehicle-b.limits.Reserve); taken == 0 {
 			blk.account.Spent += had
 			first, blk.full = blk.full == 0, cost
 			return false
@@ -236,17 +226,14 @@ func (b *budgets) take(ctx context.Context, car carRef, cost int, must bool) err
 	})
 	if err == nil && taken == 0 {
 		err = errNothingLeft
-		if first {
-			tellSpent(ctx, b.opts.emitter, car, b.nextMonth(car), false)
-		}
 	}
-	return err
+	return first, err
 }
 
 // change edits a car's block together with its account in the store. What it edits is the
 // account as this process saw it last, so that in most cases one swap will do. While it
 // has the block, what is left of it cannot be used by others.
-func (b *budgets) change(ctx context.Context, vehicleID string, reset uint64, edit func(*block) (write bool)) error {
+func (b *Blocks) change(ctx context.Context, vehicleID string, reset uint64, edit func(*block) (write bool)) error {
 	blk := b.borrow(vehicleID)
 	had := blk.left
 	if !blk.known {
@@ -259,7 +246,7 @@ func (b *budgets) change(ctx context.Context, vehicleID string, reset uint64, ed
 	}
 	for {
 		fresh := blk
-		if account := blk.account.At(b.opts.now().Add(blk.toStore), reset); account != blk.account {
+		if account := blk.account.At(b.now().Add(blk.toStore), reset); account != blk.account {
 			fresh.account, fresh.left, fresh.full = account, 0, 0
 		}
 		if !edit(&fresh) {
@@ -285,7 +272,7 @@ func (b *budgets) change(ctx context.Context, vehicleID string, reset uint64, ed
 
 // seen is a block with the account as it stands in the store. A record that cannot be
 // read begins anew.
-func (b *budgets) seen(blk block, record store.Record) block {
+func (b *Blocks) seen(blk block, record store.Record) block {
 	stored, err := records.Decode[storedAccount](record.Value)
 	if err != nil {
 		stored = storedAccount{}
@@ -294,14 +281,14 @@ func (b *budgets) seen(blk block, record store.Record) block {
 		blk.account = stored.Account
 	}
 	if !record.Now.IsZero() {
-		blk.toStore = record.Now.Sub(b.opts.now())
+		blk.toStore = record.Now.Sub(b.now())
 	}
 	blk.revision, blk.known = record.Revision, true
 	return blk
 }
 
 // borrow returns a car's block and leaves nothing of it for others.
-func (b *budgets) borrow(vehicleID string) block {
+func (b *Blocks) borrow(vehicleID string) block {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	blk, _ := b.cars.Get(vehicleID)
@@ -312,7 +299,7 @@ func (b *budgets) borrow(vehicleID string) block {
 }
 
 // keep puts a block back that was borrowed. What was given back meanwhile is added.
-func (b *budgets) keep(vehicleID string, blk block) {
+func (b *Blocks) keep(vehicleID string, blk block) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	meanwhile, _ := b.cars.Get(vehicleID)
@@ -321,13 +308,13 @@ func (b *budgets) keep(vehicleID string, blk block) {
 }
 
 // spendRequest takes one of the application's requests from this process's block.
-func (b *budgets) spendRequest(ctx context.Context, r *request) error {
-	if b.budget.ApplicationLimit.Requests < 0 || r.override {
-		return nil
+func (b *Blocks) spendRequest(ctx context.Context, c Call) (Refusal, error) {
+	if b.limits.Requests < 0 || c.Unlimited {
+		return Refusal{}, nil
 	}
 	for {
 		b.mu.Lock()
-		elapsed := b.opts.clock.Elapsed()
+		elapsed := b.clock.Elapsed()
 		blk := &b.bucket
 		ready := blk.left > 0 && elapsed < blk.until
 		wait := blk.next - elapsed
@@ -337,45 +324,44 @@ func (b *budgets) spendRequest(ctx context.Context, r *request) error {
 		b.mu.Unlock()
 		switch {
 		case ready:
-			return nil
-		case wait > 0 && r.isRefusable():
-			return b.refused(r, RuleApplication, b.opts.now().Add(wait))
+			return Refusal{}, nil
+		case wait > 0 && c.Refusable:
+			return Refusal{Limit: ApplicationLimit, Wait: wait}, nil
 		case wait > 0:
-			return nil // Smartcar decides
+			return Refusal{}, nil // Smartcar decides
 		}
 		if err := b.taking.Do(ctx, bucketKey, func() error { return b.fill(ctx) }); err != nil {
 			if contexts.IsEnd(err) {
-				return err
+				return Refusal{}, err
 			}
-			return nil // while the store is away nothing is counted
+			return Refusal{}, nil // while the store is away nothing is counted
 		}
 	}
 }
 
 // fill takes a block of the application's requests from the store, and gives back what is
 // left of the last one.
-func (b *budgets) fill(ctx context.Context) error {
-	limit := b.budget.ApplicationLimit
+func (b *Blocks) fill(ctx context.Context) error {
 	b.mu.Lock()
 	left := max(b.bucket.left, 0)
 	b.bucket.left = 0
 	b.mu.Unlock()
 	taken, wait := 0, time.Duration(0)
 	_, err := records.Repair(ctx, b.records, bucketKey, accountTTL, storedBucket{}, func(s *storedBucket, _ bool, now time.Time) error {
-		bucket := s.Bucket.At(now, limit.Requests, limit.PerMinute)
+		bucket := s.Bucket.At(now, b.limits.Requests, b.limits.PerMinute)
 		bucket.Calls += float64(left)
-		s.Bucket, taken = bucket.Take(bucketBlock)
-		s.Write, wait = randid.New(), s.Bucket.Next(limit.PerMinute)
+		s.Bucket, taken = bucket.Take(bucketSize)
+		s.Write, wait = randid.New(), s.Bucket.Next(b.limits.PerMinute)
 		return nil
 	})
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	elapsed := b.opts.clock.Elapsed()
+	elapsed := b.clock.Elapsed()
 	if err != nil {
 		b.bucket.left += left
 		return err
 	}
-	b.bucket = bucketBlockOf{left: b.bucket.left + taken, until: elapsed + bucketTime}
+	b.bucket = bucketBlock{left: b.bucket.left + taken, until: elapsed + bucketTime}
 	if taken == 0 {
 		b.bucket.next = elapsed + max(wait, bucketPause)
 	}
@@ -383,9 +369,9 @@ func (b *budgets) fill(ctx context.Context) error {
 }
 
 // lastReset returns the operator's last word, as of the last minute.
-func (b *budgets) lastReset(ctx context.Context) (uint64, error) {
+func (b *Blocks) lastReset(ctx context.Context) (uint64, error) {
 	b.mu.Lock()
-	reset, fresh := b.reset, b.resetAt > 0 && b.opts.clock.Elapsed()-b.resetAt < resetTrust
+	reset, fresh := b.reset, b.resetAt > 0 && b.clock.Elapsed()-b.resetAt < resetTrust
 	b.mu.Unlock()
 	if fresh {
 		return reset, nil
@@ -396,14 +382,14 @@ func (b *budgets) lastReset(ctx context.Context) (uint64, error) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.reset, b.resetAt = r.Reset, max(b.opts.clock.Elapsed(), 1)
+	b.reset, b.resetAt = r.Reset, max(b.clock.Elapsed(), 1)
 	return r.Reset, nil
 }
 
-// spent returns how many calls of a car's month are spent, and how many are left, the
+// Spent returns how many calls of a car's month are spent, and how many are left, the
 // reserve included. Ok is false if calls are not counted, or the store is away.
-func (b *budgets) spent(ctx context.Context, vehicleID string) (spent, left int, ok bool) {
-	if b == nil || b.budget.PerVehicle == 0 {
+func (b *Blocks) Spent(ctx context.Context, vehicleID string) (spent, left int, ok bool) {
+	if b.limits.PerVehicle == 0 {
 		return 0, 0, false
 	}
 	reset, err := b.lastReset(ctx)
@@ -419,25 +405,11 @@ func (b *budgets) spent(ctx context.Context, vehicleID string) (spent, left int,
 	defer b.mu.Unlock()
 	blk, _ := b.cars.Get(vehicleID)
 	spent = max(blk.account.Spent-blk.left, 0)
-	return spent, max(b.budget.PerVehicle-spent, 0), true
+	return spent, max(b.limits.PerVehicle-spent, 0), true
 }
 
-// forReads is what a read of several operations costs, and how many calls are left for
-// reads; no cost means that they are not counted.
-func (b *budgets) forReads(ctx context.Context, vehicleID string, ops []operation) (cost, left int) {
-	_, left, ok := b.spent(ctx, vehicleID)
-	if !ok {
-		return 0, 0
-	}
-	cost = b.cost(&request{car: carRef{id: vehicleID}, kind: KindData, reads: ops})
-	return cost, max(left-b.budget.Reserve, 0)
-}
-
-// giveBack returns all blocks to the store.
-func (b *budgets) giveBack(ctx context.Context) error {
-	if b == nil {
-		return nil
-	}
+// GiveBack returns all blocks to the store.
+func (b *Blocks) GiveBack(ctx context.Context) error {
 	for _, id := range b.cars.Keys() {
 		if ctx.Err() != nil {
 			return contexts.EndOf(ctx)
@@ -456,3 +428,21 @@ func (b *budgets) giveBack(ctx context.Context) error {
 	}
 	return nil
 }
+
+// Reset has all processes count anew. Those that share the store see it within a minute.
+func (b *Blocks) Reset(ctx context.Context) error {
+	reset := storedReset{Reset: randid.New()}
+	_, err := records.Repair(ctx, b.records, resetKey, 0, reset, func(r *storedReset, _ bool, _ time.Time) error {
+		*r = reset
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.reset, b.resetAt = reset.Reset, max(b.clock.Elapsed(), 1)
+	return nil
+}
+
+func (b *Blocks) now() time.Time { return b.clock.Now().UTC() }
