@@ -100,6 +100,7 @@ type AttemptStart struct {
 	// Template is the path without ids, such as /v2.0/vehicles/{vehicle}/battery.
 	Template string
 	Server   string // host, and port if the URL has one
+	Scheme   string // https; http in tests at most
 	// TakesTurn says that it is the one data request that a car without its key allows in
 	// a window.
 	TakesTurn bool

@@ -303,7 +303,7 @@ func begin(ctx context.Context, seen *emitter, r *request, takesTurn bool) (cont
 	o := &observedAttempt{start: AttemptStart{
 		OperationStart: r.start(seen), Number: 1, Method: r.wire.method, TakesTurn: takesTurn,
 	}}
-	o.start.Server, o.start.Template = r.template()
+	o.start.Scheme, o.start.Server, o.start.Template = r.template()
 	if s := seen.reportOf(ctx); s != nil {
 		o.start.Number = int(s.attempts.Add(1))
 	}
@@ -331,11 +331,12 @@ func (o *observedAttempt) end(ctx context.Context, seen *emitter, r *request, a 
 	seen.emit(ctx, end)
 }
 
-// template is the host of the request, and its path without anything that its maker put in.
-func (r *request) template() (host, path string) {
+// template is the scheme and the host of the request, and its path without anything that
+// its maker put in.
+func (r *request) template() (scheme, host, path string) {
 	u, err := url.Parse(r.base)
 	if err != nil {
-		return "", ""
+		return "", "", ""
 	}
 	path = u.EscapedPath()
 	if r.car.id != "" {
@@ -352,7 +353,7 @@ func (r *request) template() (host, path string) {
 			words[i] = "{id}"
 		}
 	}
-	return u.Host, strings.TrimSuffix(path+"/"+strings.Join(words, "/"), "/")
+	return u.Scheme, u.Host, strings.TrimSuffix(path+"/"+strings.Join(words, "/"), "/")
 }
 
 // outcomeFor is how an operation has ended for its caller.

@@ -11,15 +11,20 @@ require (
 	github.com/riverqueue/river/rivertype v0.51.2
 	github.com/seed-498a1bc4/smartcar v0.1.0
 	github.com/seed-498a1bc4/smartcar/fleet/riverfleet v0.1.0
+	github.com/seed-498a1bc4/smartcar/otelsmartcar v0.1.0
 	github.com/seed-498a1bc4/smartcar/store/redisstore v0.1.0
 	github.com/seed-498a1bc4/smartcar/store/sqlstore v0.1.0
 	github.com/sethvargo/go-limiter v0.7.1
 	github.com/stretchr/testify v1.12.1
+	go.opentelemetry.io/otel/sdk v1.47.0
+	go.opentelemetry.io/otel/sdk/metric v1.47.0
 )
 
 require (
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/dustin/go-humanize v1.1.0 // indirect
+	github.com/go-logr/logr v1.4.4 // indirect
+	github.com/go-logr/stdr v1.2.2 // indirect
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/jackc/pgpassfile v1.0.0 // indirect
 	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
@@ -33,9 +38,14 @@ require (
 	github.com/tidwall/match v1.2.0 // indirect
 	github.com/tidwall/pretty v1.2.1 // indirect
 	github.com/tidwall/sjson v1.2.5 // indirect
+	go.opentelemetry.io/auto/sdk v1.2.1 // indirect
+	go.opentelemetry.io/otel v1.47.0 // indirect
+	go.opentelemetry.io/otel/log v1.47.0 // indirect
+	go.opentelemetry.io/otel/metric v1.47.0 // indirect
+	go.opentelemetry.io/otel/trace v1.47.0 // indirect
 	go.uber.org/atomic v1.12.0 // indirect
 	go.yaml.in/yaml/v3 v3.0.5 // indirect
-	golang.org/x/oauth2 v0.37.0 // indirect
+	golang.org/x/oauth2 v0.38.0 // indirect
 	golang.org/x/sync v0.24.0 // indirect
 	golang.org/x/sys v0.49.0 // indirect
 	golang.org/x/text v0.43.0 // indirect
@@ -48,6 +58,7 @@ require (
 replace (
 	github.com/seed-498a1bc4/smartcar => ..
 	github.com/seed-498a1bc4/smartcar/fleet/riverfleet => ../fleet/riverfleet
+	github.com/seed-498a1bc4/smartcar/otelsmartcar => ../otelsmartcar
 	github.com/seed-498a1bc4/smartcar/store/redisstore => ../store/redisstore
 	github.com/seed-498a1bc4/smartcar/store/sqlstore => ../store/sqlstore
 )

@@ -84,9 +84,9 @@ const (
 
 // newCars returns cars whose class, key and tokens are known, as they are in
 // a program that has been running for a while.
-func newCars(tb testing.TB, kept store.Store, kind string, n int, window time.Duration) []*smartcar.Vehicle {
+func newCars(tb testing.TB, kept store.Store, kind string, n int, window time.Duration, opts ...smartcar.Option) []*smartcar.Vehicle {
 	tb.Helper()
-	client := newClient(tb, kept, window)
+	client := newClient(tb, kept, window, opts...)
 	cars := make([]*smartcar.Vehicle, n)
 	var owner *smartcar.User
 	for i := range cars {

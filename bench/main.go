@@ -34,6 +34,7 @@ func main() {
 	for _, row := range costs.Rows("../testdata") {
 		t.cost(row)
 	}
+	t.observed()
 	for _, row := range callRows(*short) {
 		t.calls(row)
 	}

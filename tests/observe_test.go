@@ -109,6 +109,7 @@ func TestObserverIsToldOfAReadARefusalAndARepetition(t *testing.T) {
 		read := attempts[2]
 		require.Equal(t, "/v2.0/vehicles/{vehicle}/battery", read.Template)
 		require.Equal(t, "api.smartcar.com", read.Server)
+		require.Equal(t, "https", read.Scheme)
 		require.Equal(t, http.MethodGet, read.Method)
 		require.True(t, read.TakesTurn)
 		require.True(t, read.Sent)

@@ -74,7 +74,7 @@ func TestREADMEQuickStart(t *testing.T) {
 var exampleFiles = [...]string{
 	"example_test.go", "example_more_test.go", "docs/examples_test.go",
 	"keypage/example_test.go", "store/example_test.go", "examples/fleet/stores_test.go",
-	"examples/fleet/core.go",
+	"examples/fleet/core.go", "examples/fleet/observe.go",
 }
 
 func readExamples(t *testing.T) string {

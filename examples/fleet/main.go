@@ -12,7 +12,14 @@
 // FLEET_POSTGRES in the environment, several processes share the work, as jobs of River on
 // PostgreSQL. With -redis ADDRESS or FLEET_REDIS, the store is a Redis or Valkey.
 //
-// What an application needs of this is in core.go, and for several processes in river.go.
+// With -metrics 127.0.0.1:9464 each process serves /metrics for Prometheus, and /healthz; see
+// docs/grafana-dashboard.json and docs/alerts.md.
+//
+// Why is a car silent? With the store in a file that stays (-dsn cars.db), or in a server,
+// go run . why -dsn cars.db [car] says what is known of one car, or lists them.
+//
+// What an application needs of this is in core.go, for several processes in river.go, and
+// to be observed in observe.go.
 package main
 
 import (
@@ -82,6 +89,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) 
 		}()
 		return replica(ctx, stdout)
 	}
+	if len(args) > 0 && args[0] == "why" {
+		return why(ctx, args[1:], stdout)
+	}
 	flags := flag.NewFlagSet("fleet", flag.ContinueOnError)
 	duration := flags.Duration("duration", 15*time.Second, "how long to poll")
 	replicas := flags.Int("replicas", 0, "how many processes; 0 is 3 with -postgres, and else 1")
@@ -92,7 +102,11 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) 
 	path := flags.String("dsn", "", "the `file` of SQLite; empty is one that is removed afterwards")
 	postgres := flags.String("postgres", os.Getenv(envPostgres), "`URL` of a PostgreSQL to use instead")
 	redis := flags.String("redis", os.Getenv(envRedis), "`address` of a Redis or Valkey to use instead")
+	metrics := flags.String("metrics", os.Getenv(envMetrics), "`IP:port` where the first process serves /metrics and /healthz, and the others at the ports after it")
 	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if err := os.Setenv(envMetrics, *metrics); err != nil { // which the processes inherit
 		return err
 	}
 	switch {

@@ -15,6 +15,14 @@ import (
 
 // replica is one process of an application, alone or one of several. It ends with ctx.
 func replica(ctx context.Context, report io.Writer) error {
+	shown, err := newTelemetry()
+	if err != nil {
+		return err
+	}
+	observed, err := watch()
+	if err != nil {
+		return err
+	}
 	where := stores{redis: os.Getenv(envRedis), postgres: os.Getenv(envPostgres), sqlite: os.Getenv(envSQLite)}
 	window, err := time.ParseDuration(os.Getenv(envWindow))
 	if err != nil {
@@ -29,7 +37,7 @@ func replica(ctx context.Context, report io.Writer) error {
 		ClientID:     os.Getenv("SMARTCAR_CLIENT_ID"),
 		ClientSecret: os.Getenv("SMARTCAR_CLIENT_SECRET"),
 		RedirectURL:  os.Getenv("SMARTCAR_REDIRECT_URI"),
-	}, kept, append(scaled(window), smartcar.WithEnvironment())...)
+	}, kept, append(scaled(window), smartcar.WithEnvironment(), observed)...)
 	if err != nil {
 		return err
 	}
@@ -38,6 +46,11 @@ func replica(ctx context.Context, report io.Writer) error {
 	if err != nil {
 		return err
 	}
+	stopServing, err := shown.serve(ctx, f, kept)
+	if err != nil {
+		return err
+	}
+	defer stopServing()
 	untilEnd, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var last sync.WaitGroup
 	last.Go(func() { reports.stats(untilEnd, f) })

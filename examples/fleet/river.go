@@ -18,7 +18,7 @@ import (
 
 // shareWork is keepFresh for one of several processes: each car is a job of River.
 func shareWork(ctx context.Context, url string, f *fleet.Fleet, kept store.Store) error {
-	pool, err := pgxpool.New(ctx, url)
+	pool, err := openPool(ctx, url)
 	if err != nil {
 		return err
 	}
@@ -28,6 +28,7 @@ func shareWork(ctx context.Context, url string, f *fleet.Fleet, kept store.Store
 		return err
 	}
 	config := &river.Config{JobTimeout: 2 * requestTime, Logger: slog.New(slog.DiscardHandler), FetchPollInterval: 100 * time.Millisecond}
+	observeJobs(config)
 	if err := jobs.Configure(config); err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"database/sql"
 
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
 	"github.com/redis/go-redis/v9"
@@ -27,10 +26,13 @@ func (s stores) open(ctx context.Context) (store.Store, func() error, error) {
 	switch {
 	case s.redis != "":
 		rdb := redis.NewClient(&redis.Options{Addr: s.redis, ContextTimeoutEnabled: true})
+		if err := observeRedis(rdb); err != nil {
+			return nil, nil, err
+		}
 		kept, err := redisstore.New(rdb)
 		return kept, rdb.Close, err
 	case s.postgres != "":
-		db, err := sql.Open("pgx", s.postgres)
+		db, err := openPostgres(s.postgres)
 		if err != nil {
 			return nil, nil, err
 		}

@@ -128,7 +128,7 @@ func (s State) SeenAgo(ago time.Duration) Sight {
 //  3. The clock is set right. On Monday at 10:01 this process finds a turn that was used
 //     9 hours ago. But 1 minute ago it was not there.
 func (s Sight) unseen(passed time.Duration, at, before time.Time, then time.Duration) time.Duration {
-	if at.After(before) {
+	if at.After(before.Add(readGrain)) { // what was read with the key there is rounded up when the key is gone
 		return max(0, passed-s.ago)
 	}
 	return then

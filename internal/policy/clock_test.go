@@ -143,6 +143,10 @@ func TestDoubtsOfWhoHasSeenTheCarWithout(t *testing.T) {
 			require.Equal(t, policyNow.Add(tt.lasts-time.Minute), next(doubted))
 			require.Equal(t, next(doubted), next(judge(tt.state, doubted, 0)), "as long as it is the same one")
 			require.Zero(t, next(judge(tt.state, tt.state, time.Minute)), "it was there")
+			if rounded := tt.state; !rounded.turn.usedAt.IsZero() {
+				rounded.turn.usedAt = rounded.turn.usedAt.Add(readGrain)
+				require.Zero(t, next(judge(rounded, tt.state, time.Minute)), "and was rounded up when the key was gone")
+			}
 			require.Zero(t, next(judge(tt.state, tt.before, 9*time.Hour)), "it may be as old as it looks")
 		})
 	}
