@@ -263,26 +263,6 @@ func TestTrial(t *testing.T) {
 	require.False(t, l.onTrial(), "a status that can be read is looked up instead")
 }
 
-// What the server said while the clock was ahead ends like what it said today.
-func TestWhatTheServerSaidInTheFuture(t *testing.T) {
-	ahead := func() *life {
-		l := newLife(ClassStreaming, KeyUnavailable)
-		l.pass(61 * 24 * time.Hour)
-		l.limited(2 * time.Hour)
-		l.pass(-61 * 24 * time.Hour)
-		require.Equal(t, VerdictRefuse, l.asks())
-		return l
-	}
-	l := ahead()
-	l.pass(time.Minute)
-	l.step(LearnKey(KeyInstalled, FromWebhook, l.now))
-	require.False(t, l.SaidKeyless(), "the key is there now")
-	require.Equal(t, VerdictSend, l.asks())
-
-	l = ahead()
-	require.LessOrEqual(t, l.said.trialAt.Sub(l.now), 7*24*time.Hour, "the next trial comes within a week")
-}
-
 func TestConnectEndsWhatTheServerSaid(t *testing.T) {
 	l := saidSo()
 	l.step(AccessChanged())

@@ -68,7 +68,7 @@ func (w *world) canonical() {
 	past(0, &w.limitTo, &w.asleepTo)
 	for i := range w.orphans {
 		o := &w.orphans[i]
-		past(0, &o.until)
+		past(-1, &o.until)
 		past(-window, &o.ended)
 		if o.until == never {
 			*o = orphan{until: never, ended: never}
@@ -80,7 +80,7 @@ func (w *world) canonical() {
 	for i := range w.replicas {
 		r := &w.replicas[i]
 		past(-window, &r.ended)
-		past(-lease, &r.until, &r.at, &r.lookAt)
+		past(-lease-1, &r.until, &r.at, &r.lookAt)
 		past(-1, &r.due)
 		r.bootBy, r.by = r.bootBy-off, r.by-off
 		if r.known != 0 || r.wasBy != 0 {

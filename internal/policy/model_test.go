@@ -222,7 +222,7 @@ func (c *walker) successors(w *world) {
 		c.process(w, i, names[i])
 	}
 	for k := range w.orphans {
-		if w.orphans[k].until > w.now {
+		if w.orphans[k].until >= w.now {
 			c.try(w, "an abandoned request is processed", always(func(w *world) {
 				o := w.orphans[k]
 				w.orphans[k] = orphan{until: never, ended: never}
@@ -254,7 +254,7 @@ func (c *walker) request(w *world, i int, name string) {
 			c.try(w, name+"gets no token", always(func(w *world) { w.settle(i, released) }))
 		}
 	case flying:
-		if w.now < r.until {
+		if w.now <= r.until {
 			after := *w
 			after.process(i)
 			c.answers(&after, i, name)
@@ -274,7 +274,7 @@ func (c *walker) request(w *world, i int, name string) {
 		}
 		if c.ends&givenUp != 0 || w.now >= r.until {
 			c.try(w, name+"gives up", func(w *world) bool {
-				if w.now < r.until && !w.abandon(i) {
+				if w.now <= r.until && !w.abandon(i) {
 					return false
 				}
 				w.settle(i, policy.Result{Outcome: policy.OutcomeUnclear})
@@ -285,7 +285,7 @@ func (c *walker) request(w *world, i int, name string) {
 			c.try(w, name+"is refused for its token", always(func(w *world) { w.holdBack(i) }))
 		}
 	case processed:
-		if w.now < r.until {
+		if w.now <= r.until {
 			c.answers(w, i, name)
 		} else { // the client waits no longer
 			c.try(w, name+"gives up", always(func(w *world) { w.settle(i, policy.Result{Outcome: policy.OutcomeUnclear}) }))

@@ -441,7 +441,7 @@ func (w *world) abandon(i int) bool {
 // die ends a process, and begins another one in its place.
 func (w *world) die(i int) bool {
 	r := &w.replicas[i]
-	if r.stage == flying && w.now < r.until && !w.abandon(i) {
+	if r.stage == flying && w.now <= r.until && !w.abandon(i) {
 		return false
 	}
 	w.due = max(w.due, r.due)
