@@ -211,7 +211,7 @@ func TestALimitTeachesNothingOfACar(t *testing.T) {
 				})
 				for range 6 * 30 {
 					_, err := v.Battery(t.Context())
-					requireRule(t, err, smartcar.RuleApplication)
+					_ = requireRule(t, err, smartcar.RuleApplication)
 					access, err := v.Access(t.Context())
 					require.NoError(t, err)
 					require.Equal(t, smartcar.ClassUnknown, access.Class)
@@ -221,7 +221,7 @@ func TestALimitTeachesNothingOfACar(t *testing.T) {
 				_, err := v.Battery(t.Context())
 				require.NoError(t, err)
 				_, err = v.Battery(t.Context())
-				requireRule(t, err, smartcar.RuleKeyless)
+				_ = requireRule(t, err, smartcar.RuleKeyless)
 				require.Empty(t, sim.BrokenWindows(smartcartest.ModelY))
 			})
 		})
