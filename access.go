@@ -110,7 +110,7 @@ type Diagnosis struct {
 	Webhook string
 	// Delivery is the last event of a webhook of version 4.0 about the car, and how it was
 	// answered. It is zero if none came within 90 days.
-	Delivery Delivery
+	Delivery WebhookDelivery
 	// Failure is why a visit last failed, see [Vehicle.Visit], and FailedAt when. Retired
 	// says that visits have given the car up until its owner connects again.
 	Failure  Failure
@@ -118,8 +118,8 @@ type Diagnosis struct {
 	Retired  bool
 }
 
-// A Delivery is how an event of a webhook was answered.
-type Delivery struct {
+// A WebhookDelivery is how an event of a webhook was answered.
+type WebhookDelivery struct {
 	At      time.Time
 	Type    EventType
 	Verdict WebhookVerdict
@@ -183,7 +183,7 @@ func (v *Vehicle) Diagnosis(ctx context.Context) (*Diagnosis, error) {
 	d := &Diagnosis{
 		VehicleID: h.car.id, UserID: h.car.user, At: now, Connected: known == nil, Access: *access, ClassSource: classSource(c.state),
 		LastTurn: c.ours(at), Gave: turnResults[gave], Webhook: mark.Webhook,
-		Delivery: Delivery{ours(mark.Heard.At), mark.Heard.Type, mark.Heard.Verdict, mark.Heard.Reason},
+		Delivery: WebhookDelivery{ours(mark.Heard.At), mark.Heard.Type, mark.Heard.Verdict, mark.Heard.Reason},
 		Failure:  mark.Failure, FailedAt: ours(mark.FailedAt), Retired: mark.RetiredUntil.After(stored),
 	}
 	d.RecordedAt, d.ReceivedAt = h.core.answers.newest(ctx, h.car)

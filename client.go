@@ -217,8 +217,8 @@ func (c *Client) User(userID string) *User { return &User{core: c.core, id: user
 //
 // The store has to be a [store.Lister], as store.Memory and those of sqlstore and
 // redisstore are; else the error is [store.ErrCannotList]. Of a store with
-// [WithSharedStore], what was stored before that option was set is not listed. After an
-// error Vehicles stops.
+// [WithSharedStore], what was stored before that option was set is not listed, since
+// nobody can tell whose it is. After an error Vehicles stops.
 func (c *Client) Vehicles(ctx context.Context) iter.Seq2[*Vehicle, error] {
 	return func(yield func(*Vehicle, error) bool) {
 		if err := errors.Join(c.core.made(), checkContext(ctx)); err != nil {

@@ -67,7 +67,7 @@ func (cs *cars) doubted(s policy.State, c, seen car) policy.State {
 		Jumped:  func(since time.Time) time.Duration { return cs.jumps.Since(since, passed) },
 	}
 	if seen.loaded() {
-		w.Seen, w.Ago = &seen.state, passed-seen.asked
+		w.Seen = seen.state.SeenAgo(passed - seen.asked)
 	}
 	return s.Doubted(now, w, cs.rules)
 }

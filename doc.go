@@ -427,7 +427,8 @@
 // time that passes in this process, which nobody sets. A window opens when none of
 // them objects, as far as it is known when the turn was used: the store's clock
 // dates the records (the machine's does for a store without one), a process objects
-// to a jump of it that it has seen, and a young process asks its machine as well.
+// to a jump of it that it has seen, and to a turn that was used, by the clock, before it
+// saw the car without that turn; and a young process asks its machine as well.
 // So a clock that is wrong may lengthen a window by as much as it is wrong, and
 // shortens none, unless all of them are. What a clock has dated in the future counts
 // from when it is found. Pauses and kept answers end after a length of time, and no

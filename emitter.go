@@ -46,18 +46,27 @@ func newEmitter(o *options) *emitter {
 	return e
 }
 
-// scope stands in the context of an operation, and of what gathers events outside of one.
-type scope struct {
+// report stands in the context of an operation, and of what gathers events outside of one.
+type report struct {
 	events   *gathered
 	about    About
 	attempts atomic.Int32
 }
 
-type scopeKey struct{}
+type reportKey struct{}
 
-func scopeOf(ctx context.Context) *scope {
-	s, _ := ctx.Value(scopeKey{}).(*scope)
-	return s
+// reportOf is what gathers events under ctx for this emitter; nil if nothing does.
+func (e *emitter) reportOf(ctx context.Context) *report {
+	if s, ok := ctx.Value(reportKey{}).(*report); ok && s != nil && s.events.by == e {
+		return s
+	}
+	return nil
+}
+
+// withoutReport is ctx for functions of the application: what they do under it, or under
+// what they derive from it and keep, is told by itself.
+func withoutReport(ctx context.Context) context.Context {
+	return context.WithValue(ctx, reportKey{}, (*report)(nil))
 }
 
 // gathered are the events that are still to be told.
@@ -90,16 +99,19 @@ func (g *gathered) tell() {
 // the caller calls in the end. Within an operation, the operation does that, and gathered
 // is nil.
 func (e *emitter) gather(ctx context.Context, about About) (context.Context, *gathered) {
-	if e == nil || scopeOf(ctx) != nil {
+	if e == nil || e.reportOf(ctx) != nil {
 		return ctx, nil
 	}
-	s := &scope{events: &gathered{by: e}, about: about}
-	return context.WithValue(ctx, scopeKey{}, s), s.events
+	s := &report{events: &gathered{by: e}, about: about}
+	return context.WithValue(ctx, reportKey{}, s), s.events
 }
 
 // tellRest tells what was gathered under ctx since the caller of its operation has left.
 func (e *emitter) tellRest(ctx context.Context) {
-	if s := scopeOf(ctx); e != nil && s != nil {
+	if e == nil {
+		return
+	}
+	if s := e.reportOf(ctx); s != nil {
 		s.events.tell()
 	}
 }
@@ -109,7 +121,7 @@ func (e *emitter) emit(ctx context.Context, event Event) {
 	if e == nil {
 		return
 	}
-	s := scopeOf(ctx)
+	s := e.reportOf(ctx)
 	if s == nil {
 		e.tell(ctx, event)
 		return
@@ -122,6 +134,9 @@ func (e *emitter) emit(ctx context.Context, event Event) {
 func (e *emitter) tell(ctx context.Context, event Event) {
 	if e.log != nil {
 		e.log.write(ctx, event, e.clock.Elapsed())
+	}
+	if len(e.observers) > 0 {
+		ctx = withoutReport(ctx)
 	}
 	for i := range e.observers {
 		if f := e.observers[i].Event; f != nil {
@@ -219,7 +234,7 @@ func tellChange(ctx context.Context, seen *emitter, ref carRef, before, after po
 	if seen == nil {
 		return
 	}
-	of := seen.about(operationIn(ctx), ref.id, ref.user, 0)
+	of := seen.about(seen.operationIn(ctx), ref.id, ref.user, 0)
 	if from, to := publicClass(before.Class()), publicClass(after.Class()); from != to {
 		seen.emit(ctx, ClassChanged{About: of, From: from, To: to})
 	}
@@ -229,8 +244,8 @@ func tellChange(ctx context.Context, seen *emitter, ref carRef, before, after po
 }
 
 // operationIn is the operation under which something happens; empty if there is none.
-func operationIn(ctx context.Context) Operation {
-	if s := scopeOf(ctx); s != nil {
+func (e *emitter) operationIn(ctx context.Context) Operation {
+	if s := e.reportOf(ctx); s != nil {
 		return s.about.Operation
 	}
 	return ""
@@ -239,7 +254,7 @@ func operationIn(ctx context.Context) Operation {
 // tellSpent tells that a car's month leaves too little for a read.
 func tellSpent(ctx context.Context, seen *emitter, ref carRef, until time.Time, bySmartcar bool) {
 	if seen != nil {
-		seen.emit(ctx, BudgetSpent{About: seen.about(operationIn(ctx), ref.id, ref.user, 0), Until: until, BySmartcar: bySmartcar})
+		seen.emit(ctx, BudgetSpent{About: seen.about(seen.operationIn(ctx), ref.id, ref.user, 0), Until: until, BySmartcar: bySmartcar})
 	}
 }
 
@@ -252,7 +267,7 @@ func tellToken(ctx context.Context, seen *emitter, op Operation, began time.Dura
 		Application: op == opAppToken, Duration: seen.clock.Elapsed() - began, Outcome: OutcomeOK, Failure: failureOf(err), StatusCode: statusIn(err),
 	}
 	event.About = seen.about(op, "", "", event.Duration)
-	if s := scopeOf(ctx); s != nil && !event.Application {
+	if s := seen.reportOf(ctx); s != nil && !event.Application {
 		event.UserID = s.about.UserID
 	}
 	if err != nil {

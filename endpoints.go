@@ -65,7 +65,7 @@ func newTokenEndpoints(config Config, o *options, p *pause, own func() secrets) 
 // exchangeCode trades the one-time code for the first pair. It sends the code again
 // only if the request before was certainly not sent.
 func (t *tokenEndpoints) exchangeCode(ctx context.Context, code, redirectURL string) (tokens.Pair, error) {
-	ctx = &contexts.Named{Context: ctx, Name: string(opExchange)}
+	ctx = new(contexts.Named).Under(ctx, string(opExchange))
 	for try := 1; ; try++ {
 		attempt, cancel := context.WithTimeoutCause(ctx, min(exchangeTimeout, t.opts.attemptTimeout()), errAttemptTime)
 		attempt = context.WithValue(attempt, oauth2.HTTPClient, t.http)
@@ -87,7 +87,7 @@ func (t *tokenEndpoints) exchangeCode(ctx context.Context, code, redirectURL str
 // exchangeRefresh is the tokens.Exchange of grants.
 func (t *tokenEndpoints) exchangeRefresh(ctx context.Context, refreshToken string) (tokens.Pair, error) {
 	began := t.opts.clock.Elapsed()
-	pair, err := t.refresh(&contexts.Named{Context: ctx, Name: string(opRefresh)}, refreshToken)
+	pair, err := t.refresh(new(contexts.Named).Under(ctx, string(opRefresh)), refreshToken)
 	tellToken(ctx, t.opts.emitter, opRefresh, began, err)
 	return pair, err
 }
@@ -155,7 +155,7 @@ var errTokenAnswer = errors.New("the token endpoint's answer cannot be read")
 // mintAppToken is the tokens.Exchange of the application. Asking twice does no harm.
 func (t *tokenEndpoints) mintAppToken(ctx context.Context, _ string) (tokens.Pair, error) {
 	began := t.opts.clock.Elapsed()
-	pair, err := t.mint(&contexts.Named{Context: ctx, Name: string(opAppToken)})
+	pair, err := t.mint(new(contexts.Named).Under(ctx, string(opAppToken)))
 	tellToken(ctx, t.opts.emitter, opAppToken, began, err)
 	return pair, err
 }

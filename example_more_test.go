@@ -412,23 +412,8 @@ func ExampleWithAPI() {
 // Everything API v3 has stored of a car, in one request: typed accessors, and
 // the last known value only where it is asked for.
 func ExampleVehicle_Signals() {
-	sim := smartcartest.New()
-	client, err := smartcar.New(smartcar.Config{
-		ApplicationID: sim.ApplicationID(), APIClientID: sim.APIClientID(), APIClientSecret: sim.APIClientSecret(),
-		RedirectURL: sim.RedirectURL(), StateKey: []byte("at least 32 bytes, random outside of a test"),
-	}, smartcar.WithHTTPClient(&http.Client{Transport: sim.Transport()}))
-	if err != nil {
-		log.Fatal(err)
-	}
-	var grant *smartcar.Grant
-	start := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_ = client.Connect().Start(w, r, smartcar.ConnectOptions{})
-	})
-	callback := client.Connect().CallbackHandler(func(_ http.ResponseWriter, _ *http.Request, g *smartcar.Grant, _ error) { grant = g })
-	if _, err := sim.Walk(start, callback); err != nil {
-		log.Fatal(err)
-	}
-	read, err := client.User(grant.UserID).Vehicle(smartcartest.Model3).Signals(context.Background())
+	_, user := exampleOwner()
+	read, err := user.Vehicle(smartcartest.Model3).Signals(context.Background())
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -97,8 +97,7 @@ func newPipeline(g *gate, w wire, own secrets) layer {
 // the error of the attempt before is returned and says when to come back.
 func retrying(o *options, next layer) layer {
 	return func(ctx context.Context, r *request, t *turn) (attempt, error) {
-		r.named = contexts.Named{Context: ctx, Name: string(r.op)}
-		ctx = &r.named
+		ctx = r.named.Under(ctx, string(r.op))
 		var first error
 		for try := 1; ; try++ {
 			a, err := next(ctx, r, t)
@@ -269,8 +268,8 @@ func observing(seen *emitter, next layer) layer {
 		start := r.start(seen)
 		ctx, gathered := seen.gather(ctx, start.About)
 		defer gathered.tell()
-		s := &scope{events: scopeOf(ctx).events, about: start.About}
-		ctx = seen.start(context.WithValue(ctx, scopeKey{}, s), start)
+		s := &report{events: seen.reportOf(ctx).events, about: start.About}
+		ctx = seen.start(context.WithValue(ctx, reportKey{}, s), start)
 		began := seen.clock.Elapsed()
 		end := OperationEnded{OperationStart: start, Outcome: OutcomeFailed, Failure: FailureOther} // if the transport panics
 		defer func() {
@@ -305,7 +304,7 @@ func begin(ctx context.Context, seen *emitter, r *request, takesTurn bool) (cont
 		OperationStart: r.start(seen), Number: 1, Method: r.wire.method, TakesTurn: takesTurn,
 	}}
 	o.start.Scheme, o.start.Server, o.start.Template = r.template()
-	if s := scopeOf(ctx); s != nil {
+	if s := seen.reportOf(ctx); s != nil {
 		o.start.Number = int(s.attempts.Add(1))
 	}
 	ctx = seen.startAttempt(ctx, o.start)

@@ -111,9 +111,10 @@ func InUnits(units UnitSystem) CallOption {
 // [Meta.PolicyOverridden]. [WithoutTurn] outweighs it.
 func IgnorePolicy() CallOption { return func(o *callOptions) { o.override = true } }
 
-// Every sets the pace of [Vehicle.Watch] for cars without a rule of their own:
-// paired streaming Teslas (default 3 minutes) and other makes (default 30). A Model S
-// or X of 2020 and earlier is asked no more often than its refreshes either.
+// Every sets how far apart [Vehicle.Watch] and [Vehicle.Visit] read a car, at least a
+// second. Without it, a streaming Tesla with its key is read every 3 minutes, a car of
+// another make every 30. A car with a rule is read by its rule, or by Every where that is
+// slower.
 func Every(d time.Duration) CallOption {
 	return func(o *callOptions) {
 		if d < time.Second {

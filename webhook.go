@@ -281,7 +281,7 @@ func (r *WebhookReceiver) receive(ctx context.Context, header http.Header, body 
 		return d.event
 	}
 	if err = r.once(ctx, w.key(body), read); errors.Is(err, errWebhookDone) {
-		d.verdict, err = VerdictRepeated, nil
+		d.verdict = VerdictRepeated
 		if r.core.opts.emitter != nil {
 			read()
 		}
@@ -364,7 +364,7 @@ func (r *WebhookReceiver) once(ctx context.Context, key string, read func() *Web
 	}
 	r.core.wakers.wake(e.VehicleID)
 	if r.handle != nil {
-		if err := r.handle(ctx, e); err != nil {
+		if err := r.handle(withoutReport(ctx), e); err != nil {
 			return &WebhookError{Reason: WebhookHandlerFailed, Err: err}
 		}
 	}

@@ -6,7 +6,11 @@ require (
 	github.com/go-redis/redis_rate/v10 v10.0.1
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/redis/go-redis/v9 v9.23.0
+	github.com/riverqueue/river v0.51.2
+	github.com/riverqueue/river/riverdriver/riverpgxv5 v0.51.2
+	github.com/riverqueue/river/rivertype v0.51.2
 	github.com/seed-498a1bc4/smartcar v0.1.0
+	github.com/seed-498a1bc4/smartcar/fleet/riverfleet v0.1.0
 	github.com/seed-498a1bc4/smartcar/otelsmartcar v0.1.0
 	github.com/seed-498a1bc4/smartcar/store/redisstore v0.1.0
 	github.com/seed-498a1bc4/smartcar/store/sqlstore v0.1.0
@@ -28,6 +32,12 @@ require (
 	github.com/mattn/go-isatty v0.0.24 // indirect
 	github.com/ncruces/go-strftime v1.1.0 // indirect
 	github.com/remyoudompheng/bigfft v0.0.0-20230129092748-24d4a6f8daec // indirect
+	github.com/riverqueue/river/riverdriver v0.51.2 // indirect
+	github.com/riverqueue/river/rivershared v0.51.2 // indirect
+	github.com/tidwall/gjson v1.20.0 // indirect
+	github.com/tidwall/match v1.2.0 // indirect
+	github.com/tidwall/pretty v1.2.1 // indirect
+	github.com/tidwall/sjson v1.2.5 // indirect
 	go.opentelemetry.io/auto/sdk v1.2.1 // indirect
 	go.opentelemetry.io/otel v1.47.0 // indirect
 	go.opentelemetry.io/otel/log v1.47.0 // indirect
@@ -38,7 +48,7 @@ require (
 	golang.org/x/oauth2 v0.38.0 // indirect
 	golang.org/x/sync v0.24.0 // indirect
 	golang.org/x/sys v0.49.0 // indirect
-	golang.org/x/text v0.41.0 // indirect
+	golang.org/x/text v0.43.0 // indirect
 	modernc.org/libc v1.80.1 // indirect
 	modernc.org/mathutil v1.7.1 // indirect
 	modernc.org/memory v1.12.1 // indirect
@@ -47,6 +57,7 @@ require (
 
 replace (
 	github.com/seed-498a1bc4/smartcar => ..
+	github.com/seed-498a1bc4/smartcar/fleet/riverfleet => ../fleet/riverfleet
 	github.com/seed-498a1bc4/smartcar/otelsmartcar => ../otelsmartcar
 	github.com/seed-498a1bc4/smartcar/store/redisstore => ../store/redisstore
 	github.com/seed-498a1bc4/smartcar/store/sqlstore => ../store/sqlstore

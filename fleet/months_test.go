@@ -33,7 +33,9 @@ func TestAMonthOfChanges(t *testing.T) {
 	require.NoError(t, err)
 	for seed := range seeds {
 		for _, api := range []smartcar.API{smartcar.V2, smartcar.V3} {
-			synctest.Test(t, func(t *testing.T) { newMonth(t, api, seed).run() })
+			t.Run(fmt.Sprintf("%s seed %d", api, seed), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) { newMonth(t, api, seed).run() })
+			})
 		}
 	}
 }

@@ -159,7 +159,10 @@ func TestNothingMoreIsSentWithoutACaller(t *testing.T) {
 				require.NoError(t, client.Drain(t.Context()))
 				time.Sleep(time.Hour)
 				require.Equal(t, 1, countPath(sim, batteryOf(client.API())))
-				require.LessOrEqual(t, sim.TokenRequests()+sim.AppTokenRequests(), tokens+1, "the first one")
+				if client.API() == smartcar.V3 {
+					tokens++ // the first one
+				}
+				require.LessOrEqual(t, sim.TokenRequests()+sim.AppTokenRequests(), tokens, "no token is renewed for nobody")
 				_, err := v.Battery(t.Context())
 				if name == "token refused" || name == "application limit" {
 					require.NoError(t, err, "the turn was given back")

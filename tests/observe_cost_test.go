@@ -44,17 +44,17 @@ func TestSlowObserverHoldsUpItsOwnCallerAlone(t *testing.T) {
 		began := time.Now()
 		done := make(chan time.Duration, 2)
 		go func() {
-			_, err := car.Odometer(ctx)
-			require.NoError(t, err)
-			done <- time.Since(began)
+			if _, err := car.Odometer(ctx); err == nil {
+				done <- time.Since(began)
+			}
 		}()
 		time.Sleep(30 * time.Second) // the request is under way
 		synctest.Wait()
 		require.Equal(t, before, told.Load(), "nothing is told while the turn is held")
 		go func() { // shares the answer, and is told of that
-			_, err := car.Odometer(ctx)
-			require.NoError(t, err)
-			done <- time.Since(began)
+			if _, err := car.Odometer(ctx); err == nil {
+				done <- time.Since(began)
+			}
 		}()
 		time.Sleep(time.Minute)
 		synctest.Wait()

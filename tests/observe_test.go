@@ -14,6 +14,7 @@ import (
 
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
+	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/stretchr/testify/require"
 )
 
@@ -405,4 +406,43 @@ func statusesOf(attempts []smartcar.AttemptEnded, car string) (statuses []int) {
 		}
 	}
 	return statuses
+}
+
+// What the functions of an application do under the context that they were given is told,
+// also when they keep it; and two clients do not tell each other's events.
+func TestEventsUnderAKeptContextAreTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		var w, others watcher
+		client, user := connected(t, sim, w.option())
+		other := newClient(t, sim, others.option(), smartcar.WithStore(store.NewMemory()))
+		otherUser := other.User(connect(t, sim, other).UserID)
+		car := user.Vehicle(smartcartest.MachE)
+		var keeps context.Context
+		receiver := receiverOf(t, client, func(ctx context.Context, _ *smartcar.WebhookEvent) error {
+			keeps = context.WithoutCancel(ctx)
+			_, err := car.Odometer(ctx)
+			require.NoError(t, err)
+			_, err = otherUser.Vehicle(smartcartest.MachE).Odometer(ctx)
+			return err
+		})
+		require.NoError(t, car.Subscribe(t.Context(), hookUp(t, sim, receiver, smartcartest.Webhook{})))
+		w.forget()
+		others.forget()
+		deliver(t, sim)
+		operations := func(w *watcher) (ops []smartcar.Operation) {
+			for _, o := range seen[smartcar.OperationEnded](w) {
+				ops = append(ops, o.Operation)
+			}
+			return ops
+		}
+		require.Contains(t, operations(&w), smartcar.Odometer)
+		require.Contains(t, operations(&others), smartcar.Odometer)
+		before := len(operations(&w))
+		require.Equal(t, []smartcar.Operation{"attributes", "odometer"}, operations(&others))
+		require.Empty(t, seen[smartcar.WebhookReceived](&others))
+		_, err := car.Battery(keeps)
+		require.NoError(t, err)
+		require.Len(t, operations(&w), before+1, "the webhook is over")
+	})
 }

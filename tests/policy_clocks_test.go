@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar"
@@ -149,4 +150,34 @@ func TestTurnThatWasUsedSinceTheCarWasSeen(t *testing.T) {
 		w.counted(t, 1)
 		w.opensBy(t, w.car, used, 18*time.Hour)
 	})
+}
+
+// What a slow read of the status shows is as old as the read, also when the clock of its
+// machine is set meanwhile: another replica has seen since then that the key is gone.
+func TestOldEvidenceOfAMachineWhoseClockIsSet(t *testing.T) {
+	for _, by := range []time.Duration{-3 * time.Hour, 3 * time.Hour} {
+		t.Run(by.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				sim := smartcartest.New()
+				db := newSteppingStore(store.NewMemory())
+				w := newWrongClock(t, sim, smartcar.V2, new(steppingClock), db)
+				other, _ := machine(t, sim, smartcar.V2, new(steppingClock), db)
+				w.car = w.user.Vehicle(smartcartest.Model3)
+				time.Sleep(10 * time.Minute)
+				sim.Inject(smartcartest.Fault{Path: "/virtual_key", LatencyAfter: time.Minute})
+				w.wire.arm(func() { w.clock.step(by) })
+				slow := make(chan error, 1)
+				go func() { _, err := w.car.KeyStatus(t.Context()); slow <- err }()
+				time.Sleep(20 * time.Second)
+				require.NoError(t, sim.Unpair(w.car.ID()))
+				status, err := w.on(other).KeyStatus(t.Context())
+				require.NoError(t, err)
+				require.Equal(t, smartcar.KeyMissing, status.State)
+				require.NoError(t, <-slow)
+				access, err := w.on(other).Access(t.Context())
+				require.NoError(t, err)
+				require.True(t, access.NeedsKey, "%+v", access.Key)
+			})
+		})
+	}
 }

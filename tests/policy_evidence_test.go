@@ -13,6 +13,7 @@ import (
 
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
+	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/stretchr/testify/require"
 )
 
@@ -180,6 +181,35 @@ func TestKeyLostDuringAReadClosesTheWindowWithIt(t *testing.T) {
 		time.Sleep(time.Minute)
 		refusedLocally(t, v)
 		require.Empty(t, sim.BrokenWindows(smartcartest.Model3))
+	})
+}
+
+// A read that took no turn, and is under way when another replica sees that the key is
+// gone, has used the turn when its answer comes: also a few seconds after a read that was
+// booked, where it would not be booked otherwise.
+func TestKeyThatIsLostWhileAReadIsUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		db := store.NewMemory()
+		_, user := connected(t, sim, smartcar.WithStore(db))
+		v := user.Vehicle(smartcartest.Model3)
+		other := apiClient(t, sim, smartcar.V2, smartcar.WithStore(db)).User(user.ID()).Vehicle(v.ID())
+		_, err := v.Battery(t.Context())
+		require.NoError(t, err)
+		sim.Inject(smartcartest.Fault{Path: "/odometer", Latency: 2 * time.Minute})
+		answered := make(chan error, 1)
+		go func() { _, err := v.Odometer(t.Context()); answered <- err }()
+		time.Sleep(time.Minute)
+		require.NoError(t, sim.Unpair(v.ID()))
+		status, err := other.KeyStatus(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, smartcar.KeyMissing, status.State)
+		require.NoError(t, <-answered)
+		for began := time.Now(); time.Since(began) < window+5*time.Minute; time.Sleep(10 * time.Second) {
+			_, _ = other.Battery(t.Context())
+		}
+		require.Equal(t, 3, countedData(sim, v.ID()))
+		require.Empty(t, sim.BrokenWindows(v.ID()))
 	})
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"net/http"
 
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/fleet"
@@ -17,6 +18,26 @@ func newClient(config smartcar.Config, kept store.Store, opts ...smartcar.Option
 		smartcar.WithStoredAnswers(smartcar.StoredAnswers{}),
 		smartcar.WithBudget(plan()),
 	)...)
+}
+
+// connect has the two handlers that an owner passes. After the second the store knows the
+// owner's cars.
+func connect(client *smartcar.Client, connected func(userID string, err error)) (start, callback http.Handler) {
+	start = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := client.Connect().Start(w, r, smartcar.ConnectOptions{}); err != nil {
+			connected("", err)
+		}
+	})
+	return start, client.Connect().CallbackHandler(func(_ http.ResponseWriter, r *http.Request, grant *smartcar.Grant, err error) {
+		if err != nil {
+			connected("", err)
+			return
+		}
+		for _, listErr := range client.User(grant.UserID).Vehicles(r.Context()) {
+			err = errors.Join(err, listErr)
+		}
+		connected(grant.UserID, err)
+	})
 }
 
 // newFleet says what is wanted. Save gets what is new of a car, at least once.

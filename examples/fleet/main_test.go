@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/seed-498a1bc4/smartcar"
@@ -70,4 +71,19 @@ func TestFleetSeesBrokenWindowsAndLostLogins(t *testing.T) {
 	_, err = car.Odometer(t.Context())
 	require.ErrorIs(t, err, smartcar.ErrRateLimited)
 	require.ErrorContains(t, f.judge(t.Context(), client, io.Discard), "1 windows were broken")
+}
+
+// What an application needs is short, and stays so.
+func TestTheCoreIsShort(t *testing.T) {
+	text, err := os.ReadFile("core.go")
+	require.NoError(t, err)
+	_, code, _ := strings.Cut(string(text), "\n)\n") // behind the imports
+	lines := 0
+	for line := range strings.Lines(code) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "//") {
+			lines++
+		}
+	}
+	t.Logf("%d lines", lines)
+	require.LessOrEqual(t, lines, 40)
 }

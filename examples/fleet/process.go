@@ -28,7 +28,8 @@ func (w *world) supervise(ctx context.Context, replicas int, environment []strin
 			return err
 		}
 	}
-	began := time.Now()
+	w.began = time.Now()
+	defer func() { w.ended = time.Now() }()
 	end, _ := ctx.Deadline()
 	var kills <-chan time.Time
 	if w.killEvery > 0 {
@@ -36,7 +37,7 @@ func (w *world) supervise(ctx context.Context, replicas int, environment []strin
 		defer ticker.Stop()
 		kills = ticker.C
 	}
-	lines, expiries := time.NewTicker(time.Second), time.NewTicker(expireEvery)
+	lines, expiries := time.NewTicker(time.Second), time.NewTicker(w.expireEvery)
 	defer lines.Stop()
 	defer expiries.Stop()
 	for {
@@ -44,7 +45,7 @@ func (w *world) supervise(ctx context.Context, replicas int, environment []strin
 		case <-ctx.Done():
 			return nil
 		case <-lines.C:
-			fmt.Fprintf(out, "%3.0f s  killed %[3]d  %[2]s\n", time.Since(began).Seconds(), w, len(w.killed))
+			fmt.Fprintf(out, "%3.0f s  killed %[3]d  %[2]s\n", time.Since(w.began).Seconds(), w, len(w.killed))
 		case <-expiries.C:
 			w.sim.ExpireAccessTokens()
 		case <-kills:

@@ -23,17 +23,20 @@ type world struct {
 	window   time.Duration
 	store    stores
 
-	killEvery time.Duration  // 0 is never
-	calm      time.Duration  // nobody is killed at the end
-	trouble   func(*process) // what happens to a process instead of its death
+	killEvery   time.Duration  // 0 is never
+	expireEvery time.Duration  // how often all access tokens end
+	calm        time.Duration  // nobody is killed at the end
+	trouble     func(*process) // what happens to a process instead of its death
 
 	owners []string    // the users that Connect gave us
 	done   tally       // what the replicas reported
 	killed []time.Time // when a process died
+	began  time.Time   // when the replicas were started
+	ended  time.Time   // when they were asked to stop
 }
 
 func newWorld(keyless, legacy int, window time.Duration) *world {
-	w := &world{window: window}
+	w := &world{window: window, expireEvery: expireEvery}
 	cars := make([]smartcartest.Car, 0, keyless+legacy)
 	name := rand.Text() // a store that outlives the program must not mix up its runs
 	for i := range keyless + legacy {
@@ -105,19 +108,9 @@ func (w *world) client(kept store.Store) (*smartcar.Client, error) {
 func (w *world) connect(client *smartcar.Client) error {
 	w.owners = nil
 	var failed error
-	start := http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		if err := client.Connect().Start(rw, r, smartcar.ConnectOptions{}); err != nil {
-			failed = err
-		}
-	})
-	callback := client.Connect().CallbackHandler(func(_ http.ResponseWriter, _ *http.Request, grant *smartcar.Grant, err error) {
-		if err != nil {
-			failed = err
-			return
-		}
-		w.owners = append(w.owners, grant.UserID)
-		for _, err := range client.User(grant.UserID).Vehicles(context.Background()) { // now the store knows them
-			failed = errors.Join(failed, err)
+	start, callback := connect(client, func(userID string, err error) {
+		if failed = errors.Join(failed, err); err == nil {
+			w.owners = append(w.owners, userID)
 		}
 	})
 	for _, account := range w.accounts {

@@ -7,6 +7,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -23,7 +24,8 @@ const (
 
 func main() {
 	fmt.Fprintln(os.Stderr, "Compiling the client and a simulated Smartcar: up to a minute the first time, a moment afterwards.")
-	command := exec.Command("go", append([]string{"run", tour + version()}, os.Args[1:]...)...)
+	ctx := context.Background()
+	command := exec.CommandContext(ctx, "go", append([]string{"run", tour + version(ctx)}, os.Args[1:]...)...)
 	command.Stdin, command.Stdout, command.Stderr = os.Stdin, os.Stdout, os.Stderr
 	signal.Notify(make(chan os.Signal, 1), os.Interrupt) // a terminal interrupts the tour, too: wait for its end
 	err := command.Run()
@@ -38,12 +40,12 @@ func main() {
 
 // version is that of this program if it was run from a release, such as with
 // go run github.com/seed-498a1bc4/smartcar/examples/quickstart@latest.
-func version() string {
+func version(ctx context.Context) string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok || info.Main.Path != module {
 		return "" // a module that requires ours
 	}
-	if here, err := exec.Command("go", "list", "-m").Output(); err == nil && strings.TrimSpace(string(here)) == module {
+	if here, err := exec.CommandContext(ctx, "go", "list", "-m").Output(); err == nil && strings.TrimSpace(string(here)) == module {
 		return "" // a clone
 	}
 	return "@" + info.Main.Version

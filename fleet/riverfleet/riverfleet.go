@@ -21,7 +21,8 @@
 // and panics become a pause. River's user interface shows the jobs as scheduled, with the
 // number of their snoozes, and its plugin for OpenTelemetry sees each visit. The package is
 // generic over River's transactions, so that the same program runs on its driver for
-// SQLite, too. A River client that does not know the jobs of this package must have
+// SQLite, too, with sql.Tx in the place of pgx.Tx. A car that was paused sleeps until its
+// pause ends, and [Jobs.Forget] deletes the jobs of a user. A River client that does not know the jobs of this package must have
 // LeaderElectionDisabled: as the leader it would discard them.
 package riverfleet
 

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/clocks"
@@ -408,25 +409,50 @@ func (b *Blocks) Spent(ctx context.Context, vehicleID string) (spent, left int, 
 	return spent, max(b.limits.PerVehicle-spent, 0), true
 }
 
+// givers is how many blocks are given back at the same time: a process that ends has a
+// block of each of its cars.
+const givers = 16
+
 // GiveBack returns all blocks to the store.
 func (b *Blocks) GiveBack(ctx context.Context) error {
-	for _, id := range b.cars.Keys() {
-		if ctx.Err() != nil {
-			return contexts.EndOf(ctx)
-		}
-		err := b.taking.Do(ctx, id, func() error {
-			return b.change(ctx, id, b.reset, func(blk *block) bool {
-				had := blk.left > 0
-				blk.account.Spent -= blk.left
-				blk.left, blk.full = 0, 0
-				return had
-			})
+	ids, next := b.cars.Keys(), atomic.Int64{}
+	b.mu.Lock()
+	reset := b.reset
+	b.mu.Unlock()
+	var errs [givers]error
+	var all sync.WaitGroup
+	for giver := range errs {
+		all.Go(func() {
+			for errs[giver] == nil {
+				i := int(next.Add(1)) - 1
+				if i >= len(ids) {
+					return
+				}
+				errs[giver] = contexts.EndOf(ctx)
+				if errs[giver] == nil {
+					errs[giver] = b.giveBack(ctx, ids[i], reset)
+				}
+			}
 		})
+	}
+	all.Wait()
+	for _, err := range errs {
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (b *Blocks) giveBack(ctx context.Context, vehicleID string, reset uint64) error {
+	return b.taking.Do(ctx, vehicleID, func() error {
+		return b.change(ctx, vehicleID, reset, func(blk *block) bool {
+			had := blk.left > 0
+			blk.account.Spent -= blk.left
+			blk.left, blk.full = 0, 0
+			return had
+		})
+	})
 }
 
 // Reset has all processes count anew. Those that share the store see it within a minute.

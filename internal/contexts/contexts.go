@@ -40,6 +40,12 @@ type Named struct {
 	Name            string
 }
 
+// Under puts the name below ctx, once.
+func (n *Named) Under(ctx context.Context, name string) context.Context {
+	*n = Named{ctx, name}
+	return n
+}
+
 type nameKey struct{}
 
 // Value knows the name, and all that the context below knows.

@@ -101,10 +101,21 @@ type Witness struct {
 	// Jumped tells by how much that clock has jumped forward since it showed a time,
 	// as far as the process has seen it.
 	Jumped func(since time.Time) time.Duration
-	// Seen is the car as the process saw it last, and Ago how long ago that was; nil if it
-	// has not seen it.
-	Seen *State
-	Ago  time.Duration
+	// Seen is what the process saw of the car last; the zero Sight if it has not seen it.
+	Seen Sight
+}
+
+// A Sight is what a process has seen of a car.
+type Sight struct {
+	known                   bool
+	ago                     time.Duration
+	turnAt, limitAt         time.Time
+	unseenTurn, unseenLimit time.Duration // of the doubt of then
+}
+
+// SeenAgo is the state as a process saw it so long ago.
+func (s State) SeenAgo(ago time.Duration) Sight {
+	return Sight{true, ago, s.turn.countedAt(), s.limit.at, s.doubt.unseenTurn, s.doubt.unseenLimit}
 }
 
 // unseen is by how much less time has passed since at than the clock says, if at was not
@@ -116,9 +127,9 @@ type Witness struct {
 //     Monday at 1:00, as it is written.
 //  3. The clock is set right. On Monday at 10:01 this process finds a turn that was used
 //     9 hours ago. But 1 minute ago it was not there.
-func (w Witness) unseen(passed time.Duration, at, before time.Time, then time.Duration) time.Duration {
+func (s Sight) unseen(passed time.Duration, at, before time.Time, then time.Duration) time.Duration {
 	if at.After(before) {
-		return max(0, passed-w.Ago)
+		return max(0, passed-s.ago)
 	}
 	return then
 }
@@ -137,16 +148,16 @@ func (s State) Doubted(now time.Time, w Witness, rules Rules) State {
 		if less > witnessGrain && !comes {
 			s.doubt.turn = max(s.doubt.turn, less)
 		}
-		if w.Seen != nil {
-			s.doubt.unseenTurn = w.unseen(t.written(now).Sub(counted), counted, w.Seen.turn.countedAt(), w.Seen.doubt.unseenTurn)
+		if w.Seen.known {
+			s.doubt.unseenTurn = w.Seen.unseen(t.written(now).Sub(counted), counted, w.Seen.turnAt, w.Seen.unseenTurn)
 			s.doubt.turn = max(s.doubt.turn, s.doubt.unseenTurn)
 		}
 	}
 	if !s.limit.at.IsZero() {
 		l := s.limit.bridge(now, rules)
 		s.doubt.limit = max(0, w.Jumped(s.limit.at.Add(-s.limit.behind))-max(0, s.limit.behind-l.behind))
-		if w.Seen != nil {
-			s.doubt.unseenLimit = w.unseen(l.written(now).Sub(s.limit.at), s.limit.at, w.Seen.limit.at, w.Seen.doubt.unseenLimit)
+		if w.Seen.known {
+			s.doubt.unseenLimit = w.Seen.unseen(l.written(now).Sub(s.limit.at), s.limit.at, w.Seen.limitAt, w.Seen.unseenLimit)
 			s.doubt.limit = max(s.doubt.limit, s.doubt.unseenLimit)
 		}
 	}

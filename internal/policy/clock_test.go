@@ -125,7 +125,7 @@ func TestDoubts(t *testing.T) {
 func TestDoubtsOfWhoHasSeenTheCarWithout(t *testing.T) {
 	noJump := func(time.Time) time.Duration { return 0 }
 	judge := func(s, seen State, ago time.Duration) State {
-		return s.Doubted(policyNow, Witness{Machine: policyNow, Jumped: noJump, Seen: &seen, Ago: ago}, testRules)
+		return s.Doubted(policyNow, Witness{Machine: policyNow, Jumped: noJump, Seen: seen.SeenAgo(ago)}, testRules)
 	}
 	next := func(s State) time.Time { return s.NextData(policyNow, testRules).Next }
 	used := policyNow.Add(-9 * time.Hour) // by the clock of the record

@@ -230,9 +230,12 @@ func newSteppedClock(off time.Duration) *steppedClock {
 // run sets the clock forward and back until the context ends, by less than a window and
 // by so much that all tokens seem to have run out, and sets it right in between.
 func (c *steppedClock) run(ctx context.Context) {
-	by := []time.Duration{window / 3, 2 * window, 90 * time.Second, 3 * time.Hour, 61 * 24 * time.Hour}
 	for sleep(ctx, 200*time.Millisecond+rand.N(2*time.Second)) == nil {
 		off := c.usual
+		by := []time.Duration{window / 3, 2 * window, 90 * time.Second}
+		if rand.IntN(6) == 0 { // each such step costs renewals of all tokens
+			by = []time.Duration{3 * time.Hour, 61 * 24 * time.Hour}
+		}
 		switch rand.IntN(4) {
 		case 0, 1:
 			off += by[rand.IntN(len(by))]

@@ -98,7 +98,7 @@ func (t *tree) sourceVersion() (name, version string, err error) {
 			return filepath.Base(path), "v" + string(m[1]), nil
 		}
 	}
-	return "", "", errors.New("no file of the root package has the line: const Version = ...")
+	return "", "", errors.New("no file of the root package says: const Version")
 }
 
 // begunSection makes what is not released yet the section of a version.
