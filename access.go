@@ -99,7 +99,7 @@ type Diagnosis struct {
 	Access      Access
 	ClassSource ClassSource
 	// LastTurn is when the car was last asked as far as a rule counts it, and Gave what the
-	// last turn of a car without its key brought.
+	// last turn of a car without its key brought. With TurnGivenBack there is no time.
 	LastTurn time.Time
 	Gave     TurnResult
 	// RecordedAt and ReceivedAt are of the newest answer that is kept: when the car
@@ -116,6 +116,9 @@ type Diagnosis struct {
 	Failure  Failure
 	FailedAt time.Time
 	Retired  bool
+	// BackOff is until when visits wait after what has failed, whatever the rule permits;
+	// zero if they do not.
+	BackOff time.Time
 }
 
 // A WebhookDelivery is how an event of a webhook was answered.
@@ -168,7 +171,7 @@ func (v *Vehicle) Diagnosis(ctx context.Context) (*Diagnosis, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, known := h.core.accounts.stored(ctx, h.car.user)
+	user, known := h.core.accounts.stored(ctx, h.car.user)
 	if errors.Is(known, ErrStore) {
 		return nil, known
 	}
@@ -179,12 +182,15 @@ func (v *Vehicle) Diagnosis(ctx context.Context) (*Diagnosis, error) {
 		}
 		return at.Add(now.Sub(stored)).UTC()
 	}
-	at, gave := c.state.LastTurn()
+	at, gave := c.state.LastTurn(c.now())
 	d := &Diagnosis{
 		VehicleID: h.car.id, UserID: h.car.user, At: now, Connected: known == nil, Access: *access, ClassSource: classSource(c.state),
 		LastTurn: c.ours(at), Gave: turnResults[gave], Webhook: mark.Webhook,
 		Delivery: WebhookDelivery{ours(mark.Heard.At), mark.Heard.Type, mark.Heard.Verdict, mark.Heard.Reason},
-		Failure:  mark.Failure, FailedAt: ours(mark.FailedAt), Retired: mark.RetiredUntil.After(stored),
+		Failure:  mark.Failure, FailedAt: ours(mark.FailedAt), Retired: known == nil && mark.RetiredUntil.After(stored) && mark.Connect == user.Connect,
+	}
+	if until := later(mark.Handling.Until, mark.Reading.Until); until.After(stored) {
+		d.BackOff = ours(until)
 	}
 	d.RecordedAt, d.ReceivedAt = h.core.answers.newest(ctx, h.car)
 	return d, nil
@@ -242,6 +248,7 @@ func (d *Diagnosis) String() string {
 	line("webhook", d.Webhook)
 	line("last event", code(at(d.Delivery.At), string(d.Delivery.Type), string(d.Delivery.Verdict), string(d.Delivery.Reason)))
 	line("last failure", code(at(d.FailedAt), string(d.Failure)))
+	line("visits wait", at(d.BackOff))
 	if d.Retired {
 		line("visits", "have given the car up until its owner connects again")
 	}

@@ -26,6 +26,9 @@ import (
 // no lock is held. So an Event that is slow holds up its own caller and nobody else. The
 // context may have ended by then.
 //
+// StartOperation, StartAttempt and a transport must not call the client: what they would
+// wait for may be what they hold up.
+//
 // A panic of an observer is recovered, counted by [Client.ObserverPanics], and logged
 // the first time.
 type Observer struct {

@@ -1,11 +1,13 @@
 package smartcar
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -99,8 +101,12 @@ func retrying(o *options, next layer) layer {
 	return func(ctx context.Context, r *request, t *turn) (attempt, error) {
 		ctx = r.named.Under(ctx, string(r.op))
 		var first error
+		var waited time.Duration
 		for try := 1; ; try++ {
 			a, err := next(ctx, r, t)
+			if try > 1 && !isLocalRefusal(err) {
+				tellRetried(ctx, o.emitter, r, try-1, waited, first)
+			}
 			if err == nil {
 				return a, nil
 			}
@@ -112,13 +118,18 @@ func retrying(o *options, next layer) layer {
 			if !ok {
 				return a, err
 			}
-			first = err
+			first, waited = err, wait
 			if ended := o.clock.Sleep(ctx, wait); ended != nil {
 				return a, fmt.Errorf("%w (stopped waiting to retry: %w)", err, ended)
 			}
-			tellRetried(ctx, o.emitter, r, try, wait, err)
 		}
 	}
+}
+
+// isLocalRefusal reports that nothing was sent.
+func isLocalRefusal(err error) bool {
+	limit, ok := errors.AsType[*RateLimitError](err)
+	return ok && limit.Local
 }
 
 // withNextAllowed returns a copy of err with a NextAllowed. It must be a copy: several
@@ -277,19 +288,59 @@ func observing(seen *emitter, next layer) layer {
 			seen.emit(ctx, end)
 		}()
 		a, err = next(ctx, r, t)
-		end.Outcome, end.Failure = outcomeFor(ctx, err), failureOf(err)
-		if limit, ok := errors.AsType[*RateLimitError](err); ok {
-			tellRefused(ctx, seen, r, limit, false)
-		} else if key, ok := errors.AsType[*VirtualKeyRequiredError](err); ok {
-			seen.emit(ctx, Refused{OperationStart: r.start(seen), Rule: RuleVirtualKey, Local: key.Local})
-		}
-		if a.answer != nil {
+		failed := err
+		if err != nil {
+			tellIfRefused(ctx, seen, r, err)
+		} else if a.answer != nil {
+			failed = tellParts(ctx, seen, r, a.answer.parts)
 			for i := range a.answer.parts {
 				end.RecordedAt = later(end.RecordedAt, a.answer.parts[i].meta.RecordedAt)
 			}
 		}
+		end.Outcome, end.Failure = outcomeFor(ctx, failed), failureOf(failed)
 		return a, err
 	}
+}
+
+// tellIfRefused tells of a limit and of a missing key, and returns the rule.
+func tellIfRefused(ctx context.Context, seen *emitter, r *request, err error) Rule {
+	if limit, ok := errors.AsType[*RateLimitError](err); ok {
+		tellRefused(ctx, seen, r, limit, false)
+		return limit.Rule
+	}
+	if key, ok := errors.AsType[*VirtualKeyRequiredError](err); ok {
+		seen.emit(ctx, Refused{OperationStart: r.start(seen), Rule: RuleVirtualKey, Local: key.Local})
+		return RuleVirtualKey
+	}
+	return RuleNone
+}
+
+// tellParts tells of refusals that stand inside an answer, by each rule once. It returns
+// the first error if no part was answered.
+func tellParts(ctx context.Context, seen *emitter, r *request, parts []part) error {
+	var told []Rule
+	var first error
+	answered := len(parts) == 0
+	for i := range parts {
+		err := parts[i].callerErr
+		if err == nil && parts[i].err != nil { // a request that passes no gate
+			err = parts[i].err
+		}
+		if err == nil {
+			answered = true
+			continue
+		}
+		first = cmp.Or(first, err)
+		if limit, ok := errors.AsType[*RateLimitError](err); ok && slices.Contains(told, limit.Rule) ||
+			errors.Is(err, ErrVirtualKeyRequired) && slices.Contains(told, RuleVirtualKey) {
+			continue
+		}
+		told = append(told, tellIfRefused(ctx, seen, r, err))
+	}
+	if answered {
+		return nil
+	}
+	return first
 }
 
 // observedAttempt is an attempt that observers were told of.
@@ -318,17 +369,29 @@ func (o *observedAttempt) end(ctx context.Context, seen *emitter, r *request, a 
 	failed, ok := errors.AsType[*Error](err)
 	switch {
 	case ok:
-		end.StatusCode, end.Type, end.Code = failed.StatusCode, printable(failed.Type, 64), printable(failed.Code, 64)
+		end.StatusCode, end.Type, end.Code = failed.StatusCode, errorWord(failed.Type), errorWord(failed.Code)
 		end.RequestID, end.Sent = printable(failed.RequestID, 64), failed.reach != reachedNever
 	case err != nil:
 		end.Sent = false
 	case a.answer != nil:
 		end.StatusCode, end.RequestID = a.answer.status, printable(a.answer.header.Get(headerRequestID), 64)
 	}
-	if end.Sent {
+	if end.Sent && !a.unauthorized(err) {
 		end.Calls = r.calls(seen.api, seen.plan)
 	}
 	seen.emit(ctx, end)
+}
+
+// errorWord is a code of Smartcar's. Other servers may put a sentence in its place, which may
+// say anything.
+func errorWord(text string) string {
+	word := func(c rune) bool {
+		return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '-' || c == '.'
+	}
+	if len(text) > 64 || strings.ContainsFunc(text, func(c rune) bool { return !word(c) }) {
+		return "other"
+	}
+	return text
 }
 
 // template is the scheme and the host of the request, and its path without anything that

@@ -433,11 +433,10 @@ func (h *handle) read(ctx context.Context, op Operation, ops []operation, query 
 	r.query = query
 	repeated, missing := []part(nil), ops
 	if r.kept != nil && (!r.kept.plain.Load() || h.opts.maxAge > 0) {
-		repeated, missing = h.current(ctx, r, ops)
-		if seen := h.core.opts.emitter; seen != nil {
-			tellKept(ctx, seen, h.car, repeated)
-		}
-		if len(missing) == 0 {
+		if repeated, missing = h.current(ctx, r, ops); len(missing) == 0 {
+			if seen := h.core.opts.emitter; seen != nil {
+				tellKept(ctx, seen, h.car, repeated)
+			}
 			return repeated, nil
 		}
 	}
@@ -456,6 +455,7 @@ func (h *handle) read(ctx context.Context, op Operation, ops []operation, query 
 		return nil, err
 	}
 	if seen := h.core.opts.emitter; seen != nil {
+		tellKept(ctx, seen, h.car, repeated)
 		tellKept(ctx, seen, h.car, fetched)
 	}
 	if len(repeated) == 0 {

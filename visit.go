@@ -90,9 +90,10 @@ func (v *Vehicle) Visit(ctx context.Context, handle func(context.Context, *Snaps
 	known.car.registered = true // who is not stored is not made known by a visit
 	known.opts.allowStale, known.opts.withoutTurn, known.opts.maxAge = false, false, 0
 	s := &step{through: &known, visits: v.handle.core.visits, ops: ops, want: want, handle: handle}
-	began := s.through.core.opts.clock.Elapsed()
-	visit, err := s.run(ctx)
-	tellVisit(ctx, s.through.core.opts.emitter, s, began, visit, err)
+	began, o := s.through.core.opts.clock.Elapsed(), s.through.core.opts
+	visit, err := Visit{}, ErrHandlerPanicked // if the transport panics
+	defer func() { tellVisit(ctx, o.emitter, s, began, visit, err) }()
+	visit, err = s.run(ctx)
 	return visit, err
 }
 
@@ -335,7 +336,10 @@ func hashOf(texts ...string) uint64 {
 // readFailed notes how a read has ended, and returns the error. What a rule or the car's
 // sleep explains has its own time; after other errors the read backs off.
 func (s *step) readFailed(err error) error {
-	_, limited := errors.AsType[*RateLimitError](err)
+	limit, limited := errors.AsType[*RateLimitError](err)
+	if limited && !limit.Local {
+		s.mark.FailedAt, s.mark.Failure = s.stored(), failureOf(err)
+	}
 	switch {
 	case err == nil || errors.Is(err, ErrAsleep) || errors.Is(err, ErrNothingStored):
 		s.mark.Reading = backOff{}

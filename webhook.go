@@ -143,7 +143,7 @@ func (r *WebhookReceiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	body, release, err := r.read(w, req)
 	defer release()
 	if err == nil {
-		err = r.receive(ctx, req.Header, body, &d)
+		err = r.receiveNoting(ctx, req.Header, body, &d)
 	}
 	status, answer := r.conclude(ctx, &d, err)
 	if status == http.StatusMethodNotAllowed {
@@ -224,7 +224,7 @@ func (r *WebhookReceiver) Receive(ctx context.Context, header http.Header, body 
 	case int64(len(body)) > r.options.MaxBytes:
 		err = refusedWebhook(WebhookTooLarge)
 	default:
-		err = r.receive(ctx, header, body, &d)
+		err = r.receiveNoting(ctx, header, body, &d)
 	}
 	status, answer = r.conclude(ctx, &d, err)
 	return status, answer, err
@@ -255,6 +255,25 @@ func (r *WebhookReceiver) conclude(ctx context.Context, d *delivery, err error) 
 // verifyBytes is more than any VERIFY takes: a larger body is not read before
 // its signature is checked.
 const verifyBytes = 4 << 10
+
+// receiveNoting is receive, and notes how a delivery has ended, also if the handler
+// panics.
+func (r *WebhookReceiver) receiveNoting(ctx context.Context, header http.Header, body []byte, d *delivery) error {
+	returned := false
+	defer func() {
+		if !returned {
+			panicked := refusedWebhook(WebhookHandlerFailed)
+			r.note(ctx, d.event, panicked)
+			_, _ = r.conclude(ctx, d, panicked)
+		}
+	}()
+	err := r.receive(ctx, header, body, d)
+	if d.verdict != VerdictRepeated {
+		r.note(ctx, d.event, err)
+	}
+	returned = true
+	return err
+}
 
 // receive answers VERIFY, which is not signed, and takes everything else only if it
 // is signed.
@@ -287,13 +306,15 @@ func (r *WebhookReceiver) receive(ctx context.Context, header http.Header, body 
 		}
 		return nil
 	}
-	r.note(ctx, d.event, err)
 	return err
 }
 
 // note stores of a car when a webhook last told of it, and how that was answered. It is for
 // Diagnosis alone: that the store fails does not matter.
 func (r *WebhookReceiver) note(ctx context.Context, e *WebhookEvent, err error) {
+	if ctx.Err() != nil { // Smartcar waits for the answer
+		return
+	}
 	if e == nil || e.Mode == string(modeTest) || !isID(e.UserID) || !isID(e.VehicleID) {
 		return
 	}

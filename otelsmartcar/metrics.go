@@ -198,7 +198,7 @@ func (m *metrics) event(ctx context.Context, event smartcar.Event) {
 
 func (m *metrics) operation(ctx context.Context, e *smartcar.OperationEnded) {
 	m.operations.Record(ctx, e.Duration.Seconds(), m.operationOf.of(operationSeries{e.API, e.Operation, e.Kind, e.Outcome, e.Failure}).record...)
-	if e.Outcome == smartcar.OutcomeOK && e.Kind == smartcar.KindData && !e.RecordedAt.IsZero() {
+	if e.Outcome == smartcar.OutcomeOK && e.Kind == smartcar.KindData && e.Attempts > 0 && !e.RecordedAt.IsZero() { // else it was shared, and is told as kept
 		age := max(e.At.Add(e.Duration).Sub(e.RecordedAt), 0)
 		m.ages.Record(ctx, age.Seconds(), m.ageOf.of(ageSeries{e.API, smartcar.SourceLive}).record...)
 	}

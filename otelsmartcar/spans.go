@@ -90,12 +90,10 @@ func (a attemptStart) url(vehicle string) string {
 func (s *spans) startOperation(ctx context.Context, o smartcar.OperationStart) context.Context {
 	begin := s.operations.of(operationStart{o.API, o.Operation, o.Kind})
 	ctx, span := s.tracer.Start(ctx, begin.name, begin.options[0], begin.options[1], trace.WithTimestamp(o.At))
-	if !span.IsRecording() {
-		return ctx
-	}
-	if s.ids {
+	if s.ids && span.IsRecording() {
 		span.SetAttributes(s.of(o.About)...)
 	}
+	// Also if it is not recorded: else the end of this operation would end the span around it.
 	return context.WithValue(ctx, operationKey{s}, span)
 }
 
@@ -104,7 +102,7 @@ func (s *spans) startAttempt(ctx context.Context, a smartcar.AttemptStart) conte
 	begin := s.attempts.of(key)
 	ctx, span := s.tracer.Start(ctx, begin.name, begin.options[0], begin.options[1], trace.WithTimestamp(a.At))
 	if !span.IsRecording() {
-		return ctx
+		return context.WithValue(ctx, attemptKey{s}, span)
 	}
 	if a.Number > 1 {
 		span.SetAttributes(semconv.HTTPRequestResendCount(a.Number - 1))

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar"
+	"github.com/seed-498a1bc4/smartcar/signals"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
 	"github.com/seed-498a1bc4/smartcar/store"
 	"github.com/stretchr/testify/require"
@@ -181,6 +183,12 @@ func TestObserverIsToldOfVisitsAndOfASpentMonth(t *testing.T) {
 			_, err := car.Battery(ctx)
 			require.Equal(t, i >= 3, errors.Is(err, smartcar.ErrRateLimited), "%d: %v", i, err)
 		}
+		for range 2 { // a command that is sent all the same does not make it news
+			_, err := car.Lock(ctx)
+			require.NoError(t, err)
+			_, err = car.Battery(ctx)
+			require.ErrorIs(t, err, smartcar.ErrRateLimited)
+		}
 		spent := seen[smartcar.BudgetSpent](&w)
 		require.Len(t, spent, 1)
 		require.Equal(t, car.ID(), spent[0].VehicleID)
@@ -200,5 +208,62 @@ func TestObserverIsToldOfVisitsAndOfASpentMonth(t *testing.T) {
 		refused := seen[smartcar.Refused](&w)
 		require.Len(t, refused, 3)
 		require.Equal(t, []bool{false, true, true}, []bool{refused[0].Local, refused[1].Local, refused[2].Local})
+	})
+}
+
+// An error that stands inside an answer of 200 is told like one of the whole request.
+func TestObserverIsToldOfErrorsInsideAnAnswer(t *testing.T) {
+	var w watcher
+	m := newMadeUp(t, aModelY, w.option())
+	m.signals = []string{
+		signalEntry(signals.ClosureIsLocked, `{"value":"ERROR","error":{"type":"CONNECTED_SERVICES_ACCOUNT","code":"VIRTUAL_KEY_REQUIRED"}}`, `{"value":null}`, ``),
+		signalEntry(signals.OdometerTraveledDistance, success, `{"value":10,"unit":"km"}`, ``),
+	}
+	_, err := m.LockStatus(t.Context())
+	require.ErrorIs(t, err, smartcar.ErrVirtualKeyRequired)
+	ended := seen[smartcar.OperationEnded](&w)
+	require.NotEmpty(t, ended)
+	require.Equal(t, smartcar.OutcomeFailed, ended[len(ended)-1].Outcome)
+	require.Equal(t, smartcar.FailureKeyRequired, ended[len(ended)-1].Failure)
+	refused := seen[smartcar.Refused](&w)
+	require.Len(t, refused, 1)
+	require.Equal(t, smartcar.RuleVirtualKey, refused[0].Rule)
+}
+
+// A server's sentence in the place of a code says nothing to observers.
+func TestObserverGetsNoSentenceForACode(t *testing.T) {
+	var w watcher
+	m := newMadeUp(t, aFord, w.option())
+	inner := m.tap.instead
+	m.tap.instead = func(r sentRequest) *http.Response {
+		if strings.Contains(r.path, "/signals") {
+			return respond(400, `{"error":"no vehicle 5YJ3E1EA7KF000316 near 52.52,13.40"}`)
+		}
+		return inner(r)
+	}
+	_, err := m.Odometer(t.Context())
+	require.Error(t, err)
+	attempts := seen[smartcar.AttemptEnded](&w)
+	require.NotEmpty(t, attempts)
+	require.Equal(t, "other", attempts[len(attempts)-1].Code)
+}
+
+// A delivery whose handler panics is told, and stands in the diagnosis.
+func TestObserverIsToldOfAHandlerThatPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		var w watcher
+		client := newClientV3(t, sim, w.option())
+		user := client.User(connect(t, sim, client).UserID)
+		receiver := hookReceiver(t, client, smartcar.WebhookOptions{}, func(context.Context, *smartcar.WebhookEvent) error { panic("boom") })
+		body := keyError(t, "event", user.ID(), smartcartest.ModelY, "ERROR", nil)
+		require.Panics(t, func() { _ = send(t, receiver, body) })
+		told := seen[smartcar.WebhookReceived](&w)
+		require.Len(t, told, 1)
+		require.Equal(t, smartcar.VerdictRefused, told[0].Verdict)
+		require.Equal(t, smartcar.WebhookHandlerFailed, told[0].Reason)
+		diagnosis, err := user.Vehicle(smartcartest.ModelY).Diagnosis(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, smartcar.WebhookHandlerFailed, diagnosis.Delivery.Reason)
 	})
 }

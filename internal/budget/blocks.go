@@ -96,7 +96,8 @@ type block struct {
 	left     int  // that were taken, and not used
 	known    bool // the account was seen in the store
 	toStore  time.Duration
-	full     int // a read of that cost found too little left in this month; 0 if none did
+	told     bool // First was returned in this month
+	full     int  // a read of that cost found too little left in this month; 0 if none did
 }
 
 // bucketBlock is what this process has taken of the application's requests.
@@ -219,7 +220,7 @@ func (b *Blocks) take(ctx context.Context, car string, cost int, must bool) (fir
 			blk.account.Spent += taken
 		} else if blk.account, taken = blk.account.Take(cost, b.limits.PerVehicle-b.limits.Reserve); taken == 0 {
 			blk.account.Spent += had
-			first, blk.full = blk.full == 0, cost
+			first, blk.told, blk.full = !blk.told, true, cost
 			return false
 		}
 		blk.left, blk.full = taken, 0
@@ -248,7 +249,7 @@ func (b *Blocks) change(ctx context.Context, vehicleID string, reset uint64, edi
 	for {
 		fresh := blk
 		if account := blk.account.At(b.now().Add(blk.toStore), reset); account != blk.account {
-			fresh.account, fresh.left, fresh.full = account, 0, 0
+			fresh.account, fresh.left, fresh.full, fresh.told = account, 0, 0, false
 		}
 		if !edit(&fresh) {
 			b.keep(vehicleID, fresh)

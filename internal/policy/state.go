@@ -67,8 +67,18 @@ func (s State) SaidKeyless() bool { return s.said.holds() }
 
 // LastTurn is the latest instant at which the server may have counted a data request,
 // and what the last turn of the car gave: OutcomeNone if it has taken none since this was
-// noted.
-func (s State) LastTurn() (at time.Time, gave Outcome) { return s.turn.countedAt(), s.gave }
+// noted, or the request is under way. Of a turn that was given back there is no time.
+func (s State) LastTurn(now time.Time) (at time.Time, gave Outcome) {
+	switch {
+	case s.turn.phase == phaseSent && s.turn.leaseEnd.After(now):
+		return s.turn.usedAt, OutcomeNone
+	case s.turn.phase == phaseSent: // whoever sent it has died
+		return s.turn.countedAt(), OutcomeUnclear
+	case s.gave == OutcomeReleased:
+		return time.Time{}, s.gave
+	}
+	return s.turn.countedAt(), s.gave
+}
 
 // ClassByVIN and ClassProven say what the class was learned from, if not from make, model
 // and year: from the VIN, or from what the server answered.
