@@ -241,14 +241,14 @@ func TestAWeekWithinABudget(t *testing.T) {
 // after more than a day, so that each read takes two requests.
 func TestAWeekOfALargeFleet(t *testing.T) {
 	if testing.Short() {
-		t.Skip("follows a hundred cars for a week, on both APIs")
+		t.Skip("follows fifty cars for a week, on both APIs")
 	}
 	const once = 1000 * time.Minute // all cars at the limit below
 	for api, within := range map[smartcar.API]time.Duration{smartcar.V2: 2 * once, smartcar.V3: once} {
 		t.Run(string(api), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				untilTheLastDays()
-				cars := mixed(fleetOf(t, 100))
+				cars := mixed(fleetOf(t, 50))
 				limit := smartcar.ApplicationLimit{Requests: 6 * len(cars) / 100, PerMinute: float64(len(cars)) / 1000} // 120 and 2 for 2,000 cars
 				sim := smartcartest.New(smartcartest.WithCars(cars...), smartcartest.WithAppRateLimit(limit.Requests, limit.PerMinute))
 				client := newClient(t, sim, api, smartcar.WithBudget(smartcar.Budget{PerVehicle: 500, Reserve: 50, ApplicationLimit: limit}))
