@@ -30,11 +30,11 @@ func (t *table) observed() {
 		window time.Duration
 		opt    smartcar.Option
 	}{
-		{"read, an observer that does nothing", 40, 0, nobody},
-		{"read, otelsmartcar: metrics", 40, 0, metrics},
-		{"read, otelsmartcar: metrics, and spans that are not sampled", 50, 0, observing(meters, sampling(trace.NeverSample()))},
+		{"read, an observer that does nothing", 42, 0, nobody},
+		{"read, otelsmartcar: metrics", 42, 0, metrics},
+		{"read, otelsmartcar: metrics, and spans that are not sampled", 56, 0, observing(meters, sampling(trace.NeverSample()))},
 		{"read, otelsmartcar: metrics, and all spans", 65, 0, observing(meters, sampling(trace.AlwaysSample()))},
-		{"refusal known here, otelsmartcar: metrics", 12, longTime, metrics},
+		{"refusal known here, otelsmartcar: metrics", 14, longTime, metrics},
 	} {
 		err := onBed(func(tb testing.TB) {
 			t.cost(costs.Row{

@@ -130,11 +130,11 @@ func (s *spans) of(about smartcar.About, attributes ...attribute.KeyValue) []att
 func (s *spans) event(ctx context.Context, event smartcar.Event) {
 	switch e := event.(type) {
 	case smartcar.OperationEnded:
-		if span, ok := ctx.Value(operationKey{s}).(trace.Span); ok {
+		if span, ok := ctx.Value(operationKey{s}).(trace.Span); ok && span.IsRecording() {
 			endOperation(span, &e)
 		}
 	case smartcar.AttemptEnded:
-		if span, ok := ctx.Value(attemptKey{s}).(trace.Span); ok {
+		if span, ok := ctx.Value(attemptKey{s}).(trace.Span); ok && span.IsRecording() {
 			endAttempt(span, &e)
 		}
 	case smartcar.TokenRefreshed:
