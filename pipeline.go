@@ -100,36 +100,30 @@ func newPipeline(g *gate, w wire, own secrets) layer {
 func retrying(o *options, next layer) layer {
 	return func(ctx context.Context, r *request, t *turn) (attempt, error) {
 		ctx = r.named.Under(ctx, string(r.op))
-		var first error
+		var before error // of the try before, which was followed by a pause of waited
 		var waited time.Duration
 		for try := 1; ; try++ {
 			a, err := next(ctx, r, t)
-			if try > 1 && !isLocalRefusal(err) {
-				tellRetried(ctx, o.emitter, r, try-1, waited, first)
+			if try > 1 {
+				if refused, ok := errors.AsType[*RateLimitError](err); ok && refused.Local { // nothing was repeated
+					tellRefused(ctx, o.emitter, r, refused, true)
+					return a, withNextAllowed(before, refused.NextAllowed)
+				}
+				tellRetried(ctx, o.emitter, r, try-1, waited, before)
 			}
 			if err == nil {
 				return a, nil
-			}
-			if refused, ok := errors.AsType[*RateLimitError](err); ok && refused.Local && first != nil {
-				tellRefused(ctx, o.emitter, r, refused, true)
-				return a, withNextAllowed(first, refused.NextAllowed)
 			}
 			wait, ok := retryDelay(o, err, try)
 			if !ok {
 				return a, err
 			}
-			first, waited = err, wait
+			before, waited = err, wait
 			if ended := o.clock.Sleep(ctx, wait); ended != nil {
 				return a, fmt.Errorf("%w (stopped waiting to retry: %w)", err, ended)
 			}
 		}
 	}
-}
-
-// isLocalRefusal reports that nothing was sent.
-func isLocalRefusal(err error) bool {
-	limit, ok := errors.AsType[*RateLimitError](err)
-	return ok && limit.Local
 }
 
 // withNextAllowed returns a copy of err with a NextAllowed. It must be a copy: several

@@ -91,11 +91,15 @@ func (v *Vehicle) Visit(ctx context.Context, handle func(context.Context, *Snaps
 	known.opts.allowStale, known.opts.withoutTurn, known.opts.maxAge = false, false, 0
 	s := &step{through: &known, visits: v.handle.core.visits, ops: ops, want: want, handle: handle}
 	began, o := s.through.core.opts.clock.Elapsed(), s.through.core.opts
-	visit, err := Visit{}, ErrHandlerPanicked // if the transport panics
+	visit, err := Visit{}, errPanicked
 	defer func() { tellVisit(ctx, o.emitter, s, began, visit, err) }()
 	visit, err = s.run(ctx)
 	return visit, err
 }
+
+// errPanicked is told of a visit in which the transport, or a store, panics. The panic goes
+// on to the caller.
+var errPanicked = errors.New("smartcar: a function that the visit calls has panicked")
 
 // CanVisit returns nil if [Vehicle.Visit] can keep its promise with this client for
 // these operations. Else it is an [*ArgumentError]: the client stores no answers, see

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log"
 	"net/http"
-	"net/http/httptest"
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar"
@@ -96,15 +95,8 @@ func Example_keyLink() {
 
 // exampleModelY is an owner of one car, a Tesla without its key, at nine o'clock.
 func exampleModelY() (*smartcar.Client, *smartcar.Grant) {
-	sim := smartcartest.New(smartcartest.WithClock(exampleMorning), smartcartest.WithCars(smartcartest.DefaultGarage()[1]))
-	client, err := smartcar.New(smartcar.Config{
-		ApplicationID: sim.ApplicationID(), APIClientID: sim.APIClientID(), APIClientSecret: sim.APIClientSecret(),
-		RedirectURL: sim.RedirectURL(),
-	}, smartcar.WithHTTPClient(&http.Client{Transport: sim.Transport()}), smartcar.WithClock(sim.Clock()))
-	if err != nil {
-		log.Fatal(err)
-	}
-	return client, &smartcar.Grant{UserID: exampleConnect(client, sim)}
+	sim, client := exampleClient(smartcartest.WithCars(smartcartest.DefaultGarage()[1]))
+	return client, exampleConnect(client, sim)
 }
 
 // The last example of docs/production.md: how a server ends.
@@ -166,8 +158,8 @@ func Example_officialSDKs() {
 // An endpoint that has no method of its own, as docs/tesla.md shows it.
 func Example_requestOfTheirOwn() {
 	ctx := context.Background()
-	_, user := exampleOwnerOnV2()
-	v := user.Vehicle(smartcartest.Model3)
+	sim, client := exampleClientOnV2()
+	v := client.User(exampleConnect(client, sim).UserID).Vehicle(smartcartest.Model3)
 	exterior := func() error {
 		response, err := v.Request(ctx, smartcar.Request{Path: "tesla/thermometer/exterior"})
 		if err != nil {
@@ -186,11 +178,10 @@ func Example_requestOfTheirOwn() {
 	// Output: 12.5 degrees Celsius
 }
 
-func exampleMorning() time.Time { return time.Date(2026, time.November, 23, 9, 0, 0, 0, time.UTC) }
-
-// exampleClient is a client of API v3 for a Smartcar of its own.
-func exampleClient() (*smartcartest.Server, *smartcar.Client) {
-	sim := smartcartest.New(smartcartest.WithClock(exampleMorning))
+// exampleClient is a client of API v3 for a Smartcar of its own, at nine o'clock.
+func exampleClient(options ...smartcartest.Option) (*smartcartest.Server, *smartcar.Client) {
+	morning := func() time.Time { return time.Date(2026, time.November, 23, 9, 0, 0, 0, time.UTC) }
+	sim := smartcartest.New(append(options, smartcartest.WithClock(morning))...)
 	client, err := smartcar.New(smartcar.Config{
 		ApplicationID: sim.ApplicationID(), APIClientID: sim.APIClientID(), APIClientSecret: sim.APIClientSecret(),
 		RedirectURL: sim.RedirectURL(), StateKey: []byte("32 random bytes or more, kept secret"),
@@ -202,35 +193,26 @@ func exampleClient() (*smartcartest.Server, *smartcar.Client) {
 	return sim, client
 }
 
-func exampleOwnerOnV2() (*smartcartest.Server, *smartcar.User) {
-	sim := smartcartest.New(smartcartest.WithClock(exampleMorning))
-	client, err := smartcar.New(smartcar.Config{
-		ClientID: sim.ClientID(), ClientSecret: sim.ClientSecret(), RedirectURL: sim.RedirectURL(),
-	}, smartcar.WithHTTPClient(&http.Client{Transport: sim.Transport()}), smartcar.WithClock(sim.Clock()))
-	if err != nil {
+// exampleConnect walks the owner through Connect.
+func exampleConnect(client *smartcar.Client, sim *smartcartest.Server) (grant *smartcar.Grant) {
+	start := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_ = client.Connect().Start(w, r, smartcar.ConnectOptions{})
+	})
+	callback := client.Connect().CallbackHandler(func(_ http.ResponseWriter, _ *http.Request, g *smartcar.Grant, _ error) { grant = g })
+	if _, err := sim.Walk(start, callback); err != nil {
 		log.Fatal(err)
 	}
-	return sim, client.User(exampleConnect(client, sim))
+	return grant
 }
 
-// exampleConnect runs Connect for the owner of the simulator.
-func exampleConnect(client *smartcar.Client, sim *smartcartest.Server) (userID string) {
-	const state = "once, and not to be guessed"
-	authorizeURL, err := client.Connect().AuthorizeURL(smartcar.ConnectOptions{ExternalID: "owner-42"}, state)
+func exampleClientOnV2() (*smartcartest.Server, *smartcar.Client) {
+	sim := smartcartest.New()
+	client, err := smartcar.New(smartcar.Config{
+		ClientID: sim.ClientID(), ClientSecret: sim.ClientSecret(), RedirectURL: sim.RedirectURL(),
+		StateKey: []byte("32 random bytes or more, kept secret"),
+	}, smartcar.WithHTTPClient(&http.Client{Transport: sim.Transport()}))
 	if err != nil {
 		log.Fatal(err)
 	}
-	callbackURL, err := sim.Grant(authorizeURL)
-	if err != nil {
-		log.Fatal(err)
-	}
-	callback, err := smartcar.ParseCallback(httptest.NewRequest(http.MethodGet, callbackURL, nil).URL.Query())
-	if err != nil {
-		log.Fatal(err)
-	}
-	grant, err := client.Connect().Exchange(context.Background(), callback, smartcar.Expected{State: state, ExternalID: "owner-42"})
-	if err != nil {
-		log.Fatal(err)
-	}
-	return grant.UserID
+	return sim, client
 }

@@ -51,6 +51,35 @@ func traced(t *testing.T, l *lab, sim *smartcartest.Server, opts ...otelsmartcar
 	return user
 }
 
+// without drops the spans of one name.
+type without struct{ name string }
+
+func (w without) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingResult {
+	decision := sdktrace.RecordAndSample
+	if p.Name == w.name {
+		decision = sdktrace.Drop
+	}
+	return sdktrace.SamplingResult{Decision: decision}
+}
+
+func (w without) Description() string { return "without " + w.name }
+
+// The end of an operation whose span is dropped leaves the span around it alone.
+func TestSpansAroundADroppedOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, sim := newLab(t), smartcartest.New()
+		l.tracers = sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(l.spans), sdktrace.WithSampler(without{"smartcar key-status"}))
+		user := traced(t, l, sim)
+		sim.Inject(smartcartest.Fault{Path: "/battery", Status: 200, Times: 1, Latency: time.Minute})
+		began := time.Now()
+		_, _ = user.Vehicle(smartcartest.ModelY).Battery(t.Context())
+		require.Empty(t, l.named("smartcar key-status"))
+		spans := l.named("smartcar battery")
+		require.Len(t, spans, 1)
+		require.Equal(t, time.Since(began), spans[0].EndTime().Sub(spans[0].StartTime()))
+	})
+}
+
 func TestSpansFollowTheConventions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, sim := newLab(t), smartcartest.New()
@@ -240,3 +269,20 @@ func TestNoTraceIsSentToSmartcar(t *testing.T) {
 type transportFunc func(*http.Request) (*http.Response, error)
 
 func (f transportFunc) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// The age of an answer is counted once for each who gets it: as live for the one whose
+// request it was, as kept for those who share it.
+func TestAgesOfASharedAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, sim := newLab(t), smartcartest.New()
+		car := traced(t, l, sim).Vehicle(smartcartest.ModelY)
+		sim.Inject(smartcartest.Fault{Path: "/odometer", Times: 1, Latency: time.Second})
+		for range 3 {
+			go func() { _, _ = car.Odometer(t.Context()) }()
+		}
+		time.Sleep(time.Minute)
+		all := l.read(t)
+		require.InDelta(t, 1, total(all, "smartcar.client.answer.age", "smartcar.answer.source=live"), 0)
+		require.InDelta(t, 2, total(all, "smartcar.client.answer.age", "smartcar.answer.source=cache"), 0)
+	})
+}

@@ -88,6 +88,8 @@ func TestDiagnosisIsMadeOfWhatIsStored(t *testing.T) {
 		require.Equal(t, smartcar.FailureUnavailable, d.Failure)
 		require.WithinDuration(t, failed, d.FailedAt, 10*time.Millisecond)
 		require.Contains(t, d.String(), "last failure")
+		require.True(t, d.BackOff.After(failed), "whatever the rule permits")
+		require.Contains(t, d.String(), "visits wait")
 
 		refusing := hookReceiver(t, client, smartcar.WebhookOptions{}, func(context.Context, *smartcar.WebhookEvent) error { return errOfTheApp })
 		require.Equal(t, 500, send(t, refusing, pushed("e1", user, car.ID(), time.Minute, odometerOf(7)).body(t)))

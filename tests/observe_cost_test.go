@@ -267,3 +267,26 @@ func TestObserverIsToldOfAHandlerThatPanics(t *testing.T) {
 		require.Equal(t, smartcar.WebhookHandlerFailed, diagnosis.Delivery.Reason)
 	})
 }
+
+// A request that is sent again with another token is one call of the month, as it is for
+// the budget.
+func TestObserverCountsARequestOnceThatWasRefusedForItsToken(t *testing.T) {
+	onEitherAPI(t, func(t *testing.T, sim *smartcartest.Server, api smartcar.API) {
+		var w watcher
+		client := borderClient(t, sim, api, sim.Transport(), w.option(), smartcar.WithBudget(smartcar.Budget{PerVehicle: 500}))
+		car := client.User(connect(t, sim, client).UserID).Vehicle(smartcartest.MachE)
+		_, err := car.Odometer(t.Context()) // the class is known from here on
+		require.NoError(t, err)
+		w.forget()
+		sim.Inject(smartcartest.Fault{Path: dataPath(api), Status: 401, Times: 1})
+		_, err = car.Battery(t.Context())
+		require.NoError(t, err)
+		calls := 0
+		attempts := seen[smartcar.AttemptEnded](&w)
+		for _, a := range attempts {
+			calls += a.Calls
+		}
+		require.Len(t, attempts, 2)
+		require.Equal(t, 1, calls)
+	})
+}

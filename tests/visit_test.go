@@ -172,6 +172,12 @@ func TestVisitOfACarThatIsOut(t *testing.T) {
 				require.Error(t, err)
 				require.True(t, out.Retired)
 				require.WithinDuration(t, time.Now().Add(day), out.Next, time.Second)
+				retired := func() bool {
+					d, err := v.Diagnosis(t.Context())
+					require.NoError(t, err)
+					return d.Retired
+				}
+				require.True(t, retired())
 				asked := len(sim.Requests())
 				for range 3 {
 					time.Sleep(time.Hour)
@@ -186,6 +192,7 @@ func TestVisitOfACarThatIsOut(t *testing.T) {
 				require.True(t, out.Retired)
 
 				connect(t, sim, client)
+				require.False(t, retired(), "its owner is back, and no visit has noticed yet")
 				back, err := visit()
 				require.NoError(t, err)
 				require.False(t, back.Retired)

@@ -61,3 +61,31 @@ func TestOpenWindowStaysWithoutItsSource(t *testing.T) {
 		}
 	}
 }
+
+// What the last turn gave is told with its own time, never with that of another turn.
+func TestLastTurn(t *testing.T) {
+	const lease = time.Minute
+	read := func(s State, nonce uint64, at time.Time, o Outcome) State {
+		s, d := Step(s, AskDataAndLeave(nonce, lease), at, testRules)
+		require.Equal(t, VerdictTake, d.Verdict)
+		s, _ = Step(s, Settle(nonce, 0, Result{Outcome: o}), at, testRules)
+		return s
+	}
+	first, second := policyNow, policyNow.Add(9*time.Hour)
+	data := read(keylessState(time.Time{}), 1, first, OutcomeOK)
+	at, gave := data.LastTurn(second)
+	require.Equal(t, OutcomeOK, gave)
+	require.Equal(t, first, at)
+
+	at, gave = read(data, 2, second, OutcomeReleased).LastTurn(second)
+	require.Equal(t, OutcomeReleased, gave)
+	require.Zero(t, at, "it was given back")
+
+	sent, _ := Step(data, AskDataAndLeave(3, lease), second, testRules)
+	at, gave = sent.LastTurn(second)
+	require.Equal(t, OutcomeNone, gave, "it is under way")
+	require.Equal(t, first, at)
+	at, gave = sent.LastTurn(second.Add(2 * lease))
+	require.Equal(t, OutcomeUnclear, gave, "whoever has sent it has died")
+	require.Equal(t, second.Add(lease), at)
+}
