@@ -369,3 +369,106 @@ func terminal(err error) bool {
 	}
 	return false
 }
+
+// wants reports whether the class of the car, or its key, must be learned before
+// its data is asked for.
+func (g *gate) wants(c car) bool { return c.state.Unlearned(c.now(), g.probe.keyIsFree) }
+
+// learned loads the record of a car, after learning what can be learned without
+// taking a turn.
+func (g *gate) learned(ctx context.Context, r *request) (car, error) {
+	c, err := g.cars.load(ctx, r.car)
+	if err == nil && g.wants(c) {
+		c, _, err = g.learn(ctx, r, r.car, c, true)
+	}
+	return c, err
+}
+
+// learn has the probe ask for what the policy needs to know about a car: its class,
+// once, and the status of its key, with a back-off. Both are metadata, which cost a
+// keyless car no turn. R is any request for the car; its credentials are used.
+//
+// It returns an error only if asking for data would fail for the same reason: the
+// car is not this user's, or the connection has ended.
+func (g *gate) learn(ctx context.Context, r *request, ref carRef, c car, fresh bool) (car, bool, error) {
+	var err error
+	if !fresh { // another replica may have learned it
+		if c, err = g.cars.load(ctx, ref); err != nil || !g.wants(c) {
+			return c, true, err
+		}
+	}
+	// Only callers for the same user wait for each other: if one user may not ask,
+	// another may.
+	err = g.learning.Do(ctx, ref.user+"\x00"+ref.key, func() error { return g.learnNow(ctx, r, ref) })
+	if err != nil {
+		return c, fresh, asErrorOf(r.op, err)
+	}
+	c, err = g.cars.load(ctx, ref)
+	return c, true, err
+}
+
+// asErrorOf returns the error of a request of the probe as that of the operation
+// which the caller has asked for. It is a copy: several callers may share the error.
+func asErrorOf(op Operation, err error) error {
+	e, ok := err.(*Error) //nolint:errorlint // an error that wraps one names its own operation
+	if !ok {
+		return err
+	}
+	named := *e
+	named.Operation = op
+	return &named
+}
+
+func (g *gate) learnNow(ctx context.Context, r *request, ref carRef) error {
+	ref, err := g.cars.register(ctx, ref)
+	if err != nil {
+		return err
+	}
+	// The caller before this one may have learned it.
+	c, err := g.cars.load(ctx, ref)
+	if err != nil {
+		return err
+	}
+	if c.state.WantsClass(c.now()) {
+		if c, err = g.learnClass(ctx, r, ref); err != nil {
+			return err
+		}
+	}
+	if c.state.WantsKey(c.now()) && g.probe.keyIsFree {
+		_ = g.learnKey(ctx, r, ref) // stored as evidence, too
+	}
+	return nil
+}
+
+func (g *gate) learnClass(ctx context.Context, r *request, ref carRef) (car, error) {
+	events, found, err := g.probe.class(ctx, r)
+	if err != nil {
+		g.cars.unregisterUnknown(ctx, ref, err)
+		return car{}, err
+	}
+	c, err := g.cars.load(ctx, ref)
+	// "Asked, and it cannot be told" must not replace a class that somebody else has
+	// learned meanwhile.
+	if err == nil && (found || c.state.WantsClass(c.now())) {
+		c, err = g.cars.apply(ctx, ref, c, events...)
+	}
+	if err != nil {
+		return car{clock: g.opts.clock}, nil //nolint:nilerr // what could not be stored will be learned again
+	}
+	return c, nil
+}
+
+// askKey is learnKey, done once for all callers of this process who ask at the same
+// time.
+func (g *gate) askKey(ctx context.Context, r *request) error {
+	return g.learning.Do(ctx, "wait/"+r.car.user+"\x00"+r.car.key, func() error { return g.learnKey(ctx, r, r.car) })
+}
+
+// learnKey reads the status of the key and stores what it shows. A failure is
+// stored, too, as a back-off: callers who only want the record may ignore the error.
+func (g *gate) learnKey(ctx context.Context, r *request, ref carRef) error {
+	before, _, _ := g.cars.lookUp(ctx, ref)
+	events, err := g.probe.key(ctx, r)
+	_, _ = g.cars.apply(ctx, ref, car{}, knowing(before, events)...)
+	return err
+}
