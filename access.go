@@ -270,7 +270,7 @@ func (v *Vehicle) KeyStatus(ctx context.Context) (KeyStatus, error) {
 	}
 	c, err := g.cars.load(ctx, r.car)
 	if err == nil && c.state.WantsClass(c.now()) {
-		c, _, err = g.learn(ctx, r, r.car, c, true)
+		c, _, err = g.learn(ctx, r, r.car, c, true, nil)
 	}
 	return keyStatus(c.state), err
 }
@@ -379,7 +379,7 @@ func (g *gate) wants(c car) bool { return c.state.Unlearned(c.now(), g.probe.key
 func (g *gate) learned(ctx context.Context, r *request) (car, error) {
 	c, err := g.cars.load(ctx, r.car)
 	if err == nil && g.wants(c) {
-		c, _, err = g.learn(ctx, r, r.car, c, true)
+		c, _, err = g.learn(ctx, r, r.car, c, true, nil)
 	}
 	return c, err
 }
@@ -390,8 +390,11 @@ func (g *gate) learned(ctx context.Context, r *request) (car, error) {
 //
 // It returns an error only if asking for data would fail for the same reason: the
 // car is not this user's, or the connection has ended.
-func (g *gate) learn(ctx context.Context, r *request, ref carRef, c car, fresh bool) (car, bool, error) {
+//
+// With a wish, the write of what the status of the key shows also takes the turn.
+func (g *gate) learn(ctx context.Context, r *request, ref carRef, c car, fresh bool, w *wish) (car, bool, error) {
 	var err error
+	began := g.cars.answers.Load()
 	if !fresh { // another replica may have learned it
 		if c, err = g.cars.load(ctx, ref); err != nil || !g.wants(c) {
 			return c, true, err
@@ -399,11 +402,11 @@ func (g *gate) learn(ctx context.Context, r *request, ref carRef, c car, fresh b
 	}
 	// Only callers for the same user wait for each other: if one user may not ask,
 	// another may.
-	err = g.learning.Do(ctx, ref.user+"\x00"+ref.key, func() error { return g.learnNow(ctx, r, ref) })
+	err = g.learning.Do(ctx, ref.user+"\x00"+ref.key, func() error { return g.learnNow(ctx, r, ref, w) })
 	if err != nil {
 		return c, fresh, asErrorOf(r.op, err)
 	}
-	c, err = g.cars.load(ctx, ref)
+	c, err = g.cars.after(ctx, ref, began)
 	return c, true, err
 }
 
@@ -419,13 +422,22 @@ func asErrorOf(op Operation, err error) error {
 	return &named
 }
 
-func (g *gate) learnNow(ctx context.Context, r *request, ref carRef) error {
+// A wish is a turn that is to be taken with what is learned of a key.
+type wish struct {
+	nonce  uint64
+	flight *flight // announced when the turn is asked for
+	asked  bool
+	before car // as it was then
+}
+
+func (g *gate) learnNow(ctx context.Context, r *request, ref carRef, w *wish) error {
 	ref, err := g.cars.register(ctx, ref)
 	if err != nil {
 		return err
 	}
-	// The caller before this one may have learned it.
-	c, err := g.cars.load(ctx, ref)
+	// The caller before this one may have learned it. What is cached is from then, or from
+	// when this caller loaded it.
+	c, _, err := g.cars.lookUp(ctx, ref)
 	if err != nil {
 		return err
 	}
@@ -435,7 +447,7 @@ func (g *gate) learnNow(ctx context.Context, r *request, ref carRef) error {
 		}
 	}
 	if c.state.WantsKey(c.now()) && g.probe.keyIsFree {
-		_ = g.learnKey(ctx, r, ref) // stored as evidence, too
+		_ = g.learnKey(ctx, r, ref, w) // stored as evidence, too
 	}
 	return nil
 }
@@ -461,14 +473,22 @@ func (g *gate) learnClass(ctx context.Context, r *request, ref carRef) (car, err
 // askKey is learnKey, done once for all callers of this process who ask at the same
 // time.
 func (g *gate) askKey(ctx context.Context, r *request) error {
-	return g.learning.Do(ctx, "wait/"+r.car.user+"\x00"+r.car.key, func() error { return g.learnKey(ctx, r, r.car) })
+	return g.learning.Do(ctx, "wait/"+r.car.user+"\x00"+r.car.key, func() error { return g.learnKey(ctx, r, r.car, nil) })
 }
 
 // learnKey reads the status of the key and stores what it shows. A failure is
 // stored, too, as a back-off: callers who only want the record may ignore the error.
-func (g *gate) learnKey(ctx context.Context, r *request, ref carRef) error {
+func (g *gate) learnKey(ctx context.Context, r *request, ref carRef, w *wish) error {
 	before, _, _ := g.cars.lookUp(ctx, ref)
 	events, err := g.probe.key(ctx, r)
-	_, _ = g.cars.apply(ctx, ref, car{}, knowing(before, events)...)
+	events = knowing(before, events)
+	if w != nil && err == nil && r.auth.ready() {
+		if w.before, _, err = g.cars.lookUp(ctx, ref); err != nil {
+			return err
+		}
+		g.underway.Announce(w.flight, false)
+		w.asked, events = true, append(events, policy.AskDataAndLeave(w.nonce, g.lease))
+	}
+	_, _ = g.cars.apply(ctx, ref, car{}, events...)
 	return err
 }

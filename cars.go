@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/clocks"
@@ -24,6 +25,9 @@ type carRef struct {
 	// registered says that the user was stored before the request left. A user who is
 	// gone when the request ends was forgotten in between.
 	registered bool
+	// vouched says the same of the last write of the car's record, as long as no other
+	// write came since: see cars.vouched.
+	vouched bool
 }
 
 func newCarRef(user, id string) carRef { return carRef{user: user, id: id, key: carKeyPrefix + id} }
@@ -44,6 +48,8 @@ type cars struct {
 	// jumps are those of the clock that dates the records. It is nil for a
 	// store.Memory, whose clock does not jump.
 	jumps *clocks.Jumps
+	// answers counts those of the store: see car.number.
+	answers atomic.Uint64
 }
 
 // carRecordTTL is how long a record lives without a write. What the policy knew of
@@ -70,11 +76,43 @@ type car struct {
 	asked    time.Duration // how much time had passed here before the store was asked
 	replied  time.Duration // and after the store had answered
 	clock    *clocks.Clock
+	number   uint64 // of the answer of the store, in their order here
+	// Who is stored with the car for certain at this revision: see cars.vouched.
+	by   string
+	born uint64
 
 	unreadable bool // the record is not what this version writes; state stands in for it
 }
 
 func (c car) loaded() bool { return !c.answered.IsZero() }
+
+// vouched reports whether a record shows that its user is still stored, so that the
+// user's own record need not be loaded: this process made the last write to it, for that
+// user, who was known then. Forget removes or changes the record of each car:
+//
+//  1. A writes the record of a car for its user.
+//  2. B forgets the user: the car's record is gone, or was written anew.
+//  3. A swaps what it has written in step 1. The swap conflicts, and A looks at the user.
+//
+// If the swap lands, or the record is loaded and still the same, step 2 has not ended.
+func (cs *cars) vouched(ref carRef, c car) bool {
+	if c.revision == "" || c.by == "" || c.by != ref.user {
+		return false
+	}
+	user, _ := cs.users.Recent(ref.user)
+	return user != nil && user.Born == c.born
+}
+
+// expected is register for a request for data that will not leave before the turn of a
+// keyless car is taken: the swap that takes it shows whether the user is still stored.
+func (cs *cars) expected(ctx context.Context, r *request) (carRef, error) {
+	if c, ok := cs.cached.Get(r.car.key); ok && r.kind == KindData && !r.override && c.state.Keyless() && cs.vouched(r.car, c) {
+		ref := r.car
+		ref.vouched = true
+		return ref, nil
+	}
+	return cs.register(ctx, r.car)
+}
 
 // register stores the user and the car of a request of API v3 before it is sent:
 // API v3 answers for users who were never stored here. If the user is gone when
@@ -83,6 +121,7 @@ func (cs *cars) register(ctx context.Context, ref carRef) (carRef, error) {
 	if cs.opts.api != V3 || ref.registered {
 		return ref, nil
 	}
+	ref.vouched = false
 	if !cs.users.AddCar(ctx, ref.user, ref.id, true) {
 		return ref, ErrNotConnected
 	}
@@ -132,6 +171,14 @@ func (cs *cars) lookUp(ctx context.Context, ref carRef) (c car, fresh bool, err 
 	return c, true, err
 }
 
+// after is lookUp for a record that is newer than an answer of the store with that number.
+func (cs *cars) after(ctx context.Context, ref carRef, number uint64) (car, error) {
+	if c, ok := cs.cached.Get(ref.key); ok && c.number > number {
+		return c, nil
+	}
+	return cs.load(ctx, ref)
+}
+
 // recent reports whether c is young enough to refuse a request by it.
 func (cs *cars) recent(c car) bool {
 	return cs.opts.clock.Elapsed()-c.replied < cs.opts.recordTrust()
@@ -149,7 +196,10 @@ func (cs *cars) nextData(c car) policy.Decision {
 }
 
 func (cs *cars) carFrom(ref carRef, record store.Record, asked time.Duration) car {
-	c := car{revision: record.Revision, asked: asked, replied: cs.opts.clock.Elapsed(), answered: record.Now, clock: cs.opts.clock}
+	c := car{
+		revision: record.Revision, asked: asked, replied: cs.opts.clock.Elapsed(), answered: record.Now, clock: cs.opts.clock,
+		number: cs.answers.Add(1),
+	}
 	if c.answered.IsZero() { // the store has no clock
 		c.asked, c.answered = c.replied, cs.opts.now()
 		c.replied = cs.opts.clock.Elapsed()
@@ -168,6 +218,9 @@ func (cs *cars) carFrom(ref carRef, record store.Record, asked time.Duration) ca
 		cs.jumps.Observe(c.answered, c.asked, c.replied)
 		c.state = cs.doubted(c.state, c)
 	}
+	if before, ok := cs.cached.Get(ref.key); ok && before.revision == c.revision {
+		c.by, c.born = before.by, before.born
+	}
 	cs.cached.Put(ref.key, c)
 	return c
 }
@@ -184,6 +237,7 @@ func (cs *cars) swap(ctx context.Context, ref carRef, c car, state policy.State)
 		if c.revision == "" {
 			return c, false, ErrNotConnected
 		}
+	case cs.vouched(ref, c):
 	case !addCar(ctx, ref.user, ref.id, !ref.registered && cs.opts.api == V3) && (c.revision == "" || !state.Keyless()):
 		return c, false, ErrNotConnected // of a user who was forgotten, only an open window is kept
 	}
@@ -198,7 +252,12 @@ func (cs *cars) swap(ctx context.Context, ref carRef, c car, state policy.State)
 			return c, false, err
 		}
 	}
-	return cs.carFrom(ref, record, asked), err == nil, nil
+	written := cs.carFrom(ref, record, asked)
+	if user, _ := cs.users.Recent(ref.user); err == nil && user != nil {
+		written.by, written.born = ref.user, user.Born
+		cs.cached.Put(ref.key, written)
+	}
+	return written, err == nil, nil
 }
 
 // checkNew deletes a record that was made while its user was being forgotten, and
@@ -225,13 +284,15 @@ func (cs *cars) checkNew(ctx context.Context, ref carRef, made store.Revision) e
 }
 
 // apply stores what events make of the stored state. If another write comes first,
-// the events are applied to what that one has stored. A loaded c saves the first
-// round trip. If the write shows that the store's clock was set meanwhile, the events
+// the events are applied to what that one has stored. A loaded c, or the record that is
+// cached, saves the first round trip: the write shows whether that is outdated, and where
+// it would need none, the store is asked. If the write shows that the store's clock was set meanwhile, the events
 // are dated anew and applied once more.
 func (cs *cars) apply(ctx context.Context, ref carRef, c car, events ...policy.Event) (car, error) {
 	var err error
-	if !c.loaded() {
-		c, err = cs.load(ctx, ref)
+	fresh := c.loaded()
+	if !fresh {
+		c, fresh, err = cs.lookUp(ctx, ref)
 	}
 	for redated := 0; err == nil; {
 		state := c.state
@@ -240,9 +301,15 @@ func (cs *cars) apply(ctx context.Context, ref carRef, c car, events ...policy.E
 			state, _ = policy.Step(state, cs.witnessed(e.OnClock(cs.opts.now(), stored), stored), stored, cs.rules)
 		}
 		if state == c.state && !c.unreadable {
-			return c, nil
+			if fresh {
+				return c, nil
+			}
+			c, err = cs.load(ctx, ref)
+			fresh = true
+			continue
 		}
 		before := c
+		fresh = true
 		var done bool
 		switch c, done, err = cs.swap(ctx, ref, c, state); {
 		case !done:

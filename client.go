@@ -165,7 +165,7 @@ func newCore(config Config, o *options) *core {
 	c.gate = &gate{
 		opts: o, pause: c.pause, cars: c.cars, links: c.links, answers: c.answers,
 		allowances: newAllowances(o), budgets: newBudgets(o, stored), underway: underway.New[shared](maxDetached),
-		reserve: o.reserveLease(), lease: o.lease(),
+		reserve: o.reserveLease(), lease: o.lease(), unseen: o.policyRules().Unseen(),
 	}
 	c.send = newPipeline(c.gate, wire, hidden)
 

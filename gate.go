@@ -31,6 +31,7 @@ type gate struct {
 	// How long a turn is held: before its request leaves, see reserveLease, and
 	// from then on.
 	reserve, lease time.Duration
+	unseen         time.Duration // see policy.Rules.Unseen
 	// learning lets one caller ask for the class of a car, or for its key, in place of
 	// all who need it for the same user.
 	learning records.Flights
@@ -81,7 +82,7 @@ func (g *gate) guarding(next layer) layer {
 		var err error
 		if g.opts.api == V3 {
 			// A user who is forgotten before the next try is not registered again.
-			if r.car, err = g.cars.register(ctx, r.car); err != nil {
+			if r.car, err = g.cars.expected(ctx, r); err != nil {
 				return attempt{}, err
 			}
 		}
@@ -180,6 +181,12 @@ func (g *gate) data(ctx context.Context, r *request, ref carRef, next layer) (at
 		return attempt{}, ErrTakesTurn
 	}
 	send := func(c car) (attempt, error) {
+		if ref.vouched {
+			var err error
+			if ref, err = g.cars.register(ctx, ref); err != nil {
+				return attempt{}, err
+			}
+		}
 		a, err := next(ctx, r, nil)
 		g.settle(ctx, r, ref, c, nil, a)
 		return g.conclude(ctx, r, ref, nil, a, err)
@@ -195,10 +202,29 @@ func (g *gate) data(ctx context.Context, r *request, ref carRef, next layer) (at
 	if fresh {
 		c, err = g.cars.load(ctx, ref)
 	}
-	if err == nil && c.state.Unlearned(c.now(), g.probe.keyIsFree) {
-		c, fresh, err = g.learn(ctx, r, ref, c, fresh)
+	nonce := randid.New()
+	fly := func(c car, f *flight, left bool) (attempt, error) {
+		g.underway.Announce(f, true)
+		return g.fly(ctx, r, f, &turn{cars: g.cars, car: ref, op: r.op, nonce: nonce, record: c, left: left}, next)
 	}
-	for nonce, tries := randid.New(), 0; err == nil; {
+	if err == nil && c.state.Unlearned(c.now(), g.probe.keyIsFree) {
+		w := wish{nonce: nonce, flight: newFlight(r, ref)}
+		if c, fresh, err = g.learn(ctx, r, ref, c, fresh, &w); w.asked {
+			if err == nil && c.state.Holds(nonce) && g.cars.stillOpen(w.before, c) {
+				return fly(c, w.flight, true)
+			}
+			g.underway.Withdraw(w.flight)
+			if (err != nil || c.state.Holds(nonce)) && !g.opts.storePolicy.SendKeyless {
+				g.cars.giveBack(ctx, ref, nonce)
+				nonce = randid.New()
+			}
+			if err == nil {
+				c, err = g.cars.load(ctx, ref)
+			}
+		}
+	}
+	prepared := false
+	for tries := 0; err == nil; {
 		if k := r.kept; k != nil && (!k.plain.Load() || c.state.Repeats()) {
 			k.setClass(c.state)
 		}
@@ -225,8 +251,7 @@ func (g *gate) data(ctx context.Context, r *request, ref carRef, next layer) (at
 			c, err = g.cars.load(ctx, ref)
 			fresh = true
 			continue
-		case d.Verdict == policy.VerdictSend && (fresh || c.state.Class() == policy.ClassOther && g.cars.recent(c)):
-			// No key changes what a car of another make may be asked.
+		case d.Verdict == policy.VerdictSend && (fresh || c.state.Open() && g.cars.recent(c)):
 			return send(c)
 		case d.Verdict != policy.VerdictTake:
 			// The cached record is too old: another replica may have seen that the key
@@ -234,8 +259,14 @@ func (g *gate) data(ctx context.Context, r *request, ref carRef, next layer) (at
 			c, err = g.cars.load(ctx, ref)
 			fresh = true
 			if err == nil && g.wants(c) {
-				c, fresh, err = g.learn(ctx, r, ref, c, fresh)
+				c, fresh, err = g.learn(ctx, r, ref, c, fresh, nil)
 			}
+			continue
+		case !ready && !prepared && r.auth.shared():
+			// The token of all cars is renewed before the turn is taken: then taking it and
+			// leaving are one write. What fails here fails again when the token is needed.
+			_, _ = r.auth.authorization(ctx)
+			prepared = true
 			continue
 		}
 		f := newFlight(r, ref)
@@ -256,14 +287,16 @@ func (g *gate) data(ctx context.Context, r *request, ref carRef, next layer) (at
 			continue
 		}
 		if taken {
-			g.underway.Announce(f, true)
-			t := &turn{cars: g.cars, car: ref, op: r.op, nonce: nonce, record: c, left: ready}
-			return g.fly(ctx, r, f, t, next)
+			return fly(c, f, ready)
 		}
 		g.underway.Withdraw(f)
 		if err != nil && (ready || contexts.IsEnd(err)) && !g.opts.storePolicy.SendKeyless {
 			g.cars.giveBack(ctx, ref, nonce)
 		}
+	}
+	ref, ended := g.cars.register(ctx, ref)
+	if ended != nil {
+		return attempt{}, ended
 	}
 	a, err := g.withoutStore(ctx, r, ref, err, next)
 	return g.conclude(ctx, r, ref, nil, a, err)
@@ -332,8 +365,9 @@ func (g *gate) settle(ctx context.Context, r *request, ref carRef, c car, t *tur
 		}
 		booked = c.state.OutdatedBy(c.now(), g.cars.rules, shown...)
 	}
-	if !booked && c.state.Class() == policy.ClassStreaming && a.outcome == policy.OutcomeOK {
-		// The key may have been removed while the request was under way.
+	seen := g.opts.clock.Elapsed()-c.replied < g.unseen
+	if !booked && !seen && c.state.Class() == policy.ClassStreaming && a.outcome == policy.OutcomeOK {
+		// The key may have been removed since the record was loaded.
 		latest, err := g.cars.load(ctx, ref)
 		if err != nil && ctx.Err() != nil {
 			latest, err = g.cars.loadDetached(ctx, ref)
@@ -341,11 +375,11 @@ func (g *gate) settle(ctx context.Context, r *request, ref carRef, c car, t *tur
 		c, booked = latest, err == nil && latest.state.Keyless()
 	}
 	if booked {
-		g.book(ctx, r, ref, c, t, a)
+		c = g.book(ctx, r, ref, c, t, a)
 	}
 	switch {
 	case a.answer == nil || r.kept == nil || r.query != nil || r.alone: // no answer, or none that another request wants
-	case ref.registered && !g.cars.stillRegistered(ctx, ref): // forgotten meanwhile
+	case (ref.registered || ref.vouched) && !(booked && g.cars.vouched(ref, c)) && !g.cars.stillRegistered(ctx, ref): // forgotten meanwhile
 	default:
 		parts := a.answer.parts
 		if len(parts) != 1 || a.answer.list != nil {
@@ -356,9 +390,9 @@ func (g *gate) settle(ctx context.Context, r *request, ref carRef, c car, t *tur
 	}
 }
 
-// book stores what a data request cost. If the write fails, the lease ends by
+// book stores what a data request cost, and returns the record. If the write fails, the lease ends by
 // itself, and the turn counts as used.
-func (g *gate) book(ctx context.Context, r *request, ref carRef, c car, t *turn, a attempt) {
+func (g *gate) book(ctx context.Context, r *request, ref carRef, c car, t *turn, a attempt) car {
 	ctx, cancel := contexts.Detached(ctx)
 	defer cancel()
 	nonce := uint64(0)
@@ -373,4 +407,5 @@ func (g *gate) book(ctx context.Context, r *request, ref carRef, c car, t *turn,
 	} else if !errors.Is(err, ErrNotConnected) { // else the user was forgotten meanwhile
 		g.opts.logger.LogAttrs(ctx, slog.LevelWarn, "smartcar could not settle a vehicle's turn", slog.String("vehicle", ref.id))
 	}
+	return c
 }
