@@ -11,6 +11,7 @@ require (
 	github.com/seed-498a1bc4/smartcar/store/sqlstore v0.0.0
 	github.com/sethvargo/go-limiter v0.7.1
 	github.com/stretchr/testify v1.12.1
+	golang.org/x/time v0.16.0
 )
 
 require (
