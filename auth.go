@@ -16,6 +16,8 @@ import (
 type credential interface {
 	// ready reports whether header can answer without asking anybody.
 	ready() bool
+	// shared reports whether all requests of the application have the same header.
+	shared() bool
 	// authorization returns the Authorization header, with what an answer must not repeat.
 	authorization(ctx context.Context) (tokens.Authorization, error)
 	// replace gets another header than one that Smartcar has refused. It returns
@@ -33,7 +35,8 @@ type credential interface {
 // fixedCredential never changes.
 type fixedCredential string
 
-func (f fixedCredential) ready() bool { return true }
+func (f fixedCredential) ready() bool  { return true }
+func (f fixedCredential) shared() bool { return true }
 func (f fixedCredential) authorization(context.Context) (tokens.Authorization, error) {
 	return tokens.Authorization{Header: []string{string(f)}}, nil
 }
@@ -138,7 +141,8 @@ type grantCredential struct {
 
 var _ credential = (*grantCredential)(nil)
 
-func (g *grantCredential) ready() bool { return g.logins.grants.Ready(g.grant) }
+func (g *grantCredential) ready() bool  { return g.logins.grants.Ready(g.grant) }
+func (g *grantCredential) shared() bool { return false }
 
 func (g *grantCredential) authorization(ctx context.Context) (tokens.Authorization, error) {
 	a, err := g.logins.grants.Authorization(ctx, g.grant)
@@ -178,7 +182,8 @@ type appCredential struct{ token *tokens.Application }
 
 var _ credential = appCredential{}
 
-func (a appCredential) ready() bool { return a.token.Ready() }
+func (a appCredential) ready() bool  { return a.token.Ready() }
+func (a appCredential) shared() bool { return true }
 
 func (a appCredential) authorization(ctx context.Context) (tokens.Authorization, error) {
 	h, err := a.token.Header(ctx)

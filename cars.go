@@ -4,8 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/clocks"
@@ -26,6 +25,9 @@ type carRef struct {
 	// registered says that the user was stored before the request left. A user who is
 	// gone when the request ends was forgotten in between.
 	registered bool
+	// vouched says the same of the last write of the car's record, as long as no other
+	// write came since: see cars.vouched.
+	vouched bool
 }
 
 func newCarRef(user, id string) carRef { return carRef{user: user, id: id, key: carKeyPrefix + id} }
@@ -46,6 +48,8 @@ type cars struct {
 	// jumps are those of the clock that dates the records. It is nil for a
 	// store.Memory, whose clock does not jump.
 	jumps *clocks.Jumps
+	// answers counts those of the store: see car.number.
+	answers atomic.Uint64
 }
 
 // carRecordTTL is how long a record lives without a write. What the policy knew of
@@ -72,11 +76,43 @@ type car struct {
 	asked    time.Duration // how much time had passed here before the store was asked
 	replied  time.Duration // and after the store had answered
 	clock    *clocks.Clock
+	number   uint64 // of the answer of the store, in their order here
+	// Who is stored with the car for certain at this revision: see cars.vouched.
+	by   string
+	born uint64
 
 	unreadable bool // the record is not what this version writes; state stands in for it
 }
 
 func (c car) loaded() bool { return !c.answered.IsZero() }
+
+// vouched reports whether a record shows that its user is still stored, so that the
+// user's own record need not be loaded: this process made the last write to it, for that
+// user, who was known then. Forget removes or changes the record of each car:
+//
+//  1. A writes the record of a car for its user.
+//  2. B forgets the user: the car's record is gone, or was written anew.
+//  3. A swaps what it has written in step 1. The swap conflicts, and A looks at the user.
+//
+// If the swap lands, or the record is loaded and still the same, step 2 has not ended.
+func (cs *cars) vouched(ref carRef, c car) bool {
+	if c.revision == "" || c.by == "" || c.by != ref.user {
+		return false
+	}
+	user, _ := cs.users.Recent(ref.user)
+	return user != nil && user.Born == c.born
+}
+
+// expected is register for a request for data that will not leave before the turn of a
+// keyless car is taken: the swap that takes it shows whether the user is still stored.
+func (cs *cars) expected(ctx context.Context, r *request) (carRef, error) {
+	if c, ok := cs.cached.Get(r.car.key); ok && r.kind == KindData && !r.override && c.state.Keyless() && cs.vouched(r.car, c) {
+		ref := r.car
+		ref.vouched = true
+		return ref, nil
+	}
+	return cs.register(ctx, r.car)
+}
 
 // register stores the user and the car of a request of API v3 before it is sent:
 // API v3 answers for users who were never stored here. If the user is gone when
@@ -85,6 +121,7 @@ func (cs *cars) register(ctx context.Context, ref carRef) (carRef, error) {
 	if cs.opts.api != V3 || ref.registered {
 		return ref, nil
 	}
+	ref.vouched = false
 	if !cs.users.AddCar(ctx, ref.user, ref.id, true) {
 		return ref, ErrNotConnected
 	}
@@ -134,6 +171,14 @@ func (cs *cars) lookUp(ctx context.Context, ref carRef) (c car, fresh bool, err 
 	return c, true, err
 }
 
+// after is lookUp for a record that is newer than an answer of the store with that number.
+func (cs *cars) after(ctx context.Context, ref carRef, number uint64) (car, error) {
+	if c, ok := cs.cached.Get(ref.key); ok && c.number > number {
+		return c, nil
+	}
+	return cs.load(ctx, ref)
+}
+
 // recent reports whether c is young enough to refuse a request by it.
 func (cs *cars) recent(c car) bool {
 	return cs.opts.clock.Elapsed()-c.replied < cs.opts.recordTrust()
@@ -151,7 +196,10 @@ func (cs *cars) nextData(c car) policy.Decision {
 }
 
 func (cs *cars) carFrom(ref carRef, record store.Record, asked time.Duration) car {
-	c := car{revision: record.Revision, asked: asked, replied: cs.opts.clock.Elapsed(), answered: record.Now, clock: cs.opts.clock}
+	c := car{
+		revision: record.Revision, asked: asked, replied: cs.opts.clock.Elapsed(), answered: record.Now, clock: cs.opts.clock,
+		number: cs.answers.Add(1),
+	}
 	if c.answered.IsZero() { // the store has no clock
 		c.asked, c.answered = c.replied, cs.opts.now()
 		c.replied = cs.opts.clock.Elapsed()
@@ -171,6 +219,9 @@ func (cs *cars) carFrom(ref carRef, record store.Record, asked time.Duration) ca
 		seen, _ := cs.cached.Get(ref.key)
 		c.state = cs.doubted(c.state, c, seen)
 	}
+	if before, ok := cs.cached.Get(ref.key); ok && before.revision == c.revision {
+		c.by, c.born = before.by, before.born
+	}
 	cs.cached.Put(ref.key, c)
 	return c
 }
@@ -187,6 +238,7 @@ func (cs *cars) swap(ctx context.Context, ref carRef, c car, state policy.State)
 		if c.revision == "" {
 			return c, false, ErrNotConnected
 		}
+	case cs.vouched(ref, c):
 	case !addCar(ctx, ref.user, ref.id, !ref.registered && cs.opts.api == V3) && (c.revision == "" || !state.Keyless()):
 		return c, false, ErrNotConnected // of a user who was forgotten, only an open window is kept
 	}
@@ -201,10 +253,15 @@ func (cs *cars) swap(ctx context.Context, ref carRef, c car, state policy.State)
 			return c, false, err
 		}
 	}
+	written := cs.carFrom(ref, record, asked)
 	if err == nil {
 		tellChange(ctx, cs.opts.emitter, ref, c.state, state)
+		if user, _ := cs.users.Recent(ref.user); user != nil {
+			written.by, written.born = ref.user, user.Born
+			cs.cached.Put(ref.key, written)
+		}
 	}
-	return cs.carFrom(ref, record, asked), err == nil, nil
+	return written, err == nil, nil
 }
 
 // checkNew deletes a record that was made while its user was being forgotten, and
@@ -231,13 +288,15 @@ func (cs *cars) checkNew(ctx context.Context, ref carRef, made store.Revision) e
 }
 
 // apply stores what events make of the stored state. If another write comes first,
-// the events are applied to what that one has stored. A loaded c saves the first
-// round trip. If the write shows that the store's clock was set meanwhile, the events
+// the events are applied to what that one has stored. A loaded c, or the record that is
+// cached, saves the first round trip: the write shows whether that is outdated, and where
+// it would need none, the store is asked. If the write shows that the store's clock was set meanwhile, the events
 // are dated anew and applied once more.
 func (cs *cars) apply(ctx context.Context, ref carRef, c car, events ...policy.Event) (car, error) {
 	var err error
-	if !c.loaded() {
-		c, err = cs.load(ctx, ref)
+	fresh := c.loaded()
+	if !fresh {
+		c, fresh, err = cs.lookUp(ctx, ref)
 	}
 	for redated := 0; err == nil; {
 		state := c.state
@@ -246,9 +305,15 @@ func (cs *cars) apply(ctx context.Context, ref carRef, c car, events ...policy.E
 			state, _ = policy.Step(state, cs.witnessed(e.OnClock(cs.opts.now(), stored), stored), stored, cs.rules)
 		}
 		if state == c.state && !c.unreadable {
-			return c, nil
+			if fresh {
+				return c, nil
+			}
+			c, err = cs.load(ctx, ref)
+			fresh = true
+			continue
 		}
 		before := c
+		fresh = true
 		var done bool
 		switch c, done, err = cs.swap(ctx, ref, c, state); {
 		case !done:
@@ -308,162 +373,96 @@ func (cs *cars) forget(ctx context.Context, ref carRef) error {
 	}
 }
 
-// A turn is the one data request that a keyless car may have under way. It is
-// taken in the store before anything is sent, with a lease that ends by itself:
-//
-//	taken          by gate.data: the store holds a nonce that names this attempt
-//	leave          the request is about to be sent: from here on the turn counts
-//	               as used unless an answer says otherwise
-//	reserve again  the request was refused for its token, and will be sent with
-//	               another one
-//	abandon        the caller has left: a request that is on the wire goes on, see
-//	               gate.fly
-//	settle         by gate.settle: what came back decides whether the turn is used
-//
-// Two replicas A and B, of which A is slow:
-//
-//  1. A takes the turn. Its lease covers the time until its request leaves.
-//  2. A is stopped for longer than the lease, with nothing sent.
-//  3. B sees that the lease has run out, takes the turn with a nonce of its own, and
-//     sends its request.
-//  4. A goes on. The swap of leave conflicts, and the record has the nonce of B: A
-//     sends nothing and returns errTurnLost.
-//
-// If A is stopped after leave instead, B finds a turn that was sent and never
-// settled: it counts as used when its lease ends, and B is refused for a window.
-//
-// A request that takes no turn has a nil turn, whose methods do nothing.
-type turn struct {
-	cars  *cars
-	car   carRef
-	op    Operation
-	nonce uint64
-	// record is what the store held of the car after the turn's last write.
-	record car
-	// left says that the last write has stored the phase sent, for a request that
-	// leaves right after it.
-	sentStored bool
+// What follows is about clocks. There are three: that of the store, which dates the
+// records of the cars, the wall clock of this machine, and the time that passes in
+// this process, which nobody sets. The first two may be wrong and may be set at any
+// moment, also while a request is under way. Package policy takes their times as
+// values: see its clock.go.
 
-	mu        sync.Mutex
-	onWire    bool // the request has been given to the transport
-	abandoned bool // the caller has left
+// now is a lower bound of the record's present, which makes no window end early.
+func (c car) now() time.Time { return c.answered.Add(c.clock.Elapsed() - c.replied) }
+
+// upper is an upper bound of the record's present, which makes no turn look older
+// than it is.
+func (c car) upper() time.Time { return c.answered.Add(c.clock.Elapsed() - c.asked) }
+
+// ours turns a time of the record's clock into one of our wall clock, as callers see it.
+func (c car) ours(t time.Time) time.Time {
+	if t.IsZero() {
+		return t
+	}
+	return c.clock.Now().Add(t.Sub(c.now()))
 }
 
-var (
-	// errTurnLost: the lease ran out before the request could leave, and another
-	// replica took the turn.
-	errTurnLost = errors.New("the turn of this vehicle was taken over before the request could be sent")
-	// errStoreSlow: the store took so long to write the lease that what is left of the
-	// lease does not cover the request.
-	errStoreSlow = errors.New("the store answers too slowly for a turn to be taken")
-	// errStoreClock: each answer of the store shows another time.
-	errStoreClock = errors.New("the clock of the store was set several times while a turn was taken")
-	// errAbandoned: the caller has left before the request could.
-	errAbandoned = fmt.Errorf("the caller has left: %w", context.Canceled)
-)
+// clockGrain is by how much two clocks that nobody has set may drift apart.
+const clockGrain = time.Minute
 
-// leave lets the request go to the transport. It is called before each time the
-// request is sent: a lease covers one sending. A caller who has left by then takes
-// the request back; one who leaves later does not.
-func (t *turn) leave(ctx context.Context) error {
-	if t == nil {
-		return nil
-	}
-	if err := t.noteLeaving(ctx); err != nil {
-		return err
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.abandoned {
-		return &Error{Operation: t.op, reach: reachedNever, Err: errAbandoned}
-	}
-	t.onWire = true
-	return nil
+// setSince reports whether the clock of the record was set between two answers of
+// the store.
+func (c car) setSince(before car) bool {
+	return c.now().Sub(before.upper()) > clockGrain || before.now().Sub(c.upper()) > clockGrain
 }
 
-// abandon says that the caller has left. It reports whether the request is on the
-// wire, and so goes on.
-func (t *turn) abandon() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.abandoned = true
-	return t.onWire
+// doubted is a state as this process judges it while the clock of c shows what it
+// does, by all other clocks that the process knows of. Seen is the car as it was seen
+// last; not loaded if it was not.
+func (cs *cars) doubted(s policy.State, c, seen car) policy.State {
+	now, passed := c.now(), c.clock.Elapsed()
+	w := policy.Witness{
+		Machine: cs.opts.steady.Now(),
+		Jumped:  func(since time.Time) time.Duration { return cs.jumps.Since(since, passed) },
+	}
+	if seen.loaded() {
+		w.Seen = seen.state.SeenAgo(passed - seen.asked)
+	}
+	return s.Doubted(now, w, cs.rules)
 }
 
-// callerLeft reports whether the caller has left: nothing more may be sent.
-func (t *turn) callerLeft() bool {
-	if t == nil {
-		return false
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.abandoned
+// witnessed notes what the clock of this machine shows beside that of the record.
+func (cs *cars) witnessed(e policy.Event, now time.Time) policy.Event {
+	return e.Witnessed(cs.opts.steady.Now(), now)
 }
 
-// noteLeaving stores that the request leaves now, unless the turn was taken with
-// that.
-func (t *turn) noteLeaving(ctx context.Context) error {
-	if t.sentStored && t.covered() {
-		t.sentStored = false
-		return nil
+// stillOpen reports whether a turn that was taken by what was known before may be
+// used, now that the store has said what time it is.
+func (cs *cars) stillOpen(before, taken car) bool {
+	if cs.jumps == nil {
+		return true
 	}
-	var err error
-	for range 3 {
-		state, d := t.cars.step(t.record, policy.Leave(t.nonce, t.cars.opts.lease()))
-		if d.Verdict == policy.VerdictLost {
-			return &RateLimitError{
-				Operation: t.op, VehicleID: t.car.id, Rule: RuleKeyless, Local: true, InFlight: true,
-				NextAllowed: t.record.ours(t.cars.nextData(t.record).Next), Err: errTurnLost,
-			}
-		}
-		var stored bool
-		before := t.record
-		t.record, stored, err = t.cars.swap(ctx, t.car, t.record, state)
-		if err != nil || stored && t.covered() && !t.record.setSince(before) {
-			return err
+	if taken.setSince(before) {
+		return false // what was stored is dated by a clock that shows another time now
+	}
+	taken.state = cs.doubted(before.state, taken, before)
+	return cs.nextData(taken).Next.IsZero()
+}
+
+// lost is what this process knows of a car that the store does not know: nothing,
+// unless it has seen a window that is still open by the time that has passed here.
+// Then the clock of the store was so far ahead that the record expired.
+func (cs *cars) lost(ref carRef) policy.State {
+	if c, ok := cs.cached.Get(ref.key); ok && !cs.nextData(c).Next.IsZero() {
+		return c.state.OpenWindow()
+	}
+	return policy.State{}
+}
+
+// knowing notes that a request which has brought evidence began when c was known: see
+// policy.Event.Knowing.
+func knowing(c car, events []policy.Event) []policy.Event {
+	if c.loaded() {
+		for i := range events {
+			events[i] = events[i].Knowing(c.state.KeyAt(), c.now())
 		}
 	}
-	return fmt.Errorf("%w: %w", ErrStore, errStoreSlow)
+	return events
 }
 
-// covered reports whether the stored lease outlasts a request that leaves now. It
-// may not if the store was slow: the lease runs from before the write.
-func (t *turn) covered() bool {
-	return t.record.state.LeaseCovers(t.record.upper().Add(t.cars.opts.timeout + attemptMargin/2))
-}
-
-// reserveAgain is called when the request was refused for its token. It puts the
-// turn back into the phase reserved, with the short lease of that phase: if this
-// process dies during the token refresh that follows, the turn is free again while
-// Smartcar still honors the used refresh token. If the write fails, the longer
-// lease stays.
-func (t *turn) reserveAgain(ctx context.Context) {
-	if t == nil {
-		return
+// redated are events that the attempt has shown, dated by the present wall clock: it
+// may have been set while the request was under way.
+func (a attempt) redated(o *options, events []policy.Event) []policy.Event {
+	here, now := a.began.Add(o.clock.Elapsed()-a.left), o.now()
+	for i := range events {
+		events[i] = events[i].OnClock(here, now)
 	}
-	t.sentStored = false
-	t.mu.Lock()
-	t.onWire = false
-	t.mu.Unlock()
-	for range 3 {
-		state, d := t.cars.step(t.record, policy.ReserveAgain(t.nonce, t.cars.opts.reserveLease()))
-		if d.Verdict == policy.VerdictLost {
-			return
-		}
-		record, stored, err := t.cars.swap(ctx, t.car, t.record, state)
-		if err != nil {
-			return
-		}
-		if t.record = record; stored {
-			return
-		}
-	}
-}
-
-// giveBack frees a turn after an unclear answer of the store: the turn may be
-// stored as sent, and its request will not leave, so it would count as used.
-func (cs *cars) giveBack(ctx context.Context, ref carRef, nonce uint64) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveBackTime)
-	defer cancel()
-	_, _ = cs.apply(ctx, ref, car{}, policy.Settle(nonce, 0, policy.Result{Outcome: policy.OutcomeReleased}))
+	return events
 }

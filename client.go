@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/records"
 	"github.com/seed-498a1bc4/smartcar/internal/tokens"
@@ -166,7 +167,7 @@ func newCore(config Config, o *options) *core {
 	c.gate = &gate{
 		opts: o, pause: c.pause, cars: c.cars, links: c.links, answers: c.answers,
 		allowances: newAllowances(o), budgets: newBudgets(o, stored), underway: underway.New[shared](maxDetached),
-		reserve: o.reserveLease(), lease: o.lease(),
+		reserve: o.reserveLease(), lease: o.lease(), unseen: o.policyRules().Unseen(),
 	}
 	c.send = newPipeline(c.gate, wire, hidden)
 
@@ -377,4 +378,24 @@ func (c Config) validateV3() error {
 		return argumentError("Config.APIClientSecret", "is the legacy secret of API v2.0; create one in the Smartcar dashboard, Configuration, API credentials")
 	}
 	return nil
+}
+
+// A Clock is the client's only source of time beside the deadlines of
+// requests. The default is the computer's.
+//
+// Now may be wrong, and may be stepped like the clock of any machine: that opens
+// no window and ends no login. So it does not tell how much time has passed.
+// That is:
+//
+//   - what the Clock's own method Elapsed() time.Duration says, if it has one,
+//     which must never go back; the computer's and that of package smartcartest do
+//   - for a Clock that runs by itself, the time that passes in this process
+//   - for a Clock that stands still until it is moved, what it is moved forward
+//
+// A Clock that runs and is moved as well, as a way to let hours pass in a test,
+// needs Elapsed: else it is taken for a clock that was stepped.
+type Clock interface {
+	Now() time.Time
+	// Sleep returns nil after d, or the cause of ctx's end.
+	Sleep(ctx context.Context, d time.Duration) error
 }

@@ -257,7 +257,7 @@ func (g *gate) allowCommand(ctx context.Context, r *request, ref carRef) error {
 		}
 	}
 	if err == nil && verdict() == policy.VerdictRecheck {
-		_ = g.learnKey(ctx, r, ref)
+		_ = g.learnKey(ctx, r, ref, nil)
 		c, err = g.cars.load(ctx, ref)
 	}
 	switch {

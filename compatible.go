@@ -218,7 +218,8 @@ func (w words) of(text lenient.String) string {
 // noCredential is for what Smartcar tells anybody.
 type noCredential struct{}
 
-func (noCredential) ready() bool { return true }
+func (noCredential) ready() bool  { return true }
+func (noCredential) shared() bool { return true }
 func (noCredential) authorization(context.Context) (tokens.Authorization, error) {
 	return tokens.Authorization{}, nil
 }

@@ -31,6 +31,7 @@ type gate struct {
 	// How long a turn is held: before its request leaves, see reserveLease, and
 	// from then on.
 	reserve, lease time.Duration
+	unseen         time.Duration // see policy.Rules.Unseen
 	// learning lets one caller ask for the class of a car, or for its key, in place of
 	// all who need it for the same user.
 	learning records.Flights
@@ -80,7 +81,7 @@ func (g *gate) guarding(next layer) layer {
 		var err error
 		if g.opts.api == V3 {
 			// A user who is forgotten before the next try is not registered again.
-			if r.car, err = g.cars.register(ctx, r.car); err != nil {
+			if r.car, err = g.cars.expected(ctx, r); err != nil {
 				return attempt{}, err
 			}
 		}
@@ -180,6 +181,12 @@ func (g *gate) data(ctx context.Context, r *request, ref carRef, next layer) (at
 		return attempt{}, ErrTakesTurn
 	}
 	send := func(c car) (attempt, error) {
+		if ref.vouched {
+			var err error
+			if ref, err = g.cars.register(ctx, ref); err != nil {
+				return attempt{}, err
+			}
+		}
 		a, err := next(ctx, r, nil)
 		g.settle(ctx, r, ref, c, nil, a)
 		return g.conclude(ctx, r, ref, nil, a, err)
@@ -195,10 +202,29 @@ func (g *gate) data(ctx context.Context, r *request, ref carRef, next layer) (at
 	if fresh {
 		c, err = g.cars.load(ctx, ref)
 	}
-	if err == nil && c.state.Unlearned(c.now(), g.probe.keyIsFree) {
-		c, fresh, err = g.learn(ctx, r, ref, c, fresh)
+	nonce := randid.New()
+	fly := func(c car, f *flight, left bool) (attempt, error) {
+		g.underway.Announce(f, true)
+		return g.fly(ctx, r, f, &turn{cars: g.cars, car: ref, op: r.op, nonce: nonce, record: c, sentStored: left}, next)
 	}
-	for nonce, tries := randid.New(), 0; err == nil; {
+	if err == nil && c.state.Unlearned(c.now(), g.probe.keyIsFree) {
+		w := wish{nonce: nonce, flight: newFlight(r, ref)}
+		if c, fresh, err = g.learn(ctx, r, ref, c, fresh, &w); w.asked {
+			if err == nil && c.state.Holds(nonce) && g.cars.stillOpen(w.before, c) {
+				return fly(c, w.flight, true)
+			}
+			g.underway.Withdraw(w.flight)
+			if (err != nil || c.state.Holds(nonce)) && !g.opts.storePolicy.SendKeyless {
+				g.cars.giveBack(ctx, ref, nonce)
+				nonce = randid.New()
+			}
+			if err == nil {
+				c, err = g.cars.load(ctx, ref)
+			}
+		}
+	}
+	prepared := false
+	for tries := 0; err == nil; {
 		if k := r.kept; k != nil && (!k.plain.Load() || c.state.Repeats()) {
 			k.setClass(c.state)
 		}
@@ -225,8 +251,7 @@ func (g *gate) data(ctx context.Context, r *request, ref carRef, next layer) (at
 			c, err = g.cars.load(ctx, ref)
 			fresh = true
 			continue
-		case d.Verdict == policy.VerdictSend && (fresh || c.state.Class() == policy.ClassOther && g.cars.recent(c)):
-			// No key changes what a car of another make may be asked.
+		case d.Verdict == policy.VerdictSend && (fresh || c.state.Open() && g.cars.recent(c)):
 			return send(c)
 		case d.Verdict != policy.VerdictTake:
 			// The cached record is too old: another replica may have seen that the key
@@ -234,8 +259,14 @@ func (g *gate) data(ctx context.Context, r *request, ref carRef, next layer) (at
 			c, err = g.cars.load(ctx, ref)
 			fresh = true
 			if err == nil && g.wants(c) {
-				c, fresh, err = g.learn(ctx, r, ref, c, fresh)
+				c, fresh, err = g.learn(ctx, r, ref, c, fresh, nil)
 			}
+			continue
+		case !ready && !prepared && r.auth.shared():
+			// The token of all cars is renewed before the turn is taken: then taking it and
+			// leaving are one write. What fails here fails again when the token is needed.
+			_, _ = r.auth.authorization(ctx)
+			prepared = true
 			continue
 		}
 		f := newFlight(r, ref)
@@ -256,14 +287,16 @@ func (g *gate) data(ctx context.Context, r *request, ref carRef, next layer) (at
 			continue
 		}
 		if taken {
-			g.underway.Announce(f, true)
-			t := &turn{cars: g.cars, car: ref, op: r.op, nonce: nonce, record: c, sentStored: ready}
-			return g.fly(ctx, r, f, t, next)
+			return fly(c, f, ready)
 		}
 		g.underway.Withdraw(f)
 		if err != nil && (contexts.IsEnd(err) || ready && !g.opts.storePolicy.SendKeyless) {
 			g.cars.giveBack(ctx, ref, nonce)
 		}
+	}
+	ref, ended := g.cars.register(ctx, ref)
+	if ended != nil {
+		return attempt{}, ended
 	}
 	a, err := g.withoutStore(ctx, r, ref, err, next)
 	return g.conclude(ctx, r, ref, nil, a, err)
@@ -313,7 +346,7 @@ func (g *gate) wants(c car) bool { return c.state.Unlearned(c.now(), g.probe.key
 func (g *gate) learned(ctx context.Context, r *request) (car, error) {
 	c, err := g.cars.load(ctx, r.car)
 	if err == nil && g.wants(c) {
-		c, _, err = g.learn(ctx, r, r.car, c, true)
+		c, _, err = g.learn(ctx, r, r.car, c, true, nil)
 	}
 	return c, err
 }
@@ -324,10 +357,13 @@ func (g *gate) learned(ctx context.Context, r *request) (car, error) {
 //
 // It returns an error only if asking for data would fail for the same reason: the
 // car is not this user's, the connection has ended, or a limit leaves no request.
-func (g *gate) learn(ctx context.Context, r *request, ref carRef, c car, fresh bool) (car, bool, error) {
+//
+// With a wish, the write of what the status of the key shows also takes the turn.
+func (g *gate) learn(ctx context.Context, r *request, ref carRef, c car, fresh bool, w *wish) (car, bool, error) {
 	ctx, gathered := gatherFor(ctx, g.opts.emitter, r)
 	defer gathered.tell()
 	var err error
+	began := g.cars.answers.Load()
 	if !fresh { // another replica may have learned it
 		if c, err = g.cars.load(ctx, ref); err != nil || !g.wants(c) {
 			return c, true, err
@@ -335,11 +371,11 @@ func (g *gate) learn(ctx context.Context, r *request, ref carRef, c car, fresh b
 	}
 	// Only callers for the same user wait for each other: if one user may not ask,
 	// another may.
-	err = g.learning.Do(ctx, ref.user+"\x00"+ref.key, func() error { return g.learnNow(ctx, r, ref) })
+	err = g.learning.Do(ctx, ref.user+"\x00"+ref.key, func() error { return g.learnNow(ctx, r, ref, w) })
 	if err != nil {
 		return c, fresh, asErrorOf(r.op, err)
 	}
-	c, err = g.cars.load(ctx, ref)
+	c, err = g.cars.after(ctx, ref, began)
 	return c, true, err
 }
 
@@ -355,13 +391,22 @@ func asErrorOf(op Operation, err error) error {
 	return &named
 }
 
-func (g *gate) learnNow(ctx context.Context, r *request, ref carRef) error {
+// A wish is a turn that is to be taken with what is learned of a key.
+type wish struct {
+	nonce  uint64
+	flight *flight // announced when the turn is asked for
+	asked  bool
+	before car // as it was then
+}
+
+func (g *gate) learnNow(ctx context.Context, r *request, ref carRef, w *wish) error {
 	ref, err := g.cars.register(ctx, ref)
 	if err != nil {
 		return err
 	}
-	// The caller before this one may have learned it.
-	c, err := g.cars.load(ctx, ref)
+	// The caller before this one may have learned it. What is cached is from then, or from
+	// when this caller loaded it.
+	c, _, err := g.cars.lookUp(ctx, ref)
 	if err != nil {
 		return err
 	}
@@ -371,7 +416,7 @@ func (g *gate) learnNow(ctx context.Context, r *request, ref carRef) error {
 		}
 	}
 	if c.state.WantsKey(c.now()) && g.probe.keyIsFree {
-		if err = g.learnKey(ctx, r, ref); notAsked(err) { // other errors are stored as evidence
+		if err = g.learnKey(ctx, r, ref, w); notAsked(err) { // other errors are stored as evidence
 			return err
 		}
 	}
@@ -401,16 +446,24 @@ func (g *gate) learnClass(ctx context.Context, r *request, ref carRef) (car, err
 func (g *gate) askKey(ctx context.Context, r *request) error {
 	ctx, gathered := gatherFor(ctx, g.opts.emitter, r)
 	defer gathered.tell()
-	return g.learning.Do(ctx, "wait/"+r.car.user+"\x00"+r.car.key, func() error { return g.learnKey(ctx, r, r.car) })
+	return g.learning.Do(ctx, "wait/"+r.car.user+"\x00"+r.car.key, func() error { return g.learnKey(ctx, r, r.car, nil) })
 }
 
 // learnKey reads the status of the key and stores what it shows. A failure is
 // stored, too, as a back-off: callers who only want the record may ignore the error.
-func (g *gate) learnKey(ctx context.Context, r *request, ref carRef) error {
+func (g *gate) learnKey(ctx context.Context, r *request, ref carRef, w *wish) error {
 	before, _, _ := g.cars.lookUp(ctx, ref)
 	events, err := g.probe.key(ctx, r)
+	events = knowing(before, events)
+	if w != nil && err == nil && r.auth.ready() {
+		if w.before, _, err = g.cars.lookUp(ctx, ref); err != nil {
+			return err
+		}
+		g.underway.Announce(w.flight, false)
+		w.asked, events = true, append(events, policy.AskDataAndLeave(w.nonce, g.lease))
+	}
 	if len(events) > 0 {
-		_, _ = g.cars.apply(ctx, ref, car{}, knowing(before, events)...)
+		_, _ = g.cars.apply(ctx, ref, car{}, events...)
 	}
 	return err
 }
@@ -431,8 +484,9 @@ func (g *gate) settle(ctx context.Context, r *request, ref carRef, c car, t *tur
 		}
 		booked = c.state.WorthStoring(c.now(), g.cars.rules, shown...)
 	}
-	if !booked && c.state.Class() == policy.ClassStreaming && a.outcome == policy.OutcomeOK {
-		// The key may have been removed while the request was under way.
+	seen := g.opts.clock.Elapsed()-c.replied < g.unseen
+	if !booked && !seen && c.state.Class() == policy.ClassStreaming && a.outcome == policy.OutcomeOK {
+		// The key may have been removed since the record was loaded.
 		latest, err := g.cars.load(ctx, ref)
 		if err != nil && ctx.Err() != nil {
 			latest, err = g.cars.loadDetached(ctx, ref)
@@ -440,11 +494,11 @@ func (g *gate) settle(ctx context.Context, r *request, ref carRef, c car, t *tur
 		c, booked = latest, err == nil && latest.state.Keyless()
 	}
 	if booked {
-		g.book(ctx, r, ref, c, t, a)
+		c = g.book(ctx, r, ref, c, t, a)
 	}
 	switch {
 	case a.answer == nil || r.kept == nil || r.query != nil || r.alone: // no answer, or none that another request wants
-	case ref.registered && !g.cars.stillRegistered(ctx, ref): // forgotten meanwhile
+	case (ref.registered || ref.vouched) && !(booked && g.cars.vouched(ref, c)) && !g.cars.stillRegistered(ctx, ref): // forgotten meanwhile
 	default:
 		parts := a.answer.parts
 		if len(parts) != 1 || a.answer.list != nil {
@@ -455,9 +509,9 @@ func (g *gate) settle(ctx context.Context, r *request, ref carRef, c car, t *tur
 	}
 }
 
-// book stores what a data request cost. If the write fails, the lease ends by
+// book stores what a data request cost, and returns the record. If the write fails, the lease ends by
 // itself, and the turn counts as used.
-func (g *gate) book(ctx context.Context, r *request, ref carRef, c car, t *turn, a attempt) {
+func (g *gate) book(ctx context.Context, r *request, ref carRef, c car, t *turn, a attempt) car {
 	ctx, cancel := contexts.Detached(ctx)
 	defer cancel()
 	nonce := uint64(0)
@@ -472,4 +526,5 @@ func (g *gate) book(ctx context.Context, r *request, ref carRef, c car, t *turn,
 	} else if !errors.Is(err, ErrNotConnected) { // else the user was forgotten meanwhile
 		g.opts.logger.LogAttrs(ctx, slog.LevelWarn, "smartcar could not settle a vehicle's turn", slog.String("vehicle", ref.id))
 	}
+	return c
 }

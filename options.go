@@ -432,8 +432,9 @@ func WithoutKeyEndpoint() Option {
 // WithCacheSize sets for how many vehicles this process keeps in memory what spares the
 // store and Smartcar a question: the last answers, what is known of the cars, their
 // users and their tokens. Default 10,000; give the number of cars that one process
-// serves, beyond which a refusal costs calls of the store. A car takes about 1 kB on
-// API v2.0 and up to 45 kB on v3, where that is the whole list of its signals.
+// serves, beyond which a refusal costs calls of the store. A car with a user and tokens of
+// its own takes about 3,700 bytes on API v2.0 and up to 45,000 on v3, where that is the whole
+// list of its signals.
 //
 // Zero keeps no answers: reads of a legacy car that bring nothing new are then sent all
 // the same, and [AllowStale] has nothing to give.

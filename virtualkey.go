@@ -325,7 +325,7 @@ func (v *Vehicle) KeyStatus(ctx context.Context) (KeyStatus, error) {
 	}
 	c, err := g.cars.load(ctx, r.car)
 	if err == nil && c.state.WantsClass(c.now()) {
-		if c, _, err = g.learn(ctx, r, r.car, c, true); notAsked(err) {
+		if c, _, err = g.learn(ctx, r, r.car, c, true, nil); notAsked(err) {
 			err = nil
 		}
 	}

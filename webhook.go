@@ -369,18 +369,18 @@ func (w *webhookBody) key(body []byte) string {
 // errWebhookDone. The event is marked as done only afterwards: if the process dies in the
 // handler, the event is handed over again.
 func (r *WebhookReceiver) once(ctx context.Context, key string, read func() *WebhookEvent) error {
-	claim, arrived, err := r.claim(ctx, key)
+	claim, err := r.claim(ctx, key)
 	if err != nil {
 		return err
 	}
 	done := false
 	defer func() { // also when the handler panics
 		if !done {
-			r.release(ctx, key, claim)
+			r.release(ctx, key, &claim)
 		}
 	}()
 	e := read()
-	if err := r.core.learnEvent(ctx, e, arrived); err != nil {
+	if err := r.core.learnEvent(ctx, e, claim.arrived); err != nil {
 		return &WebhookError{Reason: WebhookStoreFailed, Err: err}
 	}
 	r.core.wakers.wake(e.VehicleID)
@@ -390,11 +390,19 @@ func (r *WebhookReceiver) once(ctx context.Context, key string, read func() *Web
 		}
 	}
 	done = true
-	return r.finish(ctx, key)
+	return r.finish(ctx, key, &claim)
 }
 
-// claim takes the event for this handler. While another handler has it, claim waits.
-// Arrived is when the event first came, by our clock. A and B are two replicas:
+// webhookClaim is an event that this handler has taken.
+type webhookClaim struct {
+	arrived time.Time // when the event first came, by our clock
+	write   uint64    // that made the claim
+	held    records.Held[webhookRecord]
+}
+
+// claim takes the event for this handler. While another handler has it, claim waits. Most
+// events come for the first time: nothing is loaded before the claim is written. A and B
+// are two replicas:
 //
 //  1. Smartcar delivers an event to A. A's claim stores a lease that outlasts A's
 //     handler by 5 s.
@@ -406,12 +414,13 @@ func (r *WebhookReceiver) once(ctx context.Context, key string, read func() *Web
 //
 // So a handler may see an event twice, one after the other: in step 3 after A died
 // or failed, when nobody knows how far A's handler came.
-func (r *WebhookReceiver) claim(ctx context.Context, key string) (claim uint64, arrived time.Time, err error) {
-	claim = randid.New()
+func (r *WebhookReceiver) claim(ctx context.Context, key string) (claim webhookClaim, err error) {
+	claim.write = randid.New()
+	none := new(records.Held[webhookRecord])
 	const longest = webhookMaxTimeout + webhookLeaseMargin // of a replica that waits for longer
 	lease := r.options.Timeout + webhookLeaseMargin
-	for {
-		_, err = records.Change(ctx, r.records, key, r.options.Remember, func(w *webhookRecord, _ bool, now time.Time) error {
+	for from := none; ; from = nil {
+		claim.held, err = records.ChangeHeld(ctx, r.records, key, r.options.Remember, from, func(w *webhookRecord, _ bool, now time.Time) error {
 			held := w.Lease.Sub(now)
 			switch {
 			case w.Done:
@@ -421,29 +430,29 @@ func (r *WebhookReceiver) claim(ctx context.Context, key string) (claim uint64, 
 			case w.Arrived.IsZero() || w.Arrived.After(now):
 				w.Arrived = now
 			}
-			w.Lease, w.Write = now.Add(lease), claim
-			arrived = r.core.opts.now().Add(-now.Sub(w.Arrived))
+			w.Lease, w.Write = now.Add(lease), claim.write
+			claim.arrived = r.core.opts.now().Add(-now.Sub(w.Arrived))
 			return nil
 		})
 		switch {
 		case err == nil || errors.Is(err, errWebhookDone):
-			return claim, arrived, err
+			return claim, err
 		case !errors.Is(err, errWebhookBusy):
-			return 0, arrived, &WebhookError{Reason: WebhookStoreFailed, Err: err}
+			return claim, &WebhookError{Reason: WebhookStoreFailed, Err: err}
 		}
 		if err := r.core.opts.clock.Sleep(ctx, webhookLook); err != nil {
-			return 0, arrived, refusedWebhook(WebhookInProgress)
+			return claim, refusedWebhook(WebhookInProgress)
 		}
 	}
 }
 
 // release ends the lease, so that the next delivery can claim the event at once. If
 // the write fails, the lease runs out before the next delivery comes.
-func (r *WebhookReceiver) release(ctx context.Context, key string, claim uint64) {
+func (r *WebhookReceiver) release(ctx context.Context, key string, claim *webhookClaim) {
 	ctx, cancel := contexts.Detached(ctx)
 	defer cancel()
-	_, _ = records.Change(ctx, r.records, key, r.options.Remember, func(w *webhookRecord, _ bool, _ time.Time) error {
-		if w.Done || w.Write != claim {
+	_, _ = records.ChangeHeld(ctx, r.records, key, r.options.Remember, &claim.held, func(w *webhookRecord, _ bool, _ time.Time) error {
+		if w.Done || w.Write != claim.write {
 			return records.ErrUnchanged
 		}
 		w.Lease, w.Write = time.Time{}, randid.New()
@@ -453,10 +462,10 @@ func (r *WebhookReceiver) release(ctx context.Context, key string, claim uint64)
 
 // finish marks the event as handled, also if its lease has run out and another
 // handler has it by now.
-func (r *WebhookReceiver) finish(ctx context.Context, key string) error {
+func (r *WebhookReceiver) finish(ctx context.Context, key string, claim *webhookClaim) error {
 	ctx, cancel := contexts.Detached(ctx)
 	defer cancel()
-	_, err := records.Change(ctx, r.records, key, r.options.Remember, func(w *webhookRecord, _ bool, now time.Time) error {
+	_, err := records.ChangeHeld(ctx, r.records, key, r.options.Remember, &claim.held, func(w *webhookRecord, _ bool, now time.Time) error {
 		if w.Arrived.IsZero() {
 			w.Arrived = now
 		}

@@ -256,12 +256,16 @@ func (c *core) learnEvent(ctx context.Context, e *WebhookEvent, arrived time.Tim
 	if !isID(e.UserID) || !isID(e.VehicleID) {
 		return nil
 	}
-	// Nothing is kept of a user who is not stored: Forget may have removed the user.
-	if _, err := c.accounts.stored(ctx, e.UserID); err != nil {
-		return worthRepeating(err)
-	}
 	ref := newCarRef(e.UserID, e.VehicleID)
 	ref.registered = true // if the user is forgotten from here on, nothing stores them again
+	// Nothing is kept of a user who is not stored: Forget may have removed the user.
+	known, _ := c.cars.cached.Get(ref.key)
+	vouched := c.cars.vouched(ref, known) && !e.tellsOfKeyError()
+	if !vouched {
+		if _, err := c.accounts.stored(ctx, e.UserID); err != nil {
+			return worthRepeating(err)
+		}
+	}
 	keyAt := arrived
 	if e.tellsOfKeyError() {
 		var err error
@@ -276,6 +280,11 @@ func (c *core) learnEvent(ctx context.Context, e *WebhookEvent, arrived time.Tim
 	changed, err := c.cars.apply(ctx, ref, car{}, events...)
 	if err != nil {
 		return worthRepeating(err)
+	}
+	if vouched && !c.cars.vouched(ref, changed) { // somebody else has written the record of the car
+		if _, err := c.accounts.stored(ctx, e.UserID); err != nil {
+			return worthRepeating(err)
+		}
 	}
 	c.answers.of(ref.id).setClass(changed.state)
 	if e.Signals != nil {

@@ -128,6 +128,8 @@ func newOwner(tb testing.TB, client *smartcar.Client) *smartcar.User {
 // A bench is a store, and what it is compared with.
 type bench struct {
 	store store.Store
+	// relaxes says that the store makes use of store.MayBeLost.
+	relaxes bool
 	// bare is the plainest write of a record on the same connection, with the
 	// same settings.
 	bare   other
@@ -195,7 +197,7 @@ func postgresBench(synchronous string) func(testing.TB) *bench {
 		kept, err := sqlstore.New(tb.Context(), db, sqlstore.Postgres)
 		require.NoError(tb, err)
 		return &bench{
-			store: kept,
+			store: kept, relaxes: synchronous == "on",
 			bare: upsert(tb, db, "CREATE TABLE bare (k text PRIMARY KEY, v bytea NOT NULL)",
 				"INSERT INTO bare VALUES ($1, $2) ON CONFLICT (k) DO UPDATE SET v = excluded.v"),
 		}

@@ -62,8 +62,26 @@ func (b *bench) works(tb testing.TB) []work {
 			list = append(list, work{name: o.name, do: o.do})
 		}
 	}
-	return append(list, b.load(tb), b.swap(tb), b.openRead(tb), b.turn(tb), b.refusal(tb))
+	list = append(list, b.load(tb), b.swap(tb), b.openRead(tb), b.turn(tb), b.refusal(tb))
+	if b.relaxes {
+		w := (&bench{store: strict{b.store}}).turn(tb)
+		w.name = "turn, nothing may be lost"
+		list = append(list, w)
+	}
+	return list
 }
+
+// strict is a store whose every write has to survive, whatever store.MayBeLost says.
+type strict struct{ store.Store }
+
+func (s strict) CompareAndSwap(ctx context.Context, key string, old store.Revision, value []byte, ttl time.Duration) (store.Record, error) {
+	return s.Store.CompareAndSwap(hidden{ctx}, key, old, value, ttl)
+}
+
+// hidden is a context without its values.
+type hidden struct{ context.Context } //nolint:containedctx // it is a context
+
+func (hidden) Value(any) any { return nil }
 
 func (b *bench) load(tb testing.TB) work {
 	tb.Helper()

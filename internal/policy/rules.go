@@ -27,6 +27,14 @@ func (r Rules) longLimit() time.Duration { return r.KeylessWindow / 4 }
 // of 8 hours) and closer than a window, come from the rule of keyless cars.
 func (r Rules) bareApart() time.Duration { return r.KeylessWindow / 32 }
 
+// Unseen is how long a process may go by a record of an open car: a 240th of the window,
+// two minutes of 8 hours. A request that left on such a record, and was answered within
+// that time, is counted by whoever has seen meanwhile that the key is gone: see
+// turn.counted.
+func (r Rules) Unseen() time.Duration { return min(maxUnseen, r.KeylessWindow/240) }
+
+const maxUnseen = 2 * time.Minute
+
 // trialAfter is how long after its last turn a car is asked as a trial: later than
 // an hour (of a window of 8 hours), a car that is awake has recorded again.
 func (r Rules) trialAfter() time.Duration { return r.KeylessWindow / 8 }

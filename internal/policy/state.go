@@ -114,6 +114,13 @@ func (s State) Keyless() bool {
 	return false
 }
 
+// Open reports that the car is known to be under no rule: it is of another make, or its
+// key is there. Such a car is read by a record that another process may have changed a
+// moment ago; see Rules.Unseen.
+func (s State) Open() bool {
+	return s.class.is == ClassOther || s.class.is == ClassStreaming && s.key.is == KeyInstalled && !s.said.holds()
+}
+
 // untold reports that the car may need the key, and that its status can never be read.
 func (s State) untold() bool {
 	return s.class.is == ClassUnknown || s.class.is == ClassStreaming && s.key.is == KeyUnavailable

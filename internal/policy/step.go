@@ -29,7 +29,11 @@ func Step(s State, e Event, now time.Time, rules Rules) (State, Decision) {
 	s.bridgeFuture(now, rules)
 	next, d := s.step(e, now, rules)
 	if !s.Keyless() && next.Keyless() {
-		next.turn = next.turn.counted(now)
+		unseen := time.Duration(0)
+		if s.Open() {
+			unseen = rules.Unseen()
+		}
+		next.turn = next.turn.counted(now, unseen)
 	}
 	return next, d
 }

@@ -52,10 +52,18 @@ func (t turn) countedAt() time.Time {
 }
 
 // counted is the turn of a car that turns out to be keyless. Of its reads until now only
-// one in readGrain was booked.
-func (t turn) counted(now time.Time) turn {
+// one in readGrain was booked. Those of an open car may go on for a while, in a process
+// that has not heard of it yet; see Rules.Unseen:
+//
+//  1. 10:00  A reads the car, and books it.
+//  2. 10:02  A loads the record: the key is there.
+//  3. 10:02  B learns that the key is gone. The turn counts as used at 10:04.
+//  4. 10:03  A reads the car by the record of step 2. If the answer comes by 10:04,
+//     nothing is booked. If it comes later, A loads the record first, and books it.
+//  5. 10:04  A has loaded the record, and reads no more.
+func (t turn) counted(now time.Time, unseen time.Duration) turn {
 	if !t.usedAt.IsZero() {
-		t.usedAt = later(t.usedAt, earlier(t.written(now), t.usedAt.Add(readGrain)))
+		t.usedAt = later(t.usedAt, earlier(t.written(now).Add(unseen), t.usedAt.Add(readGrain)))
 	}
 	return t
 }

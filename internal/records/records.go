@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"sync/atomic"
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/contexts"
@@ -30,11 +31,42 @@ type Clock interface {
 type Records struct {
 	store store.Store
 	clock Clock
+	ahead *ahead
 }
 
 // New returns the records of a store. The clock times the pauses, and is used as the
 // store's time if the store has none.
-func New(s store.Store, clock Clock) Records { return Records{store: s, clock: clock} }
+func New(s store.Store, clock Clock) Records {
+	return Records{store: s, clock: clock, ahead: new(ahead)}
+}
+
+// ahead is by how much the store's clock was ahead of ours when the store answered last.
+type ahead struct{ by atomic.Pointer[time.Duration] }
+
+// note takes the time of an answer.
+func (r Records) note(answer store.Record) store.Record {
+	if answer.Now.IsZero() {
+		return answer
+	}
+	by := answer.Now.Sub(r.clock.Now())
+	if last := r.ahead.by.Load(); last == nil || (by-*last).Abs() > clockGrain/4 {
+		changed := by // on the heap only now
+		r.ahead.by.Store(&changed)
+	}
+	return answer
+}
+
+// now is what the store's clock shows, as far as its last answer tells.
+func (r Records) now() time.Time {
+	now := r.clock.Now()
+	if by := r.ahead.by.Load(); by != nil {
+		now = now.Add(*by)
+	}
+	return now
+}
+
+// clockGrain is by how much the store's clock may differ from what is known of it.
+const clockGrain = time.Second
 
 // A write whose answer got lost is repeated after a moment, twice.
 const (
@@ -48,7 +80,7 @@ func (r Records) Load(ctx context.Context, key string) (store.Record, error) {
 		return store.Record{}, contexts.EndOf(ctx)
 	}
 	record, err := r.store.Load(ctx, key)
-	return record, Wrap(ctx, err)
+	return r.note(record), Wrap(ctx, err)
 }
 
 // Swap is CompareAndSwap that says whether the write has landed, if that can be found
@@ -63,6 +95,7 @@ func (r Records) Swap(ctx context.Context, key string, old store.Revision, value
 			return store.Record{}, contexts.EndOf(ctx)
 		}
 		record, err = r.store.CompareAndSwap(ctx, key, old, value, ttl)
+		record = r.note(record)
 		switch {
 		case err == nil:
 			return record, nil

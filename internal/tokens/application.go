@@ -61,6 +61,10 @@ type Application struct {
 	leases   leases[appRecord, *appRecord]
 	minting  records.Flights
 	current  atomic.Pointer[appToken]
+	// stored is the record as this process has read or written it last, and when: only the
+	// leader of minting uses it.
+	stored   *records.Held[appRecord]
+	storedAt time.Time
 }
 
 // NewApplication returns the token of the application with that client id; poll
@@ -158,7 +162,12 @@ func (a *Application) renew(ctx context.Context, refused []string) error {
 		return nil // another caller was faster
 	}
 	id := randid.Text()
-	stored, err := a.leases.acquire(ctx, a.key, id, func(r *appRecord, now time.Time) bool {
+	held := a.stored
+	if held != nil && a.steady.Now().Sub(a.storedAt) > a.leases.ttl {
+		held = new(records.Held[appRecord]) // it has expired
+	}
+	a.stored = nil // until it is known again
+	stored, err := a.leases.acquire(ctx, a.key, id, held, func(r *appRecord, now time.Time) bool {
 		t := appToken{header: header(r.AccessToken)}
 		return r.AccessToken != "" && now.Before(r.Expires) && !t.is(refused)
 	})
@@ -169,19 +178,27 @@ func (a *Application) renew(ctx context.Context, refused []string) error {
 	case err != nil:
 		return err
 	case !stored.mine:
+		a.keep(&stored.held)
 		a.current.Store(&appToken{
-			header:  header(stored.record.AccessToken),
-			expires: a.steady.Now().Add(stored.record.Expires.Sub(stored.now)),
+			header:  header(stored.held.Value.AccessToken),
+			expires: a.steady.Now().Add(stored.held.Value.Expires.Sub(stored.now)),
 		})
 		return nil
 	}
 	token, life, err := a.mint(ctx, refused)
-	a.leases.release(ctx, a.key, id, false, func(r *appRecord, now time.Time) {
+	is, failed := a.leases.release(ctx, a.key, id, &stored.held, false, func(r *appRecord, now time.Time) {
 		if err == nil {
 			r.AccessToken, r.Expires = token, now.Add(life)
 		}
 	})
+	if failed == nil {
+		a.keep(&is)
+	}
 	return err
+}
+
+func (a *Application) keep(held *records.Held[appRecord]) {
+	a.stored, a.storedAt = held, a.steady.Now()
 }
 
 // mint puts a new token into use, in the place of a refused one if there is one.

@@ -94,9 +94,13 @@ type Grants struct {
 
 // cachedGrant is a record with the header that its access token makes.
 type cachedGrant struct {
-	grantRecord
-	header []string
+	*grantRecord // held.Value
+	held         heldGrant
+	header       []string
 }
+
+// heldGrant is a stored grant as this process has read or written it last.
+type heldGrant = records.Held[grantRecord]
 
 // NewGrants returns the grants in a store. This process remembers so many of them, if
 // they are more than recentGrants.
@@ -154,7 +158,7 @@ func (g *Grants) Replace(ctx context.Context, id, car string, refused []string) 
 	if at, ok := g.notCovered.Get(id + "/" + car); ok && g.steady.Now().Sub(at) < notCoveredTime {
 		return false, ErrNoOther
 	}
-	_, err = g.refreshed(ctx, id, func(now *grantRecord) bool { return now.AccessToken != r.AccessToken })
+	_, err = g.refreshed(ctx, id, r, func(now *grantRecord) bool { return now.AccessToken != r.AccessToken })
 	return err == nil, err
 }
 
@@ -165,7 +169,7 @@ func (g *Grants) NotCovered(id, car string) { g.notCovered.Put(id+"/"+car, g.ste
 // Renew refreshes a grant whose refresh token has less than within to live, and a
 // grant whose last refresh was begun and never finished.
 func (g *Grants) Renew(ctx context.Context, id string, within time.Duration) error {
-	_, err := g.refreshed(ctx, id, func(r *grantRecord) bool {
+	_, err := g.refreshed(ctx, id, nil, func(r *grantRecord) bool { // another process may have left a trace
 		now := g.clock.Now()
 		return r.LeaseID == "" && r.ObtainedAt.Add(refreshLife).Sub(now) >= within && r.ObtainedAt.Sub(now) <= clocksApart
 	})
@@ -220,9 +224,10 @@ func (g *Grants) ended(err error) bool {
 // cache remembers a record that is stored. A grant under refresh is not
 // remembered: if the process that refreshes it crashes, others have to see its
 // lease in the store.
-func (g *Grants) cache(id string, r grantRecord) *cachedGrant {
-	c := &cachedGrant{r, header(r.AccessToken)}
-	if r.LeaseID == "" {
+func (g *Grants) cache(id string, held heldGrant) *cachedGrant {
+	c := &cachedGrant{held: held, header: header(held.Value.AccessToken)}
+	c.grantRecord = &c.held.Value
+	if c.LeaseID == "" {
 		g.cached.Put(id, c)
 	} else {
 		g.cached.Delete(id)
@@ -231,22 +236,23 @@ func (g *Grants) cache(id string, r grantRecord) *cachedGrant {
 }
 
 func (g *Grants) load(ctx context.Context, id string) (*cachedGrant, error) {
-	r, err := records.Read[grantRecord](ctx, g.records, grantKey(id))
+	held, err := records.Hold[grantRecord](ctx, g.records, grantKey(id))
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return nil, ErrEnded
 	case err != nil:
 		return nil, err
 	}
-	return g.cache(id, r), nil
+	return g.cache(id, held), nil
 }
 
 // valid returns a record whose access token can be used now.
 func (g *Grants) valid(ctx context.Context, id string) (*cachedGrant, error) {
-	if r, ok := g.cached.Get(id); ok && r.fresh(g.clock.Now()) {
-		return r, nil
+	known, ok := g.cached.Get(id)
+	if ok && known.fresh(g.clock.Now()) {
+		return known, nil
 	}
-	r, err := g.refreshed(ctx, id, func(r *grantRecord) bool { return r.fresh(g.clock.Now()) })
+	r, err := g.refreshed(ctx, id, known, func(r *grantRecord) bool { return r.fresh(g.clock.Now()) })
 	if err == nil {
 		return r, nil
 	}

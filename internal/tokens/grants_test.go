@@ -204,7 +204,7 @@ func TestPairThatMayBeVoidLeavesATrace(t *testing.T) {
 		var sent []string
 		a.exchange = func(ctx context.Context, refreshToken string) (Pair, error) {
 			time.Sleep(20 * time.Second)
-			_, err := b.leases.acquire(ctx, grantKey(id), "b", never)
+			_, err := b.leases.acquire(ctx, grantKey(id), "b", nil, never)
 			require.NoError(t, err)
 			return m.exchange(ctx, refreshToken)
 		}

@@ -94,17 +94,18 @@ type leases[T any, P leased[T]] struct {
 
 // acquired is a record as it was found when a lease was asked for.
 type acquired[T any] struct {
-	record T
-	mine   bool      // our lease is in it; if not, the record will do as it is
-	now    time.Time // the store's
+	held records.Held[T]
+	mine bool      // our lease is in it; if not, the record will do as it is
+	now  time.Time // the store's
 }
 
 // acquire puts our lease into a record, unless enough says that the record will do as
 // it is. While another process has the lease, acquire waits, and returns [ErrTaken] if
-// that takes too long.
-func (l *leases[T, P]) acquire(ctx context.Context, key, id string, enough func(r *T, now time.Time) bool) (acquired[T], error) {
+// that takes too long. Held, which may be nil, spares a load.
+func (l *leases[T, P]) acquire(ctx context.Context, key, id string, held *records.Held[T], enough func(r *T, now time.Time) bool) (acquired[T], error) {
 	for waited := time.Duration(0); ; waited += l.poll {
-		a, err := l.try(ctx, key, id, enough)
+		a, err := l.try(ctx, key, id, held, enough)
+		held = nil
 		if !errors.Is(err, ErrTaken) || l.patience > 0 && waited >= l.patience {
 			return a, err
 		}
@@ -115,9 +116,9 @@ func (l *leases[T, P]) acquire(ctx context.Context, key, id string, enough func(
 }
 
 // try is acquire without waiting.
-func (l *leases[T, P]) try(ctx context.Context, key, id string, enough func(r *T, now time.Time) bool) (a acquired[T], err error) {
+func (l *leases[T, P]) try(ctx context.Context, key, id string, from *records.Held[T], enough func(r *T, now time.Time) bool) (a acquired[T], err error) {
 	shortened := false
-	a.record, err = records.Change(ctx, l.records, key, l.ttl, func(r *T, found bool, now time.Time) error {
+	a.held, err = records.ChangeHeld(ctx, l.records, key, l.ttl, from, func(r *T, found bool, now time.Time) error {
 		a.mine, a.now, shortened = false, now, false
 		if !found && l.absent != nil {
 			return l.absent
@@ -146,11 +147,12 @@ func (l *leases[T, P]) try(ctx context.Context, key, id string, enough func(r *T
 	return a, err
 }
 
-// extend makes our lease begin anew, or returns [ErrTaken] if it is no longer ours.
-func (l *leases[T, P]) extend(ctx context.Context, key, id string) error {
+// extend makes our lease begin anew, or returns [ErrTaken] if it is no longer ours. Held
+// is what the last write with our lease has stored; nil loads it.
+func (l *leases[T, P]) extend(ctx context.Context, key, id string, held *records.Held[T]) error {
 	ctx, cancel := contexts.Detached(ctx)
 	defer cancel()
-	_, err := records.Change(ctx, l.records, key, l.ttl, func(r *T, found bool, now time.Time) error {
+	is, err := records.ChangeHeld(ctx, l.records, key, l.ttl, held, func(r *T, found bool, now time.Time) error {
 		in := P(r).leaseOf()
 		switch {
 		case !found && l.absent != nil:
@@ -161,16 +163,20 @@ func (l *leases[T, P]) extend(ctx context.Context, key, id string) error {
 		in.LeaseUntil = now.Add(l.length)
 		return nil
 	})
+	if err == nil && held != nil {
+		*held = is
+	}
 	return err
 }
 
 // release ends our lease, so that others can renew at once. With a trace the id
 // stays: see step 8 of lease. Edit, which may be nil, changes the record on the
-// way. A failure to write is harmless: the lease then ends by itself.
-func (l *leases[T, P]) release(ctx context.Context, key, id string, trace bool, edit func(r *T, now time.Time)) {
+// way. A failure to write is harmless: the lease then ends by itself. Held is what the
+// last write with our lease has stored; what is stored then is returned.
+func (l *leases[T, P]) release(ctx context.Context, key, id string, held *records.Held[T], trace bool, edit func(r *T, now time.Time)) (records.Held[T], error) {
 	ctx, cancel := contexts.Detached(ctx)
 	defer cancel()
-	_, _ = records.Change(ctx, l.records, key, l.ttl, func(r *T, _ bool, now time.Time) error {
+	return records.ChangeHeld(ctx, l.records, key, l.ttl, held, func(r *T, _ bool, now time.Time) error {
 		in := P(r).leaseOf()
 		if in.LeaseID != id {
 			return records.ErrUnchanged

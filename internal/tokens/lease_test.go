@@ -26,7 +26,7 @@ func leasedRecord(t *testing.T) (a, b leases[grantRecord, *grantRecord]) {
 	t.Helper()
 	s := store.NewMemory()
 	a, b = grantLeases(s), grantLeases(s)
-	_, err := a.acquire(t.Context(), "k", "a", never)
+	_, err := a.acquire(t.Context(), "k", "a", nil, never)
 	require.ErrorIs(t, err, ErrEnded, "there is no record")
 	_, err = records.Change(t.Context(), a.records, "k", 0, func(r *grantRecord, _ bool, _ time.Time) error {
 		r.RefreshToken = "refresh-0"
@@ -41,22 +41,22 @@ func TestLeaseOfAProcessThatDied(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := leasedRecord(t)
 		began := time.Now()
-		got, err := a.acquire(t.Context(), "k", "a", never)
+		got, err := a.acquire(t.Context(), "k", "a", nil, never)
 		require.NoError(t, err)
 		require.True(t, got.mine)
-		got, err = b.acquire(t.Context(), "k", "b", always)
+		got, err = b.acquire(t.Context(), "k", "b", nil, always)
 		require.NoError(t, err, "what is enough needs no lease")
 		require.False(t, got.mine)
 		for i, id := range []string{"b", "c", "d"} {
-			got, err = b.acquire(t.Context(), "k", id, never)
+			got, err = b.acquire(t.Context(), "k", id, nil, never)
 			require.NoError(t, err)
 			require.True(t, got.mine)
 			require.WithinDuration(t, began.Add(time.Duration(i+1)*15*time.Second), time.Now(), time.Second)
 		}
-		require.ErrorIs(t, a.extend(t.Context(), "k", "a"), ErrTaken)
-		a.release(t.Context(), "k", "a", false, nil)
-		require.ErrorIs(t, b.extend(t.Context(), "k", "b"), ErrTaken)
-		require.NoError(t, b.extend(t.Context(), "k", "d"), "only d has it")
+		require.ErrorIs(t, a.extend(t.Context(), "k", "a", nil), ErrTaken)
+		_, _ = a.release(t.Context(), "k", "a", nil, false, nil)
+		require.ErrorIs(t, b.extend(t.Context(), "k", "b", nil), ErrTaken)
+		require.NoError(t, b.extend(t.Context(), "k", "d", nil), "only d has it")
 	})
 }
 
@@ -64,18 +64,18 @@ func TestLeaseOfAProcessThatDied(t *testing.T) {
 func TestLeaseThatIsExtendedForLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := leasedRecord(t)
-		_, err := a.acquire(t.Context(), "k", "a", never)
+		_, err := a.acquire(t.Context(), "k", "a", nil, never)
 		require.NoError(t, err)
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
 			for range 12 {
 				time.Sleep(5 * time.Second)
-				_ = a.extend(t.Context(), "k", "a")
+				_ = a.extend(t.Context(), "k", "a", nil)
 			}
 		}()
 		began := time.Now()
-		_, err = b.acquire(t.Context(), "k", "b", never)
+		_, err = b.acquire(t.Context(), "k", "b", nil, never)
 		require.ErrorIs(t, err, ErrTaken)
 		require.WithinDuration(t, began.Add(45*time.Second), time.Now(), time.Second)
 		<-done
@@ -100,15 +100,15 @@ func TestTraceOfALease(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				a, b := leasedRecord(t)
-				_, err := a.acquire(t.Context(), "k", "a", never)
+				_, err := a.acquire(t.Context(), "k", "a", nil, never)
 				require.NoError(t, err)
-				a.release(t.Context(), "k", "a", tt.trace, nil)
+				_, _ = a.release(t.Context(), "k", "a", nil, tt.trace, nil)
 				time.Sleep(tt.after)
-				got, err := b.acquire(t.Context(), "k", "b", always)
+				got, err := b.acquire(t.Context(), "k", "b", nil, always)
 				require.NoError(t, err)
 				require.Equal(t, tt.mine, got.mine)
 				if !tt.mine {
-					require.Empty(t, got.record.LeaseID, "the trace is taken out")
+					require.Empty(t, got.held.Value.LeaseID, "the trace is taken out")
 				}
 			})
 		})
@@ -126,7 +126,7 @@ func TestLeaseOfAClockThatIsOff(t *testing.T) {
 		})
 		require.NoError(t, err)
 		began := time.Now()
-		got, err := b.acquire(t.Context(), "k", "b", never)
+		got, err := b.acquire(t.Context(), "k", "b", nil, never)
 		require.NoError(t, err)
 		require.True(t, got.mine)
 		require.WithinDuration(t, began.Add(15*time.Second), time.Now(), time.Second, "its process may be at work")

@@ -111,10 +111,14 @@ func (r *runner) record(o op) (store.Record, error) {
 		if r.lease != "" {
 			record.Value = []byte(strings.ReplaceAll(a.value, r.named, r.lease))
 		}
-		record.Revision = "newest seen" // see process.newest
+		record.Revision = newestSeen
 	}
 	return record, a.err
 }
+
+// newestSeen is the revision of all records that a process has seen: whether it is that
+// of the newest one says process.newest.
+const newestSeen = "newest seen"
 
 // outward replaces the random id of a lease by a name, so that worlds can be compared.
 func (r *runner) outward(value []byte) string {

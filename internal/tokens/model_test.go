@@ -97,7 +97,7 @@ func (m *walk) first(t *testing.T) world {
 		}
 		record := grantRecord{UserID: modelUser}
 		record.setPair(pairNumber(0, r.Now(), life))
-		_ = r.grants.putGrant(ctx, modelGrant, record)
+		_, _ = r.grants.putGrant(ctx, modelGrant, record)
 		_, _ = r.users.Arrive(ctx, modelUser, users.Arrival{Grant: modelGrant})
 	})
 	for r.op.kind != none {

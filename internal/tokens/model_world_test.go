@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/seed-498a1bc4/smartcar/internal/records"
 	"github.com/seed-498a1bc4/smartcar/store"
 )
 
@@ -181,9 +182,9 @@ func (p *point) run() *runner {
 	r := newRunner()
 	r.named, r.clock = p.origin.name, p.origin.clock
 	if cached := p.origin.memory.cached; cached != "" {
-		var g grantRecord
-		must(json.Unmarshal([]byte(cached), &g))
-		r.grants.cache(modelGrant, g)
+		held, err := records.Hold[grantRecord](context.Background(), records.New(seen(cached), r), "")
+		must(err)
+		r.grants.cache(modelGrant, held)
 	}
 	if pair := p.origin.memory.unstored; pair.used != "" {
 		r.grants.unstored.putPair(modelGrant, pair)
@@ -191,6 +192,19 @@ func (p *point) run() *runner {
 	r.start(func(ctx context.Context) { r.serve(ctx, p.origin.call) })
 	return r
 }
+
+// seen is a record that a process has seen in the store.
+type seen string
+
+func (s seen) Load(context.Context, string) (store.Record, error) {
+	return store.Record{Value: []byte(s), Revision: newestSeen}, nil
+}
+
+func (s seen) CompareAndSwap(context.Context, string, store.Revision, []byte, time.Duration) (store.Record, error) {
+	return store.Record{}, store.ErrConflict
+}
+
+func (s seen) Delete(context.Context, string, store.Revision) error { return store.ErrConflict }
 
 // stop notes where a process has got.
 func (p *point) stop(r *runner) {
@@ -221,7 +235,11 @@ func (w *world) begin(all points, i int, c call) {
 func (w *world) give(i int, a answer) {
 	p := &w.procs[i]
 	a.process = w.now + p.by
+	newest := p.newest[0]
 	p.goTo(p.at.then(a), w.now)
+	if p.at == nil { // it remembers the record that it has seen last, or an older one
+		p.newest[0] = newest && p.memory.cached != "" && p.memory.cached == w.grant
+	}
 }
 
 func (p *process) goTo(at *point, now int16) {

@@ -81,15 +81,16 @@ func (u *unstored) drop(id string) {
 
 // storePair stores the new pair before anybody uses it. This process has the only
 // copy: if the store is away for a moment, storePair waits; if it is away for
-// longer, the pair is kept in memory.
-func (g *Grants) storePair(ctx context.Context, id string, pair newPair) (*cachedGrant, error) {
+// longer, the pair is kept in memory. Held, which may be nil, is the grant as it is known
+// here.
+func (g *Grants) storePair(ctx context.Context, id string, pair newPair, held *heldGrant) (*cachedGrant, error) {
 	ctx, cancel := contexts.Detached(ctx)
 	defer cancel()
 	patience, cancelPatience := context.WithTimeout(ctx, min(g.timing.Lease, contexts.DetachedTime/2))
 	defer cancelPatience()
-	r, err := g.putPair(ctx, id, pair)
+	r, err := g.putPair(ctx, id, pair, held)
 	for errors.Is(err, records.ErrStore) && g.clock.Sleep(patience, g.timing.Poll) == nil {
-		r, err = g.putPair(ctx, id, pair)
+		r, err = g.putPair(ctx, id, pair, nil)
 	}
 	switch {
 	case errors.Is(err, ErrEnded):
@@ -117,8 +118,8 @@ func (g *Grants) storePair(ctx context.Context, id string, pair newPair) (*cache
 //
 // If another process has taken the lease over and not stored a pair yet, it may have
 // sent the same refresh token: see step 10 of lease.
-func (g *Grants) putPair(ctx context.Context, id string, pair newPair) (grantRecord, error) {
-	return records.Change(ctx, g.records, grantKey(id), grantTTL, func(r *grantRecord, found bool, _ time.Time) error {
+func (g *Grants) putPair(ctx context.Context, id string, pair newPair, held *heldGrant) (heldGrant, error) {
+	return records.ChangeHeld(ctx, g.records, grantKey(id), grantTTL, held, func(r *grantRecord, found bool, _ time.Time) error {
 		switch {
 		case !found:
 			return ErrEnded // forgotten meanwhile: nothing may be kept
@@ -145,18 +146,19 @@ func (g *Grants) putPair(ctx context.Context, id string, pair newPair) (grantRec
 //  3. This process can store again, and has the pair that works.
 //
 // If the user is gone, too, Forget has removed the grant, and nothing may be kept.
-func (g *Grants) revive(ctx context.Context, id string, pair newPair) (grantRecord, error) {
+func (g *Grants) revive(ctx context.Context, id string, pair newPair) (heldGrant, error) {
 	if _, err := g.users.Connected(ctx, pair.userID); errors.Is(err, users.ErrNotConnected) {
-		return grantRecord{}, ErrEnded
+		return heldGrant{}, ErrEnded
 	} else if err != nil {
-		return grantRecord{}, err
+		return heldGrant{}, err
 	}
 	record := grantRecord{UserID: pair.userID}
 	record.setPair(pair.Pair)
-	if err := g.putGrant(ctx, id, record); err != nil {
-		return grantRecord{}, err
+	held, err := g.putGrant(ctx, id, record)
+	if err != nil {
+		return heldGrant{}, err
 	}
-	return record, g.file(ctx, id, pair)
+	return held, g.file(ctx, id, pair)
 }
 
 // file files the grant of a revived pair with its user again.
@@ -172,22 +174,23 @@ func (g *Grants) file(ctx context.Context, id string, pair newPair) error {
 // whether it has stored any.
 func (g *Grants) Revive(ctx context.Context, userID string) (revived bool) {
 	for id, pair := range g.unstored.pairsOf(userID) {
-		_, err := g.storePair(ctx, id, pair)
+		_, err := g.storePair(ctx, id, pair, nil)
 		revived = revived || err == nil
 	}
 	return revived
 }
 
 // useSpare puts the spare refresh token in the place of one that was refused.
-func (g *Grants) useSpare(ctx context.Context, id string, refused grantRecord) (spare grantRecord, ok bool, err error) {
+func (g *Grants) useSpare(ctx context.Context, id string, refused grantRecord) (spare heldGrant, ok bool, err error) {
 	ctx, cancel := contexts.Detached(ctx)
 	defer cancel()
-	r, err := records.Change(ctx, g.records, grantKey(id), grantTTL, func(r *grantRecord, found bool, now time.Time) error {
+	held, err := records.ChangeHeld(ctx, g.records, grantKey(id), grantTTL, nil, func(r *grantRecord, found bool, now time.Time) error {
 		if !found || r.RefreshToken != refused.RefreshToken || r.Spare == "" {
 			return records.ErrUnchanged
 		}
 		r.RefreshToken, r.Spare, r.LeaseUntil = r.Spare, "", now.Add(g.timing.Lease)
 		return nil
 	})
-	return r, err == nil && r.RefreshToken != refused.RefreshToken && r.LeaseID == refused.LeaseID, err
+	r := &held.Value
+	return held, err == nil && r.RefreshToken != refused.RefreshToken && r.LeaseID == refused.LeaseID, err
 }

@@ -50,7 +50,7 @@ func (g *Grants) AddPending(ctx context.Context, pending Pending) (id string, er
 
 // storeGrant keeps a new grant in memory while the store will not take it.
 func (g *Grants) storeGrant(ctx context.Context, id string, record grantRecord) error {
-	if err := g.putGrant(ctx, id, record); err != nil {
+	if _, err := g.putGrant(ctx, id, record); err != nil {
 		g.unstored.putGrant(id, record)
 		return err
 	}
@@ -58,16 +58,15 @@ func (g *Grants) storeGrant(ctx context.Context, id string, record grantRecord) 
 	return nil
 }
 
-func (g *Grants) putGrant(ctx context.Context, id string, record grantRecord) error {
+func (g *Grants) putGrant(ctx context.Context, id string, record grantRecord) (heldGrant, error) {
 	ttl := time.Duration(grantTTL)
 	if record.Pending != nil {
 		ttl = pendingTTL
 	}
-	_, err := records.Change(ctx, g.records, grantKey(id), ttl, func(r *grantRecord, _ bool, _ time.Time) error {
+	return records.ChangeHeld(ctx, g.records, grantKey(id), ttl, nil, func(r *grantRecord, _ bool, _ time.Time) error {
 		*r = record
 		return nil
 	})
-	return err
 }
 
 // Store stores a grant that Add could only keep in memory.

@@ -11,12 +11,13 @@ import (
 
 // refreshed refreshes a grant unless enough says that the stored pair will do.
 // Inside this process one caller refreshes for all; across processes a lease in
-// the store sees to it that one process does.
-func (g *Grants) refreshed(ctx context.Context, id string, enough func(*grantRecord) bool) (*cachedGrant, error) {
+// the store sees to it that one process does. Known, which may be nil, is the grant as it
+// is known here: it spares a load.
+func (g *Grants) refreshed(ctx context.Context, id string, known *cachedGrant, enough func(*grantRecord) bool) (*cachedGrant, error) {
 	for {
 		var mine *cachedGrant
 		err := g.refreshing.Do(ctx, id, func() (err error) {
-			mine, err = g.refreshForAll(ctx, id, enough)
+			mine, err = g.refreshForAll(ctx, id, known, enough)
 			return err
 		})
 		switch {
@@ -32,41 +33,49 @@ func (g *Grants) refreshed(ctx context.Context, id string, enough func(*grantRec
 		if err != nil {
 			return nil, err
 		}
-		if enough(&r.grantRecord) {
+		if enough(r.grantRecord) {
 			return r, nil
 		}
+		known = r
 	}
 }
 
 // refreshForAll refreshes under the lease, or returns the pair that another
 // process has stored meanwhile.
-func (g *Grants) refreshForAll(ctx context.Context, id string, enough func(*grantRecord) bool) (*cachedGrant, error) {
+func (g *Grants) refreshForAll(ctx context.Context, id string, known *cachedGrant, enough func(*grantRecord) bool) (*cachedGrant, error) {
 	if pair, ok := g.unstored.pair(id); ok {
-		r, err := g.storePair(ctx, id, pair)
-		if err != nil || enough(&r.grantRecord) {
+		r, err := g.storePair(ctx, id, pair, nil)
+		if err != nil || enough(r.grantRecord) {
 			return r, err
 		}
+		known = r
+	}
+	var held *heldGrant
+	if known != nil && known.LeaseID == "" {
+		held = &known.held
 	}
 	lease := randid.Text()
 	for {
-		a, err := g.leases.acquire(ctx, grantKey(id), lease, func(r *grantRecord, _ time.Time) bool { return enough(r) })
+		a, err := g.leases.acquire(ctx, grantKey(id), lease, held, func(r *grantRecord, _ time.Time) bool { return enough(r) })
 		switch {
 		case err != nil:
 			return nil, err
 		case !a.mine:
-			return g.cache(id, a.record), nil
+			return g.cache(id, a.held), nil
 		}
-		r, err := g.refreshLeased(ctx, id, a.record, lease)
+		r, err := g.refreshLeased(ctx, id, a.held, lease)
 		if !errors.Is(err, ErrTaken) {
 			return r, err
 		}
+		held = nil
 	}
 }
 
 // refreshLeased asks for a new pair while this process has the lease. After an
 // unclear answer it sends the same refresh token again at once, well inside the
 // grace. It returns ErrTaken if another process has taken the lease over.
-func (g *Grants) refreshLeased(ctx context.Context, id string, r grantRecord, lease string) (*cachedGrant, error) {
+func (g *Grants) refreshLeased(ctx context.Context, id string, held heldGrant, lease string) (*cachedGrant, error) {
+	r := held.Value
 	// From here on the caller's cancellation does not count: the answer to the
 	// request holds the only copy of the next refresh token. Every step has a
 	// timeout of its own.
@@ -78,7 +87,7 @@ func (g *Grants) refreshLeased(ctx context.Context, id string, r grantRecord, le
 			if err := g.clock.Sleep(ctx, g.timing.Pause); err != nil {
 				break
 			}
-			err := g.leases.extend(ctx, grantKey(id), lease)
+			err := g.leases.extend(ctx, grantKey(id), lease, &held)
 			if errors.Is(err, ErrTaken) || errors.Is(err, ErrEnded) {
 				return nil, err
 			}
@@ -87,7 +96,7 @@ func (g *Grants) refreshLeased(ctx context.Context, id string, r grantRecord, le
 		}
 		pair, err := g.exchange(ctx, r.RefreshToken)
 		if err == nil {
-			return g.storePair(ctx, id, newPair{Pair: pair, used: r.RefreshToken, lease: lease, userID: r.UserID})
+			return g.storePair(ctx, id, newPair{Pair: pair, used: r.RefreshToken, lease: lease, userID: r.UserID}, &held)
 		}
 		verdict := g.judge(err)
 		failed, unclear = err, unclear || verdict.Unclear
@@ -101,7 +110,7 @@ func (g *Grants) refreshLeased(ctx context.Context, id string, r grantRecord, le
 	if unclear {
 		g.cached.Delete(id) // the next caller has to see the trace in the store
 	}
-	g.leases.release(ctx, grantKey(id), lease, unclear, nil)
+	_, _ = g.leases.release(ctx, grantKey(id), lease, &held, unclear, nil)
 	return nil, failed
 }
 

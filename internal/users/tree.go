@@ -201,8 +201,9 @@ func (t *trees) insertAll(ctx context.Context, user, path string, cars []Car) (a
 		clear(below)
 		added = nil
 		for _, car := range cars {
-			isNew := n.index(car.ID) < 0
+			before := len(n.Cars)
 			here, changed := n.put(car)
+			isNew := len(n.Cars) > before
 			write = write || changed
 			switch {
 			case here && isNew:

@@ -116,8 +116,8 @@ type Users struct {
 // recent is a record with the time it was loaded at: it spares the store a load
 // for each request.
 type recent struct {
-	record *Record
-	at     time.Time
+	held *records.Held[Record]
+	at   time.Time
 }
 
 const (
@@ -147,7 +147,8 @@ func userKey(id string) string { return "user/" + id }
 // Stored returns what is stored of a user, also of one who is being forgotten.
 // Errors: [ErrNotConnected], records.ErrUnreadable, records.ErrStore.
 func (u *Users) Stored(ctx context.Context, id string) (*Record, error) {
-	r, err := records.Read[Record](ctx, u.records, userKey(id))
+	before, _ := u.recent.Get(id)
+	r, err := records.HoldAgain(ctx, u.records, userKey(id), before.held)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		u.recent.Delete(id)
@@ -155,7 +156,7 @@ func (u *Users) Stored(ctx context.Context, id string) (*Record, error) {
 	case err != nil:
 		return nil, err
 	}
-	return u.remember(id, &r), nil
+	return u.remember(id, r), nil
 }
 
 // All yields the ids of all users that are stored, those who are being forgotten
@@ -186,15 +187,15 @@ func (u *Users) Connected(ctx context.Context, id string) (*Record, error) {
 // the user was being forgotten.
 func (u *Users) Recent(id string) (r *Record, fresh bool) {
 	c, ok := u.recent.Get(id)
-	if !ok || c.record.Forgotten {
+	if !ok || c.held.Value.Forgotten {
 		return nil, false
 	}
-	return c.record, u.steady.Now().Sub(c.at) < recentTime
+	return &c.held.Value, u.steady.Now().Sub(c.at) < recentTime
 }
 
-func (u *Users) remember(id string, r *Record) *Record {
+func (u *Users) remember(id string, r *records.Held[Record]) *Record {
 	u.recent.Put(id, recent{r, u.steady.Now()})
-	return r
+	return &r.Value
 }
 
 // change edits a stored record, again after each write that came first. Edit returns
@@ -237,7 +238,7 @@ func (u *Users) changed(id string, r *Record, gone bool, err error) (*Record, er
 		u.recent.Delete(id)
 		return nil, ErrNotConnected
 	}
-	return u.remember(id, r), nil
+	return u.remember(id, &records.Held[Record]{Value: *r}), nil
 }
 
 // Arrive files what a run of Connect brought. A record that cannot be read is

@@ -258,3 +258,21 @@ func TestGrantThatIsFiledAgainStays(t *testing.T) {
 	require.NoError(t, u.RemoveGrant(t.Context(), "alice", Grant{ID: "grant-1"}), "as who saw none")
 	filed(t, u, "grant-1")
 }
+
+// A record that was not changed is not decoded again.
+func TestUnchangedRecordIsNotDecodedAgain(t *testing.T) {
+	h := newHooked()
+	u, _ := process(h)
+	other, _ := process(h)
+	alice(t, u)
+	first, err := u.Connected(t.Context(), "alice")
+	require.NoError(t, err)
+	again, err := u.Connected(t.Context(), "alice")
+	require.NoError(t, err)
+	require.Same(t, first, again)
+	require.NoError(t, other.AddGrant(t.Context(), "alice", "grant-2", time.Unix(2, 0).UTC()))
+	changed, err := u.Connected(t.Context(), "alice")
+	require.NoError(t, err)
+	require.True(t, changed.Has("grant-2"))
+	require.False(t, first.Has("grant-2"))
+}
