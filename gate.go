@@ -3,14 +3,12 @@ package smartcar
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/contexts"
 	"github.com/seed-498a1bc4/smartcar/internal/losable"
 	"github.com/seed-498a1bc4/smartcar/internal/policy"
-	"github.com/seed-498a1bc4/smartcar/internal/randid"
 	"github.com/seed-498a1bc4/smartcar/internal/records"
 	"github.com/seed-498a1bc4/smartcar/internal/underway"
 )
@@ -173,133 +171,6 @@ func (g *gate) learnFrom(ctx context.Context, ref carRef, before *car, a attempt
 	if len(events) > 0 {
 		_, _ = g.cars.apply(ctx, ref, car{}, events...)
 	}
-}
-
-// data sends a data request if the car's rule allows one now.
-func (g *gate) data(ctx context.Context, r *request, ref carRef, next layer) (attempt, error) {
-	if r.withoutTurn {
-		return attempt{}, ErrTakesTurn
-	}
-	send := func(c car) (attempt, error) {
-		if ref.vouched {
-			var err error
-			if ref, err = g.cars.register(ctx, ref); err != nil {
-				return attempt{}, err
-			}
-		}
-		a, err := next(ctx, r, nil)
-		g.settle(ctx, r, ref, c, nil, a)
-		return g.conclude(ctx, r, ref, nil, a, err)
-	}
-	if r.override {
-		return send(car{})
-	}
-	past := g.underway.Enter(ref.key)
-	defer g.underway.Exit(ref.key)
-	var err error
-	c, known := g.cars.cached.Get(ref.key)
-	fresh := !known
-	if fresh {
-		c, err = g.cars.load(ctx, ref)
-	}
-	nonce := randid.New()
-	fly := func(c car, f *flight, left bool) (attempt, error) {
-		g.underway.Announce(f, true)
-		return g.fly(ctx, r, f, &turn{cars: g.cars, car: ref, op: r.op, nonce: nonce, record: c, sentStored: left}, next)
-	}
-	if err == nil && c.state.Unlearned(c.now(), g.probe.keyIsFree) {
-		w := wish{nonce: nonce, flight: newFlight(r, ref)}
-		if c, fresh, err = g.learn(ctx, r, ref, c, fresh, &w); w.asked {
-			if err == nil && c.state.Holds(nonce) && g.cars.stillOpen(w.before, c) {
-				return fly(c, w.flight, true)
-			}
-			g.underway.Withdraw(w.flight)
-			if (err != nil || c.state.Holds(nonce)) && !g.opts.storePolicy.SendKeyless {
-				g.cars.giveBack(ctx, ref, nonce)
-				nonce = randid.New()
-			}
-			if err == nil {
-				c, err = g.cars.load(ctx, ref)
-			}
-		}
-	}
-	prepared := false
-	for tries := 0; err == nil; {
-		if k := r.kept; k != nil && (!k.plain.Load() || c.state.Repeats()) {
-			k.setClass(c.state)
-		}
-		// A request whose token is at hand leaves at once: then taking the turn and
-		// leaving are one write.
-		ask, ready := policy.AskData(nonce, g.reserve), false
-		if c.state.Keyless() && r.auth.ready() {
-			ask, ready = policy.AskDataAndLeave(nonce, g.lease), true
-		}
-		now := c.now()
-		if c.state.Keyless() {
-			ask = g.cars.witnessed(ask, now)
-		}
-		state, d := policy.Step(c.state, ask, now, g.cars.rules)
-		switch {
-		case d.Verdict == policy.VerdictRefuse && (fresh || g.cars.recent(c)):
-			f := g.flightFor(r, past)
-			if f == nil {
-				return attempt{}, g.refuse(ctx, r, ref, c, state, d)
-			}
-			if a, ok, err := g.share(ctx, r, ref, f); ok || err != nil {
-				return a, err
-			}
-			c, err = g.cars.load(ctx, ref)
-			fresh = true
-			continue
-		case d.Verdict == policy.VerdictSend && (fresh || c.state.Open() && g.cars.recent(c)):
-			return send(c)
-		case d.Verdict != policy.VerdictTake:
-			// The cached record is too old: another replica may have seen that the key
-			// was added or removed, or an earlier version have written what it knows.
-			c, err = g.cars.load(ctx, ref)
-			fresh = true
-			if err == nil && g.wants(c) {
-				c, fresh, err = g.learn(ctx, r, ref, c, fresh, nil)
-			}
-			continue
-		case !ready && !prepared && r.auth.shared():
-			// The token of all cars is renewed before the turn is taken: then taking it and
-			// leaving are one write. What fails here fails again when the token is needed.
-			_, _ = r.auth.authorization(ctx)
-			prepared = true
-			continue
-		}
-		f := newFlight(r, ref)
-		g.underway.Announce(f, false)
-		var taken bool
-		before := c
-		c, taken, err = g.cars.swap(ctx, ref, c, state)
-		fresh = true
-		taken = taken || err == nil && c.state.Holds(nonce)
-		if taken && !g.cars.stillOpen(before, c) { // the store's clock was set since the car was looked up
-			g.cars.giveBack(ctx, ref, nonce)
-			g.underway.Withdraw(f)
-			if tries++; tries > maxRedated {
-				err = fmt.Errorf("%w: %w", ErrStore, errStoreClock)
-				break
-			}
-			c, err = g.cars.load(ctx, ref)
-			continue
-		}
-		if taken {
-			return fly(c, f, ready)
-		}
-		g.underway.Withdraw(f)
-		if err != nil && (contexts.IsEnd(err) || ready && !g.opts.storePolicy.SendKeyless) {
-			g.cars.giveBack(ctx, ref, nonce)
-		}
-	}
-	ref, ended := g.cars.register(ctx, ref)
-	if ended != nil {
-		return attempt{}, ended
-	}
-	a, err := g.withoutStore(ctx, r, ref, err, next)
-	return g.conclude(ctx, r, ref, nil, a, err)
 }
 
 // refuse returns the error for a data request that the policy does not allow now.

@@ -6,13 +6,195 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/seed-498a1bc4/smartcar/internal/contexts"
 	"github.com/seed-498a1bc4/smartcar/internal/policy"
+	"github.com/seed-498a1bc4/smartcar/internal/randid"
 )
+
+// data sends a data request if the car's rule allows one now.
+func (g *gate) data(ctx context.Context, r *request, ref carRef, next layer) (attempt, error) {
+	if r.withoutTurn {
+		return attempt{}, ErrTakesTurn
+	}
+	t := taking{gate: g, r: r, ref: ref, next: next}
+	if r.override {
+		return t.send(ctx)
+	}
+	t.past = g.underway.Enter(ref.key)
+	defer g.underway.Exit(ref.key)
+	a, done, err := t.begin(ctx)
+	for !done && err == nil {
+		a, done, err = t.step(ctx)
+	}
+	if done {
+		return a, err
+	}
+	ref, ended := g.cars.register(ctx, ref)
+	if ended != nil {
+		return attempt{}, ended
+	}
+	a, err = g.withoutStore(ctx, r, ref, err, next)
+	return g.conclude(ctx, r, ref, nil, a, err)
+}
+
+// taking is a data request that asks the policy for the turn of its car, or whether it may
+// go without one. Its methods report done with what the caller gets: the answer of a
+// request, its own or a shared one, or a refusal. An error of a method that is not done
+// means that the policy could not be asked.
+type taking struct {
+	gate *gate
+	r    *request
+	ref  carRef
+	next layer
+	past *flight // the car's last one, if it had ended when the request came
+
+	nonce    uint64
+	c        car  // the record that the policy is asked with
+	fresh    bool // c was loaded or written since the request came
+	prepared bool // the token was asked for
+	redated  int  // how often the store's clock was set
+}
+
+// begin looks up the car, and learns what must be known of it before its data is asked
+// for. If that is the status of its key, the write of what it shows also takes the turn.
+func (t *taking) begin(ctx context.Context) (a attempt, done bool, err error) {
+	g := t.gate
+	t.nonce = randid.New()
+	c, known := g.cars.cached.Get(t.ref.key)
+	if t.c, t.fresh = c, !known; t.fresh {
+		t.c, err = g.cars.load(ctx, t.ref)
+	}
+	if err != nil || !g.wants(t.c) {
+		return attempt{}, false, err
+	}
+	w := wish{nonce: t.nonce, flight: newFlight(t.r, t.ref)}
+	t.c, t.fresh, err = g.learn(ctx, t.r, t.ref, t.c, t.fresh, &w)
+	if !w.asked {
+		return attempt{}, false, err
+	}
+	if err == nil && t.c.state.Holds(t.nonce) && g.cars.stillOpen(w.before, t.c) {
+		a, err = t.fly(ctx, w.flight, true)
+		return a, true, err
+	}
+	g.underway.Withdraw(w.flight)
+	if (err != nil || t.c.state.Holds(t.nonce)) && !g.opts.storePolicy.SendKeyless {
+		g.cars.giveBack(ctx, t.ref, t.nonce)
+		t.nonce = randid.New()
+	}
+	if err == nil {
+		t.c, err = g.cars.load(ctx, t.ref)
+	}
+	return attempt{}, false, err
+}
+
+// step asks the policy once, and does what it says.
+func (t *taking) step(ctx context.Context) (a attempt, done bool, err error) {
+	g, now := t.gate, t.c.now()
+	if k := t.r.kept; k != nil && (!k.plain.Load() || t.c.state.Repeats()) {
+		k.setClass(t.c.state)
+	}
+	// A request whose token is at hand leaves at once: then taking the turn and leaving
+	// are one write.
+	ask, leaves := policy.AskData(t.nonce, g.reserve), false
+	if t.c.state.Keyless() {
+		if leaves = t.r.auth.ready(); leaves {
+			ask = policy.AskDataAndLeave(t.nonce, g.lease)
+		}
+		ask = g.cars.witnessed(ask, now)
+	}
+	state, d := policy.Step(t.c.state, ask, now, g.cars.rules)
+	switch {
+	case d.Verdict == policy.VerdictRefuse && (t.fresh || g.cars.recent(t.c)):
+		return t.refused(ctx, state, d)
+	case d.Verdict == policy.VerdictSend && (t.fresh || t.c.state.Open() && g.cars.recent(t.c)):
+		a, err = t.send(ctx)
+		return a, true, err
+	case d.Verdict != policy.VerdictTake:
+		// The cached record is too old: another replica may have seen that the key was
+		// added or removed, or an earlier version have written what it knows.
+		if err = t.load(ctx); err == nil && g.wants(t.c) {
+			t.c, t.fresh, err = g.learn(ctx, t.r, t.ref, t.c, true, nil)
+		}
+		return attempt{}, false, err
+	case !leaves && !t.prepared && t.r.auth.shared():
+		// The token of all cars is renewed before the turn is taken: then taking it and
+		// leaving are one write. What fails here fails again when the token is needed.
+		_, _ = t.r.auth.authorization(ctx)
+		t.prepared = true
+		return attempt{}, false, nil
+	}
+	return t.take(ctx, state, leaves)
+}
+
+func (t *taking) load(ctx context.Context) (err error) {
+	t.c, err = t.gate.cars.load(ctx, t.ref)
+	t.fresh = true
+	return err
+}
+
+// refused shares a request that is under way, or returns the refusal.
+func (t *taking) refused(ctx context.Context, state policy.State, d policy.Decision) (attempt, bool, error) {
+	f := t.gate.flightFor(t.r, t.past)
+	if f == nil {
+		return attempt{}, true, t.gate.refuse(ctx, t.r, t.ref, t.c, state, d)
+	}
+	if a, ok, err := t.gate.share(ctx, t.r, t.ref, f); ok || err != nil {
+		return a, true, err
+	}
+	return attempt{}, false, t.load(ctx)
+}
+
+// take writes that the request has the turn, and sends it.
+func (t *taking) take(ctx context.Context, state policy.State, leaves bool) (a attempt, done bool, err error) {
+	g := t.gate
+	f := newFlight(t.r, t.ref)
+	g.underway.Announce(f, false)
+	before := t.c
+	var taken bool
+	t.c, taken, err = g.cars.swap(ctx, t.ref, before, state)
+	t.fresh = true
+	taken = taken || err == nil && t.c.state.Holds(t.nonce)
+	if taken && g.cars.stillOpen(before, t.c) {
+		a, err = t.fly(ctx, f, leaves)
+		return a, true, err
+	}
+	g.underway.Withdraw(f)
+	switch {
+	case taken: // the store's clock was set since the car was looked up
+		g.cars.giveBack(ctx, t.ref, t.nonce)
+		if t.redated++; t.redated > maxRedated {
+			return attempt{}, false, fmt.Errorf("%w: %w", ErrStore, errStoreClock)
+		}
+		err = t.load(ctx)
+	case err != nil && (contexts.IsEnd(err) || leaves && !g.opts.storePolicy.SendKeyless):
+		g.cars.giveBack(ctx, t.ref, t.nonce)
+	}
+	return attempt{}, false, err
+}
+
+// fly sends the request, which has the turn.
+func (t *taking) fly(ctx context.Context, f *flight, sentStored bool) (attempt, error) {
+	t.gate.underway.Announce(f, true)
+	held := &turn{cars: t.gate.cars, car: t.ref, op: t.r.op, nonce: t.nonce, record: t.c, sentStored: sentStored}
+	return t.gate.fly(ctx, t.r, f, held, t.next)
+}
+
+// send sends the request without a turn.
+func (t *taking) send(ctx context.Context) (a attempt, err error) {
+	if t.ref.vouched {
+		if t.ref, err = t.gate.cars.register(ctx, t.ref); err != nil {
+			return attempt{}, err
+		}
+	}
+	a, err = t.next(ctx, t.r, nil)
+	t.gate.settle(ctx, t.r, t.ref, t.c, nil, a)
+	return t.gate.conclude(ctx, t.r, t.ref, nil, a, err)
+}
 
 // A turn is the one data request that a keyless car may have under way. It is
 // taken in the store before anything is sent, with a lease that ends by itself:
 //
-//	taken          by gate.data: the store holds a nonce that names this attempt
+//	taken          by taking: the store holds a nonce that names this attempt
 //	leave          the request is about to be sent: from here on the turn counts
 //	               as used unless an answer says otherwise
 //	reserve again  the request was refused for its token, and will be sent with
