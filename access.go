@@ -123,6 +123,8 @@ type Diagnosis struct {
 
 // A WebhookDelivery is how an event of a webhook was answered.
 type WebhookDelivery struct {
+	// At is when it came. If another process got it, and answered those before it alike,
+	// At is up to an hour earlier.
 	At      time.Time
 	Type    EventType
 	Verdict WebhookVerdict
@@ -183,10 +185,15 @@ func (v *Vehicle) Diagnosis(ctx context.Context) (*Diagnosis, error) {
 		return at.Add(now.Sub(stored)).UTC()
 	}
 	at, gave := c.state.LastTurn(c.now())
+	mark.Heard.At = ours(mark.Heard.At)
+	heard := mark.Heard
+	if known == nil {
+		heard = h.core.visits.lastHeard(h.car, heard)
+	}
 	d := &Diagnosis{
 		VehicleID: h.car.id, UserID: h.car.user, At: now, Connected: known == nil, Access: *access, ClassSource: classSource(c.state),
 		LastTurn: c.ours(at), Gave: turnResults[gave], Webhook: mark.Webhook,
-		Delivery: WebhookDelivery{ours(mark.Heard.At), mark.Heard.Type, mark.Heard.Verdict, mark.Heard.Reason},
+		Delivery: WebhookDelivery{heard.At, heard.Type, heard.Verdict, heard.Reason},
 		Failure:  mark.Failure, FailedAt: ours(mark.FailedAt), Retired: known == nil && mark.RetiredUntil.After(stored) && mark.Connect == user.Connect,
 	}
 	if until := later(mark.Handling.Until, mark.Reading.Until); until.After(stored) {

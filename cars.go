@@ -41,9 +41,10 @@ type cars struct {
 	records records.Records
 	users   *users.Users
 	rules   policy.Rules
+	trust   time.Duration // see recordTrust
 	// cached are the records that this process has read or written last. A refusal
 	// that follows from one needs no round trip; and while the store is away they
-	// tell which cars may be asked. It is nil for a store.Memory, which is as fast.
+	// tell which cars may be asked.
 	cached *lru.Cache[string, car]
 	// jumps are those of the clock that dates the records. It is nil for a
 	// store.Memory, whose clock does not jump.
@@ -57,9 +58,8 @@ type cars struct {
 const carRecordTTL = 90 * 24 * time.Hour
 
 func newCars(o *options, r records.Records, u *users.Users) *cars {
-	c := &cars{opts: o, records: r, users: u, rules: o.policyRules()}
+	c := &cars{opts: o, records: r, users: u, rules: o.policyRules(), trust: o.recordTrust(), cached: lru.New[string, car](o.cacheSize)}
 	if _, ok := o.store.(*store.Memory); !ok {
-		c.cached = lru.New[string, car](o.cacheSize)
 		c.jumps = clocks.NewJumps(c.rules.KeylessWindow + 2*c.rules.MaxLease)
 	}
 	return c
@@ -75,6 +75,7 @@ type car struct {
 	answered time.Time     // the clock of the record while the store answered; zero for a car not loaded
 	asked    time.Duration // how much time had passed here before the store was asked
 	replied  time.Duration // and after the store had answered
+	trusted  time.Duration // until when a request may be decided by the record, unless it takes a turn
 	clock    *clocks.Clock
 	number   uint64 // of the answer of the store, in their order here
 	// Who is stored with the car for certain at this revision: see cars.vouched.
@@ -179,11 +180,6 @@ func (cs *cars) after(ctx context.Context, ref carRef, number uint64) (car, erro
 	return cs.load(ctx, ref)
 }
 
-// recent reports whether c is young enough to refuse a request by it.
-func (cs *cars) recent(c car) bool {
-	return cs.opts.clock.Elapsed()-c.replied < cs.opts.recordTrust()
-}
-
 // step applies an event to a car at the present, and stores nothing.
 func (cs *cars) step(c car, e policy.Event) (policy.State, policy.Decision) {
 	now := c.now()
@@ -204,6 +200,7 @@ func (cs *cars) carFrom(ref carRef, record store.Record, asked time.Duration) ca
 		c.asked, c.answered = c.replied, cs.opts.now()
 		c.replied = cs.opts.clock.Elapsed()
 	}
+	c.trusted = c.replied + cs.trust
 	if record.Revision == "" {
 		c.state = cs.lost(ref)
 	} else {

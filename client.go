@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/seed-498a1bc4/smartcar/internal/lru"
 	"github.com/seed-498a1bc4/smartcar/internal/records"
 	"github.com/seed-498a1bc4/smartcar/internal/tokens"
 	"github.com/seed-498a1bc4/smartcar/internal/underway"
@@ -163,7 +164,7 @@ func newCore(config Config, o *options) *core {
 	c.answers = newAnswerCache(o, stored, c.users)
 	c.links = &keyLinks{o, c.users}
 	c.cars = newCars(o, stored, c.users)
-	c.visits, c.wakers = &visits{o, stored, c.users}, new(wakers)
+	c.visits, c.wakers = &visits{o, stored, c.users, lru.New[string, heardHere](o.cacheSize)}, new(wakers)
 	c.gate = &gate{
 		opts: o, pause: c.pause, cars: c.cars, links: c.links, answers: c.answers,
 		allowances: newAllowances(o), budgets: newBudgets(o, stored), underway: underway.New[shared](maxDetached),

@@ -10,6 +10,7 @@ import (
 
 	"github.com/seed-498a1bc4/smartcar/internal/contexts"
 	"github.com/seed-498a1bc4/smartcar/internal/losable"
+	"github.com/seed-498a1bc4/smartcar/internal/lru"
 	"github.com/seed-498a1bc4/smartcar/internal/randid"
 	"github.com/seed-498a1bc4/smartcar/internal/records"
 	"github.com/seed-498a1bc4/smartcar/internal/users"
@@ -289,6 +290,7 @@ type visits struct {
 	opts    *options
 	records records.Records
 	users   *users.Users
+	heard   *lru.Cache[string, heardHere] // the last delivery of each car to this process
 }
 
 // visitsRecord is what is stored of the visits to one vehicle. All times are the store's.
@@ -330,6 +332,45 @@ type heardMark struct {
 	Reason  WebhookReason  `json:"reason,omitempty"`
 }
 
+// heardHere is a delivery to this process.
+type heardHere struct {
+	mark       heardMark     // without its time
+	at, stored time.Duration // when it came, and when one like it was last stored, by the time that has passed
+}
+
+// heardGrain is how often deliveries that were all answered alike are stored of a car.
+const heardGrain = time.Hour
+
+// hear notes a delivery for [Vehicle.Diagnosis], which it is stored for only: that the
+// store fails does not matter.
+func (s *visits) hear(ctx context.Context, car carRef, heard heardMark) {
+	now, key := s.opts.clock.Elapsed(), heardKey(car)
+	last, known := s.heard.Get(key)
+	if known && last.mark == heard && now-last.stored < heardGrain {
+		last.at = now
+		s.heard.Put(key, last)
+		return
+	}
+	err := s.change(ctx, car, func(m *visitMark, now time.Time) {
+		m.Heard = heard
+		m.Heard.At = now
+	})
+	if err == nil {
+		s.heard.Put(key, heardHere{mark: heard, at: now, stored: now})
+	}
+}
+
+// lastHeard is the last delivery of a car that is known here: the one that is stored, or
+// a later one to this process. The times are those of our clock.
+func (s *visits) lastHeard(car carRef, mark heardMark) heardMark {
+	last, known := s.heard.Get(heardKey(car))
+	if at := s.opts.now().Add(last.at - s.opts.clock.Elapsed()); known && at.After(mark.At) {
+		mark = last.mark
+		mark.At = at
+	}
+	return mark
+}
+
 // RecordID is by what a mark is found again in a record of a later version.
 func (m visitMark) RecordID() string { return m.User }
 
@@ -344,6 +385,8 @@ func (b backOff) again(now time.Time) backOff {
 	pauses := [...]time.Duration{time.Minute, 5 * time.Minute, 15 * time.Minute, time.Hour}
 	return backOff{Times: min(b.Times+1, len(pauses)), Until: now.Add(pauses[min(b.Times, len(pauses)-1)])}
 }
+
+func heardKey(car carRef) string { return car.id + "\x00" + car.user }
 
 func visitsKey(vehicleID string) string { return "visits/" + vehicleID }
 
@@ -409,6 +452,7 @@ func (s *visits) change(ctx context.Context, car carRef, edit func(m *visitMark,
 
 // forget removes the mark of a user's car, and a record that cannot be read.
 func (s *visits) forget(ctx context.Context, car carRef) error {
+	s.heard.Delete(heardKey(car))
 	for {
 		record, err := s.records.Load(ctx, visitsKey(car.id))
 		if errors.Is(err, store.ErrNotFound) {

@@ -12,7 +12,7 @@ import (
 )
 
 // data sends a data request if the car's rule allows one now.
-func (g *gate) data(ctx context.Context, r *request, ref carRef, next layer) (attempt, error) {
+func (g *gate) data(ctx context.Context, r *request, ref carRef, next layer) (a attempt, err error) {
 	if r.withoutTurn {
 		return attempt{}, ErrTakesTurn
 	}
@@ -22,7 +22,11 @@ func (g *gate) data(ctx context.Context, r *request, ref carRef, next layer) (at
 	}
 	t.past = g.underway.Enter(ref.key)
 	defer g.underway.Exit(ref.key)
-	a, done, err := t.begin(ctx)
+	done := false
+	known := false
+	if t.c, known = g.cars.cached.Get(ref.key); !known || t.c.state.Unlearned(t.c.now(), g.probe.keyIsFree) {
+		a, done, err = t.learn(ctx, known)
+	}
 	for !done && err == nil {
 		a, done, err = t.step(ctx)
 	}
@@ -48,25 +52,24 @@ type taking struct {
 	next layer
 	past *flight // the car's last one, if it had ended when the request came
 
-	nonce    uint64
-	c        car  // the record that the policy is asked with
-	fresh    bool // c was loaded or written since the request came
-	prepared bool // the token was asked for
-	redated  int  // how often the store's clock was set
+	nonce    uint64 // 0 until a turn may be taken
+	c        car    // the record that the policy is asked with
+	fresh    bool   // c was loaded or written since the request came
+	prepared bool   // the token was asked for
+	redated  int    // how often the store's clock was set
 }
 
-// begin looks up the car, and learns what must be known of it before its data is asked
-// for. If that is the status of its key, the write of what it shows also takes the turn.
-func (t *taking) begin(ctx context.Context) (a attempt, done bool, err error) {
+// learn learns what must be known of the car before its data is asked for. If that is the
+// status of its key, the write of what it shows also takes the turn. A car that is not
+// known here is looked up first.
+func (t *taking) learn(ctx context.Context, known bool) (a attempt, done bool, err error) {
 	g := t.gate
+	if !known {
+		if err = t.load(ctx); err != nil || !g.wants(t.c) {
+			return attempt{}, false, err
+		}
+	}
 	t.nonce = randid.New()
-	c, known := g.cars.cached.Get(t.ref.key)
-	if t.c, t.fresh = c, !known; t.fresh {
-		t.c, err = g.cars.load(ctx, t.ref)
-	}
-	if err != nil || !g.wants(t.c) {
-		return attempt{}, false, err
-	}
 	w := wish{nonce: t.nonce, flight: newFlight(t.r, t.ref)}
 	t.c, t.fresh, err = g.learn(ctx, t.r, t.ref, t.c, t.fresh, &w)
 	if !w.asked {
@@ -103,10 +106,11 @@ func (t *taking) step(ctx context.Context) (a attempt, done bool, err error) {
 		ask = g.cars.witnessed(ask, now)
 	}
 	state, d := policy.Step(t.c.state, ask, now, g.cars.rules)
+	trusted := t.fresh || g.opts.clock.Elapsed() < t.c.trusted
 	switch {
-	case d.Verdict == policy.VerdictRefuse && (t.fresh || g.cars.recent(t.c)):
+	case d.Verdict == policy.VerdictRefuse && trusted:
 		return t.refused(ctx, state, d)
-	case d.Verdict == policy.VerdictSend && (t.fresh || t.c.state.Open() && g.cars.recent(t.c)):
+	case d.Verdict == policy.VerdictSend && (t.fresh || trusted && t.c.state.Open()):
 		a, err = t.send(ctx)
 		return a, true, err
 	case d.Verdict != policy.VerdictTake:
@@ -121,6 +125,9 @@ func (t *taking) step(ctx context.Context) (a attempt, done bool, err error) {
 		// leaving are one write. What fails here fails again when the token is needed.
 		_, _ = t.r.auth.authorization(ctx)
 		t.prepared = true
+		return attempt{}, false, nil
+	case t.nonce == 0:
+		t.nonce = randid.New()
 		return attempt{}, false, nil
 	}
 	return t.take(ctx, state, leaves)

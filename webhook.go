@@ -309,8 +309,7 @@ func (r *WebhookReceiver) receive(ctx context.Context, header http.Header, body 
 	return err
 }
 
-// note stores of a car when a webhook last told of it, and how that was answered. It is for
-// Diagnosis alone: that the store fails does not matter.
+// note keeps of a car when a webhook last told of it, and how that was answered.
 func (r *WebhookReceiver) note(ctx context.Context, e *WebhookEvent, err error) {
 	if ctx.Err() != nil { // Smartcar waits for the answer
 		return
@@ -325,10 +324,7 @@ func (r *WebhookReceiver) note(ctx context.Context, e *WebhookEvent, err error) 
 	if heard.Reason == WebhookStoreFailed {
 		return
 	}
-	_ = r.core.visits.change(ctx, newCarRef(e.UserID, e.VehicleID), func(m *visitMark, now time.Time) {
-		heard.At = now
-		m.Heard = heard
-	})
+	r.core.visits.hear(ctx, newCarRef(e.UserID, e.VehicleID), heard)
 }
 
 func (r *WebhookReceiver) verify(w *webhookBody, d *delivery) error {

@@ -149,7 +149,11 @@ func TestCallsOfAWebhook(t *testing.T) {
 			event := pushed(fmt.Sprint("event-", i), user, v.ID(), time.Minute, odometerOf(float64(100+i))).body(t)
 			calls := db.during(func() { require.Equal(t, http.StatusOK, send(t, receiver, event)) })
 			t.Logf("%d calls: %s", len(calls), strings.Join(calls, ", "))
-			require.LessOrEqual(t, len(calls), 3)
+			noted := func(call string) bool { return strings.Contains(call, "visits/") }
+			require.Equal(t, i == 0, slices.ContainsFunc(calls, noted), "for a diagnosis, once an hour")
+			if i > 0 {
+				require.LessOrEqual(t, len(calls), 3)
+			}
 			require.Len(t, db.during(func() { require.Equal(t, http.StatusOK, send(t, receiver, event)) }), 1, "it was handled")
 		}
 	})

@@ -128,3 +128,34 @@ type failingTransport struct{}
 func (failingTransport) RoundTrip(*http.Request) (*http.Response, error) {
 	panic("a request was sent")
 }
+
+// Deliveries that are answered alike are stored once an hour. The process that gets them
+// knows the last one all the same.
+func TestDiagnosisKnowsTheLastDeliveryToThisProcess(t *testing.T) {
+	onEitherAPI(t, func(t *testing.T, sim *smartcartest.Server, api smartcar.API) {
+		db := store.NewMemory()
+		here, there := borderClient(t, sim, api, sim.Transport(), smartcar.WithStore(db)), borderClient(t, sim, api, sim.Transport(), smartcar.WithStore(db))
+		user := here.User(connect(t, sim, here).UserID)
+		receiver := hookReceiver(t, here, smartcar.WebhookOptions{}, nil)
+		at := func(client *smartcar.Client) time.Time {
+			d, err := client.User(user.ID()).Vehicle(smartcartest.ModelY).Diagnosis(t.Context())
+			require.NoError(t, err)
+			return d.Delivery.At
+		}
+		event := func(id string) {
+			require.Equal(t, http.StatusOK, send(t, receiver, pushed(id, user, smartcartest.ModelY, time.Minute, odometerOf(7)).body(t)))
+		}
+		event("first")
+		first := time.Now()
+		require.WithinDuration(t, first, at(here), time.Second)
+		time.Sleep(50 * time.Minute)
+		event("second")
+		require.WithinDuration(t, time.Now(), at(here), time.Second)
+		require.WithinDuration(t, first, at(there), time.Second)
+		time.Sleep(11 * time.Minute)
+		event("third")
+		require.WithinDuration(t, time.Now(), at(there), time.Second, "stored again after an hour")
+		require.NoError(t, user.Forget(t.Context()))
+		require.Zero(t, at(here))
+	})
+}
