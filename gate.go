@@ -180,10 +180,12 @@ func (g *gate) refuse(ctx context.Context, r *request, ref carRef, c car, state 
 	if state != c.state || c.unreadable {
 		_, _, _ = g.cars.swap(ctx, ref, c, state)
 	}
-	rule, next := publicRules[d.Rule], c.ours(d.Next)
+	ahead := g.opts.now().Sub(c.now()) // of our wall clock
 	r.refusal = RateLimitError{
-		Operation: r.op, VehicleID: ref.id, NextAllowed: next, Rule: rule, Local: true, InFlight: d.InFlight,
-		lastAsked: c.ours(c.state.LastAsked()),
+		Operation: r.op, VehicleID: ref.id, NextAllowed: d.Next.Add(ahead), Rule: publicRules[d.Rule], Local: true, InFlight: d.InFlight,
+	}
+	if asked := c.state.LastAsked(); !asked.IsZero() {
+		r.refusal.lastAsked = asked.Add(ahead)
 	}
 	return &r.refusal
 }

@@ -99,7 +99,7 @@ func (t *taking) step(ctx context.Context) (a attempt, done bool, err error) {
 	// A request whose token is at hand leaves at once: then taking the turn and leaving
 	// are one write.
 	ask, leaves := policy.AskData(t.nonce, g.reserve), false
-	if t.c.state.Keyless() {
+	if t.nonce != 0 && t.c.state.Keyless() {
 		if leaves = t.r.auth.ready(); leaves {
 			ask = policy.AskDataAndLeave(t.nonce, g.lease)
 		}
@@ -120,14 +120,14 @@ func (t *taking) step(ctx context.Context) (a attempt, done bool, err error) {
 			t.c, t.fresh, err = g.learn(ctx, t.r, t.ref, t.c, true, nil)
 		}
 		return attempt{}, false, err
+	case t.nonce == 0: // nothing forbids it
+		t.nonce = randid.New()
+		return attempt{}, false, nil
 	case !leaves && !t.prepared && t.r.auth.shared():
 		// The token of all cars is renewed before the turn is taken: then taking it and
 		// leaving are one write. What fails here fails again when the token is needed.
 		_, _ = t.r.auth.authorization(ctx)
 		t.prepared = true
-		return attempt{}, false, nil
-	case t.nonce == 0:
-		t.nonce = randid.New()
 		return attempt{}, false, nil
 	}
 	return t.take(ctx, state, leaves)
