@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/jarcoal/httpmock"
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
 	"github.com/stretchr/testify/require"
@@ -273,4 +275,29 @@ func TestTokenAnswerRepeatsNoSecret(t *testing.T) {
 			require.NotContains(t, fmt.Sprintf(verb, *e), secret, body)
 		}
 	}
+}
+
+// A new token was accepted only if Smartcar has answered a request with it. If the answer
+// was lost, and the token is refused next, the credentials are at fault: no third token is
+// asked for.
+func TestALostAnswerAcceptsNoToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		minted, sent := 0, 0
+		mock := httpmock.NewMockTransport()
+		mock.RegisterResponder(http.MethodPost, "=~/oauth2/token$", func(*http.Request) (*http.Response, error) {
+			minted++
+			return httpmock.NewStringResponse(http.StatusOK, fmt.Sprintf(`{"access_token":"token-%d","token_type":"Bearer","expires_in":3600}`, minted)), nil
+		})
+		mock.RegisterNoResponder(func(*http.Request) (*http.Response, error) {
+			if sent++; sent == 2 {
+				return nil, syscall.ECONNRESET
+			}
+			return httpmock.NewStringResponse(http.StatusUnauthorized, `{}`), nil
+		})
+		client := apiClient(t, smartcartest.New(), smartcar.V3, smartcar.WithHTTPClient(&http.Client{Transport: mock}))
+		_, err := client.User("user").Vehicle("car").Attributes(t.Context())
+		require.ErrorIs(t, err, smartcar.ErrUnauthorized)
+		require.GreaterOrEqual(t, sent, 3, "it was sent again after the lost answer")
+		require.Equal(t, 2, minted)
+	})
 }
