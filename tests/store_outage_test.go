@@ -369,3 +369,43 @@ func TestStoreThatConflictsForEver(t *testing.T) {
 		})
 	}
 }
+
+// lateStore answers the next write of a car's record only when its caller has left.
+type lateStore struct {
+	store.Store
+	late atomic.Bool
+}
+
+func (s *lateStore) CompareAndSwap(ctx context.Context, key string, old store.Revision, value []byte, ttl time.Duration) (store.Record, error) {
+	record, err := s.Store.CompareAndSwap(ctx, key, old, value, ttl)
+	if strings.HasPrefix(key, "car/") && s.late.CompareAndSwap(true, false) {
+		<-ctx.Done()
+		return store.Record{}, ctx.Err()
+	}
+	return record, err
+}
+
+// The write that takes a turn has landed, and its caller leaves before the store says so:
+// the turn is given back, whatever is sent without a store.
+func TestTheTurnOfACallerWhoLeftIsGivenBack(t *testing.T) {
+	for name, policy := range map[string]smartcar.StorePolicy{"default": {}, "send everything": {SendKeyless: true}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				sim := smartcartest.New()
+				db := &lateStore{Store: store.NewMemory()}
+				_, user := connected(t, sim, smartcar.WithStore(db), smartcar.WithStorePolicy(policy))
+				v := user.Vehicle(smartcartest.ModelY)
+				_, err := v.Access(t.Context())
+				require.NoError(t, err)
+				db.late.Store(true)
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				_, err = v.Battery(ctx)
+				require.ErrorIs(t, err, context.DeadlineExceeded)
+				require.False(t, db.late.Load(), "the turn was being taken")
+				_, err = v.Battery(t.Context())
+				require.NoError(t, err, "nothing was sent")
+			})
+		})
+	}
+}
