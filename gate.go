@@ -234,7 +234,7 @@ func (g *gate) learn(ctx context.Context, r *request, ref carRef, c car, fresh b
 	ctx, gathered := gatherFor(ctx, g.opts.emitter, r)
 	defer gathered.tell()
 	var err error
-	began := g.cars.answers.Load()
+	began := g.cars.records.Number()
 	if !fresh { // another replica may have learned it
 		if c, err = g.cars.load(ctx, ref); err != nil || !g.wants(c) {
 			return c, true, err

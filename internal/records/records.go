@@ -32,13 +32,18 @@ type Records struct {
 	store store.Store
 	clock Clock
 	ahead *ahead
+	order *atomic.Uint64 // see Number
 }
 
 // New returns the records of a store. The clock times the pauses, and is used as the
 // store's time if the store has none.
 func New(s store.Store, clock Clock) Records {
-	return Records{store: s, clock: clock, ahead: new(ahead)}
+	return Records{store: s, clock: clock, ahead: new(ahead), order: new(atomic.Uint64)}
 }
+
+// Number returns numbers that rise. What was numbered before a record was asked for is
+// older than what the store has answered.
+func (r Records) Number() uint64 { return r.order.Add(1) }
 
 // ahead is by how much the store's clock was ahead of ours when the store answered last.
 type ahead struct{ by atomic.Pointer[time.Duration] }
