@@ -80,7 +80,7 @@ func (t *taking) learn(ctx context.Context, known bool) (a attempt, done bool, e
 		return a, true, err
 	}
 	g.underway.Withdraw(w.flight)
-	if (err != nil || t.c.state.Holds(t.nonce)) && !g.opts.storePolicy.SendKeyless {
+	if goes := err != nil && !contexts.IsEnd(err) && g.opts.storePolicy.SendKeyless; !goes && (err != nil || t.c.state.Holds(t.nonce)) {
 		g.cars.giveBack(ctx, t.ref, t.nonce)
 		t.nonce = randid.New()
 	}
