@@ -204,7 +204,7 @@ func (cs *cars) carFrom(ref carRef, record store.Record, asked time.Duration) ca
 		c.asked, c.answered = c.replied, cs.opts.now()
 		c.replied = cs.opts.clock.Elapsed()
 	}
-	c.trusted = c.replied + cs.trust
+	c.trusted = asked + cs.trust // the store may have read it before it answered
 	if record.Revision == "" {
 		c.state = cs.lost(ref)
 	} else {
