@@ -83,7 +83,8 @@ func (s State) step(e Event, now time.Time, rules Rules) (State, Decision) {
 // replaced. When the key was learned stays, too: see keyKnown.newerThan.
 func (s *State) bridgeFuture(now time.Time, rules Rules) {
 	horizon := now.Add(rules.MaxLease + recordGrain)
-	if t := s.turn; t.behind != 0 || t.usedAt.After(horizon) || t.leaseEnd.After(horizon) {
+	far := now.Add(rules.ahead() + recordGrain)
+	if t := s.turn; t.behind != 0 || t.usedAt.After(far) || t.leaseEnd.After(far) {
 		s.turn = s.turn.bridge(now, rules)
 	}
 	if s.limit.behind != 0 || s.limit.at.After(horizon) {
