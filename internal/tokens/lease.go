@@ -101,10 +101,14 @@ type acquired[T any] struct {
 
 // acquire puts our lease into a record, unless enough says that the record will do as
 // it is. While another process has the lease, acquire waits, and returns [ErrTaken] if
-// that takes too long. Held, which may be nil, spares a load.
+// that takes too long. Held, which may be nil, spares a load where the lease is written: if
+// the record will do, only the store knows the time by which it does.
 func (l *leases[T, P]) acquire(ctx context.Context, key, id string, held *records.Held[T], enough func(r *T, now time.Time) bool) (acquired[T], error) {
 	for waited := time.Duration(0); ; waited += l.poll {
 		a, err := l.try(ctx, key, id, held, enough)
+		if held != nil && err == nil && !a.mine {
+			a, err = l.try(ctx, key, id, nil, enough)
+		}
 		held = nil
 		if !errors.Is(err, ErrTaken) || l.patience > 0 && waited >= l.patience {
 			return a, err
