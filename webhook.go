@@ -413,7 +413,7 @@ type webhookClaim struct {
 func (r *WebhookReceiver) claim(ctx context.Context, key string) (claim webhookClaim, err error) {
 	claim.write = randid.New()
 	none := new(records.Held[webhookRecord])
-	const longest = webhookMaxTimeout + webhookLeaseMargin // of a replica that waits for longer
+	const longest = webhookMaxTimeout + webhookLeaseMargin + records.ClockGrain // of a replica that waits for longer
 	lease := r.options.Timeout + webhookLeaseMargin
 	for from := none; ; from = nil {
 		claim.held, err = records.ChangeHeld(ctx, r.records, key, r.options.Remember, from, func(w *webhookRecord, _ bool, now time.Time) error {

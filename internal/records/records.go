@@ -54,7 +54,7 @@ func (r Records) note(answer store.Record) store.Record {
 		return answer
 	}
 	by := answer.Now.Sub(r.clock.Now())
-	if last := r.ahead.by.Load(); last == nil || (by-*last).Abs() > clockGrain/4 {
+	if last := r.ahead.by.Load(); last == nil || (by-*last).Abs() > ClockGrain/4 {
 		changed := by // on the heap only now
 		r.ahead.by.Store(&changed)
 	}
@@ -70,8 +70,8 @@ func (r Records) now() time.Time {
 	return now
 }
 
-// clockGrain is by how much the store's clock may differ from what is known of it.
-const clockGrain = time.Second
+// ClockGrain is by how much the store's clock may differ from what is known of it.
+const ClockGrain = time.Second
 
 // A write whose answer got lost is repeated after a moment, twice.
 const (
