@@ -90,3 +90,40 @@ func TestRemovedKeyTellsOneTime(t *testing.T) {
 		}
 	})
 }
+
+// A car that was not read for long may be read by two processes: one that has heard that
+// its key is gone, and one that has not. The first waits until the second has heard of it.
+func TestTurnOfARemovedKeyWaitsForThoseWhoHaveNotHeard(t *testing.T) {
+	for name, unheard := range map[string]bool{"somebody reads": true, "nobody reads": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				sim := smartcartest.New(smartcartest.WithKeylessAnswer(smartcartest.StaleData))
+				db := store.NewMemory()
+				_, user := connected(t, sim, smartcar.WithStore(db))
+				v := user.Vehicle(smartcartest.Model3)
+				there := newClient(t, sim, smartcar.WithStore(db)).User(user.ID()).Vehicle(v.ID())
+				_, err := v.Access(t.Context())
+				require.NoError(t, err)
+				time.Sleep(10 * time.Second)
+				require.NoError(t, sim.Unpair(v.ID()))
+				_, err = there.KeyStatus(t.Context())
+				require.NoError(t, err)
+				_, err = there.Battery(t.Context())
+				require.LessOrEqual(t, time.Until(requireKeyless(t, err).NextAllowed), 2*time.Minute)
+				time.Sleep(time.Second)
+				if unheard {
+					_, err = v.Battery(t.Context())
+					require.NoError(t, err)
+				}
+				time.Sleep(2 * time.Minute)
+				_, err = there.Battery(t.Context())
+				if unheard {
+					refusedLocally(t, there)
+				} else {
+					require.NoError(t, err)
+				}
+				require.Empty(t, sim.BrokenWindows(v.ID()))
+			})
+		})
+	}
+}

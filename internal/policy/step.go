@@ -33,7 +33,7 @@ func Step(s State, e Event, now time.Time, rules Rules) (State, Decision) {
 		if s.Open() {
 			unseen = rules.Unseen()
 		}
-		next.turn = next.turn.counted(now, unseen)
+		next.turn = next.turn.counted(now, unseen, rules)
 	}
 	return next, d
 }
@@ -83,8 +83,7 @@ func (s State) step(e Event, now time.Time, rules Rules) (State, Decision) {
 // replaced. When the key was learned stays, too: see keyKnown.newerThan.
 func (s *State) bridgeFuture(now time.Time, rules Rules) {
 	horizon := now.Add(rules.MaxLease + recordGrain)
-	far := now.Add(rules.ahead() + recordGrain)
-	if t := s.turn; t.behind != 0 || t.usedAt.After(far) || t.leaseEnd.After(far) {
+	if t := s.turn; t.behind != 0 || t.usedAt.After(horizon) || t.leaseEnd.After(horizon) {
 		s.turn = s.turn.bridge(now, rules)
 	}
 	if s.limit.behind != 0 || s.limit.at.After(horizon) {
