@@ -97,6 +97,8 @@ type acquired[T any] struct {
 	held records.Held[T]
 	mine bool      // our lease is in it; if not, the record will do as it is
 	now  time.Time // the store's
+	// known says that the store was not asked.
+	known bool
 }
 
 // acquire puts our lease into a record, unless enough says that the record will do as
@@ -106,7 +108,7 @@ type acquired[T any] struct {
 func (l *leases[T, P]) acquire(ctx context.Context, key, id string, held *records.Held[T], enough func(r *T, now time.Time) bool) (acquired[T], error) {
 	for waited := time.Duration(0); ; waited += l.poll {
 		a, err := l.try(ctx, key, id, held, enough)
-		if held != nil && err == nil && !a.mine {
+		if err == nil && !a.mine && a.known {
 			a, err = l.try(ctx, key, id, nil, enough)
 		}
 		held = nil
@@ -122,8 +124,10 @@ func (l *leases[T, P]) acquire(ctx context.Context, key, id string, held *record
 // try is acquire without waiting.
 func (l *leases[T, P]) try(ctx context.Context, key, id string, from *records.Held[T], enough func(r *T, now time.Time) bool) (a acquired[T], err error) {
 	shortened := false
+	asked := false
 	a.held, err = records.ChangeHeld(ctx, l.records, key, l.ttl, from, func(r *T, found bool, now time.Time) error {
 		a.mine, a.now, shortened = false, now, false
+		a.known, asked = from != nil && !asked, true // again: the store has shown another record, or time
 		if !found && l.absent != nil {
 			return l.absent
 		}
