@@ -193,7 +193,7 @@ func (v *Vehicle) Diagnosis(ctx context.Context) (*Diagnosis, error) {
 	d := &Diagnosis{
 		VehicleID: h.car.id, UserID: h.car.user, At: now, Connected: known == nil, Access: *access, ClassSource: classSource(c.state),
 		LastTurn: c.ours(at), Gave: turnResults[gave], Webhook: mark.Webhook,
-		Delivery: WebhookDelivery{heard.At, heard.Type, heard.Verdict, heard.Reason},
+		Delivery: WebhookDelivery(heard),
 		Failure:  mark.Failure, FailedAt: ours(mark.FailedAt), Retired: known == nil && mark.RetiredUntil.After(stored) && mark.Connect == user.Connect,
 	}
 	if until := later(mark.Handling.Until, mark.Reading.Until); until.After(stored) {

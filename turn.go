@@ -22,8 +22,7 @@ func (g *gate) data(ctx context.Context, r *request, ref carRef, next layer) (a 
 	}
 	t.past = g.underway.Enter(ref.key)
 	defer g.underway.Exit(ref.key)
-	done := false
-	known := false
+	var done, known bool
 	if t.c, known = g.cars.cached.Get(ref.key); !known || t.c.state.Unlearned(t.c.now(), g.probe.keyIsFree) {
 		a, done, err = t.learn(ctx, known)
 	}
