@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"sync/atomic"
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/clocks"
@@ -49,8 +48,6 @@ type cars struct {
 	// jumps are those of the clock that dates the records. It is nil for a
 	// store.Memory, whose clock does not jump.
 	jumps *clocks.Jumps
-	// answers counts those of the store: see car.number.
-	answers atomic.Uint64
 }
 
 // carRecordTTL is how long a record lives without a write. What the policy knew of
@@ -77,7 +74,7 @@ type car struct {
 	replied  time.Duration // and after the store had answered
 	trusted  time.Duration // until when a request may be decided by the record, unless it takes a turn
 	clock    *clocks.Clock
-	number   uint64 // of the answer of the store, in their order here
+	number   uint64 // drawn when the store had answered: see records.Records.Number
 	// Who is stored with the car for certain at this revision: see cars.vouched.
 	by   string
 	born uint64
@@ -89,13 +86,15 @@ func (c car) loaded() bool { return !c.answered.IsZero() }
 
 // vouched reports whether a record shows that its user is still stored, so that the
 // user's own record need not be loaded: this process made the last write to it, for that
-// user, who was known then. Forget removes or changes the record of each car:
+// user, whom it had loaded after the record that was replaced. Forget removes or changes
+// the record of each car:
 //
-//  1. A writes the record of a car for its user.
+//  1. A loads the record of a car, then its user, and writes the record of the car.
 //  2. B forgets the user: the car's record is gone, or was written anew.
 //  3. A swaps what it has written in step 1. The swap conflicts, and A looks at the user.
 //
-// If the swap lands, or the record is loaded and still the same, step 2 has not ended.
+// If the swap lands, or the record is loaded and still the same, step 2 has not ended. If
+// A had loaded the user first, step 2 could have come before the record was loaded.
 func (cs *cars) vouched(ref carRef, c car) bool {
 	if c.revision == "" || c.by == "" || c.by != ref.user {
 		return false
@@ -122,12 +121,17 @@ func (cs *cars) register(ctx context.Context, ref carRef) (carRef, error) {
 	if cs.opts.api != V3 || ref.registered {
 		return ref, nil
 	}
-	ref.vouched = false
-	if !cs.users.AddCar(ctx, ref.user, ref.id, true) {
+	if !cs.users.AddCar(ctx, ref.user, ref.id, cs.mayStore(ref)) {
 		return ref, ErrNotConnected
 	}
-	ref.registered = true
+	ref.registered, ref.vouched = true, false
 	return ref, nil
+}
+
+// mayStore reports whether a user who is not stored may be stored for a request. One who
+// was known when the request began was forgotten since.
+func (cs *cars) mayStore(ref carRef) bool {
+	return cs.opts.api == V3 && !ref.registered && !ref.vouched
 }
 
 // stillRegistered reports whether the user of a registered car is still stored.
@@ -172,7 +176,7 @@ func (cs *cars) lookUp(ctx context.Context, ref carRef) (c car, fresh bool, err 
 	return c, true, err
 }
 
-// after is lookUp for a record that is newer than an answer of the store with that number.
+// after is lookUp for a record that has come after that number was drawn.
 func (cs *cars) after(ctx context.Context, ref carRef, number uint64) (car, error) {
 	if c, ok := cs.cached.Get(ref.key); ok && c.number > number {
 		return c, nil
@@ -194,13 +198,13 @@ func (cs *cars) nextData(c car) policy.Decision {
 func (cs *cars) carFrom(ref carRef, record store.Record, asked time.Duration) car {
 	c := car{
 		revision: record.Revision, asked: asked, replied: cs.opts.clock.Elapsed(), answered: record.Now, clock: cs.opts.clock,
-		number: cs.answers.Add(1),
+		number: cs.records.Number(),
 	}
 	if c.answered.IsZero() { // the store has no clock
 		c.asked, c.answered = c.replied, cs.opts.now()
 		c.replied = cs.opts.clock.Elapsed()
 	}
-	c.trusted = c.replied + cs.trust
+	c.trusted = asked + cs.trust // the store may have read it before it answered
 	if record.Revision == "" {
 		c.state = cs.lost(ref)
 	} else {
@@ -236,8 +240,12 @@ func (cs *cars) swap(ctx context.Context, ref carRef, c car, state policy.State)
 			return c, false, ErrNotConnected
 		}
 	case cs.vouched(ref, c):
-	case !addCar(ctx, ref.user, ref.id, !ref.registered && cs.opts.api == V3) && (c.revision == "" || !state.Keyless()):
+	case !addCar(ctx, ref.user, ref.id, cs.mayStore(ref)) && (c.revision == "" || !state.Keyless()):
 		return c, false, ErrNotConnected // of a user who was forgotten, only an open window is kept
+	}
+	born, vouches := c.born, cs.vouched(ref, c)
+	if !vouches {
+		born, vouches = cs.users.Since(ref.user, ref.id, c.number)
 	}
 	asked := cs.opts.clock.Elapsed()
 	record, err := cs.records.Swap(ctx, ref.key, c.revision, policy.Encode(state, randid.New()), carRecordTTL)
@@ -253,8 +261,8 @@ func (cs *cars) swap(ctx context.Context, ref carRef, c car, state policy.State)
 	written := cs.carFrom(ref, record, asked)
 	if err == nil {
 		tellChange(ctx, cs.opts.emitter, ref, c.state, state)
-		if user, _ := cs.users.Recent(ref.user); user != nil {
-			written.by, written.born = ref.user, user.Born
+		if vouches {
+			written.by, written.born = ref.user, born
 			cs.cached.Put(ref.key, written)
 		}
 	}

@@ -236,7 +236,7 @@ func (g *gate) learn(ctx context.Context, r *request, ref carRef, c car, fresh b
 	ctx, gathered := gatherFor(ctx, g.opts.emitter, r)
 	defer gathered.tell()
 	var err error
-	began := g.cars.answers.Load()
+	began := g.cars.records.Number()
 	if !fresh { // another replica may have learned it
 		if c, err = g.cars.load(ctx, ref); err != nil || !g.wants(c) {
 			return c, true, err
@@ -357,7 +357,7 @@ func (g *gate) settle(ctx context.Context, r *request, ref carRef, c car, t *tur
 		}
 		booked = c.state.WorthStoring(c.now(), g.cars.rules, shown...)
 	}
-	seen := g.opts.clock.Elapsed()-c.replied < g.unseen
+	seen := g.opts.clock.Elapsed() < c.trusted-g.cars.trust+g.unseen
 	if !booked && !seen && c.state.Class() == policy.ClassStreaming && a.outcome == policy.OutcomeOK {
 		// The key may have been removed since the record was loaded.
 		latest, err := g.cars.load(ctx, ref)

@@ -335,6 +335,7 @@ type heardMark struct {
 // heardHere is a delivery to this process.
 type heardHere struct {
 	mark       heardMark     // without its time
+	born       uint64        // of the user
 	at, stored time.Duration // when it came, and when one like it was last stored, by the time that has passed
 }
 
@@ -342,11 +343,12 @@ type heardHere struct {
 const heardGrain = time.Hour
 
 // hear notes a delivery for [Vehicle.Diagnosis], which it is stored for only: that the
-// store fails does not matter.
-func (s *visits) hear(ctx context.Context, car carRef, heard heardMark) {
+// store fails does not matter. If an event comes again, what is stored may be how another
+// process has answered it.
+func (s *visits) hear(ctx context.Context, car carRef, heard heardMark, again bool) {
 	now, key := s.opts.clock.Elapsed(), heardKey(car)
-	last, known := s.heard.Get(key)
-	if known && last.mark == heard && now-last.stored < heardGrain {
+	last, known := s.heardHere(car)
+	if known && !again && last.mark == heard && now-last.stored < heardGrain {
 		last.at = now
 		s.heard.Put(key, last)
 		return
@@ -355,15 +357,22 @@ func (s *visits) hear(ctx context.Context, car carRef, heard heardMark) {
 		m.Heard = heard
 		m.Heard.At = now
 	})
-	if err == nil {
-		s.heard.Put(key, heardHere{mark: heard, at: now, stored: now})
+	if user, _ := s.users.Recent(car.user); err == nil && user != nil {
+		s.heard.Put(key, heardHere{mark: heard, born: user.Born, at: now, stored: now})
 	}
+}
+
+// heardHere is the last delivery to this process, unless the user was forgotten since.
+func (s *visits) heardHere(car carRef) (heardHere, bool) {
+	last, known := s.heard.Get(heardKey(car))
+	user, _ := s.users.Recent(car.user)
+	return last, known && user != nil && user.Born == last.born
 }
 
 // lastHeard is the last delivery of a car that is known here: the one that is stored, or
 // a later one to this process. The times are those of our clock.
 func (s *visits) lastHeard(car carRef, mark heardMark) heardMark {
-	last, known := s.heard.Get(heardKey(car))
+	last, known := s.heardHere(car)
 	if at := s.opts.now().Add(last.at - s.opts.clock.Elapsed()); known && at.After(mark.At) {
 		mark = last.mark
 		mark.At = at

@@ -22,8 +22,7 @@ func (g *gate) data(ctx context.Context, r *request, ref carRef, next layer) (a 
 	}
 	t.past = g.underway.Enter(ref.key)
 	defer g.underway.Exit(ref.key)
-	done := false
-	var known bool
+	var done, known bool
 	if t.c, known = g.cars.cached.Get(ref.key); !known || t.c.state.Unlearned(t.c.now(), g.probe.keyIsFree) {
 		a, done, err = t.learn(ctx, known)
 	}
@@ -80,7 +79,7 @@ func (t *taking) learn(ctx context.Context, known bool) (a attempt, done bool, e
 		return a, true, err
 	}
 	g.underway.Withdraw(w.flight)
-	if (err != nil || t.c.state.Holds(t.nonce)) && !g.opts.storePolicy.SendKeyless {
+	if goes := err != nil && !contexts.IsEnd(err) && g.opts.storePolicy.SendKeyless; !goes && (err != nil || t.c.state.Holds(t.nonce)) {
 		g.cars.giveBack(ctx, t.ref, t.nonce)
 		t.nonce = randid.New()
 	}

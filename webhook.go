@@ -236,6 +236,7 @@ type delivery struct {
 	verdict WebhookVerdict
 	answer  []byte
 	event   *WebhookEvent // nil unless it was read: it is signed, and no VERIFY
+	again   bool          // another delivery of the event failed, maybe in another process
 }
 
 // conclude turns the outcome into the answer to Smartcar. It names the reason of a
@@ -263,13 +264,13 @@ func (r *WebhookReceiver) receiveNoting(ctx context.Context, header http.Header,
 	defer func() {
 		if !returned {
 			panicked := refusedWebhook(WebhookHandlerFailed)
-			r.note(ctx, d.event, panicked)
+			r.note(ctx, d, panicked)
 			_, _ = r.conclude(ctx, d, panicked)
 		}
 	}()
 	err := r.receive(ctx, header, body, d)
 	if d.verdict != VerdictRepeated {
-		r.note(ctx, d.event, err)
+		r.note(ctx, d, err)
 	}
 	returned = true
 	return err
@@ -299,7 +300,11 @@ func (r *WebhookReceiver) receive(ctx context.Context, header http.Header, body 
 		d.event = w.event(body, now)
 		return d.event
 	}
-	if err = r.once(ctx, w.key(body), read); errors.Is(err, errWebhookDone) {
+	claimed := func(c *webhookClaim) *WebhookEvent {
+		d.again = c.again
+		return read()
+	}
+	if err = r.once(ctx, w.key(body), claimed); errors.Is(err, errWebhookDone) {
 		d.verdict = VerdictRepeated
 		if r.core.opts.emitter != nil {
 			read()
@@ -310,7 +315,8 @@ func (r *WebhookReceiver) receive(ctx context.Context, header http.Header, body 
 }
 
 // note keeps of a car when a webhook last told of it, and how that was answered.
-func (r *WebhookReceiver) note(ctx context.Context, e *WebhookEvent, err error) {
+func (r *WebhookReceiver) note(ctx context.Context, d *delivery, err error) {
+	e := d.event
 	if ctx.Err() != nil { // Smartcar waits for the answer
 		return
 	}
@@ -324,7 +330,7 @@ func (r *WebhookReceiver) note(ctx context.Context, e *WebhookEvent, err error) 
 	if heard.Reason == WebhookStoreFailed {
 		return
 	}
-	r.core.visits.hear(ctx, newCarRef(e.UserID, e.VehicleID), heard)
+	r.core.visits.hear(ctx, newCarRef(e.UserID, e.VehicleID), heard, d.again)
 }
 
 func (r *WebhookReceiver) verify(w *webhookBody, d *delivery) error {
@@ -364,7 +370,7 @@ func (w *webhookBody) key(body []byte) string {
 // once reads an event and hands it to the handler. If that was done before, it returns
 // errWebhookDone. The event is marked as done only afterwards: if the process dies in the
 // handler, the event is handed over again.
-func (r *WebhookReceiver) once(ctx context.Context, key string, read func() *WebhookEvent) error {
+func (r *WebhookReceiver) once(ctx context.Context, key string, read func(*webhookClaim) *WebhookEvent) error {
 	claim, err := r.claim(ctx, key)
 	if err != nil {
 		return err
@@ -375,7 +381,7 @@ func (r *WebhookReceiver) once(ctx context.Context, key string, read func() *Web
 			r.release(ctx, key, &claim)
 		}
 	}()
-	e := read()
+	e := read(&claim)
 	if err := r.core.learnEvent(ctx, e, claim.arrived); err != nil {
 		return &WebhookError{Reason: WebhookStoreFailed, Err: err}
 	}
@@ -393,6 +399,7 @@ func (r *WebhookReceiver) once(ctx context.Context, key string, read func() *Web
 type webhookClaim struct {
 	arrived time.Time // when the event first came, by our clock
 	write   uint64    // that made the claim
+	again   bool      // another handler had it before
 	held    records.Held[webhookRecord]
 }
 
@@ -413,10 +420,10 @@ type webhookClaim struct {
 func (r *WebhookReceiver) claim(ctx context.Context, key string) (claim webhookClaim, err error) {
 	claim.write = randid.New()
 	none := new(records.Held[webhookRecord])
-	const longest = webhookMaxTimeout + webhookLeaseMargin // of a replica that waits for longer
+	const longest = webhookMaxTimeout + webhookLeaseMargin + records.ClockGrain // of a replica that waits for longer
 	lease := r.options.Timeout + webhookLeaseMargin
 	for from := none; ; from = nil {
-		claim.held, err = records.ChangeHeld(ctx, r.records, key, r.options.Remember, from, func(w *webhookRecord, _ bool, now time.Time) error {
+		claim.held, err = records.ChangeHeld(ctx, r.records, key, r.options.Remember, from, func(w *webhookRecord, found bool, now time.Time) error {
 			held := w.Lease.Sub(now)
 			switch {
 			case w.Done:
@@ -426,7 +433,7 @@ func (r *WebhookReceiver) claim(ctx context.Context, key string) (claim webhookC
 			case w.Arrived.IsZero() || w.Arrived.After(now):
 				w.Arrived = now
 			}
-			w.Lease, w.Write = now.Add(lease), claim.write
+			w.Lease, w.Write, claim.again = now.Add(lease), claim.write, found
 			claim.arrived = r.core.opts.now().Add(-now.Sub(w.Arrived))
 			return nil
 		})

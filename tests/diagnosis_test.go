@@ -159,3 +159,37 @@ func TestDiagnosisKnowsTheLastDeliveryToThisProcess(t *testing.T) {
 		require.Zero(t, at(here))
 	})
 }
+
+// What one process has stored of its deliveries is not the last word for an hour: another
+// one has taken the event that came again, and got those of a user who was forgotten.
+func TestDiagnosisTellsOfTheLastDeliveryToAnyProcess(t *testing.T) {
+	onEitherAPI(t, func(t *testing.T, sim *smartcartest.Server, api smartcar.API) {
+		db := store.NewMemory()
+		here, there := borderClient(t, sim, api, sim.Transport(), smartcar.WithStore(db)), borderClient(t, sim, api, sim.Transport(), smartcar.WithStore(db))
+		user := here.User(connect(t, sim, here).UserID)
+		works := hookReceiver(t, here, smartcar.WebhookOptions{}, nil)
+		fails := hookReceiver(t, there, smartcar.WebhookOptions{}, func(context.Context, *smartcar.WebhookEvent) error { return http.ErrAbortHandler })
+		event := func(id string) []byte {
+			return pushed(id, user, smartcartest.ModelY, time.Minute, odometerOf(7)).body(t)
+		}
+		delivery := func(client *smartcar.Client) smartcar.WebhookDelivery {
+			d, err := client.User(user.ID()).Vehicle(smartcartest.ModelY).Diagnosis(t.Context())
+			require.NoError(t, err)
+			return d.Delivery
+		}
+		require.Equal(t, http.StatusOK, send(t, works, event("first")))
+		time.Sleep(time.Minute)
+		require.Equal(t, http.StatusInternalServerError, send(t, fails, event("second")))
+		require.Equal(t, smartcar.VerdictRefused, delivery(there).Verdict)
+		time.Sleep(25 * time.Second)
+		require.Equal(t, http.StatusOK, send(t, works, event("second")))
+		require.Equal(t, smartcar.VerdictAccepted, delivery(there).Verdict)
+
+		require.NoError(t, there.User(user.ID()).Forget(t.Context()))
+		require.Equal(t, user.ID(), connect(t, sim, there).UserID)
+		time.Sleep(time.Minute)
+		require.Zero(t, delivery(here))
+		require.Equal(t, http.StatusOK, send(t, works, event("third")))
+		require.WithinDuration(t, time.Now(), delivery(there).At, time.Second)
+	})
+}

@@ -357,3 +357,31 @@ func TestWebhookStoreFailsAtEachStep(t *testing.T) {
 		}
 	}
 }
+
+// The lease of a handler is dated by a clock that is a little ahead of the store's.
+func TestEventHasOneHandlerWhileAClockIsALittleAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		db := store.NewMemory()
+		clock := new(steppingClock)
+		here, user := connected(t, sim, smartcar.WithStore(db), smartcar.WithClock(clock))
+		there := newClient(t, sim, smartcar.WithStore(db))
+		var at, most atomic.Int64
+		handle := func(context.Context, *smartcar.WebhookEvent) error {
+			most.Store(max(most.Load(), at.Add(1)))
+			time.Sleep(5 * time.Second)
+			at.Add(-1)
+			return nil
+		}
+		o := smartcar.WebhookOptions{Timeout: 14 * time.Second}
+		a, b := hookReceiver(t, here, o, handle), hookReceiver(t, there, o, handle)
+		event := pushed("event-1", user, smartcartest.Model3, time.Minute, odometerOf(100)).body(t)
+		clock.step(900 * time.Millisecond)
+		var sent sync.WaitGroup
+		sent.Go(func() { require.Equal(t, http.StatusOK, send(t, a, event)) })
+		synctest.Wait()
+		sent.Go(func() { require.Equal(t, http.StatusOK, send(t, b, event)) })
+		sent.Wait()
+		require.EqualValues(t, 1, most.Load())
+	})
+}

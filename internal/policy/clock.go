@@ -37,13 +37,13 @@ func bridged(behind time.Duration, newest, now time.Time, slack time.Duration) t
 }
 
 // bridge notes how far the present clock is behind the turn's times. Each of them
-// was written up to a lease before it.
+// was written up to so much before it: see Rules.ahead.
 func (t turn) bridge(now time.Time, rules Rules) turn {
 	newest := t.usedAt
 	if t.phase != phaseIdle {
 		newest = later(newest, t.leaseEnd)
 	}
-	t.behind = bridged(t.behind, newest.Add(-rules.MaxLease), now, recordGrain)
+	t.behind = bridged(t.behind, newest.Add(-rules.ahead()), now, recordGrain)
 	return t
 }
 
@@ -139,7 +139,7 @@ func (s State) Doubted(now time.Time, w Witness, rules Rules) State {
 	s.doubt = doubt{}
 	if counted := s.turn.countedAt(); !counted.IsZero() {
 		t := s.turn.bridge(now, rules)
-		left := counted.Add(-rules.MaxLease) // the request left no earlier, if counted is its lease's end
+		left := counted.Add(-rules.ahead()) // the request left no earlier, if counted is its lease's end
 		since := left.Add(-s.turn.behind)
 		// What the clock has jumped to where it was behind before is no jump.
 		s.doubt.turn = max(0, w.Jumped(since)-max(0, s.turn.behind-t.behind))

@@ -35,6 +35,10 @@ func (r Rules) Unseen() time.Duration { return min(maxUnseen, r.KeylessWindow/24
 
 const maxUnseen = 2 * time.Minute
 
+// ahead is how far in the future a time of a turn may lie as it is written: the end of a
+// lease, or what Unseen was added to.
+func (r Rules) ahead() time.Duration { return max(r.MaxLease, r.Unseen()) }
+
 // trialAfter is how long after its last turn a car is asked as a trial: later than
 // an hour (of a window of 8 hours), a car that is awake has recorded again.
 func (r Rules) trialAfter() time.Duration { return r.KeylessWindow / 8 }

@@ -33,7 +33,7 @@ func Step(s State, e Event, now time.Time, rules Rules) (State, Decision) {
 		if s.Open() {
 			unseen = rules.Unseen()
 		}
-		next.turn = next.turn.counted(now, unseen)
+		next.turn = next.turn.counted(now, unseen, rules)
 	}
 	return next, d
 }

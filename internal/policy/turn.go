@@ -61,12 +61,21 @@ func (t turn) countedAt() time.Time {
 //  4. 10:03  A reads the car by the record of step 2. If the answer comes by 10:04,
 //     nothing is booked. If it comes later, A loads the record first, and books it.
 //  5. 10:04  A has loaded the record, and reads no more.
-func (t turn) counted(now time.Time, unseen time.Duration) turn {
+//
+// If the car was not read in the window before step 3, the turn is free. It is kept for A
+// until step 5: what A reads is booked, since it is the first read for long.
+func (t turn) counted(now time.Time, unseen time.Duration, rules Rules) turn {
 	if !t.usedAt.IsZero() {
 		t.usedAt = later(t.usedAt, earlier(t.written(now).Add(unseen), t.usedAt.Add(readGrain)))
 	}
+	if heard := t.written(now).Add(unseen); unseen > 0 && t.phase != phaseSent && !t.next(rules.KeylessWindow).After(now) {
+		t.phase, t.nonce, t.leaseEnd = phaseReserved, nobody, heard
+	}
 	return t
 }
+
+// nobody is the nonce of a turn that no attempt owns, and that is not free yet.
+const nobody = 1
 
 // next is when the next turn may be taken, by the present clock; zero for a car
 // that was never asked.

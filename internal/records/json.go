@@ -83,7 +83,7 @@ func edit[T any](ctx context.Context, r Records, key string, ttl time.Duration, 
 		var record store.Record
 		record, err = r.Swap(ctx, key, was.revision, value, ttl)
 		switch {
-		case err == nil && was.assumed && redated < maxRedated && !record.Now.IsZero() && record.Now.Sub(was.now).Abs() > clockGrain:
+		case err == nil && was.assumed && redated < maxRedated && !record.Now.IsZero() && record.Now.Sub(was.now).Abs() > ClockGrain:
 			// What was written is dated by another time than the store's: a clock was set, or
 			// the write took long. It is written again, as an edit of what was there before.
 			was.revision, was.now = record.Revision, record.Now

@@ -32,13 +32,18 @@ type Records struct {
 	store store.Store
 	clock Clock
 	ahead *ahead
+	order *atomic.Uint64 // see Number
 }
 
 // New returns the records of a store. The clock times the pauses, and is used as the
 // store's time if the store has none.
 func New(s store.Store, clock Clock) Records {
-	return Records{store: s, clock: clock, ahead: new(ahead)}
+	return Records{store: s, clock: clock, ahead: new(ahead), order: new(atomic.Uint64)}
 }
+
+// Number returns numbers that rise. What was numbered before a record was asked for is
+// older than what the store has answered.
+func (r Records) Number() uint64 { return r.order.Add(1) }
 
 // ahead is by how much the store's clock was ahead of ours when the store answered last.
 type ahead struct{ by atomic.Pointer[time.Duration] }
@@ -49,7 +54,7 @@ func (r Records) note(answer store.Record) store.Record {
 		return answer
 	}
 	by := answer.Now.Sub(r.clock.Now())
-	if last := r.ahead.by.Load(); last == nil || (by-*last).Abs() > clockGrain/4 {
+	if last := r.ahead.by.Load(); last == nil || (by-*last).Abs() > ClockGrain/4 {
 		changed := by // on the heap only now
 		r.ahead.by.Store(&changed)
 	}
@@ -65,8 +70,8 @@ func (r Records) now() time.Time {
 	return now
 }
 
-// clockGrain is by how much the store's clock may differ from what is known of it.
-const clockGrain = time.Second
+// ClockGrain is by how much the store's clock may differ from what is known of it.
+const ClockGrain = time.Second
 
 // A write whose answer got lost is repeated after a moment, twice.
 const (

@@ -148,3 +148,26 @@ func TestApplicationTokenIsShared(t *testing.T) {
 		require.NotContains(t, fmt.Sprintf("%v %+v", apps[0], apps[0]), "token-2")
 	})
 }
+
+// wall is the clock of a machine, which is set.
+type wall struct {
+	clock
+	by time.Duration
+}
+
+func (w *wall) Now() time.Time { return time.Now().Add(w.by) }
+
+// A token has expired by the store's clock, and this machine's clock was set back.
+func TestHeldTokenIsNotUsedAgainByAClockThatWasSetBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, w := new(mint), new(wall)
+		a := NewApplication(records.New(store.NewMemory(), w), clock{}, "client_1", m.exchange, 200*time.Millisecond)
+		_, err := a.Header(t.Context())
+		require.NoError(t, err)
+		time.Sleep(61 * time.Minute)
+		w.by = -30 * time.Minute
+		now, err := a.Header(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, "Bearer token-2", now[0])
+	})
+}

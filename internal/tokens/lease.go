@@ -97,14 +97,20 @@ type acquired[T any] struct {
 	held records.Held[T]
 	mine bool      // our lease is in it; if not, the record will do as it is
 	now  time.Time // the store's
+	// known says that the store was not asked.
+	known bool
 }
 
 // acquire puts our lease into a record, unless enough says that the record will do as
 // it is. While another process has the lease, acquire waits, and returns [ErrTaken] if
-// that takes too long. Held, which may be nil, spares a load.
+// that takes too long. Held, which may be nil, spares a load where the lease is written: if
+// the record will do, only the store knows the time by which it does.
 func (l *leases[T, P]) acquire(ctx context.Context, key, id string, held *records.Held[T], enough func(r *T, now time.Time) bool) (acquired[T], error) {
 	for waited := time.Duration(0); ; waited += l.poll {
 		a, err := l.try(ctx, key, id, held, enough)
+		if err == nil && !a.mine && a.known {
+			a, err = l.try(ctx, key, id, nil, enough)
+		}
 		held = nil
 		if !errors.Is(err, ErrTaken) || l.patience > 0 && waited >= l.patience {
 			return a, err
@@ -118,8 +124,10 @@ func (l *leases[T, P]) acquire(ctx context.Context, key, id string, held *record
 // try is acquire without waiting.
 func (l *leases[T, P]) try(ctx context.Context, key, id string, from *records.Held[T], enough func(r *T, now time.Time) bool) (a acquired[T], err error) {
 	shortened := false
+	asked := false
 	a.held, err = records.ChangeHeld(ctx, l.records, key, l.ttl, from, func(r *T, found bool, now time.Time) error {
 		a.mine, a.now, shortened = false, now, false
+		a.known, asked = from != nil && !asked, true // again: the store has shown another record, or time
 		if !found && l.absent != nil {
 			return l.absent
 		}

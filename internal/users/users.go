@@ -116,8 +116,9 @@ type Users struct {
 // recent is a record with the time it was loaded at: it spares the store a load
 // for each request.
 type recent struct {
-	held *records.Held[Record]
-	at   time.Time
+	held  *records.Held[Record]
+	at    time.Time
+	asked uint64 // before the store was asked: see records.Records.Number
 }
 
 const (
@@ -148,6 +149,7 @@ func userKey(id string) string { return "user/" + id }
 // Errors: [ErrNotConnected], records.ErrUnreadable, records.ErrStore.
 func (u *Users) Stored(ctx context.Context, id string) (*Record, error) {
 	before, _ := u.recent.Get(id)
+	asked := u.records.Number()
 	r, err := records.HoldAgain(ctx, u.records, userKey(id), before.held)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
@@ -156,7 +158,7 @@ func (u *Users) Stored(ctx context.Context, id string) (*Record, error) {
 	case err != nil:
 		return nil, err
 	}
-	return u.remember(id, r), nil
+	return u.remember(id, r, asked), nil
 }
 
 // All yields the ids of all users that are stored, those who are being forgotten
@@ -193,8 +195,18 @@ func (u *Users) Recent(id string) (r *Record, fresh bool) {
 	return &c.held.Value, u.steady.Now().Sub(c.at) < recentTime
 }
 
-func (u *Users) remember(id string, r *records.Held[Record]) *Record {
-	u.recent.Put(id, recent{r, u.steady.Now()})
+// Since returns when the user of a car was born, if this process has seen the user, and
+// the car with the user, in what the store was asked for after that number.
+func (u *Users) Since(id, car string, number uint64) (born uint64, seen bool) {
+	c, ok := u.recent.Get(id)
+	if !ok || c.asked <= number || c.held.Value.Forgotten || !u.knows(&c.held.Value, id, car) {
+		return 0, false
+	}
+	return c.held.Value.Born, true
+}
+
+func (u *Users) remember(id string, r *records.Held[Record], asked uint64) *Record {
+	u.recent.Put(id, recent{r, u.steady.Now(), asked})
 	return &r.Value
 }
 
@@ -202,18 +214,18 @@ func (u *Users) remember(id string, r *records.Held[Record]) *Record {
 // false to write nothing. If no record is there and edit writes none, change returns
 // [ErrNotConnected].
 func (u *Users) change(ctx context.Context, id string, edit func(r *Record, found bool) (write bool)) (*Record, error) {
-	gone := false
+	gone, asked := false, u.records.Number()
 	r, err := records.Change(ctx, u.records, userKey(id), 0, editing(edit, &gone))
-	return u.changed(id, &r, gone, err)
+	return u.changed(id, &r, gone, asked, err)
 }
 
 // repair is change for callers who need not read what is stored. In place of a
 // record that cannot be read, edit gets one with Lost set, and has to write it.
 func (u *Users) repair(ctx context.Context, id string, edit func(r *Record, found bool) (write bool)) (*Record, error) {
-	gone := false
+	gone, asked := false, u.records.Number()
 	substitute := Record{Lost: true, Born: randid.New()}
 	r, err := records.Repair(ctx, u.records, userKey(id), 0, substitute, editing(edit, &gone))
-	return u.changed(id, &r, gone, err)
+	return u.changed(id, &r, gone, asked, err)
 }
 
 func editing(edit func(r *Record, found bool) (write bool), gone *bool) func(*Record, bool, time.Time) error {
@@ -230,7 +242,7 @@ func editing(edit func(r *Record, found bool) (write bool), gone *bool) func(*Re
 	}
 }
 
-func (u *Users) changed(id string, r *Record, gone bool, err error) (*Record, error) {
+func (u *Users) changed(id string, r *Record, gone bool, asked uint64, err error) (*Record, error) {
 	switch {
 	case err != nil:
 		return nil, err
@@ -238,7 +250,7 @@ func (u *Users) changed(id string, r *Record, gone bool, err error) (*Record, er
 		u.recent.Delete(id)
 		return nil, ErrNotConnected
 	}
-	return u.remember(id, &records.Held[Record]{Value: *r}), nil
+	return u.remember(id, &records.Held[Record]{Value: *r}, asked), nil
 }
 
 // Arrive files what a run of Connect brought. A record that cannot be read is
