@@ -370,13 +370,13 @@ func TestStoreThatConflictsForEver(t *testing.T) {
 	}
 }
 
-// lateStore answers the next write of a car's record only when its caller has left.
-type lateStore struct {
+// leavingStore answers the next write of a car's record only when its caller has left.
+type leavingStore struct {
 	store.Store
 	late atomic.Bool
 }
 
-func (s *lateStore) CompareAndSwap(ctx context.Context, key string, old store.Revision, value []byte, ttl time.Duration) (store.Record, error) {
+func (s *leavingStore) CompareAndSwap(ctx context.Context, key string, old store.Revision, value []byte, ttl time.Duration) (store.Record, error) {
 	record, err := s.Store.CompareAndSwap(ctx, key, old, value, ttl)
 	if strings.HasPrefix(key, "car/") && s.late.CompareAndSwap(true, false) {
 		<-ctx.Done()
@@ -392,7 +392,7 @@ func TestTheTurnOfACallerWhoLeftIsGivenBack(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				sim := smartcartest.New()
-				db := &lateStore{Store: store.NewMemory()}
+				db := &leavingStore{Store: store.NewMemory()}
 				_, user := connected(t, sim, smartcar.WithStore(db), smartcar.WithStorePolicy(policy))
 				v := user.Vehicle(smartcartest.ModelY)
 				_, err := v.Access(t.Context())
