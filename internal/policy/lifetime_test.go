@@ -271,6 +271,16 @@ func TestConnectEndsWhatTheServerSaid(t *testing.T) {
 	l.pass(8 * time.Hour)
 	require.Equal(t, VerdictSend, l.asks())
 
+	l = saidSo()
+	l.pass(9 * time.Hour)
+	l.doubt.turn = 8 * time.Hour // the clock was set forward by as much since
+	l.step(AccessChanged())
+	l.doubt = doubt{}
+	require.Equal(t, l.now, l.limit.at)
+	require.Equal(t, VerdictRefuse, l.asks(), "so does one that ends later than the clock says")
+	l.pass(7 * time.Hour)
+	require.Equal(t, VerdictSend, l.asks())
+
 	l = newLife(ClassOther, KeyUnavailable)
 	l.turn.usedAt, l.said.at = l.now, l.now
 	l.step(AccessChanged())

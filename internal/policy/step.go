@@ -57,7 +57,7 @@ func (s State) step(e Event, now time.Time, rules Rules) (State, Decision) {
 	case keyCheckFailed:
 		s.key = s.key.failed(now)
 	case accessChanged:
-		return s.applyAccess(rules), Decision{}
+		return s.applyAccess(now, rules), Decision{}
 	case learnData:
 		return s.applyData(e, now, rules), Decision{}
 	case subscribed:
@@ -270,7 +270,7 @@ func (s State) applyKey(e Event, now time.Time, rules Rules) State {
 
 // applyAccess books that the owner connected again, and may have added the key on the
 // way. What the server's limits have shown counts until the open window ends.
-func (s State) applyAccess(rules Rules) State {
+func (s State) applyAccess(now time.Time, rules Rules) State {
 	if s.class.is <= ClassUnknown {
 		s.class = s.class.askAgain()
 	}
@@ -278,7 +278,8 @@ func (s State) applyAccess(rules Rules) State {
 		s.key.checkAt = time.Time{}
 	}
 	if s.Keyless() && s.onTrial() {
-		s.limit.to = later(s.limit.to, s.limit.written(s.turn.next(rules.KeylessWindow)))
+		s.limit.at = s.limit.written(now)
+		s.limit.to = later(s.limit.to, s.limit.written(shifted(s.turn.next(rules.KeylessWindow), s.doubt.turn)))
 		if s.key.is == KeyMissing {
 			s.key = s.key.forget()
 		}
