@@ -71,6 +71,12 @@ func TestEvidenceFromTheFuture(t *testing.T) {
 		require.Equal(t, KeyInstalled, after.Key())
 	}
 
+	for _, ahead := range []time.Duration{time.Second, testRules.MaxLease, testRules.MaxLease + time.Second, 9 * time.Hour} {
+		s = State{class: classKnown{is: ClassStreaming}, key: keyKnown{is: KeyInstalled, at: policyNow.Add(ahead)}}
+		after, _ := Step(s, LearnKeyRequired(FromError, policyNow), policyNow, testRules)
+		require.Equal(t, KeyMissing, after.Key(), "the clock was set back by %v more than has passed", ahead)
+	}
+
 	known := State{class: classKnown{is: ClassStreaming}, key: keyKnown{is: KeyMissing, at: policyNow.Add(-time.Second)}}
 	for name, tt := range map[string]struct {
 		e    Event
