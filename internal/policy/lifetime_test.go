@@ -263,6 +263,36 @@ func TestTrial(t *testing.T) {
 	require.False(t, l.onTrial(), "a status that can be read is looked up instead")
 }
 
+// A request that counts only to be safe shows no window of the server's: the one that
+// the server keeps may end earlier, and newer data inside of it proves nothing.
+func TestNoTrialInsideAWindowThatMayHaveEnded(t *testing.T) {
+	for name, tt := range map[string]struct {
+		answer Result
+		trial  bool
+	}{
+		"newer data":             {Result{Outcome: OutcomeOK}, true},
+		"newer data, of a while": {Result{Outcome: OutcomeOK, Data: Data{FetchedAt: policyNow}}, false},
+		"the old data":           {Result{Outcome: OutcomeOK, Data: Data{RecordedAt: policyNow}}, false},
+		"an error":               {Result{Outcome: OutcomeAnswered}, false},
+		"nothing":                {Result{Outcome: OutcomeUnclear}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := saidSo()
+			l.pass(8 * 24 * time.Hour)
+			l.said.trialAt = l.now
+			if tt.answer.Data.RecordedAt.IsZero() {
+				tt.answer.Data.RecordedAt = l.now
+			}
+			require.Equal(t, VerdictTake, l.asks())
+			l.step(Settle(9, testLease, tt.answer))
+			used := l.now
+			for l.pass(time.Minute); l.asks() == VerdictRefuse; l.pass(time.Minute) {
+			}
+			require.Equal(t, tt.trial, l.now.Sub(used) < 8*time.Hour, l.now.Sub(used))
+		})
+	}
+}
+
 func TestConnectEndsWhatTheServerSaid(t *testing.T) {
 	l := saidSo()
 	l.step(AccessChanged())

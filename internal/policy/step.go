@@ -106,9 +106,8 @@ func (s State) decideData(a attempt, now time.Time, rules Rules) (State, Decisio
 // and its window has to be known. At most one read in readGrain is stored, so that a car
 // which is read every second costs hardly any writes.
 func (s State) mustBookRead(o Outcome, now time.Time) bool {
-	mayCount := o == OutcomeOK || o == OutcomeAnswered || o == OutcomeUnclear
 	mayTurnOut := s.class.is == ClassStreaming && s.key.is == KeyInstalled || s.untold()
-	return mayCount && mayTurnOut && now.Add(s.turn.behind).Sub(s.turn.usedAt).Abs() >= readGrain
+	return o.mayCount() && mayTurnOut && now.Add(s.turn.behind).Sub(s.turn.usedAt).Abs() >= readGrain
 }
 
 // changePhase puts the turn into another phase and renews its lease.
@@ -152,6 +151,9 @@ func (s State) charge(a attempt, r Result, now time.Time, rules Rules) State {
 		s.turn, s.gave = s.turn.idle(), r.Outcome
 	}
 	counts := owner || s.Keyless() || s.mustBookRead(r.Outcome, now)
+	if counts && r.Outcome.mayCount() && !s.showsWindow(r, now, rules) {
+		s.said = s.said.unsureUntil(now.Add(rules.MaxLease + rules.KeylessWindow))
+	}
 	switch r.Outcome {
 	case OutcomeOK, OutcomeAnswered:
 		if counts {
@@ -178,6 +180,13 @@ func (s State) charge(a attempt, r Result, now time.Time, rules Rules) State {
 	}
 	s.data = s.data.listed(r.Data)
 	return s
+}
+
+// showsWindow reports whether an answer shows that the server has counted the request,
+// so that a window has begun: it has just fetched data newer than what is known. Any
+// other request counts only to be safe, and the server's window may end earlier.
+func (s State) showsWindow(r Result, now time.Time, rules Rules) bool {
+	return r.Outcome == OutcomeOK && r.Data.RecordedAt.After(s.data.recordedAt) && !r.Data.isOld(now, rules)
 }
 
 // endTrial judges a request that was made inside a window: data that was recorded
