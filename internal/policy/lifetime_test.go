@@ -162,6 +162,19 @@ func TestCommandAndStatus(t *testing.T) {
 }
 
 // What the server's limits show, of a car whose status cannot be read.
+// A limit doubts the key that a command has shown, also while the class cannot be told.
+func TestLimitDoubtsAKeyOfAnyClass(t *testing.T) {
+	for _, class := range []Class{ClassStreaming, ClassUnknown, ClassUnresolved} {
+		l := newLife(class, KeyNotAsked)
+		l.step(LearnKey(KeyInstalled, FromCommand, l.now))
+		l.pass(time.Hour)
+		l.limited(8 * time.Hour)
+		l.pass(time.Hour)
+		l.step(AccessChanged(), LearnClass(ClassStreaming), LearnKey(KeyMissing, FromEndpoint, l.now))
+		require.Equal(t, KeyMissing, l.Key(), class)
+	}
+}
+
 func TestTheServerHasSaidSo(t *testing.T) {
 	for _, class := range []Class{ClassStreaming, ClassUnknown} {
 		untold := func() *life { return newLife(class, KeyUnavailable) }

@@ -210,8 +210,8 @@ func (s State) endTrial(r Result, now time.Time, rules Rules) State {
 // applyLimit takes the server's word that this vehicle has to wait. If the server
 // names no time, the vehicle waits for a minute, a keyless one for a window; one
 // whose key status cannot be read waits long enough for a second limit to show
-// whether the rule holds. A streaming car that is limited may have lost its key, so
-// its status is read next.
+// whether the rule holds. A car that is limited may have lost its key, so its status is
+// read next, and outranks a command of before.
 func (s State) applyLimit(retryAfter time.Duration, now time.Time, rules Rules) State {
 	if s.class.is != ClassLegacy && s.class.is != ClassOther {
 		s.said = s.said.limited(retryAfter, now, rules)
@@ -228,7 +228,7 @@ func (s State) applyLimit(retryAfter time.Duration, now time.Time, rules Rules) 
 	}
 	at := s.limit.written(now)
 	s.limit.to, s.limit.at, s.limit.bare = later(s.limit.to, at.Add(pause)), at, retryAfter <= 0
-	if s.class.is == ClassStreaming && s.key.is == KeyInstalled {
+	if !s.TakesNoKey() && s.key.is == KeyInstalled {
 		s.key.checkAt, s.key.doubted = now, true
 	}
 	return s
