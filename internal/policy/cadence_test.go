@@ -67,6 +67,19 @@ func TestEvidenceNeverGoesBackwardsInTime(t *testing.T) {
 	require.Equal(t, KeyMissing, s.Key())
 }
 
+// A status that could not be read is no evidence. One that was asked for later than a
+// command, while that was under way, does not hide what the command has shown.
+func TestStatusThatCannotBeReadHidesNothing(t *testing.T) {
+	for _, nothing := range []Event{LearnKey(KeyUnavailable, FromEndpoint, policyNow), KeyCheckFailed()} {
+		s, _ := Step(State{class: classKnown{is: ClassStreaming}}, nothing, policyNow, testRules)
+		late, _ := Step(s, LearnKeyRequired(FromError, policyNow.Add(-time.Minute)), policyNow, testRules)
+		require.Equal(t, KeyMissing, late.Key())
+	}
+	s, _ := Step(State{class: classKnown{is: ClassStreaming}}, LearnKey(KeyUnavailable, FromEndpoint, policyNow), policyNow, testRules)
+	old, _ := Step(s, LearnKeyRequired(FromWebhook, policyNow.Add(-time.Hour)), policyNow, testRules)
+	require.Equal(t, KeyUnavailable, old.Key(), "the key may have been added since")
+}
+
 func TestInferenceDoesNotBeatTheServersAnswer(t *testing.T) {
 	s, _ := Step(State{class: classKnown{is: ClassLegacy}}, LearnKeyRequired(FromError, policyNow), policyNow, testRules)
 	require.Equal(t, ClassStreaming, s.Class())

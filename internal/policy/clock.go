@@ -137,13 +137,13 @@ func (s Sight) unseen(passed time.Duration, at, before time.Time, then time.Dura
 // Doubted returns s as a process judges it while the clock of the records shows now.
 func (s State) Doubted(now time.Time, w Witness, rules Rules) State {
 	s.doubt = doubt{}
+	t := s.turn.bridge(now, rules)
+	less := t.ahead - (w.Machine.Sub(now) - t.behind).Round(witnessGrain) // time since the last attempt
 	if counted := s.turn.countedAt(); !counted.IsZero() {
-		t := s.turn.bridge(now, rules)
 		left := counted.Add(-rules.ahead()) // the request left no earlier, if counted is its lease's end
 		since := left.Add(-s.turn.behind)
 		// What the clock has jumped to where it was behind before is no jump.
 		s.doubt.turn = max(0, w.Jumped(since)-max(0, s.turn.behind-t.behind))
-		less := t.ahead - (w.Machine.Sub(now) - t.behind).Round(witnessGrain)
 		comes := t.written(now).Add(-less).Before(left) // a machine that has not come to the turn yet is wrong
 		if less > witnessGrain && !comes {
 			s.doubt.turn = max(s.doubt.turn, less)
@@ -156,6 +156,11 @@ func (s State) Doubted(now time.Time, w Witness, rules Rules) State {
 	if !s.limit.at.IsZero() {
 		l := s.limit.bridge(now, rules)
 		s.doubt.limit = max(0, w.Jumped(s.limit.at.Add(-s.limit.behind))-max(0, s.limit.behind-l.behind))
+		// The attempt before the limit has noted what its machine showed, if there was one.
+		comes := l.written(now).Add(-less).Before(s.limit.at)
+		if less > witnessGrain && !comes && (s.gave != OutcomeNone || !s.turn.usedAt.IsZero()) {
+			s.doubt.limit = max(s.doubt.limit, less)
+		}
 		if w.Seen.known {
 			s.doubt.unseenLimit = w.Seen.unseen(l.written(now).Sub(s.limit.at), s.limit.at, w.Seen.limitAt, w.Seen.unseenLimit)
 			s.doubt.limit = max(s.doubt.limit, s.doubt.unseenLimit)

@@ -71,6 +71,12 @@ func TestEvidenceFromTheFuture(t *testing.T) {
 		require.Equal(t, KeyInstalled, after.Key())
 	}
 
+	for _, ahead := range []time.Duration{time.Second, testRules.MaxLease, testRules.MaxLease + time.Second, 9 * time.Hour} {
+		s = State{class: classKnown{is: ClassStreaming}, key: keyKnown{is: KeyInstalled, at: policyNow.Add(ahead)}}
+		after, _ := Step(s, LearnKeyRequired(FromError, policyNow), policyNow, testRules)
+		require.Equal(t, KeyMissing, after.Key(), "the clock was set back by %v more than has passed", ahead)
+	}
+
 	known := State{class: classKnown{is: ClassStreaming}, key: keyKnown{is: KeyMissing, at: policyNow.Add(-time.Second)}}
 	for name, tt := range map[string]struct {
 		e    Event
@@ -115,6 +121,21 @@ func TestDoubts(t *testing.T) {
 	limited := State{class: classKnown{is: ClassOther}, limit: limit{at: used, to: used.Add(time.Hour)}}
 	limited = limited.Doubted(policyNow, Witness{Jumped: func(time.Time) time.Duration { return 8 * time.Hour }}, testRules)
 	require.Equal(t, used.Add(9*time.Hour), limited.NextData(policyNow, testRules).Next)
+	judgeLimit := func(s State, machine time.Time) time.Time {
+		w := Witness{Machine: machine, Jumped: func(time.Time) time.Duration { return 0 }}
+		return s.Doubted(policyNow, w, testRules).NextData(policyNow, testRules).Next
+	}
+	for _, s := range []State{
+		{gave: OutcomeLimited},
+		{turn: turn{usedAt: used.Add(-24 * time.Hour)}},
+	} {
+		s.limit = limit{at: used, to: used.Add(8 * time.Hour)}
+		require.Zero(t, judgeLimit(s, policyNow))
+		require.Equal(t, policyNow.Add(7*time.Hour), judgeLimit(s, slower), "by the clock of the machine that asked last")
+		require.Zero(t, judgeLimit(s, policyNow.Add(-9*time.Hour)), "a machine for which the limit is yet to come is wrong")
+	}
+	require.Zero(t, judgeLimit(State{limit: limit{at: used, to: used.Add(8 * time.Hour)}}, slower), "no machine has noted what it showed")
+
 	after, err := Decode(Encode(limited, 1))
 	require.NoError(t, err)
 	require.Zero(t, after.doubt, "is of one process, and not stored")

@@ -138,8 +138,10 @@ func (k keyKnown) newerThan(e Event, now time.Time, rules Rules) bool {
 		return false
 	case known && now.Sub(e.knewNow).Abs() > witnessGrain:
 		return e.key != KeyMissing
-	case rules.future(k.at, now) && e.key == KeyMissing:
+	case k.at.After(now.Add(recordGrain)) && e.key == KeyMissing:
 		return e.asOf.Before(now.Add(-rules.MaxLease))
+	case k.is <= KeyUnavailable && e.key == KeyMissing: // nothing is known that could be newer
+		return e.asOf.Before(k.at.Add(-rules.MaxLease))
 	}
 	return e.asOf.Before(k.at)
 }

@@ -162,6 +162,19 @@ func TestCommandAndStatus(t *testing.T) {
 }
 
 // What the server's limits show, of a car whose status cannot be read.
+// A limit doubts the key that a command has shown, also while the class cannot be told.
+func TestLimitDoubtsAKeyOfAnyClass(t *testing.T) {
+	for _, class := range []Class{ClassStreaming, ClassUnknown, ClassUnresolved} {
+		l := newLife(class, KeyNotAsked)
+		l.step(LearnKey(KeyInstalled, FromCommand, l.now))
+		l.pass(time.Hour)
+		l.limited(8 * time.Hour)
+		l.pass(time.Hour)
+		l.step(AccessChanged(), LearnClass(ClassStreaming), LearnKey(KeyMissing, FromEndpoint, l.now))
+		require.Equal(t, KeyMissing, l.Key(), class)
+	}
+}
+
 func TestTheServerHasSaidSo(t *testing.T) {
 	for _, class := range []Class{ClassStreaming, ClassUnknown} {
 		untold := func() *life { return newLife(class, KeyUnavailable) }
@@ -263,12 +276,52 @@ func TestTrial(t *testing.T) {
 	require.False(t, l.onTrial(), "a status that can be read is looked up instead")
 }
 
+// A request that counts only to be safe shows no window of the server's: the one that
+// the server keeps may end earlier, and newer data inside of it proves nothing.
+func TestNoTrialInsideAWindowThatMayHaveEnded(t *testing.T) {
+	for name, tt := range map[string]struct {
+		answer Result
+		trial  bool
+	}{
+		"newer data":             {Result{Outcome: OutcomeOK}, true},
+		"newer data, of a while": {Result{Outcome: OutcomeOK, Data: Data{FetchedAt: policyNow}}, false},
+		"the old data":           {Result{Outcome: OutcomeOK, Data: Data{RecordedAt: policyNow}}, false},
+		"an error":               {Result{Outcome: OutcomeAnswered}, false},
+		"nothing":                {Result{Outcome: OutcomeUnclear}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := saidSo()
+			l.pass(8 * 24 * time.Hour)
+			l.said.trialAt = l.now
+			if tt.answer.Data.RecordedAt.IsZero() {
+				tt.answer.Data.RecordedAt = l.now
+			}
+			require.Equal(t, VerdictTake, l.asks())
+			l.step(Settle(9, testLease, tt.answer))
+			used := l.now
+			for l.pass(time.Minute); l.asks() == VerdictRefuse; l.pass(time.Minute) {
+			}
+			require.Equal(t, tt.trial, l.now.Sub(used) < 8*time.Hour, l.now.Sub(used))
+		})
+	}
+}
+
 func TestConnectEndsWhatTheServerSaid(t *testing.T) {
 	l := saidSo()
 	l.step(AccessChanged())
 	require.False(t, l.SaidKeyless())
 	require.Equal(t, VerdictRefuse, l.asks(), "the window that is open stays so")
 	l.pass(8 * time.Hour)
+	require.Equal(t, VerdictSend, l.asks())
+
+	l = saidSo()
+	l.pass(9 * time.Hour)
+	l.doubt.turn = 8 * time.Hour // the clock was set forward by as much since
+	l.step(AccessChanged())
+	l.doubt = doubt{}
+	require.Equal(t, l.now, l.limit.at)
+	require.Equal(t, VerdictRefuse, l.asks(), "so does one that ends later than the clock says")
+	l.pass(7 * time.Hour)
 	require.Equal(t, VerdictSend, l.asks())
 
 	l = newLife(ClassOther, KeyUnavailable)

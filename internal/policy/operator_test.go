@@ -62,6 +62,16 @@ func TestOpenWindowStaysWithoutItsSource(t *testing.T) {
 	}
 }
 
+// What other clocks doubt of a window is doubted of what stays of it, too.
+func TestOpenWindowStaysAsLongAsItIsDoubted(t *testing.T) {
+	s := keylessState(policyNow.Add(-9 * time.Hour))
+	s.turn.usedAt = policyNow.Add(-9 * time.Hour)
+	s.doubt.turn = 8 * time.Hour // the clock was set forward by as much since
+	next := s.NextData(policyNow, testRules).Next
+	require.Equal(t, policyNow.Add(7*time.Hour), next)
+	require.Equal(t, next, s.OpenWindow().NextData(policyNow, testRules).Next)
+}
+
 // What the last turn gave is told with its own time, never with that of another turn.
 func TestLastTurn(t *testing.T) {
 	const lease = time.Minute

@@ -19,6 +19,11 @@ const (
 // Stronger reports whether o decides beside other, in an answer with several items.
 func (o Outcome) Stronger(other Outcome) bool { return o > other }
 
+// mayCount reports whether the server may have counted the request.
+func (o Outcome) mayCount() bool {
+	return o == OutcomeOK || o == OutcomeAnswered || o == OutcomeUnclear
+}
+
 // A Result is what came back for a data request.
 type Result struct {
 	Outcome    Outcome

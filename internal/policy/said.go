@@ -21,6 +21,15 @@ func (s said) show(now time.Time) said {
 	return s
 }
 
+// unsureUntil puts a trial off until the end of a window that may be over earlier: there,
+// newer data would not show that the rule does not hold.
+func (s said) unsureUntil(end time.Time) said {
+	if s.holds() {
+		s.trialAt = later(s.trialAt, end)
+	}
+	return s
+}
+
 // limited takes a limit. One of 2 hours or more shows the rule. So do two limits
 // without a time that are far enough apart.
 func (s said) limited(retryAfter time.Duration, now time.Time, rules Rules) said {

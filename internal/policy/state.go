@@ -274,5 +274,6 @@ func (s State) OpenWindow() State {
 		class: classKnown{is: s.class.is, proven: s.class.proven},
 		key:   keyKnown{is: key},
 		turn:  s.turn, limit: s.limit, said: s.said,
+		doubt: s.doubt,
 	}
 }

@@ -61,7 +61,7 @@ func (s State) step(e Event, now time.Time, rules Rules) (State, Decision) {
 	case keyCheckFailed:
 		s.key = s.key.failed(now)
 	case accessChanged:
-		return s.applyAccess(rules), Decision{}
+		return s.applyAccess(now, rules), Decision{}
 	case learnData:
 		return s.applyData(e, now, rules), Decision{}
 	case subscribed:
@@ -110,9 +110,8 @@ func (s State) decideData(a attempt, now time.Time, rules Rules) (State, Decisio
 // and its window has to be known. At most one read in readGrain is stored, so that a car
 // which is read every second costs hardly any writes.
 func (s State) mustBookRead(o Outcome, now time.Time) bool {
-	mayCount := o == OutcomeOK || o == OutcomeAnswered || o == OutcomeUnclear
 	mayTurnOut := s.class.is == ClassStreaming && s.key.is == KeyInstalled || s.untold()
-	return mayCount && mayTurnOut && now.Add(s.turn.behind).Sub(s.turn.usedAt).Abs() >= readGrain
+	return o.mayCount() && mayTurnOut && now.Add(s.turn.behind).Sub(s.turn.usedAt).Abs() >= readGrain
 }
 
 // changePhase puts the turn into another phase and renews its lease.
@@ -156,6 +155,9 @@ func (s State) charge(a attempt, r Result, now time.Time, rules Rules) State {
 		s.turn, s.gave = s.turn.idle(), r.Outcome
 	}
 	counts := owner || s.Keyless() || s.mustBookRead(r.Outcome, now)
+	if counts && r.Outcome.mayCount() && !s.showsWindow(r, now, rules) {
+		s.said = s.said.unsureUntil(now.Add(rules.MaxLease + rules.KeylessWindow))
+	}
 	switch r.Outcome {
 	case OutcomeOK, OutcomeAnswered:
 		if counts {
@@ -184,6 +186,13 @@ func (s State) charge(a attempt, r Result, now time.Time, rules Rules) State {
 	return s
 }
 
+// showsWindow reports whether an answer shows that the server has counted the request,
+// so that a window has begun: it has just fetched data newer than what is known. Any
+// other request counts only to be safe, and the server's window may end earlier.
+func (s State) showsWindow(r Result, now time.Time, rules Rules) bool {
+	return r.Outcome == OutcomeOK && r.Data.RecordedAt.After(s.data.recordedAt) && !r.Data.isOld(now, rules)
+}
+
 // endTrial judges a request that was made inside a window: data that was recorded
 // after the window began shows that the rule does not hold.
 func (s State) endTrial(r Result, now time.Time, rules Rules) State {
@@ -205,8 +214,8 @@ func (s State) endTrial(r Result, now time.Time, rules Rules) State {
 // applyLimit takes the server's word that this vehicle has to wait. If the server
 // names no time, the vehicle waits for a minute, a keyless one for a window; one
 // whose key status cannot be read waits long enough for a second limit to show
-// whether the rule holds. A streaming car that is limited may have lost its key, so
-// its status is read next.
+// whether the rule holds. A car that is limited may have lost its key, so its status is
+// read next, and outranks a command of before.
 func (s State) applyLimit(retryAfter time.Duration, now time.Time, rules Rules) State {
 	if s.class.is != ClassLegacy && s.class.is != ClassOther {
 		s.said = s.said.limited(retryAfter, now, rules)
@@ -223,7 +232,7 @@ func (s State) applyLimit(retryAfter time.Duration, now time.Time, rules Rules) 
 	}
 	at := s.limit.written(now)
 	s.limit.to, s.limit.at, s.limit.bare = later(s.limit.to, at.Add(pause)), at, retryAfter <= 0
-	if s.class.is == ClassStreaming && s.key.is == KeyInstalled {
+	if !s.TakesNoKey() && s.key.is == KeyInstalled {
 		s.key.checkAt, s.key.doubted = now, true
 	}
 	return s
@@ -274,7 +283,7 @@ func (s State) applyKey(e Event, now time.Time, rules Rules) State {
 
 // applyAccess books that the owner connected again, and may have added the key on the
 // way. What the server's limits have shown counts until the open window ends.
-func (s State) applyAccess(rules Rules) State {
+func (s State) applyAccess(now time.Time, rules Rules) State {
 	if s.class.is <= ClassUnknown {
 		s.class = s.class.askAgain()
 	}
@@ -282,7 +291,8 @@ func (s State) applyAccess(rules Rules) State {
 		s.key.checkAt = time.Time{}
 	}
 	if s.Keyless() && s.onTrial() {
-		s.limit.to = later(s.limit.to, s.limit.written(s.turn.next(rules.KeylessWindow)))
+		s.limit.at = s.limit.written(now)
+		s.limit.to = later(s.limit.to, s.limit.written(shifted(s.turn.next(rules.KeylessWindow), s.doubt.turn)))
 		if s.key.is == KeyMissing {
 			s.key = s.key.forget()
 		}
