@@ -49,6 +49,7 @@ type engine struct {
 	running int           // visits under way
 	fresh   int           // cars that were not visited yet
 	wanted  float64       // visits a second, by the gaps of all cars
+	asked   float64       // requests a second, by the same
 	held    time.Duration // no car but the woken ones is visited before
 	ready   time.Duration // when the next visit may begin, by the rate
 	retired int
@@ -230,7 +231,7 @@ func (g *engine) visit(ctx context.Context, e *entry) {
 		wait := min(max(time.Until(visit.Next), time.Second), longestWait)
 		e.due, e.gap = now+wait, float32(wait.Seconds())
 	}
-	e.rule, e.retired = g.ruleIndex(visit.Rule), visit.Retired
+	e.rule, e.retired, e.look = g.ruleIndex(visit.Rule), visit.Retired, float32(visit.KeyLookEvery.Seconds())
 	g.count(e, 1)
 	g.queue.add(e)
 	if e.woken {
@@ -254,6 +255,7 @@ func (g *engine) count(e *entry, n int) {
 	}
 	if e.gap > 0 {
 		g.wanted = max(g.wanted+float64(n)/float64(e.gap), 0)
+		g.asked = max(g.asked+float64(n)*g.asks(e), 0)
 	} else {
 		g.fresh += n
 	}
