@@ -22,10 +22,10 @@ import (
 // values counts the recordings of each car that a fleet has handed over.
 type values struct {
 	mu  sync.Mutex
-	got map[string]map[time.Time]bool
+	got map[string]map[int64]bool // by the nanosecond
 }
 
-func newValues() *values { return &values{got: make(map[string]map[time.Time]bool)} }
+func newValues() *values { return &values{got: make(map[string]map[int64]bool)} }
 
 func (v *values) handle(_ context.Context, car *smartcar.Vehicle, s *smartcar.Snapshot) error {
 	battery, err := s.Battery()
@@ -35,9 +35,9 @@ func (v *values) handle(_ context.Context, car *smartcar.Vehicle, s *smartcar.Sn
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.got[car.ID()] == nil {
-		v.got[car.ID()] = make(map[time.Time]bool)
+		v.got[car.ID()] = make(map[int64]bool)
 	}
-	v.got[car.ID()][battery.RecordedAt] = true
+	v.got[car.ID()][battery.RecordedAt.UnixNano()] = true
 	return nil
 }
 
@@ -46,7 +46,7 @@ func (v *values) since(id string, from time.Time) (n int) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for at := range v.got[id] {
-		if at.After(from) {
+		if at > from.UnixNano() {
 			n++
 		}
 	}
