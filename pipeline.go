@@ -175,6 +175,9 @@ func newProbe(o *options, w wire, send layer) *probe {
 	}
 }
 
+// asksForKey reports whether the status of the key is looked at with a request.
+func (p *probe) asksForKey() bool { return p.keyIsFree && !p.opts.ignoreKeyEndpoint }
+
 // class asks for the attributes, and for the VIN where they leave the class open
 // or are not granted, and the VIN takes no turn. Found is false if neither showed
 // it: then the events say that it was asked for. An error says that this user

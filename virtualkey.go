@@ -318,7 +318,7 @@ func (v *Vehicle) KeyStatus(ctx context.Context) (KeyStatus, error) {
 		return KeyStatus{}, err
 	}
 	g := v.handle.core.gate
-	if g.probe.keyIsFree && !g.opts.ignoreKeyEndpoint {
+	if g.probe.asksForKey() {
 		if err := v.askKeyStatus(ctx, r); err != nil {
 			return KeyStatus{}, err
 		}

@@ -46,6 +46,10 @@ type Visit struct {
 	// HeldUntil is set if the limit of the whole application has refused the read: no
 	// car's data can be read before. Next is spread behind it.
 	HeldUntil time.Time
+	// KeyLookEvery is how often Smartcar is asked for the status of the car's key, beside
+	// its data; zero if it is not. So a read that comes later than that after the last one
+	// takes two requests.
+	KeyLookEvery time.Duration
 	// Retired says that the car cannot be reached: it is gone, or its owner has to connect
 	// again. The error says so once; until the owner has connected, a visit then looks
 	// into the store only, and once a day asks Smartcar.
@@ -318,6 +322,7 @@ func (s *step) next(ctx context.Context, c car, readAt time.Time) policy.Decisio
 	g := s.through.core.gate
 	cost, left := g.budgets.forReads(ctx, s.through.car.id, s.ops)
 	s.seen = Visited{Class: publicClass(c.state.Class()), Key: keyStatus(c.state).State, Left: left, Counted: cost > 0}
+	s.visit.KeyLookEvery = c.state.KeyLookEvery(g.probe.asksForKey())
 	d := c.state.NextVisit(policy.Pace{
 		Every: s.through.opts.every, Cost: cost, Left: left, ReadAt: later(readAt, s.mark.AskedAt), PushedAt: s.pushedAt(),
 		Car: hashOf(s.through.car.user, s.through.car.id), KeyIsFree: g.probe.keyIsFree,

@@ -16,10 +16,10 @@ import (
 )
 
 // newEngine is a fleet whose visits are made up.
-func newEngine(t testing.TB, rate float64, do func(context.Context, *entry) (smartcar.Visit, error)) *Fleet {
+func newEngine(t testing.TB, rate float64, do func(context.Context, *entry) (smartcar.Visit, error), opts ...smartcar.Option) *Fleet {
 	t.Helper()
 	client, err := smartcar.New(smartcar.Config{ClientID: "a", ClientSecret: "b", RedirectURL: "https://example.com/"},
-		smartcar.WithStoredAnswers(smartcar.StoredAnswers{}))
+		append(opts, smartcar.WithStoredAnswers(smartcar.StoredAnswers{}))...)
 	require.NoError(t, err)
 	f, err := New(client, Config{
 		Reads: []smartcar.Operation{smartcar.Battery}, Rate: rate,
@@ -177,4 +177,56 @@ func TestStrangeTimes(t *testing.T) {
 		require.NotEmpty(t, f.Stats().String())
 		require.NotEmpty(t, f.Stats().LogValue().Group())
 	})
+}
+
+// The pace of a fleet at its limit, and the requests that the pace takes. Looks that come
+// each day are made with every second read if those are 17 hours apart, and with each one
+// if they are farther apart than a day.
+func TestPaceOf(t *testing.T) {
+	const dayOf = 24 * 60 * 60
+	for name, tt := range map[string]struct {
+		cars      int
+		looks     map[float32]int
+		perMinute float64
+		pace      time.Duration
+	}{
+		"no looks":                            {2000, nil, 2, 1000 * time.Minute},
+		"a look with each read":               {2000, map[float32]int{dayOf: 1400}, 2, 1700 * time.Minute},
+		"a look with every second read":       {2000, map[float32]int{dayOf: 1400}, 2.4, 1125 * time.Minute},
+		"looks that come each five days, too": {2000, map[float32]int{dayOf: 1400, 5 * dayOf: 400}, 2, 1740 * time.Minute},
+		"looks are rare beside the reads":     {1000, map[float32]int{dayOf: 1000}, 50, 1217 * time.Second},
+		"no cars":                             {0, nil, 2, 0},
+	} {
+		t.Run(name, func(t *testing.T) { require.Equal(t, tt.pace, paceOf(tt.cars, tt.looks, tt.perMinute)) })
+	}
+}
+
+// Looks at keys count as requests where they come before reads. A car without its key has
+// visits of its own for them.
+func TestLooksAtKeysTakeRequests(t *testing.T) {
+	for name, tt := range map[string]struct {
+		visit smartcar.Visit
+		pace  time.Duration
+	}{
+		"paired, v3":      {smartcar.Visit{Rule: smartcar.RulePace}, 0},
+		"paired, v2.0":    {smartcar.Visit{Rule: smartcar.RulePace, KeyLookEvery: 2 * time.Hour}, 75 * time.Minute},
+		"without its key": {smartcar.Visit{Rule: smartcar.RuleKeyless, KeyLookEvery: 2 * time.Hour}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				limit := smartcar.ApplicationLimit{Requests: 120, PerMinute: 2}
+				f := newEngine(t, 0, func(context.Context, *entry) (smartcar.Visit, error) {
+					visit := tt.visit
+					visit.Next = time.Now().Add(time.Hour)
+					return visit, nil
+				}, smartcar.WithBudget(smartcar.Budget{ApplicationLimit: limit}))
+				for i := range 100 {
+					f.engine.add(key(i))
+				}
+				start(t, f)
+				time.Sleep(12 * time.Hour)
+				require.Equal(t, tt.pace, f.Stats().Pace)
+			})
+		})
+	}
 }

@@ -13,6 +13,7 @@ type entry struct {
 	key     string        // user and vehicle
 	due     time.Duration // since the engine's epoch
 	gap     float32       // seconds from the last visit to the next; 0 before the first
+	look    float32       // seconds between two looks at its key; 0 if nobody looks
 	at      int32         // in its heap; -1 outside
 	rule    uint8         // what it waits for, an index of rules
 	running bool

@@ -49,6 +49,7 @@ type engine struct {
 	running int           // visits under way
 	fresh   int           // cars that were not visited yet
 	wanted  float64       // visits a second, by the gaps of all cars
+	asked   float64       // requests a second, by the same
 	held    time.Duration // no car but the woken ones is visited before
 	ready   time.Duration // when the next visit may begin, by the rate
 	retired int
@@ -230,7 +231,7 @@ func (g *engine) visit(ctx context.Context, e *entry) {
 		wait := min(max(time.Until(visit.Next), time.Second), longestWait)
 		e.due, e.gap = now+wait, float32(wait.Seconds())
 	}
-	e.rule, e.retired = g.ruleIndex(visit.Rule), visit.Retired
+	e.rule, e.retired, e.look = g.ruleIndex(visit.Rule), visit.Retired, float32(visit.KeyLookEvery.Seconds())
 	g.count(e, 1)
 	g.queue.add(e)
 	if e.woken {
@@ -254,6 +255,7 @@ func (g *engine) count(e *entry, n int) {
 	}
 	if e.gap > 0 {
 		g.wanted = max(g.wanted+float64(n)/float64(e.gap), 0)
+		g.asked = max(g.asked+float64(n)*g.asks(e), 0)
 	} else {
 		g.fresh += n
 	}
@@ -395,28 +397,6 @@ func (g *engine) drain(cancel func()) error {
 	case <-timer.C: // a handler that does not heed its context
 	}
 	return fmt.Errorf("fleet: %d visits were cut off: %w", cut, context.DeadlineExceeded)
-}
-
-// pace is what the limit of the application leaves, if that is less than the cars want.
-func (g *engine) pace() time.Duration {
-	limit := g.fleet.client.Budget().ApplicationLimit
-	if limit.Requests <= 0 || g.wanted <= limit.PerMinute/60 {
-		return 0
-	}
-	return time.Duration(float64(len(g.cars)) / limit.PerMinute * float64(time.Minute))
-}
-
-// warn says once that the cars want more than the limit of the application allows.
-func (g *engine) warn(ctx context.Context) {
-	g.mu.Lock()
-	pace := g.pace()
-	say := pace > 0 && g.fresh == 0 && !g.warned
-	g.warned = g.warned || say
-	g.mu.Unlock()
-	if say {
-		g.fleet.config.Logger.LogAttrs(ctx, slog.LevelWarn, "smartcar fleet: the cars want more requests than the limit of the application allows",
-			slog.Duration("pace", pace))
-	}
 }
 
 func (g *engine) stats() Stats {

@@ -49,7 +49,8 @@ type Stats struct {
 	// more than Rate and Concurrency allow, or than the limit of the application.
 	Wanted float64
 	// Pace is the least time between two reads of a car that the limit of the application
-	// leaves, see smartcar.WithBudget. It is zero if the cars want no more than it allows.
+	// leaves, see smartcar.WithBudget, the looks at the keys of cars included: on API v2.0
+	// these are requests. It is zero if the cars want no more than the limit allows.
 	Pace time.Duration
 	// HeldUntil is when the limit of the whole application ends; zero if there is none.
 	HeldUntil time.Time

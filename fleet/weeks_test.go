@@ -22,10 +22,10 @@ import (
 // values counts the recordings of each car that a fleet has handed over.
 type values struct {
 	mu  sync.Mutex
-	got map[string]map[time.Time]bool
+	got map[string]map[int64]bool // by the nanosecond
 }
 
-func newValues() *values { return &values{got: make(map[string]map[time.Time]bool)} }
+func newValues() *values { return &values{got: make(map[string]map[int64]bool)} }
 
 func (v *values) handle(_ context.Context, car *smartcar.Vehicle, s *smartcar.Snapshot) error {
 	battery, err := s.Battery()
@@ -35,9 +35,9 @@ func (v *values) handle(_ context.Context, car *smartcar.Vehicle, s *smartcar.Sn
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.got[car.ID()] == nil {
-		v.got[car.ID()] = make(map[time.Time]bool)
+		v.got[car.ID()] = make(map[int64]bool)
 	}
-	v.got[car.ID()][battery.RecordedAt] = true
+	v.got[car.ID()][battery.RecordedAt.UnixNano()] = true
 	return nil
 }
 
@@ -46,7 +46,7 @@ func (v *values) since(id string, from time.Time) (n int) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for at := range v.got[id] {
-		if at.After(from) {
+		if at > from.UnixNano() {
 			n++
 		}
 	}
@@ -236,15 +236,16 @@ func TestAWeekWithinABudget(t *testing.T) {
 }
 
 // A week of a fleet that is larger than the limit of the application, with 500 calls a
-// car: neither is exceeded, no window is broken, and each car has its turn as often as the
-// limit allows. On v2.0 the key of a paired car is looked for before a read that comes
-// after more than a day, so that each read takes two requests.
+// car: neither is exceeded, no window is broken, and each car is read as often as the
+// statistics say. On v2.0 the key of a paired car is looked at before a read that comes
+// after more than a day, and that of a car without one at first, too: so nine of ten reads
+// take two requests. On v3 none does.
 func TestAWeekOfALargeFleet(t *testing.T) {
 	if testing.Short() {
 		t.Skip("follows fifty cars for a week, on both APIs")
 	}
-	const once = 1000 * time.Minute // all cars at the limit below
-	for api, within := range map[smartcar.API]time.Duration{smartcar.V2: 2 * once, smartcar.V3: once} {
+	const once = 1000 * time.Minute // a request for each car, at the limit below
+	for api, pace := range map[smartcar.API]time.Duration{smartcar.V2: 19 * once / 10, smartcar.V3: once} {
 		t.Run(string(api), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				untilTheLastDays()
@@ -256,10 +257,12 @@ func TestAWeekOfALargeFleet(t *testing.T) {
 				v := newValues()
 				f := run(t, client, newInbox(), func(c *fleet.Config) { c.Handle = v.handle })
 				time.Sleep(3 * day)
-				require.Equal(t, once, f.Stats().Pace)
+				require.Equal(t, pace, f.Stats().Pace)
 				began := time.Now()
 				time.Sleep(7 * day)
-				require.Equal(t, once, f.Stats().Pace)
+				atEnd := f.Stats().Pace
+				require.GreaterOrEqual(t, atEnd, once)
+				require.LessOrEqual(t, atEnd, pace)
 				require.NoError(t, f.stop())
 				for _, r := range sim.Requests() {
 					require.NotEqual(t, http.StatusTooManyRequests, r.Status, "%s %s", r.Time, r.Path)
@@ -280,9 +283,9 @@ func TestAWeekOfALargeFleet(t *testing.T) {
 					longest[kind] = max(longest[kind], time.Since(last))
 					require.LessOrEqual(t, spent, 450, "of two months, in ten days")
 				}
-				t.Logf("longest: %v, reads: %v", longest, reads)
+				t.Logf("pace: %v, and %v at the end, longest: %v, reads: %v", pace, atEnd, longest, reads)
 				for kind, gap := range longest {
-					require.LessOrEqual(t, gap, within+once/20, kind)
+					require.LessOrEqual(t, gap, pace+pace/20, kind)
 				}
 			})
 		})

@@ -103,6 +103,21 @@ func (s *Server) BrokenWindows(vehicleID string) []Broken {
 	return out
 }
 
+// write appends to the ledger. An entry that reads the same as the one before shares its
+// texts: a car that is read again and again for weeks has many. The caller holds the lock.
+func (v *vehicle) write(e Entry) {
+	if n := len(v.ledger); n > 0 {
+		before := &v.ledger[n-1]
+		if e.Path == before.Path {
+			e.Path = before.Path
+		}
+		if slices.Equal(e.Items, before.Items) {
+			e.Items = before.Items
+		}
+	}
+	v.ledger = appendCapped(v.ledger, e)
+}
+
 // identify finds the car and the v2 operation that the path names; either may
 // be nil. When the car exists, it opens the entry that process writes to the
 // car's ledger. The caller holds the lock.

@@ -84,7 +84,7 @@ func (s *Server) process(c *call, f Fault, inside bool) (res *response, dropped 
 	res.header("Date", c.now.Format(http.TimeFormat))
 	if c.entry != nil {
 		c.entry.Status, c.entry.Dropped = res.status, f.DropAfter
-		c.car.ledger = appendCapped(c.car.ledger, *c.entry)
+		c.car.write(*c.entry)
 	}
 	s.logRequest(c, res.status, f.DropAfter)
 	return res, f.DropAfter

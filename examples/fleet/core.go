@@ -10,8 +10,7 @@ import (
 	"github.com/seed-498a1bc4/smartcar/store"
 )
 
-// newClient knows the plan: 500 calls a month for each car, 50 of them for commands. The
-// answers it stores are what a crash cannot lose.
+// newClient knows the plan, and stores what was read, so that a crash loses nothing.
 func newClient(config smartcar.Config, kept store.Store, opts ...smartcar.Option) (*smartcar.Client, error) {
 	return smartcar.New(config, append(opts,
 		smartcar.WithStore(kept),
@@ -20,8 +19,7 @@ func newClient(config smartcar.Config, kept store.Store, opts ...smartcar.Option
 	)...)
 }
 
-// connect has the two handlers that an owner passes. After the second the store knows the
-// owner's cars.
+// connect has the two handlers that an owner passes; then the store knows the owner's cars.
 func connect(client *smartcar.Client, connected func(userID string, err error)) (start, callback http.Handler) {
 	start = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := client.Connect().Start(w, r, smartcar.ConnectOptions{}); err != nil {

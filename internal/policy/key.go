@@ -108,6 +108,15 @@ func (k keyKnown) cannotBeRead(now time.Time) keyKnown {
 	return k
 }
 
+// pause is the time between the last look at the status and the next, to the minute; zero
+// if none is to come.
+func (k keyKnown) pause() time.Duration {
+	if k.checkAt.IsZero() {
+		return 0
+	}
+	return max(k.checkAt.Sub(later(k.at, k.lookedAt)).Round(time.Minute), 0)
+}
+
 // outranks reports whether a command that worked counts for more than a status
 // that was read at that time.
 func (k keyKnown) outranks(status time.Time) bool {

@@ -66,6 +66,16 @@ func (s State) nextLook(keyIsFree bool) (at time.Time, ok bool) {
 	return s.NextKeyLook(), keyIsFree && s.MayNeedKey()
 }
 
+// KeyLookEvery is how often the status of the key is looked at, as far as is known now;
+// zero if it is not. A look is a request of its own. When it is due it comes before the
+// next read, and for a car without its key at a time of its own: see NextVisit.
+func (s State) KeyLookEvery(keyIsFree bool) time.Duration {
+	if !keyIsFree || s.class.is != ClassStreaming {
+		return 0
+	}
+	return s.key.pause()
+}
+
 // spread is over how long visits are spread that the same rule keeps waiting: so little
 // of the pause that it costs a keyless car no turn in a month, and a legacy car no
 // refresh.

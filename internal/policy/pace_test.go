@@ -115,6 +115,26 @@ func TestPaceLooksForAMissingKey(t *testing.T) {
 	require.Equal(t, l.now.Add(time.Minute), l.NextVisit(Pace{KeyIsFree: true}, l.now, testRules).Next, "a look that nobody makes is no busy loop")
 }
 
+// The status of a key that is there is looked at each day, and that of a missing one ever
+// more seldom. Where only data tells it, and for cars that need no key, nobody looks.
+func TestHowOftenTheKeyIsLookedAt(t *testing.T) {
+	l := newLife(ClassStreaming, KeyNotAsked)
+	require.Zero(t, l.KeyLookEvery(true), "nothing is known yet")
+	for _, every := range []time.Duration{
+		5 * time.Minute, 15 * time.Minute, time.Hour, 4 * time.Hour, 24 * time.Hour, 5 * 24 * time.Hour, 5 * 24 * time.Hour,
+	} {
+		l.step(LearnKey(KeyMissing, FromEndpoint, l.now))
+		require.Equal(t, every, l.KeyLookEvery(true))
+		require.Zero(t, l.KeyLookEvery(false))
+		l.pass(every)
+	}
+	l.step(LearnKey(KeyInstalled, FromEndpoint, l.now))
+	l.pass(2 * time.Hour)
+	require.Equal(t, 24*time.Hour, l.KeyLookEvery(true))
+	l.class.is = ClassLegacy
+	require.Zero(t, l.KeyLookEvery(true))
+}
+
 // The reads of a month are spread over all of it, none are left unused and none are
 // made beyond it. The next month begins spread over a day.
 func TestPaceOfAMonth(t *testing.T) {
