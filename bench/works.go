@@ -45,6 +45,7 @@ type work struct {
 
 const (
 	turn     = "turn"
+	safeTurn = "turn, nothing may be lost"
 	openRead = "read without a turn"
 	refusal  = "refusal"
 	oneSwap  = "one swap"
@@ -65,7 +66,7 @@ func (b *bench) works(tb testing.TB) []work {
 	list = append(list, b.load(tb), b.swap(tb), b.openRead(tb), b.turn(tb), b.refusal(tb))
 	if b.relaxes {
 		w := (&bench{store: strict{b.store}}).turn(tb)
-		w.name = "turn, nothing may be lost"
+		w.name = safeTurn
 		list = append(list, w)
 	}
 	return list
