@@ -24,7 +24,7 @@ import (
 // and come back, the store and Smartcar fail, and the fleet is restarted and crashes: no
 // window and no budget is broken, no car is stuck and nothing is missed for longer than a
 // pace and the back-off in force. FLEET_SEEDS is how many months there are on either API:
-// one on v3 takes some ten seconds.
+// 100 take eight minutes of a core.
 func TestAMonthOfChanges(t *testing.T) {
 	if testing.Short() {
 		t.Skip("follows seven cars for a month, on both APIs")

@@ -121,7 +121,7 @@ func (r *rush) count() (mean float64, most int) {
 // A week without a budget: no window is broken, nearly all that the rules permit is
 // read, and hardly a call brings nothing. Of many cars, no second has more than twice the
 // requests of the mean, though a month begins. The week begins when the cars are known.
-// With FLEET_CARS=2000 it takes half an hour and 4 GB.
+// With FLEET_CARS=2000 it takes 18 minutes of a core, and 7 GB with GOGC=300.
 func TestAWeekOfManyCars(t *testing.T) {
 	if testing.Short() {
 		t.Skip("follows ten cars for twelve days")
@@ -239,7 +239,7 @@ func TestAWeekWithinABudget(t *testing.T) {
 // car: neither is exceeded, no window is broken, and each car is read as often as the
 // statistics say. On v2.0 the key of a paired car is looked at before a read that comes
 // after more than a day, and that of a car without one at first, too: so nine of ten reads
-// take two requests. On v3 none does.
+// take two requests. On v3 none does. With FLEET_CARS=2000 it takes two minutes of a core.
 func TestAWeekOfALargeFleet(t *testing.T) {
 	if testing.Short() {
 		t.Skip("follows fifty cars for a week, on both APIs")
