@@ -57,7 +57,7 @@ func (k keyKnown) learn(is Key, source KeySource, at, now time.Time) keyKnown {
 	}
 	switch is {
 	case KeyInstalled:
-		k.checkAt = now.Add(installedLook)
+		k.checkAt = now.Add(installedLook - lookSpread(now))
 	case KeyUnavailable:
 		k.since, k.checkAt = time.Time{}, now.Add(unavailableCheck)
 	default:
@@ -67,6 +67,14 @@ func (k keyKnown) learn(is Key, source KeySource, at, now time.Time) keyKnown {
 		}
 	}
 	return k
+}
+
+// lookSpread is by how much earlier the next daily look at a key comes, up to 2 hours. The
+// keys of a fleet are first looked at within minutes; without a spread, all looks of a day
+// would come within the same minutes ever after. It follows from the fraction of the second
+// of the last look, which differs from car to car.
+func lookSpread(last time.Time) time.Duration {
+	return time.Duration(last.Nanosecond()) * (2 * time.Hour / time.Second)
 }
 
 // slowLooks is how many looks for a missing key come before those at the slowest
