@@ -364,32 +364,36 @@ func TestKeptAnswerEndsByTheTimeThatHasPassed(t *testing.T) {
 	}
 }
 
-// A clock that is set while the status of the key is read does not date what is
-// learned: the owner has just added the key, and it counts.
+// A clock that is set while the status of the key is read, the machine's or the store's,
+// does not date what is learned: the owner has just added the key, and it counts.
 func TestEvidenceWhileTheClockIsSet(t *testing.T) {
 	for _, by := range []time.Duration{-9 * time.Hour, 9 * time.Hour} {
-		t.Run(by.String(), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				sim := smartcartest.New()
-				w := newWrongClock(t, sim, smartcar.V2, new(steppingClock), clockStore{store.NewMemory(), 0})
-				w.read(t)
-				for _, paired := range []bool{true, false, true} {
-					time.Sleep(time.Minute)
-					if paired {
-						require.NoError(t, sim.Pair(w.car.ID()))
-					} else {
-						require.NoError(t, sim.Unpair(w.car.ID()))
+		for _, whose := range []string{"machine", "store"} {
+			t.Run(whose+" "+by.String(), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					sim := smartcartest.New()
+					db := newSteppingStore(store.NewMemory())
+					w := newWrongClock(t, sim, smartcar.V2, new(steppingClock), db)
+					set := map[string]*steppingClock{"machine": w.clock, "store": &db.steppingClock}[whose]
+					w.read(t)
+					for _, paired := range []bool{true, false, true} {
+						time.Sleep(time.Minute)
+						if paired {
+							require.NoError(t, sim.Pair(w.car.ID()))
+						} else {
+							require.NoError(t, sim.Unpair(w.car.ID()))
+						}
+						w.wire.arm(func() { set.step(by) })
+						status, err := w.car.KeyStatus(t.Context())
+						require.NoError(t, err)
+						require.Equal(t, paired, status.State == smartcar.KeyInstalled)
+						a, err := w.car.Access(t.Context())
+						require.NoError(t, err)
+						require.Equal(t, !paired, a.NeedsKey)
 					}
-					w.wire.arm(func() { w.clock.step(by) })
-					status, err := w.car.KeyStatus(t.Context())
-					require.NoError(t, err)
-					require.Equal(t, paired, status.State == smartcar.KeyInstalled)
-					a, err := w.car.Access(t.Context())
-					require.NoError(t, err)
-					require.Equal(t, !paired, a.NeedsKey)
-				}
+				})
 			})
-		})
+		}
 	}
 }
 

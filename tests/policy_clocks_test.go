@@ -126,6 +126,50 @@ func TestClockThatIsSetRightWhileATurnIsTaken(t *testing.T) {
 	})
 }
 
+// The store's clock is set forward while it is written that Smartcar limits the car: the
+// limit is dated anew. If it is set later, a process that begins after that has the clock
+// of its machine to doubt it by.
+func TestClockThatIsSetWhileTheServersLimitLasts(t *testing.T) {
+	for _, at := range []string{"while it is stored", "later"} {
+		t.Run(at, func(t *testing.T) {
+			onEitherAPI(t, func(t *testing.T, sim *smartcartest.Server, api smartcar.API) {
+				clock := newSteppingStore(store.NewMemory())
+				db := &replica{Store: clock}
+				w := newWrongClock(t, sim, api, new(steppingClock), db)
+				_, err := w.car.Access(t.Context())
+				require.NoError(t, err)
+				application, _ := machine(t, sim, api, new(steppingClock), nil) // another one, which shares no store
+				connect(t, sim, application)
+				_, err = w.on(application).Battery(t.Context())
+				require.NoError(t, err)
+				if at == "while it is stored" {
+					w.wire.arm(func() { db.arm(1, func() { clock.step(9 * time.Hour) }) })
+				}
+				_, err = w.car.Battery(t.Context())
+				require.ErrorIs(t, err, smartcar.ErrRateLimited)
+				limited := time.Now()
+				if at == "later" {
+					clock.step(9 * time.Hour)
+				}
+				young, _ := machine(t, sim, api, new(steppingClock), db)
+				for range 7 {
+					time.Sleep(time.Hour)
+					for _, v := range []*smartcar.Vehicle{w.car, w.on(young)} {
+						_, err = v.Battery(t.Context())
+						var limit *smartcar.RateLimitError
+						require.ErrorAs(t, err, &limit)
+						require.True(t, limit.Local, "Smartcar has said that the car has to wait")
+					}
+				}
+				for ; err != nil; _, err = w.on(young).Battery(t.Context()) {
+					require.Less(t, time.Since(limited), maxBlocked+9*time.Hour, "the car is locked for too long")
+					time.Sleep(10 * time.Minute)
+				}
+			})
+		})
+	}
+}
+
 // Two processes on one machine share a store that has no clock, such as SQLite. The
 // machine's clock is set back, a process begins, reads the car, and the clock is set right:
 // by any clock, the turn was used long ago. The older process has not asked meanwhile, but

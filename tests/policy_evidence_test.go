@@ -329,6 +329,32 @@ func TestAnswerThatShowsTheKeyGoneOpensAWindow(t *testing.T) {
 	})
 }
 
+// A car that was taken for one of before 2021 by what its owner's account says of it, and
+// proves to need the key. The answer that shows it has used its turn: what the car is
+// counts before the turn is booked.
+func TestAnswerThatShowsTheRuleIsATurn(t *testing.T) {
+	for _, api := range []smartcar.API{smartcar.V2, smartcar.V3} {
+		t.Run(string(api), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				car := smartcartest.Car{ID: "s", Make: "TESLA", Model: "Model S", Year: 2018, Integration: smartcartest.Streaming}
+				sim := smartcartest.New(smartcartest.WithCars(car), smartcartest.WithKeylessAnswer(smartcartest.KeyRequired))
+				client := apiClient(t, sim, api)
+				v := client.User(connect(t, sim, client).UserID).Vehicle(car.ID)
+				_, err := v.Battery(t.Context())
+				require.NoError(t, err)
+				time.Sleep(10 * time.Minute)
+				_, err = v.Battery(t.Context())
+				require.ErrorIs(t, err, smartcar.ErrVirtualKeyRequired)
+				told := len(sim.BrokenWindows(car.ID))
+				for began := time.Now(); time.Since(began) < 7*time.Hour; time.Sleep(10 * time.Minute) {
+					closed(t, v)
+				}
+				require.Len(t, sim.BrokenWindows(car.ID), told)
+			})
+		})
+	}
+}
+
 // A limit of a car that has its key is looked into once, because the key may
 // have gone, and then holds: that the key is still there does not lift it.
 func TestLimitOfAPairedCarHolds(t *testing.T) {

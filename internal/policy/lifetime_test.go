@@ -162,19 +162,6 @@ func TestCommandAndStatus(t *testing.T) {
 }
 
 // What the server's limits show, of a car whose status cannot be read.
-// A limit doubts the key that a command has shown, also while the class cannot be told.
-func TestLimitDoubtsAKeyOfAnyClass(t *testing.T) {
-	for _, class := range []Class{ClassStreaming, ClassUnknown, ClassUnresolved} {
-		l := newLife(class, KeyNotAsked)
-		l.step(LearnKey(KeyInstalled, FromCommand, l.now))
-		l.pass(time.Hour)
-		l.limited(8 * time.Hour)
-		l.pass(time.Hour)
-		l.step(AccessChanged(), LearnClass(ClassStreaming), LearnKey(KeyMissing, FromEndpoint, l.now))
-		require.Equal(t, KeyMissing, l.Key(), class)
-	}
-}
-
 func TestTheServerHasSaidSo(t *testing.T) {
 	for _, class := range []Class{ClassStreaming, ClassUnknown} {
 		untold := func() *life { return newLife(class, KeyUnavailable) }
@@ -274,36 +261,6 @@ func TestTrial(t *testing.T) {
 	l := newLife(ClassStreaming, KeyNotAsked)
 	l.step(LearnKey(KeyMissing, FromEndpoint, l.now), LearnKeyRequired(FromError, l.now))
 	require.False(t, l.onTrial(), "a status that can be read is looked up instead")
-}
-
-// A request that counts only to be safe shows no window of the server's: the one that
-// the server keeps may end earlier, and newer data inside of it proves nothing.
-func TestNoTrialInsideAWindowThatMayHaveEnded(t *testing.T) {
-	for name, tt := range map[string]struct {
-		answer Result
-		trial  bool
-	}{
-		"newer data":             {Result{Outcome: OutcomeOK}, true},
-		"newer data, of a while": {Result{Outcome: OutcomeOK, Data: Data{FetchedAt: policyNow}}, false},
-		"the old data":           {Result{Outcome: OutcomeOK, Data: Data{RecordedAt: policyNow}}, false},
-		"an error":               {Result{Outcome: OutcomeAnswered}, false},
-		"nothing":                {Result{Outcome: OutcomeUnclear}, false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			l := saidSo()
-			l.pass(8 * 24 * time.Hour)
-			l.said.trialAt = l.now
-			if tt.answer.Data.RecordedAt.IsZero() {
-				tt.answer.Data.RecordedAt = l.now
-			}
-			require.Equal(t, VerdictTake, l.asks())
-			l.step(Settle(9, testLease, tt.answer))
-			used := l.now
-			for l.pass(time.Minute); l.asks() == VerdictRefuse; l.pass(time.Minute) {
-			}
-			require.Equal(t, tt.trial, l.now.Sub(used) < 8*time.Hour, l.now.Sub(used))
-		})
-	}
 }
 
 func TestConnectEndsWhatTheServerSaid(t *testing.T) {

@@ -38,3 +38,56 @@ func TestTrialThatNobodyEnds(t *testing.T) {
 	l.pass(6 * time.Hour)
 	require.Equal(t, VerdictTake, l.asks())
 }
+
+// A limit doubts the key that a command has shown, also while the class cannot be told.
+func TestLimitDoubtsAKeyOfAnyClass(t *testing.T) {
+	for _, class := range []Class{ClassStreaming, ClassUnknown, ClassUnresolved} {
+		l := newLife(class, KeyNotAsked)
+		l.step(LearnKey(KeyInstalled, FromCommand, l.now))
+		l.pass(time.Hour)
+		l.limited(8 * time.Hour)
+		l.pass(time.Hour)
+		l.step(AccessChanged(), LearnClass(ClassStreaming), LearnKey(KeyMissing, FromEndpoint, l.now))
+		require.Equal(t, KeyMissing, l.Key(), class)
+	}
+}
+
+// A request that counts only to be safe shows no window of the server's: the one that
+// the server keeps may end earlier, and newer data inside of it proves nothing.
+func TestNoTrialInsideAWindowThatMayHaveEnded(t *testing.T) {
+	for name, tt := range map[string]struct {
+		answer Result
+		trial  bool
+	}{
+		"newer data":             {Result{Outcome: OutcomeOK}, true},
+		"newer data, of a while": {Result{Outcome: OutcomeOK, Data: Data{FetchedAt: policyNow}}, false},
+		"the old data":           {Result{Outcome: OutcomeOK, Data: Data{RecordedAt: policyNow}}, false},
+		"an error":               {Result{Outcome: OutcomeAnswered}, false},
+		"nothing":                {Result{Outcome: OutcomeUnclear}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := saidSo()
+			l.pass(8 * 24 * time.Hour)
+			l.said.trialAt = l.now
+			if tt.answer.Data.RecordedAt.IsZero() {
+				tt.answer.Data.RecordedAt = l.now
+			}
+			require.Equal(t, VerdictTake, l.asks())
+			l.step(Settle(9, testLease, tt.answer))
+			used := l.now
+			for l.pass(time.Minute); l.asks() == VerdictRefuse; l.pass(time.Minute) {
+			}
+			require.Equal(t, tt.trial, l.now.Sub(used) < 8*time.Hour, l.now.Sub(used))
+		})
+	}
+}
+
+// The key's signal does not say whose key it is: while the class is not known, it opens
+// nothing. What proves a key on a Tesla does.
+func TestSignalOpensNoCarOfUnknownClass(t *testing.T) {
+	for source, keyless := range map[KeySource]bool{FromSignal: true, FromCommand: false, FromApplication: false} {
+		l := newLife(ClassUnresolved, KeyNotAsked)
+		l.step(LearnKey(KeyInstalled, source, l.now))
+		require.Equal(t, keyless, l.Keyless(), source)
+	}
+}
