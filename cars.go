@@ -24,8 +24,8 @@ type carRef struct {
 	// registered says that the user was stored before the request left. A user who is
 	// gone when the request ends was forgotten in between.
 	registered bool
-	// vouched says the same of the last write of the car's record, as long as no other
-	// write came since: see cars.vouched.
+	// vouched says that the user need not be loaded: this process has written the car's
+	// record for that user, and nobody has changed it since. See cars.vouched.
 	vouched bool
 }
 
@@ -210,7 +210,8 @@ func (cs *cars) carFrom(ref carRef, record store.Record, asked time.Duration) ca
 	} else {
 		state, err := policy.Decode(record.Value)
 		if err != nil {
-			// Written by another version: closed for a window, then overwritten.
+			// Written by another version. The car counts as just asked, and the next write
+			// replaces the record with that.
 			c.unreadable, state = true, policy.Closed(c.answered)
 		}
 		c.state = state
@@ -241,7 +242,7 @@ func (cs *cars) swap(ctx context.Context, ref carRef, c car, state policy.State)
 		}
 	case cs.vouched(ref, c):
 	case !addCar(ctx, ref.user, ref.id, cs.mayStore(ref)) && (c.revision == "" || !state.Keyless()):
-		return c, false, ErrNotConnected // of a user who was forgotten, only an open window is kept
+		return c, false, ErrNotConnected // of a user who was forgotten, only a running window is kept
 	}
 	born, vouches := c.born, cs.vouched(ref, c)
 	if !vouches {
@@ -292,11 +293,11 @@ func (cs *cars) checkNew(ctx context.Context, ref carRef, made store.Revision) e
 	return cmp.Or(err, ErrNotConnected)
 }
 
-// apply stores what events make of the stored state. If another write comes first,
-// the events are applied to what that one has stored. A loaded c, or the record that is
-// cached, saves the first round trip: the write shows whether that is outdated, and where
-// it would need none, the store is asked. If the write shows that the store's clock was set meanwhile, the events
-// are dated anew and applied once more.
+// apply stores what events make of the stored state. It starts from c if that is loaded,
+// else from the cached record, without asking the store: if that record is outdated, the
+// swap conflicts and shows the newer one, to which the events are applied. If the events
+// change nothing, no swap would show that, so the record is loaded first. If the store's
+// clock was set during the write, the events are dated anew and applied once more.
 func (cs *cars) apply(ctx context.Context, ref carRef, c car, events ...policy.Event) (car, error) {
 	var err error
 	fresh := c.loaded()
@@ -352,8 +353,9 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// forget removes what is stored of a car. Only a turn that still counts stays,
-// until its window is over: else a new owner would get a second turn.
+// forget removes what is stored of a car. What makes it wait stays until the wait ends, the
+// turn of a running window or a limit of Smartcar's: else a new owner could ask too early. A
+// record that cannot be read is deleted: its window is not known.
 func (cs *cars) forget(ctx context.Context, ref carRef) error {
 	for {
 		c, err := cs.load(ctx, ref)
@@ -381,8 +383,9 @@ func (cs *cars) forget(ctx context.Context, ref carRef) error {
 // What follows is about clocks. There are three: that of the store, which dates the
 // records of the cars, the wall clock of this machine, and the time that passes in
 // this process, which nobody sets. The first two may be wrong and may be set at any
-// moment, also while a request is under way. Package policy takes their times as
-// values: see its clock.go.
+// moment, also while a request is under way. A fourth, opts.steady, is the wall clock as
+// it was when this process began, carried on by the time that passes. Package policy
+// takes their times as values: see its clock.go.
 
 // now is a lower bound of the record's present, which makes no window end early.
 func (c car) now() time.Time { return c.answered.Add(c.clock.Elapsed() - c.replied) }

@@ -214,8 +214,8 @@ func storeAway(r *request, cause error) error {
 func (g *gate) wants(c car) bool { return c.state.Unlearned(c.now(), g.probe.keyIsFree) }
 
 // learned loads the record of a car, after learning what can be learned without
-// taking a turn. With a [*RateLimitError] comes the record as it was: a limit leaves no
-// request now.
+// taking a turn. If a limit prevents asking, it returns the record as loaded together
+// with the [*RateLimitError].
 func (g *gate) learned(ctx context.Context, r *request) (car, error) {
 	c, err := g.cars.load(ctx, r.car)
 	if err == nil && g.wants(c) {
@@ -231,7 +231,8 @@ func (g *gate) learned(ctx context.Context, r *request) (car, error) {
 // It returns an error only if asking for data would fail for the same reason: the
 // car is not this user's, the connection has ended, or a limit leaves no request.
 //
-// With a wish, the write of what the status of the key shows also takes the turn.
+// With a wish, the write of what the status of the key shows also takes the turn. The bool
+// reports whether the car was loaded from the store by this call, or is newer than it.
 func (g *gate) learn(ctx context.Context, r *request, ref carRef, c car, fresh bool, w *wish) (car, bool, error) {
 	ctx, gathered := gatherFor(ctx, g.opts.emitter, r)
 	defer gathered.tell()
@@ -396,8 +397,8 @@ func (g *gate) book(ctx context.Context, r *request, ref carRef, c car, t *turn,
 	c, err := g.cars.apply(ctx, ref, c, knowing(c, a.redated(g.opts, events))...)
 	if err == nil {
 		r.kept.setClass(c.state)
-	} else if !errors.Is(err, ErrNotConnected) { // else the user was forgotten meanwhile
-		g.opts.logger.LogAttrs(ctx, slog.LevelWarn, "smartcar could not settle a vehicle's turn", slog.String("vehicle", ref.id))
+	} else if !errors.Is(err, ErrNotConnected) { // which means that the user was forgotten meanwhile
+		g.opts.logger.LogAttrs(ctx, slog.LevelWarn, "smartcar could not store what a data request of a vehicle cost", slog.String("vehicle", ref.id))
 	}
 	return c
 }

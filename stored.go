@@ -19,8 +19,8 @@ import (
 
 // StoredAnswers bounds what [WithStoredAnswers] keeps of each vehicle.
 type StoredAnswers struct {
-	// Keep is how long an answer is kept at most, up to 90 days. Default a day. How
-	// old an answer may be that a read takes says [MaxAge].
+	// Keep is how long an answer is kept, at most 90 days; 0 means one day. How old an
+	// answer a read accepts is set by [MaxAge].
 	Keep time.Duration
 	// MaxBytes is the size of all answers of one vehicle, up to 1 MiB; the
 	// oldest go first. Default 64 KiB, which is more than a car has to say.
@@ -38,8 +38,8 @@ const (
 // WithStoredAnswers keeps the last answers in the store too, so that replicas
 // share them and a restart does not forget them: a legacy car is then asked
 // once a refresh by all replicas together, and [AllowStale] works anywhere.
-// Each answer costs a read and a write of the store, so does each command, and
-// each answer that is handed out a read. A store that is away costs nothing but
+// Storing an answer costs one read and one write of the store, and so does a command;
+// handing one out costs one read. A store that is away costs nothing but
 // the sharing. Without an answer cache, [WithCacheSize] at zero, none are kept.
 func WithStoredAnswers(bounds StoredAnswers) Option {
 	return func(o *options) error {
@@ -47,9 +47,9 @@ func WithStoredAnswers(bounds StoredAnswers) Option {
 		bounds.MaxBytes = cmp.Or(bounds.MaxBytes, 64<<10)
 		switch {
 		case bounds.Keep < 0 || bounds.Keep > maxAnswerAge:
-			return argumentError("StoredAnswers.Keep", "must be above zero and at most 90 days; zero is a day")
+			return argumentError("StoredAnswers.Keep", "must not be negative and at most 90 days (0 means one day)")
 		case bounds.MaxBytes < 0 || bounds.MaxBytes > maxAnswerBytes:
-			return argumentError("StoredAnswers.MaxBytes", "must be above zero and at most 1 MiB; zero is 64 KiB")
+			return argumentError("StoredAnswers.MaxBytes", "must not be negative and at most 1 MiB (0 means 64 KiB)")
 		}
 		o.storedAnswers = &bounds
 		return nil
@@ -71,7 +71,9 @@ type answersRecord struct {
 	// also those that have not arrived yet.
 	DiscardedAt time.Time      `json:"discarded_at,omitzero"`
 	Answers     []storedAnswer `json:"answers,omitempty"`
-	Write       uint64         `json:"write"` // makes every write distinct; see records.swap
+	Write       uint64         `json:"write"` // makes every write distinct; see records.Swap
+
+	lost bool // it stands in for a record that cannot be read
 }
 
 type storedAnswer struct {
@@ -99,10 +101,12 @@ func (a *storedAnswer) part() part {
 
 func answersKey(vehicleID string) string { return "answers/" + vehicleID }
 
-// change edits the record of a vehicle and keeps it within its bounds.
+// change edits the record of a vehicle and keeps it within its bounds. A record that cannot
+// be read is replaced by an empty one: nobody can tell whose answers it holds, and Forget
+// must not fail on it.
 func (s *storedAnswers) change(ctx context.Context, vehicleID string, change func(r *answersRecord, now time.Time) bool) error {
-	_, err := records.Change(ctx, s.records, answersKey(vehicleID), s.bounds.Keep, func(r *answersRecord, _ bool, now time.Time) error {
-		if !change(r, now) {
+	_, err := records.Repair(ctx, s.records, answersKey(vehicleID), s.bounds.Keep, answersRecord{lost: true}, func(r *answersRecord, _ bool, now time.Time) error {
+		if !change(r, now) && !r.lost {
 			return records.ErrUnchanged
 		}
 		r.bound(s.bounds, now)
@@ -112,12 +116,17 @@ func (s *storedAnswers) change(ctx context.Context, vehicleID string, change fun
 	return err
 }
 
-// bound drops what is too old, and the oldest of what is too much.
+// bound drops what is older than Keep, and then the oldest answers until the rest fits. An
+// answer that is too large by itself is dropped alone.
 func (r *answersRecord) bound(bounds StoredAnswers, now time.Time) {
 	slices.SortFunc(r.Answers, func(a, b storedAnswer) int { return b.ReceivedAt.Compare(a.ReceivedAt) })
 	left := bounds.MaxBytes
 	r.Answers = slices.DeleteFunc(r.Answers, func(a storedAnswer) bool {
-		left -= a.size()
+		size := a.size()
+		if size > bounds.MaxBytes {
+			return true
+		}
+		left -= size
 		return left < 0 || now.Sub(a.ReceivedAt) >= bounds.Keep
 	})
 }
@@ -129,7 +138,7 @@ func (a *storedAnswer) size() int {
 }
 
 // keep stores the answers to a request, if its user is still known. Left is when the
-// request left, by the time that has passed.
+// request left, as a reading of clock.Elapsed.
 func (s *storedAnswers) keep(ctx context.Context, ref answerRef, left time.Duration, parts []part) {
 	if s == nil {
 		return
@@ -216,8 +225,8 @@ func (s *storedAnswers) sync(ctx context.Context, ref answerRef) {
 	}
 }
 
-// newest says of the answers that a user's car has given when the newest was recorded, and
-// when it was received.
+// newest returns the latest time at which any kept answer of the user's car was recorded,
+// and the latest at which one was received; they may be of different answers.
 func (c *answerCache) newest(ctx context.Context, car carRef) (recorded, received time.Time) {
 	k := c.of(car.id)
 	if k == nil {
@@ -336,7 +345,7 @@ type heardMark struct {
 type heardHere struct {
 	mark       heardMark     // without its time
 	born       uint64        // of the user
-	at, stored time.Duration // when it came, and when one like it was last stored, by the time that has passed
+	at, stored time.Duration // when it came, and when one like it was last stored, as readings of clock.Elapsed
 }
 
 // heardGrain is how often deliveries that were all answered alike are stored of a car.
@@ -478,7 +487,10 @@ func (s *visits) forget(ctx context.Context, car carRef) error {
 		case i < 0:
 			return nil
 		default:
-			_, err = records.Change(ctx, s.records, visitsKey(car.id), carRecordTTL, func(r *visitsRecord, _ bool, _ time.Time) error {
+			_, err = records.Change(ctx, s.records, visitsKey(car.id), carRecordTTL, func(r *visitsRecord, found bool, _ time.Time) error {
+				if !found { // another process has removed it since
+					return records.ErrUnchanged
+				}
 				r.Marks = slices.DeleteFunc(r.Marks, func(m visitMark) bool { return m.User == car.user })
 				r.Write = randid.New()
 				return nil

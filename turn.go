@@ -79,6 +79,8 @@ func (t *taking) learn(ctx context.Context, known bool) (a attempt, done bool, e
 		return a, true, err
 	}
 	g.underway.Withdraw(w.flight)
+	// With StorePolicy.SendKeyless the request is sent although the store has failed (see
+	// gate.withoutStore): a turn that may be stored must stay.
 	if goes := err != nil && !contexts.IsEnd(err) && g.opts.storePolicy.SendKeyless; !goes && (err != nil || t.c.state.Holds(t.nonce)) {
 		g.cars.giveBack(ctx, t.ref, t.nonce)
 		t.nonce = randid.New()
@@ -113,13 +115,15 @@ func (t *taking) step(ctx context.Context) (a attempt, done bool, err error) {
 		a, err = t.send(ctx)
 		return a, true, err
 	case d.Verdict != policy.VerdictTake:
-		// The cached record is too old: another replica may have seen that the key was
-		// added or removed, or an earlier version have written what it knows.
+		// The record may not decide this alone: it is older than recordTrust, or the car may
+		// be under a rule (it is not Open) and was not loaded for this request. Another
+		// replica may have learned about its key meanwhile, or an earlier version have
+		// written what it knows.
 		if err = t.load(ctx); err == nil && g.wants(t.c) {
 			t.c, t.fresh, err = g.learn(ctx, t.r, t.ref, t.c, true, nil)
 		}
 		return attempt{}, false, err
-	case t.nonce == 0: // nothing forbids it
+	case t.nonce == 0: // a turn may be taken: draw a nonce, and ask the policy again with it
 		t.nonce = randid.New()
 		return attempt{}, false, nil
 	case !leaves && !t.prepared && t.r.auth.shared():
@@ -159,7 +163,7 @@ func (t *taking) take(ctx context.Context, state policy.State, leaves bool) (a a
 	var taken bool
 	t.c, taken, err = g.cars.swap(ctx, t.ref, before, state)
 	t.fresh = true
-	taken = taken || err == nil && t.c.state.Holds(t.nonce)
+	taken = taken || err == nil && t.c.state.Holds(t.nonce) // a conflict with our own write, which had landed
 	if taken && g.cars.stillOpen(before, t.c) {
 		a, err = t.fly(ctx, f, leaves)
 		return a, true, err
@@ -229,8 +233,8 @@ type turn struct {
 	nonce uint64
 	// record is what the store held of the car after the turn's last write.
 	record car
-	// left says that the last write has stored the phase sent, for a request that
-	// leaves right after it.
+	// sentStored says that the turn's last write has already stored the phase sent, so
+	// that the next leave need not write it.
 	sentStored bool
 
 	mu        sync.Mutex
@@ -242,9 +246,9 @@ var (
 	// errTurnLost: the lease ran out before the request could leave, and another
 	// replica took the turn.
 	errTurnLost = errors.New("the turn of this vehicle was taken over before the request could be sent")
-	// errStoreSlow: the store took so long to write the lease that what is left of the
-	// lease does not cover the request.
-	errStoreSlow = errors.New("the store answers too slowly for a turn to be taken")
+	// errStoreSlow: three writes of the lease took so long that what was left of it did not
+	// cover the request, or another write came first.
+	errStoreSlow = errors.New("the store answers too slowly, or is written too often, for a turn to be taken")
 	// errStoreClock: each answer of the store shows another time.
 	errStoreClock = errors.New("the clock of the store was set several times while a turn was taken")
 	// errAbandoned: the caller has left before the request could.
@@ -289,14 +293,14 @@ func (t *turn) callerLeft() bool {
 	return t.abandoned
 }
 
-// noteLeaving stores that the request leaves now, unless the turn was taken with
-// that.
+// noteLeaving stores that the request leaves now. It writes nothing if the write that took
+// the turn has stored that already, and its lease still covers the request.
 func (t *turn) noteLeaving(ctx context.Context) error {
 	if t.sentStored && t.covered() {
 		t.sentStored = false
 		return nil
 	}
-	var err error
+	cause := errStoreSlow
 	for range 3 {
 		state, d := t.cars.step(t.record, policy.Leave(t.nonce, t.cars.opts.lease()))
 		if d.Verdict == policy.VerdictLost {
@@ -305,14 +309,21 @@ func (t *turn) noteLeaving(ctx context.Context) error {
 				NextAllowed: t.record.ours(t.cars.nextData(t.record).Next), Err: errTurnLost,
 			}
 		}
-		var stored bool
 		before := t.record
-		t.record, stored, err = t.cars.swap(ctx, t.car, t.record, state)
-		if err != nil || stored && t.covered() && !t.record.setSince(before) {
+		record, stored, err := t.cars.swap(ctx, t.car, before, state)
+		t.record = record
+		switch wasSet := record.setSince(before); {
+		case err != nil:
 			return err
+		case stored && t.covered() && !wasSet:
+			return nil
+		case wasSet:
+			cause = errStoreClock
+		default:
+			cause = errStoreSlow
 		}
 	}
-	return fmt.Errorf("%w: %w", ErrStore, errStoreSlow)
+	return fmt.Errorf("%w: %w", ErrStore, cause)
 }
 
 // covered reports whether the stored lease outlasts a request that leaves now. It
@@ -349,8 +360,9 @@ func (t *turn) reserveAgain(ctx context.Context) {
 	}
 }
 
-// giveBack frees a turn after an unclear answer of the store: the turn may be
-// stored as sent, and its request will not leave, so it would count as used.
+// giveBack frees a turn whose request will not leave: the store's answer was unclear, the
+// store's clock was set, or the caller has left. Without this, a turn that is stored as sent
+// would count as used.
 func (cs *cars) giveBack(ctx context.Context, ref carRef, nonce uint64) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveBackTime)
 	defer cancel()

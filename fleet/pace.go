@@ -9,8 +9,9 @@ import (
 	"github.com/seed-498a1bc4/smartcar"
 )
 
-// asks is how many requests a second a car wants: its visits, and the looks at its key
-// that come before a read. A car without its key has visits of their own for them.
+// asks is how many requests a second a car wants: its visits, and the looks at its key that
+// come before a read. A car without its key is visited for a look alone while it waits for
+// its window, so its looks are among its visits.
 func (g *engine) asks(e *entry) float64 {
 	requests := 1 / float64(e.gap)
 	if e.look > 0 && g.rules[e.rule] != smartcar.RuleKeyless {
@@ -19,7 +20,9 @@ func (g *engine) asks(e *entry) float64 {
 	return requests
 }
 
-// pace is what the limit of the application leaves, if that is less than the cars want.
+// pace is the shortest time between two reads of a car that the application's limit allows,
+// if the cars want more requests than that; 0 if the limit suffices. At such a pace the
+// looks at missing keys come before reads, too.
 func (g *engine) pace() time.Duration {
 	limit := g.fleet.client.Budget().ApplicationLimit
 	if limit.Requests <= 0 || g.asked <= limit.PerMinute/60 {
@@ -36,9 +39,9 @@ func (g *engine) pace() time.Duration {
 
 // paceOf is how long it takes to read each of so many cars once, at so many requests a
 // minute. Looks are the cars whose key is looked at, by the seconds between two looks at
-// one: a look that is due comes before the next read, and is a request more. So the slower
-// the pace, the more reads take two requests. With two for each read the pace is at its
-// slowest. What that pace takes leaves a faster one, and so on, until nothing changes.
+// one: a look that is due comes before the next read, and is a request more. Reads that are
+// more frequent than looks need fewer looks each. It starts with the slowest pace, one look
+// for each read, and repeats with the result until the pace gets no faster.
 func paceOf(cars int, looks map[float32]int, perMinute float64) time.Duration {
 	pace := math.Inf(1)
 	for {

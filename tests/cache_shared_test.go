@@ -366,6 +366,40 @@ func TestStoredAnswersAreDiscardedByACommandAnywhere(t *testing.T) {
 	})
 }
 
+// An answer that is larger than all that may be stored does not push out the others.
+func TestStoredAnswerThatIsTooLargeIsDroppedAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		a, _, db := twoReplicas(t, sim, smartcar.StoredAnswers{MaxBytes: 420})
+		v := a.Vehicle(smartcartest.Model3)
+		_, err := v.Odometer(t.Context())
+		require.NoError(t, err)
+		require.True(t, db.holds(t, smartcartest.Model3, `"odometer"`))
+		time.Sleep(time.Second)
+		_, err = v.LockStatus(t.Context())
+		require.NoError(t, err)
+		require.False(t, db.holds(t, smartcartest.Model3, `"lock-status"`))
+		require.True(t, db.holds(t, smartcartest.Model3, `"odometer"`))
+	})
+}
+
+// What cannot be read goes when the user is forgotten: it may be theirs.
+func TestForgetRemovesAnswersThatCannotBeRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		a, _, db := twoReplicas(t, sim, smartcar.StoredAnswers{})
+		_, err := a.Vehicle(smartcartest.Model3).Odometer(t.Context())
+		require.NoError(t, err)
+		key := "answers/" + smartcartest.Model3
+		r, err := db.Load(t.Context(), key)
+		require.NoError(t, err)
+		_, err = db.CompareAndSwap(t.Context(), key, r.Revision, []byte(`{"answers":"garbage"}`), time.Hour)
+		require.NoError(t, err)
+		require.NoError(t, a.Forget(t.Context()))
+		require.False(t, db.holds(t, smartcartest.Model3, "garbage"))
+	})
+}
+
 func TestStoredAnswersAreForgottenWithTheUser(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()

@@ -24,8 +24,9 @@ import "time"
 // that has seen the car later than the turn was used, as the clock says, and without it.
 // How much less time has passed is added to the window.
 
-// bridged is how far the clock that shows now is behind a record whose newest
-// time is newest, or up to slack more than it.
+// bridged is how far the clock that shows now is behind a record whose newest time is
+// newest: 0 if that is not more than slack ahead of now, the old value behind as long as it
+// is at most behind and slack ahead, else the difference.
 func bridged(behind time.Duration, newest, now time.Time, slack time.Duration) time.Duration {
 	switch {
 	case !newest.After(now.Add(slack)):
@@ -36,8 +37,9 @@ func bridged(behind time.Duration, newest, now time.Time, slack time.Duration) t
 	return behind
 }
 
-// bridge notes how far the present clock is behind the turn's times. Each of them
-// was written up to so much before it: see Rules.ahead.
+// bridge notes how far the present clock is behind the turn's times. A time of a turn may
+// lie up to Rules.ahead after the moment at which it was written, such as a lease's end: so
+// much is taken off first.
 func (t turn) bridge(now time.Time, rules Rules) turn {
 	newest := t.usedAt
 	if t.phase != phaseIdle {

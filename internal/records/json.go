@@ -54,8 +54,9 @@ func Repair[T any](ctx context.Context, r Records, key string, ttl time.Duration
 	return h.Value, err
 }
 
-// maxRedated is how often one write is made again for its date. If that is not enough, the
-// store takes too long, as it may with a record that was loaded before.
+// maxRedated is how often a write is repeated because the store's clock showed another time
+// than the write is dated with. After that the date stays as it is: the store is too slow to
+// be dated more exactly.
 const maxRedated = 3
 
 func edit[T any](ctx context.Context, r Records, key string, ttl time.Duration, from *Held[T], substitute *T, change func(v *T, found bool, now time.Time) error) (Held[T], error) {
@@ -70,7 +71,7 @@ func edit[T any](ctx context.Context, r Records, key string, ttl time.Duration, 
 		v := was.Value
 		if err = change(&v, was.found, was.now); errors.Is(err, ErrUnchanged) {
 			is := was.Held
-			is.Value, is.foreign = v, is.foreign || was.raw != nil // which is not looked into for this
+			is.Value, is.foreign = v, is.foreign || was.raw != nil // it may be: finding out would cost a decode and an encode
 			return is, nil
 		}
 		var value []byte
@@ -177,7 +178,7 @@ func HoldAgain[T any](ctx context.Context, r Records, key string, before *Held[T
 	if err != nil {
 		return nil, err
 	}
-	w.foreign = true // which is not looked into for this
+	w.foreign = true // it may be: finding out would cost a decode and an encode
 	return &w.Held, nil
 }
 
