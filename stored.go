@@ -72,8 +72,7 @@ type answersRecord struct {
 	DiscardedAt time.Time      `json:"discarded_at,omitzero"`
 	Answers     []storedAnswer `json:"answers,omitempty"`
 	Write       uint64         `json:"write"` // makes every write distinct; see records.Swap
-
-	lost bool // it stands in for a record that cannot be read
+	lost        bool           // it stands in for a record that cannot be read
 }
 
 type storedAnswer struct {
@@ -348,12 +347,10 @@ type heardHere struct {
 	at, stored time.Duration // when it came, and when one like it was last stored, as readings of clock.Elapsed
 }
 
-// heardGrain is how often deliveries that were all answered alike are stored of a car.
-const heardGrain = time.Hour
+const heardGrain = time.Hour // how often deliveries that were all answered alike are stored of a car
 
-// hear notes a delivery for [Vehicle.Diagnosis], which it is stored for only: that the
-// store fails does not matter. If an event comes again, what is stored may be how another
-// process has answered it.
+// hear notes a delivery for [Vehicle.Diagnosis] alone: that the store fails does not matter.
+// Of an event that comes again, another process may have stored another end.
 func (s *visits) hear(ctx context.Context, car carRef, heard heardMark, again bool) {
 	now, key := s.opts.clock.Elapsed(), heardKey(car)
 	last, known := s.heardHere(car)
@@ -382,9 +379,9 @@ func (s *visits) heardHere(car carRef) (heardHere, bool) {
 // a later one to this process. The times are those of our clock.
 func (s *visits) lastHeard(car carRef, mark heardMark) heardMark {
 	last, known := s.heardHere(car)
-	if at := s.opts.now().Add(last.at - s.opts.clock.Elapsed()); known && at.After(mark.At) {
-		mark = last.mark
-		mark.At = at
+	at := s.opts.now().Add(last.at - s.opts.clock.Elapsed())
+	if known && at.After(mark.At) {
+		mark, mark.At = last.mark, at
 	}
 	return mark
 }
@@ -473,10 +470,10 @@ func (s *visits) forget(ctx context.Context, car carRef) error {
 	s.heard.Delete(heardKey(car))
 	for {
 		record, err := s.records.Load(ctx, visitsKey(car.id))
-		if errors.Is(err, store.ErrNotFound) {
+		switch {
+		case errors.Is(err, store.ErrNotFound):
 			return nil
-		}
-		if err != nil {
+		case err != nil:
 			return err
 		}
 		r, unreadable := records.Decode[visitsRecord](record.Value)
