@@ -40,7 +40,7 @@ type cars struct {
 	records records.Records
 	users   *users.Users
 	rules   policy.Rules
-	trust   time.Duration // see recordTrust
+	trust   time.Duration // how old a record may be that decides a request which takes no turn: see recordTrust
 	// cached are the records that this process has read or written last. A refusal
 	// that follows from one needs no round trip; and while the store is away they
 	// tell which cars may be asked.
@@ -72,7 +72,7 @@ type car struct {
 	answered time.Time     // the clock of the record while the store answered; zero for a car not loaded
 	asked    time.Duration // how much time had passed here before the store was asked
 	replied  time.Duration // and after the store had answered
-	trusted  time.Duration // until when a request may be decided by the record, unless it takes a turn
+	asOf     time.Duration // how much time had passed when the store may have read the record
 	clock    *clocks.Clock
 	number   uint64 // drawn when the store had answered: see records.Records.Number
 	// Who is stored with the car for certain at this revision: see cars.vouched.
@@ -204,7 +204,7 @@ func (cs *cars) carFrom(ref carRef, record store.Record, asked time.Duration) ca
 		c.asked, c.answered = c.replied, cs.opts.now()
 		c.replied = cs.opts.clock.Elapsed()
 	}
-	c.trusted = asked + cs.trust // the store may have read it before it answered
+	c.asOf = asked // even if the store has no clock
 	if record.Revision == "" {
 		c.state = cs.lost(ref)
 	} else {
@@ -367,7 +367,7 @@ func (cs *cars) forget(ctx context.Context, ref carRef) error {
 		}
 		cs.cached.Delete(ref.key)
 		now := c.now() // the lower bound: the record must not go before its window is over
-		c.state = c.state.OpenWindow()
+		c.state = c.state.RunningWindow()
 		rest := cs.nextData(c).Next.Sub(now)
 		if rest <= 0 {
 			err = cs.records.Delete(ctx, ref.key, c.revision)
@@ -445,11 +445,11 @@ func (cs *cars) stillOpen(before, taken car) bool {
 }
 
 // lost is what this process knows of a car that the store does not know: nothing,
-// unless it has seen a window that is still open by the time that has passed here.
+// unless it has seen a window that still runs, by the time that has passed here.
 // Then the clock of the store was so far ahead that the record expired.
 func (cs *cars) lost(ref carRef) policy.State {
 	if c, ok := cs.cached.Get(ref.key); ok && !cs.nextData(c).Next.IsZero() {
-		return c.state.OpenWindow()
+		return c.state.RunningWindow()
 	}
 	return policy.State{}
 }

@@ -358,7 +358,7 @@ func (g *gate) settle(ctx context.Context, r *request, ref carRef, c car, t *tur
 		}
 		booked = c.state.WorthStoring(c.now(), g.cars.rules, shown...)
 	}
-	seen := g.opts.clock.Elapsed() < c.trusted-g.cars.trust+g.unseen
+	seen := g.opts.clock.Elapsed() < c.asOf+g.unseen
 	if !booked && !seen && c.state.Class() == policy.ClassStreaming && a.outcome == policy.OutcomeOK {
 		// The key may have been removed since the record was loaded.
 		latest, err := g.cars.load(ctx, ref)

@@ -178,7 +178,7 @@ func withForeignRecord(t *testing.T, sim *smartcartest.Server, vehicleID string)
 	return user, db
 }
 
-// A record that cannot be read may hide an open window: one window, no more.
+// A record that cannot be read may hide a running window: one window, no more.
 func TestUnreadableRecordOfAKeylessCar(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()

@@ -69,7 +69,7 @@ func TestForgetLeavesNothing(t *testing.T) {
 }
 
 // The window protects the car, not the user: it stays until it closes.
-func TestForgetKeepsAnOpenWindowUntilItCloses(t *testing.T) {
+func TestForgetKeepsARunningWindowUntilItEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
 		store := newSpoiledStore()

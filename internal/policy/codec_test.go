@@ -157,7 +157,7 @@ func TestRecordsOfALaterVersionAreCarriedAlong(t *testing.T) {
 			require.NotZero(t, written[8]&(1<<6))
 			require.True(t, bytes.HasSuffix(written, []byte("what a later version knows")))
 			require.Equal(t, KeyInstalled, s.Key())
-			require.Zero(t, s.OpenWindow().carried, "nothing is carried of a car that is forgotten")
+			require.Zero(t, s.RunningWindow().carried, "nothing is carried of a car that is forgotten")
 		})
 	}
 	strange := Encode(keylessState(policyNow), 42)

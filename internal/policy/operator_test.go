@@ -49,13 +49,13 @@ func TestResetKeepsTheWindow(t *testing.T) {
 
 // A car whose class is not known has a window although its key's signal has shown a key.
 // Forgetting where the key was seen must not end the window.
-func TestOpenWindowStaysWithoutItsSource(t *testing.T) {
+func TestRunningWindowStaysWithoutItsSource(t *testing.T) {
 	for _, class := range []Class{ClassUnresolved, ClassUnknown, ClassStreaming, ClassLegacy, ClassOther} {
 		for _, key := range []Key{KeyNotAsked, KeyMissing, KeyInstalled, KeyUnavailable} {
 			for _, source := range []KeySource{FromNowhere, FromEndpoint, FromSignal, FromCommand} {
 				s := State{class: classKnown{is: class}, key: keyKnown{is: key, source: source}}
 				if s.Keyless() {
-					require.True(t, s.OpenWindow().Keyless(), "%v %v %v", class, key, source)
+					require.True(t, s.RunningWindow().Keyless(), "%v %v %v", class, key, source)
 				}
 			}
 		}
@@ -63,13 +63,13 @@ func TestOpenWindowStaysWithoutItsSource(t *testing.T) {
 }
 
 // What other clocks doubt of a window is doubted of what stays of it, too.
-func TestOpenWindowStaysAsLongAsItIsDoubted(t *testing.T) {
+func TestRunningWindowStaysAsLongAsItIsDoubted(t *testing.T) {
 	s := keylessState(policyNow.Add(-9 * time.Hour))
 	s.turn.usedAt = policyNow.Add(-9 * time.Hour)
 	s.doubt.turn = 8 * time.Hour // the clock was set forward by as much since
 	next := s.NextData(policyNow, testRules).Next
 	require.Equal(t, policyNow.Add(7*time.Hour), next)
-	require.Equal(t, next, s.OpenWindow().NextData(policyNow, testRules).Next)
+	require.Equal(t, next, s.RunningWindow().NextData(policyNow, testRules).Next)
 }
 
 // What the last turn gave is told with its own time, never with that of another turn.

@@ -261,11 +261,11 @@ func (s State) outdatedByAnswer(r Result, now time.Time, rules Rules) bool {
 		s.class.is == ClassStreaming && s.key.is == KeyInstalled && s.data.outdatedStill(r.Data, now)
 }
 
-// OpenWindow is what must stay of a car that is forgotten: its turn, and why it has to
+// RunningWindow is what must stay of a car that is forgotten: its turn, and why it has to
 // wait. When the key was learned, and from which source, is dropped. So a key that does
 // not count as installed because only its signal has shown it is one that was not asked
 // for: else the window would be open without its source.
-func (s State) OpenWindow() State {
+func (s State) RunningWindow() State {
 	key := s.key.is
 	if s.Keyless() && key == KeyInstalled {
 		key = KeyNotAsked

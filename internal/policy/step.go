@@ -282,7 +282,7 @@ func (s State) applyKey(e Event, now time.Time, rules Rules) State {
 }
 
 // applyAccess books that the owner connected again, and may have added the key on the
-// way. What the server's limits have shown counts until the open window ends.
+// way. What the server's limits have shown counts until the running window ends.
 func (s State) applyAccess(now time.Time, rules Rules) State {
 	if s.class.is <= ClassUnknown {
 		s.class = s.class.askAgain()
