@@ -311,10 +311,10 @@ func (t *turn) noteLeaving(ctx context.Context) error {
 		}
 		before := t.record
 		record, stored, err := t.cars.swap(ctx, t.car, before, state)
-		t.record = record
-		switch wasSet := record.setSince(before); {
-		case err != nil:
+		if t.record = record; err != nil {
 			return err
+		}
+		switch wasSet := record.setSince(before); {
 		case stored && t.covered() && !wasSet:
 			return nil
 		case wasSet:

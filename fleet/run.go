@@ -22,7 +22,7 @@ const (
 	// leastRate is how many visits a second begin that are due, however few the cars.
 	leastRate = 10
 	// catchUp: with each catchUp that the cars are late, visits begin faster once more.
-	catchUp = 2 * time.Minute
+	catchUp = 5 * time.Minute
 	// listPause follows a listing that failed.
 	listPause = time.Minute
 	// longestWait is more than any Next asks for.
