@@ -349,7 +349,7 @@ func (g *gate) settle(ctx context.Context, r *request, ref carRef, c car, t *tur
 	// A plain success of a car without a local limit changes nothing that the policy
 	// goes by, and is not booked.
 	plain := (a.outcome == policy.OutcomeOK || a.outcome == policy.OutcomeReleased) && a.failure == nil
-	booked := t != nil || !plain || c.answered.IsZero() || c.state.Class() == policy.ClassLegacy
+	booked := t != nil || !plain || r.override || c.answered.IsZero() || c.state.Class() == policy.ClassLegacy
 	if !booked {
 		var events [4]policy.Event // on the stack: nearly every read passes here
 		shown := evidenceOfData(events[:0], a, 0, 0, g.probe.tellers)

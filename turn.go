@@ -18,6 +18,11 @@ func (g *gate) data(ctx context.Context, r *request, ref carRef, next layer) (a 
 	}
 	t := taking{gate: g, r: r, ref: ref, next: next}
 	if r.override {
+		// Where this machine's clock and the record's disagree, dates do not tell whether the
+		// answer shows something newer than what is known: it does, as it is asked for now.
+		if c, _, err := g.cars.lookUp(ctx, ref); err == nil && g.opts.now().Sub(c.now()).Abs() > clockGrain {
+			t.c = c
+		}
 		return t.send(ctx)
 	}
 	t.past = g.underway.Enter(ref.key)
