@@ -383,8 +383,8 @@ func (g *gate) settle(ctx context.Context, r *request, ref carRef, c car, t *tur
 	}
 }
 
-// book stores what a data request cost, and returns the record. If the write fails, the lease ends by
-// itself, and the turn counts as used.
+// book stores what a data request cost, and returns the record. If the write fails, the
+// lease ends by itself, and the turn counts as used.
 func (g *gate) book(ctx context.Context, r *request, ref carRef, c car, t *turn, a attempt) car {
 	ctx, cancel := contexts.Detached(ctx)
 	defer cancel()

@@ -18,8 +18,9 @@ func (g *gate) data(ctx context.Context, r *request, ref carRef, next layer) (a 
 	}
 	t := taking{gate: g, r: r, ref: ref, next: next}
 	if r.override {
-		// Where this machine's clock and the record's disagree, dates do not tell whether the
-		// answer shows something newer than what is known: it does, as it is asked for now.
+		// An answer with dates of its own may show what was so before the last evidence. Where
+		// this machine's clock and the record's disagree, those dates tell nothing, and the
+		// answer counts as newer than what was known when its request left.
 		if c, _, err := g.cars.lookUp(ctx, ref); err == nil && g.opts.now().Sub(c.now()).Abs() > clockGrain {
 			t.c = c
 		}

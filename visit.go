@@ -47,8 +47,9 @@ type Visit struct {
 	// car's data can be read before. Next is spread behind it.
 	HeldUntil time.Time
 	// KeyLookEvery is how often Smartcar is asked for the status of the car's key, beside
-	// its data; zero if it is not. So a read that comes later than that after the last one
-	// takes two requests.
+	// its data, to the minute; zero if it is not. The daily looks of a fleet are spread: it
+	// may be up to 2 hours less than a day. A read that comes later than that after the
+	// last one takes two requests.
 	KeyLookEvery time.Duration
 	// Retired says that the car cannot be reached: it is gone, or its owner has to connect
 	// again. The error says so once; until the owner has connected, a visit then looks

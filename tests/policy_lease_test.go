@@ -122,27 +122,31 @@ func TestForgetThroughASlowStoreKeepsTheWholeWindow(t *testing.T) {
 }
 
 // A caller leaves while the store notes that the turn is taken: nothing was
-// sent, so that the turn is there for the next one.
+// sent, so that the turn is there for the next one, whatever is sent without a store.
 func TestCallerWhoLeavesWhileTheTurnIsTakenCostsNone(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		sim := smartcartest.New()
-		db := newSpoiledStore()
-		_, user := connected(t, sim, smartcar.WithStore(db))
-		v := user.Vehicle(smartcartest.ModelY)
-		_, err := v.Access(t.Context())
-		require.NoError(t, err)
-		ctx, cancel := context.WithCancel(t.Context())
-		var once sync.Once
-		db.after = func(string, []byte) (err error) {
-			once.Do(func() { cancel(); err = context.Canceled })
-			return err
-		}
-		_, err = v.Odometer(ctx)
-		require.ErrorIs(t, err, context.Canceled)
-		require.Zero(t, countedData(sim, smartcartest.ModelY))
-		_, err = v.Odometer(t.Context())
-		require.NoError(t, err)
-	})
+	for name, policy := range map[string]smartcar.StorePolicy{"default": {}, "send everything": {SendKeyless: true}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				sim := smartcartest.New()
+				db := newSpoiledStore()
+				_, user := connected(t, sim, smartcar.WithStore(db), smartcar.WithStorePolicy(policy))
+				v := user.Vehicle(smartcartest.ModelY)
+				_, err := v.Access(t.Context())
+				require.NoError(t, err)
+				ctx, cancel := context.WithCancel(t.Context())
+				var once sync.Once
+				db.after = func(string, []byte) (err error) {
+					once.Do(func() { cancel(); err = context.Canceled })
+					return err
+				}
+				_, err = v.Odometer(ctx)
+				require.ErrorIs(t, err, context.Canceled)
+				require.Zero(t, countedData(sim, smartcartest.ModelY))
+				_, err = v.Odometer(t.Context())
+				require.NoError(t, err)
+			})
+		})
+	}
 }
 
 // The store hangs after a read of a paired car: the caller's patience ends, and
