@@ -120,9 +120,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/fleet"
+	"github.com/seed-498a1bc4/smartcar/store"
 )
 
 type saveFunc = func(context.Context, *smartcar.Vehicle, *smartcar.Snapshot) error

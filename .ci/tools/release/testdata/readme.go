@@ -1,5 +1,5 @@
-// Command app is what a reader makes of the README's section "A program": its snippets
-// stand in snippets.go, and Smartcar is simulated.
+// Command app is what a reader makes of the README's sections "A program" and "Keep
+// cars fresh": their snippets stand in snippets.go, and Smartcar is simulated.
 package main
 
 import (
@@ -11,28 +11,30 @@ import (
 
 	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
+	"github.com/seed-498a1bc4/smartcar/store"
 )
 
 func main() {
 	ctx := context.Background()
 	sim := smartcartest.New()
-	client, err := smartcar.New(smartcar.Config{
+	client, err := newClient(smartcar.Config{
 		ApplicationID: sim.ApplicationID(), APIClientID: sim.APIClientID(), APIClientSecret: sim.APIClientSecret(),
 		RedirectURL: sim.RedirectURL(), StateKey: []byte("at least 32 bytes, random elsewhere"),
-	}, smartcar.WithHTTPClient(&http.Client{Transport: sim.Transport()}), smartcar.WithStoredAnswers(smartcar.StoredAnswers{}))
+	}, store.NewMemory(), smartcar.WithHTTPClient(&http.Client{Transport: sim.Transport()}))
 	if err != nil {
 		log.Fatal(err)
 	}
-	start := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_ = client.Connect().Start(w, r, smartcar.ConnectOptions{})
-	})
-	var grant *smartcar.Grant
-	callback := client.Connect().CallbackHandler(func(_ http.ResponseWriter, _ *http.Request, g *smartcar.Grant, err error) {
-		grant = g
+	grants := make(chan *smartcar.Grant, 1)
+	start, callback := connect(client, func(userID string, err error) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		grants <- &smartcar.Grant{UserID: userID}
 	})
 	if _, err := sim.Walk(start, callback); err != nil {
 		log.Fatal(err)
 	}
+	grant := <-grants
 	if err := show(ctx, client, grant); err != nil {
 		log.Fatal(err)
 	}
@@ -47,4 +49,8 @@ func main() {
 		log.Fatal(err)
 	}
 	_ = keepFresh(ctx, client, f)
+}
+
+func plan() smartcar.Budget {
+	return smartcar.Budget{PerVehicle: 500, Reserve: 50}
 }
