@@ -357,7 +357,29 @@ func operationsTable() string {
 		b.WriteString(operationRow(&operations[i]))
 	}
 	b.WriteString("\n*Metadata* is answered by Smartcar itself and not limited; *data* reads the car and takes its turn;\na *command* changes it. On v3 a VIN is data, too: all signals come in one answer, which is one turn.\n")
+	b.WriteString("\n| What is read | Fields, beside those of `Meta` |\n| --- | --- |\n")
+	for i := range operations {
+		if operations[i].kind != KindCommand {
+			b.WriteString(readingRow(&operations[i]))
+		}
+	}
 	return b.String()
+}
+
+// readingRow has the fields of what a read returns; it is empty if that is no struct of ours.
+func readingRow(op *operation) string {
+	method, ok := reflect.TypeFor[*Vehicle]().MethodByName(op.call)
+	if !ok || method.Type.Out(0).Kind() != reflect.Pointer || op.name == AllSignals {
+		return ""
+	}
+	result := method.Type.Out(0).Elem()
+	var fields []string
+	for f := range result.Fields() {
+		if f.IsExported() && !f.Anonymous {
+			fields = append(fields, fmt.Sprintf("`%s %s`", f.Name, strings.ReplaceAll(f.Type.String(), "smartcar.", "")))
+		}
+	}
+	return fmt.Sprintf("| `%s` | %s |\n", op.call, strings.Join(fields, ", "))
 }
 
 func operationRow(op *operation) string {

@@ -35,12 +35,12 @@
 //
 //	vehicle                                  key               reads of data           commands
 //	Tesla Model 3, Y, Cybertruck;            installed         sent                    sent
-//	Model S and X of 2021 and later          missing           one per 8 hours         refused, with the link
+//	most Model S and X of 2021 and later     missing           one per 8 hours         refused, with the link
 //	                                         not known now     as if missing           sent
 //	                                         never to be known sent, until Smartcar    sent
 //	                                                           says otherwise
-//	Tesla Model S and X of 2020 and earlier  needs none        when there can be       sent
-//	                                                           something new
+//	Tesla Model S and X of 2020 and          needs none        when there can be       sent
+//	earlier, some of 2021                                      something new
 //	not known yet                            -                 as if missing           sent
 //	other makes, and what cannot be told     -                 sent                    sent
 //
