@@ -43,6 +43,9 @@ type Visit struct {
 	Snapshot *Snapshot
 	// Asked says that Smartcar was asked for the car's data.
 	Asked bool
+	// KeyAsked says that Smartcar was asked for the status of the car's key, which is a
+	// request of its own.
+	KeyAsked bool
 	// HeldUntil is set if the limit of the whole application has refused the read: no
 	// car's data can be read before. Next is spread behind it.
 	HeldUntil time.Time
@@ -154,6 +157,7 @@ type step struct {
 	mark    visitMark
 	before  visitMark     // as it was loaded
 	toStore time.Duration // from our clock to the store's
+	began   time.Time     // by the store's clock
 	visit   Visit
 	seen    Visited // as far as next knows it
 }
@@ -169,7 +173,7 @@ func (s *step) run(ctx context.Context) (Visit, error) {
 		asked := s.now()
 		var now time.Time
 		s.mark, now, err = s.visits.load(ctx, s.through.car)
-		s.toStore, s.before = now.Sub(asked), s.mark
+		s.toStore, s.before, s.began = now.Sub(asked), s.mark, now
 	}
 	switch {
 	case errors.Is(err, ErrNotConnected):
@@ -324,6 +328,7 @@ func (s *step) next(ctx context.Context, c car, readAt time.Time) policy.Decisio
 	cost, left := g.budgets.forReads(ctx, s.through.car.id, s.ops)
 	s.seen = Visited{Class: publicClass(c.state.Class()), Key: keyStatus(c.state).State, Left: left, Counted: cost > 0}
 	s.visit.KeyLookEvery = c.state.KeyLookEvery(g.probe.asksForKey())
+	s.visit.KeyAsked = c.state.KeyLookedAtSince(s.began)
 	d := c.state.NextVisit(policy.Pace{
 		Every: s.through.opts.every, Cost: cost, Left: left, ReadAt: later(readAt, s.mark.AskedAt), PushedAt: s.pushedAt(),
 		Car: hashOf(s.through.car.user, s.through.car.id), KeyIsFree: g.probe.keyIsFree,

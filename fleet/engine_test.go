@@ -161,6 +161,39 @@ func TestVisitsAreEven(t *testing.T) {
 	})
 }
 
+// The requests of one second are at most twice the mean, also in the minutes in which the
+// keys of all cars are looked at, so that each visit takes two.
+func TestLooksAtKeysAreEven(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n, paired, look = 1400, 3 * time.Minute, 6 * time.Hour
+		var s starts
+		var mu sync.Mutex
+		looked := make(map[string]time.Time)
+		f := newEngine(t, 0, func(_ context.Context, e *entry) (smartcar.Visit, error) {
+			s.note()
+			mu.Lock()
+			defer mu.Unlock()
+			visit := smartcar.Visit{Asked: true, KeyAsked: time.Since(looked[e.key]) >= look, KeyLookEvery: look, Rule: smartcar.RulePace}
+			if visit.KeyAsked {
+				s.note()
+				looked[e.key] = time.Now().Truncate(look) // the next is due in the same moment for all
+			}
+			visit.Next = time.Now().Add(paired + rand.N(paired/20))
+			return visit, nil
+		})
+		for i := range n {
+			f.engine.add(key(i))
+		}
+		start(t, f)
+		time.Sleep(25 * time.Hour)
+		sum, most := s.between(time.Hour, 25*time.Hour)
+		mean := float64(sum) / (24 * 60 * 60)
+		t.Logf("mean %.1f, most %d", mean, most)
+		require.GreaterOrEqual(t, sum, n*24*60/4)
+		require.LessOrEqual(t, float64(most), 2*mean)
+	})
+}
+
 // Engines are woken early, twice and late; whatever Next says, there is no busy loop.
 func TestStrangeTimes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

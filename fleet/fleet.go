@@ -53,7 +53,8 @@ type Config struct {
 	Every time.Duration
 	// Concurrency is how many cars Run visits at the same time, 1 to 10,000. Default 16.
 	Concurrency int
-	// Rate is how many visits Run begins in a second, at most: above 0, up to 10,000.
+	// Rate is how many visits Run begins in a second, at most: above 0, up to 10,000. One
+	// that has looked at the car's key and read its data counts twice.
 	// Default 100. Run stays far below it as long as the cars' pace lets it.
 	Rate float64
 	// Relist is how often Run lists the cars again, to find new ones: at least a minute.

@@ -19,9 +19,10 @@ const (
 	// firstVisits is over how much time the first visits of cars are spread, as far as
 	// Config.Rate allows.
 	firstVisits = 10 * time.Minute
-	// leastRate is how many visits a second begin that are due, however few the cars.
+	// leastRate is how many requests a second are made for cars that are due, however few
+	// they are.
 	leastRate = 10
-	// catchUp: with each catchUp that the cars are late, visits begin faster once more.
+	// catchUp: with each catchUp that the cars are late, the rate grows by as much as it was.
 	catchUp = 5 * time.Minute
 	// listPause follows a listing that failed.
 	listPause = time.Minute
@@ -52,6 +53,7 @@ type engine struct {
 	asked   float64       // requests a second, by the same
 	held    time.Duration // no car but the woken ones is visited before
 	ready   time.Duration // when the next visit may begin, by the rate
+	pause   time.Duration // from the last visit to ready, for each of its requests
 	retired int
 	rules   []smartcar.Rule // see entry.rule
 	waiting []int           // cars, by rule
@@ -183,7 +185,7 @@ func (g *engine) take(now time.Duration) *entry {
 		e := g.woken[0]
 		g.woken[0], g.woken = nil, g.woken[1:]
 		g.queue.remove(e)
-		g.ready = now + perSecond(g.fleet.config.Rate)
+		g.rest(now, g.fleet.config.Rate)
 		return e
 	}
 	if now < g.held {
@@ -194,18 +196,23 @@ func (g *engine) take(now time.Duration) *entry {
 		return nil
 	}
 	g.queue.remove(e)
-	g.ready = now + perSecond(g.rate(now-e.due))
+	g.rest(now, g.rate(now-e.due))
 	return e
 }
 
-// rate is how many visits begin in a second: half as many again as the pace of the cars
-// needs, so that no second has many more than another, and more as they get late.
-func (g *engine) rate(late time.Duration) float64 {
-	rate := max(leastRate, 1.5*g.wanted) * (1 + float64(late)/float64(catchUp))
-	return min(max(rate, float64(g.fresh)/firstVisits.Seconds()), g.fleet.config.Rate)
+// rest has the next visit begin later by the pause that belongs to a rate. After a visit
+// of two requests the pause comes twice: see visit.
+func (g *engine) rest(now time.Duration, rate float64) {
+	g.pause = time.Duration(float64(time.Second) / rate)
+	g.ready = now + g.pause
 }
 
-func perSecond(rate float64) time.Duration { return time.Duration(float64(time.Second) / rate) }
+// rate is how many requests are made in a second: half as many again as the pace of the
+// cars needs, so that no second has many more than another, and more as they get late.
+func (g *engine) rate(late time.Duration) float64 {
+	rate := max(leastRate, 1.5*g.asked) * (1 + float64(late)/float64(catchUp))
+	return min(max(rate, float64(g.fresh)/firstVisits.Seconds()), g.fleet.config.Rate)
+}
 
 // visit visits one car and puts it back.
 func (g *engine) visit(ctx context.Context, e *entry) {
@@ -215,6 +222,9 @@ func (g *engine) visit(ctx context.Context, e *entry) {
 	defer g.look()
 	g.running--
 	e.running = false
+	if visit.Asked && visit.KeyAsked { // two requests
+		g.ready = max(g.ready, g.since()) + g.pause
+	}
 	if e.removed {
 		return
 	}

@@ -87,6 +87,37 @@ func TestVisitsKeepThePaceOfTheCar(t *testing.T) {
 	}
 }
 
+// A visit says that it has asked for the status of the key, with the data or without.
+func TestVisitSaysThatItLookedAtTheKey(t *testing.T) {
+	for api, looks := range map[smartcar.API]map[string]int{
+		smartcar.V2: {smartcartest.Model3: 4, smartcartest.ModelY: 6, smartcartest.ModelS2018: 0},
+		smartcar.V3: {smartcartest.Model3: 0, smartcartest.ModelY: 0, smartcartest.ModelS2018: 0},
+	} {
+		for id, want := range looks {
+			t.Run(string(api)+" "+id, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					sim := smartcartest.New()
+					client := apiClient(t, sim, api, allPlaces)
+					user := client.User(connect(t, sim, client).UserID)
+					v := user.Vehicle(id).With(smartcar.Every(time.Hour))
+					var k taken
+					said := 0
+					for end := time.Now().Add(3 * day); time.Now().Before(end); {
+						visit, err := v.Visit(t.Context(), k.handle, smartcar.Battery)
+						require.NoError(t, err)
+						if visit.KeyAsked {
+							said++
+						}
+						time.Sleep(time.Until(visit.Next))
+					}
+					require.Len(t, statusReads(sim), said)
+					require.Equal(t, want, said)
+				})
+			})
+		}
+	}
+}
+
 var errHandle = errors.New("the queue is full")
 
 // What handle fails on comes again, without a request, and the newest of it.

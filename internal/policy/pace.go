@@ -76,6 +76,16 @@ func (s State) KeyLookEvery(keyIsFree bool) time.Duration {
 	return s.key.pause()
 }
 
+// KeyLookedAtSince reports whether the status of the key was looked at since then, with or
+// without a result that counts.
+func (s State) KeyLookedAtSince(at time.Time) bool {
+	look := s.key.lookedAt
+	if s.key.source == FromEndpoint {
+		look = later(look, s.key.at)
+	}
+	return !look.Before(at.Truncate(recordGrain)) // as it is after it was stored
+}
+
 // spread is over how long visits are spread that the same rule keeps waiting: so little
 // of the pause that it costs a keyless car no turn in a month, and a legacy car no
 // refresh.
