@@ -187,7 +187,7 @@ func (cs *cars) after(ctx context.Context, ref carRef, number uint64) (car, erro
 // step applies an event to a car at the present, and stores nothing.
 func (cs *cars) step(c car, e policy.Event) (policy.State, policy.Decision) {
 	now := c.now()
-	return policy.Step(c.state, cs.witnessed(e, now), now, cs.rules)
+	return policy.Step(&c.state, cs.witnessed(e, now), now, cs.rules)
 }
 
 // nextData is when a data request is allowed, by the clock of the record.
@@ -249,7 +249,7 @@ func (cs *cars) swap(ctx context.Context, ref carRef, c car, state policy.State)
 		born, vouches = cs.users.Since(ref.user, ref.id, c.number)
 	}
 	asked := cs.opts.clock.Elapsed()
-	record, err := cs.records.Swap(ctx, ref.key, c.revision, policy.Encode(state, randid.New()), carRecordTTL)
+	record, err := cs.records.Swap(ctx, ref.key, c.revision, policy.Encode(&state, randid.New()), carRecordTTL)
 	if err != nil && !errors.Is(err, store.ErrConflict) {
 		cs.cached.Delete(ref.key) // the write may have landed
 		return car{}, false, err
@@ -308,7 +308,7 @@ func (cs *cars) apply(ctx context.Context, ref carRef, c car, events ...policy.E
 		state := c.state
 		for _, e := range events {
 			stored := c.upper()
-			state, _ = policy.Step(state, cs.witnessed(e.OnClock(cs.opts.now(), stored), stored), stored, cs.rules)
+			state, _ = policy.Step(&state, cs.witnessed(e.OnClock(cs.opts.now(), stored), stored), stored, cs.rules)
 		}
 		if state == c.state && !c.unreadable {
 			if fresh {
@@ -372,7 +372,7 @@ func (cs *cars) forget(ctx context.Context, ref carRef) error {
 		if rest <= 0 {
 			err = cs.records.Delete(ctx, ref.key, c.revision)
 		} else {
-			_, err = cs.records.Swap(ctx, ref.key, c.revision, policy.Encode(c.state, randid.New()), rest)
+			_, err = cs.records.Swap(ctx, ref.key, c.revision, policy.Encode(&c.state, randid.New()), rest)
 		}
 		if !errors.Is(err, store.ErrConflict) {
 			return err

@@ -188,15 +188,15 @@ func usedCarRecord(usedAt time.Time) []byte {
 	for _, e := range []policy.Event{
 		policy.LearnClass(policy.ClassStreaming), policy.LearnKey(policy.KeyMissing, policy.FromEndpoint, usedAt),
 	} {
-		s, _ = policy.Step(s, e, usedAt, policy.Rules{})
+		s, _ = policy.Step(&s, e, usedAt, policy.Rules{})
 	}
-	return policy.Encode(s, randid.New())
+	return policy.Encode(&s, randid.New())
 }
 
 // Whatever is stored of a car can be explained.
 func FuzzCarRecordIsExplained(f *testing.F) {
 	for _, record := range [][]byte{
-		usedCarRecord(fuzzTime), policy.Encode(policy.State{}, 42), nil, make([]byte, len(usedCarRecord(fuzzTime))),
+		usedCarRecord(fuzzTime), policy.Encode(&policy.State{}, 42), nil, make([]byte, len(usedCarRecord(fuzzTime))),
 		append(usedCarRecord(fuzzTime)[:24], bytes.Repeat([]byte{0xff}, len(usedCarRecord(fuzzTime))-24)...), // times in the year 10889
 	} {
 		f.Add(record)

@@ -112,7 +112,7 @@ func (t *taking) step(ctx context.Context) (a attempt, done bool, err error) {
 		}
 		ask = g.cars.witnessed(ask, now)
 	}
-	state, d := policy.Step(t.c.state, ask, now, g.cars.rules)
+	state, d := policy.Step(&t.c.state, ask, now, g.cars.rules)
 	trusted := t.fresh || g.opts.clock.Elapsed() < t.c.asOf+g.cars.trust
 	switch {
 	case d.Verdict == policy.VerdictRefuse && trusted:

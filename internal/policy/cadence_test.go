@@ -43,11 +43,11 @@ func TestClockSetBack(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			tt.s.class.is, tt.s.key.is = ClassStreaming, KeyMissing
-			after, d := Step(tt.s, ask, policyNow, testRules)
+			after, d := Step(&tt.s, ask, policyNow, testRules)
 			require.Equal(t, VerdictRefuse, d.Verdict)
 			require.Equal(t, tt.next, d.Next.Sub(policyNow))
 			// The gate stores the state, so the wait does not move with the clock.
-			_, again := Step(after, ask, policyNow.Add(time.Hour), testRules)
+			_, again := Step(&after, ask, policyNow.Add(time.Hour), testRules)
 			if again.Verdict == VerdictRefuse {
 				require.Equal(t, d.Next, again.Next)
 			}
@@ -58,7 +58,7 @@ func TestClockSetBack(t *testing.T) {
 func TestEvidenceNeverGoesBackwardsInTime(t *testing.T) {
 	s := State{class: classKnown{is: ClassStreaming}}
 	apply := func(key Key, at time.Time) {
-		s, _ = Step(s, LearnKey(key, FromWebhook, at), policyNow, testRules)
+		s, _ = Step(&s, LearnKey(key, FromWebhook, at), policyNow, testRules)
 	}
 	apply(KeyInstalled, policyNow.Add(-time.Minute))
 	apply(KeyMissing, policyNow.Add(-time.Hour))
@@ -71,18 +71,18 @@ func TestEvidenceNeverGoesBackwardsInTime(t *testing.T) {
 // command, while that was under way, does not hide what the command has shown.
 func TestStatusThatCannotBeReadHidesNothing(t *testing.T) {
 	for _, nothing := range []Event{LearnKey(KeyUnavailable, FromEndpoint, policyNow), KeyCheckFailed()} {
-		s, _ := Step(State{class: classKnown{is: ClassStreaming}}, nothing, policyNow, testRules)
-		late, _ := Step(s, LearnKeyRequired(FromError, policyNow.Add(-time.Minute)), policyNow, testRules)
+		s, _ := Step(&State{class: classKnown{is: ClassStreaming}}, nothing, policyNow, testRules)
+		late, _ := Step(&s, LearnKeyRequired(FromError, policyNow.Add(-time.Minute)), policyNow, testRules)
 		require.Equal(t, KeyMissing, late.Key())
 	}
-	s, _ := Step(State{class: classKnown{is: ClassStreaming}}, LearnKey(KeyUnavailable, FromEndpoint, policyNow), policyNow, testRules)
-	old, _ := Step(s, LearnKeyRequired(FromWebhook, policyNow.Add(-time.Hour)), policyNow, testRules)
+	s, _ := Step(&State{class: classKnown{is: ClassStreaming}}, LearnKey(KeyUnavailable, FromEndpoint, policyNow), policyNow, testRules)
+	old, _ := Step(&s, LearnKeyRequired(FromWebhook, policyNow.Add(-time.Hour)), policyNow, testRules)
 	require.Equal(t, KeyUnavailable, old.Key(), "the key may have been added since")
 }
 
 func TestInferenceDoesNotBeatTheServersAnswer(t *testing.T) {
-	s, _ := Step(State{class: classKnown{is: ClassLegacy}}, LearnKeyRequired(FromError, policyNow), policyNow, testRules)
+	s, _ := Step(&State{class: classKnown{is: ClassLegacy}}, LearnKeyRequired(FromError, policyNow), policyNow, testRules)
 	require.Equal(t, ClassStreaming, s.Class())
-	s, _ = Step(s, LearnClass(ClassLegacy), policyNow, testRules)
+	s, _ = Step(&s, LearnClass(ClassLegacy), policyNow, testRules)
 	require.Equal(t, ClassStreaming, s.Class())
 }

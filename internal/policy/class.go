@@ -16,14 +16,13 @@ const (
 
 // classKnown is what is known of a car's class.
 type classKnown struct {
-	is      Class
-	proven  bool      // the server's answers showed it; an inference does not change it
-	byVIN   bool      // the VIN showed it; make, model and year do not change it
-	checkAt time.Time // when the sources of the class may be read next
-
+	is     Class
+	proven bool // the server's answers showed it; an inference does not change it
+	byVIN  bool // the VIN showed it; make, model and year do not change it
 	// While the class is unresolved, which sources have answered without telling it:
 	// silent are those that take no turn, dataSilent is the car's data.
 	silent, dataSilent bool
+	checkAt            time.Time // when the sources of the class may be read next
 	failedSince        time.Time // since when the sources that take no turn could not be read
 }
 

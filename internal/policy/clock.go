@@ -63,7 +63,7 @@ func due(checkAt, now time.Time, longest time.Duration) bool {
 
 // shifted is a time by another clock; zero stays zero.
 func shifted(t time.Time, by time.Duration) time.Time {
-	if t.IsZero() {
+	if by == 0 || t.IsZero() {
 		return t
 	}
 	return t.Add(by)
@@ -116,7 +116,7 @@ type Sight struct {
 }
 
 // SeenAgo is the state as a process saw it so long ago.
-func (s State) SeenAgo(ago time.Duration) Sight {
+func (s *State) SeenAgo(ago time.Duration) Sight {
 	return Sight{true, ago, s.turn.countedAt(), s.limit.at, s.doubt.unseenTurn, s.doubt.unseenLimit}
 }
 
@@ -137,36 +137,38 @@ func (s Sight) unseen(passed time.Duration, at, before time.Time, then time.Dura
 }
 
 // Doubted returns s as a process judges it while the clock of the records shows now.
-func (s State) Doubted(now time.Time, w Witness, rules Rules) State {
-	s.doubt = doubt{}
+func (s *State) Doubted(now time.Time, w Witness, rules Rules) State {
+	judged := *s
+	judged.doubt = doubt{}
+	d := &judged.doubt
 	t := s.turn.bridge(now, rules)
 	less := t.ahead - (w.Machine.Sub(now) - t.behind).Round(witnessGrain) // time since the last attempt
 	if counted := s.turn.countedAt(); !counted.IsZero() {
 		left := counted.Add(-rules.ahead()) // the request left no earlier, if counted is its lease's end
 		since := left.Add(-s.turn.behind)
 		// What the clock has jumped to where it was behind before is no jump.
-		s.doubt.turn = max(0, w.Jumped(since)-max(0, s.turn.behind-t.behind))
+		d.turn = max(0, w.Jumped(since)-max(0, s.turn.behind-t.behind))
 		comes := t.written(now).Add(-less).Before(left) // a machine that has not come to the turn yet is wrong
 		if less > witnessGrain && !comes {
-			s.doubt.turn = max(s.doubt.turn, less)
+			d.turn = max(d.turn, less)
 		}
 		if w.Seen.known {
-			s.doubt.unseenTurn = w.Seen.unseen(t.written(now).Sub(counted), counted, w.Seen.turnAt, w.Seen.unseenTurn)
-			s.doubt.turn = max(s.doubt.turn, s.doubt.unseenTurn)
+			d.unseenTurn = w.Seen.unseen(t.written(now).Sub(counted), counted, w.Seen.turnAt, w.Seen.unseenTurn)
+			d.turn = max(d.turn, d.unseenTurn)
 		}
 	}
 	if !s.limit.at.IsZero() {
 		l := s.limit.bridge(now, rules)
-		s.doubt.limit = max(0, w.Jumped(s.limit.at.Add(-s.limit.behind))-max(0, s.limit.behind-l.behind))
+		d.limit = max(0, w.Jumped(s.limit.at.Add(-s.limit.behind))-max(0, s.limit.behind-l.behind))
 		// The attempt before the limit has noted what its machine showed, if there was one.
 		comes := l.written(now).Add(-less).Before(s.limit.at)
 		if less > witnessGrain && !comes && (s.gave != OutcomeNone || !s.turn.usedAt.IsZero()) {
-			s.doubt.limit = max(s.doubt.limit, less)
+			d.limit = max(d.limit, less)
 		}
 		if w.Seen.known {
-			s.doubt.unseenLimit = w.Seen.unseen(l.written(now).Sub(s.limit.at), s.limit.at, w.Seen.limitAt, w.Seen.unseenLimit)
-			s.doubt.limit = max(s.doubt.limit, s.doubt.unseenLimit)
+			d.unseenLimit = w.Seen.unseen(l.written(now).Sub(s.limit.at), s.limit.at, w.Seen.limitAt, w.Seen.unseenLimit)
+			d.limit = max(d.limit, d.unseenLimit)
 		}
 	}
-	return s
+	return judged
 }

@@ -12,25 +12,26 @@ import (
 func TestTimesFromTheFutureAreBridged(t *testing.T) {
 	slow := policyNow.Add(-24 * time.Hour) // the clock was set back by a day after a turn was used at policyNow
 	ask, done := AskDataAndLeave(9, testLease), Settle(9, testLease, Result{Outcome: OutcomeOK})
-	s, d := Step(keylessState(policyNow), ask, slow, testRules)
+	used := keylessState(policyNow)
+	s, d := Step(&used, ask, slow, testRules)
 	require.Equal(t, VerdictRefuse, d.Verdict)
 	opens := slow.Add(8*time.Hour + testLease)
 	require.Equal(t, opens, d.Next)
 	require.Equal(t, policyNow, s.turn.usedAt, "the truth stays")
 
-	right, _ := Step(s, ask, policyNow.Add(time.Minute), testRules)
+	right, _ := Step(&s, ask, policyNow.Add(time.Minute), testRules)
 	require.Equal(t, keylessState(policyNow), right, "and counts once the clock is right")
 
-	s, d = Step(s, ask, opens, testRules)
+	s, d = Step(&s, ask, opens, testRules)
 	require.Equal(t, VerdictTake, d.Verdict)
-	s, _ = Step(s, done, opens, testRules)
+	s, _ = Step(&s, done, opens, testRules)
 	require.Equal(t, policyNow.Add(8*time.Hour), s.turn.usedAt, "as long after the other turn as the clock says")
-	s, d = Step(s, ask, opens.Add(time.Minute), testRules)
+	s, d = Step(&s, ask, opens.Add(time.Minute), testRules)
 	require.Equal(t, opens.Add(8*time.Hour), d.Next, "a window from then")
-	_, d = Step(s, ask, opens.Add(24*time.Hour), testRules)
+	_, d = Step(&s, ask, opens.Add(24*time.Hour), testRules)
 	require.Equal(t, policyNow.Add(16*time.Hour), d.Next, "also when the clock is set right")
 
-	again, err := Decode(Encode(s, 1))
+	again, err := Decode(Encode(&s, 1))
 	require.NoError(t, err)
 	require.Equal(t, s, again)
 }
@@ -39,13 +40,13 @@ func TestTimesFromTheFutureAreBridged(t *testing.T) {
 func TestLimitFromTheFutureIsBridged(t *testing.T) {
 	was := State{class: classKnown{is: ClassOther}, limit: limit{at: policyNow, to: policyNow.Add(3 * time.Hour)}}
 	slow := policyNow.Add(-24 * time.Hour)
-	s, d := Step(was, AskData(1, testLease), slow, testRules)
+	s, d := Step(&was, AskData(1, testLease), slow, testRules)
 	require.Equal(t, slow.Add(3*time.Hour), d.Next)
 	require.Equal(t, RuleServer, d.Rule)
-	s, _ = Step(s, AskData(1, testLease), policyNow.Add(time.Minute), testRules)
+	s, _ = Step(&s, AskData(1, testLease), policyNow.Add(time.Minute), testRules)
 	require.Equal(t, was, s)
-	s, _ = Step(s, AskData(1, testLease), slow, testRules)
-	s, _ = Step(s, Settle(0, 0, Result{Outcome: OutcomeLimited, RetryAfter: 5 * time.Hour}), slow.Add(time.Hour), testRules)
+	s, _ = Step(&s, AskData(1, testLease), slow, testRules)
+	s, _ = Step(&s, Settle(0, 0, Result{Outcome: OutcomeLimited, RetryAfter: 5 * time.Hour}), slow.Add(time.Hour), testRules)
 	require.Equal(t, slow.Add(6*time.Hour), s.NextData(slow.Add(time.Hour), testRules).Next)
 }
 
@@ -55,25 +56,25 @@ func TestEvidenceFromTheFuture(t *testing.T) {
 	ahead := policyNow.Add(61 * 24 * time.Hour)
 	s := State{class: classKnown{is: ClassStreaming}, key: keyKnown{is: KeyInstalled, at: ahead, checkAt: ahead}}
 	require.True(t, s.WantsKey(policyNow))
-	late, _ := Step(s, LearnKey(KeyMissing, FromWebhook, policyNow.Add(-time.Hour)), policyNow, testRules)
+	late, _ := Step(&s, LearnKey(KeyMissing, FromWebhook, policyNow.Add(-time.Hour)), policyNow, testRules)
 	require.Equal(t, s, late, "older than a lease")
 	missing := LearnKey(KeyMissing, FromEndpoint, policyNow.Add(-time.Second))
 	require.True(t, s.WorthStoring(policyNow, testRules, missing))
-	s, _ = Step(s, missing, policyNow, testRules)
+	s, _ = Step(&s, missing, policyNow, testRules)
 	require.Equal(t, KeyMissing, s.Key())
 
 	s = State{class: classKnown{is: ClassStreaming}, key: keyKnown{is: KeyMissing, at: ahead}}
 	installed := LearnKey(KeyInstalled, FromEndpoint, policyNow)
-	unsure, _ := Step(s, installed, policyNow, testRules)
+	unsure, _ := Step(&s, installed, policyNow, testRules)
 	require.Equal(t, KeyMissing, unsure.Key(), "whether it is newer cannot be told")
 	for _, e := range []Event{installed.Knowing(ahead, policyNow), LearnKey(KeyInstalled, FromApplication, policyNow)} {
-		after, _ := Step(s, e, policyNow, testRules)
+		after, _ := Step(&s, e, policyNow, testRules)
 		require.Equal(t, KeyInstalled, after.Key())
 	}
 
 	for _, ahead := range []time.Duration{time.Second, testRules.MaxLease, testRules.MaxLease + time.Second, 9 * time.Hour} {
 		s = State{class: classKnown{is: ClassStreaming}, key: keyKnown{is: KeyInstalled, at: policyNow.Add(ahead)}}
-		after, _ := Step(s, LearnKeyRequired(FromError, policyNow), policyNow, testRules)
+		after, _ := Step(&s, LearnKeyRequired(FromError, policyNow), policyNow, testRules)
 		require.Equal(t, KeyMissing, after.Key(), "the clock was set back by %v more than has passed", ahead)
 	}
 
@@ -87,7 +88,7 @@ func TestEvidenceFromTheFuture(t *testing.T) {
 		"dated after, while something else was learned":  {installed.Knowing(policyNow.Add(-time.Hour), policyNow), KeyInstalled},
 		"dated before, while something else was learned": {LearnKey(KeyInstalled, FromEndpoint, policyNow.Add(-time.Minute)).Knowing(policyNow.Add(-time.Hour), policyNow), KeyMissing},
 	} {
-		after, _ := Step(known, tt.e, policyNow, testRules)
+		after, _ := Step(&known, tt.e, policyNow, testRules)
 		require.Equal(t, tt.want, after.Key(), name)
 	}
 
@@ -95,7 +96,7 @@ func TestEvidenceFromTheFuture(t *testing.T) {
 	require.True(t, s.WantsClass(policyNow))
 	s = State{class: classKnown{is: ClassLegacy}, data: dataKnown{fetchedAt: ahead, recordedAt: policyNow}}
 	require.Zero(t, s.NextUseful(policyNow, testRules))
-	s, _ = Step(s, Settle(0, 0, Result{Outcome: OutcomeOK, Data: Data{RecordedAt: policyNow}}), policyNow, testRules)
+	s, _ = Step(&s, Settle(0, 0, Result{Outcome: OutcomeOK, Data: Data{RecordedAt: policyNow}}), policyNow, testRules)
 	require.Equal(t, policyNow, s.data.fetchedAt)
 }
 
@@ -108,7 +109,8 @@ func TestDoubts(t *testing.T) {
 			require.Equal(t, used.Add(-testLease), since)
 			return jumped
 		}}
-		return s.Doubted(policyNow, w, testRules).NextData(policyNow, testRules).Next
+		judged := s.Doubted(policyNow, w, testRules)
+		return judged.NextData(policyNow, testRules).Next
 	}
 	require.Zero(t, judge(s, policyNow, 0))
 	require.Equal(t, policyNow.Add(7*time.Hour), judge(s, policyNow, 7*time.Hour), "a jump was seen")
@@ -123,7 +125,8 @@ func TestDoubts(t *testing.T) {
 	require.Equal(t, used.Add(9*time.Hour), limited.NextData(policyNow, testRules).Next)
 	judgeLimit := func(s State, machine time.Time) time.Time {
 		w := Witness{Machine: machine, Jumped: func(time.Time) time.Duration { return 0 }}
-		return s.Doubted(policyNow, w, testRules).NextData(policyNow, testRules).Next
+		judged := s.Doubted(policyNow, w, testRules)
+		return judged.NextData(policyNow, testRules).Next
 	}
 	for _, s := range []State{
 		{gave: OutcomeLimited},
@@ -136,7 +139,7 @@ func TestDoubts(t *testing.T) {
 	}
 	require.Zero(t, judgeLimit(State{limit: limit{at: used, to: used.Add(8 * time.Hour)}}, slower), "no machine has noted what it showed")
 
-	after, err := Decode(Encode(limited, 1))
+	after, err := Decode(Encode(&limited, 1))
 	require.NoError(t, err)
 	require.Zero(t, after.doubt, "is of one process, and not stored")
 }

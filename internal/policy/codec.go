@@ -76,7 +76,7 @@ const timesStored, timesOfFirst, timesRoundedUp, differencesStored = 20, 9, 3, 3
 
 // Encode writes s as it is stored. WriteID makes two writes of one state
 // distinct: whoever got no clear answer from the store reads back whose it holds.
-func Encode(s State, writeID uint64) []byte {
+func Encode(s *State, writeID uint64) []byte {
 	size := recordHead + len(s.carried.tail)
 	var present [4]byte
 	bits := uint32(0)
@@ -134,8 +134,7 @@ func (s *State) moreFlags() uint8 {
 
 // Decode reads what Encode has written, in this version, the one before, or a later
 // one as far as it is known here.
-func Decode(b []byte) (State, error) {
-	var s State
+func Decode(b []byte) (s State, err error) {
 	switch {
 	case len(b) == firstSize && b[0] == firstVersion:
 		s.readFields(b)

@@ -62,7 +62,7 @@ func TestRecordsOfTheFirstVersionStayReadable(t *testing.T) {
 			s, err := Decode(raw)
 			require.NoError(t, err)
 			require.Equal(t, tt.state, s)
-			again, err := Decode(Encode(s, 42))
+			again, err := Decode(Encode(&s, 42))
 			require.NoError(t, err)
 			require.Equal(t, s, again)
 		})
@@ -127,8 +127,8 @@ func TestRecordsStayReadable(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			require.Equal(t, tt.record, hex.EncodeToString(Encode(tt.state, 42)))
-			s, err := Decode(Encode(tt.state, 42))
+			require.Equal(t, tt.record, hex.EncodeToString(Encode(&tt.state, 42)))
+			s, err := Decode(Encode(&tt.state, 42))
 			require.NoError(t, err)
 			require.Equal(t, tt.state, s)
 		})
@@ -142,17 +142,17 @@ func TestRecordsOfALaterVersionAreCarriedAlong(t *testing.T) {
 	for name, state := range map[string]State{"nothing known": {}, "everything known": everything(), "clocks apart": clocksApart(), "keyless": keylessState(policyNow)} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			record := append(Encode(state, 42), "what a later version knows"...)
+			record := append(Encode(&state, 42), "what a later version knows"...)
 			record[0], record[8] = 9, record[8]|1<<6
 			s, err := Decode(record)
 			require.NoError(t, err)
-			require.Equal(t, record, Encode(s, 42))
+			require.Equal(t, record, Encode(&s, 42))
 			known := s
 			known.carried = carried{}
 			require.Equal(t, state, known)
 
-			s, _ = Step(s, LearnKey(KeyInstalled, FromCommand, fuzzTime.Add(time.Hour)), fuzzTime.Add(time.Hour), testRules)
-			written := Encode(s, 43)
+			s, _ = Step(&s, LearnKey(KeyInstalled, FromCommand, fuzzTime.Add(time.Hour)), fuzzTime.Add(time.Hour), testRules)
+			written := Encode(&s, 43)
 			require.Equal(t, uint8(9), written[0])
 			require.NotZero(t, written[8]&(1<<6))
 			require.True(t, bytes.HasSuffix(written, []byte("what a later version knows")))
@@ -160,7 +160,8 @@ func TestRecordsOfALaterVersionAreCarriedAlong(t *testing.T) {
 			require.Zero(t, s.RunningWindow().carried, "nothing is carried of a car that is forgotten")
 		})
 	}
-	strange := Encode(keylessState(policyNow), 42)
+	keyless := keylessState(policyNow)
+	strange := Encode(&keyless, 42)
 	strange[0], strange[1], strange[2], strange[6] = 3, 77, 78, 79
 	s, err := Decode(strange)
 	require.NoError(t, err)
@@ -173,7 +174,8 @@ func TestRecordsOfALaterVersionAreCarriedAlong(t *testing.T) {
 // A record is cut or filled with anything: it is refused, or read within itself.
 func TestRecordsThatAreCut(t *testing.T) {
 	t.Parallel()
-	whole := Encode(clocksApart(), 42)
+	apart := clocksApart()
+	whole := Encode(&apart, 42)
 	for n := range len(whole) {
 		_, err := Decode(whole[:n])
 		require.Error(t, err, "%d bytes", n)
@@ -202,19 +204,20 @@ func FuzzCarRecord(f *testing.F) {
 		},
 	}
 	for _, s := range states {
-		f.Add(Encode(s, 42))
+		f.Add(Encode(&s, 42))
 	}
 	f.Add([]byte(nil))
-	f.Add(Encode(everything(), 42))
+	all := everything()
+	f.Add(Encode(&all, 42))
 	f.Add(make([]byte, firstSize))
 	f.Add(append(make([]byte, 24), bytes.Repeat([]byte{0xff}, firstSize-24)...))
-	f.Add(append(Encode(everything(), 1)[:recordHead+nonceSize], bytes.Repeat([]byte{0xff}, timesStored*timeSize)...)) // times in the year 10889
+	f.Add(append(Encode(&all, 1)[:recordHead+nonceSize], bytes.Repeat([]byte{0xff}, timesStored*timeSize)...)) // times in the year 10889
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		s, err := Decode(raw)
 		if err != nil {
 			return
 		}
-		encoded := Encode(s, math.MaxUint64)
+		encoded := Encode(&s, math.MaxUint64)
 		if len(encoded) > max(len(raw), recordHead+nonceSize+(timesStored+differencesStored)*timeSize) {
 			t.Fatalf("%d bytes", len(encoded))
 		}
@@ -228,7 +231,7 @@ func FuzzCarRecord(f *testing.F) {
 			AskData(1, time.Minute), AskCommand(true), Leave(s.turn.nonce, time.Minute),
 			Settle(s.turn.nonce, time.Minute, Result{Outcome: OutcomeOK}), KeyCheckFailed(),
 		} {
-			Step(s, e, fuzzTime, rules)
+			Step(&s, e, fuzzTime, rules)
 		}
 	})
 }
@@ -239,7 +242,7 @@ func TestCarRecordKeepsAbsurdTimes(t *testing.T) {
 		time.Date(1969, 12, 31, 0, 0, 0, 0, time.UTC), time.Date(1, 1, 1, 0, 0, 0, 1, time.UTC), time.UnixMilli(1),
 		time.Date(2262, 4, 12, 0, 0, 0, 0, time.UTC), time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC),
 	} {
-		again, err := Decode(Encode(State{data: dataKnown{recordedAt: at}, turn: turn{usedAt: fuzzTime}}, 1))
+		again, err := Decode(Encode(&State{data: dataKnown{recordedAt: at}, turn: turn{usedAt: fuzzTime}}, 1))
 		require.NoError(t, err)
 		require.True(t, again.turn.usedAt.Equal(fuzzTime))
 		if at.Unix() <= 0 && !at.Equal(time.UnixMilli(1)) {
@@ -257,7 +260,7 @@ func TestCarRecordNeverOpensAWindowEarly(t *testing.T) {
 			class: classKnown{is: ClassStreaming}, key: keyKnown{is: KeyMissing},
 			turn: turn{usedAt: fuzzTime.Add(d), leaseEnd: fuzzTime.Add(d)},
 		}
-		again, err := Decode(Encode(s, 1))
+		again, err := Decode(Encode(&s, 1))
 		require.NoError(t, err)
 		require.False(t, again.turn.usedAt.Before(s.turn.usedAt))
 		require.Less(t, again.turn.usedAt.Sub(s.turn.usedAt), time.Millisecond)

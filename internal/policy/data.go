@@ -41,11 +41,11 @@ func (d Data) isOld(now time.Time, rules Rules) bool {
 type dataKnown struct {
 	wake       Wake
 	nothing    bool      // Smartcar has stored none of it; API v3
+	asleep     uint8     // answers in a row that showed a legacy car asleep, after the first
 	recordedAt time.Time // the newest, by the car's clock
 	fetchedAt  time.Time // when Smartcar was last asked for it, or sent it
 	movedAt    time.Time // when an answer last brought newer data than was known
 	stillAt    time.Time // when an answer last brought none; zero if one has brought newer data since
-	asleep     uint8     // answers in a row that showed a legacy car asleep, after the first
 	quiet      quiet
 	streaming  streaming // of a legacy car
 }
@@ -157,14 +157,3 @@ func (d dataKnown) listed(shown Data) dataKnown {
 
 // outdatedBy reports whether a list contradicts what is known.
 func (d dataKnown) outdatedBy(shown Data) bool { return d.listed(shown) != d }
-
-// bridge replaces times that a clock has written which was set back since.
-func (d *dataKnown) bridge(now, horizon time.Time, rules Rules) {
-	for _, at := range [...]*time.Time{&d.fetchedAt, &d.movedAt, &d.stillAt} {
-		if at.After(horizon) {
-			*at = now
-		}
-	}
-	d.quiet.bridge(now, rules)
-	d.streaming.bridge(now)
-}

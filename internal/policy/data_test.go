@@ -16,7 +16,7 @@ func TestLearnData(t *testing.T) {
 		data:  dataKnown{nothing: true, wake: WakeAsleep, recordedAt: now.Add(-time.Hour), fetchedAt: now.Add(-time.Hour)},
 	}
 	learn := func(s State, d Data, asOf time.Time) State {
-		s, decision := Step(s, LearnData(d, asOf), now, testRules)
+		s, decision := Step(&s, LearnData(d, asOf), now, testRules)
 		require.Zero(t, decision)
 		return s
 	}
@@ -33,7 +33,8 @@ func TestLearnData(t *testing.T) {
 		require.Equal(t, want, s)
 	})
 	t.Run("undated", func(t *testing.T) {
-		require.Equal(t, WakeAwake, learn(was, Data{Wake: WakeAwake}, now).Wake())
+		s := learn(was, Data{Wake: WakeAwake}, now)
+		require.Equal(t, WakeAwake, s.Wake())
 		require.Equal(t, was, learn(was, Data{Wake: WakeAwake}, now.Add(-2*time.Hour)), "older than the data")
 		require.Equal(t, was, learn(was, Data{}, now), "it shows nothing")
 	})

@@ -5,8 +5,6 @@ import "time"
 // An Event is something that happened to a car. The functions below make them.
 type Event struct {
 	kind    eventKind
-	attempt attempt   // askData, leave, reserveAgain, settle
-	result  Result    // settle; of limited only RetryAfter
 	class   Class     // learnClass
 	byVIN   bool      // learnClass
 	byData  bool      // classNotTold
@@ -14,7 +12,8 @@ type Event struct {
 	key     Key       // learnKey
 	source  KeySource // learnKey
 	demands bool      // learnKey: Smartcar itself asked for the key
-	data    Data      // learnData
+	attempt attempt   // askData, leave, reserveAgain, settle
+	result  Result    // settle; of limited only RetryAfter, of learnData only Data
 	asOf    time.Time // learnKey, learnData: when the evidence was true; it may have changed since
 	knew    time.Time // learnKey: see Knowing
 	knewNow time.Time // learnKey: the same
@@ -131,7 +130,9 @@ func KeyCheckFailed() Event { return Event{kind: keyCheckFailed} }
 func AccessChanged() Event { return Event{kind: accessChanged} }
 
 // LearnData: a webhook sent data, which takes no turn. AsOf is when Smartcar had it.
-func LearnData(d Data, asOf time.Time) Event { return Event{kind: learnData, data: d, asOf: asOf} }
+func LearnData(d Data, asOf time.Time) Event {
+	return Event{kind: learnData, result: Result{Data: d}, asOf: asOf}
+}
 
 // Subscribed: the car was subscribed to a webhook. Smartcar stores its data from now
 // on.

@@ -29,20 +29,20 @@ const (
 
 // keyKnown is what is known of a car's key.
 type keyKnown struct {
-	is      Key
-	source  KeySource
-	at      time.Time // when the request that showed it began, or the car said so
-	since   time.Time // when it was seen so first
-	looks   uint8     // looks at the status in a row that did not show a key
-	checkAt time.Time // when to look at the status next
-	// lookedAt is when the status was looked at without a result that counts.
-	lookedAt time.Time
+	is     Key
+	source KeySource
+	looks  uint8 // looks at the status in a row that did not show a key
 	// unreadable: the status could not be read with the connection that looked last.
 	unreadable bool
 	// doubted: the server has limited the car since the key was seen.
 	doubted bool
 	// had: the key was seen on the car, and is not there as far as is known now.
-	had bool
+	had     bool
+	at      time.Time // when the request that showed it began, or the car said so
+	since   time.Time // when it was seen so first
+	checkAt time.Time // when to look at the status next
+	// lookedAt is when the status was looked at without a result that counts.
+	lookedAt time.Time
 }
 
 // learn takes evidence that is not older than what is known.
@@ -148,7 +148,7 @@ func (k keyKnown) wanted(d dataKnown, now time.Time) bool {
 // newerThan reports whether what is known of the key is newer than the evidence. If
 // a clock was set in between, their dates do not tell it. Then what closes the car is
 // believed, which is safe.
-func (k keyKnown) newerThan(e Event, now time.Time, rules Rules) bool {
+func (k keyKnown) newerThan(e *Event, now time.Time, rules Rules) bool {
 	known := !e.knewNow.IsZero()
 	switch {
 	case known && e.knew.Equal(k.at), e.source == FromApplication: // see Event.Knowing

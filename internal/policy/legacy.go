@@ -58,9 +58,9 @@ func earlyShare(rules Rules) time.Duration { return rules.LegacyRefresh / 2 }
 // it on and off.
 type streaming struct {
 	on        bool
-	at        time.Time // on: of the last proof; off: when the car may be asked early next
 	looks     uint8     // off: early looks in a row without a result
 	refreshes uint8     // on: answers in a row that were refreshes apart
+	at        time.Time // on: of the last proof; off: when the car may be asked early next
 }
 
 // learn takes how far an answer's recording is from the one before, of which the
@@ -86,11 +86,4 @@ func (st streaming) learn(apart time.Duration, early bool, now time.Time, rules 
 		}
 	}
 	return st
-}
-
-// bridge replaces times that a clock has written which was set back since.
-func (st *streaming) bridge(now time.Time) {
-	if st.at.After(now.Add(weeklyLook)) {
-		st.at = now
-	}
 }

@@ -16,7 +16,7 @@ type life struct {
 func (l *life) step(events ...Event) Decision {
 	var d Decision
 	for _, e := range events {
-		l.State, d = Step(l.State, e, l.now, testRules)
+		l.State, d = Step(&l.State, e, l.now, testRules)
 	}
 	return d
 }
@@ -119,7 +119,7 @@ func TestKeyThatWasRemoved(t *testing.T) {
 	show(KeyMissing, FromEndpoint)
 	require.True(t, l.KeyRemoved())
 	require.Equal(t, gone, l.KeySince(), "seen again, not removed again")
-	stored, err := Decode(Encode(l.State, 1))
+	stored, err := Decode(Encode(&l.State, 1))
 	require.NoError(t, err)
 	require.True(t, stored.KeyRemoved())
 	show(KeyInstalled, FromWebhook)

@@ -44,7 +44,7 @@ func (m *model) shaped(s policy.State, by int16, rename func(uint64) uint64) int
 	return n
 }
 
-func (w *world) rename(rename func(uint64) uint64) { w.record = w.m.shaped(w.state(), 0, rename) }
+func (w *world) rename(rename func(uint64) uint64) { w.record = w.m.shaped(*w.state(), 0, rename) }
 
 // canonical is the same world for all that go on alike: the present and the store's clock
 // are zero, the replicas have an order, and what cannot matter any more is left out.
@@ -95,7 +95,7 @@ func (w *world) canonical() {
 		}
 	}
 	if now != 0 || off != 0 {
-		w.record = w.m.shaped(w.state(), -now-off, func(n uint64) uint64 { return n })
+		w.record = w.m.shaped(*w.state(), -now-off, func(n uint64) uint64 { return n })
 	}
 	w.now, w.storeBy, w.bookedBy, w.limitBy = 0, 0, w.bookedBy-off, w.limitBy-off
 	if w.limitTo == never {

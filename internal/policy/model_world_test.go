@@ -159,7 +159,7 @@ func (w *world) contact(i int) {
 	panic("the store's clock was stepped more often than a run allows")
 }
 
-func (w *world) state() policy.State { return w.m.states[w.record] }
+func (w *world) state() *policy.State { return &w.m.states[w.record] }
 
 // storeTime is the store's present as a replica reckons it from the last contact.
 func (w *world) storeTime(i int) time.Time { return instant(w.now + w.replicas[i].wasBy) }
@@ -170,16 +170,18 @@ func (w *world) machineTime(i int) time.Time { return instant(w.now + w.replicas
 // step is cars.step.
 func (w *world) step(i int, state policy.State, e policy.Event) (policy.State, policy.Decision) {
 	e = w.witnessed(i, e)
-	return policy.Step(w.judged(i, state), e, w.storeTime(i), checkRules)
+	judged := w.judged(i, state)
+	return policy.Step(&judged, e, w.storeTime(i), checkRules)
 }
 
 func (w *world) nextData(i int, state policy.State) policy.Decision {
-	return w.judged(i, state).NextData(w.storeTime(i), checkRules)
+	judged := w.judged(i, state)
+	return judged.NextData(w.storeTime(i), checkRules)
 }
 
 // stored is a state as it will be read.
 func (w *world) stored(state policy.State) int32 {
-	stored, err := policy.Decode(policy.Encode(state, 0))
+	stored, err := policy.Decode(policy.Encode(&state, 0))
 	if err != nil {
 		panic(err)
 	}
@@ -208,7 +210,7 @@ func (w *world) apply(i int, events ...dated) {
 	if w.replicas[i].known != w.version {
 		w.contact(i)
 	}
-	before := w.state()
+	before := *w.state()
 	state := before
 	for _, e := range events {
 		state, _ = w.step(i, state, e())
@@ -305,9 +307,9 @@ func (w *world) loadAndSwap(i int, direct bool) {
 // ask asks the machine whether a data request may go.
 func (w *world) ask(i int, direct bool) (policy.State, policy.Decision) {
 	if direct {
-		return w.step(i, w.state(), policy.AskDataAndLeave(nonce(i), minutes(lease)))
+		return w.step(i, *w.state(), policy.AskDataAndLeave(nonce(i), minutes(lease)))
 	}
-	return w.step(i, w.state(), policy.AskData(nonce(i), minutes(lease)))
+	return w.step(i, *w.state(), policy.AskData(nonce(i), minutes(lease)))
 }
 
 // swap is the second half of gate.data: the turn is taken if nobody was faster, and
@@ -320,7 +322,7 @@ func (w *world) swap(i int) {
 		return
 	}
 	// The record is as it was loaded; what is written was made then.
-	before, now := w.state(), w.now
+	before, now := *w.state(), w.now
 	w.now = r.at
 	taken, _ := w.ask(i, r.direct)
 	w.now = now
@@ -347,7 +349,7 @@ func (w *world) hold(i int, e policy.Event) (mine bool) {
 	if r.known != w.version {
 		w.contact(i)
 	}
-	state, d := w.step(i, w.state(), e)
+	state, d := w.step(i, *w.state(), e)
 	if d.Verdict == policy.VerdictLost {
 		if w.now < r.until && w.stepped == 0 {
 			w.wrong = stolen

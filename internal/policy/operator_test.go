@@ -11,15 +11,15 @@ func TestPaused(t *testing.T) {
 	rules := testRules
 	until := policyNow.Add(30 * 24 * time.Hour)
 	for name, s := range map[string]State{"nothing known": {}, "everything known": everything(), "another make": {class: classKnown{is: ClassOther}}} {
-		s, _ := Step(s, Paused(until).OnClock(policyNow, policyNow), policyNow, rules)
+		s, _ := Step(&s, Paused(until).OnClock(policyNow, policyNow), policyNow, rules)
 		d := s.NextData(policyNow, rules)
 		require.Equal(t, Decision{Next: until, Rule: RulePaused}, d, name)
-		_, d = Step(s, AskData(1, time.Minute), policyNow.Add(time.Hour), rules)
+		_, d = Step(&s, AskData(1, time.Minute), policyNow.Add(time.Hour), rules)
 		require.Equal(t, VerdictRefuse, d.Verdict, name)
-		_, d = Step(s, AskCommand(true), policyNow, rules)
+		_, d = Step(&s, AskCommand(true), policyNow, rules)
 		require.NotEqual(t, VerdictRefuse, d.Verdict, "a pause is of reads")
 		require.NotEqual(t, RulePaused, s.NextData(until, rules).Rule, name)
-		s, _ = Step(s, Paused(time.Time{}).OnClock(policyNow, policyNow), policyNow, rules)
+		s, _ = Step(&s, Paused(time.Time{}).OnClock(policyNow, policyNow), policyNow, rules)
 		require.NotEqual(t, RulePaused, s.NextData(policyNow, rules).Rule, name)
 	}
 }
@@ -32,17 +32,17 @@ func TestResetKeepsTheWindow(t *testing.T) {
 	s.turn.usedAt = policyNow
 	s.pausedTo = policyNow.Add(time.Minute)
 	at := policyNow.Add(time.Hour)
-	s, _ = Step(s, Reset(), at, rules)
+	s, _ = Step(&s, Reset(), at, rules)
 	require.Equal(t, ClassUnresolved, s.Class())
 	require.Equal(t, KeyNotAsked, s.Key())
 	require.True(t, s.WantsClass(at))
 	require.Equal(t, RuleKeyless, s.NextData(at, rules).Rule)
 	require.False(t, s.pausedTo.IsZero())
-	s, _ = Step(s, LearnClass(ClassStreaming), at, rules)
+	s, _ = Step(&s, LearnClass(ClassStreaming), at, rules)
 	require.Equal(t, policyNow.Add(rules.KeylessWindow), s.NextData(at, rules).Next)
-	paired, _ := Step(s, LearnKey(KeyInstalled, FromEndpoint, at), at, rules)
+	paired, _ := Step(&s, LearnKey(KeyInstalled, FromEndpoint, at), at, rules)
 	require.Zero(t, paired.NextData(at, rules).Next)
-	other, _ := Step(s, LearnClassByVIN(ClassOther), at, rules)
+	other, _ := Step(&s, LearnClassByVIN(ClassOther), at, rules)
 	require.Zero(t, other.NextData(at, rules).Next)
 	require.Zero(t, s.data)
 }
@@ -55,7 +55,8 @@ func TestRunningWindowStaysWithoutItsSource(t *testing.T) {
 			for _, source := range []KeySource{FromNowhere, FromEndpoint, FromSignal, FromCommand} {
 				s := State{class: classKnown{is: class}, key: keyKnown{is: key, source: source}}
 				if s.Keyless() {
-					require.True(t, s.RunningWindow().Keyless(), "%v %v %v", class, key, source)
+					rest := s.RunningWindow()
+					require.True(t, rest.Keyless(), "%v %v %v", class, key, source)
 				}
 			}
 		}
@@ -69,16 +70,17 @@ func TestRunningWindowStaysAsLongAsItIsDoubted(t *testing.T) {
 	s.doubt.turn = 8 * time.Hour // the clock was set forward by as much since
 	next := s.NextData(policyNow, testRules).Next
 	require.Equal(t, policyNow.Add(7*time.Hour), next)
-	require.Equal(t, next, s.RunningWindow().NextData(policyNow, testRules).Next)
+	rest := s.RunningWindow()
+	require.Equal(t, next, rest.NextData(policyNow, testRules).Next)
 }
 
 // What the last turn gave is told with its own time, never with that of another turn.
 func TestLastTurn(t *testing.T) {
 	const lease = time.Minute
 	read := func(s State, nonce uint64, at time.Time, o Outcome) State {
-		s, d := Step(s, AskDataAndLeave(nonce, lease), at, testRules)
+		s, d := Step(&s, AskDataAndLeave(nonce, lease), at, testRules)
 		require.Equal(t, VerdictTake, d.Verdict)
-		s, _ = Step(s, Settle(nonce, 0, Result{Outcome: o}), at, testRules)
+		s, _ = Step(&s, Settle(nonce, 0, Result{Outcome: o}), at, testRules)
 		return s
 	}
 	first, second := policyNow, policyNow.Add(9*time.Hour)
@@ -87,11 +89,12 @@ func TestLastTurn(t *testing.T) {
 	require.Equal(t, OutcomeOK, gave)
 	require.Equal(t, first, at)
 
-	at, gave = read(data, 2, second, OutcomeReleased).LastTurn(second)
+	released := read(data, 2, second, OutcomeReleased)
+	at, gave = released.LastTurn(second)
 	require.Equal(t, OutcomeReleased, gave)
 	require.Zero(t, at, "it was given back")
 
-	sent, _ := Step(data, AskDataAndLeave(3, lease), second, testRules)
+	sent, _ := Step(&data, AskDataAndLeave(3, lease), second, testRules)
 	at, gave = sent.LastTurn(second)
 	require.Equal(t, OutcomeNone, gave, "it is under way")
 	require.Equal(t, first, at)

@@ -41,7 +41,7 @@ type Pace struct {
 //
 // The times are spread, always to later ones. The same car gets the same time again
 // until something happens to it, so a program that comes early or twice changes nothing.
-func (s State) NextVisit(p Pace, now time.Time, rules Rules) Decision {
+func (s *State) NextVisit(p Pace, now time.Time, rules Rules) Decision {
 	d := s.NextUseful(now, rules)
 	if !d.Next.IsZero() {
 		d.Next = d.Next.Add(p.jitter(d.Next, rules.spread(d.Rule)))
@@ -59,7 +59,7 @@ func (s State) NextVisit(p Pace, now time.Time, rules Rules) Decision {
 
 // nextLook is when a look that takes no turn may open the window: at the class that could
 // not be read, or at the key.
-func (s State) nextLook(keyIsFree bool) (at time.Time, ok bool) {
+func (s *State) nextLook(keyIsFree bool) (at time.Time, ok bool) {
 	if s.class.is == ClassUnresolved {
 		return s.class.checkAt, !s.class.checkAt.IsZero()
 	}
@@ -69,7 +69,7 @@ func (s State) nextLook(keyIsFree bool) (at time.Time, ok bool) {
 // KeyLookEvery is how often the status of the key is looked at, as far as is known now;
 // zero if it is not. A look is a request of its own. When it is due it comes before the
 // next read, and for a car without its key at a time of its own: see NextVisit.
-func (s State) KeyLookEvery(keyIsFree bool) time.Duration {
+func (s *State) KeyLookEvery(keyIsFree bool) time.Duration {
 	if !keyIsFree || s.class.is != ClassStreaming {
 		return 0
 	}
@@ -78,7 +78,7 @@ func (s State) KeyLookEvery(keyIsFree bool) time.Duration {
 
 // KeyLookedAtSince reports whether the status of the key was looked at since then, with or
 // without a result that counts.
-func (s State) KeyLookedAtSince(at time.Time) bool {
+func (s *State) KeyLookedAtSince(at time.Time) bool {
 	look := s.key.lookedAt
 	if s.key.source == FromEndpoint {
 		look = later(look, s.key.at)
@@ -100,7 +100,7 @@ func (r Rules) spread(by Rule) time.Duration {
 }
 
 // nextByPace is when the program wants to read the car again.
-func (s State) nextByPace(p Pace, now time.Time) Decision {
+func (s *State) nextByPace(p Pace, now time.Time) Decision {
 	every := p.Every
 	if every <= 0 {
 		switch {

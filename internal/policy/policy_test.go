@@ -145,7 +145,7 @@ func TestPolicyGolden(t *testing.T) {
 }
 
 func policyCell(s State, e Event) string {
-	after, d := Step(s, e, policyNow, testRules)
+	after, d := Step(&s, e, policyNow, testRules)
 	switch d.Verdict {
 	case VerdictSend:
 		return "send"
@@ -203,7 +203,7 @@ func TestDecisionAllocatesNothing(t *testing.T) {
 	s := keylessState(policyNow.Add(-time.Hour))
 	e := AskDataAndLeave(9, testLease)
 	require.Zero(t, testing.AllocsPerRun(1000, func() {
-		_, d := Step(s, e, policyNow, testRules)
+		_, d := Step(&s, e, policyNow, testRules)
 		require.Equal(t, VerdictRefuse, d.Verdict)
 	}))
 }
@@ -213,6 +213,6 @@ func BenchmarkDecision(b *testing.B) {
 	e := AskDataAndLeave(9, testLease)
 	b.ReportAllocs()
 	for b.Loop() {
-		Step(s, e, policyNow, testRules)
+		Step(&s, e, policyNow, testRules)
 	}
 }

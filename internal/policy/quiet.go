@@ -21,10 +21,3 @@ const maxQuiet = 3
 func standsStill(now time.Time, rules Rules) quiet {
 	return quiet{times: maxQuiet, to: now.Add(rules.asleepPause(maxQuiet))}
 }
-
-// bridge replaces a time that a clock has written which was set back since.
-func (q *quiet) bridge(now time.Time, rules Rules) {
-	if longest := now.Add(rules.asleepPause(maxQuiet)); q.to.After(longest) {
-		q.to = longest
-	}
-}

@@ -54,15 +54,3 @@ func (s said) moved(recordedAt time.Time) said {
 	}
 	return s
 }
-
-// bridge replaces times that a clock has written which was set back since.
-func (s *said) bridge(now, horizon time.Time) {
-	for _, at := range [...]*time.Time{&s.at, &s.bareAt} {
-		if at.After(horizon) {
-			*at = now
-		}
-	}
-	if s.trialAt.After(now.Add(trialEvery)) {
-		s.trialAt = now.Add(trialEvery)
-	}
-}

@@ -24,13 +24,16 @@ type Decision struct {
 	InFlight bool      // a request holds the turn; it may be given back before Next
 }
 
-// Step is the whole policy. Every change of a State is made here.
-func Step(s State, e Event, now time.Time, rules Rules) (State, Decision) {
-	s.bridgeFuture(now, rules)
-	next, d := s.step(e, now, rules)
-	if !s.Keyless() && next.Keyless() {
+// Step is the whole policy. Every change of a State is made here, to the copy of s that is
+// returned.
+func Step(s *State, e Event, now time.Time, rules Rules) (next State, d Decision) {
+	next = *s
+	next.bridgeFuture(now, rules)
+	wasKeyless, wasOpen := next.Keyless(), next.Open()
+	d = next.change(&e, now, rules)
+	if !wasKeyless && next.Keyless() {
 		unseen := time.Duration(0)
-		if s.Open() {
+		if wasOpen {
 			unseen = rules.Unseen()
 		}
 		next.turn = next.turn.counted(now, unseen, rules)
@@ -38,32 +41,33 @@ func Step(s State, e Event, now time.Time, rules Rules) (State, Decision) {
 	return next, d
 }
 
-func (s State) step(e Event, now time.Time, rules Rules) (State, Decision) {
+// change is Step without what is common to all events. It changes s itself.
+func (s *State) change(e *Event, now time.Time, rules Rules) Decision {
 	switch e.kind {
 	case askData:
 		return s.decideData(e.attempt, now, rules)
 	case askCommand:
-		return s, s.decideCommand(e.canLook, now)
+		return s.decideCommand(e.canLook, now)
 	case leave, reserveAgain:
 		return s.changePhase(e.attempt, now)
 	case settle:
-		return s.charge(e.attempt, e.result, now, rules), Decision{}
+		s.charge(e.attempt, &e.result, now, rules)
 	case limited:
-		return s.applyLimit(e.result.RetryAfter, now, rules), Decision{}
+		s.applyLimit(e.result.RetryAfter, now, rules)
 	case learnClass:
-		return s.classified(s.class.infer(e.class, e.byVIN, now)), Decision{}
+		s.classify(s.class.infer(e.class, e.byVIN, now))
 	case classNotTold:
-		return s.classified(s.class.notTold(e.byData, now)), Decision{}
+		s.classify(s.class.notTold(e.byData, now))
 	case classCheckFailed:
-		return s.classified(s.class.failed(now)), Decision{}
+		s.classify(s.class.failed(now))
 	case learnKey:
-		return s.applyKey(e, now, rules), Decision{}
+		s.applyKey(e, now, rules)
 	case keyCheckFailed:
 		s.key = s.key.failed(now)
 	case accessChanged:
-		return s.applyAccess(now, rules), Decision{}
+		s.applyAccess(now, rules)
 	case learnData:
-		return s.applyData(e, now, rules), Decision{}
+		s.applyData(e, now, rules)
 	case subscribed:
 		if s.data.nothing {
 			s.data.quiet = quiet{}
@@ -73,7 +77,7 @@ func (s State) step(e Event, now time.Time, rules Rules) (State, Decision) {
 	case reset:
 		s.class, s.key, s.data = classKnown{}, keyKnown{}, dataKnown{}
 	}
-	return s, Decision{}
+	return Decision{}
 }
 
 // bridgeFuture deals with times that lie in the future: a clock that has since been set
@@ -82,50 +86,63 @@ func (s State) step(e Event, now time.Time, rules Rules) (State, Decision) {
 // the turn and of the limit stay: see clock.go. The others set a pace only, and are
 // replaced. When the key was learned stays, too: see keyKnown.newerThan.
 func (s *State) bridgeFuture(now time.Time, rules Rules) {
-	horizon := now.Add(rules.MaxLease + recordGrain)
+	moment := rules.MaxLease + recordGrain
+	horizon := now.Add(moment)
 	if t := s.turn; t.behind != 0 || t.usedAt.After(horizon) || t.leaseEnd.After(horizon) {
 		s.turn = s.turn.bridge(now, rules)
 	}
 	if s.limit.behind != 0 || s.limit.at.After(horizon) {
 		s.limit = s.limit.bridge(now, rules)
 	}
-	s.said.bridge(now, horizon)
-	s.data.bridge(now, horizon, rules)
+	pause := rules.asleepPause(maxQuiet)
+	for _, pace := range [...]struct {
+		at      *time.Time
+		most    time.Duration // how far in the future it may lie
+		instead time.Duration // how far it lies then
+	}{
+		{&s.said.at, moment, 0}, {&s.said.bareAt, moment, 0}, {&s.said.trialAt, trialEvery, trialEvery},
+		{&s.data.fetchedAt, moment, 0}, {&s.data.movedAt, moment, 0}, {&s.data.stillAt, moment, 0},
+		{&s.data.quiet.to, pause, pause}, {&s.data.streaming.at, weeklyLook, 0},
+	} {
+		if pace.at.After(now) && pace.at.Sub(now) > pace.most {
+			*pace.at = now.Add(pace.instead)
+		}
+	}
 }
 
-func (s State) decideData(a attempt, now time.Time, rules Rules) (State, Decision) {
+func (s *State) decideData(a attempt, now time.Time, rules Rules) Decision {
 	if d := s.NextData(now, rules); !d.Next.IsZero() {
 		d.Verdict = VerdictRefuse
-		return s, d
+		return d
 	}
 	if !s.Keyless() {
-		return s, Decision{Verdict: VerdictSend}
+		return Decision{Verdict: VerdictSend}
 	}
 	s.turn = s.turn.assign(a, now)
-	return s, Decision{Verdict: VerdictTake}
+	return Decision{Verdict: VerdictTake}
 }
 
 // mustBookRead reports whether a read that took no turn must be stored. If the car
 // proves later to have been keyless at the time, the server may have counted the read,
 // and its window has to be known. At most one read in readGrain is stored, so that a car
 // which is read every second costs hardly any writes.
-func (s State) mustBookRead(o Outcome, now time.Time) bool {
+func (s *State) mustBookRead(o Outcome, now time.Time) bool {
 	mayTurnOut := s.class.is == ClassStreaming && s.key.is == KeyInstalled || s.untold()
 	return o.mayCount() && mayTurnOut && now.Add(s.turn.behind).Sub(s.turn.usedAt).Abs() >= readGrain
 }
 
 // changePhase puts the turn into another phase and renews its lease.
-func (s State) changePhase(a attempt, now time.Time) (State, Decision) {
+func (s *State) changePhase(a attempt, now time.Time) Decision {
 	if !s.turn.heldBy(a.nonce) {
-		return s, Decision{Verdict: VerdictLost}
+		return Decision{Verdict: VerdictLost}
 	}
 	s.turn = s.turn.assign(a, now)
-	return s, Decision{Verdict: VerdictTake}
+	return Decision{Verdict: VerdictTake}
 }
 
 // decideCommand refuses a command only on fresh evidence that the key is missing.
 // Otherwise the server decides.
-func (s State) decideCommand(canLook bool, now time.Time) Decision {
+func (s *State) decideCommand(canLook bool, now time.Time) Decision {
 	fresh := keyFreshWithData
 	if canLook {
 		fresh = leastLook
@@ -145,13 +162,13 @@ func (s State) decideCommand(canLook bool, now time.Time) Decision {
 // charge books what a data request cost. If another attempt has taken the turn over
 // meanwhile, charge only adds what the server may have counted: it does not give
 // back the turn of the other.
-func (s State) charge(a attempt, r Result, now time.Time, rules Rules) State {
+func (s *State) charge(a attempt, r *Result, now time.Time, rules Rules) {
 	owner := s.turn.heldBy(a.nonce)
 	present := s.turn.written(now)
 	end := present.Add(a.lease)
 	if owner {
 		end = s.turn.leaseEnd
-		s = s.endTrial(r, now, rules)
+		s.endTrial(r, now, rules)
 		s.turn, s.gave = s.turn.idle(), r.Outcome
 	}
 	counts := owner || s.Keyless() || s.mustBookRead(r.Outcome, now)
@@ -168,7 +185,7 @@ func (s State) charge(a attempt, r Result, now time.Time, rules Rules) State {
 			s.turn = s.turn.use(a, later(present, end))
 		}
 	case OutcomeLimited:
-		s = s.applyLimit(r.RetryAfter, now, rules)
+		s.applyLimit(r.RetryAfter, now, rules)
 	case OutcomeAsleep:
 		s.data.wake, s.data.quiet = WakeAsleep, s.data.quiet.again(now, rules)
 	}
@@ -183,23 +200,22 @@ func (s State) charge(a attempt, r Result, now time.Time, rules Rules) State {
 		s.data.quiet = s.data.quiet.again(now, rules)
 	}
 	s.data = s.data.listed(r.Data)
-	return s
 }
 
 // showsWindow reports whether an answer shows that the server has counted the request,
 // so that a window has begun: it has just fetched data newer than what is known. Any
 // other request counts only to be safe, and the server's window may end earlier.
-func (s State) showsWindow(r Result, now time.Time, rules Rules) bool {
+func (s *State) showsWindow(r *Result, now time.Time, rules Rules) bool {
 	return r.Outcome == OutcomeOK && r.Data.RecordedAt.After(s.data.recordedAt) && !r.Data.isOld(now, rules)
 }
 
 // endTrial judges a request that was made inside a window: data that was recorded
 // after the window began shows that the rule does not hold.
-func (s State) endTrial(r Result, now time.Time, rules Rules) State {
+func (s *State) endTrial(r *Result, now time.Time, rules Rules) {
 	used := shifted(s.turn.usedAt, -s.turn.behind)
 	inside := now.Sub(used) < rules.KeylessWindow && !used.IsZero()
 	if !s.onTrial() || !inside || r.Outcome == OutcomeNone || r.Outcome == OutcomeReleased || r.Outcome == OutcomeAsleep {
-		return s
+		return
 	}
 	s.said.trialAt = now.Add(trialEvery)
 	if r.Outcome == OutcomeOK && r.Data.RecordedAt.After(later(used, s.data.recordedAt)) {
@@ -208,7 +224,6 @@ func (s State) endTrial(r Result, now time.Time, rules Rules) State {
 			s.key = s.key.learn(KeyUnavailable, FromNowhere, s.key.at, now)
 		}
 	}
-	return s
 }
 
 // applyLimit takes the server's word that this vehicle has to wait. If the server
@@ -216,7 +231,7 @@ func (s State) endTrial(r Result, now time.Time, rules Rules) State {
 // whose key status cannot be read waits long enough for a second limit to show
 // whether the rule holds. A car that is limited may have lost its key, so its status is
 // read next, and outranks a command of before.
-func (s State) applyLimit(retryAfter time.Duration, now time.Time, rules Rules) State {
+func (s *State) applyLimit(retryAfter time.Duration, now time.Time, rules Rules) {
 	if s.class.is != ClassLegacy && s.class.is != ClassOther {
 		s.said = s.said.limited(retryAfter, now, rules)
 	}
@@ -235,18 +250,16 @@ func (s State) applyLimit(retryAfter time.Duration, now time.Time, rules Rules) 
 	if !s.TakesNoKey() && s.key.is == KeyInstalled {
 		s.key.checkAt, s.key.doubted = now, true
 	}
-	return s
 }
 
-// classified takes a class. If the class has no window, a wait that was booked only
+// classify takes a class. If the class has no window, a wait that was booked only
 // because the class was not known is void: NextData ignores the turn by itself, and the
 // limit is shortened here.
-func (s State) classified(c classKnown) State {
+func (s *State) classify(c classKnown) {
 	if s.class.is == ClassUnresolved && (c.is == ClassLegacy || c.is == ClassOther || c.is == ClassUnknown && !s.said.holds()) {
 		s.limit = s.limit.shortened()
 	}
 	s.class = c
-	return s
 }
 
 // applyKey takes evidence about the key, unless it is older than what is known.
@@ -254,16 +267,16 @@ func (s State) classified(c classKnown) State {
 //   - If this connection cannot read the status, what other connections showed stays.
 //   - If the server asked for the key, the car needs one, whatever was inferred.
 //   - If the key is there now, a limit from before it was there is void.
-func (s State) applyKey(e Event, now time.Time, rules Rules) State {
+func (s *State) applyKey(e *Event, now time.Time, rules Rules) {
 	switch {
 	case s.key.newerThan(e, now, rules):
-		return s
+		return
 	case e.key == KeyUnavailable && s.key.is > KeyUnavailable:
 		s.key = s.key.cannotBeRead(now)
-		return s
+		return
 	case e.key == KeyMissing && e.source == FromEndpoint && s.key.outranks(e.asOf):
 		s.key = s.key.overrule(now)
-		return s
+		return
 	case e.demands:
 		s.class = s.class.prove(ClassStreaming)
 		s.said = s.said.show(now)
@@ -278,12 +291,11 @@ func (s State) applyKey(e Event, now time.Time, rules Rules) State {
 		}
 	}
 	s.key = s.key.learn(e.key, e.source, e.asOf, now)
-	return s
 }
 
 // applyAccess books that the owner connected again, and may have added the key on the
 // way. What the server's limits have shown counts until the running window ends.
-func (s State) applyAccess(now time.Time, rules Rules) State {
+func (s *State) applyAccess(now time.Time, rules Rules) {
 	if s.class.is <= ClassUnknown {
 		s.class = s.class.askAgain()
 	}
@@ -298,15 +310,13 @@ func (s State) applyAccess(now time.Time, rules Rules) State {
 		}
 		s.said = said{}
 	}
-	return s
 }
 
 // applyData takes data that a webhook sent. Even old data shows that Smartcar has
 // stored some.
-func (s State) applyData(e Event, now time.Time, rules Rules) State {
-	if e.data.Stored == StoredSome && s.data.nothing {
+func (s *State) applyData(e *Event, now time.Time, rules Rules) {
+	if e.result.Data.Stored == StoredSome && s.data.nothing {
 		s.data.nothing, s.data.quiet = false, quiet{}
 	}
-	s.data = s.data.pushed(e.data, e.asOf, s.class.is, now, rules)
-	return s
+	s.data = s.data.pushed(e.result.Data, e.asOf, s.class.is, now, rules)
 }
