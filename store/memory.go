@@ -117,9 +117,13 @@ func (m *Memory) CompareAndSwap(ctx context.Context, key string, old Revision, v
 		return Record{}, err
 	}
 	now := m.now()
-	data := make([]byte, revisionSize, revisionSize+len(value))
-	binary.BigEndian.PutUint64(data, randid.New())
-	written := memoryRecord{data: string(append(data, value...))}
+	var revision [revisionSize]byte
+	binary.BigEndian.PutUint64(revision[:], randid.New())
+	var data strings.Builder
+	data.Grow(revisionSize + len(value))
+	data.Write(revision[:])
+	data.Write(value)
+	written := memoryRecord{data: data.String()}
 	if ttl > 0 && ttl < maxMemoryTTL {
 		written.expires = now.Add(ttl).UnixNano()
 	}

@@ -28,19 +28,18 @@ func New[K comparable, V any](limit int) *Cache[K, V] {
 }
 
 // Get returns the entry under key and marks it as used.
-func (c *Cache[K, V]) Get(key K) (V, bool) {
-	var none V
+func (c *Cache[K, V]) Get(key K) (value V, ok bool) {
 	if c == nil {
-		return none, false
+		return value, false
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e, ok := c.entries[key]
-	if !ok {
-		return none, false
+	if ok {
+		c.order.MoveToFront(e)
+		value = e.Value.(*entry[K, V]).value
 	}
-	c.order.MoveToFront(e)
-	return e.Value.(*entry[K, V]).value, true
+	return value, ok
 }
 
 // GetOrPut returns the entry under key, after storing value if there is none.
