@@ -65,7 +65,7 @@ func (v *Vehicle) Access(ctx context.Context) (*Access, error) {
 	if err != nil {
 		return nil, err
 	}
-	return v.handle.core.gate.describe(ctx, v.handle.car, c), nil
+	return v.handle.core.gate.describe(ctx, v.handle.car, &c), nil
 }
 
 // KnownAccess is [Vehicle.Access] without asking Smartcar for anything: it says what
@@ -79,7 +79,7 @@ func (v *Vehicle) KnownAccess(ctx context.Context) (*Access, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := v.handle.core.gate.describe(ctx, v.handle.car, c)
+	a := v.handle.core.gate.describe(ctx, v.handle.car, &c)
 	if c.revision == "" {
 		a.Why = "nobody has asked about this car yet: treated as if the key were missing"
 	}
@@ -191,7 +191,7 @@ func (v *Vehicle) Diagnosis(ctx context.Context) (*Diagnosis, error) {
 		heard = h.core.visits.lastHeard(h.car, heard)
 	}
 	d := &Diagnosis{
-		VehicleID: h.car.id, UserID: h.car.user, At: now, Connected: known == nil, Access: *access, ClassSource: classSource(c.state),
+		VehicleID: h.car.id, UserID: h.car.user, At: now, Connected: known == nil, Access: *access, ClassSource: classSource(&c.state),
 		LastTurn: c.ours(at), Gave: turnResults[gave], Webhook: mark.Webhook,
 		Delivery: WebhookDelivery(heard),
 		Failure:  mark.Failure, FailedAt: ours(mark.FailedAt), Retired: known == nil && mark.RetiredUntil.After(stored) && mark.Connect == user.Connect,
@@ -267,7 +267,7 @@ var turnResults = [...]TurnResult{
 	policy.OutcomeUnclear: TurnUnclear, policy.OutcomeAnswered: TurnError, policy.OutcomeOK: TurnData,
 }
 
-func classSource(s policy.State) ClassSource {
+func classSource(s *policy.State) ClassSource {
 	switch {
 	case publicClass(s.Class()) == ClassUnknown:
 		return ClassSourceNone
@@ -295,7 +295,7 @@ func (h *handle) learned(ctx context.Context) (car, error) {
 
 // lookAt is when a loop that sleeps until the next read has to look again: an owner who
 // adds the key opens the window early.
-func (g *gate) lookAt(c car) time.Time {
+func (g *gate) lookAt(c *car) time.Time {
 	at := g.opts.now().Add(lookAgain)
 	if c.state.MayNeedKey() && g.probe.keyIsFree {
 		at = earlier(at, c.ours(c.state.NextKeyLook()))
@@ -308,8 +308,8 @@ func (g *gate) lookAt(c car) time.Time {
 const lookAgain = 2 * time.Hour
 
 // describe says what the policy makes of a car now.
-func (g *gate) describe(ctx context.Context, ref carRef, c car) *Access {
-	s := c.state
+func (g *gate) describe(ctx context.Context, ref carRef, c *car) *Access {
+	s := &c.state
 	a := &Access{Class: publicClass(s.Class()), KeyNeed: publicNeed(s.Class()), Key: keyStatus(s), Wake: publicWake(s.Wake())}
 	next := s.NextUseful(c.now(), g.opts.policyRules())
 	a.NextRead, a.Rule = c.ours(next.Next), publicRules[next.Rule]
@@ -346,7 +346,7 @@ func (g *gate) charge(ctx context.Context, ref carRef, a *Access) (spent, left i
 	return spent, left
 }
 
-func why(s policy.State) string {
+func why(s *policy.State) string {
 	const untold = "; Smartcar's limits have shown that it answers one data request per window, as without the virtual key"
 	switch s.Class() {
 	case policy.ClassStreaming:
@@ -440,9 +440,9 @@ func (v *Vehicle) Pause(ctx context.Context, until time.Time) error {
 
 // tell applies what the operator says of the car.
 func (h *handle) tell(ctx context.Context, e policy.Event) error {
-	c, err := h.core.cars.apply(ctx, h.car, car{}, e)
+	c, err := h.core.cars.apply(ctx, h.car, nil, e)
 	if err == nil {
-		h.core.answers.of(h.car.id).setClass(c.state)
+		h.core.answers.of(h.car.id).setClass(&c.state)
 	}
 	return err
 }
@@ -459,11 +459,11 @@ func (v *Vehicle) Wait(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		next, now := v.handle.core.gate.describe(ctx, v.handle.car, c).NextRead, v.handle.core.opts.now()
+		next, now := v.handle.core.gate.describe(ctx, v.handle.car, &c).NextRead, v.handle.core.opts.now()
 		if !next.After(now) {
 			return nil
 		}
-		if err := v.handle.core.opts.clock.Sleep(ctx, max(earlier(next, v.handle.core.gate.lookAt(c)).Sub(now), time.Second)); err != nil {
+		if err := v.handle.core.opts.clock.Sleep(ctx, max(earlier(next, v.handle.core.gate.lookAt(&c)).Sub(now), time.Second)); err != nil {
 			return err
 		}
 	}

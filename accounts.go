@@ -339,6 +339,6 @@ func (a *accounts) accessChanged(ctx context.Context, userID string) {
 	for _, filed := range cars {
 		ref := newCarRef(userID, filed.ID)
 		ref.registered = true // whoever is forgotten from here on is not made known again
-		_, _ = a.cars.apply(ctx, ref, car{}, evidenceOfConnect()...)
+		_, _ = a.cars.apply(ctx, ref, nil, evidenceOfConnect()...)
 	}
 }

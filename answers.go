@@ -322,7 +322,7 @@ func (k *vehicleKept) lacksClass() bool {
 }
 
 // setClass remembers what decides whether a kept answer is current.
-func (k *vehicleKept) setClass(s policy.State) {
+func (k *vehicleKept) setClass(s *policy.State) {
 	if k == nil {
 		return
 	}

@@ -75,14 +75,19 @@ type car struct {
 	asOf     time.Duration // how much time had passed when the store may have read the record
 	clock    *clocks.Clock
 	number   uint64 // drawn when the store had answered: see records.Records.Number
-	// Who is stored with the car for certain at this revision: see cars.vouched.
-	by   string
-	born uint64
+	voucher
 
 	unreadable bool // the record is not what this version writes; state stands in for it
 }
 
-func (c car) loaded() bool { return !c.answered.IsZero() }
+// A voucher names the user who is stored with a car for certain at its revision: see
+// cars.vouched. The zero value vouches for nobody.
+type voucher struct {
+	by   string
+	born uint64
+}
+
+func (c *car) loaded() bool { return !c.answered.IsZero() }
 
 // vouched reports whether a record shows that its user is still stored, so that the
 // user's own record need not be loaded: this process made the last write to it, for that
@@ -95,18 +100,18 @@ func (c car) loaded() bool { return !c.answered.IsZero() }
 //
 // If the swap lands, or the record is loaded and still the same, step 2 has not ended. If
 // A had loaded the user first, step 2 could have come before the record was loaded.
-func (cs *cars) vouched(ref carRef, c car) bool {
+func (cs *cars) vouched(ref carRef, c *car) bool {
 	if c.revision == "" || c.by == "" || c.by != ref.user {
 		return false
 	}
-	user, _ := cs.users.Recent(ref.user)
+	user := cs.users.Known(ref.user)
 	return user != nil && user.Born == c.born
 }
 
 // expected is register for a request for data that will not leave before the turn of a
 // keyless car is taken: the swap that takes it shows whether the user is still stored.
 func (cs *cars) expected(ctx context.Context, r *request) (carRef, error) {
-	if c, ok := cs.cached.Get(r.car.key); ok && r.kind == KindData && !r.override && c.state.Keyless() && cs.vouched(r.car, c) {
+	if c, ok := cs.cached.Get(r.car.key); ok && r.kind == KindData && !r.override && c.state.Keyless() && cs.vouched(r.car, &c) {
 		ref := r.car
 		ref.vouched = true
 		return ref, nil
@@ -155,7 +160,7 @@ func (cs *cars) load(ctx context.Context, ref carRef) (car, error) {
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return car{}, err
 	}
-	return cs.carFrom(ref, record, asked), nil
+	return cs.keep(ref, record, asked, voucher{}), nil
 }
 
 // loadDetached is load for a caller who has left.
@@ -185,44 +190,41 @@ func (cs *cars) after(ctx context.Context, ref carRef, number uint64) (car, erro
 }
 
 // step applies an event to a car at the present, and stores nothing.
-func (cs *cars) step(c car, e policy.Event) (policy.State, policy.Decision) {
+func (cs *cars) step(c *car, e policy.Event) (policy.State, policy.Decision) {
 	now := c.now()
 	return policy.Step(&c.state, cs.witnessed(e, now), now, cs.rules)
 }
 
 // nextData is when a data request is allowed, by the clock of the record.
-func (cs *cars) nextData(c car) policy.Decision {
+func (cs *cars) nextData(c *car) policy.Decision {
 	return c.state.NextData(c.now(), cs.rules)
 }
 
-func (cs *cars) carFrom(ref carRef, record store.Record, asked time.Duration) car {
-	c := car{
-		revision: record.Revision, asked: asked, replied: cs.opts.clock.Elapsed(), answered: record.Now, clock: cs.opts.clock,
-		number: cs.records.Number(),
-	}
+// keep makes a car of what the store has answered, and keeps it as the last that was seen.
+// If v vouches for nobody, a car that was seen with the same revision keeps its voucher.
+func (cs *cars) keep(ref carRef, record store.Record, asked time.Duration, v voucher) (c car) {
+	c.revision, c.answered, c.clock, c.number, c.voucher = record.Revision, record.Now, cs.opts.clock, cs.records.Number(), v
+	c.asked, c.replied = asked, c.clock.Elapsed()
+	c.asOf = asked           // even if the store has no clock
 	if c.answered.IsZero() { // the store has no clock
 		c.asked, c.answered = c.replied, cs.opts.now()
-		c.replied = cs.opts.clock.Elapsed()
+		c.replied = c.clock.Elapsed()
 	}
-	c.asOf = asked // even if the store has no clock
+	before, known := cs.cached.Get(ref.key)
+	var err error
 	if record.Revision == "" {
-		c.state = cs.lost(ref)
-	} else {
-		state, err := policy.Decode(record.Value)
-		if err != nil {
-			// Written by another version. The car counts as just asked, and the next write
-			// replaces the record with that.
-			c.unreadable, state = true, policy.Closed(c.answered)
-		}
-		c.state = state
+		c.state = cs.lost(&before)
+	} else if c.state, err = policy.Decode(record.Value); err != nil {
+		// Written by another version. The car counts as just asked, and the next write
+		// replaces the record with that.
+		c.unreadable, c.state = true, policy.Closed(c.answered)
 	}
 	if cs.jumps != nil {
 		cs.jumps.Observe(c.answered, c.asked, c.replied)
-		seen, _ := cs.cached.Get(ref.key)
-		c.state = cs.doubted(c.state, c, seen)
+		c.state = cs.doubted(&c.state, &c, &before)
 	}
-	if before, ok := cs.cached.Get(ref.key); ok && before.revision == c.revision {
-		c.by, c.born = before.by, before.born
+	if known && v.by == "" && before.revision == c.revision {
+		c.voucher = before.voucher
 	}
 	cs.cached.Put(ref.key, c)
 	return c
@@ -230,7 +232,8 @@ func (cs *cars) carFrom(ref carRef, record store.Record, asked time.Duration) ca
 
 // swap stores state in place of c. If another write came first, it returns what
 // that one has stored, and false.
-func (cs *cars) swap(ctx context.Context, ref carRef, c car, state policy.State) (car, bool, error) {
+func (cs *cars) swap(ctx context.Context, ref carRef, c *car, state *policy.State) (written car, done bool, err error) {
+	vouches := cs.vouched(ref, c)
 	addCar := cs.users.AddCar
 	if c.revision == "" { // nothing new is kept of a user who was forgotten elsewhere a moment ago
 		addCar = cs.users.AddCarNow
@@ -238,36 +241,34 @@ func (cs *cars) swap(ctx context.Context, ref carRef, c car, state policy.State)
 	switch {
 	case ref.user == "": // a webhook that names no user: see learnReadings
 		if c.revision == "" {
-			return c, false, ErrNotConnected
+			return *c, false, ErrNotConnected
 		}
-	case cs.vouched(ref, c):
+	case vouches:
 	case !addCar(ctx, ref.user, ref.id, cs.mayStore(ref)) && (c.revision == "" || !state.Keyless()):
-		return c, false, ErrNotConnected // of a user who was forgotten, only a running window is kept
+		return *c, false, ErrNotConnected // of a user who was forgotten, only a running window is kept
 	}
-	born, vouches := c.born, cs.vouched(ref, c)
+	v := voucher{ref.user, c.born}
 	if !vouches {
-		born, vouches = cs.users.Since(ref.user, ref.id, c.number)
+		if v.born, vouches = cs.users.Since(ref.user, ref.id, c.number); !vouches {
+			v = voucher{}
+		}
 	}
 	asked := cs.opts.clock.Elapsed()
-	record, err := cs.records.Swap(ctx, ref.key, c.revision, policy.Encode(&state, randid.New()), carRecordTTL)
-	if err != nil && !errors.Is(err, store.ErrConflict) {
+	record, err := cs.records.Swap(ctx, ref.key, c.revision, policy.Encode(state, randid.New()), carRecordTTL)
+	switch {
+	case errors.Is(err, store.ErrConflict):
+		return cs.keep(ref, record, asked, voucher{}), false, nil
+	case err != nil:
 		cs.cached.Delete(ref.key) // the write may have landed
 		return car{}, false, err
-	}
-	if err == nil && c.revision == "" {
+	case c.revision == "":
 		if err := cs.checkNew(ctx, ref, record.Revision); err != nil {
-			return c, false, err
+			return *c, false, err
 		}
 	}
-	written := cs.carFrom(ref, record, asked)
-	if err == nil {
-		tellChange(ctx, cs.opts.emitter, ref, c.state, state)
-		if vouches {
-			written.by, written.born = ref.user, born
-			cs.cached.Put(ref.key, written)
-		}
-	}
-	return written, err == nil, nil
+	written = cs.keep(ref, record, asked, v)
+	tellChange(ctx, cs.opts.emitter, ref, &c.state, state)
+	return written, true, nil
 }
 
 // checkNew deletes a record that was made while its user was being forgotten, and
@@ -293,22 +294,23 @@ func (cs *cars) checkNew(ctx context.Context, ref carRef, made store.Revision) e
 	return cmp.Or(err, ErrNotConnected)
 }
 
-// apply stores what events make of the stored state. It starts from c if that is loaded,
+// apply stores what events make of the stored state. It starts from a car that is loaded,
 // else from the cached record, without asking the store: if that record is outdated, the
 // swap conflicts and shows the newer one, to which the events are applied. If the events
 // change nothing, no swap would show that, so the record is loaded first. If the store's
 // clock was set during the write, the events are dated anew and applied once more.
-func (cs *cars) apply(ctx context.Context, ref carRef, c car, events ...policy.Event) (car, error) {
-	var err error
-	fresh := c.loaded()
-	if !fresh {
+func (cs *cars) apply(ctx context.Context, ref carRef, from *car, events ...policy.Event) (c car, err error) {
+	fresh := from != nil && from.loaded()
+	if fresh {
+		c = *from
+	} else {
 		c, fresh, err = cs.lookUp(ctx, ref)
 	}
 	for redated := 0; err == nil; {
 		state := c.state
+		stored, here := c.upper(), cs.opts.now()
 		for _, e := range events {
-			stored := c.upper()
-			state, _ = policy.Step(&state, cs.witnessed(e.OnClock(cs.opts.now(), stored), stored), stored, cs.rules)
+			state, _ = policy.Step(&state, cs.witnessed(e.OnClock(here, stored), stored), stored, cs.rules)
 		}
 		if state == c.state && !c.unreadable {
 			if fresh {
@@ -318,19 +320,20 @@ func (cs *cars) apply(ctx context.Context, ref carRef, c car, events ...policy.E
 			fresh = true
 			continue
 		}
-		before := c
 		fresh = true
+		var written car
 		var done bool
-		switch c, done, err = cs.swap(ctx, ref, c, state); {
+		switch written, done, err = cs.swap(ctx, ref, &c, &state); {
 		case !done:
-		case redated == maxRedated || !c.setSince(before):
-			return c, nil
-		case !state.KeyAt().Equal(before.state.KeyAt()):
-			events = knowing(c, events) // this write holds what they show
+		case redated == maxRedated || !written.setSince(&c):
+			return written, nil
+		case !state.KeyAt().Equal(c.state.KeyAt()):
+			events = knowing(&written, events) // this write holds what they show
 			fallthrough
 		default:
 			redated++
 		}
+		c = written
 	}
 	return car{}, err
 }
@@ -368,7 +371,7 @@ func (cs *cars) forget(ctx context.Context, ref carRef) error {
 		cs.cached.Delete(ref.key)
 		now := c.now() // the lower bound: the record must not go before its window is over
 		c.state = c.state.RunningWindow()
-		rest := cs.nextData(c).Next.Sub(now)
+		rest := cs.nextData(&c).Next.Sub(now)
 		if rest <= 0 {
 			err = cs.records.Delete(ctx, ref.key, c.revision)
 		} else {
@@ -388,14 +391,14 @@ func (cs *cars) forget(ctx context.Context, ref carRef) error {
 // takes their times as values: see its clock.go.
 
 // now is a lower bound of the record's present, which makes no window end early.
-func (c car) now() time.Time { return c.answered.Add(c.clock.Elapsed() - c.replied) }
+func (c *car) now() time.Time { return c.answered.Add(c.clock.Elapsed() - c.replied) }
 
 // upper is an upper bound of the record's present, which makes no turn look older
 // than it is.
-func (c car) upper() time.Time { return c.answered.Add(c.clock.Elapsed() - c.asked) }
+func (c *car) upper() time.Time { return c.answered.Add(c.clock.Elapsed() - c.asked) }
 
 // ours turns a time of the record's clock into one of our wall clock, as callers see it.
-func (c car) ours(t time.Time) time.Time {
+func (c *car) ours(t time.Time) time.Time {
 	if t.IsZero() {
 		return t
 	}
@@ -407,14 +410,15 @@ const clockGrain = time.Minute
 
 // setSince reports whether the clock of the record was set between two answers of
 // the store.
-func (c car) setSince(before car) bool {
-	return c.now().Sub(before.upper()) > clockGrain || before.now().Sub(c.upper()) > clockGrain
+func (c *car) setSince(before *car) bool {
+	moved := c.answered.Sub(before.answered)
+	return moved-(c.replied-before.asked) > clockGrain || c.asked-before.replied-moved > clockGrain
 }
 
 // doubted is a state as this process judges it while the clock of c shows what it
 // does, by all other clocks that the process knows of. Seen is the car as it was seen
 // last; not loaded if it was not.
-func (cs *cars) doubted(s policy.State, c, seen car) policy.State {
+func (cs *cars) doubted(s *policy.State, c, seen *car) policy.State {
 	now, passed := c.now(), c.clock.Elapsed()
 	w := policy.Witness{
 		Machine: cs.opts.steady.Now(),
@@ -433,33 +437,35 @@ func (cs *cars) witnessed(e policy.Event, now time.Time) policy.Event {
 
 // stillOpen reports whether a turn that was taken by what was known before may be
 // used, now that the store has said what time it is.
-func (cs *cars) stillOpen(before, taken car) bool {
+func (cs *cars) stillOpen(before, taken *car) bool {
 	if cs.jumps == nil {
 		return true
 	}
 	if taken.setSince(before) {
 		return false // what was stored is dated by a clock that shows another time now
 	}
-	taken.state = cs.doubted(before.state, taken, before)
-	return cs.nextData(taken).Next.IsZero()
+	state := cs.doubted(&before.state, taken, before)
+	return state.NextData(taken.now(), cs.rules).Next.IsZero()
 }
 
 // lost is what this process knows of a car that the store does not know: nothing,
 // unless it has seen a window that still runs, by the time that has passed here.
-// Then the clock of the store was so far ahead that the record expired.
-func (cs *cars) lost(ref carRef) policy.State {
-	if c, ok := cs.cached.Get(ref.key); ok && !cs.nextData(c).Next.IsZero() {
-		return c.state.RunningWindow()
+// Then the clock of the store was so far ahead that the record expired. Seen is the car
+// as it was seen last; not loaded if it was not.
+func (cs *cars) lost(seen *car) policy.State {
+	if seen.loaded() && !cs.nextData(seen).Next.IsZero() {
+		return seen.state.RunningWindow()
 	}
 	return policy.State{}
 }
 
 // knowing notes that a request which has brought evidence began when c was known: see
 // policy.Event.Knowing.
-func knowing(c car, events []policy.Event) []policy.Event {
+func knowing(c *car, events []policy.Event) []policy.Event {
 	if c.loaded() {
+		keyAt, now := c.state.KeyAt(), c.now()
 		for i := range events {
-			events[i] = events[i].Knowing(c.state.KeyAt(), c.now())
+			events[i] = events[i].Knowing(keyAt, now)
 		}
 	}
 	return events

@@ -235,7 +235,7 @@ func (g *gate) command(ctx context.Context, r *request, ref carRef, next layer) 
 		events = append(events, evidenceOfWaking(g.opts.now())...)
 	}
 	if len(events) > 0 {
-		_, _ = g.cars.apply(detached, ref, c, events...)
+		_, _ = g.cars.apply(detached, ref, &c, events...)
 	}
 	return a, err
 }
@@ -245,7 +245,7 @@ func (g *gate) command(ctx context.Context, r *request, ref carRef, next layer) 
 func (g *gate) allowCommand(ctx context.Context, r *request, ref carRef) error {
 	c, fresh, err := g.cars.lookUp(ctx, ref)
 	verdict := func() policy.Verdict {
-		_, d := g.cars.step(c, policy.AskCommand(g.probe.keyIsFree))
+		_, d := g.cars.step(&c, policy.AskCommand(g.probe.keyIsFree))
 		return d.Verdict
 	}
 	if strict := g.opts.storePolicy.RefuseOthers; err == nil && !fresh && (strict || verdict() != policy.VerdictSend) {

@@ -230,7 +230,7 @@ func tellKept(ctx context.Context, seen *emitter, ref carRef, parts []part) {
 }
 
 // tellChange tells how what is stored of a car differs from what was stored before.
-func tellChange(ctx context.Context, seen *emitter, ref carRef, before, after policy.State) {
+func tellChange(ctx context.Context, seen *emitter, ref carRef, before, after *policy.State) {
 	if seen == nil {
 		return
 	}

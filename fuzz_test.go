@@ -206,10 +206,10 @@ func FuzzCarRecordIsExplained(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if status := keyStatus(s); status.Reason == "" {
+		if status := keyStatus(&s); status.Reason == "" {
 			t.Fatal("no reason")
 		}
-		if why(s) == "" {
+		if why(&s) == "" {
 			t.Fatal("nothing explained")
 		}
 	})

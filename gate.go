@@ -83,7 +83,7 @@ func (g *gate) guarding(next layer) layer {
 				return attempt{}, err
 			}
 		}
-		if user, _ := g.cars.users.Recent(r.car.user); user != nil {
+		if user := g.cars.users.Known(r.car.user); user != nil {
 			r.connect = user.Connect
 		}
 		ref := r.car
@@ -145,7 +145,7 @@ func (g *gate) explainCar(ctx context.Context, ref carRef, e *Error) error {
 	case e.isVehicleLimit():
 		limit := &RateLimitError{Operation: e.Operation, VehicleID: ref.id, Rule: RuleServer, Err: e}
 		if c, _, err := g.cars.lookUp(ctx, ref); err == nil {
-			limit.NextAllowed = c.ours(g.cars.nextData(c).Next)
+			limit.NextAllowed = c.ours(g.cars.nextData(&c).Next)
 		}
 		if limit.NextAllowed.IsZero() { // a command's limit is not booked
 			limit.NextAllowed = g.opts.now().Add(max(e.RetryAfter, policy.BareLimitPause))
@@ -166,18 +166,18 @@ func (g *gate) explainCar(ctx context.Context, ref carRef, e *Error) error {
 func (g *gate) learnFrom(ctx context.Context, ref carRef, before *car, a attempt, value reading) {
 	events := a.redated(g.opts, evidenceOfReading(value, a.began, g.probe.tellers))
 	if before != nil {
-		events = knowing(*before, events)
+		events = knowing(before, events)
 	}
 	if len(events) > 0 {
-		_, _ = g.cars.apply(ctx, ref, car{}, events...)
+		_, _ = g.cars.apply(ctx, ref, nil, events...)
 	}
 }
 
 // refuse returns the error for a data request that the policy does not allow now.
-func (g *gate) refuse(ctx context.Context, r *request, ref carRef, c car, state policy.State, d policy.Decision) error {
+func (g *gate) refuse(ctx context.Context, r *request, ref carRef, c *car, state *policy.State, d policy.Decision) error {
 	// Step has noted how far the present clock is behind the record. If that were not
 	// stored, the wait would start anew at each call.
-	if state != c.state || c.unreadable {
+	if *state != c.state || c.unreadable {
 		_, _, _ = g.cars.swap(ctx, ref, c, state)
 	}
 	ahead := g.opts.now().Sub(c.now()) // of our wall clock
@@ -211,15 +211,15 @@ func storeAway(r *request, cause error) error {
 
 // wants reports whether the class of the car, or its key, must be learned before
 // its data is asked for.
-func (g *gate) wants(c car) bool { return c.state.Unlearned(c.now(), g.probe.keyIsFree) }
+func (g *gate) wants(c *car) bool { return c.state.Unlearned(c.now(), g.probe.keyIsFree) }
 
 // learned loads the record of a car, after learning what can be learned without
 // taking a turn. If a limit prevents asking, it returns the record as loaded together
 // with the [*RateLimitError].
 func (g *gate) learned(ctx context.Context, r *request) (car, error) {
 	c, err := g.cars.load(ctx, r.car)
-	if err == nil && g.wants(c) {
-		c, _, err = g.learn(ctx, r, r.car, c, true, nil)
+	if err == nil && g.wants(&c) {
+		c, _, err = g.learn(ctx, r, r.car, &c, true, nil)
 	}
 	return c, err
 }
@@ -233,13 +233,12 @@ func (g *gate) learned(ctx context.Context, r *request) (car, error) {
 //
 // With a wish, the write of what the status of the key shows also takes the turn. The bool
 // reports whether the car was loaded from the store by this call, or is newer than it.
-func (g *gate) learn(ctx context.Context, r *request, ref carRef, c car, fresh bool, w *wish) (car, bool, error) {
+func (g *gate) learn(ctx context.Context, r *request, ref carRef, from *car, fresh bool, w *wish) (c car, loaded bool, err error) {
 	ctx, gathered := gatherFor(ctx, g.opts.emitter, r)
 	defer gathered.tell()
-	var err error
 	began := g.cars.records.Number()
-	if !fresh { // another replica may have learned it
-		if c, err = g.cars.load(ctx, ref); err != nil || !g.wants(c) {
+	if c = *from; !fresh { // another replica may have learned it
+		if c, err = g.cars.load(ctx, ref); err != nil || !g.wants(&c) {
 			return c, true, err
 		}
 	}
@@ -307,7 +306,7 @@ func (g *gate) learnClass(ctx context.Context, r *request, ref carRef) (car, err
 	// "Asked, and it cannot be told" must not replace a class that somebody else has
 	// learned meanwhile.
 	if err == nil && (found || c.state.WantsClass(c.now())) {
-		c, err = g.cars.apply(ctx, ref, c, events...)
+		c, err = g.cars.apply(ctx, ref, &c, events...)
 	}
 	if err != nil {
 		return car{clock: g.opts.clock}, nil //nolint:nilerr // what could not be stored will be learned again
@@ -328,7 +327,7 @@ func (g *gate) askKey(ctx context.Context, r *request) error {
 func (g *gate) learnKey(ctx context.Context, r *request, ref carRef, w *wish) error {
 	before, _, _ := g.cars.lookUp(ctx, ref)
 	events, err := g.probe.key(ctx, r)
-	events = knowing(before, events)
+	events = knowing(&before, events)
 	if w != nil && err == nil && r.auth.ready() {
 		if w.before, _, err = g.cars.lookUp(ctx, ref); err != nil {
 			return err
@@ -337,7 +336,7 @@ func (g *gate) learnKey(ctx context.Context, r *request, ref carRef, w *wish) er
 		w.asked, events = true, append(events, policy.AskDataAndLeave(w.nonce, g.lease))
 	}
 	if len(events) > 0 {
-		_, _ = g.cars.apply(ctx, ref, car{}, events...)
+		_, _ = g.cars.apply(ctx, ref, nil, events...)
 	}
 	return err
 }
@@ -345,7 +344,7 @@ func (g *gate) learnKey(ctx context.Context, r *request, ref carRef, w *wish) er
 // settle ends a data request: it books what the request cost, applies the evidence
 // in the answer, and keeps the answer. C is the record by which the request was
 // allowed; t is nil if it has taken no turn.
-func (g *gate) settle(ctx context.Context, r *request, ref carRef, c car, t *turn, a attempt) {
+func (g *gate) settle(ctx context.Context, r *request, ref carRef, c *car, t *turn, a attempt) {
 	// A plain success of a car without a local limit changes nothing that the policy
 	// goes by, and is not booked.
 	plain := (a.outcome == policy.OutcomeOK || a.outcome == policy.OutcomeReleased) && a.failure == nil
@@ -358,17 +357,17 @@ func (g *gate) settle(ctx context.Context, r *request, ref carRef, c car, t *tur
 		}
 		booked = c.state.WorthStoring(c.now(), g.cars.rules, shown...)
 	}
-	seen := g.opts.clock.Elapsed() < c.asOf+g.unseen
-	if !booked && !seen && c.state.Class() == policy.ClassStreaming && a.outcome == policy.OutcomeOK {
+	if !booked && c.state.Class() == policy.ClassStreaming && a.outcome == policy.OutcomeOK && g.opts.clock.Elapsed() >= c.asOf+g.unseen {
 		// The key may have been removed since the record was loaded.
 		latest, err := g.cars.load(ctx, ref)
 		if err != nil && ctx.Err() != nil {
 			latest, err = g.cars.loadDetached(ctx, ref)
 		}
-		c, booked = latest, err == nil && latest.state.Keyless()
+		c, booked = &latest, err == nil && latest.state.Keyless()
 	}
 	if booked {
-		c = g.book(ctx, r, ref, c, t, a)
+		latest := g.book(ctx, r, ref, c, t, a)
+		c = &latest
 	}
 	switch {
 	case a.answer == nil || r.kept == nil || r.query != nil || r.alone: // no answer, or none that another request wants
@@ -385,7 +384,7 @@ func (g *gate) settle(ctx context.Context, r *request, ref carRef, c car, t *tur
 
 // book stores what a data request cost, and returns the record. If the write fails, the
 // lease ends by itself, and the turn counts as used.
-func (g *gate) book(ctx context.Context, r *request, ref carRef, c car, t *turn, a attempt) car {
+func (g *gate) book(ctx context.Context, r *request, ref carRef, from *car, t *turn, a attempt) car {
 	ctx, cancel := contexts.Detached(ctx)
 	defer cancel()
 	nonce := uint64(0)
@@ -394,9 +393,9 @@ func (g *gate) book(ctx context.Context, r *request, ref carRef, c car, t *turn,
 	}
 	events := make([]policy.Event, 0, 4)
 	events = evidenceOfData(events, a, nonce, g.lease, g.probe.tellers)
-	c, err := g.cars.apply(ctx, ref, c, knowing(c, a.redated(g.opts, events))...)
+	c, err := g.cars.apply(ctx, ref, from, knowing(from, a.redated(g.opts, events))...)
 	if err == nil {
-		r.kept.setClass(c.state)
+		r.kept.setClass(&c.state)
 	} else if !errors.Is(err, ErrNotConnected) { // which means that the user was forgotten meanwhile
 		g.opts.logger.LogAttrs(ctx, slog.LevelWarn, "smartcar could not store what a data request of a vehicle cost", slog.String("vehicle", ref.id))
 	}

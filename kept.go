@@ -62,7 +62,7 @@ func (h *handle) current(ctx context.Context, r *request, ops []operation) (know
 	answers := h.core.answers
 	if answers.stored != nil && r.kept.lacksClass() { // another replica may know the car
 		if c, _, err := h.core.cars.lookUp(ctx, r.car); err == nil {
-			r.kept.setClass(c.state)
+			r.kept.setClass(&c.state)
 		}
 	}
 	repeats := r.kept.repeats()

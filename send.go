@@ -402,7 +402,7 @@ func (g *gate) linger(f *flight) {
 // brought, and makes of it what the caller gets.
 func (g *gate) carryOut(ctx context.Context, r *request, ref carRef, t *turn, next layer) (attempt, error) {
 	a, err := next(ctx, r, t)
-	g.settle(ctx, r, ref, t.record, t, a)
+	g.settle(ctx, r, ref, &t.record, t, a)
 	return g.conclude(ctx, r, ref, nil, a, err)
 }
 

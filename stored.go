@@ -363,7 +363,7 @@ func (s *visits) hear(ctx context.Context, car carRef, heard heardMark, again bo
 		m.Heard = heard
 		m.Heard.At = now
 	})
-	if user, _ := s.users.Recent(car.user); err == nil && user != nil {
+	if user := s.users.Known(car.user); err == nil && user != nil {
 		s.heard.Put(key, heardHere{mark: heard, born: user.Born, at: now, stored: now})
 	}
 }
@@ -371,7 +371,7 @@ func (s *visits) hear(ctx context.Context, car carRef, heard heardMark, again bo
 // heardHere is the last delivery to this process, unless the user was forgotten since.
 func (s *visits) heardHere(car carRef) (heardHere, bool) {
 	last, known := s.heard.Get(heardKey(car))
-	user, _ := s.users.Recent(car.user)
+	user := s.users.Known(car.user)
 	return last, known && user != nil && user.Born == last.born
 }
 

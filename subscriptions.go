@@ -95,7 +95,7 @@ func (v *Vehicle) Subscribe(ctx context.Context, webhookID string) error {
 	// The policy need not wait any more for data to be stored. If this write fails, it
 	// waits for one pause more.
 	if c, err := v.handle.core.cars.load(ctx, v.handle.car); err == nil && c.state.NothingStored() {
-		_, _ = v.handle.core.cars.apply(ctx, v.handle.car, c, evidenceOfSubscription()...)
+		_, _ = v.handle.core.cars.apply(ctx, v.handle.car, &c, evidenceOfSubscription()...)
 	}
 	_ = v.handle.core.visits.change(ctx, v.handle.car, func(m *visitMark, _ time.Time) { m.Webhook = webhookID }) // for Diagnosis alone
 	return nil

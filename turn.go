@@ -70,17 +70,17 @@ type taking struct {
 func (t *taking) learn(ctx context.Context, known bool) (a attempt, done bool, err error) {
 	g := t.gate
 	if !known {
-		if err = t.load(ctx); err != nil || !g.wants(t.c) {
+		if err = t.load(ctx); err != nil || !g.wants(&t.c) {
 			return attempt{}, false, err
 		}
 	}
 	t.nonce = randid.New()
 	w := wish{nonce: t.nonce, flight: newFlight(t.r, t.ref)}
-	t.c, t.fresh, err = g.learn(ctx, t.r, t.ref, t.c, t.fresh, &w)
+	t.c, t.fresh, err = g.learn(ctx, t.r, t.ref, &t.c, t.fresh, &w)
 	if !w.asked {
 		return attempt{}, false, err
 	}
-	if err == nil && t.c.state.Holds(t.nonce) && g.cars.stillOpen(w.before, t.c) {
+	if err == nil && t.c.state.Holds(t.nonce) && g.cars.stillOpen(&w.before, &t.c) {
 		a, err = t.fly(ctx, w.flight, true)
 		return a, true, err
 	}
@@ -101,7 +101,7 @@ func (t *taking) learn(ctx context.Context, known bool) (a attempt, done bool, e
 func (t *taking) step(ctx context.Context) (a attempt, done bool, err error) {
 	g, now := t.gate, t.c.now()
 	if k := t.r.kept; k != nil && (!k.plain.Load() || t.c.state.Repeats()) {
-		k.setClass(t.c.state)
+		k.setClass(&t.c.state)
 	}
 	// A request whose token is at hand leaves at once: then taking the turn and leaving
 	// are one write.
@@ -116,7 +116,7 @@ func (t *taking) step(ctx context.Context) (a attempt, done bool, err error) {
 	trusted := t.fresh || g.opts.clock.Elapsed() < t.c.asOf+g.cars.trust
 	switch {
 	case d.Verdict == policy.VerdictRefuse && trusted:
-		return t.refused(ctx, state, d)
+		return t.refused(ctx, &state, d)
 	case d.Verdict == policy.VerdictSend && (t.fresh || trusted && t.c.state.Open()):
 		a, err = t.send(ctx)
 		return a, true, err
@@ -125,8 +125,8 @@ func (t *taking) step(ctx context.Context) (a attempt, done bool, err error) {
 		// be under a rule (it is not Open) and was not loaded for this request. Another
 		// replica may have learned about its key meanwhile, or an earlier version have
 		// written what it knows.
-		if err = t.load(ctx); err == nil && g.wants(t.c) {
-			t.c, t.fresh, err = g.learn(ctx, t.r, t.ref, t.c, true, nil)
+		if err = t.load(ctx); err == nil && g.wants(&t.c) {
+			t.c, t.fresh, err = g.learn(ctx, t.r, t.ref, &t.c, true, nil)
 		}
 		return attempt{}, false, err
 	case t.nonce == 0: // a turn may be taken: draw a nonce, and ask the policy again with it
@@ -139,7 +139,7 @@ func (t *taking) step(ctx context.Context) (a attempt, done bool, err error) {
 		t.prepared = true
 		return attempt{}, false, nil
 	}
-	return t.take(ctx, state, leaves)
+	return t.take(ctx, &state, leaves)
 }
 
 func (t *taking) load(ctx context.Context) (err error) {
@@ -149,10 +149,10 @@ func (t *taking) load(ctx context.Context) (err error) {
 }
 
 // refused shares a request that is under way, or returns the refusal.
-func (t *taking) refused(ctx context.Context, state policy.State, d policy.Decision) (attempt, bool, error) {
+func (t *taking) refused(ctx context.Context, state *policy.State, d policy.Decision) (attempt, bool, error) {
 	f := t.gate.flightFor(t.r, t.past)
 	if f == nil {
-		return attempt{}, true, t.gate.refuse(ctx, t.r, t.ref, t.c, state, d)
+		return attempt{}, true, t.gate.refuse(ctx, t.r, t.ref, &t.c, state, d)
 	}
 	if a, ok, err := t.gate.share(ctx, t.r, t.ref, f); ok || err != nil {
 		return a, true, err
@@ -161,16 +161,16 @@ func (t *taking) refused(ctx context.Context, state policy.State, d policy.Decis
 }
 
 // take writes that the request has the turn, and sends it.
-func (t *taking) take(ctx context.Context, state policy.State, leaves bool) (a attempt, done bool, err error) {
+func (t *taking) take(ctx context.Context, state *policy.State, leaves bool) (a attempt, done bool, err error) {
 	g := t.gate
 	f := newFlight(t.r, t.ref)
 	g.underway.Announce(f, false)
 	before := t.c
 	var taken bool
-	t.c, taken, err = g.cars.swap(ctx, t.ref, before, state)
+	t.c, taken, err = g.cars.swap(ctx, t.ref, &before, state)
 	t.fresh = true
 	taken = taken || err == nil && t.c.state.Holds(t.nonce) // a conflict with our own write, which had landed
-	if taken && g.cars.stillOpen(before, t.c) {
+	if taken && g.cars.stillOpen(&before, &t.c) {
 		a, err = t.fly(ctx, f, leaves)
 		return a, true, err
 	}
@@ -203,7 +203,7 @@ func (t *taking) send(ctx context.Context) (a attempt, err error) {
 		}
 	}
 	a, err = t.next(ctx, t.r, nil)
-	t.gate.settle(ctx, t.r, t.ref, t.c, nil, a)
+	t.gate.settle(ctx, t.r, t.ref, &t.c, nil, a)
 	return t.gate.conclude(ctx, t.r, t.ref, nil, a, err)
 }
 
@@ -308,19 +308,19 @@ func (t *turn) noteLeaving(ctx context.Context) error {
 	}
 	cause := errStoreSlow
 	for range 3 {
-		state, d := t.cars.step(t.record, policy.Leave(t.nonce, t.cars.opts.lease()))
+		state, d := t.cars.step(&t.record, policy.Leave(t.nonce, t.cars.opts.lease()))
 		if d.Verdict == policy.VerdictLost {
 			return &RateLimitError{
 				Operation: t.op, VehicleID: t.car.id, Rule: RuleKeyless, Local: true, InFlight: true,
-				NextAllowed: t.record.ours(t.cars.nextData(t.record).Next), Err: errTurnLost,
+				NextAllowed: t.record.ours(t.cars.nextData(&t.record).Next), Err: errTurnLost,
 			}
 		}
 		before := t.record
-		record, stored, err := t.cars.swap(ctx, t.car, before, state)
+		record, stored, err := t.cars.swap(ctx, t.car, &before, &state)
 		if t.record = record; err != nil {
 			return err
 		}
-		switch wasSet := record.setSince(before); {
+		switch wasSet := record.setSince(&before); {
 		case stored && t.covered() && !wasSet:
 			return nil
 		case wasSet:
@@ -352,11 +352,11 @@ func (t *turn) reserveAgain(ctx context.Context) {
 	t.onWire = false
 	t.mu.Unlock()
 	for range 3 {
-		state, d := t.cars.step(t.record, policy.ReserveAgain(t.nonce, t.cars.opts.reserveLease()))
+		state, d := t.cars.step(&t.record, policy.ReserveAgain(t.nonce, t.cars.opts.reserveLease()))
 		if d.Verdict == policy.VerdictLost {
 			return
 		}
-		record, stored, err := t.cars.swap(ctx, t.car, t.record, state)
+		record, stored, err := t.cars.swap(ctx, t.car, &t.record, &state)
 		if err != nil {
 			return
 		}
@@ -372,5 +372,5 @@ func (t *turn) reserveAgain(ctx context.Context) {
 func (cs *cars) giveBack(ctx context.Context, ref carRef, nonce uint64) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), giveBackTime)
 	defer cancel()
-	_, _ = cs.apply(ctx, ref, car{}, policy.Settle(nonce, 0, policy.Result{Outcome: policy.OutcomeReleased}))
+	_, _ = cs.apply(ctx, ref, nil, policy.Settle(nonce, 0, policy.Result{Outcome: policy.OutcomeReleased}))
 }

@@ -274,7 +274,7 @@ var keySources = [...]KeySource{
 
 // keyStatus is the status of the key as callers see it. For a car that needs no key it
 // is unknown, so that nobody asks its owner to add one.
-func keyStatus(s policy.State) KeyStatus {
+func keyStatus(s *policy.State) KeyStatus {
 	if s.Class() != policy.ClassStreaming {
 		return KeyStatus{Reason: "the virtual key plays no role for this car, or that is not known yet"}
 	}
@@ -282,7 +282,7 @@ func keyStatus(s policy.State) KeyStatus {
 }
 
 // knownKey is what is known of the key, whatever the class of the car.
-func knownKey(s policy.State) KeyStatus {
+func knownKey(s *policy.State) KeyStatus {
 	k := KeyStatus{At: s.KeyAt(), Since: s.KeySince()}
 	if int(s.KeySource()) < len(keySources) {
 		k.Source = keySources[s.KeySource()]
@@ -325,11 +325,11 @@ func (v *Vehicle) KeyStatus(ctx context.Context) (KeyStatus, error) {
 	}
 	c, err := g.cars.load(ctx, r.car)
 	if err == nil && c.state.WantsClass(c.now()) {
-		if c, _, err = g.learn(ctx, r, r.car, c, true, nil); notAsked(err) {
+		if c, _, err = g.learn(ctx, r, r.car, &c, true, nil); notAsked(err) {
 			err = nil
 		}
 	}
-	return keyStatus(c.state), err
+	return keyStatus(&c.state), err
 }
 
 // askKeyStatus reads the status through the pipeline, which tells the policy. It is no
@@ -339,7 +339,7 @@ func (v *Vehicle) askKeyStatus(ctx context.Context, r *request) error {
 	if err == nil || !keyStatusNeverHad(err) {
 		return err
 	}
-	_, err = v.handle.core.cars.apply(ctx, r.car, car{}, evidenceOfKeyCheck(err, v.handle.core.opts.now())...)
+	_, err = v.handle.core.cars.apply(ctx, r.car, nil, evidenceOfKeyCheck(err, v.handle.core.opts.now())...)
 	return err
 }
 
@@ -354,6 +354,6 @@ func (v *Vehicle) SetKeyState(ctx context.Context, state KeyState) error {
 	if len(events) == 0 {
 		return argumentError("SetKeyState", "takes smartcar.KeyInstalled or smartcar.KeyMissing")
 	}
-	_, err := v.handle.core.cars.apply(ctx, v.handle.car, car{}, events...)
+	_, err := v.handle.core.cars.apply(ctx, v.handle.car, nil, events...)
 	return err
 }

@@ -263,7 +263,7 @@ func (s *step) look(ctx context.Context) error {
 	}
 	news := s.kept(ctx, r)
 	readAt := s.received(news)
-	if next := s.next(ctx, c, readAt); !refused && !next.Next.After(s.stored()) {
+	if next := s.next(ctx, &c, readAt); !refused && !next.Next.After(s.stored()) {
 		began := s.now()
 		var read *Snapshot
 		read, err = s.through.snapshot(ctx, s.want)
@@ -286,7 +286,7 @@ func (s *step) look(ctx context.Context) error {
 			c = latest
 		}
 	}
-	next := s.next(ctx, c, readAt)
+	next := s.next(ctx, &c, readAt)
 	s.until(next.Next, publicRules[next.Rule])
 	err = s.limited(err)
 	s.handled = s.deliver(ctx, news)
@@ -323,10 +323,10 @@ func (s *step) limited(err error) error {
 }
 
 // next derives when the car is to be visited, by the store's clock.
-func (s *step) next(ctx context.Context, c car, readAt time.Time) policy.Decision {
+func (s *step) next(ctx context.Context, c *car, readAt time.Time) policy.Decision {
 	g := s.through.core.gate
 	cost, left := g.budgets.forReads(ctx, s.through.car.id, s.ops)
-	s.seen = Visited{Class: publicClass(c.state.Class()), Key: keyStatus(c.state).State, Left: left, Counted: cost > 0}
+	s.seen = Visited{Class: publicClass(c.state.Class()), Key: keyStatus(&c.state).State, Left: left, Counted: cost > 0}
 	s.visit.KeyLookEvery = c.state.KeyLookEvery(g.probe.asksForKey())
 	s.visit.KeyAsked = c.state.KeyLookedAtSince(s.began)
 	d := c.state.NextVisit(policy.Pace{

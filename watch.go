@@ -194,16 +194,16 @@ func (w *watch) untilNext(ctx context.Context, err error) time.Duration {
 		return watchBackOff
 	case accessErr != nil:
 	case dated:
-		lookAt = w.through.core.gate.lookAt(c)
+		lookAt = w.through.core.gate.lookAt(&c)
 	default:
 		w.toStore = c.now().Sub(now)
 		var readAt time.Time
 		if w.reads > 0 {
 			readAt = c.now().Add(w.read - w.through.core.opts.clock.Elapsed())
 		}
-		next = c.ours(w.next(ctx, c, readAt).Next)
+		next = c.ours(w.next(ctx, &c, readAt).Next)
 		if c.state.MayNeedKey() {
-			lookAt = w.through.core.gate.lookAt(c)
+			lookAt = w.through.core.gate.lookAt(&c)
 			break
 		}
 		return max(next.Sub(now), time.Second)
@@ -343,13 +343,13 @@ func (w *keyWait) look(ctx context.Context) (KeyStatus, error) {
 	if err != nil {
 		return KeyStatus{}, err
 	}
-	w.countOthers(c)
-	if w.due(c) {
+	w.countOthers(&c)
+	if w.due(&c) {
 		if c, err = w.ask(ctx); err != nil {
 			return KeyStatus{}, err
 		}
 	}
-	return w.status(c.state, c.now())
+	return w.status(&c.state, c.now())
 }
 
 // authorized returns a request for the status with a credential of now: while
@@ -369,7 +369,7 @@ func (w *keyWait) learned(ctx context.Context) (car, error) {
 }
 
 // countOthers counts a status that somebody else has read as one of our own.
-func (w *keyWait) countOthers(c car) {
+func (w *keyWait) countOthers(c *car) {
 	at := c.state.KeyAt()
 	if at.Equal(w.newest) {
 		return
@@ -390,8 +390,8 @@ func (w *keyWait) count() {
 	w.last = w.gate.opts.clock.Elapsed()
 }
 
-func (w *keyWait) due(c car) bool {
-	s := c.state
+func (w *keyWait) due(c *car) bool {
+	s := &c.state
 	switch {
 	case s.TakesNoKey() || w.reads >= keyWaitReads || !w.gate.probe.keyIsFree:
 		return false
@@ -425,7 +425,7 @@ func (w *keyWait) ask(ctx context.Context) (car, error) {
 	return c, err
 }
 
-func (w *keyWait) status(s policy.State, now time.Time) (KeyStatus, error) {
+func (w *keyWait) status(s *policy.State, now time.Time) (KeyStatus, error) {
 	switch {
 	case s.TakesNoKey():
 		return KeyStatus{}, &KeyNotNeededError{VehicleID: w.car.id, Class: publicClass(s.Class())}

@@ -260,7 +260,7 @@ func (c *core) learnEvent(ctx context.Context, e *WebhookEvent, arrived time.Tim
 	ref.registered = true // if the user is forgotten from here on, nothing stores them again
 	// Nothing is kept of a user who is not stored: Forget may have removed the user.
 	known, _ := c.cars.cached.Get(ref.key)
-	vouched := c.cars.vouched(ref, known) && !e.tellsOfKeyError()
+	vouched := c.cars.vouched(ref, &known) && !e.tellsOfKeyError()
 	if !vouched {
 		if _, err := c.accounts.stored(ctx, e.UserID); err != nil {
 			return worthRepeating(err)
@@ -277,16 +277,16 @@ func (c *core) learnEvent(ctx context.Context, e *WebhookEvent, arrived time.Tim
 	if len(events) == 0 {
 		return nil
 	}
-	changed, err := c.cars.apply(ctx, ref, car{}, events...)
+	changed, err := c.cars.apply(ctx, ref, nil, events...)
 	if err != nil {
 		return worthRepeating(err)
 	}
-	if vouched && !c.cars.vouched(ref, changed) { // somebody else has written the record of the car
+	if vouched && !c.cars.vouched(ref, &changed) { // somebody else has written the record of the car
 		if _, err := c.accounts.stored(ctx, e.UserID); err != nil {
 			return worthRepeating(err)
 		}
 	}
-	c.answers.of(ref.id).setClass(changed.state)
+	c.answers.of(ref.id).setClass(&changed.state)
 	if e.Signals != nil {
 		c.keepSignals(ctx, ref, e, asOf(e.Signals.content(), arrived))
 	}
@@ -363,7 +363,7 @@ func (c *core) learnReadings(ctx context.Context, w WebhookVehicle, arrived time
 		return worthRepeating(err) // nothing, or what Forget leaves of a car
 	}
 	arrived = orWhenDelivered(arrived, w.Timestamp)
-	_, err = c.cars.apply(ctx, ref, stored, evidenceOfReadings(w, arrived)...)
+	_, err = c.cars.apply(ctx, ref, &stored, evidenceOfReadings(w, arrived)...)
 	return worthRepeating(err)
 }
 
@@ -376,7 +376,7 @@ func (c *core) keepSignals(ctx context.Context, ref carRef, e *WebhookEvent, at 
 		return
 	}
 	connect := uint64(0)
-	if user, _ := c.users.Recent(ref.user); user != nil {
+	if user := c.users.Known(ref.user); user != nil {
 		connect = user.Connect
 	}
 	meta := Meta{ReceivedAt: at, Source: SourceLive}

@@ -184,9 +184,16 @@ func (u *Users) Connected(ctx context.Context, id string) (*Record, error) {
 	return r, err
 }
 
-// Recent returns the record of a user that this process has loaded or written last,
-// and whether that was within the last minute. It returns nil if there is none, or
-// the user was being forgotten.
+// Known returns the record of a user that this process has loaded or written last. It
+// returns nil if there is none, or the user was being forgotten.
+func (u *Users) Known(id string) *Record {
+	if c, ok := u.recent.Get(id); ok && !c.held.Value.Forgotten {
+		return &c.held.Value
+	}
+	return nil
+}
+
+// Recent is Known, and reports whether that was within the last minute.
 func (u *Users) Recent(id string) (r *Record, fresh bool) {
 	c, ok := u.recent.Get(id)
 	if !ok || c.held.Value.Forgotten {
