@@ -21,7 +21,7 @@ import (
 // decoders, and those of the packages below internal.
 const (
 	mostOfRoot     = 20
-	mostOfInternal = 63
+	mostOfInternal = 60
 )
 
 // decoding are the functions of the root package that turn the body of an answer
