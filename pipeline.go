@@ -21,7 +21,6 @@ import (
 // here to save an allocation.
 type request struct {
 	op      Operation
-	kind    Kind
 	car     carRef      // zero for a request that concerns no vehicle
 	reads   []operation // what a read carries; nil for everything else
 	command *operation  // a typed command; nil for everything else
@@ -32,17 +31,18 @@ type request struct {
 	auth    credential
 	grant   grantCredential // of v2.0: auth points to it, to save an allocation
 	user    string          // in whose name the application asks; API v3
-	maxBody int             // the largest answer that is read; 0 means maxBody
 	units   UnitSystem
+	maxBody int32 // the largest answer that is read; 0 means maxBody
+	kind    Kind
 
-	kept     *vehicleKept // where the answers are kept; nil keeps none
-	keptIn   UnitSystem   // see wire.keptIn
-	alone    bool         // the answer is for this request alone, and is not kept
-	scope    string       // whose answers these are: the user's
-	override bool         // the caller asked to ignore the policy
+	override    bool         // the caller asked to ignore the policy
+	withoutTurn bool         // the caller does not want the car to be asked
+	alone       bool         // the answer is for this request alone, and is not kept
+	kept        *vehicleKept // where the answers are kept; nil keeps none
+	keptIn      UnitSystem   // see wire.keptIn
+	scope       string       // whose answers these are: the user's
 
-	connect     uint64 // the user's last run of Connect, as the gate knew it at the last try; see answerRef
-	withoutTurn bool   // the caller does not want the car to be asked
+	connect uint64 // the user's last run of Connect, as the gate knew it at the last try; see answerRef
 
 	refusal RateLimitError // of the gate; it stands here to save an allocation
 	named   contexts.Named // the context of all tries, for OperationFromContext; likewise

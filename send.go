@@ -81,7 +81,7 @@ func transmitting(o *options, own secrets) exchange {
 			return sent, e
 		}
 		resp.Header = hidden.Header(resp.Header)
-		body, err := roundtrip.Body(resp, cmp.Or(r.maxBody, maxBody), maxErrorBody)
+		body, err := roundtrip.Body(resp, int(cmp.Or(r.maxBody, maxBody)), maxErrorBody)
 		if err != nil {
 			e := &Error{
 				Operation: r.op, StatusCode: resp.StatusCode, Err: hidden.Cause(causeOf(ctx, err)),
