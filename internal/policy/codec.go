@@ -233,6 +233,9 @@ func (s *State) closeUnknown() {
 
 // milliseconds since 1970; earlier times count as none.
 func milliseconds(t time.Time, up bool) uint64 {
+	if t.IsZero() { // as most are
+		return 0
+	}
 	if up {
 		t = t.Add(recordGrain - 1)
 	}
