@@ -210,7 +210,10 @@ func (cs *cars) keep(ref carRef, record store.Record, asked time.Duration, v vou
 		c.asked, c.answered = c.replied, cs.opts.now()
 		c.replied = c.clock.Elapsed()
 	}
-	before, known := cs.cached.Get(ref.key)
+	var before car
+	if cs.jumps != nil || v.by == "" { // else the car is what this process has just written, and no other clock is asked
+		before, _ = cs.cached.Get(ref.key)
+	}
 	var err error
 	if record.Revision == "" {
 		c.state = cs.lost(&before)
@@ -223,7 +226,7 @@ func (cs *cars) keep(ref carRef, record store.Record, asked time.Duration, v vou
 		cs.jumps.Observe(c.answered, c.asked, c.replied)
 		c.state = cs.doubted(&c.state, &c, &before)
 	}
-	if known && v.by == "" && before.revision == c.revision {
+	if v.by == "" && before.loaded() && before.revision == c.revision {
 		c.voucher = before.voucher
 	}
 	cs.cached.Put(ref.key, c)

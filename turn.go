@@ -81,7 +81,7 @@ func (t *taking) learn(ctx context.Context, known bool) (a attempt, done bool, e
 		return attempt{}, false, err
 	}
 	if err == nil && t.c.state.Holds(t.nonce) && g.cars.stillOpen(&w.before, &t.c) {
-		a, err = t.fly(ctx, w.flight, true)
+		a, err = t.fly(ctx, w.flight, &t.c, true)
 		return a, true, err
 	}
 	g.underway.Withdraw(w.flight)
@@ -165,15 +165,13 @@ func (t *taking) take(ctx context.Context, state *policy.State, leaves bool) (a 
 	g := t.gate
 	f := newFlight(t.r, t.ref)
 	g.underway.Announce(f, false)
-	before := t.c
-	var taken bool
-	t.c, taken, err = g.cars.swap(ctx, t.ref, &before, state)
-	t.fresh = true
-	taken = taken || err == nil && t.c.state.Holds(t.nonce) // a conflict with our own write, which had landed
-	if taken && g.cars.stillOpen(&before, &t.c) {
-		a, err = t.fly(ctx, f, leaves)
+	stored, taken, err := g.cars.swap(ctx, t.ref, &t.c, state)
+	taken = taken || err == nil && stored.state.Holds(t.nonce) // a conflict with our own write, which had landed
+	if taken && g.cars.stillOpen(&t.c, &stored) {
+		a, err = t.fly(ctx, f, &stored, leaves)
 		return a, true, err
 	}
+	t.c, t.fresh = stored, true
 	g.underway.Withdraw(f)
 	switch {
 	case taken: // the store's clock was set since the car was looked up
@@ -188,10 +186,10 @@ func (t *taking) take(ctx context.Context, state *policy.State, leaves bool) (a 
 	return attempt{}, false, err
 }
 
-// fly sends the request, which has the turn.
-func (t *taking) fly(ctx context.Context, f *flight, sentStored bool) (attempt, error) {
+// fly sends the request, which has the turn by that record.
+func (t *taking) fly(ctx context.Context, f *flight, record *car, sentStored bool) (attempt, error) {
 	t.gate.underway.Announce(f, true)
-	held := &turn{cars: t.gate.cars, car: t.ref, op: t.r.op, nonce: t.nonce, record: t.c, sentStored: sentStored}
+	held := &turn{cars: t.gate.cars, car: t.ref, op: t.r.op, nonce: t.nonce, record: *record, sentStored: sentStored}
 	return t.gate.fly(ctx, t.r, f, held, t.next)
 }
 
