@@ -300,15 +300,15 @@ func (cs *cars) checkNew(ctx context.Context, ref carRef, made store.Revision) e
 // clock was set during the write, the events are dated anew and applied once more.
 func (cs *cars) apply(ctx context.Context, ref carRef, c car, events ...policy.Event) (car, error) {
 	var err error
-	fresh := c.loaded()
+	fresh, began, left := c.loaded(), cs.opts.now(), cs.opts.clock.Elapsed()
 	if !fresh {
 		c, fresh, err = cs.lookUp(ctx, ref)
 	}
 	for redated := 0; err == nil; {
 		state := c.state
 		for _, e := range events {
-			stored := c.upper()
-			state, _ = policy.Step(state, cs.witnessed(e.OnClock(cs.opts.now(), stored), stored), stored, cs.rules)
+			stored, here := c.upper(), began.Add(cs.opts.clock.Elapsed()-left) // our clock, if it is not set meanwhile
+			state, _ = policy.Step(state, cs.witnessed(e.OnClock(here, stored), stored), stored, cs.rules)
 		}
 		if state == c.state && !c.unreadable {
 			if fresh {
