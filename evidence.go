@@ -208,7 +208,8 @@ func evidenceOfSubscription() []policy.Event { return []policy.Event{policy.Subs
 func evidenceOfConnect() []policy.Event { return []policy.Event{policy.AccessChanged()} }
 
 // evidenceOfEvent is what a webhook event of format 4.0 shows about its car. KeyAt is the
-// time that an error about the key counts from: see core.orderKeyEvent.
+// time that an error about the key counts from, zero if it counts for nothing: see
+// core.orderKeyEvent.
 func evidenceOfEvent(e *WebhookEvent, came arrival, keyAt time.Time, tellers keyTellers) []policy.Event {
 	var events []policy.Event
 	identity := VehicleIdentity{Make: e.Make, Model: e.Model, Year: e.Year}
@@ -255,7 +256,7 @@ func evidenceOfSignals(set *signalSet, came arrival, keyAt time.Time, tellers ke
 	case policy.KeyMissing, policy.KeyInstalled:
 		events = append(events, policy.LearnKey(key, policy.FromWebhook, keyAt))
 	}
-	if needsKey {
+	if needsKey && !keyAt.IsZero() {
 		events = append(events, policy.LearnKeyRequired(policy.FromWebhook, keyAt))
 	}
 	data := policy.Data{Wake: o.wake}
@@ -272,6 +273,7 @@ func evidenceOfSignals(set *signalSet, came arrival, keyAt time.Time, tellers ke
 // as resolved, shows.
 func evidenceOfEventError(problem EventError, keyAt, arrived time.Time) []policy.Event {
 	switch {
+	case problem.Err.isKeyRequired() && keyAt.IsZero():
 	case problem.Err.isKeyRequired() && problem.Resolved():
 		return []policy.Event{policy.LearnKey(policy.KeyInstalled, policy.FromWebhook, keyAt)}
 	case problem.Err.isKeyRequired():

@@ -377,29 +377,29 @@ type keyEventRecord struct {
 const keyEventTTL = time.Hour
 
 // orderKeyEvent returns the time that a webhook event's word about the key counts
-// from. "The key is missing" and "the key is there" may arrive in the wrong order:
-// the event with the higher sequence gets the later time. An event without a
-// sequence counts from when it arrived.
-func (c *core) orderKeyEvent(ctx context.Context, e *WebhookEvent, arrived time.Time) (time.Time, error) {
+// from, if it counts from at by itself. "The key is missing" and "the key is there" may
+// arrive in the wrong order: the event with the higher sequence gets the later time, and
+// one that it has overtaken, for which the time is zero, tells nothing.
+func (c *core) orderKeyEvent(ctx context.Context, e *WebhookEvent, at time.Time) (time.Time, error) {
 	if e.Sequence == 0 {
-		return arrived, nil
+		return at, nil
 	}
-	at := arrived
+	counts := at
 	_, err := records.Change(ctx, c.cars.records, "webhook/key/"+e.VehicleID, keyEventTTL, func(r *keyEventRecord, _ bool, now time.Time) error {
 		offset := now.Sub(c.opts.now())
 		switch {
 		case e.Sequence < r.Sequence:
-			at = r.At.Add(-offset - time.Millisecond) // older evidence than what is known
+			counts = time.Time{}
 			return records.ErrUnchanged
 		case e.Sequence == r.Sequence:
-			at = r.At.Add(-offset)
+			counts = r.At.Add(-offset)
 			return records.ErrUnchanged
 		}
-		at = later(arrived, r.At.Add(time.Millisecond-offset))
-		*r = keyEventRecord{Sequence: e.Sequence, At: at.Add(offset), Write: randid.New()}
+		counts = later(at, r.At.Add(time.Millisecond-offset))
+		*r = keyEventRecord{Sequence: e.Sequence, At: counts.Add(offset), Write: randid.New()}
 		return nil
 	})
-	return at, err
+	return counts, err
 }
 
 // learnReadings takes what readings of version 2.0 show. They name no user, so

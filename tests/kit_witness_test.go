@@ -30,6 +30,7 @@ type heard struct {
 	limited time.Time     // until when Smartcar has said that the car has to wait
 	closed  time.Time     // when told was zero last
 	at      time.Time     // when the newest word about the key was true; zero if there is none
+	misled  bool          // by an event that came late: see takes
 	known   bool          // an answer that is stored by all means has told of the key
 	stepped time.Duration // the sum of the steps of all clocks
 }
@@ -44,7 +45,6 @@ type witness struct {
 	mu sync.Mutex
 	heard
 	readable bool      // the status of the key could be read all the time
-	misled   bool      // by an event that came late: see takes
 	renewed  time.Time // windows from before are held, whatever was forgotten then
 	byReset  bool
 	excused  []span // requests of which no client can know: see excuse
@@ -57,24 +57,26 @@ type witness struct {
 }
 
 // keySignal finds the key's signal in a list of signals of API v3.
-func keySignal(body []byte) (paired, found bool) {
+func keySignal(body []byte) (paired bool, at time.Time, found bool) {
 	var list struct {
 		Data []struct {
 			Attributes struct {
 				Code signals.Code
 				Body struct{ Value any }
 			}
+			Meta struct{ OEMUpdatedAt any }
 		}
 	}
 	if !bytes.Contains(body, []byte(signals.ConnectivityStatusIsDigitalKeyPaired)) || json.Unmarshal(body, &list) != nil {
-		return false, false
+		return false, at, false
 	}
 	for _, signal := range list.Data {
 		if signal.Attributes.Code == signals.ConnectivityStatusIsDigitalKeyPaired {
 			paired, found = signal.Attributes.Body.Value.(bool)
+			at = timeOf(signal.Meta.OEMUpdatedAt)
 		}
 	}
-	return paired, found
+	return paired, at, found
 }
 
 type overriding struct{}
@@ -233,7 +235,10 @@ var succeeded = regexp.MustCompile(`(?i)"status":(\{"value":)?"success"`)
 func (h *heard) note(r *http.Request, resp *http.Response, answer []byte) {
 	retryAfter, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
 	body, status := string(answer), strings.HasSuffix(r.URL.Path, "/tesla/virtual_key")
-	paired, signaled := keySignal(answer)
+	paired, recorded, signaled := keySignal(answer)
+	if signaled && !paired && h.misled && recorded.Before(h.at) {
+		signaled = false // what the event has told is newer, as far as the client can know
+	}
 	command := r.Method == http.MethodPost && !strings.HasSuffix(r.URL.Path, "/batch")
 	limited := resp.StatusCode == http.StatusTooManyRequests && retryAfter >= 2*60*60
 	switch {
@@ -277,7 +282,8 @@ func (w *witness) takes(of word) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if len(w.broken) == 0 {
-		w.story = append(w.story, fmt.Sprintf("%s an event: %+v; told %v", time.Now().Format(time.DateTime), of, w.told))
+		w.story = append(w.story, fmt.Sprintf("%s an event says installed %v as of %s, late %v, overtaken %v, wrong %v; told %v",
+			time.Now().Format(time.DateTime), of.installed, of.at.Format(time.DateTime), of.late, of.overtaken, of.wrong, w.told))
 	}
 	switch {
 	case of.overtaken, of.at.Before(w.at), of.unnamed && !w.known, of.late && !of.installed && w.stepped > 0:

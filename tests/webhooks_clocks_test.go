@@ -175,6 +175,44 @@ func TestEventsOnAMachineThatIsWrongFromTheStart(t *testing.T) {
 	}
 }
 
+// The clock of the machine is ahead, since the process began or for a while, when an answer
+// shows that the key is gone: by that clock, the car has said so long ago. An event from
+// before, which comes late, is older all the same.
+func TestKeySignalOfAnAnswerThatLooksOld(t *testing.T) {
+	for _, when := range []string{"later", "from the start"} {
+		t.Run(when, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				sim := smartcartest.New(smartcartest.WithKeylessAnswer(smartcartest.StaleData))
+				db := newSteppingStore(store.NewMemory())
+				right := newWrongClock(t, sim, smartcar.V3, new(steppingClock), db)
+				clock := new(steppingClock)
+				if when == "from the start" {
+					clock.step(9 * time.Hour)
+				}
+				client, _ := machine(t, sim, smartcar.V3, clock, db)
+				if when == "later" {
+					clock.step(9 * time.Hour)
+				}
+				right.car = right.user.Vehicle(smartcartest.Model3)
+				wrong := right.on(client)
+				_, err := wrong.Battery(t.Context())
+				require.NoError(t, err)
+				time.Sleep(30 * time.Minute)
+				before := time.Now()
+				time.Sleep(30 * time.Minute)
+				right.unpair(t)
+				time.Sleep(time.Minute)
+				_, err = wrong.Battery(t.Context())
+				require.NoError(t, err)
+				right.needsKey(t, true)
+				receiver := hookReceiver(t, right.client, smartcar.WebhookOptions{}, nil)
+				require.Equal(t, 200, send(t, receiver, keyWords["a signal"](t, right, true, before)))
+				right.needsKey(t, true)
+			})
+		})
+	}
+}
+
 // The clock of the store is set forward between two deliveries of one event: it came first
 // a moment ago, and not nine hours ago.
 func TestRepeatedEventWhileTheStoresClockIsSet(t *testing.T) {
@@ -196,4 +234,33 @@ func TestRepeatedEventWhileTheStoresClockIsSet(t *testing.T) {
 		require.Equal(t, 200, send(t, receiver, body))
 		w.needsKey(t, true)
 	})
+}
+
+// An event is overtaken by a newer one, whose time was noted while a clock was set: the
+// machine's as the time was noted, or the store's afterwards.
+func TestOvertakenEventWhileAClockIsSet(t *testing.T) {
+	for _, whose := range []string{"machine", "store"} {
+		onEitherAPI(t, func(t *testing.T, sim *smartcartest.Server, api smartcar.API) {
+			clock := newSteppingStore(store.NewMemory())
+			db := &replica{Store: clock}
+			w := newWrongClock(t, sim, api, new(steppingClock), db)
+			w.read(t)
+			time.Sleep(time.Minute)
+			set := map[string]*steppingClock{"machine": w.clock, "store": &clock.steppingClock}[whose]
+			receiver := hookReceiver(t, w.client, smartcar.WebhookOptions{}, nil)
+			for after := 1; after <= 6; after++ {
+				numbered := func(state string, n int) []byte {
+					return keyError(t, strconv.Itoa(n), w.user.ID(), w.car.ID(), state, map[string]any{"sequence": n})
+				}
+				ends, began := numbered(smartcar.EventErrorResolved, 2*after), numbered(smartcar.EventErrorBegan, 2*after+1)
+				if whose == "store" {
+					set.step(4 * time.Hour)
+				}
+				db.arm(after, func() { set.step(-4 * time.Hour) })
+				require.Equal(t, 200, send(t, receiver, began))
+				require.Equal(t, 200, send(t, receiver, ends))
+				w.needsKey(t, true)
+			}
+		})
+	}
 }
