@@ -431,13 +431,6 @@ func (cs *cars) witnessed(e policy.Event, now time.Time) policy.Event {
 	return e.Witnessed(cs.opts.steady.Now(), now)
 }
 
-// fast reports whether the wall clock is ahead of another one: of that of the record, or
-// of itself as it has gone on since this process began.
-func (cs *cars) fast(c car) bool {
-	now := cs.opts.now()
-	return now.Sub(cs.opts.steady.Now()) > clockGrain || c.loaded() && now.Sub(c.now()) > clockGrain
-}
-
 // stillOpen reports whether a turn that was taken by what was known before may be
 // used, now that the store has said what time it is.
 func (cs *cars) stillOpen(before, taken car) bool {

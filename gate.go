@@ -394,8 +394,8 @@ func (g *gate) book(ctx context.Context, r *request, ref carRef, c car, t *turn,
 	}
 	events := make([]policy.Event, 0, 4)
 	events = evidenceOfData(events, a, nonce, g.lease, g.probe.tellers)
-	if g.cars.fast(c) {
-		for i := range events { // the date of the key's signal is of the car's clock, and looks older than it is
+	if c.loaded() && g.opts.now().Sub(c.now()) > clockGrain {
+		for i := range events { // the car has dated the key's signal, and by our clock that looks too old
 			events[i] = events[i].ClosesFrom(a.began)
 		}
 	}
