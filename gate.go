@@ -197,8 +197,8 @@ func (g *gate) withoutStore(ctx context.Context, r *request, ref carRef, cause e
 	if !errors.Is(cause, ErrStore) {
 		return attempt{}, cause
 	}
-	c, ok := g.cars.cached.Get(ref.key)
-	keyless := !ok || c.state.Keyless() || c.unreadable
+	c, _ := g.cars.cached.Get(ref.key)
+	keyless := c.state.Keyless() // so is a car of which nothing is known, or whose record cannot be read
 	if keyless && g.opts.storePolicy.SendKeyless || !keyless && !g.opts.storePolicy.RefuseOthers {
 		return next(ctx, r, nil)
 	}

@@ -46,8 +46,7 @@ type witness struct {
 	heard
 	readable bool      // the status of the key could be read all the time
 	renewed  time.Time // windows from before are held, whatever was forgotten then
-	byReset  bool
-	excused  []span // requests of which no client can know: see excuse
+	excused  []span    // requests of which no client can know: see excuse
 
 	seen       int // of the broken windows
 	broken     []string
@@ -168,28 +167,21 @@ func (w *witness) excuse(reads ...span) {
 }
 
 // forgets notes that the client drops what it has learned of the car, but for the window
-// that is open, if that is held.
-func (w *witness) forgets(held, byReset bool) {
+// that is open.
+func (w *witness) forgets() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.byReset = w.byReset || byReset
-	switch {
-	case !held:
-		w.renewed = time.Time{}
-	case !w.told.IsZero():
-		w.renewed, w.byReset = time.Now(), byReset
+	if !w.told.IsZero() {
+		w.renewed = time.Now()
 	}
 	w.told, w.limited, w.at, w.known = time.Time{}, time.Time{}, time.Time{}, false
 }
 
-// unreadable notes that the permission is missing which tells of class and key. Of a car
-// that was reset, the class cannot be told any more, and with it goes its window.
+// unreadable notes that the permission is missing which tells of class and key.
 func (w *witness) unreadable() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.readable = false; w.byReset && w.told.IsZero() {
-		w.renewed = time.Time{}
-	}
+	w.readable = false
 }
 
 // outlives takes back what the answers have told a client since its last call began, as

@@ -213,7 +213,7 @@ func (l *life) happen() {
 		l.death(l.random.IntN(2))
 	case 13:
 		l.ask("reset", func(ctx context.Context, v *smartcar.Vehicle) error {
-			l.witness.forgets(!l.bare, true)
+			l.witness.forgets()
 			return v.ResetCar(ctx)
 		})
 	case 14:
@@ -274,7 +274,7 @@ func (l *life) connect() {
 		if l.witness.heardSoFar().told.IsZero() {
 			l.witness.excuse(span{time.Now().Add(-window), time.Now()})
 		}
-		l.witness.forgets(true, false)
+		l.witness.forgets()
 		l.witness.tell("the owner is forgotten")
 	}
 	for {
@@ -288,7 +288,7 @@ func (l *life) connect() {
 		time.Sleep(time.Minute)
 	}
 	if !l.witness.readable {
-		l.witness.forgets(true, false)
+		l.witness.forgets()
 	}
 	l.witness.tell("the owner has connected again")
 	l.loggedOut.Store(false)

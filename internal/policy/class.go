@@ -25,6 +25,10 @@ type classKnown struct {
 	// silent are those that take no turn, dataSilent is the car's data.
 	silent, dataSilent bool
 	failedSince        time.Time // since when the sources that take no turn could not be read
+
+	// held: the car was keyless when the operator reset it. The window that runs since
+	// then stays, also if the class cannot be told any more.
+	held bool
 }
 
 func (c classKnown) wanted(now time.Time) bool {
@@ -38,7 +42,7 @@ func (c classKnown) infer(is Class, byVIN bool, now time.Time) classKnown {
 	case is == ClassUnknown && c.is > ClassUnknown:
 		return c
 	case is == ClassUnknown:
-		return classKnown{is: is, checkAt: now.Add(unavailableCheck)}
+		return classKnown{is: is, checkAt: now.Add(unavailableCheck), held: c.held}
 	case c.proven || c.byVIN && !byVIN:
 		return c
 	}
@@ -57,7 +61,7 @@ func (c classKnown) notTold(byData bool, now time.Time) classKnown {
 		c.silent, c.failedSince, c.checkAt = true, time.Time{}, now.Add(unavailableCheck)
 	}
 	if c.is == ClassUnknown || c.silent && c.dataSilent {
-		return classKnown{is: ClassUnknown, checkAt: c.checkAt}
+		return classKnown{is: ClassUnknown, checkAt: c.checkAt, held: c.held}
 	}
 	return c
 }

@@ -27,6 +27,9 @@ type Decision struct {
 // Step is the whole policy. Every change of a State is made here.
 func Step(s State, e Event, now time.Time, rules Rules) (State, Decision) {
 	s.bridgeFuture(now, rules)
+	if s.class.held && s.NextData(now, rules).Next.IsZero() {
+		s.class.held = false
+	}
 	next, d := s.step(e, now, rules)
 	if !s.Keyless() && next.Keyless() {
 		unseen := time.Duration(0)
@@ -71,7 +74,8 @@ func (s State) step(e Event, now time.Time, rules Rules) (State, Decision) {
 	case paused:
 		s.pausedTo = e.asOf
 	case reset:
-		s.class, s.key, s.data = classKnown{}, keyKnown{}, dataKnown{}
+		held := s.class.held || s.Keyless() && s.class.is != ClassUnresolved
+		s.class, s.key, s.data = classKnown{held: held}, keyKnown{}, dataKnown{}
 	}
 	return s, Decision{}
 }
