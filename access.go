@@ -419,7 +419,8 @@ func publicWake(w policy.Wake) Wakefulness {
 // ResetCar is the operator's way out when what is known of the car is wrong: its class,
 // its key, whether it sleeps and how often it was asked in vain are dropped, and learned
 // again. What protects the car stays: its running window, Smartcar's own limits, and a
-// pause. Errors: [ErrStore].
+// pause. The window ends early if the car turns out to have none, or to have its key; it
+// stays if that cannot be told any more. Errors: [ErrStore].
 func (v *Vehicle) ResetCar(ctx context.Context) error {
 	if _, err := v.calls().newRequest(ctx, opKeyStatus); err != nil {
 		return err

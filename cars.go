@@ -303,7 +303,7 @@ func (cs *cars) checkNew(ctx context.Context, ref carRef, made store.Revision) e
 // change nothing, no swap would show that, so the record is loaded first. If the store's
 // clock was set during the write, the events are dated anew and applied once more.
 func (cs *cars) apply(ctx context.Context, ref carRef, from *car, events ...policy.Event) (c car, err error) {
-	fresh := from != nil && from.loaded()
+	fresh, began, left := from != nil && from.loaded(), cs.opts.now(), cs.opts.clock.Elapsed()
 	if fresh {
 		c = *from
 	} else {
@@ -311,7 +311,7 @@ func (cs *cars) apply(ctx context.Context, ref carRef, from *car, events ...poli
 	}
 	for redated := 0; err == nil; {
 		state := c.state
-		stored, here := c.upper(), cs.opts.now()
+		stored, here := c.upper(), began.Add(cs.opts.clock.Elapsed()-left) // our clock, if it is not set meanwhile
 		for _, e := range events {
 			state, _ = policy.Step(&state, cs.witnessed(e.OnClock(here, stored), stored), stored, cs.rules)
 		}
@@ -443,9 +443,6 @@ func (cs *cars) witnessed(e policy.Event, now time.Time) policy.Event {
 func (cs *cars) stillOpen(before, taken *car) bool {
 	if cs.jumps == nil {
 		return true
-	}
-	if taken.setSince(before) {
-		return false // what was stored is dated by a clock that shows another time now
 	}
 	state := cs.doubted(&before.state, taken, before)
 	return state.NextData(taken.now(), cs.rules).Next.IsZero()

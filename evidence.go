@@ -207,10 +207,10 @@ func evidenceOfSubscription() []policy.Event { return []policy.Event{policy.Subs
 // permission that the old one had not.
 func evidenceOfConnect() []policy.Event { return []policy.Event{policy.AccessChanged()} }
 
-// evidenceOfEvent is what a webhook event of format 4.0 shows about its car. Arrived
-// is when the event first came; keyAt is the time that what it says of the key
-// counts from: see core.orderKeyEvent.
-func evidenceOfEvent(e *WebhookEvent, arrived, keyAt time.Time, tellers keyTellers) []policy.Event {
+// evidenceOfEvent is what a webhook event of format 4.0 shows about its car. KeyAt is the
+// time that an error about the key counts from, zero if it counts for nothing: see
+// core.orderKeyEvent.
+func evidenceOfEvent(e *WebhookEvent, came arrival, keyAt time.Time, tellers keyTellers) []policy.Event {
 	var events []policy.Event
 	identity := VehicleIdentity{Make: e.Make, Model: e.Model, Year: e.Year}
 	if class := classOf(identity); class != policy.ClassUnknown {
@@ -220,25 +220,31 @@ func evidenceOfEvent(e *WebhookEvent, arrived, keyAt time.Time, tellers keyTelle
 		tellers.signal = false // it is some other key
 	}
 	if e.Signals != nil {
-		events = append(events, evidenceOfSignals(e.Signals.content(), arrived, keyAt, tellers)...)
+		events = append(events, evidenceOfSignals(e.Signals.content(), came, keyAt, tellers)...)
 	}
 	for _, problem := range e.Errors {
-		events = append(events, evidenceOfEventError(problem, keyAt, arrived)...)
+		events = append(events, evidenceOfEventError(problem, keyAt, came.closes())...)
 	}
 	return events
 }
 
 // evidenceOfSignals is what the signals of a webhook event show. A webhook sends
 // the signals that it is set up for, so a missing signal shows nothing.
-func evidenceOfSignals(set *signalSet, arrived, keyAt time.Time, tellers keyTellers) []policy.Event {
-	o := observe(set)
+func evidenceOfSignals(set *signalSet, came arrival, keyAt time.Time, tellers keyTellers) []policy.Event {
+	o, arrived := observe(set), came.closes()
 	needsKey := o.needsKey(!tellers.signal) != nil
 	_, listed := set.find(signals.ConnectivityStatusIsDigitalKeyPaired)
 	switch {
 	case !listed, tellers.endpoint && (o.key == policy.KeyUnavailable || !tellers.signal):
 		o.key, o.wasChecked = policy.KeyNotAsked, false // no signal of the key, or the endpoint counts instead
+	case o.key == policy.KeyInstalled && o.keyAt.IsZero():
+		o.keyAt = came.opens()
+	case o.key == policy.KeyInstalled:
+		o.keyAt = came.earliest(o.keyAt)
 	case o.keyAt.IsZero():
 		o.keyAt = arrived
+	default:
+		o.keyAt = came.latest(o.keyAt)
 	}
 	var events []policy.Event
 	if class := o.classShown(); class != policy.ClassUnknown {
@@ -250,7 +256,7 @@ func evidenceOfSignals(set *signalSet, arrived, keyAt time.Time, tellers keyTell
 	case policy.KeyMissing, policy.KeyInstalled:
 		events = append(events, policy.LearnKey(key, policy.FromWebhook, keyAt))
 	}
-	if needsKey {
+	if needsKey && !keyAt.IsZero() {
 		events = append(events, policy.LearnKeyRequired(policy.FromWebhook, keyAt))
 	}
 	data := policy.Data{Wake: o.wake}
@@ -267,6 +273,7 @@ func evidenceOfSignals(set *signalSet, arrived, keyAt time.Time, tellers keyTell
 // as resolved, shows.
 func evidenceOfEventError(problem EventError, keyAt, arrived time.Time) []policy.Event {
 	switch {
+	case problem.Err.isKeyRequired() && keyAt.IsZero():
 	case problem.Err.isKeyRequired() && problem.Resolved():
 		return []policy.Event{policy.LearnKey(policy.KeyInstalled, policy.FromWebhook, keyAt)}
 	case problem.Err.isKeyRequired():
@@ -297,6 +304,11 @@ func evidenceOfReadings(w WebhookVehicle, arrived time.Time) (events []policy.Ev
 func (e *WebhookEvent) tellsOfKeyError() bool {
 	return slices.ContainsFunc(e.Errors, func(p EventError) bool { return p.Err.isKeyRequired() }) ||
 		e.Signals != nil && slices.ContainsFunc(e.Signals.content().signals, storedSignal.needsKey)
+}
+
+// endsKeyError reports whether an error in the event says that the key is there again.
+func (e *WebhookEvent) endsKeyError() bool {
+	return slices.ContainsFunc(e.Errors, func(p EventError) bool { return p.Err.isKeyRequired() && p.Resolved() })
 }
 
 func (s storedSignal) needsKey() bool { return s.err != nil && s.err.isKeyRequired() }

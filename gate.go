@@ -197,8 +197,8 @@ func (g *gate) withoutStore(ctx context.Context, r *request, ref carRef, cause e
 	if !errors.Is(cause, ErrStore) {
 		return attempt{}, cause
 	}
-	c, ok := g.cars.cached.Get(ref.key)
-	keyless := !ok || c.state.Keyless() || c.unreadable
+	c, _ := g.cars.cached.Get(ref.key)
+	keyless := c.state.Keyless() // so is a car of which nothing is known, or whose record cannot be read
 	if keyless && g.opts.storePolicy.SendKeyless || !keyless && !g.opts.storePolicy.RefuseOthers {
 		return next(ctx, r, nil)
 	}
@@ -393,6 +393,11 @@ func (g *gate) book(ctx context.Context, r *request, ref carRef, from *car, t *t
 	}
 	events := make([]policy.Event, 0, 4)
 	events = evidenceOfData(events, a, nonce, g.lease, g.probe.tellers)
+	if from != nil && from.loaded() && g.opts.now().Sub(from.now()) > clockGrain {
+		for i := range events { // the car has dated the key's signal, and by our clock that looks too old
+			events[i] = events[i].ClosesFrom(a.began)
+		}
+	}
 	c, err := g.cars.apply(ctx, ref, from, knowing(from, a.redated(g.opts, events))...)
 	if err == nil {
 		r.kept.setClass(&c.state)

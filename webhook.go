@@ -382,7 +382,7 @@ func (r *WebhookReceiver) once(ctx context.Context, key string, read func(*webho
 		}
 	}()
 	e := read(&claim)
-	if err := r.core.learnEvent(ctx, e, claim.arrived); err != nil {
+	if err := r.core.learnEvent(ctx, e, r.core.arrivalOf(claim)); err != nil {
 		return &WebhookError{Reason: WebhookStoreFailed, Err: err}
 	}
 	r.core.wakers.wake(e.VehicleID)
@@ -397,9 +397,10 @@ func (r *WebhookReceiver) once(ctx context.Context, key string, read func(*webho
 
 // webhookClaim is an event that this handler has taken.
 type webhookClaim struct {
-	arrived time.Time // when the event first came, by our clock
-	write   uint64    // that made the claim
-	again   bool      // another handler had it before
+	arrived time.Time     // when the event first came, by our clock
+	store   time.Duration // how far the store's clock is ahead of ours
+	write   uint64        // that made the claim
+	again   bool          // another handler had it before
 	held    records.Held[webhookRecord]
 }
 
@@ -434,7 +435,8 @@ func (r *WebhookReceiver) claim(ctx context.Context, key string) (claim webhookC
 				w.Arrived = now
 			}
 			w.Lease, w.Write, claim.again = now.Add(lease), claim.write, found
-			claim.arrived = r.core.opts.now().Add(-now.Sub(w.Arrived))
+			here := r.core.opts.now()
+			claim.arrived, claim.store = here.Add(-now.Sub(w.Arrived)), now.Sub(here)
 			return nil
 		})
 		switch {

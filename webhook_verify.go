@@ -240,16 +240,13 @@ func compressed(h http.Header) bool {
 }
 
 // learnEvent tells the policy what an event shows, and keeps its signals as
-// answers. Arrived is when the event first came, by our clock: the evidence is no
-// newer than that, however often Smartcar repeats the delivery. It returns an error
-// only if another delivery would help.
-func (c *core) learnEvent(ctx context.Context, e *WebhookEvent, arrived time.Time) error {
+// answers. It returns an error only if another delivery would help.
+func (c *core) learnEvent(ctx context.Context, e *WebhookEvent, came arrival) error {
 	if e.Mode == string(modeTest) {
 		return nil
 	}
-	arrived = orWhenDelivered(earlier(arrived, c.opts.now()), e.DeliveredAt)
 	for _, car := range e.Vehicles { // of version 2.0
-		if err := c.learnReadings(ctx, car, arrived); err != nil {
+		if err := c.learnReadings(ctx, car, came); err != nil {
 			return err
 		}
 	}
@@ -266,14 +263,18 @@ func (c *core) learnEvent(ctx context.Context, e *WebhookEvent, arrived time.Tim
 			return worthRepeating(err)
 		}
 	}
-	keyAt := arrived
+	came.delivered = e.DeliveredAt
+	keyAt := came.closes()
 	if e.tellsOfKeyError() {
+		if e.endsKeyError() {
+			keyAt = came.opens()
+		}
 		var err error
-		if keyAt, err = c.orderKeyEvent(ctx, e, arrived); err != nil {
+		if keyAt, err = c.orderKeyEvent(ctx, e, keyAt); err != nil {
 			return worthRepeating(err)
 		}
 	}
-	events := evidenceOfEvent(e, arrived, keyAt, c.gate.probe.tellers)
+	events := came.redated(c.opts, evidenceOfEvent(e, came, keyAt, c.gate.probe.tellers))
 	if len(events) == 0 {
 		return nil
 	}
@@ -288,20 +289,70 @@ func (c *core) learnEvent(ctx context.Context, e *WebhookEvent, arrived time.Tim
 	}
 	c.answers.of(ref.id).setClass(&changed.state)
 	if e.Signals != nil {
-		c.keepSignals(ctx, ref, e, asOf(e.Signals.content(), arrived))
+		c.keepSignals(ctx, ref, e, asOf(e.Signals.content(), came.closes()))
 	}
 	return nil
 }
 
-// orWhenDelivered is the time that an event counts from: when it arrived, or, if
-// Smartcar signed it long before, when Smartcar delivered it. Such an event is a
-// recording that somebody sends again after our record of it has expired. A shorter
-// difference is only that of the clocks.
-func orWhenDelivered(arrived, deliveredAt time.Time) time.Time {
-	if !deliveredAt.IsZero() && arrived.Sub(deliveredAt) >= webhookMinRemember {
-		return deliveredAt
+// An arrival is when an event came, and how the dates in it are to be judged. They are of
+// Smartcar's clock, or of the car's, and are compared with this machine's, which may have
+// been set. So they are judged by all clocks that are known: the wall clock of this
+// machine, the same as it has gone on since the process began, and the store's. What
+// opens the car counts from the earliest time by any of them, what closes it from the
+// latest:
+//
+//  1. 10:00  The key is missing, and Smartcar says so. The car is closed.
+//  2. 10:05  The clock of this machine is set back to 2:05.
+//  3. 10:06  An event comes that was signed at 8:00: the key is there. By the clock of
+//     this machine, 8:00 is yet to come, and the event is as new as can be.
+type arrival struct {
+	attempt             // began is when the event came, by the wall clock
+	first     time.Time // when it came first, by the wall clock
+	delivered time.Time // when Smartcar signed it; zero if that is not known
+	// ahead is how far the other clocks are ahead of the wall clock.
+	ahead [2]time.Duration
+}
+
+func (c *core) arrivalOf(claim webhookClaim) arrival {
+	now := c.opts.now()
+	return arrival{
+		attempt: attempt{began: now, left: c.opts.clock.Elapsed()},
+		first:   earlier(claim.arrived, now), ahead: [2]time.Duration{c.opts.steady.Now().Sub(now), claim.store},
 	}
-	return arrived
+}
+
+// latest is a time in the event by the clock that makes it the latest, as the wall clock
+// would show it. It is not in the future.
+func (a arrival) latest(t time.Time) time.Time {
+	return earlier(t.Add(-min(0, a.ahead[0], a.ahead[1])), a.began)
+}
+
+// earliest is latest by the clock that makes it the earliest.
+func (a arrival) earliest(t time.Time) time.Time {
+	return earlier(t.Add(-max(0, a.ahead[0], a.ahead[1])), a.began)
+}
+
+// closes is the time from which the event counts: when it arrived first, or, if Smartcar
+// signed it long before, when Smartcar delivered it. Such an event is a recording that
+// somebody sends again after our record of it has expired. A shorter difference is only
+// that of the clocks.
+func (a arrival) closes() time.Time {
+	signed := a.latest(a.delivered)
+	switch {
+	case !a.delivered.IsZero() && a.began.Sub(signed) >= webhookMinRemember:
+		return signed
+	case a.began.Sub(a.first) >= webhookMinRemember:
+		return a.began // no delivery is repeated for so long: the store's clock was set
+	}
+	return a.first
+}
+
+// opens is the time from which the event's word counts that the key is there.
+func (a arrival) opens() time.Time {
+	if signed := a.earliest(a.delivered); !a.delivered.IsZero() && a.began.Sub(signed) >= webhookMinRemember {
+		return signed
+	}
+	return a.first
 }
 
 func isID(id string) bool { return validateID("id", id) == nil }
@@ -326,34 +377,34 @@ type keyEventRecord struct {
 const keyEventTTL = time.Hour
 
 // orderKeyEvent returns the time that a webhook event's word about the key counts
-// from. "The key is missing" and "the key is there" may arrive in the wrong order:
-// the event with the higher sequence gets the later time. An event without a
-// sequence counts from when it arrived.
-func (c *core) orderKeyEvent(ctx context.Context, e *WebhookEvent, arrived time.Time) (time.Time, error) {
+// from, if it counts from at by itself. "The key is missing" and "the key is there" may
+// arrive in the wrong order: the event with the higher sequence gets the later time, and
+// one that it has overtaken, for which the time is zero, tells nothing.
+func (c *core) orderKeyEvent(ctx context.Context, e *WebhookEvent, at time.Time) (time.Time, error) {
 	if e.Sequence == 0 {
-		return arrived, nil
+		return at, nil
 	}
-	at := arrived
+	counts := at
 	_, err := records.Change(ctx, c.cars.records, "webhook/key/"+e.VehicleID, keyEventTTL, func(r *keyEventRecord, _ bool, now time.Time) error {
 		offset := now.Sub(c.opts.now())
 		switch {
 		case e.Sequence < r.Sequence:
-			at = r.At.Add(-offset - time.Millisecond) // older evidence than what is known
+			counts = time.Time{}
 			return records.ErrUnchanged
 		case e.Sequence == r.Sequence:
-			at = r.At.Add(-offset)
+			counts = r.At.Add(-offset)
 			return records.ErrUnchanged
 		}
-		at = later(arrived, r.At.Add(time.Millisecond-offset))
-		*r = keyEventRecord{Sequence: e.Sequence, At: at.Add(offset), Write: randid.New()}
+		counts = later(at, r.At.Add(time.Millisecond-offset))
+		*r = keyEventRecord{Sequence: e.Sequence, At: counts.Add(offset), Write: randid.New()}
 		return nil
 	})
-	return at, err
+	return counts, err
 }
 
 // learnReadings takes what readings of version 2.0 show. They name no user, so
 // nothing is stored of a car that has no record yet.
-func (c *core) learnReadings(ctx context.Context, w WebhookVehicle, arrived time.Time) error {
+func (c *core) learnReadings(ctx context.Context, w WebhookVehicle, came arrival) error {
 	if !isID(w.VehicleID) {
 		return nil
 	}
@@ -362,8 +413,8 @@ func (c *core) learnReadings(ctx context.Context, w WebhookVehicle, arrived time
 	if err != nil || stored.state.Blank() {
 		return worthRepeating(err) // nothing, or what Forget leaves of a car
 	}
-	arrived = orWhenDelivered(arrived, w.Timestamp)
-	_, err = c.cars.apply(ctx, ref, &stored, evidenceOfReadings(w, arrived)...)
+	came.delivered = w.Timestamp
+	_, err = c.cars.apply(ctx, ref, &stored, came.redated(c.opts, evidenceOfReadings(w, came.closes()))...)
 	return worthRepeating(err)
 }
 

@@ -73,6 +73,8 @@ type stateEvent struct {
 	Fetched  time.Time
 	Sequence int64
 	Signals  map[signals.Code]any // bodies
+
+	Delivered time.Time // now if it is zero
 }
 
 func (e stateEvent) body(t testing.TB) []byte {
@@ -84,7 +86,10 @@ func (e stateEvent) body(t testing.TB) []byte {
 			"meta": map[string]any{"oemUpdatedAt": e.Recorded.UnixMilli(), "retrievedAt": max(e.Fetched.UnixMilli(), 0)},
 		})
 	}
-	meta := map[string]any{"version": "4.0", "webhookId": "hook", "deliveryId": strconv.FormatUint(rand.Uint64(), 36), "deliveredAt": time.Now().UnixMilli(), "mode": "LIVE"}
+	if e.Delivered.IsZero() {
+		e.Delivered = time.Now()
+	}
+	meta := map[string]any{"version": "4.0", "webhookId": "hook", "deliveryId": strconv.FormatUint(rand.Uint64(), 36), "deliveredAt": e.Delivered.UnixMilli(), "mode": "LIVE"}
 	if e.Sequence != 0 {
 		meta["sequence"] = e.Sequence
 	}

@@ -28,6 +28,10 @@ type heard struct {
 	proved  time.Time     // by the last command that worked, which outranks a status for a day
 	since   time.Time     // when anything told so first after the key was seen, or the last trial after that
 	limited time.Time     // until when Smartcar has said that the car has to wait
+	closed  time.Time     // when told was zero last
+	at      time.Time     // when the newest word about the key was true; zero if there is none
+	misled  bool          // by an event that came late: see takes
+	known   bool          // an answer that is stored by all means has told of the key
 	stepped time.Duration // the sum of the steps of all clocks
 }
 
@@ -42,8 +46,7 @@ type witness struct {
 	heard
 	readable bool      // the status of the key could be read all the time
 	renewed  time.Time // windows from before are held, whatever was forgotten then
-	byReset  bool
-	excused  []span // requests of which no client can know: see excuse
+	excused  []span    // requests of which no client can know: see excuse
 
 	seen       int // of the broken windows
 	broken     []string
@@ -53,24 +56,26 @@ type witness struct {
 }
 
 // keySignal finds the key's signal in a list of signals of API v3.
-func keySignal(body []byte) (paired, found bool) {
+func keySignal(body []byte) (paired bool, at time.Time, found bool) {
 	var list struct {
 		Data []struct {
 			Attributes struct {
 				Code signals.Code
 				Body struct{ Value any }
 			}
+			Meta struct{ OEMUpdatedAt any }
 		}
 	}
 	if !bytes.Contains(body, []byte(signals.ConnectivityStatusIsDigitalKeyPaired)) || json.Unmarshal(body, &list) != nil {
-		return false, false
+		return false, at, false
 	}
 	for _, signal := range list.Data {
 		if signal.Attributes.Code == signals.ConnectivityStatusIsDigitalKeyPaired {
 			paired, found = signal.Attributes.Body.Value.(bool)
+			at = timeOf(signal.Meta.OEMUpdatedAt)
 		}
 	}
-	return paired, found
+	return paired, at, found
 }
 
 type overriding struct{}
@@ -107,6 +112,8 @@ func (w *witness) send(r *http.Request, of *replica) (*http.Response, error) {
 		excused := slices.ContainsFunc(w.excused, func(s span) bool { return s.holds(first) })
 		switch {
 		case r.Context().Value(overriding{}) != nil:
+		case w.misled && time.Since(w.closed) <= 2*time.Minute:
+			w.undetected++
 		case !told, excused && !limited:
 			w.undetected++
 		case !w.readable && time.Since(w.since) >= 7*day-w.stepped:
@@ -160,28 +167,21 @@ func (w *witness) excuse(reads ...span) {
 }
 
 // forgets notes that the client drops what it has learned of the car, but for the window
-// that is open, if that is held.
-func (w *witness) forgets(held, byReset bool) {
+// that is open.
+func (w *witness) forgets() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.byReset = w.byReset || byReset
-	switch {
-	case !held:
-		w.renewed = time.Time{}
-	case !w.told.IsZero():
-		w.renewed, w.byReset = time.Now(), byReset
+	if !w.told.IsZero() {
+		w.renewed = time.Now()
 	}
-	w.told, w.limited = time.Time{}, time.Time{}
+	w.told, w.limited, w.at, w.known = time.Time{}, time.Time{}, time.Time{}, false
 }
 
-// unreadable notes that the permission is missing which tells of class and key. Of a car
-// that was reset, the class cannot be told any more, and with it goes its window.
+// unreadable notes that the permission is missing which tells of class and key.
 func (w *witness) unreadable() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.readable = false; w.byReset && w.told.IsZero() {
-		w.renewed = time.Time{}
-	}
+	w.readable = false
 }
 
 // outlives takes back what the answers have told a client since its last call began, as
@@ -227,7 +227,10 @@ var succeeded = regexp.MustCompile(`(?i)"status":(\{"value":)?"success"`)
 func (h *heard) note(r *http.Request, resp *http.Response, answer []byte) {
 	retryAfter, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
 	body, status := string(answer), strings.HasSuffix(r.URL.Path, "/tesla/virtual_key")
-	paired, signaled := keySignal(answer)
+	paired, recorded, signaled := keySignal(answer)
+	if signaled && !paired && h.misled && recorded.Before(h.at) {
+		signaled = false // what the event has told is newer, as far as the client can know
+	}
 	command := r.Method == http.MethodPost && !strings.HasSuffix(r.URL.Path, "/batch")
 	limited := resp.StatusCode == http.StatusTooManyRequests && retryAfter >= 2*60*60
 	switch {
@@ -238,14 +241,55 @@ func (h *heard) note(r *http.Request, resp *http.Response, answer []byte) {
 		if h.since.IsZero() {
 			h.since = time.Now()
 		}
-		h.told, h.proved = time.Now(), time.Time{}
+		if h.told.IsZero() {
+			h.closed = time.Now()
+		}
+		h.told, h.proved, h.at, h.known = time.Now(), time.Time{}, time.Now(), true
 		if limited {
 			h.limited = time.Now().Add(time.Duration(retryAfter) * time.Second)
 		}
 	case command && resp.StatusCode == http.StatusOK && succeeded.Match(answer):
-		h.told, h.since, h.limited, h.proved = time.Time{}, time.Time{}, time.Time{}, time.Now()
+		h.told, h.since, h.limited, h.proved, h.at = time.Time{}, time.Time{}, time.Time{}, time.Now(), time.Now()
 	case status && strings.Contains(body, `"isPaired":true`), signaled:
-		h.told, h.since, h.limited = time.Time{}, time.Time{}, time.Time{}
+		h.told, h.since, h.limited, h.at, h.known = time.Time{}, time.Time{}, time.Time{}, time.Now(), true
+	}
+}
+
+// A word is what an event has told of the key.
+type word struct {
+	installed bool
+	at        time.Time // when that was so, as far as the client can know
+	late      bool      // it was signed more than an hour ago
+	overtaken bool      // by an event with a higher sequence
+	unnamed   bool      // the event names no user: of a car of which nothing is known it teaches nothing
+	wrong     bool      // it is not so any more
+}
+
+// takes lets an event count that the client has taken. One that is older than what is
+// known counts for nothing, and one that came late need not close the car once a clock was
+// set. An event that is late by a few minutes is as good as a new one, though it may not be
+// so any more: then the car is open until something else tells, and for those processes
+// that have not heard of that for two minutes longer.
+func (w *witness) takes(of word) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.broken) == 0 {
+		w.story = append(w.story, fmt.Sprintf("%s an event says installed %v as of %s, late %v, overtaken %v, wrong %v; told %v",
+			time.Now().Format(time.DateTime), of.installed, of.at.Format(time.DateTime), of.late, of.overtaken, of.wrong, w.told))
+	}
+	switch {
+	case of.overtaken, of.at.Before(w.at), of.unnamed && !w.known, of.late && !of.installed && w.stepped > 0:
+	case of.installed:
+		w.told, w.since, w.limited, w.at, w.known = time.Time{}, time.Time{}, time.Time{}, of.at, true
+		w.renewed, w.misled = time.Time{}, of.wrong
+	default:
+		if w.told.IsZero() {
+			w.closed = time.Now()
+		}
+		if w.since.IsZero() {
+			w.since = time.Now()
+		}
+		w.told, w.proved, w.at, w.known = time.Now(), time.Time{}, of.at, true
 	}
 }
 

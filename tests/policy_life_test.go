@@ -32,12 +32,14 @@ type life struct {
 	witness  *witness
 	db       *steppingStore
 	userID   string
+	mu       sync.Mutex // of replicas and clients, for webhooks that come during a request
 	replicas [2]*replica
 	clients  [2]*smartcar.Client
 	cars     [2]*smartcar.Vehicle // the same one, as each process sees it
 	wires    [2]*midway
 	other    *smartcar.Vehicle // as another application sees it
-	paired   bool
+	post     *postman          // nil if the car is on no webhook
+	paired   atomic.Bool
 	asleep   bool
 	// loggedOut: a process has died after a token was renewed, and before it was stored.
 	loggedOut atomic.Bool
@@ -68,12 +70,13 @@ func lives(t *testing.T) (first, end uint64) {
 // TestWindowsHoldForLife draws lives of a keyless car: keys that come and go, under
 // each of the answers that a server may give, cars that sleep, callers that leave,
 // answers that are lost, late, foreign or refused, permissions that are missing or are
-// withdrawn, clocks of the machines and of the store that are set, also during a request
-// or an access to the store, processes that die between any two steps, owners who connect
-// again or are forgotten, operators who reset the car or ignore the policy, and another
-// application that reads the car. No second request may leave inside of a window once
-// anything has told the client that the rule holds, but for the weekly trial of a car
-// whose status cannot be read, and the car may not be locked.
+// withdrawn, webhooks that come twice, in any order or hours late, clocks of the machines
+// and of the store that are set, also during a request, an access to the store or an event,
+// processes that die between any two steps, owners who connect again or are forgotten,
+// operators who reset the car or ignore the policy, and another application that reads the
+// car. No second request may leave inside of a window once anything has told the client
+// that the rule holds, but for the weekly trial of a car whose status cannot be read, and
+// the car may not be locked.
 func TestWindowsHoldForLife(t *testing.T) {
 	const workers = 2
 	for _, api := range []smartcar.API{smartcar.V2, smartcar.V3} {
@@ -121,14 +124,20 @@ func liveOnce(t *testing.T, api smartcar.API, seed uint64) *witness {
 	for i := range l.replicas {
 		l.begin(i)
 	}
+	if random.IntN(4) > 0 {
+		l.hook()
+	}
 	days, most := 8, 90
 	if l.long {
 		days, most = 24, 270
 	}
 	for end := time.Now().Add(time.Duration(days) * day); time.Now().Before(end); {
-		time.Sleep(time.Duration(1+random.IntN(most)) * time.Minute)
+		l.pass(time.Duration(1+random.IntN(most)) * time.Minute)
 		l.bury()
 		l.happen()
+		if l.post != nil && random.IntN(2) == 0 {
+			l.post.bring()
+		}
 		if l.bury(); l.loggedOut.Load() {
 			l.connect()
 		}
@@ -144,11 +153,23 @@ func liveOnce(t *testing.T, api smartcar.API, seed uint64) *witness {
 	return l.witness
 }
 
+// pass lets time pass.
+func (l *life) pass(d time.Duration) {
+	if l.post == nil {
+		time.Sleep(d)
+		return
+	}
+	l.post.pass(d)
+}
+
 // begin starts a process, on a machine whose clock is right by then.
 func (l *life) begin(i int) {
-	l.replicas[i] = &replica{Store: l.db, clock: new(steppingClock)}
-	l.wires[i] = &midway{RoundTripper: l.witness.onBehalf(l.replicas[i])}
-	client := l.client(l.wires[i], smartcar.WithStore(l.replicas[i]), smartcar.WithClock(l.replicas[i].clock))
+	r := &replica{Store: l.db, clock: new(steppingClock)}
+	l.wires[i] = &midway{RoundTripper: l.witness.onBehalf(r)}
+	client := l.client(l.wires[i], smartcar.WithStore(r), smartcar.WithClock(r.clock))
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.replicas[i] = r
 	if l.userID == "" {
 		l.userID = connect(l.t, l.sim, client).UserID
 	}
@@ -167,7 +188,7 @@ func (l *life) happen() {
 	id := l.witness.car
 	switch l.random.IntN(40) {
 	case 0, 1:
-		if l.paired = !l.paired; l.paired {
+		if l.paired.Store(!l.paired.Load()); l.paired.Load() {
 			require.NoError(l.t, l.sim.Pair(id))
 		} else {
 			require.NoError(l.t, l.sim.Unpair(id))
@@ -192,7 +213,7 @@ func (l *life) happen() {
 		l.death(l.random.IntN(2))
 	case 13:
 		l.ask("reset", func(ctx context.Context, v *smartcar.Vehicle) error {
-			l.witness.forgets(!l.bare, true)
+			l.witness.forgets()
 			return v.ResetCar(ctx)
 		})
 	case 14:
@@ -206,6 +227,10 @@ func (l *life) happen() {
 			_, err := v.With(smartcar.IgnorePolicy()).Battery(context.WithValue(ctx, overriding{}, true))
 			return err
 		})
+	case 18, 19, 20:
+		if l.post != nil {
+			l.wires[l.random.IntN(2)].arm(l.post.bring)
+		}
 	}
 }
 
@@ -249,7 +274,7 @@ func (l *life) connect() {
 		if l.witness.heardSoFar().told.IsZero() {
 			l.witness.excuse(span{time.Now().Add(-window), time.Now()})
 		}
-		l.witness.forgets(true, false)
+		l.witness.forgets()
 		l.witness.tell("the owner is forgotten")
 	}
 	for {
@@ -263,7 +288,7 @@ func (l *life) connect() {
 		time.Sleep(time.Minute)
 	}
 	if !l.witness.readable {
-		l.witness.forgets(true, false)
+		l.witness.forgets()
 	}
 	l.witness.tell("the owner has connected again")
 	l.loggedOut.Store(false)
@@ -311,13 +336,16 @@ func (l *life) bury() {
 
 // step draws by how much one of the clocks is set forward or back, and returns what
 // sets it.
-func (l *life) step() func() {
-	by := time.Duration(l.random.Int64N(int64(20*time.Hour))) - 10*time.Hour
-	if l.random.IntN(3) == 0 {
+func (l *life) step() func() { return l.stepBy(l.random) }
+
+// stepBy is step with what draws given.
+func (l *life) stepBy(random *rand.Rand) func() {
+	by := time.Duration(random.Int64N(int64(20*time.Hour))) - 10*time.Hour
+	if random.IntN(3) == 0 {
 		by /= 100
 	}
 	clocks := []*steppingClock{&l.db.steppingClock, l.replicas[0].clock, l.replicas[1].clock}
-	which := l.random.IntN(len(clocks))
+	which := random.IntN(len(clocks))
 	return func() {
 		clocks[which].step(by)
 		l.witness.mu.Lock()

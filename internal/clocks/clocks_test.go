@@ -110,6 +110,14 @@ func TestJumpsAndSlowAnswers(t *testing.T) {
 	require.Equal(t, 2*time.Hour-3*time.Minute-time.Minute, j.Since(midnight, 6*time.Minute), "by as much as it may have been")
 }
 
+// What a slow answer may show of a clock that was set back is the least: the rest of a
+// jump stays.
+func TestJumpsAndASlowAnswerOfAClockThatWasSetBack(t *testing.T) {
+	j := observed([2]time.Duration{0, 0}, [2]time.Duration{4*time.Hour + time.Minute, time.Minute})
+	j.Observe(midnight.Add(2*time.Hour+2*time.Minute), 2*time.Minute, 12*time.Minute)
+	require.Equal(t, 2*time.Hour+time.Minute-time.Minute, j.Since(midnight, 12*time.Minute))
+}
+
 // A clock that runs a little fast for a year takes no memory.
 func TestJumpsOfAClockThatRunsFast(t *testing.T) {
 	j := NewJumps(8 * time.Hour)

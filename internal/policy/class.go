@@ -24,6 +24,10 @@ type classKnown struct {
 	silent, dataSilent bool
 	checkAt            time.Time // when the sources of the class may be read next
 	failedSince        time.Time // since when the sources that take no turn could not be read
+
+	// held: the car was keyless when the operator reset it. The window that runs since
+	// then stays, also if the class cannot be told any more.
+	held bool
 }
 
 func (c classKnown) wanted(now time.Time) bool {
@@ -37,7 +41,7 @@ func (c classKnown) infer(is Class, byVIN bool, now time.Time) classKnown {
 	case is == ClassUnknown && c.is > ClassUnknown:
 		return c
 	case is == ClassUnknown:
-		return classKnown{is: is, checkAt: now.Add(unavailableCheck)}
+		return classKnown{is: is, checkAt: now.Add(unavailableCheck), held: c.held}
 	case c.proven || c.byVIN && !byVIN:
 		return c
 	}
@@ -56,7 +60,7 @@ func (c classKnown) notTold(byData bool, now time.Time) classKnown {
 		c.silent, c.failedSince, c.checkAt = true, time.Time{}, now.Add(unavailableCheck)
 	}
 	if c.is == ClassUnknown || c.silent && c.dataSilent {
-		return classKnown{is: ClassUnknown, checkAt: c.checkAt}
+		return classKnown{is: ClassUnknown, checkAt: c.checkAt, held: c.held}
 	}
 	return c
 }

@@ -144,6 +144,39 @@ func TestDoubts(t *testing.T) {
 	require.Zero(t, after.doubt, "is of one process, and not stored")
 }
 
+// The clock was behind by a day when the turn was used, or the limit came, and has jumped
+// since: what it has jumped to where it would have been is no jump, and what it has jumped
+// before it showed the time of the turn, as it was written, is one.
+func TestDoubtsOfAClockThatWasBehind(t *testing.T) {
+	const day = 24 * time.Hour
+	at := policyNow // as it is written; the clock showed a day before
+	now := policyNow.Add(8 * time.Hour)
+	turns, limited := keylessState(at), State{limit: limit{at: at, to: at.Add(8 * time.Hour), behind: day}}
+	turns.turn.behind = day
+	for name, s := range map[string]State{"turn": turns, "limit": limited} {
+		for excess, jumps := range map[time.Duration]map[time.Time]time.Duration{
+			0:             {at.Add(-10 * time.Hour): 14 * time.Hour, at.Add(time.Hour): 10 * time.Hour},
+			5 * time.Hour: {at.Add(-10 * time.Hour): 19 * time.Hour, at.Add(time.Hour): 10 * time.Hour},
+		} {
+			w := Witness{Machine: now, Jumped: func(since time.Time) (by time.Duration) {
+				for to, jump := range jumps {
+					if since.Before(to) {
+						by += jump
+					}
+				}
+				return by
+			}}
+			doubted := s.Doubted(now, w, testRules)
+			_, d := Step(&doubted, AskDataAndLeave(1, testLease), now, testRules)
+			if excess == 0 {
+				require.NotEqual(t, VerdictRefuse, d.Verdict, name)
+			} else {
+				require.Equal(t, now.Add(excess), d.Next, name)
+			}
+		}
+	}
+}
+
 // A turn, or a limit, that was not there when the car was seen last is not longer ago
 // than that, whatever the clock says.
 func TestDoubtsOfWhoHasSeenTheCarWithout(t *testing.T) {

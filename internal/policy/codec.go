@@ -40,7 +40,8 @@ const (
 	moreHadKey     = 1 << 1
 	moreGave       = 7 << moreGaveAt // what the last turn gave
 	moreGaveAt     = 2
-	moreKnown      = moreDataSilent | moreHadKey | moreGave
+	moreHeld       = 1 << 5
+	moreKnown      = moreDataSilent | moreHadKey | moreGave | moreHeld
 )
 
 var errRecord = errors.New("the stored policy record was written by another version")
@@ -129,7 +130,8 @@ func (s *State) flags() uint8 {
 }
 
 func (s *State) moreFlags() uint8 {
-	return flagIf(s.class.dataSilent, moreDataSilent) | flagIf(s.key.had, moreHadKey) | byte(s.gave)<<moreGaveAt
+	return flagIf(s.class.dataSilent, moreDataSilent) | flagIf(s.key.had, moreHadKey) | byte(s.gave)<<moreGaveAt |
+		flagIf(s.class.held, moreHeld)
 }
 
 // Decode reads what Encode has written, in this version, the one before, or a later
@@ -178,6 +180,7 @@ func (s *State) readFields(b []byte) {
 func (s *State) read(b []byte) (rest []byte, ok bool) {
 	s.readFields(b)
 	s.class.silent, s.class.dataSilent = b[7]&flagSilent != 0, b[8]&moreDataSilent != 0
+	s.class.held = b[8]&moreHeld != 0
 	if gave := Outcome(b[8] & moreGave >> moreGaveAt); gave <= OutcomeOK {
 		s.gave = gave
 	}

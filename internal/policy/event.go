@@ -161,6 +161,15 @@ func (e Event) Knowing(keyAt, now time.Time) Event {
 	return e
 }
 
+// ClosesFrom lets evidence that the key is missing count from that time, if it is older:
+// its own date was judged by a clock that is wrong.
+func (e Event) ClosesFrom(at time.Time) Event {
+	if e.kind == learnKey && e.key == KeyMissing {
+		e.asOf = later(e.asOf, at)
+	}
+	return e
+}
+
 // OnClock moves the time of the evidence from one clock to another. Here and there
 // are the same instant on the two clocks.
 func (e Event) OnClock(here, there time.Time) Event {

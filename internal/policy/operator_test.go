@@ -47,6 +47,44 @@ func TestResetKeepsTheWindow(t *testing.T) {
 	require.Zero(t, s.data)
 }
 
+// If the class cannot be told any more, the window stays until it is over, and no longer.
+// One that was booked only because the class was not known does not.
+func TestResetKeepsTheWindowOfACarWhoseClassCannotBeTold(t *testing.T) {
+	const lease = time.Minute
+	rules := testRules
+	end := policyNow.Add(rules.KeylessWindow)
+	for _, before := range []Class{ClassStreaming, ClassUnresolved} {
+		s := keylessState(policyNow)
+		s.class = classKnown{is: before}
+		s.turn.usedAt = policyNow
+		at := policyNow.Add(time.Hour)
+		for _, e := range []Event{Reset(), Reset(), ClassNotTold(), DataTellsNoClass()} {
+			s, _ = Step(&s, e, at, rules)
+			var err error
+			s, err = Decode(Encode(&s, 1))
+			require.NoError(t, err)
+		}
+		require.Equal(t, ClassUnknown, s.Class())
+		if before == ClassUnresolved {
+			require.Zero(t, s.NextData(at, rules).Next)
+			continue
+		}
+		require.Equal(t, Decision{Next: end, Rule: RuleKeyless}, s.NextData(at, rules))
+		running := s.RunningWindow()
+		require.Equal(t, end, running.NextData(at, rules).Next)
+		again, _ := Step(&s, LearnClass(ClassUnknown), at, rules)
+		require.Equal(t, end, again.NextData(at, rules).Next)
+		paired, _ := Step(&s, LearnKey(KeyInstalled, FromCommand, at), at, rules)
+		require.Zero(t, paired.NextData(at, rules).Next)
+		other, _ := Step(&s, LearnClass(ClassOther), at, rules)
+		require.Zero(t, other.NextData(at, rules).Next)
+		s, d := Step(&s, AskDataAndLeave(1, lease), end, rules)
+		require.Equal(t, VerdictSend, d.Verdict, "the window is over")
+		s, _ = Step(&s, Settle(0, lease, Result{Outcome: OutcomeOK}), end, rules)
+		require.Zero(t, s.NextData(end, rules).Next)
+	}
+}
+
 // A car whose class is not known has a window although its key's signal has shown a key.
 // Forgetting where the key was seen must not end the window.
 func TestRunningWindowStaysWithoutItsSource(t *testing.T) {

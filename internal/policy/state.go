@@ -101,7 +101,8 @@ func (s *State) Blank() bool { return s.key.at.IsZero() && s.data.fetchedAt.IsZe
 // missing, or may be. A key that was not asked for yet counts as missing. While the
 // class is not known, every key counts as missing that nothing but its signal has
 // shown: the signal does not say whose key it is. If the status can never be read,
-// the server's limits decide.
+// the server's limits decide; of a car that was reset, also what was known before, for as
+// long as its window runs.
 func (s *State) Keyless() bool {
 	switch s.class.is {
 	case ClassStreaming:
@@ -109,7 +110,7 @@ func (s *State) Keyless() bool {
 	case ClassUnresolved:
 		return s.key.is != KeyInstalled || s.key.source == FromSignal || s.said.holds()
 	case ClassUnknown:
-		return s.said.holds()
+		return s.said.holds() || s.class.held && s.key.is != KeyInstalled
 	}
 	return false
 }
@@ -273,7 +274,7 @@ func (s *State) RunningWindow() State {
 		key = KeyNotAsked
 	}
 	return State{
-		class: classKnown{is: s.class.is, proven: s.class.proven},
+		class: classKnown{is: s.class.is, proven: s.class.proven, held: s.class.held},
 		key:   keyKnown{is: key},
 		turn:  s.turn, limit: s.limit, said: s.said,
 		doubt: s.doubt,

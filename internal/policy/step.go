@@ -29,6 +29,9 @@ type Decision struct {
 func Step(s *State, e Event, now time.Time, rules Rules) (next State, d Decision) {
 	next = *s
 	next.bridgeFuture(now, rules)
+	if next.class.held && next.NextData(now, rules).Next.IsZero() {
+		next.class.held = false
+	}
 	wasKeyless, wasOpen := next.Keyless(), next.Open()
 	d = next.change(&e, now, rules)
 	if !wasKeyless && next.Keyless() {
@@ -75,7 +78,8 @@ func (s *State) change(e *Event, now time.Time, rules Rules) Decision {
 	case paused:
 		s.pausedTo = e.asOf
 	case reset:
-		s.class, s.key, s.data = classKnown{}, keyKnown{}, dataKnown{}
+		held := s.class.held || s.Keyless() && s.class.is != ClassUnresolved
+		s.class, s.key, s.data = classKnown{held: held}, keyKnown{}, dataKnown{}
 	}
 	return Decision{}
 }
