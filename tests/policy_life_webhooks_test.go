@@ -88,8 +88,7 @@ func (p *postman) pass(d time.Duration) {
 
 // ServeHTTP takes an event from the server.
 func (p *postman) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	body, err := io.ReadAll(r.Body)
-	require.NoError(p.l.t, err)
+	body, _ := io.ReadAll(r.Body) // it is in memory: cannot fail
 	m := letter{header: r.Header.Clone(), body: body}
 	if bytes.Contains(body, []byte(`"challenge"`)) {
 		p.serve(w, p.l.clients[0], m)
