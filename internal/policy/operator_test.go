@@ -85,6 +85,25 @@ func TestResetKeepsTheWindowOfACarWhoseClassCannotBeTold(t *testing.T) {
 	}
 }
 
+// So does a limit without a time, which a car without its key believes for a window.
+func TestResetKeepsALimitWithoutATime(t *testing.T) {
+	const lease = time.Minute
+	rules := testRules
+	end := policyNow.Add(rules.KeylessWindow)
+	s := keylessState(policyNow.Add(-2 * rules.KeylessWindow))
+	s, d := Step(&s, AskDataAndLeave(1, lease), policyNow, rules)
+	require.Equal(t, VerdictTake, d.Verdict)
+	s, _ = Step(&s, Settle(1, lease, Result{Outcome: OutcomeLimited}), policyNow, rules)
+	at := policyNow.Add(time.Hour)
+	for _, e := range []Event{Reset(), ClassNotTold(), DataTellsNoClass()} {
+		s, _ = Step(&s, e, at, rules)
+		require.Equal(t, end, s.NextData(at, rules).Next)
+	}
+	other, _ := Step(&s, LearnClass(ClassOther), at, rules)
+	require.Zero(t, other.NextData(at, rules).Next)
+	require.Zero(t, s.NextData(end, rules).Next)
+}
+
 // A car whose class is not known has a window although its key's signal has shown a key.
 // Forgetting where the key was seen must not end the window.
 func TestRunningWindowStaysWithoutItsSource(t *testing.T) {

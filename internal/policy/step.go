@@ -260,7 +260,8 @@ func (s *State) applyLimit(retryAfter time.Duration, now time.Time, rules Rules)
 // because the class was not known is void: NextData ignores the turn by itself, and the
 // limit is shortened here.
 func (s *State) classify(c classKnown) {
-	if s.class.is == ClassUnresolved && (c.is == ClassLegacy || c.is == ClassOther || c.is == ClassUnknown && !s.said.holds()) {
+	waits := s.class.is == ClassUnresolved || s.class.held
+	if waits && (c.is == ClassLegacy || c.is == ClassOther || c.is == ClassUnknown && !s.said.holds() && !c.held) {
 		s.limit = s.limit.shortened()
 	}
 	s.class = c
