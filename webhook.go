@@ -401,6 +401,7 @@ type webhookClaim struct {
 	store   time.Duration // how far the store's clock is ahead of ours
 	write   uint64        // that made the claim
 	again   bool          // another handler had it before
+	setBack bool          // the store's clock was set back since the event first came: arrived tells nothing
 	held    records.Held[webhookRecord]
 }
 
@@ -431,12 +432,12 @@ func (r *WebhookReceiver) claim(ctx context.Context, key string) (claim webhookC
 				return errWebhookDone
 			case held > 0 && held <= longest: // more is what a clock that jumped back wrote
 				return errWebhookBusy
-			case w.Arrived.IsZero() || w.Arrived.After(now):
+			case w.Arrived.IsZero():
 				w.Arrived = now
 			}
 			w.Lease, w.Write, claim.again = now.Add(lease), claim.write, found
 			here := r.core.opts.now()
-			claim.arrived, claim.store = here.Add(-now.Sub(w.Arrived)), now.Sub(here)
+			claim.arrived, claim.store, claim.setBack = here.Add(-now.Sub(w.Arrived)), now.Sub(here), w.Arrived.After(now)
 			return nil
 		})
 		switch {

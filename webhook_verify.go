@@ -308,6 +308,7 @@ func (c *core) learnEvent(ctx context.Context, e *WebhookEvent, came arrival) er
 type arrival struct {
 	attempt             // began is when the event came, by the wall clock
 	first     time.Time // when it came first, by the wall clock
+	setBack   bool      // first tells nothing: see webhookClaim
 	delivered time.Time // when Smartcar signed it; zero if that is not known
 	// ahead is how far the other clocks are ahead of the wall clock.
 	ahead [2]time.Duration
@@ -317,7 +318,7 @@ func (c *core) arrivalOf(claim webhookClaim) arrival {
 	now := c.opts.now()
 	return arrival{
 		attempt: attempt{began: now, left: c.opts.clock.Elapsed()},
-		first:   earlier(claim.arrived, now), ahead: [2]time.Duration{c.opts.steady.Now().Sub(now), claim.store},
+		first:   earlier(claim.arrived, now), setBack: claim.setBack, ahead: [2]time.Duration{c.opts.steady.Now().Sub(now), claim.store},
 	}
 }
 
@@ -347,8 +348,18 @@ func (a arrival) closes() time.Time {
 	return a.first
 }
 
-// opens is the time from which the event's word counts that the key is there.
+// opens is the time from which the event's word counts that the key is there; zero if it
+// counts for nothing. If the store's clock was set back, nobody knows when the event came
+// first, and what has come since then may be newer:
+//
+//  1. 10:00  An event comes: the key is there. Its handler fails.
+//  2. 10:00  The store's clock is set back to 9:00.
+//  3. 9:01   Smartcar says that the key is missing. The car is closed.
+//  4. 9:02   The event comes again. It came first at 10:00, as the store says.
 func (a arrival) opens() time.Time {
+	if a.setBack {
+		return time.Time{}
+	}
 	if signed := a.earliest(a.delivered); !a.delivered.IsZero() && a.began.Sub(signed) >= webhookMinRemember {
 		return signed
 	}
@@ -381,7 +392,7 @@ const keyEventTTL = time.Hour
 // arrive in the wrong order: the event with the higher sequence gets the later time, and
 // one that it has overtaken, for which the time is zero, tells nothing.
 func (c *core) orderKeyEvent(ctx context.Context, e *WebhookEvent, at time.Time) (time.Time, error) {
-	if e.Sequence == 0 {
+	if e.Sequence == 0 || at.IsZero() {
 		return at, nil
 	}
 	counts := at
@@ -390,6 +401,9 @@ func (c *core) orderKeyEvent(ctx context.Context, e *WebhookEvent, at time.Time)
 		switch {
 		case e.Sequence < r.Sequence:
 			counts = time.Time{}
+			return records.ErrUnchanged
+		case e.Sequence == r.Sequence && r.At.After(now): // the store's clock was set back since
+			counts = at
 			return records.ErrUnchanged
 		case e.Sequence == r.Sequence:
 			counts = r.At.Add(-offset)

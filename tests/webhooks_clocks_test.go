@@ -1,6 +1,7 @@
 package smartcar_test
 
 import (
+	"context"
 	"encoding/json"
 	"strconv"
 	"testing"
@@ -234,6 +235,57 @@ func TestRepeatedEventWhileTheStoresClockIsSet(t *testing.T) {
 		require.Equal(t, 200, send(t, receiver, body))
 		w.needsKey(t, true)
 	})
+}
+
+// The clock of the store is set back between the deliveries of an event that says that the
+// key is there. Meanwhile Smartcar has said that it is gone. When the event came first is
+// not known any more, so it does not open the car.
+func TestRepeatedEventAfterTheStoresClockWasSetBack(t *testing.T) {
+	numbered := func(t *testing.T, w *wrongClock, _ bool, signed time.Time) []byte {
+		return keyError(t, "numbered", w.user.ID(), w.car.ID(), smartcar.EventErrorResolved, map[string]any{
+			"deliveredAt": signed.UnixMilli(), "sequence": 5,
+		})
+	}
+	undated := func(t *testing.T, w *wrongClock, _ bool, _ time.Time) []byte {
+		return keyError(t, "undated", w.user.ID(), w.car.ID(), smartcar.EventErrorResolved, map[string]any{"deliveredAt": nil})
+	}
+	for name, tells := range map[string]func(*testing.T, *wrongClock, bool, time.Time) []byte{
+		"an error": keyWords["an error"], "a signal": keyWords["a signal"], "a signal without a date": keyWords["a signal without a date"],
+		"a numbered error": numbered, "an error without a date": undated,
+	} {
+		for _, by := range []time.Duration{-9 * time.Hour, -10 * time.Minute} {
+			t.Run(name+" "+by.String(), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					db := newSteppingStore(store.NewMemory())
+					w := newWrongClock(t, smartcartest.New(), smartcar.V3, new(steppingClock), db)
+					w.car = w.user.Vehicle(smartcartest.Model3)
+					w.read(t)
+					time.Sleep(10 * time.Minute)
+					var failed error
+					receiver := hookReceiver(t, w.client, smartcar.WebhookOptions{}, func(context.Context, *smartcar.WebhookEvent) error {
+						return failed
+					})
+					there, gone := tells(t, w, true, time.Now()), keyWords["an error"](t, w, false, time.Now().Add(10*time.Second))
+					failed = errOfTheApp
+					require.Equal(t, 500, send(t, receiver, there))
+					db.step(by)
+					time.Sleep(10 * time.Second)
+					w.unpair(t)
+					failed = nil
+					require.Equal(t, 200, send(t, receiver, gone))
+					w.needsKey(t, true)
+					time.Sleep(15 * time.Second)
+					failed = errOfTheApp
+					require.Equal(t, 500, send(t, receiver, there))
+					w.needsKey(t, true)
+					time.Sleep(50 * time.Second)
+					failed = nil
+					require.Equal(t, 200, send(t, receiver, there))
+					w.needsKey(t, true)
+				})
+			})
+		}
+	}
 }
 
 // An event is overtaken by a newer one, whose time was noted while a clock was set: the
