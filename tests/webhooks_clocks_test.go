@@ -316,3 +316,44 @@ func TestOvertakenEventWhileAClockIsSet(t *testing.T) {
 		})
 	}
 }
+
+// The clock of the store was behind when it was noted that the key is missing, and is set
+// right. An event from before, which comes late, is older all the same, for a process that
+// has seen the clock go and for one that has just begun. A new one opens the car.
+func TestLateEventAfterTheStoresClockWasBehind(t *testing.T) {
+	for name, tells := range keyWords {
+		if name == "of version 2.0" {
+			continue // it cannot say that the key is there
+		}
+		for _, who := range []string{"has seen it", "has just begun"} {
+			t.Run(name+", "+who, func(t *testing.T) {
+				onEitherAPI(t, func(t *testing.T, sim *smartcartest.Server, api smartcar.API) {
+					const behind = 5 * time.Hour
+					db := newSteppingStore(store.NewMemory())
+					db.step(-behind)
+					w := newWrongClock(t, sim, api, new(steppingClock), db)
+					time.Sleep(12 * time.Hour)
+					w.read(t)
+					time.Sleep(10 * time.Minute)
+					closed(t, w.car)
+					db.step(behind)
+					client := w.client
+					if who == "has just begun" {
+						client, _ = machine(t, sim, api, new(steppingClock), db)
+					}
+					w.car = w.on(client)
+					time.Sleep(2 * time.Minute)
+					closed(t, w.car)
+					receiver := hookReceiver(t, client, smartcar.WebhookOptions{}, nil)
+					require.Equal(t, 200, send(t, receiver, tells(t, w, true, time.Now().Add(-2*time.Hour))))
+					w.needsKey(t, true)
+					closed(t, w.car)
+					require.NoError(t, sim.Pair(w.car.ID()))
+					require.Equal(t, 200, send(t, receiver, tells(t, w, true, time.Now())))
+					w.needsKey(t, false)
+					w.read(t)
+				})
+			})
+		}
+	}
+}

@@ -88,6 +88,7 @@ func (t turn) witnessed(a attempt) turn {
 // by, as other clocks have it.
 type doubt struct {
 	turn, limit time.Duration
+	key, said   time.Duration // since what is known of the key was true, and since a limit has shown the rule: see byWebhook
 
 	// How much of that follows from how the car was seen before. It stays for as long as
 	// the turn or the limit does.
@@ -170,5 +171,39 @@ func (s *State) Doubted(now time.Time, w Witness, rules Rules) State {
 			d.limit = max(d.limit, d.unseenLimit)
 		}
 	}
+	for _, c := range [...]struct {
+		at   time.Time
+		less *time.Duration
+	}{{s.key.at, &d.key}, {s.said.at, &d.said}} {
+		if c.at.IsZero() {
+			continue
+		}
+		for _, less := range [...]time.Duration{d.turn, d.limit, w.Jumped(c.at)} {
+			*c.less = max(*c.less, possible(less, c.at, now))
+		}
+	}
 	return judged
+}
+
+// possible is less, if so much less time than the clock says can have passed since it
+// showed at: else it went forward before that.
+func possible(less time.Duration, at, now time.Time) time.Duration {
+	if less > now.Sub(at)+witnessGrain {
+		return 0
+	}
+	return less
+}
+
+// byWebhook is less for evidence of a webhook that the key is there, which has to be newer
+// than what closes the car by so much; zero for all other evidence. The webhook's date is of
+// a clock that is right, and what closes the car may be dated by one that was behind:
+//
+//  1. 10:00  The store's clock is 5 hours behind. The key is missing, as of 5:00.
+//  2. 10:01  The clock is set right.
+//  3. 10:02  An event comes late: at 9:00 the key was there. That is older than step 1.
+func (e *Event) byWebhook(less time.Duration) time.Duration {
+	if e.key == KeyInstalled && e.source == FromWebhook {
+		return less
+	}
+	return 0
 }

@@ -147,8 +147,9 @@ func (k keyKnown) wanted(d dataKnown, now time.Time) bool {
 
 // newerThan reports whether what is known of the key is newer than the evidence. If
 // a clock was set in between, their dates do not tell it. Then what closes the car is
-// believed, which is safe.
-func (k keyKnown) newerThan(e *Event, now time.Time, rules Rules) bool {
+// believed, which is safe. Less is how much less time has passed since it was true than the
+// clock says.
+func (k keyKnown) newerThan(e *Event, now time.Time, less time.Duration, rules Rules) bool {
 	known := !e.knewNow.IsZero()
 	switch {
 	case known && e.knew.Equal(k.at), e.source == FromApplication: // see Event.Knowing
@@ -160,5 +161,5 @@ func (k keyKnown) newerThan(e *Event, now time.Time, rules Rules) bool {
 	case k.is <= KeyUnavailable && e.key == KeyMissing: // nothing is known that could be newer
 		return e.asOf.Before(k.at.Add(-rules.MaxLease))
 	}
-	return e.asOf.Before(k.at)
+	return e.asOf.Before(shifted(k.at, e.byWebhook(less)))
 }

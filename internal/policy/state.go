@@ -241,7 +241,7 @@ func (s *State) WorthStoring(now time.Time, rules Rules, events ...Event) bool {
 				return true
 			}
 		case learnKey:
-			if e.key != s.key.is && !s.key.newerThan(e, now, rules) {
+			if e.key != s.key.is && !s.key.newerThan(e, now, s.doubt.key, rules) {
 				return true
 			}
 		case learnClass:

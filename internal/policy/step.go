@@ -274,7 +274,7 @@ func (s *State) classify(c classKnown) {
 //   - If the key is there now, a limit from before it was there is void.
 func (s *State) applyKey(e *Event, now time.Time, rules Rules) {
 	switch {
-	case s.key.newerThan(e, now, rules):
+	case s.key.newerThan(e, now, s.doubt.key, rules):
 		return
 	case e.key == KeyUnavailable && s.key.is > KeyUnavailable:
 		s.key = s.key.cannotBeRead(now)
@@ -288,10 +288,11 @@ func (s *State) applyKey(e *Event, now time.Time, rules Rules) {
 	}
 	if e.key == KeyInstalled {
 		needsKey := s.class.is == ClassStreaming || s.class.is == ClassUnresolved || s.said.holds()
-		if s.key.is != KeyInstalled && needsKey && s.limit.written(e.asOf).After(s.limit.at) {
+		less := e.byWebhook(possible(s.doubt.limit, s.limit.at, s.limit.written(now)))
+		if s.key.is != KeyInstalled && needsKey && s.limit.written(e.asOf).After(shifted(s.limit.at, less)) {
 			s.limit.to = time.Time{}
 		}
-		if !e.asOf.Before(s.said.at) {
+		if !e.asOf.Before(shifted(s.said.at, e.byWebhook(s.doubt.said))) {
 			s.said = said{}
 		}
 	}
