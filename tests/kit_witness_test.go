@@ -29,6 +29,8 @@ type heard struct {
 	since   time.Time     // when anything told so first after the key was seen, or the last trial after that
 	limited time.Time     // until when Smartcar has said that the car has to wait
 	closed  time.Time     // when told was zero last
+	closer  *replica      // which has heard then that the key is gone; nil if an event has told
+	wasOpen bool          // the key had been seen before
 	at      time.Time     // when the newest word about the key was true; zero if there is none
 	misled  bool          // by an event that came late: see takes
 	known   bool          // an answer that is stored by all means has told of the key
@@ -112,7 +114,7 @@ func (w *witness) send(r *http.Request, of *replica) (*http.Response, error) {
 		excused := slices.ContainsFunc(w.excused, func(s span) bool { return s.holds(first) })
 		switch {
 		case r.Context().Value(overriding{}) != nil:
-		case w.misled && time.Since(w.closed) <= 2*time.Minute:
+		case (w.misled || w.wasOpen && of != w.closer) && time.Since(w.closed) <= 2*time.Minute: // by what it knows, the car is open
 			w.undetected++
 		case !told, excused && !limited:
 			w.undetected++
@@ -133,7 +135,7 @@ func (w *witness) send(r *http.Request, of *replica) (*http.Response, error) {
 	if err == nil {
 		said = fmt.Sprintf("%d %.120s", resp.StatusCode, body)
 		if !died && strings.Contains(r.URL.Path, w.car) && json.Valid(body) {
-			w.note(r, resp, body)
+			w.note(r, resp, body, of)
 		}
 	}
 	if goesOn {
@@ -223,8 +225,8 @@ func (w *witness) tell(format string, args ...any) {
 
 var succeeded = regexp.MustCompile(`(?i)"status":(\{"value":)?"success"`)
 
-// note takes what an answer says of the key, if it is Smartcar's.
-func (h *heard) note(r *http.Request, resp *http.Response, answer []byte) {
+// note takes what an answer to a process says of the key, if it is Smartcar's.
+func (h *heard) note(r *http.Request, resp *http.Response, answer []byte, of *replica) {
 	retryAfter, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
 	body, status := string(answer), strings.HasSuffix(r.URL.Path, "/tesla/virtual_key")
 	paired, recorded, signaled := keySignal(answer)
@@ -242,7 +244,7 @@ func (h *heard) note(r *http.Request, resp *http.Response, answer []byte) {
 			h.since = time.Now()
 		}
 		if h.told.IsZero() {
-			h.closed = time.Now()
+			h.closed, h.closer, h.wasOpen = time.Now(), of, h.known
 		}
 		h.told, h.proved, h.at, h.known = time.Now(), time.Time{}, time.Now(), true
 		if limited {
@@ -284,7 +286,7 @@ func (w *witness) takes(of word) {
 		w.renewed, w.misled = time.Time{}, of.wrong
 	default:
 		if w.told.IsZero() {
-			w.closed = time.Now()
+			w.closed, w.closer, w.wasOpen = time.Now(), nil, w.known
 		}
 		if w.since.IsZero() {
 			w.since = time.Now()

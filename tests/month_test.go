@@ -127,7 +127,7 @@ func (l *ledgers) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp.Body = io.NopCloser(bytes.NewReader(body))
 	if !car.deaf && json.Valid(body) {
 		before := !car.told.IsZero()
-		if car.note(r, resp, body); before == car.told.IsZero() {
+		if car.note(r, resp, body, nil); before == car.told.IsZero() {
 			car.hears = append(car.hears, hearing{time.Now(), !before})
 		}
 	}
