@@ -147,8 +147,9 @@ func (k keyKnown) wanted(d dataKnown, now time.Time) bool {
 
 // newerThan reports whether what is known of the key is newer than the evidence. If
 // a clock was set in between, their dates do not tell it. Then what closes the car is
-// believed, which is safe. Less is how much less time has passed since it was true than the
-// clock says.
+// believed, which is safe; so it is if a webhook has brought both with a date in the same
+// millisecond, since events may come in any order and a record keeps no more of a date.
+// Less is how much less time has passed since it was true than the clock says.
 func (k keyKnown) newerThan(e *Event, now time.Time, less time.Duration, rules Rules) bool {
 	known := !e.knewNow.IsZero()
 	switch {
@@ -161,5 +162,9 @@ func (k keyKnown) newerThan(e *Event, now time.Time, less time.Duration, rules R
 	case k.is <= KeyUnavailable && e.key == KeyMissing: // nothing is known that could be newer
 		return e.asOf.Before(k.at.Add(-rules.MaxLease))
 	}
-	return e.asOf.Before(shifted(k.at, e.byWebhook(less)))
+	at := shifted(k.at, e.byWebhook(less))
+	if k.is == KeyMissing && k.source == FromWebhook && e.key == KeyInstalled && e.source == FromWebhook {
+		at = at.Truncate(recordGrain).Add(recordGrain)
+	}
+	return e.asOf.Before(at)
 }
