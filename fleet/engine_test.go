@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"runtime"
 	"sync"
@@ -261,5 +262,15 @@ func TestLooksAtKeysTakeRequests(t *testing.T) {
 				require.Equal(t, tt.pace, f.Stats().Pace)
 			})
 		})
+	}
+}
+
+// A rate may be so low that its pause is longer than any time.
+func TestPauseOfTheLowestRate(t *testing.T) {
+	for _, rate := range []float64{1e-10, math.SmallestNonzeroFloat64} {
+		var g engine
+		g.rest(time.Hour, rate)
+		require.Equal(t, longestWait, g.pause)
+		require.Equal(t, time.Hour+longestWait, g.ready)
 	}
 }

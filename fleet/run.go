@@ -203,7 +203,7 @@ func (g *engine) take(now time.Duration) *entry {
 // rest has the next visit begin later by the pause that belongs to a rate. After a visit
 // of two requests the pause comes twice: see visit.
 func (g *engine) rest(now time.Duration, rate float64) {
-	g.pause = time.Duration(float64(time.Second) / rate)
+	g.pause = time.Duration(min(float64(time.Second)/rate, float64(longestWait)))
 	g.ready = now + g.pause
 }
 
