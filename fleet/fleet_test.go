@@ -120,7 +120,7 @@ func TestWakeWhileACarIsVisited(t *testing.T) {
 			f.Wake(car)
 		}
 		time.Sleep(minute)
-		require.EqualValues(t, 3, f.Stats().Visits)
+		require.Contains(t, []int64{3, 4}, f.Stats().Visits, "the first of them may begin a visit, and the others ask for one more")
 	})
 }
 
