@@ -185,8 +185,8 @@ func (s *State) Doubted(now time.Time, w Witness, rules Rules) State {
 	return judged
 }
 
-// possible is less, if so much less time than the clock says can have passed since it
-// showed at: else it went forward before that.
+// possible returns less if so much less time than the clock says can have passed since the
+// clock showed at. Otherwise the clock went forward before it showed at, and it returns 0.
 func possible(less time.Duration, at, now time.Time) time.Duration {
 	if less > now.Sub(at)+witnessGrain {
 		return 0
@@ -194,15 +194,19 @@ func possible(less time.Duration, at, now time.Time) time.Duration {
 	return less
 }
 
-// byWebhook is less for evidence of a webhook that the key is there, which has to be newer
-// than what closes the car by so much; zero for all other evidence. The webhook's date is of
-// a clock that is right, and what closes the car may be dated by one that was behind:
+// opensByWebhook reports evidence of a webhook that the key is there.
+func (e *Event) opensByWebhook() bool { return e.key == KeyInstalled && e.source == FromWebhook }
+
+// byWebhook returns less for evidence of a webhook that the key is there, which has to be
+// newer by so much than what closes the car, and 0 for all other evidence. The webhook's
+// date is of a clock that is right, and what closes the car may be dated by one that was
+// behind:
 //
 //  1. 10:00  The store's clock is 5 hours behind. The key is missing, as of 5:00.
 //  2. 10:01  The clock is set right.
 //  3. 10:02  An event comes late: at 9:00 the key was there. That is older than step 1.
 func (e *Event) byWebhook(less time.Duration) time.Duration {
-	if e.key == KeyInstalled && e.source == FromWebhook {
+	if e.opensByWebhook() {
 		return less
 	}
 	return 0

@@ -149,7 +149,7 @@ func (k keyKnown) wanted(d dataKnown, now time.Time) bool {
 // a clock was set in between, their dates do not tell it. Then what closes the car is
 // believed, which is safe; so it is if a webhook has brought both with a date in the same
 // millisecond, since events may come in any order and a record keeps no more of a date.
-// Less is how much less time has passed since it was true than the clock says.
+// Less is how much less time than the clock says has passed since k.at: see doubt.
 func (k keyKnown) newerThan(e *Event, now time.Time, less time.Duration, rules Rules) bool {
 	known := !e.knewNow.IsZero()
 	switch {
@@ -163,7 +163,7 @@ func (k keyKnown) newerThan(e *Event, now time.Time, less time.Duration, rules R
 		return e.asOf.Before(k.at.Add(-rules.MaxLease))
 	}
 	at := shifted(k.at, e.byWebhook(less))
-	if k.is == KeyMissing && k.source == FromWebhook && e.key == KeyInstalled && e.source == FromWebhook {
+	if k.is == KeyMissing && k.source == FromWebhook && e.opensByWebhook() {
 		at = at.Truncate(recordGrain).Add(recordGrain)
 	}
 	return e.asOf.Before(at)
