@@ -358,11 +358,10 @@ func (g *gate) fly(ctx context.Context, r *request, f *flight, t *turn, next lay
 	case <-f.Done:
 	case <-ctx.Done():
 		ended := &Error{Operation: r.op, reach: reachedUnsure, Err: contexts.EndOf(ctx)}
-		if !t.abandon() {
-			cancel(ended.Err)
+		if !t.abandon(func() { cancel(ended.Err) }) {
 			<-f.Done
 			ended.reach = reachedNever
-			return attempt{outcome: f.Value.attempt.outcome}, ended
+			return attempt{}, ended
 		}
 		if g.underway.Leave(f) {
 			return attempt{}, ended

@@ -255,8 +255,6 @@ var (
 	errStoreSlow = errors.New("the store answers too slowly, or is written too often, for a turn to be taken")
 	// errStoreClock: each answer of the store shows another time.
 	errStoreClock = errors.New("the clock of the store was set several times while a turn was taken")
-	// errAbandoned: the caller has left before the request could.
-	errAbandoned = fmt.Errorf("the caller has left: %w", context.Canceled)
 )
 
 // leave lets the request go to the transport. It is called before each time the
@@ -271,19 +269,21 @@ func (t *turn) leave(ctx context.Context) error {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.abandoned {
-		return &Error{Operation: t.op, reach: reachedNever, Err: errAbandoned}
-	}
 	t.onWire = true
 	return nil
 }
 
-// abandon says that the caller has left. It reports whether the request is on the
-// wire, and so goes on.
-func (t *turn) abandon() bool {
+// abandon says that the caller has left. It reports whether the request is on the wire,
+// and so goes on; else it cancels the request's context. leave takes the same lock,
+// and transmitting looks at the context after that: a request that leaves later than this
+// is not sent.
+func (t *turn) abandon(cancel func()) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.abandoned = true
+	if !t.onWire {
+		cancel()
+	}
 	return t.onWire
 }
 
