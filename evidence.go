@@ -2,7 +2,6 @@ package smartcar
 
 import (
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/policy"
@@ -297,31 +296,6 @@ func evidenceOfReadings(w WebhookVehicle, arrived time.Time) (events []policy.Ev
 		events = append(events, policy.LearnData(policy.Data{Stored: policy.StoredSome, RecordedAt: w.RecordedAt}, arrived))
 	}
 	return events
-}
-
-// tellsOfKeyError reports whether an error in the event says that the key is missing,
-// or that this error is resolved.
-func (e *WebhookEvent) tellsOfKeyError() bool {
-	return slices.ContainsFunc(e.Errors, func(p EventError) bool { return p.Err.isKeyRequired() }) ||
-		e.Signals != nil && slices.ContainsFunc(e.Signals.content().signals, storedSignal.needsKey)
-}
-
-// endsKeyError reports whether an error in the event says that the key is there again.
-func (e *WebhookEvent) endsKeyError() bool {
-	return slices.ContainsFunc(e.Errors, func(p EventError) bool { return p.Err.isKeyRequired() && p.Resolved() })
-}
-
-func (s storedSignal) needsKey() bool { return s.err != nil && s.err.isKeyRequired() }
-
-// asOf is when a list of signals was true: when Smartcar had the newest of them.
-func asOf(set *signalSet, arrived time.Time) (at time.Time) {
-	for _, s := range set.signals {
-		at = later(at, s.meta.RetrievedAt)
-	}
-	if at.IsZero() {
-		return arrived
-	}
-	return earlier(at, arrived)
 }
 
 // observation is what an answer shows about the car, whatever was asked for.

@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/lenient"
+	"github.com/seed-498a1bc4/smartcar/internal/policy"
 	"github.com/seed-498a1bc4/smartcar/signals"
 )
 
@@ -140,6 +142,38 @@ const (
 
 // Resolved reports whether the error has ended.
 func (e EventError) Resolved() bool { return strings.EqualFold(e.State, EventErrorResolved) }
+
+// keyError is what the errors of an event say of the key; KeyNotAsked if they say nothing.
+// An event may say both, since each signal has errors of its own. Then the key is missing.
+func (e *WebhookEvent) keyError() policy.Key {
+	said := policy.KeyNotAsked
+	for _, p := range e.Errors {
+		switch {
+		case !p.Err.isKeyRequired():
+		case !p.Resolved():
+			return policy.KeyMissing
+		default:
+			said = policy.KeyInstalled
+		}
+	}
+	if e.Signals != nil && slices.ContainsFunc(e.Signals.content().signals, storedSignal.needsKey) {
+		return policy.KeyMissing
+	}
+	return said
+}
+
+func (s storedSignal) needsKey() bool { return s.err != nil && s.err.isKeyRequired() }
+
+// asOf is when a list of signals was true: when Smartcar had the newest of them.
+func asOf(set *signalSet, arrived time.Time) (at time.Time) {
+	for _, s := range set.signals {
+		at = later(at, s.meta.RetrievedAt)
+	}
+	if at.IsZero() {
+		return arrived
+	}
+	return earlier(at, arrived)
+}
 
 // WebhookVehicle says of one car in an event of version 2.0 how old its
 // readings are and which of them failed. The readings themselves stand in

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/contexts"
+	"github.com/seed-498a1bc4/smartcar/internal/policy"
 	"github.com/seed-498a1bc4/smartcar/internal/randid"
 	"github.com/seed-498a1bc4/smartcar/internal/records"
 )
@@ -257,7 +258,8 @@ func (c *core) learnEvent(ctx context.Context, e *WebhookEvent, came arrival) er
 	ref.registered = true // if the user is forgotten from here on, nothing stores them again
 	// Nothing is kept of a user who is not stored: Forget may have removed the user.
 	known, _ := c.cars.cached.Get(ref.key)
-	vouched := c.cars.vouched(ref, &known) && !e.tellsOfKeyError()
+	said := e.keyError()
+	vouched := c.cars.vouched(ref, &known) && said == policy.KeyNotAsked
 	if !vouched {
 		if _, err := c.accounts.stored(ctx, e.UserID); err != nil {
 			return worthRepeating(err)
@@ -265,10 +267,10 @@ func (c *core) learnEvent(ctx context.Context, e *WebhookEvent, came arrival) er
 	}
 	came.delivered = e.DeliveredAt
 	keyAt := came.closes()
-	if e.tellsOfKeyError() {
-		if e.endsKeyError() {
-			keyAt = came.opens()
-		}
+	if said == policy.KeyInstalled {
+		keyAt = came.opens()
+	}
+	if said != policy.KeyNotAsked {
 		var err error
 		if keyAt, err = c.orderKeyEvent(ctx, e, keyAt); err != nil {
 			return worthRepeating(err)

@@ -400,3 +400,45 @@ func TestWebhookAfterDisconnect(t *testing.T) {
 		}
 	})
 }
+
+// An event has an error for each signal, and may say of one that it has ended and of another
+// that it has begun. Then the key is missing, in whatever order they stand, and from when the
+// event came: also where the clock of the store is ahead, by which it was signed long ago.
+func TestEventWhoseErrorsContradictEachOther(t *testing.T) {
+	keyError := func(state string) map[string]any {
+		return map[string]any{"type": "CONNECTED_SERVICES_ACCOUNT", "code": "VIRTUAL_KEY_REQUIRED", "state": state}
+	}
+	began, resolved := keyError(smartcar.EventErrorBegan), keyError(smartcar.EventErrorResolved)
+	asks := map[string]any{
+		"code": signals.TractionBatteryStateOfCharge, "name": "StateOfCharge", "group": "TractionBattery",
+		"status": map[string]any{"value": "ERROR", "error": map[string]any{"type": "CONNECTED_SERVICES_ACCOUNT", "code": "VIRTUAL_KEY_REQUIRED"}},
+	}
+	for name, data := range map[string]map[string]any{
+		"ended, begun": {"errors": []any{resolved, began}}, "begun, ended": {"errors": []any{began, resolved}},
+		"ended, and a signal asks for the key": {"errors": []any{resolved}, "signals": []any{asks}},
+	} {
+		for _, ahead := range []time.Duration{0, time.Hour} {
+			t.Run(name+", ahead "+ahead.String(), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					db := newSteppingStore(store.NewMemory())
+					db.step(ahead)
+					client, user := connectedV3(t, smartcartest.New(), smartcar.WithStore(db))
+					car := user.Vehicle(smartcartest.Model3)
+					_, err := car.Battery(t.Context())
+					require.NoError(t, err)
+					time.Sleep(time.Minute)
+					data["user"], data["vehicle"] = map[string]any{"id": user.ID()}, map[string]any{"id": car.ID(), "make": "TESLA", "mode": "live"}
+					body, err := json.Marshal(map[string]any{
+						"eventId": "1", "eventType": "VEHICLE_ERROR", "data": data,
+						"meta": map[string]any{"version": "4.0", "webhookId": "hook", "mode": "LIVE", "sequence": 1, "deliveredAt": time.Now().UnixMilli()},
+					})
+					require.NoError(t, err)
+					require.Equal(t, 200, send(t, hookReceiver(t, client, smartcar.WebhookOptions{}, nil), body))
+					access, err := car.Access(t.Context())
+					require.NoError(t, err)
+					require.Equal(t, smartcar.KeyMissing, access.Key.State)
+				})
+			})
+		}
+	}
+}
