@@ -66,18 +66,30 @@ func TestCaseRenewalThatFailsAfterA401(t *testing.T) {
 
 // The turn of a keyless car is not gone with a token that could not be renewed.
 func TestRenewalThatFailsGivesTheTurnBack(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		sim := smartcartest.New()
-		_, user := connected(t, sim)
-		v := user.Vehicle(smartcartest.ModelY)
-		sim.Inject(smartcartest.Fault{Path: "/battery", Status: 401, Body: `{"type":"AUTHENTICATION","code":null}`})
-		sim.Inject(smartcartest.Fault{Path: "/oauth/token", Status: 401, ErrorType: "invalid_client"})
-		_, err := v.Battery(t.Context())
-		require.ErrorContains(t, err, "invalid_client")
-		_, err = v.Battery(t.Context())
-		require.NoError(t, err)
-		require.Empty(t, sim.BrokenWindows(v.ID()))
-	})
+	for name, fault := range map[string]smartcartest.Fault{
+		"the secret is changed": {Status: 401, ErrorType: "invalid_client"}, "the endpoint is down": {Status: 503},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bothAPIs(t, func(t *testing.T, sim *smartcartest.Server, _ *smartcar.Client, user *smartcar.User) {
+				v := user.Vehicle(smartcartest.ModelY)
+				_, err := v.Access(t.Context())
+				require.NoError(t, err)
+				sim.Inject(refusesTheToken)
+				fault.Path, fault.Times = "/token", -1
+				sim.Inject(fault)
+				_, err = v.Battery(t.Context())
+				require.Error(t, err)
+				require.NotErrorIs(t, err, smartcar.ErrRateLimited)
+				sim.ClearFaults()
+				d, err := v.Diagnosis(t.Context())
+				require.NoError(t, err)
+				require.Equal(t, smartcar.TurnGivenBack, d.Gave)
+				_, err = v.Battery(t.Context())
+				require.NoError(t, err)
+				require.Empty(t, sim.BrokenWindows(v.ID()))
+			}, smartcar.WithRetry(smartcar.RetryPolicy{MaxAttempts: 1}))
+		})
+	}
 }
 
 // rewriteGrants edits what is stored of the tokens.

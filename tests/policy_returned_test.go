@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"net/http"
 	"testing"
 
 	"time"
@@ -69,27 +68,6 @@ func TestCallerWhoLeavesDuringTheRenewalGivesTheTurnBack(t *testing.T) {
 		require.NoError(t, err)
 		require.Empty(t, sim.BrokenWindows(v.ID()))
 	})
-}
-
-// A request was refused for its token, and there is no other: it was not carried out, and
-// its turn is free at once.
-func TestTurnIsFreeWhenNoOtherTokenCanBeHad(t *testing.T) {
-	bothAPIs(t, func(t *testing.T, sim *smartcartest.Server, client *smartcar.Client, user *smartcar.User) {
-		v := user.Vehicle(smartcartest.ModelY)
-		_, err := v.Access(t.Context())
-		require.NoError(t, err)
-		sim.Inject(refusesTheToken)
-		sim.Inject(smartcartest.Fault{Path: "/token", Status: http.StatusServiceUnavailable, Times: -1})
-		_, err = v.Battery(t.Context())
-		require.ErrorIs(t, err, smartcar.ErrUnavailable)
-		sim.ClearFaults()
-		d, err := v.Diagnosis(t.Context())
-		require.NoError(t, err)
-		require.Equal(t, smartcar.TurnGivenBack, d.Gave)
-		_, err = v.Battery(t.Context())
-		require.NoError(t, err)
-		require.Empty(t, sim.BrokenWindows(v.ID()))
-	}, smartcar.WithRetry(smartcar.RetryPolicy{MaxAttempts: 1}))
 }
 
 // The store takes the write of a turn, and then fails for a moment, so that nobody knows of
