@@ -46,3 +46,27 @@ func TestEventsOfTheSameMillisecondCloseTheCar(t *testing.T) {
 		require.False(t, s.NeedsKey())
 	}
 }
+
+// A read that took no turn is noted where the car may turn out to have been keyless: its key
+// was there, or nobody can tell. Of any other car it is not worth a write.
+func TestReadsOfACarThatMayTurnOutKeyless(t *testing.T) {
+	for name, tt := range map[string]struct {
+		state State
+		noted bool
+	}{
+		"paired":              {State{class: classKnown{is: ClassStreaming}, key: keyKnown{is: KeyInstalled}}, true},
+		"paired, by an event": {State{class: classKnown{is: ClassUnresolved}, key: keyKnown{is: KeyInstalled, source: FromWebhook}}, true},
+		"status never had":    {State{class: classKnown{is: ClassStreaming}, key: keyKnown{is: KeyUnavailable}}, true},
+		"class never told":    {State{class: classKnown{is: ClassUnknown}}, true},
+		"legacy":              {State{class: classKnown{is: ClassLegacy}}, false},
+		"another make":        {State{class: classKnown{is: ClassOther}}, false},
+	} {
+		read := settled(0, OutcomeOK, 0)
+		require.Equal(t, tt.noted, tt.state.WorthStoring(policyNow, testRules, read), name)
+		s, _ := Step(&tt.state, read, policyNow, testRules)
+		at := policyNow.Add(time.Hour)
+		s, _ = Step(&s, LearnKeyRequired(FromError, at), at, testRules)
+		next := s.NextData(at, testRules).Next
+		require.Equal(t, tt.noted, !next.Before(policyNow.Add(testRules.KeylessWindow)), name)
+	}
+}

@@ -31,6 +31,7 @@ func TestResetKeepsTheWindow(t *testing.T) {
 	s := keylessState(policyNow)
 	s.turn.usedAt = policyNow
 	s.pausedTo = policyNow.Add(time.Minute)
+	s.data = everything().data
 	at := policyNow.Add(time.Hour)
 	s, _ = Step(&s, Reset(), at, rules)
 	require.Equal(t, ClassUnresolved, s.Class())
@@ -82,6 +83,25 @@ func TestResetKeepsTheWindowOfACarWhoseClassCannotBeTold(t *testing.T) {
 		require.Equal(t, VerdictSend, d.Verdict, "the window is over")
 		s, _ = Step(&s, Settle(0, lease, Result{Outcome: OutcomeOK}), end, rules)
 		require.Zero(t, s.NextData(end, rules).Next)
+	}
+}
+
+// A car that has no window has none after a reset, if its class cannot be told any more.
+func TestResetMakesNoWindow(t *testing.T) {
+	rules := testRules
+	for name, s := range map[string]State{
+		"paired":       {class: classKnown{is: ClassStreaming}, key: keyKnown{is: KeyInstalled, at: policyNow}},
+		"not told":     {class: classKnown{is: ClassUnknown}},
+		"legacy":       {class: classKnown{is: ClassLegacy}},
+		"another make": {class: classKnown{is: ClassOther}},
+	} {
+		s.turn.usedAt = policyNow
+		at := policyNow.Add(time.Hour)
+		for _, e := range []Event{Reset(), ClassNotTold(), DataTellsNoClass()} {
+			s, _ = Step(&s, e, at, rules)
+		}
+		require.Equal(t, ClassUnknown, s.Class())
+		require.Zero(t, s.NextData(at, rules), name)
 	}
 }
 

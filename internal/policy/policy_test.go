@@ -82,6 +82,10 @@ var policyEvents = []struct {
 	{"settle: the list came, and nothing is stored", Settle(7, testLease, Result{Outcome: OutcomeReleased, Data: Data{Stored: StoredNothing}})},
 	{"settle: VIRTUAL_KEY_REQUIRED, other 409, 5xx", settled(7, OutcomeAnswered, 0)},
 	{"settle: timeout or reset after the write", settled(7, OutcomeUnclear, 0)},
+	{"a batch was answered, one of its items: 429 VEHICLE, Retry-After 3h", Limited(3 * time.Hour)},
+	{"a batch was answered, one of its items: 429 VEHICLE without Retry-After", Limited(0)},
+	{"settle without a turn: 2xx", settled(0, OutcomeOK, 0)},
+	{"settle without a turn: timeout or reset after the write", settled(0, OutcomeUnclear, 0)},
 	{"settle by an attempt that was taken over: 2xx", settled(8, OutcomeOK, 0)},
 	{"settle by an attempt that was taken over: not sent", settled(8, OutcomeReleased, 0)},
 	{"the class is learned: streaming", LearnClass(ClassStreaming)},
@@ -89,6 +93,7 @@ var policyEvents = []struct {
 	{"the class is learned: other", LearnClass(ClassOther)},
 	{"each source was asked, and the class cannot be told", LearnClass(ClassUnknown)},
 	{"make and model do not tell the class", ClassNotTold()},
+	{"the data does not tell the class", DataTellsNoClass()},
 	{"the key is seen: paired", LearnKey(KeyInstalled, FromEndpoint, policyNow)},
 	{"the key is seen: not paired", LearnKey(KeyMissing, FromEndpoint, policyNow)},
 	{"Smartcar answers VIRTUAL_KEY_REQUIRED", LearnKeyRequired(FromError, policyNow)},
@@ -101,6 +106,7 @@ var policyEvents = []struct {
 	{"a webhook brings data", LearnData(Data{RecordedAt: policyNow, Stored: StoredSome}, policyNow)},
 	{"a command worked", LearnKey(KeyInstalled, FromCommand, policyNow)},
 	{"the car is subscribed to a webhook", Subscribed()},
+	{"the operator resets the car", Reset()},
 	{"older evidence than the one known: paired", LearnKey(KeyInstalled, FromWebhook, policyNow.Add(-72*time.Hour))},
 }
 
