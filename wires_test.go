@@ -309,18 +309,22 @@ func TestWireV2KnowsItsAnswers(t *testing.T) {
 			continue
 		}
 		t.Run(string(op.name), func(t *testing.T) {
-			for _, foreign := range []string{`{"welcome":true}`, `{}`, `{"welcome":{"` + strings.ReplaceAll(op.own, " ", `":1,"`) + `":1}}`} {
+			for _, foreign := range []string{`{"welcome":true}`, `{}`, `{"welcome":{"` + strings.ReplaceAll(strings.Join(ownFields(op), " "), " ", `":1,"`) + `":1}}`} {
 				got, err := wireV2{}.decode(op, []byte(foreign), Metric)
 				require.ErrorIs(t, err, errForeign, foreign)
 				require.Nil(t, got)
 			}
 			for name := range strings.FieldsSeq(op.own) {
-				body := `{"welcome":true,"` + name + `":null}`
+				field, _, _ := strings.Cut(name, ":")
+				body := `{"welcome":true,"` + field + `":null}`
 				switch list, isList := strings.CutSuffix(name, "[text]"); {
 				case name == aList:
 					body = ` []`
 				case isList:
 					body = `{"welcome":true,"` + list + `":[]}`
+				case strings.Contains(field, "."):
+					outer, inner, _ := strings.Cut(field, ".")
+					body = `{"welcome":true,"` + outer + `":{"` + inner + `":null}}`
 				}
 				got, err := wireV2{}.decode(op, []byte(body), Metric)
 				require.NoError(t, err, body)
@@ -332,6 +336,15 @@ func TestWireV2KnowsItsAnswers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// ownFields are the names of the fields of an answer.
+func ownFields(op *operation) (names []string) {
+	for shape := range strings.FieldsSeq(op.own) {
+		name, _, _ := strings.Cut(shape, ":")
+		names = append(names, name)
+	}
+	return names
 }
 
 func TestUnitSpellings(t *testing.T) {

@@ -2,6 +2,7 @@ package smartcar_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"iter"
 	"net/http"
@@ -288,6 +289,40 @@ func TestCaseForeignReading(t *testing.T) {
 		require.Nil(t, battery.Percent)
 		require.Empty(t, sim.BrokenWindows(v.ID()))
 	})
+}
+
+// A field whose value is of another kind is as good as absent: a reading of which not
+// one field can be read is none. Null stays an answer.
+func TestReadingWhoseFieldsCannotBeRead(t *testing.T) {
+	for _, r := range tableReads() {
+		f := readFixture(t, "v2/reads/"+string(r.op))
+		for value, want := range map[string]error{`[[]]`: smartcar.ErrUnexpectedAnswer, `null`: nil} {
+			var fields map[string]json.RawMessage
+			require.NoError(t, json.Unmarshal(f.Response.Body, &fields))
+			for name := range fields {
+				fields[name] = json.RawMessage(value)
+			}
+			if r.op == smartcar.TeslaUserAccess && want == nil {
+				fields["permissions"] = json.RawMessage(`[]`)
+			}
+			body, err := json.Marshal(fields)
+			require.NoError(t, err)
+			_, err = r.vehicle(t.Context(), cannedVehicle(t, newCanned(t).on("GET "+f.Request.Path, jsonReply(200, string(body)))))
+			require.ErrorIs(t, err, want, "%s: %s", r.op, body)
+		}
+	}
+	for body, want := range map[string]error{
+		`{"percentRemaining":"welcome"}`:            smartcar.ErrUnexpectedAnswer,
+		`{"percentRemaining":{"value":0.3}}`:        smartcar.ErrUnexpectedAnswer,
+		`{"percentRemaining":"","range":true}`:      smartcar.ErrUnexpectedAnswer,
+		`{"percentRemaining":"0.3","range":"n/a"}`:  nil,
+		`{"percentRemaining":null,"range":"n/a"}`:   nil,
+		`{"PERCENTREMAINING":0.3,"status":"ok"}`:    nil,
+		"\xef\xbb\xbf" + `{"percentRemaining":0.3}`: smartcar.ErrUnexpectedAnswer,
+	} {
+		_, err := cannedVehicle(t, newCanned(t).on(batteryPath, jsonReply(200, body))).Battery(t.Context())
+		require.ErrorIs(t, err, want, body)
+	}
 }
 
 func TestCaseForeignListOfCars(t *testing.T) {

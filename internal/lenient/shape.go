@@ -10,6 +10,8 @@ import (
 // separated by spaces. A body that is not valid JSON has none of them.
 //
 //	name           an object with that field; null is a value, too
+//	name:kind      the same, and the value is null or can be read as what it has to be:
+//	               a number, truth, text, object, or list, empty or with an object in it
 //	name[text]     an object with that field, which is a list, empty or with a text in it
 //	name[].inner   an object with that field, which is a list, empty or with an object
 //	               in it that has the other field
@@ -41,11 +43,30 @@ func hasOne(body Value, shape string) bool {
 		return false
 	case shape == "{}":
 		return body[nextToken(body, 1)] == '}'
-	case !strings.ContainsAny(shape, ".=["):
-		var field Value
-		body.Read(Field{shape, &field})
-		return field != nil
+	case strings.ContainsAny(shape, ".=["):
+		return hasCompound(body, shape)
 	}
+	name, kind, _ := strings.Cut(shape, ":")
+	var field Value
+	body.Read(Field{name, &field})
+	switch {
+	case field == nil:
+		return false
+	case kind == "" || field[0] == 'n':
+		return true
+	case kind == "number":
+		return field.Float() != nil
+	case kind == "truth":
+		return field.Bool() != nil
+	case kind == "text":
+		return field[0] != '{' && field[0] != '['
+	case kind == "object":
+		return field[0] == '{'
+	}
+	return kind == "list" && isListOf(field, Value.IsObject)
+}
+
+func hasCompound(body Value, shape string) bool {
 	if name, inner, listed := strings.Cut(shape, "[]."); listed {
 		return isListOf(body.Get(name), func(entry Value) bool { return hasOne(entry, inner) })
 	}
