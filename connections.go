@@ -169,14 +169,22 @@ func (a appReach) connections(ctx context.Context, filter ConnectionFilter) iter
 		"filter[user.externalId]": filter.ExternalID, "filter[vehicle.mode]": string(filter.Mode),
 	})
 	return func(yield func(Connection, error) bool) {
+		found, others := false, false
 		for w, err := range pagesV3(ctx, a.sender, r, func(w *connectionV3) string { return w.ID }) {
 			if err != nil {
 				yield(Connection{}, err)
 				return
 			}
-			if !yield(w.Connection, nil) {
+			if w.UserID == "" && w.VehicleID == "" { // something else that has an id
+				others = true
+				continue
+			}
+			if found = true; !yield(w.Connection, nil) {
 				return
 			}
+		}
+		if others && !found {
+			yield(Connection{}, noResource(opConnections))
 		}
 	}
 }

@@ -340,10 +340,19 @@ func TestCaseForeignConnections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := smartcartest.New()
 		user := onV3(t, sim)
-		sim.Inject(smartcartest.Fault{Path: "/connections", Status: 200, Body: `{"status":"welcome"}`})
-		_, err := listedVehicles(t.Context(), user)
-		require.ErrorIs(t, err, smartcar.ErrUnexpectedAnswer)
-		require.NotErrorIs(t, err, smartcar.ErrNotConnected)
+		for _, body := range []string{
+			`{"status":"welcome"}`,
+			`{"data":[{"id":"room-101"}]}`, // a list of something else
+			`{"data":[{"id":"w1","type":"webhook","attributes":{"name":"x"}}],"meta":{"totalCount":1}}`,
+		} {
+			sim.ClearFaults()
+			sim.Inject(smartcartest.Fault{Path: "/connections", Status: 200, Body: body, Times: -1})
+			_, err := listedVehicles(t.Context(), user)
+			require.ErrorIs(t, err, smartcar.ErrUnexpectedAnswer, body)
+			require.NotErrorIs(t, err, smartcar.ErrNotConnected, body)
+			_, err = user.Vehicle(smartcartest.MachE).Permissions(t.Context())
+			require.ErrorIs(t, err, smartcar.ErrUnexpectedAnswer, body)
+		}
 	})
 }
 
