@@ -266,8 +266,12 @@ func outcomeOf(e *Error) policy.Outcome {
 		return policy.OutcomeLimited
 	case e.isApplicationLimit():
 		return policy.OutcomeReleased
+	case e.StatusCode == 401:
+		return policy.OutcomeReleased
+	case e.Type == "" && e.Code == "": // a page of a proxy, which may have passed the request on
+		return policy.OutcomeAnswered
 	case e.StatusCode == 400 && e.Type != typeAccount,
-		e.StatusCode == 401, e.StatusCode == 403, e.StatusCode == 404, e.StatusCode == 430, e.StatusCode == 501:
+		e.StatusCode == 403, e.StatusCode == 404, e.StatusCode == 430, e.StatusCode == 501:
 		return policy.OutcomeReleased
 	default:
 		return policy.OutcomeAnswered

@@ -325,6 +325,35 @@ func TestReadingWhoseFieldsCannotBeRead(t *testing.T) {
 	}
 }
 
+// The page of a proxy uses the turn, whatever its status: the proxy may have passed the
+// request on. An error of Smartcar's with that status gives it back.
+func TestPageOfAProxyUsesTheTurn(t *testing.T) {
+	errs := map[int]string{
+		400: `{"type":"VALIDATION","code":"PARAMETER"}`, 403: `{"type":"PERMISSION","code":null}`, 404: `{"type":"RESOURCE_NOT_FOUND","code":"PATH"}`,
+		430: `{"type":"BILLING","code":"VEHICLE_LIMIT"}`, 501: `{"type":"COMPATIBILITY","code":"VEHICLE_NOT_CAPABLE"}`,
+	}
+	for status, body := range errs {
+		t.Run(fmt.Sprint(status), func(t *testing.T) {
+			bothAPIs(t, func(t *testing.T, sim *smartcartest.Server, client *smartcar.Client, user *smartcar.User) {
+				v := user.Vehicle(smartcartest.ModelY)
+				path := batteryOf(client.API())
+				sim.Inject(smartcartest.Fault{Path: path, Status: status, Body: body})
+				_, err := v.Battery(t.Context())
+				require.NotErrorIs(t, err, smartcar.ErrUnexpectedAnswer)
+				sim.Inject(smartcartest.Fault{Path: path, Status: status, Body: "<html>", AfterProcessing: true})
+				_, err = v.Battery(t.Context())
+				require.ErrorIs(t, err, smartcar.ErrUnexpectedAnswer)
+				for range 7 {
+					closed(t, v)
+					time.Sleep(time.Hour)
+				}
+				require.Empty(t, sim.BrokenWindows(v.ID()))
+				require.Equal(t, 2, countPath(sim, path))
+			})
+		})
+	}
+}
+
 func TestCaseForeignListOfCars(t *testing.T) {
 	bothAPIs(t, func(t *testing.T, sim *smartcartest.Server, _ *smartcar.Client, user *smartcar.User) {
 		for _, path := range []string{"/vehicles", "/connections"} {
