@@ -6,6 +6,8 @@ import (
 	"errors"
 	"slices"
 	"time"
+
+	"github.com/seed-498a1bc4/smartcar/signals"
 )
 
 // This file hands out answers that are kept, in the place of a request or of its
@@ -198,13 +200,52 @@ func (h *handle) notInList(ctx context.Context, r *request, op *operation) (part
 	if !ok || h.core.wire.kind(op) != KindData || !h.repeated(r, list) {
 		return part{}, false
 	}
-	signals, err := listOf(list.body, list.list)
+	set, err := listOf(list.body, list.list)
 	if err != nil {
 		return part{}, false
 	}
-	p := (wireV3{}).part(op, signals, list.meta)
+	p := (wireV3{}).part(op, set, list.meta)
 	p.callerErr = p.err
 	return p, p.err != nil
+}
+
+// keptSignal is what the kept list of all signals holds of one: in the place of a request
+// if refused is nil, else of its refusal.
+func (h *handle) keptSignal(ctx context.Context, r *request, code signals.Code, refused error) (part, bool) {
+	switch {
+	case r.override, r.kept == nil, refused == nil && h.opts.maxAge == 0 && !r.kept.repeats(), refused != nil && !mayBeReplaced(refused):
+		return part{}, false
+	}
+	h.core.answers.stored.sync(ctx, r.answerRef())
+	p, ok := h.lastAnswer(ctx, r, &lookup(AllSignals)[0])
+	if !ok {
+		return part{}, false
+	}
+	list, err := listOf(p.body, p.list)
+	if err != nil {
+		return part{}, false
+	}
+	found, ok := list.find(code)
+	if !ok || refused != nil && found.err != nil {
+		return part{}, false
+	}
+	current := r.kept.repeats() && h.repeated(r, p)
+	p.body, p.value = nil, nil
+	p.list = &signalSet{signals: []storedSignal{found}, requestID: list.requestID, absent: list.absent}
+	p.meta.RecordedAt, p.meta.FetchedAt = found.meta.OEMUpdatedAt, found.meta.RetrievedAt
+	if refused == nil {
+		ok = current || h.opts.maxAge > 0 && p.youngerThan(h.opts.maxAge, h.core.opts)
+	} else {
+		ok, current = h.standsIn(p, refused), p.isNews(refused, h.core.opts)
+	}
+	if !ok {
+		return part{}, false
+	}
+	p = p.handedOut(r.units, refused != nil && !current)
+	if seen := h.core.opts.emitter; seen != nil {
+		tellKept(ctx, seen, h.car, []part{p})
+	}
+	return p, true
 }
 
 // inOrder puts the parts of two sources back into the order of ops.

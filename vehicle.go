@@ -173,7 +173,9 @@ func (v *Vehicle) Signals(ctx context.Context) (*Signals, error) {
 // Signal reads one signal, documented or not, as a set that holds just it. It
 // takes a turn like [Vehicle.Signals], which brings more for the same. An
 // unknown signal, and one that Smartcar has not stored yet, is an error that
-// matches [ErrNotFound]. The answer is not kept. API v3 only.
+// matches [ErrNotFound]. The answer is not kept; what a kept answer to
+// [Vehicle.Signals] holds of it is handed out as [AllowStale], [MaxAge] and a car
+// that would only repeat it allow. API v3 only.
 //
 // https://smartcar.com/docs/api-reference/get-signal
 func (v *Vehicle) Signal(ctx context.Context, code signals.Code) (*Signals, error) {
@@ -190,11 +192,26 @@ func (v *Vehicle) Signal(ctx context.Context, code signals.Code) (*Signals, erro
 	}
 	r.kind, r.reads, r.alone = KindData, op, true
 	r.wire = wireRequest{method: http.MethodGet, path: signalsPath + "/" + url.PathEscape(string(code))}
-	a, err := v.handle.core.send(ctx, r, nil)
-	if err != nil {
+	h := &v.handle
+	p, ok := h.keptSignal(ctx, r, code, nil)
+	if !ok && r.kept.repeats() && !r.override { // the list costs the same, and the next signal is in it, too
+		if _, err = h.read(ctx, AllSignals, nil, nil); err == nil {
+			p, ok = h.keptSignal(ctx, r, code, nil)
+		}
+	}
+	if !ok && err == nil {
+		var a attempt
+		if a, err = h.core.send(ctx, r, nil); err == nil {
+			p, ok = a.answer.parts[0], true
+		}
+	}
+	if !ok {
+		p, ok = h.keptSignal(ctx, r, code, err)
+	}
+	if !ok {
 		return nil, err
 	}
-	return readingAs[Signals](decoded(v.handle.core.wire, a.answer.parts[0]))
+	return readingAs[Signals](decoded(h.core.wire, p))
 }
 
 // Snapshot reads several things in one request, which is one turn of a keyless

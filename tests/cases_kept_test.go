@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar"
+	"github.com/seed-498a1bc4/smartcar/signals"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
 	"github.com/stretchr/testify/require"
 )
@@ -257,5 +258,55 @@ func TestAnswersOfBeforeNeedToKnowThePermissions(t *testing.T) {
 			require.NoError(t, err)
 		}
 		require.Equal(t, asked+1, countPath(sim, "/permissions"), "once for each Connect")
+	})
+}
+
+// One signal is in the list that was paid for: it is handed out as a read of the list
+// would be.
+func TestOneSignalOfTheKeptList(t *testing.T) {
+	const locked = signals.ClosureIsLocked
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		v := onV3(t, sim).Vehicle(smartcartest.ModelY)
+		_, err := v.Battery(t.Context())
+		require.NoError(t, err)
+		time.Sleep(time.Hour)
+		for name, tt := range map[string]struct {
+			option smartcar.CallOption
+			stale  bool
+		}{
+			"stale": {smartcar.AllowStale(), true}, "without a turn": {smartcar.WithoutTurn(), true}, "young enough": {smartcar.MaxAge(13 * time.Hour), false},
+		} {
+			set, err := v.With(tt.option).Signal(t.Context(), locked)
+			require.NoError(t, err, name)
+			require.Equal(t, tt.stale, set.Stale, name)
+			require.Equal(t, smartcar.SourceCache, set.Source, name)
+			signal, err := set.ClosureIsLocked()
+			require.NoError(t, err, name)
+			require.Equal(t, signal.OEMUpdatedAt, set.RecordedAt, name)
+			_, err = set.OdometerTraveledDistance()
+			require.ErrorIs(t, err, smartcar.ErrNotFound, name)
+		}
+		_, err = v.Signal(t.Context(), locked)
+		_ = requireKeyless(t, err)
+		_, err = v.With(smartcar.MaxAge(time.Minute)).Signal(t.Context(), locked)
+		_ = requireKeyless(t, err)
+		_, err = v.With(smartcar.AllowStale()).Signal(t.Context(), "no-such-signal")
+		_ = requireKeyless(t, err)
+		_, err = v.With(smartcar.WithoutTurn()).Signal(t.Context(), "no-such-signal")
+		require.ErrorIs(t, err, smartcar.ErrTakesTurn)
+		require.Equal(t, 1, countedData(sim, v.ID()))
+	})
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New()
+		v := onV3(t, sim).Vehicle(smartcartest.ModelS2018)
+		for range 6 * 60 {
+			for _, code := range []signals.Code{locked, signals.OdometerTraveledDistance} {
+				_, err := v.Signal(t.Context(), code)
+				require.NoError(t, err)
+			}
+			time.Sleep(time.Minute)
+		}
+		require.LessOrEqual(t, countedData(sim, v.ID()), 75, "each answer has all of it")
 	})
 }
