@@ -291,7 +291,8 @@ func (r *Response) Decode(v any) error { return json.Unmarshal(r.Bytes(), v) }
 
 // Request sends a request to the vehicle that has no method of its own. It
 // goes through the same policy, errors and retries as the typed ones, but its
-// answers are not kept.
+// answers are not kept. Signals of API v3 tell the policy of the car what they would
+// tell it as a read.
 func (v *Vehicle) Request(ctx context.Context, r Request) (*Response, error) {
 	path, err := requestPath(r.Path)
 	if err != nil {
@@ -319,6 +320,10 @@ func (v *Vehicle) Request(ctx context.Context, r Request) (*Response, error) {
 	}
 	req.query, req.own = r.Query, anyJSON
 	req.wire = wireRequest{method: r.Method, path: path}
+	if op := lookup(AllSignals); req.kind == KindData && r.Method == http.MethodGet && len(r.Query) == 0 &&
+		v.handle.core.wire.supports(&op[0]) && (path == signalsPath || strings.HasPrefix(path, signalsPath+"/")) {
+		req.reads, req.alone = op, true
+	}
 	if r.Body != nil {
 		if req.wire.body, err = json.Marshal(r.Body); err != nil {
 			return nil, argumentError("Request.Body", "cannot be written as JSON")

@@ -448,3 +448,39 @@ func TestSharedTurnThatIsGivenBack(t *testing.T) {
 		require.Empty(t, sim.BrokenWindows(smartcartest.ModelY))
 	})
 }
+
+// A list of signals that was asked for by its path tells the same as a read: whether
+// anything is stored, what the car is, and whether its key is there.
+func TestListAskedForByItsPath(t *testing.T) {
+	list := func(t *testing.T, v *smartcar.Vehicle) error {
+		_, err := v.Request(t.Context(), smartcar.Request{Path: "signals"})
+		return err
+	}
+	synctest.Test(t, func(t *testing.T) {
+		sim := smartcartest.New(garageWith(smartcartest.Model3, func(c *smartcartest.Car) { c.NeverSubscribed = true }))
+		v := onV3(t, sim).Vehicle(smartcartest.Model3)
+		require.NoError(t, list(t, v))
+		_, err := v.Battery(t.Context())
+		var limited *smartcar.RateLimitError
+		require.ErrorAs(t, err, &limited)
+		require.Equal(t, smartcar.RuleNothingStored, limited.Rule)
+	})
+	for name, paired := range map[string]bool{"installed": true, "missing": false} {
+		synctest.Test(t, func(t *testing.T) {
+			car := refreshedS()
+			car.Paired = paired
+			sim := smartcartest.New(smartcartest.WithCars(car))
+			v := onV3(t, sim).Vehicle("s")
+			require.NoError(t, list(t, v))
+			access, err := v.Access(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, smartcar.ClassStreaming, access.Class)
+			require.Equal(t, name, access.Key.State.String())
+			_, err = v.Battery(t.Context())
+			require.Equal(t, paired, err == nil)
+			require.Empty(t, sim.BrokenWindows("s"))
+			sim.Inject(smartcartest.Fault{Path: "/signals", Status: 200, Body: `{"data":null}`})
+			require.ErrorIs(t, list(t, v.With(smartcar.IgnorePolicy())), smartcar.ErrUnexpectedAnswer)
+		})
+	}
+}
