@@ -214,7 +214,7 @@ func (e *Error) Is(target error) bool {
 	case ErrVirtualKeyRequired:
 		return e.isKeyRequired()
 	case ErrReconnectRequired:
-		return e.void || e.Type == "" && e.Code == "invalid_grant" && e.Operation != opAppToken
+		return e.void || e.Type == "" && e.Code == "invalid_grant" && (e.Operation == opRefresh || e.Operation == opExchange)
 	case ErrReauthenticate:
 		return e.Type == typeAccount && (e.Code == "AUTHENTICATION_FAILED" || e.Code == "PERMISSION") ||
 			e.Type == typeCompatibility && e.Code == "PLATFORM_NOT_CAPABLE"

@@ -354,6 +354,29 @@ func TestPageOfAProxyUsesTheTurn(t *testing.T) {
 	}
 }
 
+// The word of a token endpoint ends a login there alone.
+func TestInvalidGrantOfAnotherEndpoint(t *testing.T) {
+	bothAPIs(t, func(t *testing.T, sim *smartcartest.Server, client *smartcar.Client, user *smartcar.User) {
+		for _, status := range []int{200, 400} {
+			path := map[smartcar.API]string{smartcar.V2: "/battery", smartcar.V3: "/signals"}[client.API()]
+			sim.Inject(smartcartest.Fault{Path: path, Status: status, Body: `{"error":"invalid_grant"}`})
+			_, err := user.Vehicle(smartcartest.MachE).Battery(t.Context())
+			require.Error(t, err)
+			require.NotErrorIs(t, err, smartcar.ErrReconnectRequired)
+		}
+		who := map[smartcar.API]string{smartcar.V2: "/user", smartcar.V3: "/connections"}[client.API()]
+		sim.Inject(smartcartest.Fault{Path: who, Status: 200, Body: `{"error":"invalid_grant"}`})
+		link, cookies := begin(t, client, smartcar.ConnectOptions{})
+		callback, err := sim.Grant(link)
+		require.NoError(t, err)
+		_, err = finish(client, callback, cookies)
+		var pending *smartcar.PendingGrantError
+		require.ErrorAs(t, err, &pending)
+		_, err = client.Connect().Resume(t.Context(), pending.GrantID)
+		require.NoError(t, err)
+	})
+}
+
 func TestCaseForeignListOfCars(t *testing.T) {
 	bothAPIs(t, func(t *testing.T, sim *smartcartest.Server, _ *smartcar.Client, user *smartcar.User) {
 		for _, path := range []string{"/vehicles", "/connections"} {
