@@ -472,8 +472,8 @@ func (v *Vehicle) Wait(ctx context.Context) error {
 
 // terminal reports whether a loop that watches a car should end with this error.
 func terminal(err error) bool {
-	if isBudget(err) {
-		return false // there is another month
+	if isBudget(err) || errors.Is(err, ErrUnexpectedAnswer) {
+		return false // there is another month; and what is not Smartcar's says nothing of the car
 	}
 	for _, target := range []error{
 		ErrInvalidArgument, ErrNotConnected, ErrReconnectRequired, ErrReauthenticate,

@@ -112,7 +112,7 @@ func authorizing(seen *emitter, next exchange) layer {
 // explainRefusal replaces Smartcar's text, that the header is malformed or expired,
 // where the header is known to be neither.
 func (a attempt) explainRefusal(r *request) {
-	a.failure.gone = r.refusalMeansNoAccess()
+	a.failure.gone = a.failure.Type != "" && r.refusalMeansNoAccess()
 	if why := r.auth.whyRefused(); why != "" {
 		a.failure.Description = why
 	}

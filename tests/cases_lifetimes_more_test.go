@@ -1,6 +1,7 @@
 package smartcar_test
 
 import (
+	"context"
 	"net/http"
 	"strings"
 	"testing"
@@ -281,4 +282,35 @@ func TestReadsBeforeARemovedKeyIsNoticedCount(t *testing.T) {
 		require.NoError(t, err, "at most 5 minutes later than the rule")
 		require.Empty(t, sim.BrokenWindows(v.ID()))
 	})
+}
+
+// The page of a proxy says nothing of the car, whatever its status: a visit does not
+// retire it, and a watch goes on.
+func TestPageOfAProxyEndsNothing(t *testing.T) {
+	for _, status := range []int{401, 403, 404} {
+		onEitherAPI(t, func(t *testing.T, sim *smartcartest.Server, api smartcar.API) {
+			client := apiClient(t, sim, api, smartcar.WithStoredAnswers(smartcar.StoredAnswers{}))
+			v := client.User(connect(t, sim, client).UserID).Vehicle(smartcartest.MachE)
+			_, err := v.Access(t.Context())
+			require.NoError(t, err)
+			page := smartcartest.Fault{
+				Status: status, Body: "<html>", Times: 3, // for what a 401 is repeated with, too
+				Match: func(r *http.Request) bool {
+					return strings.HasSuffix(r.URL.Path, "/battery") || strings.HasSuffix(r.URL.Path, "/batch") || strings.HasSuffix(r.URL.Path, "/signals")
+				},
+			}
+			sim.Inject(page)
+			visit, err := v.Visit(t.Context(), func(context.Context, *smartcar.Snapshot) error { return nil }, smartcar.Battery)
+			require.ErrorIs(t, err, smartcar.ErrUnexpectedAnswer)
+			require.NotErrorIs(t, err, smartcar.ErrVehicleGone)
+			require.False(t, visit.Retired)
+			sim.ClearFaults()
+			sim.Inject(page)
+			read, failed := watchFor(t, v, 3*time.Hour)
+			require.NotEmpty(t, failed)
+			require.ErrorIs(t, failed[0], smartcar.ErrUnexpectedAnswer)
+			require.NotEmpty(t, read)
+			require.NoError(t, client.Drain(t.Context()))
+		})
+	}
 }
