@@ -169,9 +169,9 @@
 // A turn is reserved in the store before the request is sent, and settled by
 // what came back. It is used up by an answer with data, by an error that may
 // have come from the car, and by silence after the request was sent; it is
-// given back when the request was certainly not sent, or was refused before the
-// car (400 other than the car account's, 401, 403, 404, 430, 501, ASLEEP). If
-// the process dies, the turn is held for as long as a request may take, see
+// given back when the request was certainly not sent, or when Smartcar refused it
+// before the car (400 other than the car account's, 401, 403, 404, 430, 501, ASLEEP).
+// If the process dies, the turn is held for as long as a request may take, see
 // [WithTimeout], and the window after that. Requests that take a turn are never
 // sent twice by net/http.
 //
