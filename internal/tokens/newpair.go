@@ -118,12 +118,15 @@ func (g *Grants) storePair(ctx context.Context, id string, pair newPair, held *h
 //
 // If another process has taken the lease over and not stored a pair yet, it may have
 // sent the same refresh token: see step 10 of lease.
+//
+// A server may answer with a new access token and leave the refresh token as it is
+// (RFC 6749, section 6): such a pair replaces the one of the same refresh token.
 func (g *Grants) putPair(ctx context.Context, id string, pair newPair, held *heldGrant) (heldGrant, error) {
 	return records.ChangeHeld(ctx, g.records, grantKey(id), grantTTL, held, func(r *grantRecord, found bool, _ time.Time) error {
 		switch {
 		case !found:
 			return ErrEnded // forgotten meanwhile: nothing may be kept
-		case r.RefreshToken == pair.RefreshToken:
+		case r.RefreshToken == pair.RefreshToken && pair.RefreshToken != pair.used:
 			return records.ErrUnchanged // revived before
 		case r.RefreshToken != pair.used:
 			r.Spare = pair.RefreshToken
