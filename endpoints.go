@@ -10,7 +10,6 @@ import (
 	"math"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -119,7 +118,7 @@ func judgeRefresh(err error) tokens.Verdict {
 	e, ok := errors.AsType[*Error](err)
 	return tokens.Verdict{
 		Ended:   errors.Is(err, ErrReconnectRequired),
-		Unclear: !ok || e.reach != reachedNever && (e.StatusCode == 0 || e.StatusCode >= 500),
+		Unclear: !ok || e.reach == reachedUnsure || e.reach == reachedServer && (e.StatusCode == 0 || e.StatusCode >= 500),
 		Again:   Retryable(err) || errors.Is(err, context.DeadlineExceeded),
 	}
 }
@@ -127,7 +126,7 @@ func judgeRefresh(err error) tokens.Verdict {
 // tokenError turns x/oauth2's errors into ours, without the body it keeps.
 func tokenError(op Operation, err error, now time.Time) error {
 	var answered *oauth2.RetrieveError
-	if errors.As(err, &answered) && answered.Response != nil && answered.Response.StatusCode >= 300 {
+	if errors.As(err, &answered) && answered.Response != nil { // some servers answer errors with 200
 		e := decodeError(op, answered.Response.StatusCode, answered.Response.Header, answered.Body, now)
 		if e.Code != codeNotEnabled { // which names the make
 			e.void = op == opRefresh && e.StatusCode == http.StatusBadRequest && e.Code == "invalid_request" &&
@@ -142,6 +141,8 @@ func tokenError(op Operation, err error, now time.Time) error {
 	var failed *url.Error
 	if errors.As(err, &failed) {
 		e.Err = failed.Err
+	} else {
+		e.StatusCode = http.StatusOK // x/oauth2 reads the body of no other
 	}
 	if roundtrip.NotSent(err) {
 		e.reach = reachedNever
@@ -189,7 +190,7 @@ func (t *tokenEndpoints) mint(ctx context.Context) (tokens.Pair, error) {
 }
 
 func (t *tokenEndpoints) decodeAppToken(answer *answer) (tokens.Pair, error) {
-	if answer.status != http.StatusOK {
+	if answer.status != http.StatusOK || isTokenError(answer.body) {
 		e := decodeError(opAppToken, answer.status, answer.header, answer.body, answer.at)
 		e = withoutSecret(e, t.secrets().apiClientSecret)
 		if e.Code == "invalid_client" {
@@ -269,7 +270,8 @@ func (t tokenTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	case resp.StatusCode >= 300:
 		resp.Header, body, err = sent.Header(resp.Header), sent.JSON(body), nil
 	default:
-		body, err = wholeSeconds(body), nil
+		resp.Header.Set("Content-Type", "application/json")
+		body, err = plainToken(body, &sent), nil
 	}
 	resp.Body, resp.ContentLength = io.NopCloser(io.MultiReader(bytes.NewReader(body), brokenOff{err})), -1
 	return resp, nil
@@ -284,29 +286,46 @@ func newTokenClient(o *options) *http.Client {
 	}
 }
 
-// wholeSeconds writes a lifetime such as 7200.0 or 7.2e3 as 7200, which is all that
-// x/oauth2 can read. A lifetime that is no number is left out.
-func wholeSeconds(body []byte) []byte {
-	fields, err := decodeObject[map[string]json.RawMessage](body)
+// plainToken writes the answer of a token endpoint as x/oauth2 can read it: texts are
+// texts, and a lifetime such as 7200.0 or "7.2e3" is 7200. A lifetime that is no number
+// is left out. An error, and what is no JSON object, stays as it is but for the secrets
+// that were sent.
+func plainToken(body []byte, sent *echo.Echo) []byte {
+	if isTokenError(body) {
+		return sent.JSON(body)
+	}
+	fields, err := decodeObject[struct {
+		AccessToken  lenient.String `json:"access_token"`
+		TokenType    lenient.String `json:"token_type"`
+		RefreshToken lenient.String `json:"refresh_token"`
+		ExpiresIn    lenient.Float  `json:"expires_in"`
+	}](body)
 	if err != nil {
 		return body
 	}
-	life, ok := (*fields)["expires_in"]
-	if !ok {
-		return body
+	token := struct {
+		AccessToken  lenient.String `json:"access_token"`
+		TokenType    lenient.String `json:"token_type,omitempty"`
+		RefreshToken lenient.String `json:"refresh_token,omitempty"`
+		ExpiresIn    int64          `json:"expires_in,omitempty"`
+	}{fields.AccessToken, fields.TokenType, fields.RefreshToken, 0}
+	if s := fields.ExpiresIn.Value; s != nil && *s >= 1 && *s < math.MaxInt32 {
+		token.ExpiresIn = int64(*s)
 	}
-	var seconds lenient.Float
-	_ = seconds.UnmarshalJSON(life)
-	if s := seconds.Value; s != nil && *s >= 1 && *s < math.MaxInt32 {
-		(*fields)["expires_in"] = strconv.AppendInt(nil, int64(*s), 10)
-	} else {
-		delete(*fields, "expires_in")
-	}
-	whole, err := json.Marshal(*fields)
+	plain, err := json.Marshal(token)
 	if err != nil {
 		return body
 	}
-	return whole
+	return plain
+}
+
+// isTokenError reports whether the answer of a token endpoint is one of its errors and
+// brings no token, whatever its status says.
+func isTokenError(body []byte) bool {
+	v, _ := lenient.Parse(body)
+	var problem, token lenient.Value
+	v.Read(lenient.Field{Name: "error", To: &problem}, lenient.Field{Name: "access_token", To: &token})
+	return problem.HasText() && !token.HasText()
 }
 
 // brokenOff ends a body with the error with which the original one ended.

@@ -1,12 +1,14 @@
 package smartcar_test
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/seed-498a1bc4/smartcar"
 	"github.com/seed-498a1bc4/smartcar/smartcartest"
 	"github.com/stretchr/testify/require"
 )
@@ -36,6 +38,60 @@ func TestRenewalThatLeavesTheRefreshTokenAsItIs(t *testing.T) {
 				require.NoError(t, err, kept)
 			}
 			require.Len(t, tap.to("/token"), 1+3)
+		})
+	}
+}
+
+// The answer of a token endpoint is read as any other: a number may be a text, and the
+// case of a name does not matter. An error is one whatever its status, and what is
+// neither is no answer of Smartcar's.
+func TestAnswersOfATokenEndpoint(t *testing.T) {
+	ended, refused, foreign := smartcar.ErrReconnectRequired, smartcar.ErrUnauthorized, smartcar.ErrUnexpectedAnswer
+	for body, want := range map[string]map[smartcar.API]error{
+		`{"access_token":"another-one","token_type":5,"Expires_In":7200.0,"refresh_token":"r"}`:         {},
+		`{"access_token":"another-one","Expires_In":"7.2e3","expires_in":"7200.0","refresh_token":"r"}`: {},
+		`{"access_token":"another-one","refresh_token":"r","expires_in":null,"error":null}`:             {},
+		`{"error":"invalid_grant","error_description":"gone","access_token":null}`:                      {smartcar.V2: ended},
+		`{"error":"invalid_client"}`: {smartcar.V2: refused, smartcar.V3: refused},
+		`{"status":"welcome"}`:       {smartcar.V2: foreign, smartcar.V3: foreign},
+		`<html>welcome`:              {smartcar.V2: foreign, smartcar.V3: foreign},
+	} {
+		onEitherAPI(t, func(t *testing.T, sim *smartcartest.Server, api smartcar.API) {
+			tap := &wireTap{next: sim.Transport()}
+			client := borderClient(t, sim, api, tap)
+			grant, err := borderConnect(t, sim, client)
+			require.NoError(t, err)
+			v := client.User(grant.UserID).Vehicle(smartcartest.MachE)
+			_, err = v.Odometer(t.Context())
+			require.NoError(t, err)
+			time.Sleep(3 * time.Hour)
+			asked := len(tap.to("/token"))
+			tap.instead = func(r sentRequest) *http.Response {
+				switch {
+				case strings.HasSuffix(r.path, "/token"):
+					answer := respond(200, body)
+					answer.Header.Set("Content-Type", "text/plain")
+					return answer
+				case r.header.Get("Authorization") == "Bearer another-one":
+					return respond(200, `{}`)
+				}
+				return nil
+			}
+			_, err = v.Request(t.Context(), smartcar.Request{Path: "another/read"})
+			if len(want) == 0 {
+				require.NoError(t, err, body)
+				require.Len(t, tap.to("/token"), asked+1)
+				return
+			}
+			require.Error(t, err, body)
+			if sentinel := want[api]; sentinel != nil {
+				require.ErrorIs(t, err, sentinel, body)
+			}
+			require.NotContains(t, err.Error(), "no answer", body)
+			tap.instead = nil
+			time.Sleep(time.Hour)
+			_, err = v.Odometer(t.Context())
+			require.Equal(t, errors.Is(want[api], ended), err != nil, "a portal ends no login: %v", err)
 		})
 	}
 }
