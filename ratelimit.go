@@ -257,6 +257,8 @@ func makeOf(text string) maker {
 		return teslaMaker
 	case name == "" || strings.Trim(name, name[:1]) == "":
 		return makerNotKnown
+	case strings.Contains(name, "TESLA"): // whatever that is, it is no other make
+		return makerNotKnown
 	case strings.HasPrefix(name, "UNKNOWN"), strings.HasPrefix(name, "UNDEFINED"), strings.HasPrefix(name, "UNSPECIFIED"),
 		strings.HasPrefix(name, "NOT"):
 		return makerNotKnown
@@ -304,9 +306,9 @@ func teslaKeyRequirement(model byte, year int, driveUnit byte) KeyRequirement {
 }
 
 func modelSXKeyRequirement(year int, driveUnit byte) KeyRequirement {
-	const firstTesla, refresh, lastSane = 2008, 2021, 2099
+	const refresh = 2021
 	switch {
-	case year < firstTesla || year > lastSane:
+	case !isModelYear(year):
 		return keyNeedUnknown("A Model S or Model X needs the virtual key since the 2021 refresh; its model year is not known.")
 	case year < refresh:
 		return keyNotRequired("A Model S or Model X of model year 2020 or earlier needs no virtual key.")
@@ -335,20 +337,25 @@ func keyNeedUnknown(reason string) KeyRequirement {
 }
 
 // teslaModelLetter reads "Model S", "MODEL-S-P100D", "ModelY-LR", "S75D" or
-// "Cyberbeast", and returns 0 for a name it does not know.
+// "Cyberbeast", also behind the make or a year, and returns 0 for a name it does not
+// know.
 func teslaModelLetter(model string) byte {
 	words := strings.FieldsFunc(strings.ToUpper(model), func(r rune) bool {
 		return (r < '0' || '9' < r) && (r < 'A' || 'Z' < r)
 	})
-	if len(words) > 1 && words[0] == "TESLA" {
+	for len(words) > 1 && (words[0] == "TESLA" || isYear(words[0])) {
 		words = words[1:]
 	}
 	if len(words) == 0 {
 		return 0
 	}
 	name, named := strings.CutPrefix(words[0], "MODEL")
-	if named && name == "" && len(words) > 1 {
+	switch {
+	case len(words) == 1:
+	case named && name == "":
 		name = words[1]
+	case name == "CYBER":
+		name += words[1]
 	}
 	switch {
 	case strings.HasPrefix(name, "CYBERTRUCK"), strings.HasPrefix(name, "CYBERBEAST"):
@@ -363,6 +370,15 @@ func teslaModelLetter(model string) byte {
 		return name[0]
 	}
 	return 0
+}
+
+// isModelYear reports whether a Tesla can be of that year.
+func isModelYear(year int) bool { return 2008 <= year && year <= 2099 }
+
+// isYear reports whether a word is a model year.
+func isYear(word string) bool {
+	year, err := strconv.Atoi(word)
+	return err == nil && isModelYear(year)
 }
 
 // isTeslaTrim tells what may stand behind the letter of a model without a space,

@@ -23,6 +23,7 @@ func TestMakeSaysTeslaAnotherMakeOrNothing(t *testing.T) {
 		smartcar.ClassUnknown: {
 			"", " ", "UNKNOWN", "unknown", "<unknown>", "Unknown Make", "unknown_make", "null", "NULL", "nil", "None", "n/a", "N/A", "NaN",
 			"undefined", "not available", "NOT_SPECIFIED", "-", "?", "???", "0", "12345", "x", "X", "xxx", "other", "特斯拉", "\x00", "[object Object]",
+			"Make: Tesla", "The Tesla",
 		},
 		smartcar.ClassOther: {
 			"FORD", "BMW", "MG", "VW", "BYD", "DS", "RAM", "Mercedes-Benz", "LAND ROVER", "Citroën", "Škoda", "Genesis", "Otosan", "smart", "NIO",
@@ -43,15 +44,15 @@ func TestModelOfATesla(t *testing.T) {
 			"Model S", "MODEL S", "models", "ModelS", "Model-S", "model_s", "Model-S-P100D", "Model S P85D", "ModelS-Plaid", "MODELSPLAID",
 			"S", "S75D", "s 75d", "S-P100DL", "S85", "S 60", "Tesla Model S", "TESLA-MODEL-S-100D", "Model S (Long Range)", "S100D", "ModelS90D", "S-",
 		},
-		"X": {"Model X", "ModelX", "X", "X90D", "X-P100D", "X 100D", "Model_X_Plaid", "Tesla, Model X"},
+		"X": {"Model X", "ModelX", "X", "X90D", "X-P100D", "X 100D", "Model_X_Plaid", "Tesla, Model X", "2019 Model X", "Tesla 2020 X"},
 		"keyed": {
 			"Model 3", "model3", "3", "Model-3-LR", "3 Performance", "Model 3 Standard Range Plus", "MODEL3LR",
 			"Model Y", "ModelY-LR", "ModelYLR", "Y", "Y Performance", "Y-LR", "MODELYAWD", "Model Y (Juniper)",
-			"Cybertruck", "CYBERTRUCK AWD", "Cyberbeast", "cyberbeast-tri", "Tesla Cybertruck", "CybertruckFoundation",
+			"Cybertruck", "CYBERTRUCK AWD", "Cyberbeast", "cyberbeast-tri", "Tesla Cybertruck", "CybertruckFoundation", "Cyber Truck", "CYBER-TRUCK AWD", "2021 Model 3",
 		},
 		"unknown": {
 			"", "Model", "Tesla", "Model Tesla", "Roadster", "roadster sport", "Semi", "Cybercab", "Sedan", "SUV", "Yacht", "Xray", "3500", "Model 2",
-			"Model Sedan", "S999999", "unknown", "null", "?", "Model ?", "-", "Optimus", "Cyber",
+			"Model Sedan", "S999999", "unknown", "null", "?", "Model ?", "-", "Optimus", "Cyber", "Cyber Cab", "2019", "3500 Model S",
 		},
 	} {
 		for _, model := range models {
