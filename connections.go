@@ -2,6 +2,7 @@ package smartcar
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -152,6 +153,11 @@ func (w *connectionV3) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
+// key tells a connection from the others of a list, also if it was sent without an id.
+func (w *connectionV3) key() string {
+	return cmp.Or(w.ID, strings.Join([]string{w.UserID, w.VehicleID, w.Mode}, "\n"))
+}
+
 func (w *connectionV3) readCar(car lenient.Value) {
 	var mode, maker, model, year, powertrain lenient.Value
 	car.Read(
@@ -170,7 +176,7 @@ func (a appReach) connections(ctx context.Context, filter ConnectionFilter) iter
 	})
 	return func(yield func(Connection, error) bool) {
 		found, others := false, false
-		for w, err := range pagesV3(ctx, a.sender, r, func(w *connectionV3) string { return w.ID }) {
+		for w, err := range pagesV3(ctx, a.sender, r, (*connectionV3).key) {
 			if err != nil {
 				yield(Connection{}, err)
 				return

@@ -139,6 +139,9 @@ func (g grantReach) connected(ctx context.Context, userID string) error {
 // vehiclesPage is the largest page /vehicles gives.
 const vehiclesPage = 50
 
+// permissionsPage is the same of a car's permissions.
+const permissionsPage = 50
+
 func (g grantReach) vehicles(ctx context.Context, userID string) iter.Seq2[listedCar, error] {
 	return func(yield func(listedCar, error) bool) {
 		record, err := g.accounts.withGrants(ctx, userID)
@@ -197,11 +200,20 @@ func (g grantReach) listVehicles(ctx context.Context, userID, grant string) iter
 				}
 			}
 			offset += len(page.ids)
-			if !fresh || offset >= page.count {
+			if !fresh || isLastPage(page.count, offset, len(page.ids) >= vehiclesPage) {
 				return
 			}
 		}
 	}
+}
+
+// isLastPage reports whether a page ends a list of which got entries have been read. Where
+// the number of all entries is missing, a full page says that there may be more.
+func isLastPage(count, got int, full bool) bool {
+	if count <= 0 {
+		return !full
+	}
+	return got >= count
 }
 
 // vehiclesV2 is a page of the ids of cars.
@@ -275,7 +287,7 @@ func (g grantReach) permissions(ctx context.Context, r *request) ([]string, erro
 	all, asked := []string{}, 0
 	for {
 		page := pattern
-		page.query = url.Values{"limit": {"50"}, "offset": {itoa(asked)}}
+		page.query = url.Values{"limit": {itoa(permissionsPage)}, "offset": {itoa(asked)}}
 		a, err := g.sender.send(ctx, &page, nil)
 		if err != nil {
 			return nil, err
@@ -291,7 +303,7 @@ func (g grantReach) permissions(ctx context.Context, r *request) ([]string, erro
 			}
 		}
 		asked += len(answered.Permissions)
-		if !fresh || asked >= int(answered.Paging.Value.Count) {
+		if !fresh || isLastPage(int(answered.Paging.Value.Count), asked, len(answered.Permissions) >= permissionsPage) {
 			return all, nil
 		}
 	}

@@ -493,3 +493,39 @@ func TestCaseListsThatDoNotGoOn(t *testing.T) {
 	require.Len(t, connections, 1)
 	require.LessOrEqual(t, cursor, 3)
 }
+
+// A list that does not say how long it is goes on behind a full page, and connections
+// without an id are not the same one.
+func TestListsThatDoNotSayHowLongTheyAre(t *testing.T) {
+	names := func(from, n int) string {
+		var list []string
+		for i := range n {
+			list = append(list, fmt.Sprintf(`"entry-%d"`, from+i))
+		}
+		return "[" + strings.Join(list, ",") + "]"
+	}
+	for _, paging := range []string{``, `,"paging":null`, `,"paging":{"count":null}`, `,"paging":{"count":1e300}`, `,"paging":{"count":-1}`} {
+		transport := newCanned(t)
+		for key, field := range map[string]string{vehiclesPath: "vehicles", permissionsPath: "permissions"} {
+			transport.on(key, jsonReply(200, `{"`+field+`":`+names(0, 50)+paging+`}`), jsonReply(200, `{"`+field+`":`+names(50, 3)+paging+`}`))
+		}
+		user := cannedUser(t, transport)
+		ids, err := listedVehicles(t.Context(), user)
+		require.NoError(t, err)
+		require.Len(t, ids, 53, paging)
+		granted, err := user.Vehicle(fixtureVehicle).Permissions(t.Context())
+		require.NoError(t, err)
+		require.Len(t, granted, 53, paging)
+		require.Len(t, transport.requests(vehiclesPath), 2)
+		require.Len(t, transport.requests(permissionsPath), 2)
+	}
+
+	client, tap := tapped(t, smartcartest.New(), smartcar.WithMode(smartcar.ModeLive))
+	tap.instead = onlyTo("/connections", func(sentRequest) *http.Response {
+		one, two := connectionOf("", "u", "", "v1", "live"), connectionOf("", "u", "", "v2", "live")
+		return respond(200, `{"data":[`+one+`,`+two+`],"meta":{"totalCount":2}}`)
+	})
+	ids, err := listedVehicles(t.Context(), client.User("u"))
+	require.NoError(t, err)
+	require.Equal(t, []string{"v1", "v2"}, ids)
+}
