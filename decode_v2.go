@@ -162,11 +162,22 @@ type tiresV2 struct {
 	BackRight  lenient.Float `json:"backRight"`
 }
 
-func (w tiresV2) reading() *TirePressureReading {
-	return &TirePressureReading{
-		FrontLeft: notSentinel(w.FrontLeft.Value), FrontRight: notSentinel(w.FrontRight.Value),
-		BackLeft: notSentinel(w.BackLeft.Value), BackRight: notSentinel(w.BackRight.Value),
+// decodeTires believes a number only in a unit in which a tire can have it, as on API v3:
+// makes send bar where kPa is meant.
+func decodeTires(body json.RawMessage, units UnitSystem) (reading, error) {
+	w, err := decodeObject[tiresV2](body)
+	if err != nil {
+		return nil, err
 	}
+	s := TiresSignal{Tires: []TireState{
+		{Pressure: w.FrontLeft.Value}, {Pressure: w.FrontRight.Value}, {Pressure: w.BackLeft.Value}, {Pressure: w.BackRight.Value},
+	}}
+	if units == Imperial {
+		s.Unit = UnitPSI
+	}
+	s.believe()
+	pressure := func(tire int) *float64 { return inUnits(units, s.Tires[tire].Pressure, s.Unit) }
+	return &TirePressureReading{FrontLeft: pressure(0), FrontRight: pressure(1), BackLeft: pressure(2), BackRight: pressure(3)}, nil
 }
 
 func oilV2(v lenient.Value) *EngineOilReading {

@@ -270,7 +270,7 @@ var operations = [...]operation{
 		name: "tire-pressure", call: "TirePressure", kind: KindData, method: "GET", permission: "read_tires",
 		does: "reads the four tires, in kPa or psi",
 		page: "get-tire-pressure", place: tellsNoPlace,
-		v2: "/tires/pressure", own: "frontLeft:number frontRight:number backLeft:number backRight:number", decodeV2: fromObject(tiresV2.reading),
+		v2: "/tires/pressure", own: "frontLeft:number frontRight:number backLeft:number backRight:number", decodeV2: decodeTires,
 		signals: []signals.Code{signals.WheelTires}, decodeV3: fromSignals(tiresV3),
 	},
 	{

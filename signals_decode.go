@@ -307,9 +307,13 @@ func canBe(pressure float64, u Unit) bool {
 // believe corrects the unit of pressures that a tire cannot have. Some makes label kPa
 // as bar, and the reverse; a tire's pressure is below 20 in bar and above 10 in kPa.
 // So a number up to 10 is bar, and one from 20 on is kPa; from 10 to 20 the label
-// counts. A pressure that a tire cannot have in either unit is dropped.
+// counts. A pressure that a tire cannot have in either unit is dropped. A label that
+// names no unit of pressure says nothing, as if there were none.
 func (s *TiresSignal) believe() {
-	other, known := map[Unit]Unit{UnitBars: UnitKilopascals, UnitKilopascals: UnitBars, "": UnitBars}[s.Unit]
+	if s.Unit != UnitBars && s.Unit != UnitPSI {
+		s.Unit = UnitKilopascals
+	}
+	other, known := map[Unit]Unit{UnitBars: UnitKilopascals, UnitKilopascals: UnitBars}[s.Unit]
 	as, unlike := 0, 0
 	for i := range s.Tires {
 		p := notSentinel(s.Tires[i].Pressure)
@@ -323,7 +327,7 @@ func (s *TiresSignal) believe() {
 		}
 	}
 	if unlike > as {
-		s.Unit, other = other, cmp.Or(s.Unit, UnitKilopascals)
+		s.Unit, other = other, s.Unit
 	}
 	for i := range s.Tires {
 		p := s.Tires[i].Pressure
@@ -331,7 +335,7 @@ func (s *TiresSignal) believe() {
 		case p == nil || canBe(*p, s.Unit):
 		case known && canBe(*p, other): // one tire's label alone is wrong
 			s.Tires[i].Pressure = new(fromKilopascals(inKilopascals(*p, other), s.Unit))
-		case known || s.Unit == UnitPSI:
+		default:
 			s.Tires[i].Pressure = nil
 		}
 	}

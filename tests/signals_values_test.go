@@ -56,6 +56,8 @@ func TestTirePressuresAreThoseThatATireCanHave(t *testing.T) {
 		"true in neither":         {"bar", [4]float64{2.5, 2.5, 6553.5, 0.05}, [4]float64{250, 250, none, none}, smartcar.UnitBars, [4]float64{2.5, 2.5, none, none}},
 		"at the edges, kPa":       {"kPa", [4]float64{10, 2000, 15, 20}, [4]float64{10, 2000, 15, 20}, smartcar.UnitKilopascals, [4]float64{10, 2000, 15, 20}},
 		"at the edges, bar":       {"bar", [4]float64{0.1, 20, 15, 10}, [4]float64{10, 2000, 1500, 1000}, smartcar.UnitBars, [4]float64{0.1, 20, 15, 10}},
+		"a label of no unit":      {"furlong", [4]float64{250, 251, 252, 253}, [4]float64{250, 251, 252, 253}, smartcar.UnitKilopascals, [4]float64{250, 251, 252, 253}},
+		"bar as no unit":          {"tire", [4]float64{2.5, 2.51, 2.52, 268000}, [4]float64{250, 251, 252, none}, smartcar.UnitBars, [4]float64{2.5, 2.51, 2.52, none}},
 		"psi that cannot be":      {"psi", [4]float64{36, 1000, 36, 0.1}, [4]float64{248.2, none, 248.2, none}, smartcar.UnitPSI, [4]float64{36, none, 36, none}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -97,6 +99,28 @@ func requireNumber(t *testing.T, want float64, got *float64, place int) {
 	}
 	require.NotNil(t, got, place)
 	require.InDelta(t, want, *got, 0.05, place)
+}
+
+// API v2.0 names no unit: kPa, or psi for imperial units.
+func TestTirePressuresOfV2AreThoseThatATireCanHave(t *testing.T) {
+	t.Parallel()
+	const none = -1
+	for body, want := range map[string][2][4]float64{ // metric, imperial
+		`{"frontLeft":219.3,"frontRight":220,"backLeft":null,"backRight":0}`:       {{219.3, 220, none, 0}, {219.3, 220, none, 0}},
+		`{"frontLeft":2.5,"frontRight":"2.51","backLeft":2.52,"backRight":2.53}`:   {{250, 251, 252, 253}, {2.5, 2.51, 2.52, 2.53}},
+		`{"frontLeft":250,"frontRight":2.51,"backLeft":26800,"backRight":-1}`:      {{250, 251, none, none}, {250, 2.51, none, none}},
+		`{"frontLeft":36,"frontRight":36,"backLeft":699.9,"backRight":"NaN"}`:      {{36, 36, none, none}, {36, 36, none, none}},
+		`{"frontLeft":65535,"frontRight":65535,"backLeft":65535,"backRight":1000}`: {{none, none, none, 1000}, {none, none, none, none}},
+	} {
+		for i, units := range []smartcar.UnitSystem{smartcar.Metric, smartcar.Imperial} {
+			v := cannedVehicle(t, newCanned(t).on("GET /v2.0/vehicles/{id}/tires/pressure", jsonReply(200, body)))
+			tires, err := v.With(smartcar.InUnits(units)).TirePressure(t.Context())
+			require.NoError(t, err)
+			for place, got := range []*float64{tires.FrontLeft, tires.FrontRight, tires.BackLeft, tires.BackRight} {
+				requireNumber(t, want[i][place], got, place)
+			}
+		}
+	}
 }
 
 func TestTirePressureOfV2HasNoSentinel(t *testing.T) {
