@@ -444,8 +444,13 @@ func parseRetryAfter(s string, now time.Time) time.Duration {
 			return clampRetryAfter(at.Sub(now))
 		}
 	}
+	if len(s) > 4 && s[4] == '-' {
+		if at, err := time.Parse(time.RFC3339, s); err == nil {
+			return clampRetryAfter(at.Sub(now))
+		}
+	}
 	n, err := strconv.ParseFloat(s, 64)
-	if err != nil || math.IsNaN(n) || n <= 0 {
+	if err != nil || math.IsNaN(n) || math.IsInf(n, 0) || n <= 0 {
 		return 0
 	}
 	switch {
