@@ -8,7 +8,7 @@ import (
 // change lets f change a car under the lock. Afterwards the webhooks look at
 // what has changed.
 func (s *Server) change(vehicleID string, f func(*vehicle, time.Time) error) error {
-	s.mu.Lock()
+	s.lock()
 	defer s.mu.Unlock()
 	v := s.vehicles[vehicleID]
 	if v == nil {

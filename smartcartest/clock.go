@@ -2,12 +2,13 @@ package smartcartest
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
 // Now is the simulated time: the clock plus everything Advance added, in UTC.
 func (s *Server) Now() time.Time {
-	s.mu.Lock()
+	s.lock()
 	defer s.mu.Unlock()
 	return s.now()
 }
@@ -20,7 +21,7 @@ func (s *Server) now() time.Time {
 // Advance moves the simulated clock, which tokens, cars and windows live by.
 // d may be negative.
 func (s *Server) Advance(d time.Duration) {
-	s.mu.Lock()
+	s.lock()
 	defer s.mu.Unlock()
 	s.passed()
 	s.offset += d
@@ -42,19 +43,27 @@ func (s *Server) passed() time.Duration {
 }
 
 // Clock is the simulated time as a clock for the client under test: what
-// [Server.Advance] moves, it sees.
+// [Server.Advance] moves, it sees. The zero value belongs to no server and stands still.
 type Clock struct{ server *Server }
 
 // Clock returns the simulated clock. It is safe for concurrent use.
 func (s *Server) Clock() Clock { return Clock{s} }
 
 // Now is the simulated time.
-func (c Clock) Now() time.Time { return c.server.Now() }
+func (c Clock) Now() time.Time {
+	if c.server == nil {
+		return time.Time{}
+	}
+	return c.server.Now()
+}
 
 // Elapsed is how much simulated time has passed. It never goes back: see
 // smartcar.Clock.
 func (c Clock) Elapsed() time.Duration {
-	c.server.mu.Lock()
+	if c.server == nil {
+		return 0
+	}
+	c.server.lock()
 	defer c.server.mu.Unlock()
 	return c.server.passed()
 }
@@ -64,6 +73,9 @@ func (c Clock) Elapsed() time.Duration {
 func (c Clock) Sleep(ctx context.Context, d time.Duration) error {
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	if c.server == nil {
+		return errors.New("smartcartest: a Clock that no Server has given stands still")
 	}
 	c.server.Advance(d)
 	return nil

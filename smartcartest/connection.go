@@ -60,7 +60,7 @@ func (s *Server) userID(account string) string {
 // UserIDOf is the vendor's user id of a named account; the empty name is the
 // default owner.
 func (s *Server) UserIDOf(account string) string {
-	s.mu.Lock()
+	s.lock()
 	defer s.mu.Unlock()
 	return s.userID(account)
 }
@@ -136,7 +136,7 @@ func (s *Server) disconnect(gone []*connection) {
 // Disconnect removes a car from all tokens and connections, as its owner or
 // the application would; an unknown car is no error.
 func (s *Server) Disconnect(vehicleID string) {
-	s.mu.Lock()
+	s.lock()
 	defer s.mu.Unlock()
 	s.disconnect(s.connectionsNewestFirst(func(n *connection) bool { return n.vehicle == vehicleID }))
 }

@@ -24,7 +24,7 @@ type carState struct {
 
 // controlCars lists all cars as the control API shows them.
 func (s *Server) controlCars() []carState {
-	s.mu.Lock()
+	s.lock()
 	defer s.mu.Unlock()
 	now := s.now()
 	out := []carState{}

@@ -56,7 +56,7 @@ type hookState struct {
 
 // hookStates lists all webhooks as the control API shows them.
 func (s *Server) hookStates() []hookState {
-	s.mu.Lock()
+	s.lock()
 	defer s.mu.Unlock()
 	out := []hookState{}
 	for _, h := range s.hooks {

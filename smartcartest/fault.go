@@ -77,14 +77,14 @@ func (s *Server) Inject(f Fault) {
 	if f.Times == 0 {
 		a.timesLeft = 1
 	}
-	s.mu.Lock()
+	s.lock()
 	defer s.mu.Unlock()
 	s.faults = append(s.faults, a)
 }
 
 // ClearFaults removes all faults, used or not.
 func (s *Server) ClearFaults() {
-	s.mu.Lock()
+	s.lock()
 	defer s.mu.Unlock()
 	s.faults = nil
 }
@@ -92,7 +92,7 @@ func (s *Server) ClearFaults() {
 // pickFault finds the fault that spoils a request, and uses it up by one. The
 // zero Fault spoils nothing.
 func (s *Server) pickFault(c *call) Fault {
-	s.mu.Lock()
+	s.lock()
 	candidates := slices.Clone(s.faults)
 	s.mu.Unlock()
 	for _, a := range candidates {
@@ -116,7 +116,7 @@ func (s *Server) pickFault(c *call) Fault {
 // chance spares the request. Another request may have used up the fault since
 // pickFault saw it.
 func (s *Server) spendFault(a *activeFault) bool {
-	s.mu.Lock()
+	s.lock()
 	defer s.mu.Unlock()
 	if a.timesLeft == 0 || a.Probability > 0 && s.random.Float64() >= a.Probability {
 		return false

@@ -66,7 +66,7 @@ type Broken struct {
 // Ledger returns a copy of what reached the vehicle API for a car, in order of
 // processing; nil for an unknown car. The newest 100,000 entries are kept.
 func (s *Server) Ledger(vehicleID string) []Entry {
-	s.mu.Lock()
+	s.lock()
 	defer s.mu.Unlock()
 	v := s.vehicles[vehicleID]
 	if v == nil {

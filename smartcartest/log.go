@@ -26,7 +26,7 @@ type Request struct {
 // Requests returns a copy of the log of all requests, oldest first. The newest
 // 100,000 are kept.
 func (s *Server) Requests() []Request {
-	s.mu.Lock()
+	s.lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.requests)
 }
@@ -69,7 +69,7 @@ func (s *Server) CodeReuse() int { return s.count(func(c counts) int { return c.
 
 // count reads one total.
 func (s *Server) count(pick func(counts) int) int {
-	s.mu.Lock()
+	s.lock()
 	defer s.mu.Unlock()
 	return pick(s.counts)
 }

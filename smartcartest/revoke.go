@@ -5,7 +5,7 @@ import "time"
 // ExpireAccessTokens ends all access tokens, v3 application tokens included:
 // the next request with one is 401 AUTHENTICATION. Refresh tokens stay good.
 func (s *Server) ExpireAccessTokens() {
-	s.mu.Lock()
+	s.lock()
 	defer s.mu.Unlock()
 	clear(s.tokens.access)
 	clear(s.tokens.apps)
@@ -14,7 +14,7 @@ func (s *Server) ExpireAccessTokens() {
 // ExpireAppTokens ends the v3 application tokens: the next request with one is
 // 401 AUTHENTICATION:UNAUTHORIZED. The tokens of v2.0 stay good.
 func (s *Server) ExpireAppTokens() {
-	s.mu.Lock()
+	s.lock()
 	defer s.mu.Unlock()
 	clear(s.tokens.apps)
 }
@@ -22,7 +22,7 @@ func (s *Server) ExpireAppTokens() {
 // RevokeRefreshTokens makes all refresh tokens answer invalid_grant. Access
 // tokens live on until they expire.
 func (s *Server) RevokeRefreshTokens() {
-	s.mu.Lock()
+	s.lock()
 	defer s.mu.Unlock()
 	clear(s.tokens.refresh)
 }
@@ -30,7 +30,7 @@ func (s *Server) RevokeRefreshTokens() {
 // RevokeGrants ends all tokens and codes and removes all connections, as if
 // every owner had withdrawn consent.
 func (s *Server) RevokeGrants() {
-	s.mu.Lock()
+	s.lock()
 	defer s.mu.Unlock()
 	clear(s.tokens.access)
 	clear(s.tokens.refresh)

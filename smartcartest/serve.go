@@ -14,6 +14,7 @@ import (
 // ServeHTTP answers one request. A dropped connection is
 // panic(http.ErrAbortHandler), which net/http turns into a closed connection.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.ready()
 	if r.Body == nil { // only a request that no server made
 		r.Body = http.NoBody
 	}
@@ -53,7 +54,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // connection closes instead of the answer; res is nil when nothing was
 // processed.
 func (s *Server) process(c *call, f Fault, inside bool) (res *response, dropped bool) {
-	s.mu.Lock()
+	s.lock()
 	defer s.mu.Unlock()
 	c.now = s.now()
 	switch {
@@ -92,7 +93,7 @@ func (s *Server) process(c *call, f Fault, inside bool) (res *response, dropped 
 
 // logAbandoned logs a request whose client left before it was processed.
 func (s *Server) logAbandoned(c *call) {
-	s.mu.Lock()
+	s.lock()
 	defer s.mu.Unlock()
 	c.now = s.now()
 	s.logRequest(c, 0, true)

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -66,4 +67,38 @@ func TestEnvironmentOfTheSDKs(t *testing.T) {
 			require.Equal(t, "http://127.0.0.1:1"+base+"/oauth/token", endpoint, sdk)
 		}
 	}
+}
+
+// A Server that was declared and not made is what New makes, whichever method is the
+// first.
+func TestZeroServerIsANewOne(t *testing.T) {
+	for name, first := range map[string]func(s *smartcartest.Server){
+		"Transport": func(s *smartcartest.Server) {
+			res, err := (&http.Client{Transport: s.Transport()}).Get("https://api.smartcar.com/v2.0/user")
+			require.NoError(t, err)
+			require.NoError(t, res.Body.Close())
+			require.Equal(t, 401, res.StatusCode)
+		},
+		"Wake":    func(s *smartcartest.Server) { require.NoError(t, s.Wake(smartcartest.ModelY)) },
+		"Advance": func(s *smartcartest.Server) { s.Advance(time.Hour) },
+		"Clock":   func(s *smartcartest.Server) { require.NotZero(t, s.Clock().Now()) },
+		"UserIDOf": func(s *smartcartest.Server) {
+			require.NotEmpty(t, s.UserIDOf("somebody"))
+		},
+		"Deliver": func(s *smartcartest.Server) {
+			_, err := s.Deliver(t.Context())
+			require.NoError(t, err)
+		},
+		"ExpireAppTokens": func(s *smartcartest.Server) { s.ExpireAppTokens() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var s smartcartest.Server
+			first(&s)
+			require.NoError(t, s.Unpair(smartcartest.ModelY))
+		})
+	}
+	var clock smartcartest.Clock
+	require.Zero(t, clock.Now())
+	require.Zero(t, clock.Elapsed())
+	require.Error(t, clock.Sleep(t.Context(), time.Second))
 }

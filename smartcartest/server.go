@@ -25,8 +25,10 @@ const (
 
 // Server is a simulated Smartcar. It is an http.Handler that answers for every
 // host of the vendor by path alone: Connect, token, API v2.0, management and
-// API v3 share no path. All methods may be called concurrently.
+// API v3 share no path. All methods may be called concurrently. The zero value is what
+// [New] returns without options.
 type Server struct {
+	made            sync.Once
 	cfg             config
 	operations      []operation
 	signals         []signal
@@ -70,14 +72,33 @@ func New(opts ...Option) *Server {
 	if !cfg.ownCars {
 		cfg.cars = DefaultGarage()
 	}
-	s := &Server{
-		cfg:             cfg,
-		consentTemplate: consentPage(),
-		vehicles:        map[string]*vehicle{},
-		accounts:        map[string]string{"": defaultUserID},
-		tokens:          newTokens(cfg.refreshGrace),
-		random:          rand.New(rand.NewPCG(cfg.seed, cfg.seed)),
-	}
+	s := new(Server)
+	s.made.Do(func() { s.build(cfg) })
+	return s
+}
+
+// ready makes a server that was declared, and not made by New.
+func (s *Server) ready() {
+	s.made.Do(func() {
+		cfg := defaults()
+		cfg.cars = DefaultGarage()
+		s.build(cfg)
+	})
+}
+
+// lock takes mu.
+func (s *Server) lock() {
+	s.ready()
+	s.mu.Lock()
+}
+
+func (s *Server) build(cfg config) {
+	s.cfg = cfg
+	s.consentTemplate = consentPage()
+	s.vehicles = map[string]*vehicle{}
+	s.accounts = map[string]string{"": defaultUserID}
+	s.tokens = newTokens(cfg.refreshGrace)
+	s.random = rand.New(rand.NewPCG(cfg.seed, cfg.seed))
 	s.operations = operations()
 	s.signals = signals()
 	now := s.now()
@@ -89,7 +110,6 @@ func New(opts ...Option) *Server {
 		}
 		s.vehicles[c.ID] = newVehicle(c, cfg.rules, now)
 	}
-	return s
 }
 
 // ClientID is the application's id: of v2.0, and of Connect for v3 too.
@@ -127,6 +147,7 @@ func (s *Server) UserID() string { return defaultUserID }
 // path, if there is one. The vendor's SDKs for Node.js, Ruby and Java take
 // these as they are; the one for Python takes [Server.PythonEnvironment].
 func (s *Server) Environment(origin string) []string {
+	s.ready()
 	origin = strings.TrimSuffix(origin, "/")
 	if s.cfg.basePath != "" {
 		origin = strings.TrimSuffix(origin, s.cfg.basePath) + s.cfg.basePath

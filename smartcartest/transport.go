@@ -105,6 +105,7 @@ func (w *recorder) Write(b []byte) (int, error) {
 // stop closes all connections and waits until serving has ended; it may be
 // called more than once. A Server can be started several times.
 func (s *Server) Start() (origin string, stop func(), err error) {
+	s.ready()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", nil, fmt.Errorf("smartcartest: %w", err)

@@ -20,7 +20,7 @@ func (s *Server) TestWebhook(ctx context.Context, webhookID, vehicleID string) (
 		WebhookID: webhookID, VehicleID: e.vehicle, EventID: e.id, DeliveryID: randomUUID(), EventType: e.kind, URL: e.url,
 		Attempt: 1, Time: s.Now(),
 	}, e.build)
-	s.mu.Lock()
+	s.lock()
 	s.deliveries = appendCappedTo(s.deliveries, d, deliveriesKept)
 	s.mu.Unlock()
 	switch {
@@ -36,7 +36,7 @@ func (s *Server) TestWebhook(ctx context.Context, webhookID, vehicleID string) (
 // testEvent is what the button sends. Nobody needs to be connected to the car:
 // its owner stands for the user then.
 func (s *Server) testEvent(webhookID, vehicleID string) (*event, error) {
-	s.mu.Lock()
+	s.lock()
 	defer s.mu.Unlock()
 	h := s.hook(webhookID)
 	if h == nil {

@@ -116,7 +116,7 @@ func (s *Server) RunWebhooks(ctx context.Context, interval time.Duration) error 
 // Deliveries returns a copy of the log of all attempts, oldest first; the
 // newest 10,000 are kept.
 func (s *Server) Deliveries() []Delivery {
-	s.mu.Lock()
+	s.lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.deliveries)
 }
@@ -141,7 +141,7 @@ func (s *Server) enqueue(h *hook, b *subscription, kind string, v *vehicle, p pa
 // claimDue looks at what has changed, and claims the events that are due.
 // Nobody else sends a claimed event.
 func (s *Server) claimDue() []*event {
-	s.mu.Lock()
+	s.lock()
 	defer s.mu.Unlock()
 	now := s.now()
 	s.observe(now)
@@ -162,7 +162,7 @@ func (s *Server) claimDue() []*event {
 
 // unclaim gives back events that were not sent.
 func (s *Server) unclaim(events []*event) {
-	s.mu.Lock()
+	s.lock()
 	defer s.mu.Unlock()
 	for _, e := range events {
 		e.sending = false
@@ -173,14 +173,14 @@ func (s *Server) unclaim(events []*event) {
 // last time, the event leaves the queue; failed otherwise, it is due again
 // after a pause; interrupted by ctx, it is due at once.
 func (s *Server) attemptDelivery(ctx context.Context, e *event) Delivery {
-	s.mu.Lock()
+	s.lock()
 	now := s.now()
 	s.mu.Unlock()
 	d, _ := s.send(ctx, e.hook, Delivery{
 		WebhookID: e.hook.ID, VehicleID: e.vehicle, EventID: e.id, DeliveryID: randomUUID(), EventType: e.kind,
 		URL: e.url, Attempt: e.attempts + 1, Time: now,
 	}, e.build)
-	s.mu.Lock()
+	s.lock()
 	defer s.mu.Unlock()
 	e.sending = false
 	pauses := s.cfg.retries

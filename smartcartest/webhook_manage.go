@@ -28,7 +28,7 @@ func (s *Server) AddWebhook(ctx context.Context, w Webhook) (id string, err erro
 	if err := s.completeWebhook(&w); err != nil {
 		return "", err
 	}
-	s.mu.Lock()
+	s.lock()
 	if w.ID == "" {
 		w.ID = namedUUID("webhook", len(s.hooks)+1)
 	}
@@ -91,7 +91,7 @@ func (s *Server) hook(id string) *hook {
 // challenge in 15 seconds; otherwise the error says what was wrong and nothing
 // has changed. VERIFY is not signed.
 func (s *Server) VerifyWebhook(ctx context.Context, id string) error {
-	s.mu.Lock()
+	s.lock()
 	h, now := s.hook(id), s.now()
 	s.mu.Unlock()
 	if h == nil {
@@ -101,7 +101,7 @@ func (s *Server) VerifyWebhook(ctx context.Context, id string) error {
 	d, answer := s.send(ctx, h, Delivery{
 		WebhookID: id, EventID: randomUUID(), DeliveryID: randomUUID(), EventType: "VERIFY", URL: h.CallbackURL, Attempt: 1, Time: now,
 	}, func(d *Delivery) []byte { return h.verifyBody(challenge, d) })
-	s.mu.Lock()
+	s.lock()
 	s.deliveries = appendCappedTo(s.deliveries, d, deliveriesKept)
 	s.mu.Unlock()
 	if d.Err != nil {
@@ -118,7 +118,7 @@ func (s *Server) VerifyWebhook(ctx context.Context, id string) error {
 	case body.Challenge != h.sign([]byte(challenge)):
 		return fmt.Errorf("smartcartest: verify %q: the answer is not the HMAC of the challenge", id)
 	}
-	s.mu.Lock()
+	s.lock()
 	defer s.mu.Unlock()
 	h.verified = true
 	s.observe(s.now())
@@ -129,7 +129,7 @@ func (s *Server) VerifyWebhook(ctx context.Context, id string) error {
 // queued for it. When it is switched on again, each car begins with a first
 // delivery.
 func (s *Server) EnableWebhook(id string, on bool) error {
-	s.mu.Lock()
+	s.lock()
 	defer s.mu.Unlock()
 	h := s.hook(id)
 	if h == nil {

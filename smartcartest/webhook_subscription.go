@@ -20,7 +20,7 @@ type subscription struct {
 // Subscribe subscribes a car to a webhook, for every user who has connected
 // it. A car that nobody has connected is an error; a subscribed one is not.
 func (s *Server) Subscribe(webhookID, vehicleID string) error {
-	s.mu.Lock()
+	s.lock()
 	defer s.mu.Unlock()
 	found := s.connectionsNewestFirst(func(n *connection) bool { return n.vehicle == vehicleID })
 	if h := s.hook(webhookID); h == nil || len(found) == 0 {

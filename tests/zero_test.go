@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar"
+	"github.com/seed-498a1bc4/smartcar/fleet"
 	"github.com/seed-498a1bc4/smartcar/keypage"
 	"github.com/seed-498a1bc4/smartcar/signals"
 	"github.com/seed-498a1bc4/smartcar/store"
@@ -40,6 +41,7 @@ var zeroValues = map[string][]any{
 	"store":   {store.Memory{}, store.Sealed{}, store.Record{}},
 	"keypage": {keypage.Handler{}, keypage.Texts{}},
 	"signals": {signals.Code("")},
+	"fleet":   {fleet.Fleet{}, fleet.Stats{}},
 }
 
 // Case 20: a zero value that somebody declared by mistake says so, and does not
