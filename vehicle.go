@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
@@ -288,6 +289,25 @@ func (r *Response) Bytes() []byte {
 
 // Decode reads the JSON body into v, as [json.Unmarshal] does.
 func (r *Response) Decode(v any) error { return json.Unmarshal(r.Bytes(), v) }
+
+// MarshalJSON gives the fields and, as Body, the body as it was sent: a text if it is not
+// JSON. Where the car is stands in it if that was read.
+func (r *Response) MarshalJSON() ([]byte, error) {
+	out := struct {
+		StatusCode int
+		Meta
+		Body json.RawMessage `json:",omitempty"`
+	}{r.StatusCode, r.Meta, r.Bytes()}
+	if !json.Valid(out.Body) && len(out.Body) > 0 {
+		out.Body, _ = json.Marshal(string(out.Body)) // a text: cannot fail
+	}
+	return json.Marshal(out)
+}
+
+// LogValue keeps the body out of structured logs.
+func (r *Response) LogValue() slog.Value {
+	return slog.GroupValue(slog.Int("status", r.StatusCode), slog.String("request_id", r.RequestID))
+}
 
 // Request sends a request to the vehicle that has no method of its own. It
 // goes through the same policy, errors and retries as the typed ones, but its

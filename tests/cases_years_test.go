@@ -453,3 +453,30 @@ func TestCaseSnapshotAsJSON(t *testing.T) {
 		}
 	})
 }
+
+// The answer to a raw request, too.
+func TestResponseAsJSON(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"latitude":52.5}`: `{"latitude":52.5}`, ` [1] `: `[1]`, `null`: `null`, ``: ``,
+	} {
+		response, err := cannedVehicle(t, newCanned(t).on("GET /v2.0/vehicles/{id}/x", jsonReply(200, body))).
+			Request(t.Context(), smartcar.Request{Path: "x"})
+		require.NoError(t, err)
+		text, err := json.Marshal(map[string]any{"answer": response})
+		require.NoError(t, err)
+		var read struct {
+			Answer struct {
+				smartcar.Meta
+				StatusCode int
+				Body       json.RawMessage
+			} `json:"answer"`
+		}
+		require.NoError(t, json.Unmarshal(text, &read))
+		require.Equal(t, want, string(read.Answer.Body))
+		require.Equal(t, 200, read.Answer.StatusCode)
+		require.Equal(t, response.Meta, read.Answer.Meta)
+		var log strings.Builder
+		slog.New(slog.NewJSONHandler(&log, nil)).Info("read", "response", response)
+		require.NotContains(t, log.String(), "atitude")
+	}
+}
