@@ -92,6 +92,9 @@ func (t *tokenEndpoints) exchangeRefresh(ctx context.Context, refreshToken strin
 }
 
 func (t *tokenEndpoints) refresh(ctx context.Context, refreshToken string) (tokens.Pair, error) {
+	if refreshToken == "" { // what is stored is damaged, or none ever came
+		return tokens.Pair{}, &Error{Operation: opRefresh, Err: errNoRefreshToken, read: true, reach: reachedNever, void: true}
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, t.opts.refreshTimeout(), errAttemptTime)
 	defer cancel()
 	ctx = context.WithValue(ctx, oauth2.HTTPClient, t.http)
@@ -149,6 +152,8 @@ func tokenError(op Operation, err error, now time.Time) error {
 	}
 	return e
 }
+
+var errNoRefreshToken = errors.New("there is no refresh token; send the owner through Connect again")
 
 // errTokenAnswer stands for x/oauth2's own texts, which could quote the answer.
 var errTokenAnswer = errors.New("the token endpoint's answer cannot be read")

@@ -320,10 +320,10 @@ func (e *Error) notCarriedOut() bool {
 
 // retryable reports whether sending the request again at once does no harm and may work.
 func (e *Error) retryable() bool {
-	if e.reach == reachedNever && e.StatusCode == 0 {
+	if e.reach == reachedNever && e.StatusCode == 0 && !e.void {
 		return !contexts.IsEnd(e.Err)
 	}
-	if !e.read || contexts.IsEnd(e.Err) || e.Code == "RATE_LIMIT" {
+	if !e.read || e.void || contexts.IsEnd(e.Err) || e.Code == "RATE_LIMIT" {
 		return false
 	}
 	return e.unavailable() || e.isApplicationLimit()

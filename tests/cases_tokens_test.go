@@ -95,3 +95,34 @@ func TestAnswersOfATokenEndpoint(t *testing.T) {
 		})
 	}
 }
+
+// Without a refresh token there is nothing to ask for. Nobody is asked, and it is not the
+// network's fault.
+func TestGrantWithoutARefreshToken(t *testing.T) {
+	for _, stored := range []string{`{}`, `null`, `{"refresh_token":""}`} {
+		synctest.Test(t, func(t *testing.T) {
+			sim := smartcartest.New()
+			db := newSpoiledStore()
+			_, user := connected(t, sim, smartcar.WithStore(db))
+			for key := range db.seenKeys {
+				if strings.HasPrefix(key, "grant/") {
+					record, err := db.Load(t.Context(), key)
+					require.NoError(t, err)
+					_, err = db.CompareAndSwap(t.Context(), key, record.Revision, []byte(stored), 0)
+					require.NoError(t, err)
+				}
+			}
+			time.Sleep(time.Hour)
+			client := newClient(t, sim, smartcar.WithStore(db))
+			asked := sim.TokenRequests()
+			for range 2 {
+				_, err := client.User(user.ID()).Vehicle(smartcartest.MachE).Odometer(t.Context())
+				require.ErrorIs(t, err, smartcar.ErrReconnectRequired, stored)
+				require.False(t, smartcar.Retryable(err))
+			}
+			require.Equal(t, asked, sim.TokenRequests())
+			connect(t, sim, client)
+			requireLoggedIn(t, client.User(user.ID()).Vehicle(smartcartest.MachE))
+		})
+	}
+}
