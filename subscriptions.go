@@ -359,7 +359,8 @@ func readSignalRef(v lenient.Value) signalRefV3 {
 }
 
 // signalCode is the code, or what it is made of: group and name, which were sent
-// as "Group.Name", too, and now and then in each other's place.
+// as "Group.Name", too, and now and then in each other's place. A code of a documented
+// group is written as it is documented.
 func (s signalRefV3) signalCode() signals.Code {
 	switch {
 	case s.code == "" && s.group != "" && s.name != "":
@@ -369,6 +370,11 @@ func (s signalRefV3) signalCode() signals.Code {
 	}
 	if group, name, ok := strings.Cut(s.code, "."); ok && group != "" && name != "" {
 		return codeOf(group, name)
+	}
+	if code := strings.ToLower(strings.Replace(s.code, "_", "-", 1)); code != s.code { // in other letters than documented
+		if group, _, _ := strings.Cut(code, "-"); isSignalGroup(group) {
+			return signals.Code(code)
+		}
 	}
 	return signals.Code(s.code)
 }

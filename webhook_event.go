@@ -391,7 +391,7 @@ func (e *WebhookEvent) readTriggers(list lenient.Value) {
 		switch {
 		case word(kind) == firstDelivery || strings.EqualFold(string(code), firstDelivery):
 			e.FirstDelivery = true
-		case code != "":
+		case code != "" && !slices.Contains(e.Triggers, code):
 			e.Triggers = append(e.Triggers, code)
 		}
 	}

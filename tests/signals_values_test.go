@@ -235,6 +235,11 @@ func TestSignalsThatAreNamedByTheirGroup(t *testing.T) {
 		`{"name":"Odometer.TraveledDistance"}`:                        odometer,
 		`{"code":"Odometer.TraveledDistance"}`:                        odometer,
 		`"TraveledDistance.Odometer"`:                                 odometer,
+		`"odometer-traveledDistance"`:                                 odometer,
+		`"ODOMETER_TRAVELEDDISTANCE"`:                                 odometer,
+		`{"code":"Odometer-TraveledDistance"}`:                        odometer,
+		`"Brand-New"`:                                                 "Brand-New",
+		`"BRAND_NEW"`:                                                 "BRAND_NEW",
 		`"Brand.New"`:                                                 "brand-new",
 		`"."`:                                                         ".",
 		`"a."`:                                                        "a.",
@@ -243,6 +248,7 @@ func TestSignalsThatAreNamedByTheirGroup(t *testing.T) {
 		for _, body := range []string{
 			`{"eventType":"VEHICLE_STATE","triggers":[{"type":"SIGNAL_UPDATED","signal":` + written + `}]}`,
 			`{"eventType":"VEHICLE_STATE","data":{"triggers":[` + written + `]}}`,
+			`{"eventType":"VEHICLE_STATE","triggers":[` + written + `],"data":{"triggers":[` + written + `]}}`,
 		} {
 			event, err := smartcar.ParseWebhookEvent([]byte(body), time.Now())
 			require.NoError(t, err)
