@@ -69,6 +69,9 @@ func ParseTime(s string) time.Time {
 	var err error
 	if len(s) > 4 && s[4] == '-' { // parsing what is no date would cost an error
 		at, err = time.Parse(time.RFC3339Nano, s)
+		if err != nil {
+			at, err = time.Parse("2006-01-02T15:04:05Z0700", s) // +0000, as ISO 8601 has it, too
+		}
 	}
 	if at.IsZero() || err != nil {
 		at = parseNumber(s)
@@ -80,12 +83,14 @@ func ParseTime(s string) time.Time {
 	return at
 }
 
+// parseNumber reads seconds or milliseconds; a number beyond the year 2100 is taken for
+// something else.
 func parseNumber(s string) time.Time {
 	n, err := strconv.ParseInt(s, 10, 64)
 	switch {
 	case err != nil:
 		return parseFraction(s)
-	case n <= 0:
+	case n <= 0, n >= year2100 && n <= inMilliseconds, n >= year2100*1000:
 		return time.Time{}
 	case n > inMilliseconds:
 		return time.UnixMilli(n)
@@ -94,13 +99,14 @@ func parseNumber(s string) time.Time {
 	}
 }
 
-// inMilliseconds: as seconds this would be the year 5138.
-const inMilliseconds = 1e11
+const (
+	inMilliseconds = 1e11 // as seconds this would be the year 5138
+	year2100       = 4102444800
+)
 
 // parseFraction reads a number that is written with a fraction or an exponent, as
-// 1782777353743.0 is; one beyond the year 2100 is taken for something else.
+// 1782777353743.0 is.
 func parseFraction(s string) time.Time {
-	const year2100 = 4102444800
 	n, err := strconv.ParseFloat(s, 64)
 	if err != nil {
 		return time.Time{}

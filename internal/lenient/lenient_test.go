@@ -79,13 +79,15 @@ func TestTime(t *testing.T) {
 		`1795425304000`:                    at,
 		`"1795425304500"`:                  at.Add(500 * time.Millisecond),
 		`" 2026-11-23T09:15:04Z "`:         at,
+		`"2026-11-23T10:15:04.5+0100"`:     at.Add(500 * time.Millisecond),
+		`1.795425304e9`:                    at,
 		`1`:                                time.Unix(1, 0).UTC(),
 	} {
 		got := decode[Time](t, text)
 		require.True(t, want.Equal(got.Time), "%s: %v", text, got)
 		require.Equal(t, time.UTC, got.Location(), text)
 	}
-	for _, text := range append(oddities, `""`, `0`, `"0"`, `-1`, `"yesterday"`, `"2026-11-23"`, `"2026-13-01T00:00:00Z"`, `true`, `1e10`, `99999999999999999999`) {
+	for _, text := range append(oddities, `""`, `0`, `"0"`, `-1`, `"yesterday"`, `"2026-11-23"`, `"2026-13-01T00:00:00Z"`, `true`, `1e10`, `10000000000`, `1e13`, `10000000000000`, `"10000000000000"`, `99999999999999999999`) {
 		require.True(t, decode[Time](t, text).IsZero(), text)
 	}
 }
