@@ -122,7 +122,8 @@ func (a attempt) explainRefusal(r *request) {
 // not reach the car. A token of API v2.0 belongs to one owner; the token of v3 belongs to
 // the application.
 func (r *request) refusalMeansNoAccess() bool {
-	return r.car.id != "" && r.auth == credential(&r.grant)
+	grant, ofOwner := r.auth.(*grantCredential)
+	return r.car.id != "" && ofOwner && grant.vehicle != ""
 }
 
 // unauthorized reports whether the request as a whole was refused for its token.

@@ -237,7 +237,7 @@ func (e *Error) Is(target error) bool {
 	case ErrNotFound:
 		return e.Type == typeNotFound || e.Type == "" && e.StatusCode == 404
 	case ErrVehicleGone:
-		return e.gone || e.Type == typeNotFound && e.Code == "VEHICLE_NOT_FOUND"
+		return e.gone || e.Type == typeNotFound && e.Code == codeVehicleNotFound
 	case ErrNothingStored:
 		return e.Type == typeNotFound && e.Code == "SIGNAL_NOT_FOUND" && !e.partial
 	case ErrValidation:
@@ -261,6 +261,9 @@ const (
 	typeServer        = "SERVER"
 	typeUpstream      = "UPSTREAM"
 	codeKeyRequired   = "VIRTUAL_KEY_REQUIRED"
+
+	codeVehicleNotFound = "VEHICLE_NOT_FOUND"
+
 	// codeNotEnabled: the exchange of a code was refused, since the application is
 	// not enabled for the make of the car.
 	codeNotEnabled = "unauthorized_client"

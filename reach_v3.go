@@ -114,21 +114,25 @@ func (a appReach) notConnected(ctx context.Context, userID string) error {
 	return ErrNotConnected
 }
 
-// connection finds the one connection of a user and a vehicle.
-func (a appReach) connection(ctx context.Context, car carRef) (Connection, error) {
-	for connection, err := range a.search(ctx, ConnectionFilter{UserID: car.user, VehicleID: car.id}) {
+// connection finds the one connection of a user and a vehicle. If there is none, the
+// vehicle is gone, as after the same call on API v2.0.
+func (a appReach) connection(ctx context.Context, r *request) (Connection, error) {
+	for connection, err := range a.search(ctx, ConnectionFilter{UserID: r.car.user, VehicleID: r.car.id}) {
 		return connection, err
 	}
-	return Connection{}, a.notConnected(ctx, car.user)
+	return Connection{}, &Error{
+		Operation: r.op, StatusCode: http.StatusOK, Type: typeNotFound, Code: codeVehicleNotFound,
+		Description: "the user has no connection with this vehicle", Err: a.notConnected(ctx, r.car.user), read: true,
+	}
 }
 
 func (a appReach) permissions(ctx context.Context, r *request) ([]string, error) {
-	connection, err := a.connection(ctx, r.car)
+	connection, err := a.connection(ctx, r)
 	return connection.Permissions, err
 }
 
 func (a appReach) disconnect(ctx context.Context, r *request) error {
-	connection, err := a.connection(ctx, r.car)
+	connection, err := a.connection(ctx, r)
 	if err != nil {
 		return err
 	}
