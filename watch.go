@@ -73,10 +73,12 @@ func (v *Vehicle) Watch(ctx context.Context, want ...Operation) iter.Seq2[*Snaps
 					return
 				}
 			}
+			failed := err != nil // then it is read again as soon as that may bring something
 			if due, err = w.sleep(ctx, w.untilNext(ctx, err), woken); err != nil {
 				yield(nil, err)
 				return
 			}
+			due = due && (failed || w.isTime())
 		}
 	}
 }
@@ -86,6 +88,12 @@ type watch struct {
 	step
 	reads int           // so far
 	read  time.Duration // when the last one was, by the time that has passed
+}
+
+// isTime reports whether Every has passed since the last read. The loop of a car that waits
+// for its key wakes more often, to look for that.
+func (w *watch) isTime() bool {
+	return w.reads == 0 || w.through.core.opts.clock.Elapsed()-w.read >= w.through.opts.every
 }
 
 // look reads the car if that is due, and else takes what webhooks have brought, which may

@@ -314,3 +314,30 @@ func TestPageOfAProxyEndsNothing(t *testing.T) {
 		})
 	}
 }
+
+// Every is honored for a car without its key, too: 8 hours are how often it can be asked,
+// not how often it must. Its key is looked for all the same.
+func TestEveryOfAKeylessCar(t *testing.T) {
+	for every, want := range map[time.Duration]int{9 * time.Hour: 8, 24 * time.Hour: 3, 2 * time.Hour: 9} {
+		bothAPIs(t, func(t *testing.T, sim *smartcartest.Server, client *smartcar.Client, user *smartcar.User) {
+			v := user.Vehicle(smartcartest.ModelY).With(smartcar.Every(every))
+			at, failed := watchFor(t, v, 3*day-time.Second)
+			require.Len(t, failed, 1)
+			require.Len(t, at, want, every)
+			require.Equal(t, len(at), countedData(sim, v.ID()))
+			require.Empty(t, sim.BrokenWindows(v.ID()))
+			if client.API() == smartcar.V2 {
+				require.GreaterOrEqual(t, len(statusReads(sim)), 5, "5, 15, 60 min, 4 h, 24 h")
+			}
+		})
+	}
+}
+
+// A read that has failed is repeated soon, however rarely the car is to be read.
+func TestEveryDoesNotDelayWhatHasFailed(t *testing.T) {
+	bothAPIs(t, func(t *testing.T, sim *smartcartest.Server, _ *smartcar.Client, user *smartcar.User) {
+		sim.Inject(smartcartest.Fault{Path: "/" + smartcartest.MachE, Status: 503, Times: 8}) // more than one call repeats by itself
+		at, _ := watchFor(t, user.Vehicle(smartcartest.MachE).With(smartcar.Every(12*time.Hour)), day-time.Second)
+		require.Len(t, at, 2)
+	})
+}
