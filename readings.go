@@ -1,6 +1,9 @@
 package smartcar
 
 import (
+	"encoding/json"
+	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -445,4 +448,42 @@ func (n *numbers) copy(i int, from *float64) *float64 {
 	}
 	n[i] = *from
 	return &n[i]
+}
+
+// A Response is the answer to a [Request]. It does not print its body, which
+// may tell where the car is.
+type Response struct {
+	StatusCode int
+	Meta
+	body func() []byte
+}
+
+// Bytes returns a copy of the body.
+func (r *Response) Bytes() []byte {
+	if r.body == nil {
+		return nil
+	}
+	return slices.Clone(r.body())
+}
+
+// Decode reads the JSON body into v, as [json.Unmarshal] does.
+func (r *Response) Decode(v any) error { return json.Unmarshal(r.Bytes(), v) }
+
+// MarshalJSON gives the fields and, as Body, the body as it was sent: a text if it is not
+// JSON. Where the car is stands in it if that was read.
+func (r *Response) MarshalJSON() ([]byte, error) {
+	out := struct {
+		StatusCode int
+		Meta
+		Body json.RawMessage `json:",omitempty"`
+	}{r.StatusCode, r.Meta, r.Bytes()}
+	if !json.Valid(out.Body) && len(out.Body) > 0 {
+		out.Body, _ = json.Marshal(string(out.Body)) // a text: cannot fail
+	}
+	return json.Marshal(out)
+}
+
+// LogValue keeps the body out of structured logs.
+func (r *Response) LogValue() slog.Value {
+	return slog.GroupValue(slog.Int("status", r.StatusCode), slog.String("request_id", r.RequestID))
 }

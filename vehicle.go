@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
@@ -269,44 +268,6 @@ type Request struct {
 	// Kind tells the policy how to treat the request; the default takes a GET
 	// for data and everything else for a command.
 	Kind Kind
-}
-
-// A Response is the answer to a [Request]. It does not print its body, which
-// may tell where the car is.
-type Response struct {
-	StatusCode int
-	Meta
-	body func() []byte
-}
-
-// Bytes returns a copy of the body.
-func (r *Response) Bytes() []byte {
-	if r.body == nil {
-		return nil
-	}
-	return slices.Clone(r.body())
-}
-
-// Decode reads the JSON body into v, as [json.Unmarshal] does.
-func (r *Response) Decode(v any) error { return json.Unmarshal(r.Bytes(), v) }
-
-// MarshalJSON gives the fields and, as Body, the body as it was sent: a text if it is not
-// JSON. Where the car is stands in it if that was read.
-func (r *Response) MarshalJSON() ([]byte, error) {
-	out := struct {
-		StatusCode int
-		Meta
-		Body json.RawMessage `json:",omitempty"`
-	}{r.StatusCode, r.Meta, r.Bytes()}
-	if !json.Valid(out.Body) && len(out.Body) > 0 {
-		out.Body, _ = json.Marshal(string(out.Body)) // a text: cannot fail
-	}
-	return json.Marshal(out)
-}
-
-// LogValue keeps the body out of structured logs.
-func (r *Response) LogValue() slog.Value {
-	return slog.GroupValue(slog.Int("status", r.StatusCode), slog.String("request_id", r.RequestID))
 }
 
 // Request sends a request to the vehicle that has no method of its own. It
