@@ -54,7 +54,7 @@ func (o *options) reserveLease() time.Duration { return min(maxReserveLease, o.r
 func (o *options) recordTrust() time.Duration { return min(maxRecordTrust, o.rules.KeylessWindow/480) }
 
 // guarding is the gate as a layer of the pipeline.
-func (g *gate) guarding(next layer) layer {
+func guarding(g *gate, next layer) layer {
 	return func(ctx context.Context, r *request, _ *turn) (attempt, error) {
 		if g.pause.until.Load() != 0 {
 			if err := g.pause.refuse(r); err != nil {
@@ -89,7 +89,7 @@ func (g *gate) guarding(next layer) layer {
 		ref := r.car
 		switch r.kind {
 		case KindData:
-			return g.data(ctx, r, ref, next)
+			return askForData(ctx, g, r, ref, next)
 		case KindCommand:
 			a, err = g.command(ctx, r, ref, next)
 		default:

@@ -92,7 +92,7 @@ func newPipeline(g *gate, w wire, own secrets) layer {
 	seen := g.opts.emitter
 	sending := g.allowances.guarding(g.budgets.guarding(authorizing(seen, classifying(g.opts, w, transmitting(g.opts, own)))))
 	g.probe = newProbe(g.opts, w, observing(seen, retrying(g.opts, g.pause.pausing(sending))))
-	return observing(seen, retrying(g.opts, g.guarding(sending)))
+	return observing(seen, retrying(g.opts, guarding(g, sending)))
 }
 
 // retrying repeats what is safe to repeat. When the gate refuses a repetition,

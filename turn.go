@@ -11,8 +11,8 @@ import (
 	"github.com/seed-498a1bc4/smartcar/internal/randid"
 )
 
-// data sends a data request if the car's rule allows one now.
-func (g *gate) data(ctx context.Context, r *request, ref carRef, next layer) (a attempt, err error) {
+// askForData sends a data request if the car's rule allows one now.
+func askForData(ctx context.Context, g *gate, r *request, ref carRef, next layer) (a attempt, err error) {
 	if r.withoutTurn {
 		return attempt{}, ErrTakesTurn
 	}

@@ -269,7 +269,7 @@ func (w *world) learned(before policy.Key, hasKey bool, since int16) {
 	}
 }
 
-// load is the first half of gate.data: the car is looked up and the machine asked.
+// load is the first half of askForData: the car is looked up and the machine asked.
 func (w *world) load(i int, direct bool) {
 	w.contact(i)
 	r := &w.replicas[i]
@@ -297,7 +297,7 @@ func (w *world) load(i int, direct bool) {
 	}
 }
 
-// loadAndSwap is gate.data, with nothing in between.
+// loadAndSwap is askForData, with nothing in between.
 func (w *world) loadAndSwap(i int, direct bool) {
 	if w.load(i, direct); w.replicas[i].stage == loaded {
 		w.swap(i)
@@ -312,7 +312,7 @@ func (w *world) ask(i int, direct bool) (policy.State, policy.Decision) {
 	return w.step(i, *w.state(), policy.AskData(nonce(i), minutes(lease)))
 }
 
-// swap is the second half of gate.data: the turn is taken if nobody was faster, and
+// swap is the second half of askForData: the turn is taken if nobody was faster, and
 // given back if the store's clock says that the window is not open.
 func (w *world) swap(i int) {
 	r := &w.replicas[i]

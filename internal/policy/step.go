@@ -131,7 +131,7 @@ func (s *State) decideData(a attempt, now time.Time, rules Rules) Decision {
 // and its window has to be known. At most one read in readGrain is stored, so that a car
 // which is read every second costs hardly any writes.
 func (s *State) mustBookRead(o Outcome, now time.Time) bool {
-	mayTurnOut := s.untold() || s.key.is == KeyInstalled && !s.TakesNoKey()
+	mayTurnOut := s.untold() || s.key.is == KeyInstalled && s.class.is <= ClassStreaming
 	return o.mayCount() && mayTurnOut && now.Add(s.turn.behind).Sub(s.turn.usedAt).Abs() >= readGrain
 }
 
