@@ -176,7 +176,7 @@ func (s *State) charge(a attempt, r *Result, now time.Time, rules Rules) {
 		s.turn, s.gave = s.turn.idle(), r.Outcome
 	}
 	counts := owner || s.Keyless() || s.mustBookRead(r.Outcome, now)
-	if counts && r.Outcome.mayCount() && !s.showsWindow(r, now, rules) {
+	if r.Outcome.mayCount() && !s.showsWindow(r, now, rules) {
 		s.said = s.said.unsureUntil(now.Add(rules.MaxLease + rules.KeylessWindow))
 	}
 	switch r.Outcome {
@@ -217,7 +217,7 @@ func (s *State) showsWindow(r *Result, now time.Time, rules Rules) bool {
 // after the window began shows that the rule does not hold.
 func (s *State) endTrial(r *Result, now time.Time, rules Rules) {
 	used := shifted(s.turn.usedAt, -s.turn.behind)
-	inside := now.Sub(used) < rules.KeylessWindow && !used.IsZero()
+	inside := now.Sub(used) < rules.KeylessWindow
 	if !s.onTrial() || !inside || r.Outcome == OutcomeNone || r.Outcome == OutcomeReleased || r.Outcome == OutcomeAsleep {
 		return
 	}
@@ -302,9 +302,7 @@ func (s *State) applyKey(e *Event, now time.Time, rules Rules) {
 // applyAccess books that the owner connected again, and may have added the key on the
 // way. What the server's limits have shown counts until the running window ends.
 func (s *State) applyAccess(now time.Time, rules Rules) {
-	if s.class.is <= ClassUnknown {
-		s.class = s.class.askAgain()
-	}
+	s.class = s.class.askAgain()
 	if s.key.is != KeyInstalled {
 		s.key.checkAt = time.Time{}
 	}

@@ -68,7 +68,7 @@ func (t turn) counted(now time.Time, unseen time.Duration, rules Rules) turn {
 	if !t.usedAt.IsZero() {
 		t.usedAt = later(t.usedAt, earlier(t.written(now).Add(unseen), t.usedAt.Add(readGrain)))
 	}
-	if heard := t.written(now).Add(unseen); unseen > 0 && t.phase != phaseSent && !t.next(rules.KeylessWindow).After(now) {
+	if heard := t.written(now).Add(unseen); unseen > 0 && !t.next(rules.KeylessWindow).After(now) {
 		t.phase, t.nonce, t.leaseEnd = phaseReserved, nobody, heard
 	}
 	return t
@@ -83,14 +83,11 @@ func (t turn) next(window time.Duration) (next time.Time) {
 	if counted := t.countedAt(); !counted.IsZero() {
 		next = counted.Add(window)
 	}
-	if t.phase == phaseReserved {
-		next = later(next, t.leaseEnd)
-	}
-	return shifted(next, -t.behind)
+	return shifted(later(next, t.leaseEnd), -t.behind)
 }
 
 func (t turn) inFlight(now time.Time) bool {
-	return t.phase != phaseIdle && t.leaseEnd.After(t.written(now))
+	return t.leaseEnd.After(t.written(now))
 }
 
 // limit is the server's own word about this vehicle: 429 with Retry-After. Its
