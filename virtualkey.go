@@ -53,7 +53,8 @@ const (
 // The link usually arrives as a query parameter that anybody can forge. A
 // genuine tesla.com link for a foreign domain would hand the car to that
 // domain, so the domain is pinned as well as the host, and the result is built
-// anew instead of repeating what came in. Errors match
+// anew instead of repeating what came in: a final slash, and parameters other
+// than vin, are dropped. Errors match
 // [ErrUntrustedVirtualKeyURL], or [ErrInvalidArgument] for a domain in
 // allowedDomains that is none.
 //
@@ -139,7 +140,8 @@ func parsePlainHTTPS(raw string) (*url.URL, error) {
 	if len(raw) > maxVirtualKeyURL {
 		return nil, untrustedKeyURL("it is too long")
 	}
-	if strings.ContainsFunc(raw, isAmbiguousInURL) {
+	link, query, _ := strings.Cut(raw, "?")
+	if strings.Contains(link, "%") || strings.ContainsFunc(link+query, isAmbiguousInURL) {
 		return nil, untrustedKeyURL("it has an escape, a backslash, a fragment, a space or another character that no key link needs")
 	}
 	u, err := url.Parse(raw)
@@ -155,7 +157,7 @@ func parsePlainHTTPS(raw string) (*url.URL, error) {
 }
 
 func isAmbiguousInURL(r rune) bool {
-	return isNotVisibleASCII(r) || strings.ContainsRune(`%\#`, r)
+	return isNotVisibleASCII(r) || strings.ContainsRune(`\#`, r)
 }
 
 func isNotVisibleASCII(r rune) bool { return r <= ' ' || '~' < r }
@@ -171,6 +173,7 @@ func isKeyHost(host string) bool {
 
 func keyDomain(path string, allowed []string) (string, error) {
 	domain, ok := strings.CutPrefix(path, keyPathPrefix)
+	domain = strings.TrimSuffix(domain, "/") // one of them; the link is built anew without it
 	switch {
 	case !ok:
 		return "", untrustedKeyURL("the path does not add a key")
@@ -187,17 +190,22 @@ func isCustomKeyDomain(domain string) bool {
 	return ok && !strings.Contains(label, ".")
 }
 
+// keyVIN returns the VIN that the query names. Other parameters, such as those that
+// follow a click, are dropped: the link is built anew without them.
 func keyVIN(query string) (string, error) {
-	if query == "" {
-		return "", nil
-	}
-	number, ok := strings.CutPrefix(query, "vin=")
-	if !ok {
-		return "", untrustedKeyURL("the query has something else than a VIN")
-	}
-	number, err := vin.Normalize(number)
-	if err != nil {
-		return "", untrustedKeyURL(err.Error())
+	number := ""
+	for parameter := range strings.SplitSeq(query, "&") {
+		raw, ok := strings.CutPrefix(parameter, "vin=")
+		switch {
+		case !ok:
+			continue
+		case number != "":
+			return "", untrustedKeyURL("it names more than one VIN")
+		}
+		var err error
+		if number, err = vin.Normalize(raw); err != nil {
+			return "", untrustedKeyURL(err.Error())
+		}
 	}
 	return number, nil
 }
