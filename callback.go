@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/seed-498a1bc4/smartcar/internal/connectstate"
+	"github.com/seed-498a1bc4/smartcar/internal/echo"
 )
 
 // What Connect can report in place of a connection, matched with [errors.Is]
@@ -85,6 +86,17 @@ func (e *ConnectError) Error() string {
 		text += fmt.Sprintf(" (status %d)", e.StatusCode)
 	}
 	return text
+}
+
+// strike takes the state out of the texts, which end in logs. A code never comes with an
+// error.
+func (e *ConnectError) strike(state string) {
+	if e == nil {
+		return
+	}
+	var hidden echo.Echo
+	hidden.Add(state)
+	e.Code, e.Description, e.Message = hidden.Text(e.Code), hidden.Text(e.Description), hidden.Text(e.Message)
 }
 
 // Format keeps the vehicle out of every verb of package fmt.
@@ -167,6 +179,7 @@ func ParseCallback(values url.Values, allowedKeyDomains ...string) (*Callback, e
 		Err:        r.connectError(),
 		reveal:     func() callbackSecrets { return secrets },
 	}
+	c.Err.strike(secrets.state)
 	switch {
 	case c.Err != nil && c.HasCode():
 		r.fail("error", "comes together with a code")

@@ -182,16 +182,17 @@ func (t *tokenEndpoints) mint(ctx context.Context) (tokens.Pair, error) {
 		}
 		return tokens.Pair{}, e
 	}
-	if resp.StatusCode == http.StatusOK {
-		sent = echo.Echo{} // the token is what the answer is for
-	}
+	header := sent.Header(resp.Header)
 	body, err := roundtrip.Body(resp, maxBody, maxErrorBody)
 	if err != nil {
 		return tokens.Pair{}, &Error{
 			Operation: opAppToken, StatusCode: resp.StatusCode, read: true, reach: reachedUnsure, Err: sent.Cause(causeOf(ctx, err)),
 		}
 	}
-	return t.decodeAppToken(&answer{status: resp.StatusCode, header: sent.Header(resp.Header), body: sent.JSON(body), at: t.opts.now()})
+	if resp.StatusCode != http.StatusOK || isTokenError(body) { // otherwise the token is what the answer is for
+		body = sent.JSON(body)
+	}
+	return t.decodeAppToken(&answer{status: resp.StatusCode, header: header, body: body, at: t.opts.now()})
 }
 
 func (t *tokenEndpoints) decodeAppToken(answer *answer) (tokens.Pair, error) {
@@ -264,7 +265,7 @@ func (t tokenTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, sent.Cause(err)
 	}
-	resp.Header = resp.Header.Clone()
+	resp.Header = sent.Header(resp.Header).Clone()
 	if resp.Header.Get("Content-Type") == "" {
 		resp.Header.Set("Content-Type", "application/json") // x/oauth2 would guess a form
 	}
@@ -273,7 +274,7 @@ func (t tokenTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	case err != nil && !errors.Is(err, roundtrip.ErrTooLarge): // of which what is read is no JSON
 		err = sent.Cause(err)
 	case resp.StatusCode >= 300:
-		resp.Header, body, err = sent.Header(resp.Header), sent.JSON(body), nil
+		body, err = sent.JSON(body), nil
 	default:
 		resp.Header.Set("Content-Type", "application/json")
 		body, err = plainToken(body, &sent), nil

@@ -64,7 +64,8 @@ type WebhookReceiver struct {
 	records  records.Records
 	verifier *WebhookVerifier
 	options  WebhookOptions
-	large    chan struct{} // has an element for each large body that is held
+	large    chan struct{}       // has an element for each large body that is held
+	strike   func([]byte) []byte // takes the secrets of the application out of a body
 	handle   func(context.Context, *WebhookEvent) error
 }
 
@@ -110,6 +111,10 @@ func (c *Client) WebhookReceiver(o WebhookOptions, handle func(context.Context, 
 	if err != nil {
 		return nil, err
 	}
+	hidden := c.core.secrets().toAPI()
+	for _, s := range secrets {
+		hidden.Add(s)
+	}
 	o.Secrets = nil
 	o.MaxBytes = cmp.Or(o.MaxBytes, webhookMaxBytes)
 	o.Timeout = cmp.Or(o.Timeout, webhookTimeout)
@@ -124,7 +129,7 @@ func (c *Client) WebhookReceiver(o WebhookOptions, handle func(context.Context, 
 	}
 	return &WebhookReceiver{
 		core: c.core, records: c.core.cars.records, verifier: verifier, options: o, handle: handle,
-		large: make(chan struct{}, webhookLargeAtOnce),
+		large: make(chan struct{}, webhookLargeAtOnce), strike: hidden.JSON,
 	}, nil
 }
 
@@ -288,7 +293,7 @@ func (r *WebhookReceiver) receive(ctx context.Context, header http.Header, body 
 	if err := r.verifier.Verify(body, headerValue(header, headerSignature)); err != nil {
 		return err
 	}
-	w, err := openWebhook(body)
+	w, err := openWebhook(r.strike(body)) // its errors go into logs
 	if err != nil {
 		return err
 	}

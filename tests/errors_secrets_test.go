@@ -2,6 +2,7 @@ package smartcar_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -255,10 +256,14 @@ func TestSecretsThatATokenEndpointSendsBackAreStruckOut(t *testing.T) {
 		"typed": func(_, echo string) (int, string) {
 			return 500, `{"error":"server_error","docURL":"` + echo + `","code":"` + echo + `"}`
 		},
-		"a page":  func(_, echo string) (int, string) { return 503, echo },
-		"no JSON": func(_, echo string) (int, string) { return 200, echo },
-		"a list":  func(_, echo string) (int, string) { return 200, `["` + echo + `"]` },
-		"nothing": func(_, echo string) (int, string) { return 200, `{"token_type":"` + echo + `"}` },
+		"OAuth in a 200": func(_, echo string) (int, string) {
+			return 200, `{"error":"` + echo + `","error_description":"` + echo + `"}`
+		},
+		"short error in a 200": func(string, string) (int, string) { return 200, `{"error":"invalid_grant"}` },
+		"a page":               func(_, echo string) (int, string) { return 503, echo },
+		"no JSON":              func(_, echo string) (int, string) { return 200, echo },
+		"a list":               func(_, echo string) (int, string) { return 200, `["` + echo + `"]` },
+		"nothing":              func(_, echo string) (int, string) { return 200, `{"token_type":"` + echo + `"}` },
 	}
 	for spelled, spell := range spellings19 {
 		for shape, answer := range shapes {
@@ -357,29 +362,94 @@ func TestSecretsInsideSuccessesAreStruckOut(t *testing.T) {
 	}
 }
 
-// net/http quotes what it cannot read.
+// silentError is the error of a transport that says little and holds much.
+type silentError struct {
+	Sent   string
+	hidden string
+	inner  error
+}
+
+func (silentError) Error() string   { return "the transport failed" }
+func (s silentError) Unwrap() error { return s.inner }
+
+// net/http quotes what it cannot read; other transports keep what they were given.
 func TestSecretsThatAnErrorOfTheTransportQuotesAreStruckOut(t *testing.T) {
 	t.Parallel()
+	errs := map[string]struct {
+		fail func(echo string) error
+		says string
+	}{
+		"its text":         {func(s string) error { return fmt.Errorf("malformed HTTP response %q", s) }, "[secret]"},
+		"the text inside":  {func(s string) error { return silentError{inner: errors.Join(io.EOF, errors.New(s))} }, "the transport failed"},
+		"its fields":       {func(s string) error { return &silentError{Sent: s} }, "the transport failed"},
+		"its small fields": {func(s string) error { return silentError{hidden: s} }, "the transport failed"},
+		"an address": {func(s string) error {
+			return &url.Error{Op: "Get", URL: "https://x/?" + strings.ToLower(url.QueryEscape(s)), Err: io.EOF}
+		}, "EOF"},
+	}
 	for _, api := range []smartcar.API{smartcar.V2, smartcar.V3} {
 		for _, part := range []string{"/vehicles/", "/token"} {
-			sim := smartcartest.New()
-			echo := newParrot(sim, spellings19["as it is"])
-			client := borderClient(t, sim, api, echo, onceOnly(), smartcar.WithClock(sim.Clock()))
-			grant, err := borderConnect(t, sim, client)
-			require.NoError(t, err)
-			sim.Advance(3 * time.Hour)
-			echo.mu.Lock()
-			echo.fail = func(path, echo string) error {
-				if strings.Contains(path, part) {
-					return fmt.Errorf("malformed HTTP response %q", echo)
+			for name, tt := range errs {
+				sim := smartcartest.New()
+				echo := newParrot(sim, spellings19["as it is"])
+				client := borderClient(t, sim, api, echo, onceOnly(), smartcar.WithClock(sim.Clock()))
+				grant, err := borderConnect(t, sim, client)
+				require.NoError(t, err)
+				sim.Advance(3 * time.Hour)
+				echo.mu.Lock()
+				echo.fail = func(path, echo string) error {
+					if strings.Contains(path, part) {
+						return tt.fail(echo)
+					}
+					return nil
 				}
-				return nil
+				echo.mu.Unlock()
+				_, err = client.User(grant.UserID).Vehicle(smartcartest.MachE).Battery(t.Context())
+				requireUnheard(t, string(api)+part+name, err, echo.secrets())
+				require.ErrorContains(t, err, tt.says)
 			}
-			echo.mu.Unlock()
-			_, err = client.User(grant.UserID).Vehicle(smartcartest.MachE).Battery(t.Context())
-			requireUnheard(t, string(api)+part, err, echo.secrets())
-			require.ErrorContains(t, err, "[secret]")
 		}
+	}
+}
+
+// What comes through the owner's browser may repeat the state that it brings.
+func TestStateInAnErrorOfConnectIsStruckOut(t *testing.T) {
+	t.Parallel()
+	const state = "2VYQXNNFEAE32PFKQNFCB6OXGQ"
+	for _, echo := range []string{state, "x" + state + "y", "%32" + state[1:]} {
+		callback, err := smartcar.ParseCallback(url.Values{
+			"state": {state}, "error": {"access_denied"}, "error_description": {"denied " + echo}, "error_message": {echo},
+		})
+		require.NoError(t, err)
+		require.NoError(t, callback.VerifyState(state))
+		require.ErrorIs(t, callback.Err, smartcar.ErrAccessDenied)
+		requireUnheard(t, echo, callback.Err, []string{state, echo})
+	}
+}
+
+// An event's errors are those of a request, and may quote what a request may.
+func TestSecretsInAnEventAreStruckOut(t *testing.T) {
+	t.Parallel()
+	const rotated = "the-management-token-before"
+	for spelled, spell := range spellings19 {
+		sim := smartcartest.New()
+		client := newClient(t, sim)
+		secrets := []string{sim.ManagementToken(), rotated, sim.ClientSecret()}
+		var event *smartcar.WebhookEvent
+		receiver, err := client.WebhookReceiver(smartcar.WebhookOptions{Secrets: secrets[:2]}, func(_ context.Context, e *smartcar.WebhookEvent) error {
+			event = e
+			return nil
+		})
+		require.NoError(t, err)
+		body := []byte(`{"eventId":"e","eventType":"VEHICLE_ERROR","data":{"errors":[{"state":"ERROR",` + everyField(spell(strings.Join(secrets, " and "))) + `}]}}`)
+		status, _, err := receiver.Receive(t.Context(), http.Header{"Sc-Signature": {webhookSignature(rotated, body)}}, body)
+		require.NoError(t, err)
+		require.Equal(t, http.StatusOK, status)
+		require.Len(t, event.Errors, 1)
+		require.Equal(t, "VEHICLE_STATE", event.Errors[0].Err.Type)
+		requireUnheard(t, spelled, event.Errors[0].Err, secrets)
+		require.Equal(t, body, event.Raw(), "it stays as it came")
+		require.NotContains(t, fmt.Sprintf("%#v", receiver)+fmt.Sprintf("%+v", *receiver), rotated)
 	}
 }
 

@@ -5,10 +5,14 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"html"
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // An Echo holds the secrets that one request sends. A server may send them back in
@@ -41,8 +45,43 @@ func (e *Echo) Add(secret string) {
 	}
 }
 
-// text is s without the secrets.
-func (e *Echo) text(s string) string {
+// escapes are the characters that begin an escape of JSON, of a URL and of HTML.
+const escapes = `\%&`
+
+// layers is how often a text is read without its escapes: a link in a link in a link.
+const layers = 3
+
+// Text returns s without the secrets, however they are escaped as in a URL, in JSON or
+// in HTML. A text that holds an escaped one is returned without its escapes.
+func (e *Echo) Text(s string) string { return e.text(s, layers) }
+
+// unescape returns s with the escapes of a URL and of JSON replaced: %2f, \u002f and
+// \/. What is no escape stays as it is.
+func unescape(s string) string {
+	plain := make([]byte, 0, len(s))
+	for i := 0; i < len(s); i++ {
+		switch rest := s[i:]; {
+		case len(rest) > 2 && rest[0] == '%' && isHex(rest[1:3]):
+			b, _ := strconv.ParseUint(rest[1:3], 16, 8) // isHex has looked
+			plain = append(plain, byte(b))
+			i += 2
+		case len(rest) > 5 && rest[:2] == `\u` && isHex(rest[2:6]):
+			r, _ := strconv.ParseUint(rest[2:6], 16, 16)
+			plain = utf8.AppendRune(plain, rune(r))
+			i += 5
+		case len(rest) > 1 && rest[:2] == `\/`:
+		default:
+			plain = append(plain, s[i])
+		}
+	}
+	return string(plain)
+}
+
+func isHex(s string) bool { return strings.Trim(s, "0123456789abcdefABCDEF") == "" }
+
+// text is s without the secrets as they were added, and without those that show when
+// the escapes are replaced, so many times.
+func (e *Echo) text(s string, times int) string {
 	for _, secret := range e.secrets[:e.n] {
 		for from := 0; ; {
 			i := strings.Index(s[from:], secret)
@@ -57,6 +96,13 @@ func (e *Echo) text(s string) string {
 			}
 			s, from = s[:i]+struckOut+s[end:], i+len(struckOut)
 		}
+	}
+	if times == 0 || !strings.ContainsAny(s, escapes) {
+		return s
+	}
+	plain := html.UnescapeString(unescape(s))
+	if safe := e.text(plain, times-1); safe != plain {
+		return safe
 	}
 	return s
 }
@@ -89,7 +135,7 @@ func (e *Echo) JSON(body []byte) []byte {
 		if rest := bytes.TrimLeft(body[end:], " \t\r\n"); len(rest) == 0 || rest[0] != ':' {
 			var text string
 			if json.Unmarshal(body[i:end], &text) == nil {
-				if safe := e.text(text); safe != text {
+				if safe := e.text(text, layers); safe != text {
 					quoted, _ := json.Marshal(safe) // a text: cannot fail
 					clean = append(append(clean, body[kept:i]...), quoted...)
 					kept = end
@@ -123,7 +169,7 @@ func (e *Echo) mayBeIn(body []byte) bool {
 	if e.n == 0 {
 		return false
 	}
-	if bytes.IndexByte(body, '\\') >= 0 {
+	if bytes.ContainsAny(body, escapes) {
 		return true
 	}
 	for _, secret := range e.secrets[:e.n] {
@@ -146,7 +192,7 @@ func (e *Echo) Header(h http.Header) http.Header {
 	clean, copied := h, false
 	for name, values := range h {
 		for i, v := range values {
-			if safe := e.text(v); safe != v {
+			if safe := e.text(v, layers); safe != v {
 				if !copied {
 					clean, copied = h.Clone(), true
 				}
@@ -158,14 +204,33 @@ func (e *Echo) Header(h http.Header) http.Header {
 }
 
 // Cause returns an error that says the same without the secrets: net/http quotes
-// what it cannot read.
+// what it cannot read, and the error of somebody's own transport may hold the request.
 func (e *Echo) Cause(err error) error {
+	if err == nil || !e.isShownBy(err) {
+		return err
+	}
+	return errors.New(e.Text(err.Error()))
+}
+
+// isShownBy reports whether an error, or one that it wraps, shows a secret in whatever
+// way a log writes it: as text, with its fields, or as JSON.
+func (e *Echo) isShownBy(err error) bool {
 	if err == nil {
-		return nil
+		return false
 	}
-	text := err.Error()
-	if safe := e.text(text); safe != text {
-		return errors.New(safe)
+	for _, s := range [...]string{err.Error(), fmt.Sprintf("%+v", err), fmt.Sprintf("%#v", err)} {
+		if e.Text(s) != s {
+			return true
+		}
 	}
-	return err
+	if text, failed := json.Marshal(err); failed == nil && !bytes.Equal(e.JSON(text), text) {
+		return true
+	}
+	switch wrapped := err.(type) { //nolint:errorlint // this is the walk that errors.Is makes
+	case interface{ Unwrap() error }:
+		return e.isShownBy(wrapped.Unwrap())
+	case interface{ Unwrap() []error }:
+		return slices.ContainsFunc(wrapped.Unwrap(), e.isShownBy)
+	}
+	return false
 }
