@@ -234,10 +234,19 @@ func headerValue(h http.Header, name string) string {
 	return ""
 }
 
-// compressed reports whether a Content-Encoding other than none is set.
+// compressed reports whether a Content-Encoding other than none is set, in whatever line
+// of the headers.
 func compressed(h http.Header) bool {
-	encodings := strings.FieldsFunc(headerValue(h, "Content-Encoding"), func(r rune) bool { return r == ',' || r == ' ' })
-	return slices.ContainsFunc(encodings, func(e string) bool { return !strings.EqualFold(e, "identity") })
+	for name, lines := range h {
+		if !strings.EqualFold(name, "Content-Encoding") {
+			continue
+		}
+		encodings := strings.FieldsFunc(strings.Join(lines, ","), func(r rune) bool { return r == ',' || r == ' ' })
+		if slices.ContainsFunc(encodings, func(e string) bool { return !strings.EqualFold(e, "identity") }) {
+			return true
+		}
+	}
+	return false
 }
 
 // learnEvent tells the policy what an event shows, and keeps its signals as

@@ -51,6 +51,7 @@ var http2Fates = map[string]http2Fate{
 	"GOAWAY with an error, stream counts":     {goAway: true, code: http2Internal, hangUp: true, processed: true},
 	"INTERNAL_ERROR":                          {rst: http2Internal, processed: true},
 	"CANCEL":                                  {rst: http2Cancel, processed: true},
+	"ENHANCE_YOUR_CALM":                       {rst: http2EnhanceCalm, processed: true},
 	"PROTOCOL_ERROR, which net/http resends":  {rst: http2Protocol, processed: true},
 	"hung up":                                 {hangUp: true, processed: true},
 	"hung up before the body":                 {hangUp: true, atHeaders: true, processed: true},

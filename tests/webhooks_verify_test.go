@@ -145,6 +145,7 @@ func TestWebhookAnswersOfTheReceiver(t *testing.T) {
 		"HEAD":              {httptest.NewRequest(http.MethodHead, "/hook", nil), 405, smartcar.WebhookNotPost},
 		"PUT":               {with(webhookRequest(body, good), func(r *http.Request) { r.Method = http.MethodPut }), 405, smartcar.WebhookNotPost},
 		"gzip":              {with(webhookRequest(zipped.Bytes(), webhookSignature(webhookSecret, zipped.Bytes())), func(r *http.Request) { r.Header.Set("Content-Encoding", "gzip") }), 415, smartcar.WebhookCompressed},
+		"gzip, 2nd":         {with(webhookRequest(zipped.Bytes(), webhookSignature(webhookSecret, zipped.Bytes())), func(r *http.Request) { r.Header["Content-Encoding"] = []string{"identity", "gzip"} }), 415, smartcar.WebhookCompressed},
 		"2 MiB":             {webhookRequest(bytes.Repeat([]byte(" "), 2<<20), good), 413, smartcar.WebhookTooLarge},
 		"2 MiB unannounced": {with(webhookRequest(bytes.Repeat([]byte(" "), 2<<20), good), func(r *http.Request) { r.ContentLength = -1 }), 413, smartcar.WebhookTooLarge},
 		"broken off": {with(webhookRequest(body, good), func(r *http.Request) {
