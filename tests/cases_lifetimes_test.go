@@ -433,7 +433,7 @@ func TestCases9OwnersWhoGrantTheBatteryAlone(t *testing.T) {
 
 // Case group 11: v3, read before anything was stored.
 func TestCases11NothingStoredIsNoTurn(t *testing.T) {
-	for _, id := range []string{smartcartest.ModelY, smartcartest.Model3} {
+	for _, id := range []string{smartcartest.ModelY, smartcartest.Model3, smartcartest.ModelS2018} {
 		unsubscribed := garageWith(id, func(c *smartcartest.Car) { c.NeverSubscribed = true })
 		start := func(t *testing.T) (*smartcartest.Server, *smartcar.Vehicle) {
 			sim := smartcartest.New(unsubscribed)

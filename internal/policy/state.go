@@ -187,7 +187,7 @@ func (s *State) NextData(now time.Time, rules Rules) Decision {
 	}
 	switch {
 	case !s.data.quiet.to.After(d.Next):
-	case s.data.nothing && s.Keyless():
+	case s.data.nothing && (s.Keyless() || s.class.is == ClassLegacy):
 		d = Decision{Next: s.data.quiet.to, Rule: RuleNothing}
 	case !s.data.nothing && (s.Keyless() || s.untold() || s.class.is == ClassLegacy):
 		d = Decision{Next: s.data.quiet.to, Rule: RuleAsleep}
