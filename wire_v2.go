@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar/internal/lenient"
+	"github.com/seed-498a1bc4/smartcar/internal/records"
 	"github.com/seed-498a1bc4/smartcar/internal/tokens"
 )
 
@@ -154,7 +155,8 @@ func (g grantReach) vehicles(ctx context.Context, userID string) iter.Seq2[liste
 		for _, grant := range record.NewestFirst() {
 			var listed []string
 			for id, err := range g.listVehicles(ctx, userID, grant.ID) {
-				if errors.Is(err, ErrReconnectRequired) || errors.Is(err, ErrUnauthorized) {
+				replaced := len(seen) > 0 && errors.Is(err, records.ErrUnreadable) // by a newer run of Connect
+				if replaced || errors.Is(err, ErrReconnectRequired) || errors.Is(err, ErrUnauthorized) {
 					ended = err
 					break
 				}
@@ -254,14 +256,14 @@ func (g grantReach) grantFor(ctx context.Context, car carRef, listedBy string) (
 	if len(user.Grants) == 1 {
 		return user.Grants[0].ID, nil
 	}
-	if grant := g.accounts.users.GrantOf(ctx, car.user, user, car.id); grant != "" {
+	if grant := g.accounts.users.GrantOf(ctx, car.user, user, car.id); grant != "" && !g.accounts.grants.Unreadable(ctx, grant) {
 		return grant, nil
 	}
 	grants := user.NewestFirst()
 	for _, grant := range grants {
 		var listed []string
 		for id, err := range g.listVehicles(ctx, car.user, grant.ID) {
-			if errors.Is(err, ErrReconnectRequired) {
+			if errors.Is(err, ErrReconnectRequired) || errors.Is(err, records.ErrUnreadable) {
 				break
 			}
 			if err != nil {

@@ -12,7 +12,11 @@ import (
 // spoilUser overwrites the record of a user with what nobody can read.
 func spoilUser(t *testing.T, db *spoiledStore, user *smartcar.User) {
 	t.Helper()
-	key := "user/" + user.ID()
+	spoil(t, db, "user/"+user.ID())
+}
+
+func spoil(t *testing.T, db *spoiledStore, key string) {
+	t.Helper()
 	r, err := db.Store.Load(t.Context(), key)
 	require.NoError(t, err)
 	_, err = db.Store.CompareAndSwap(t.Context(), key, r.Revision, []byte("garbage"), 0)
@@ -42,6 +46,41 @@ func TestConnectRepairsAUserWhoCannotBeRead(t *testing.T) {
 		require.NoError(t, user.Forget(t.Context()))
 		requireNothingKeptOfUser(t, db)
 	})
+}
+
+// So it is for a grant: the new one takes its place, whether the program lists the cars
+// first or reads one that the lost grant had listed.
+func TestConnectRepairsAGrantThatCannotBeRead(t *testing.T) {
+	for _, lists := range []bool{true, false} {
+		onEitherAPI(t, func(t *testing.T, sim *smartcartest.Server, api smartcar.API) {
+			db := newSpoiledStore()
+			client := apiClient(t, sim, api, smartcar.WithStore(db), allAnswers)
+			user := client.User(connect(t, sim, client).UserID)
+			connect(t, sim, client) // which grant lists a car is filed where there are several
+			for _, err := range user.Vehicles(t.Context()) {
+				require.NoError(t, err)
+			}
+			for _, key := range db.live(t) {
+				if strings.HasPrefix(key, "grant/") {
+					spoil(t, db, key)
+				}
+			}
+			fresh := apiClient(t, sim, api, smartcar.WithStore(db), allAnswers)
+			user = fresh.User(connect(t, sim, fresh).UserID)
+			if lists {
+				n := 0
+				for _, err := range user.Vehicles(t.Context()) {
+					require.NoError(t, err)
+					n++
+				}
+				require.Len(t, smartcartest.DefaultGarage(), n)
+			}
+			_, err := user.Vehicle(smartcartest.MachE).Odometer(t.Context())
+			require.NoError(t, err)
+			require.NoError(t, user.Forget(t.Context()))
+			requireNothingKeptOfUser(t, db)
+		})
+	}
 }
 
 // A right to be forgotten does not depend on what can be read.

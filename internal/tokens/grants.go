@@ -235,6 +235,16 @@ func (g *Grants) cache(id string, held heldGrant) *cachedGrant {
 	return c
 }
 
+// Unreadable reports whether what is stored of a grant cannot be read. Only another run
+// of Connect restores its tokens.
+func (g *Grants) Unreadable(ctx context.Context, id string) bool {
+	if g.Ready(id) {
+		return false
+	}
+	_, err := records.Read[grantRecord](ctx, g.records, grantKey(id))
+	return errors.Is(err, records.ErrUnreadable)
+}
+
 func (g *Grants) load(ctx context.Context, id string) (*cachedGrant, error) {
 	held, err := records.Hold[grantRecord](ctx, g.records, grantKey(id))
 	switch {
