@@ -79,7 +79,8 @@ type Visit struct {
 // called in Visit; two visits to one car at the same time may both hand over the same.
 //
 // Errors that may pass (those of [Vehicle.Snapshot], of handle, and [ErrStore]) come with
-// a Next; reads that fail are repeated with the same back-off. If the car cannot be
+// a Next; reads that fail are repeated with the same back-off, also those of a car that
+// sleeps or of which nothing is stored. If the car cannot be
 // reached, [Visit.Retired] is true. If the user is not stored, Retired is true and Next
 // is zero. The error is an [*ArgumentError] without a Next if the call can never work,
 // and that of ctx when it ends.
@@ -285,6 +286,9 @@ func (s *step) look(ctx context.Context) error {
 		if latest, _, lookErr := g.cars.lookUp(ctx, s.through.car); lookErr == nil {
 			c = latest
 		}
+		if errors.Is(err, ErrAsleep) || errors.Is(err, ErrNothingStored) {
+			s.rest(&c)
+		}
 	}
 	next := s.next(ctx, &c, readAt)
 	s.until(next.Next, publicRules[next.Rule])
@@ -356,7 +360,8 @@ func (s *step) readFailed(err error) error {
 		s.mark.FailedAt, s.mark.Failure = s.stored(), failureOf(err)
 	}
 	switch {
-	case err == nil || errors.Is(err, ErrAsleep) || errors.Is(err, ErrNothingStored):
+	case errors.Is(err, ErrAsleep) || errors.Is(err, ErrNothingStored): // see rest
+	case err == nil:
 		s.mark.Reading = backOff{}
 	case !limited:
 		s.mark.Reading = s.mark.Reading.again(s.stored())
@@ -364,6 +369,17 @@ func (s *step) readFailed(err error) error {
 		s.until(s.mark.Reading.Until, RuleNone)
 	}
 	return err
+}
+
+// rest notes that a car had nothing to say. A rule of the policy has a pause for such a
+// car, which an event ends. The read of a car that is under no rule backs off as after an
+// error: asking a car that sleeps every few minutes brings nothing.
+func (s *step) rest(c *car) {
+	if c.state.NextData(c.now(), s.through.core.gate.cars.rules).Next.IsZero() {
+		s.mark.Reading = s.mark.Reading.again(s.stored())
+		return
+	}
+	s.mark.Reading = backOff{}
 }
 
 // kept is what is known without a request: what this process or another has read, and

@@ -87,6 +87,48 @@ func TestVisitsKeepThePaceOfTheCar(t *testing.T) {
 	}
 }
 
+// A car that has nothing to say is visited after ever longer pauses, whichever its class:
+// the pace of its class is for data. When it wakes, the visits see it within the longest.
+func TestVisitsOfCarsThatHaveNothingToSay(t *testing.T) {
+	for name, change := range map[string]func(*smartcartest.Car){
+		"asleep":         func(c *smartcartest.Car) { c.Asleep, c.AsleepError = true, true },
+		"nothing stored": func(c *smartcartest.Car) { c.NeverSubscribed = true },
+	} {
+		for _, id := range []string{smartcartest.Model3, smartcartest.ModelY, smartcartest.ModelS2018, smartcartest.MachE} {
+			for _, api := range []smartcar.API{smartcar.V2, smartcar.V3} {
+				if name == "nothing stored" && api == smartcar.V2 {
+					continue // API v2.0 asks the car
+				}
+				t.Run(name+" "+id+" "+string(api), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						sim := smartcartest.New(garageWith(id, change))
+						client := apiClient(t, sim, api, allPlaces)
+						v := client.User(connect(t, sim, client).UserID).Vehicle(id)
+						var k taken
+						rest := func(d time.Duration) {
+							for end := time.Now().Add(d); time.Now().Before(end); {
+								visit, _ := v.Visit(t.Context(), k.handle, smartcar.Battery, smartcar.Odometer)
+								require.True(t, visit.Next.After(time.Now()))
+								time.Sleep(time.Until(visit.Next))
+							}
+						}
+						rest(day)
+						require.LessOrEqual(t, countedData(sim, id), 30)
+						require.Greater(t, countedData(sim, id), 20, "and it is asked again")
+						require.Empty(t, k.at)
+						if name == "asleep" {
+							require.NoError(t, sim.Wake(id))
+							rest(2 * time.Hour)
+							require.NotEmpty(t, k.at)
+						}
+						require.Empty(t, sim.BrokenWindows(id))
+					})
+				})
+			}
+		}
+	}
+}
+
 // A visit says that it has asked for the status of the key, with the data or without.
 func TestVisitSaysThatItLookedAtTheKey(t *testing.T) {
 	for api, looks := range map[smartcar.API]map[string]int{
