@@ -144,7 +144,7 @@ func TestACarThatWasNeverSubscribed(t *testing.T) {
 				require.ErrorIs(t, err, smartcar.ErrNotFound)
 				require.ErrorContains(t, err, "not stored")
 				requireNothingStored(t, v)
-				if id == smartcartest.ModelY { // it was no turn, and it is not asked again at once
+				if id != smartcartest.MachE { // it was no turn, and it is not asked again at once
 					_, err = v.Battery(t.Context())
 					require.ErrorIs(t, err, smartcar.ErrRateLimited)
 					next, _ := smartcar.NextAllowed(err)
