@@ -242,6 +242,7 @@ func FuzzSignalsAsEncodingJSON(f *testing.F) {
 		`{"data":[{"id":"a","Code":"b","attributes":{"code":null,"STATUS":"error","body":{"value":"1"}}},{"code":"a.b","body":null}]}`,
 		`{"data":[{"code":"x","status":{"value":"SUCCESS","value":2}},{"code":"x","status":{"error":{}}}],"meta":{"totalCount":"9"}}`,
 		`{"id":"x","attributes":[],"status":{},"meta":{"fetchedAt":1,"oemUpdatedAt":"2026-11-23T09:15:04+01:00"}}`,
+		`{"data":[{"code":"Odometer_TraveledDistance","body":{"value":1}},{"code":"charge-Voltage","body":{}}]}`,
 		`{"data":{"name":"Charge","group":"Voltage","body":{"unit":"kph","VALUE":"\u0031","value\u0000":2}}}`,
 	} {
 		f.Add([]byte(body))

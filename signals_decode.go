@@ -1,7 +1,6 @@
 package smartcar
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -9,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/seed-498a1bc4/smartcar/internal/lenient"
 	"github.com/seed-498a1bc4/smartcar/signals"
@@ -42,10 +42,18 @@ func readEntry(v lenient.Value) (e signalEntry) {
 	return e
 }
 
-// plainCode returns the code where it is sent as documented, and otherwise reports false.
+// plainCode returns the code where it is sent as documented, in lower-case letters and
+// with a hyphen, and otherwise reports false.
 func (e *signalEntry) plainCode() (code []byte, ok bool) {
-	code, ok = e.code.Plain()
-	return code, ok && len(code) > 0 && bytes.IndexByte(code, '.') < 0
+	if code, ok = e.code.Plain(); !ok {
+		return code, false
+	}
+	for _, c := range code {
+		if c == '.' || c == '_' || 'A' <= c && c <= 'Z' || c >= utf8.RuneSelf {
+			return code, false
+		}
+	}
+	return code, len(code) > 0
 }
 
 // oddCode is the code where it is not sent as documented.

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/seed-498a1bc4/smartcar"
@@ -298,5 +299,20 @@ func TestLifetimeOfATokenHoweverItIsWritten(t *testing.T) {
 			require.NoError(t, err, written)
 			require.Equal(t, map[bool]int{false: 1, true: 2}[pause == 6*time.Minute], tokens, "%s after %s", written, pause)
 		}
+	}
+}
+
+// A code in a list of signals is known in whatever letters it is written.
+func TestSignalCodesInOtherLetters(t *testing.T) {
+	for _, code := range []string{"odometer-traveleddistance", "Odometer-TraveledDistance", "ODOMETER_TRAVELEDDISTANCE", "Odometer.TraveledDistance"} {
+		synctest.Test(t, func(t *testing.T) {
+			sim := smartcartest.New()
+			v := onV3(t, sim).Vehicle(smartcartest.Model3)
+			sim.Inject(smartcartest.Fault{Path: "/signals", Status: 200, Body: `{"data":[{"id":"x","type":"signal","attributes":{"code":"` + code +
+				`","status":{"value":"SUCCESS"},"body":{"value":1200,"unit":"km"}}}],"meta":{"totalCount":1}}`})
+			read, err := v.Odometer(t.Context())
+			require.NoError(t, err, code)
+			require.InDelta(t, 1200, *read.Distance, 0, code)
+		})
 	}
 }
