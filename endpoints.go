@@ -145,7 +145,7 @@ func tokenError(op Operation, err error, now time.Time) error {
 	if errors.As(err, &failed) {
 		e.Err = failed.Err
 	} else {
-		e.StatusCode = http.StatusOK // x/oauth2 reads the body of no other
+		e.StatusCode = http.StatusOK // the answer was a success, and x/oauth2 found no token in it
 	}
 	if roundtrip.NotSent(err) {
 		e.reach = reachedNever

@@ -377,8 +377,8 @@ type TiresSignal struct {
 	Columns int // 0 if not known
 	// Unit is often not sent: then it is kPa. It is that of the numbers, which is
 	// not always the one that was sent: makes label kPa as bar, and the reverse, or
-	// with no unit of pressure. A pressure that no tire can have, in neither, is nil. [Signals.Raw] has what was
-	// sent.
+	// with no unit of pressure. A pressure that no tire can have, in neither, is nil.
+	// [Signals.Raw] has what was sent.
 	Unit Unit
 }
 

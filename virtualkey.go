@@ -54,8 +54,7 @@ const (
 // genuine tesla.com link for a foreign domain would hand the car to that
 // domain, so the domain is pinned as well as the host, and the result is built
 // anew instead of repeating what came in: a final slash, and parameters other
-// than vin, are dropped. Errors match
-// [ErrUntrustedVirtualKeyURL], or [ErrInvalidArgument] for a domain in
+// than vin, are dropped. Errors match [ErrUntrustedVirtualKeyURL], or [ErrInvalidArgument] for a domain in
 // allowedDomains that is none.
 //
 // https://smartcar.com/docs/connect/other-actions/tesla-virtual-key

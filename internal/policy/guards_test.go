@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Each test here is of a condition of the policy that nothing else would miss.
+// Each test here is of a condition of the policy: without it no other test fails.
 
 // A look at the key that has failed is not repeated for each command within a minute: then
 // the server decides.
